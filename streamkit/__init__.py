@@ -1,0 +1,141 @@
+"""The piece between a language model's event stream and an application.
+
+    import streamkit as sk
+
+    pipeline = sk.Parse() | sk.Extract() | sk.Moderate(rules) | sk.Accumulate() | sk.Count("gpt-4o")
+
+    async with sk.http.post(url, json=body, headers=headers) | pipeline as events:
+        async for event in events: ...
+
+Where things live:
+
+    stage, stream, source   the core: stages joined by `|`, a running pipeline, what it reads from
+    events, errors          what comes out, and what can go wrong
+    wire                    bytes into lines, lines into server-sent events
+    dialects                providers' wires, one file each
+    stages                  Parse, Extract, Moderate, Accumulate, Count, Timing
+    moderation              rules, matchers, and the text that waits for them
+    tokens                  exact counts of text that is still growing
+    sources                 HTTP, recordings
+    plugins                 entry points
+    cli                     the command line and the embedded provider
+"""
+
+from streamkit.errors import (
+    ConnectFailed,
+    ContentTypeError,
+    DeadlineExceeded,
+    Disconnected,
+    LimitExceeded,
+    PipelineError,
+    PluginError,
+    ProtocolError,
+    ProviderError,
+    SourceError,
+    StatusError,
+    StreamInterrupted,
+    StreamkitError,
+)
+from streamkit.events import (
+    Annotation,
+    AudioDelta,
+    Blocked,
+    Choice,
+    Completion,
+    Event,
+    Finish,
+    Flagged,
+    Logprobs,
+    ProviderNotice,
+    ReasoningDelta,
+    Redacted,
+    RefusalDelta,
+    ResponseStart,
+    RoleDelta,
+    StreamEnd,
+    TextDelta,
+    Timings,
+    TokenCount,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from streamkit.moderation import rules
+from streamkit.moderation.rules import Rule
+from streamkit.source import Source
+from streamkit.sources import http
+from streamkit.sources.replay import replay
+from streamkit.stage import AsyncPipeline, AsyncStage, Pipeline, Run, Stage, cut_short, stage
+from streamkit.stages.accumulate import Accumulate
+from streamkit.stages.count import Count
+from streamkit.stages.extract import Extract
+from streamkit.stages.moderate import Moderate
+from streamkit.stages.parse import Parse
+from streamkit.stages.timing import Timing
+from streamkit.stream import Stream
+from streamkit.tokens import prompt_tokens
+from streamkit.wire.events import JsonBody, ServerSentEvent, UnfinishedEvent
+from streamkit.wire.lines import Lines
+
+__version__ = "0.1.0"
+__all__ = [
+    "Accumulate",
+    "Annotation",
+    "AsyncPipeline",
+    "AsyncStage",
+    "AudioDelta",
+    "Blocked",
+    "Choice",
+    "Completion",
+    "ConnectFailed",
+    "ContentTypeError",
+    "Count",
+    "DeadlineExceeded",
+    "Disconnected",
+    "Event",
+    "Extract",
+    "Finish",
+    "Flagged",
+    "JsonBody",
+    "LimitExceeded",
+    "Lines",
+    "Logprobs",
+    "Moderate",
+    "Parse",
+    "Pipeline",
+    "PipelineError",
+    "PluginError",
+    "ProtocolError",
+    "ProviderError",
+    "ProviderNotice",
+    "ReasoningDelta",
+    "Redacted",
+    "RefusalDelta",
+    "ResponseStart",
+    "RoleDelta",
+    "Rule",
+    "Run",
+    "ServerSentEvent",
+    "Source",
+    "SourceError",
+    "Stage",
+    "StatusError",
+    "Stream",
+    "StreamEnd",
+    "StreamInterrupted",
+    "StreamkitError",
+    "TextDelta",
+    "Timing",
+    "Timings",
+    "TokenCount",
+    "ToolCall",
+    "ToolCallDelta",
+    "UnfinishedEvent",
+    "Usage",
+    "cut_short",
+    "http",
+    "prompt_tokens",
+    "replay",
+    "rules",
+    "stage",
+]

@@ -1,0 +1,1 @@
+"""The `streamkit` command and the demo provider it can talk to."""

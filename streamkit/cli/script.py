@@ -1,0 +1,135 @@
+"""What the demo provider says: a prompt goes in, an answer comes out, cut into the pieces it is streamed in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """Call the tool `name`. A request that does not offer that tool, or brings its result, is answered with `text`."""
+
+    name: str
+    arguments: str
+    text: str
+
+
+Answer: TypeAlias = str | Sequence[str] | ToolCall
+Answers: TypeAlias = Mapping[str, Answer] | Callable[[str], Answer | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """An answer as it is given once: the pieces that the limit allows, of a text or of the arguments of `tool`."""
+
+    pieces: list[str]
+    finish_reason: str
+    tool: str | None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+def play(prompt: str, answers: Answers, tools: Collection[str], limit: int | None) -> Take:
+    """Answer from `answers`; where they have none, from the built-in script. Only `tools` are called."""
+    given = answers(prompt) if callable(answers) else answers.get(prompt)
+    answer = _scripted(prompt) if given is None else given
+    tool = answer.name if isinstance(answer, ToolCall) and answer.name in tools else None
+    cut = pieces(answer.text if isinstance(answer, ToolCall) and not tool else answer)
+    finish_reason = "length" if len(cut[:limit]) < len(cut) else "tool_calls" if tool else "stop"
+    return Take(cut[:limit], finish_reason, tool)
+
+
+def pieces(answer: Answer) -> list[str]:
+    """Cut a text about where a tokenizer would. A list of pieces stays as it was written."""
+    match answer:
+        case str():
+            return _PIECE.findall(answer)
+        case ToolCall(arguments=text):
+            return [text[at : at + 5] for at in range(0, len(text), 5)]
+        case _:
+            return list(answer)
+
+
+# Every character falls into exactly one alternative, so the pieces of a text join to that text.
+_PIECE = re.compile(r"[0-9]+|, ?| ?[^\s0-9,]+|\s+")
+
+
+def _scripted(prompt: str) -> Answer:
+    for pattern, answer in _RULES:
+        if match := re.search(pattern, prompt):
+            return answer(match)
+    return PARAGRAPH
+
+
+def _count(match: re.Match[str]) -> Answer:
+    return "\n\n" + ", ".join(map(str, range(1, int(match[1]) + 1))) + "."
+
+
+def _go_on(match: re.Match[str]) -> Answer:
+    last = int(match[1])
+    return ",".join(map(str, range(last + 1, last + 98)))
+
+
+def _weather(match: re.Match[str]) -> Answer:
+    return ToolCall("get_weather", f'{{"city": "{match[1]}"}}', f"It is 18 degrees and sunny in {match[1]}.")
+
+
+PARAGRAPH = (
+    "A stream is an answer that starts before it is finished. Each piece arrives as soon as it is known, so a reader "
+    "can begin at once — and a program can check, count and collect the words while they are still on their way. "
+    "When the last piece has come, nothing is left to do but to say so."
+)
+
+# The phrase "the code word is blue heron 42" is cut inside its words: no single delta shows it.
+LAUNCH_CODE = (
+    *("Certainly", ".", " The", " launch", " is", " at", " dawn", ",", " th", "e co", "de", " wo", "rd is", " bl"),
+    *("ue", " her", "on 4", "2", ",", " and", " nobody", " else", " should", " hear", " of", " it", "."),
+)
+
+_RULES: tuple[tuple[str, Callable[[re.Match[str]], Answer]], ...] = (
+    (r"(?i)\bcount to ([0-9]{1,4})\b", _count),
+    (r"\A(?:[0-9]+,)*([0-9]{1,4}),\Z", _go_on),
+    (r"\b1 ?\+ ?1\b", lambda _: "2"),
+    (r"(?i)\bthe launch code\b", lambda _: LAUNCH_CODE),
+    (r"\b[Ww]eather in ([A-Z]\w*(?: [A-Z]\w*)*)", _weather),
+)
+
+Category: TypeAlias = Literal[
+    "harassment",
+    "harassment/threatening",
+    "hate",
+    "hate/threatening",
+    "illicit",
+    "illicit/violent",
+    "self-harm",
+    "self-harm/instructions",
+    "self-harm/intent",
+    "sexual",
+    "sexual/minors",
+    "violence",
+    "violence/graphic",
+]
+
+FLAGGED: Mapping[str, Category] = {
+    "blue heron": "illicit",
+    "burglary": "illicit",
+    "idiot": "harassment",
+    "kill": "violence",
+}
+
+
+def verdict(text: str, flagged: Mapping[str, Category]) -> dict[str, object]:
+    """Judge `text` as the moderation endpoint does: a category is flagged when one of its words occurs in it."""
+    found = {category for word, category in flagged.items() if re.search(rf"(?i)\b{re.escape(word)}\b", text)}
+    categories = get_args(Category)
+    return {
+        "flagged": bool(found),
+        "categories": {category: category in found for category in categories},
+        "category_scores": {category: 0.98 if category in found else 0.001 for category in categories},
+        "category_applied_input_types": {category: ["text"] for category in categories},
+    }

@@ -1,0 +1,25 @@
+"""Providers' wires, one file each. A dialect is a stage: server-sent events in, `Event`s out, `StreamEnd` last.
+
+`for_event` chooses by the first event; adding a dialect is one file and one line here.
+"""
+
+from typing import TypeAlias
+
+from streamkit.dialects.openai import OpenAICompletions
+from streamkit.errors import PipelineError
+from streamkit.wire.events import ServerSentEvent
+
+Dialect: TypeAlias = OpenAICompletions
+DIALECTS: dict[str, type[Dialect]] = {"openai": OpenAICompletions}
+
+
+def by_name(name: str) -> type[Dialect]:
+    """The dialect of that name. An unknown one raises `PipelineError`."""
+    if name not in DIALECTS:
+        raise PipelineError(f"expected one of the dialects {', '.join(sorted(DIALECTS))}; found {name!r}")
+    return DIALECTS[name]
+
+
+def for_event(event: ServerSentEvent) -> type[Dialect]:
+    """The dialect that an answer beginning with this event speaks."""
+    return OpenAICompletions

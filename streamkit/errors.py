@@ -1,0 +1,143 @@
+"""What can go wrong, as one tree.
+
+    StreamkitError
+    ├── SourceError            the bytes did not come, or stopped coming
+    │   ├── ConnectFailed      no connection was made
+    │   ├── StatusError        an HTTP status that is not a success
+    │   ├── ContentTypeError   an answer that is no stream of events
+    │   ├── Disconnected       the connection broke after it was made
+    │   ├── DeadlineExceeded   one of the deadlines passed; it names itself
+    │   └── StreamInterrupted  a read was cancelled from outside; the run can't go on
+    ├── ProtocolError          bytes came that the format does not allow
+    │   └── LimitExceeded      a line or an event is longer than the limit
+    ├── ProviderError          the provider reported an error of its own
+    ├── PipelineError          this program's mistake: stages in the wrong order, a second consumer
+    └── PluginError            a plugin that can't be loaded or breaks its contract
+
+An exception that a stage raises passes through as it is, with a note that names the stage. A moderation verdict is an event,
+not an exception. No message holds a key, a prompt or text of the answer; what was found is described by its place and kind.
+"""
+
+from typing import ClassVar
+
+
+class StreamkitError(Exception):
+    """The root of the tree. `end_reason` is the `StreamEnd.reason` of a stream that fails so."""
+
+    end_reason: ClassVar[str] = "error"
+
+
+class SourceError(StreamkitError):
+    """The bytes did not come, or stopped coming."""
+
+    end_reason = "truncated"
+
+
+class ConnectFailed(SourceError):
+    """No connection was made: name, network, TLS or a refusal."""
+
+    end_reason = "error"
+
+
+class StatusError(SourceError):
+    """An HTTP status that is not a success. `body` holds the head of the answer's body, `headers` its headers."""
+
+    end_reason = "error"
+
+    def __init__(self, message: str, *, status: int = 0, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+        self.headers = headers or {}
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later: 408, 409, 429 and all of 5xx, as the official SDKs have it."""
+        return self.status in (408, 409, 429) or self.status >= 500
+
+
+class ContentTypeError(SourceError):
+    """The answer is of a type that is no stream of events. `body` holds its head."""
+
+    end_reason = "error"
+
+    def __init__(self, message: str, *, content_type: str = "", body: bytes = b"") -> None:
+        super().__init__(message)
+        self.content_type = content_type
+        self.body = body
+
+
+class Disconnected(SourceError):
+    """The connection broke after it was made."""
+
+
+class DeadlineExceeded(SourceError):
+    """A deadline passed. `deadline` is its name, `seconds` its length."""
+
+    end_reason = "timeout"
+
+    def __init__(self, message: str, *, deadline: str = "", seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.deadline = deadline
+        self.seconds = seconds
+
+
+class StreamInterrupted(SourceError):
+    """A read was cancelled from outside, by a timeout in the consumer for example, so that the run can't go on."""
+
+    end_reason = "cancelled"
+
+
+class ProtocolError(StreamkitError):
+    """Bytes came that the format does not allow.
+
+    `line` counts from 1 and `offset` is in bytes, each `None` where it is not known; `excerpt` is the beginning of what
+    was found, which may hold text of the answer and is therefore not in the message.
+    """
+
+    def __init__(self, message: str, *, line: int | None = None, offset: int | None = None, excerpt: str = "") -> None:
+        super().__init__(message)
+        self.line = line
+        self.offset = offset
+        self.excerpt = excerpt
+
+
+class LimitExceeded(ProtocolError):
+    """A line or an event is longer than the limit, so that memory stays bounded."""
+
+    end_reason = "limit"
+
+
+class ProviderError(StreamkitError):
+    """The provider reported an error inside the stream, or in place of it.
+
+    `message` is safe to log; the provider's own words, which may quote the prompt, are in `detail`, the whole object in
+    `body`.
+    """
+
+    end_reason = "provider_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | int | None = None,
+        type: str | None = None,
+        retryable: bool = False,
+        detail: str = "",
+        body: object = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.type = type
+        self.retryable = retryable
+        self.detail = detail
+        self.body = body
+
+
+class PipelineError(StreamkitError):
+    """This program's mistake. The message says what was found and how to put it right."""
+
+
+class PluginError(StreamkitError):
+    """A plugin that can't be loaded, or breaks its contract."""

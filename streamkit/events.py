@@ -1,0 +1,301 @@
+"""What a pipeline says about an answer: one union of small frozen values, consumed with `match`.
+
+Every event that belongs to one of several answers (`n` > 1) carries that choice's `index`. Offsets and lengths are in code
+points. `event.raw` is the provider's own chunk that the event was taken from, decoded when asked for.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from streamkit.plain import plain_response
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+Channel: TypeAlias = Literal["content", "reasoning", "refusal", "tool_arguments"]
+EndReason: TypeAlias = Literal[
+    "completed",
+    "length",
+    "content_filter",
+    "tool_calls",
+    "truncated",
+    "provider_error",
+    "moderated",
+    "cancelled",
+    "timeout",
+    "limit",
+    "error",
+]
+
+
+class _Event(msgspec.Struct, frozen=True, gc=False, eq=False, kw_only=True):
+    # The provider's JSON that the event was taken from. It is neither compared nor shown: two recordings of one answer
+    # give equal events, and a log line of an event holds no more than the event.
+    payload: str | None = None
+
+    @property
+    def raw(self) -> Json:
+        """The provider's chunk, decoded anew at each call; `None` for an event that streamkit made."""
+        return None if self.payload is None else msgspec.json.decode(self.payload)
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__struct_fields__ if name != "payload")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._values() == self._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+    def __rich_repr__(self) -> Any:
+        for name in self.__struct_fields__:
+            if name != "payload":
+                yield name, getattr(self, name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+
+class ResponseStart(_Event, frozen=True, gc=False, eq=False):
+    """Who answers. Sent with the first chunk, and again when a later chunk says something else."""
+
+    id: str | None = None
+    object: str | None = None
+    created: int | float | None = None
+    model: str | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+
+
+class RoleDelta(_Event, frozen=True, gc=False, eq=False):
+    """The author's role of one choice; sent when it is first given, and when it changes."""
+
+    role: str
+    index: int = 0
+
+
+class TextDelta(_Event, frozen=True, gc=False, eq=False):
+    """A piece of the answer's text, never empty."""
+
+    text: str
+    index: int = 0
+
+
+class ReasoningDelta(_Event, frozen=True, gc=False, eq=False):
+    """A piece of the visible reasoning, never empty."""
+
+    text: str
+    index: int = 0
+
+
+class RefusalDelta(_Event, frozen=True, gc=False, eq=False):
+    """A piece of a refusal, never empty."""
+
+    text: str
+    index: int = 0
+
+
+class ToolCallDelta(_Event, frozen=True, gc=False, eq=False):
+    """A piece of a tool call: number `tool_index` of choice `index`. What was not sent is `None`, `arguments` empty."""
+
+    tool_index: int = 0
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    index: int = 0
+    type: str | None = None
+
+
+class AudioDelta(_Event, frozen=True, gc=False, eq=False):
+    """A piece of spoken answer: base64 data, its transcript, or both."""
+
+    data: str | None = None
+    transcript: str | None = None
+    id: str | None = None
+    expires_at: int | None = None
+    index: int = 0
+
+
+class Annotation(_Event, frozen=True, gc=False, eq=False):
+    """A citation or another note on the text, as the provider sent it."""
+
+    annotation: dict[str, Any]
+    index: int = 0
+
+
+class Logprobs(_Event, frozen=True, gc=False, eq=False):
+    """Log probabilities of the tokens in this chunk, as the provider sent them."""
+
+    logprobs: dict[str, Any]
+    index: int = 0
+
+
+class Finish(_Event, frozen=True, gc=False, eq=False):
+    """One choice has ended. `reason` is the provider's word."""
+
+    reason: str
+    index: int = 0
+
+
+class Usage(_Event, frozen=True, gc=False, eq=False):
+    """What the provider says it cost so far. `None` is unknown, never zero; `details` is the provider's whole object."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    details: dict[str, Any] = {}
+
+
+class TokenCount(_Event, frozen=True, gc=False, eq=False):
+    """Tokens counted here in the text that passed, by `encoding`: one channel of one choice.
+
+    `exact` is false where the model's encoding is not known and another stands in for it.
+    """
+
+    tokens: int
+    channel: Channel = "content"
+    index: int = 0
+    encoding: str = ""
+    exact: bool = True
+
+
+class Flagged(_Event, frozen=True, gc=False, eq=False):
+    """A rule matched and the text was let through. `start` and `end` count in the channel's original text."""
+
+    category: str
+    start: int
+    end: int
+    channel: Channel = "content"
+    index: int = 0
+
+
+class Redacted(_Event, frozen=True, gc=False, eq=False):
+    """A rule matched and other text was released in its place. The matched text itself is in no event."""
+
+    category: str
+    start: int
+    end: int
+    channel: Channel = "content"
+    index: int = 0
+
+
+class Blocked(_Event, frozen=True, gc=False, eq=False):
+    """A rule matched and nothing more of this choice is released."""
+
+    category: str
+    start: int
+    end: int
+    channel: Channel = "content"
+    index: int = 0
+
+
+class ProviderNotice(_Event, frozen=True, gc=False, eq=False):
+    """Something the provider said beside the answer: a filter's verdict, a ping, an event of a kind not known here."""
+
+    kind: str
+    data: Any = None
+    index: int | None = None
+
+
+class Timings(_Event, frozen=True, gc=False, eq=False):
+    """When things came, in seconds since the stream was opened. `None` is what never came.
+
+    `deltas` has the time of every piece of content, reasoning, refusal or tool call; all pieces of one network read came
+    at one time.
+    """
+
+    first_byte: float | None
+    first_content: float | None
+    deltas: tuple[float, ...]
+    total: float
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
+    """An assembled tool call. `arguments` is verbatim, also where it is no valid JSON."""
+
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    index: int = 0
+    type: str = "function"
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One assembled answer. `content` is `None` where none was sent, as in a call of tools; `text` is then empty."""
+
+    index: int
+    content: str | None = None
+    finish_reason: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    role: str | None = None
+    logprobs: dict[str, Any] | None = None
+    annotations: tuple[dict[str, Any], ...] = ()
+    audio: dict[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """The text, empty where none was sent."""
+        return self.content or ""
+
+
+class Completion(_Event, frozen=True, eq=False):
+    """The assembled response. `end` is the `StreamEnd.reason` known when it was assembled, `None` in mid-stream.
+
+    `conflicts` names the identity fields for which a later chunk said something else, with what it said.
+    """
+
+    choices: tuple[Choice, ...] = ()
+    usage: Usage | None = None
+    id: str | None = None
+    object: str | None = None
+    created: int | float | None = None
+    model: str | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    end: EndReason | None = None
+    conflicts: dict[str, Any] = {}
+
+    @property
+    def text(self) -> str:
+        """The first choice's text."""
+        return self.choices[0].text if self.choices else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The response that the provider would have sent without streaming, ready for JSON."""
+        return plain_response(self)
+
+
+class StreamEnd(_Event, frozen=True, gc=False, eq=False):
+    """The last event of every stream, and why it is the last.
+
+    `completed` needs the terminal evidence of the provider's format; a stream that simply stopped is `truncated`.
+    `saw_done` tells whether the end marker came, `open_choices` which choices never got a finish reason.
+    """
+
+    reason: EndReason
+    saw_done: bool = False
+    open_choices: tuple[int, ...] = ()
+
+
+Event: TypeAlias = (
+    ResponseStart
+    | RoleDelta
+    | TextDelta
+    | ReasoningDelta
+    | RefusalDelta
+    | ToolCallDelta
+    | AudioDelta
+    | Annotation
+    | Logprobs
+    | Finish
+    | Usage
+    | TokenCount
+    | Flagged
+    | Redacted
+    | Blocked
+    | ProviderNotice
+    | Timings
+    | Completion
+    | StreamEnd
+)

@@ -1,0 +1,167 @@
+"""Matchers over text that is still coming.
+
+A matcher is asked after each piece for the spans that are now certain, and for the place up to which nothing can still become
+part of a match. Looking back over the last characters would detect a match after its beginning had left; knowing what is
+undecided lets it leave only when it may.
+
+Positions are in code points of the whole text.
+"""
+
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import ahocorasick
+import regex
+
+from streamkit.errors import PipelineError
+from streamkit.moderation.rules import Rule
+
+CONTEXT = 64
+"""Characters kept before the undecided text, for `\\b` and look-behind."""
+
+
+class Span(NamedTuple):
+    """A match that nothing can change any more."""
+
+    start: int
+    end: int
+    order: int
+    """The rule's place among the rules."""
+    rule: Rule
+
+
+class Matcher(Protocol):
+    """What watches one text. One instance is for one channel of one choice."""
+
+    def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
+        """Take more text. Gives the spans that are certain now, and where the undecided text begins.
+
+        Every span that comes later starts there or after. With `final` the text is complete and everything is decided.
+        """
+        ...
+
+
+def matchers(rules: tuple[Rule, ...]) -> list[Matcher]:
+    """Matchers for one text under all the rules."""
+    found: list[Matcher] = []
+    for ignore_case in (True, False):
+        phrases = tuple(
+            (phrase, order, rule)
+            for order, rule in enumerate(rules)
+            if rule.ignore_case is ignore_case
+            for phrase in rule.phrases
+        )
+        if phrases:
+            found.append(Phrases(_automaton(phrases, ignore_case), ignore_case))
+    for order, rule in enumerate(rules):
+        found += [Pattern(*_compiled(source, rule.ignore_case), order, rule) for source in rule.patterns]
+    return found
+
+
+class Phrases:
+    """All occurrences of any number of phrases, overlapping ones too (Aho and Corasick, 1975)."""
+
+    def __init__(self, automaton: Any, ignore_case: bool) -> None:
+        self._automaton = automaton
+        self._iterator = automaton.iter("")
+        self._ignore_case = ignore_case
+        self._pending = ""  # the longest end of the text that is the beginning of a phrase
+        self._length = 0
+
+    def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
+        if self._ignore_case:
+            text = fold(text)
+        self._iterator.set(text)
+        spans = [
+            Span(end + 1 - length, end + 1, order, rule)
+            for end, found in self._iterator
+            for length, order, rule in found
+        ]
+        self._length += len(text)
+        if final:
+            return spans, self._length
+        # The place where it begins only moves forward, so that all these tries together are linear in the text.
+        pending = self._pending + text
+        start, begins = 0, self._automaton.match
+        while start < len(pending) and not begins(pending[start:] if start else pending):
+            start += 1
+        self._pending = pending[start:]
+        return spans, self._length - len(self._pending)
+
+
+class Pattern:
+    """A regular expression's matches, the same as in the whole text: leftmost, not overlapping.
+
+    `(?:P)(?!)` never matches, but searched with `partial=True` it tells the first place where a match of P could still come
+    about with more text.
+    """
+
+    def __init__(self, pattern: Any, undecided: Any, order: int, rule: Rule) -> None:
+        self._pattern = pattern
+        self._undecided = undecided
+        self._order = order
+        self._rule = rule
+        self._text = ""  # the undecided text, with some context before it
+        self._offset = 0  # where _text begins in the whole
+        self._from = 0  # where in _text the undecided part begins
+
+    def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
+        self._text += text
+        spans: list[Span] = []
+        while True:
+            hold = len(self._text) if final else self._first_undecided()
+            match = self._pattern.search(self._text, self._from)
+            # A match of nothing hides nothing.
+            while match and match.start() == match.end() < hold:
+                match = self._pattern.search(self._text, match.end() + 1)
+            if not match or match.start() >= hold or match.start() == match.end():
+                break
+            spans.append(Span(self._offset + match.start(), self._offset + match.end(), self._order, self._rule))
+            self._from = match.end()
+        self._from = hold
+        if (surplus := self._from - CONTEXT) > 0:
+            self._text = self._text[surplus:]
+            self._offset += surplus
+            self._from = CONTEXT
+        return spans, self._offset + self._from
+
+    def _first_undecided(self) -> int:
+        partial = self._undecided.search(self._text, self._from, partial=True)
+        hold = partial.start() if partial else len(self._text)
+        # What touches the end may grow, or be undone by what `\\b`, `$` or a look-ahead sees next.
+        match = self._pattern.search(self._text, self._from)
+        while match and match.start() < hold:
+            # `$` also holds before a line feed at the end.
+            if match.end() == len(self._text) or self._text[match.end() :] == "\n":
+                return match.start()
+            match = self._pattern.search(self._text, max(match.end(), match.start() + 1))
+        return hold
+
+
+def fold(text: str) -> str:
+    """Lower case, character by character, so that positions stay what they are."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(low if len(low := character.lower()) == 1 else character for character in text)
+
+
+@lru_cache(maxsize=128)
+def _automaton(phrases: tuple[tuple[str, int, Rule], ...], ignore_case: bool) -> Any:
+    known: dict[str, list[tuple[int, int, Rule]]] = {}
+    for phrase, order, rule in phrases:
+        known.setdefault(fold(phrase) if ignore_case else phrase, []).append((len(phrase), order, rule))
+    automaton = ahocorasick.Automaton()
+    for phrase, found in known.items():
+        automaton.add_word(phrase, found)
+    automaton.make_automaton()
+    return automaton
+
+
+@lru_cache(maxsize=1024)
+def _compiled(source: str, ignore_case: bool) -> tuple[Any, Any]:
+    flags = regex.IGNORECASE if ignore_case else 0
+    try:
+        return regex.compile(source, flags), regex.compile(f"(?:{source})(?!)", flags)
+    except regex.error as error:
+        raise PipelineError(f"pattern {source!r}: {error}") from error

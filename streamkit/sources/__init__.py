@@ -1,0 +1,1 @@
+"""Where streams come from: HTTP, recordings, and whatever else can be iterated."""

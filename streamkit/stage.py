@@ -1,0 +1,509 @@
+"""Stages, and how they are joined.
+
+A stage is a dataclass: its fields are configuration, `field(init=False)` are state. It takes items and gives items, and does
+no I/O; an `AsyncStage` may wait. `|` joins stages into a pipeline, which is a stage again. A pipeline holds no state: every
+run works on `fresh()` copies, so that one pipeline object serves any number of streams at once.
+
+A burst, which is whatever one network read brought, goes through stage by stage as a list. What a stage produced before it
+failed goes on through the rest before the error is raised.
+"""
+
+import dataclasses
+import inspect
+from collections import deque
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
+from itertools import islice
+from time import perf_counter
+from types import UnionType
+from typing import Any, ClassVar, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints, overload
+
+from streamkit.errors import PipelineError
+from streamkit.events import Event
+from streamkit.source import BURST, Source, as_source
+from streamkit.stream import Stream
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+Next = TypeVar("Next")
+A = TypeVar("A")
+B = TypeVar("B")
+E = TypeVar("E", bound=Event)
+_MUTABLE = (list, dict, set, bytearray, deque)
+
+
+class Joinable(Generic[In, Out]):
+    """What `Stage` and `AsyncStage` share: copies for a run, `open`, and the checks of `|`."""
+
+    done: bool = False
+    """Set by a stage that wants nothing more: the source is closed, this stage and those after it are flushed."""
+
+    def fresh(self: A) -> A:
+        """A copy with the same configuration and its state as new. Lists, dicts and sets of the configuration are copied."""
+        copy = dataclasses.replace(cast(Any, self))
+        for field in dataclasses.fields(cast(Any, self)):
+            value = getattr(copy, field.name)
+            # An author who forgets `init=False` on a list of state would else share it between all runs. (Law 4)
+            if field.init and type(value) in _MUTABLE:
+                object.__setattr__(copy, field.name, type(value)(value))
+        return copy
+
+    def before(self: A, following: "Joinable[Any, Any]") -> A:
+        """This stage, fitted to the stage that follows it. Called by `|`; most stages return themselves."""
+        return self
+
+    def framing(self) -> "Stage[bytes, In] | None":
+        """A stage to put first when a source gives bytes to a pipeline that begins with this one and takes lines."""
+        return None
+
+    def tick(self, now: float) -> None:
+        """Hear the time: once when the source is opened, then before every burst, in seconds on the source's clock."""
+        return
+
+    def parts(self) -> "tuple[Joinable[Any, Any], ...]":
+        """The stages that this one is joined of; for a single stage, itself."""
+        return (self,)
+
+    def open(self, source: "Source[In] | AsyncIterable[In] | Iterable[In] | Source[bytes] | AsyncIterable[bytes]") -> Stream[Out]:
+        """Run over `source`. Nothing is opened before the first read or `async with`; the stream closes the source."""
+        return Stream(as_source(source), segments(self), self.framing)
+
+    def __ror__(self, source: "AsyncIterable[In] | Iterable[In] | AsyncIterable[bytes]") -> Stream[Out]:
+        if isinstance(source, type) or callable(source):
+            raise PipelineError(_misplaced(source))
+        return self.open(source)
+
+
+class Stage(Joinable[In, Out]):
+    """A step without I/O. Write `feed`, and `flush` if something may be left at the end.
+
+    `feed` is called for every item, `flush` once, on the natural end only: never after a failure or a cancellation. Either
+    returns an iterable, a generator too; it is used up before the consumer sees any of it. Pass on the items that you don't
+    know.
+    """
+
+    def feed(self, item: In) -> Iterable[Out]:
+        """What comes out for one item."""
+        raise NotImplementedError(f"{type(self).__name__} needs a feed method")
+
+    def flush(self) -> Iterable[Out]:
+        """What is left at the natural end."""
+        return ()
+
+    def feed_all(self, items: list[In]) -> Iterable[Out]:
+        """What comes out for a burst. Write it where a loop of your own is faster than `feed` for each.
+
+        What it yields before it raises is delivered; a method that builds a list returns `cut_short(list, error)` instead
+        of raising. The list that comes in is not yours to change.
+        """
+        for item in items:
+            yield from self.feed(item)
+
+    def run(self, items: Iterable[In], *, clock: Callable[[], float] = perf_counter) -> "Run[Out]":
+        """Run over `items` without an event loop. The iterator raises what a stage raises, after what came before it."""
+        return Run(Pipeline(self.parts()).fresh(), items, clock)
+
+    @overload
+    def __or__(self, following: "Stage[Out, Next]") -> "Pipeline[In, Next]": ...
+    @overload
+    def __or__(self, following: "AsyncStage[Out, Next]") -> "AsyncPipeline[In, Next]": ...
+    def __or__(self, following: "Stage[Out, Next] | AsyncStage[Out, Next]") -> "Pipeline[In, Next] | AsyncPipeline[In, Next]":
+        return _join(self, following)
+
+
+class AsyncStage(Joinable[In, Out]):
+    """A step that may wait: `feed` and `flush` are coroutines that return an iterable. `close` is called at every end."""
+
+    async def feed(self, item: In) -> Iterable[Out]:
+        """What comes out for one item."""
+        raise NotImplementedError(f"{type(self).__name__} needs an async feed method")
+
+    async def flush(self) -> Iterable[Out]:
+        """What is left at the natural end."""
+        return ()
+
+    async def close(self) -> None:
+        """Let go of connections. Called once at every end of a run, also after a failure; its time is bounded."""
+        return
+
+    def __or__(self, following: "Stage[Out, Next] | AsyncStage[Out, Next]") -> "AsyncPipeline[In, Next]":
+        return cast("AsyncPipeline[In, Next]", _join(self, following))
+
+
+@dataclasses.dataclass(repr=False)
+class Pipeline(Stage[In, Out]):
+    """Sync stages joined by `|`, run fused: a burst goes through as a list, stage by stage."""
+
+    stages: tuple[Stage[Any, Any], ...]
+
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.stages))
+
+    def parts(self) -> tuple[Joinable[Any, Any], ...]:
+        return self.stages
+
+    def fresh(self) -> "Pipeline[In, Out]":
+        return Pipeline(tuple(stage.fresh() for stage in self.stages))
+
+    def framing(self) -> "Stage[bytes, In] | None":
+        return self.stages[0].framing()
+
+    def tick(self, now: float) -> None:
+        for stage in self.stages:
+            stage.tick(now)
+
+    def feed(self, item: In) -> Iterable[Out]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[In]) -> Iterable[Out]:
+        return self._advance(items, flushing=False)
+
+    def flush(self) -> Iterable[Out]:
+        return self._advance([], flushing=True)
+
+    def _advance(self, items: list[Any], *, flushing: bool) -> Iterable[Any]:
+        failure: Exception | None = None
+        start = self._last_done() if flushing else 0
+        for position, stage in enumerate(self.stages[start:], start):
+            produced: list[Any] = []
+            try:
+                if items:
+                    given = stage.feed_all(items)
+                    produced = given if type(given) is list else _collect(given, produced)
+                # After a failure further up, this run has no natural end. (Law 5)
+                if flushing and failure is None:
+                    produced = produced.copy()
+                    _collect(stage.flush(), produced)
+            except Exception as error:
+                # It stands before whatever failed further up, in the order of the stream.
+                failure = error
+                error.add_note(f"in stage {position + 1} of {len(self.stages)}: {type(stage).__name__}")
+            else:
+                if stage.done:
+                    self.done, failure = True, None
+            items = produced
+        return items if failure is None else cut_short(items, failure)
+
+    def _last_done(self) -> int:
+        return max((i for i, stage in enumerate(self.stages) if stage.done), default=0)
+
+
+@dataclasses.dataclass(repr=False)
+class AsyncPipeline(AsyncStage[In, Out]):
+    """Stages joined by `|`, at least one of which may wait."""
+
+    stages: tuple[Joinable[Any, Any], ...]
+
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.stages))
+
+    def parts(self) -> tuple[Joinable[Any, Any], ...]:
+        return self.stages
+
+    def fresh(self) -> "AsyncPipeline[In, Out]":
+        return AsyncPipeline(tuple(stage.fresh() for stage in self.stages))
+
+    def framing(self) -> "Stage[bytes, In] | None":
+        return self.stages[0].framing()
+
+    def tick(self, now: float) -> None:
+        for stage in self.stages:
+            stage.tick(now)
+
+    async def feed(self, item: In) -> Iterable[Out]:
+        items: list[Any] = [item]
+        for stage in self.stages:
+            items = await _feed_one(stage, items)
+        return items
+
+    async def flush(self) -> Iterable[Out]:
+        items: list[Any] = []
+        for stage in self.stages:
+            items = await _feed_one(stage, items)
+            if isinstance(stage, AsyncStage):
+                items += await stage.flush()
+            else:
+                items += cast(Stage[Any, Any], stage).flush()
+        return items
+
+    async def close(self) -> None:
+        for stage in reversed(self.stages):
+            if isinstance(stage, AsyncStage):
+                await stage.close()
+
+
+async def _feed_one(stage: Joinable[Any, Any], items: list[Any]) -> list[Any]:
+    if isinstance(stage, AsyncStage):
+        return [out for item in items for out in await stage.feed(item)]
+    return list(cast(Stage[Any, Any], stage).feed_all(items))
+
+
+class Run(Iterator[Out]):
+    """A sync pipeline at work over an iterable. After a failure it raises the same error again; it never seems complete."""
+
+    def __init__(self, pipeline: Pipeline[Any, Out], items: Iterable[Any], clock: Callable[[], float]) -> None:
+        if not isinstance(items, Iterable):
+            raise PipelineError(f"run takes an iterable, found {_kind(items)}; open(source) takes async ones")
+        self._pipeline = pipeline
+        self._bursts = _bursts(items)
+        self._clock = clock if any(type(stage).tick is not Joinable.tick for stage in pipeline.stages) else None
+        self._ready: Iterator[Out] = iter(())
+        self._failure: Exception | None = None
+        self._ended = False
+        if self._clock:
+            pipeline.tick(self._clock())
+
+    def stage(self, kind: type[A]) -> A:
+        """This run's own copy of the stage of that class, to read its state. `PipelineError` if there is none."""
+        return find_stage(self._pipeline.stages, kind)
+
+    def __next__(self) -> Out:
+        while True:
+            for item in self._ready:
+                return item
+            if self._failure:
+                raise self._failure
+            if self._ended:
+                raise StopIteration
+            produced: list[Out] = []
+            try:
+                self._advance(produced)
+            except Exception as error:
+                self._failure = error
+            self._ready = iter(produced)
+
+    def _advance(self, produced: list[Out]) -> None:
+        burst = next(self._bursts, None)
+        if self._clock:
+            self._pipeline.tick(self._clock())
+        if burst is not None:
+            _collect(self._pipeline.feed_all(burst), produced)
+        if burst is None or self._pipeline.done:
+            self._ended = True
+            _collect(self._pipeline.flush(), produced)
+
+
+def _bursts(items: Iterable[A]) -> Iterator[list[A]]:
+    if isinstance(items, bytes | bytearray | memoryview | str):
+        yield [cast(A, items)]
+        return
+    iterator = iter(items)
+    size = BURST if isinstance(items, list | tuple) else 1
+    while burst := list(islice(iterator, size)):
+        yield burst
+
+
+def cut_short(produced: list[Out], error: Exception) -> Generator[Out, None, None]:
+    """`produced`, and then the error: what `feed_all` returns when it fails in the middle of a burst. (Law 1)"""
+    yield from produced
+    raise error
+
+
+def find_stage(stages: Iterable[object], kind: type[A]) -> A:
+    """The first stage of that class."""
+    for stage in stages:
+        if isinstance(stage, kind):
+            return stage
+    raise PipelineError(f"there is no {kind.__name__} in this pipeline")
+
+
+def segments(pipeline: Joinable[Any, Any]) -> list[Pipeline[Any, Any] | AsyncStage[Any, Any]]:
+    """Fresh copies of all stages: neighbouring sync ones fused into a pipeline each, the others by themselves."""
+    found: list[Pipeline[Any, Any] | AsyncStage[Any, Any]] = []
+    for stage in pipeline.parts():
+        copy = stage.fresh()
+        if isinstance(copy, AsyncStage):
+            found.append(cast(AsyncStage[Any, Any], copy))
+        elif found and isinstance(found[-1], Pipeline):
+            found[-1].stages += (cast(Stage[Any, Any], copy),)
+        else:
+            found.append(Pipeline((cast(Stage[Any, Any], copy),)))
+    return found
+
+
+def _collect(given: Iterable[A], into: list[A]) -> list[A]:
+    # `extend` keeps what a generator yielded before it raised.
+    into.extend(given)
+    return into
+
+
+# Joining, and what can be wrong with it
+
+
+def _join(left: Joinable[Any, Any], right: object) -> Any:
+    if not isinstance(right, Joinable):
+        raise PipelineError(_misplaced(right))
+    right = cast(Joinable[Any, Any], right)
+    before, after = left.parts(), right.parts()
+    for stage in before + after:
+        _check_dataclass(stage)
+    _check_order(before[-1], after[0])
+    stages = (*before[:-1], before[-1].before(after[0]), *after)
+    if any(isinstance(stage, AsyncStage) for stage in stages):
+        return AsyncPipeline(stages)
+    return Pipeline(cast(tuple[Stage[Any, Any], ...], stages))
+
+
+def _misplaced(found: object) -> str:
+    if isinstance(found, type) and issubclass(found, Joinable):
+        return f"expected a stage, found the class {found.__name__}: write {found.__name__}()"
+    if isinstance(found, Source):
+        return "a source stands at the left end: write source | stage | …"
+    if callable(found):
+        name = getattr(found, "__name__", type(found).__name__)
+        return f"expected a stage, found the function {name}: decorate it with @streamkit.stage"
+    return f"expected a stage, found {_kind(found)}"
+
+
+def _check_dataclass(stage: Joinable[Any, Any]) -> None:
+    kind = type(stage)
+    if "__dataclass_fields__" not in vars(kind):
+        raise PipelineError(
+            f"{kind.__name__} is not a dataclass: decorate it with @dataclass, so that every run gets a fresh copy of its fields"
+        )
+    if isinstance(stage, AsyncStage) and inspect.isasyncgenfunction(kind.feed):
+        raise PipelineError(f"{kind.__name__}.feed is an async generator: return an iterable, don't yield")
+    if isinstance(stage, Stage) and inspect.iscoroutinefunction(kind.feed):
+        raise PipelineError(f"{kind.__name__}.feed is a coroutine function: make the class an AsyncStage")
+
+
+def _check_order(left: Joinable[Any, Any], right: Joinable[Any, Any]) -> None:
+    gives, takes = item_types(left)[1], item_types(right)[0]
+    if gives is None or takes is None or any(issubclass(g, t) or issubclass(t, g) for g in gives for t in takes):
+        return
+    raise PipelineError(
+        f"{_name(left)} | {_name(right)}: {_name(left)} gives {_names(gives)}, but {_name(right)} takes {_names(takes)}"
+    )
+
+
+def item_types(stage: Joinable[Any, Any]) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
+    """The classes that a stage takes and gives, as its `Stage[…, …]` base says; `None` where that can't be known."""
+    if isinstance(stage, FunctionStage | AsyncFunctionStage):
+        return cast(Any, stage).item_types()
+    for kind in type(stage).__mro__:
+        for base in getattr(kind, "__orig_bases__", ()):
+            if isinstance(origin := get_origin(base), type) and issubclass(origin, Joinable):
+                takes, gives = get_args(base)
+                return classes_of(takes), classes_of(gives)
+    return None, None
+
+
+def classes_of(hint: Any) -> tuple[type, ...] | None:
+    """The classes that a type hint stands for; `None` for anything that no `isinstance` could tell."""
+    if get_origin(hint) in (Union, UnionType):
+        members = [classes_of(member) for member in get_args(hint)]
+        return None if None in members else tuple(kind for member in members for kind in cast(tuple[type, ...], member))
+    if isinstance(origin := get_origin(hint) or hint, type) and origin is not object:
+        return (origin,)
+    return None
+
+
+def _name(stage: Joinable[Any, Any]) -> str:
+    return type(stage).__name__
+
+
+def _names(kinds: tuple[type, ...]) -> str:
+    shown = ", ".join(kind.__name__ for kind in kinds[:3])
+    return shown + (", …" if len(kinds) > 3 else "")
+
+
+def _kind(value: object) -> str:
+    return f"an object of type {type(value).__name__}"
+
+
+# Functions as stages
+
+
+class _Function:
+    # What both kinds of function stage share.
+    function: Callable[[Any], Any]
+    takes: ClassVar[None] = None
+
+    def item_types(self) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
+        takes = _parameter_classes(self.function)
+        # Events of other kinds pass, so that what it takes and gives is events of any kind.
+        if takes and set(takes) <= set(get_args(Event)):
+            return get_args(Event), get_args(Event)
+        return takes, None
+
+    def __reduce__(self) -> Any:
+        name = self.function.__qualname__
+        if "<" in name:
+            return type(self), (self.function,)
+        # The decorated name now stands for the stage itself, so that is what a pickle names.
+        return name if self.function.__module__ != "__main__" else (type(self), (self.function,))
+
+
+@dataclasses.dataclass
+class FunctionStage(_Function, Stage[In, Out]):
+    """A function as a stage; made by `stage`."""
+
+    function: Callable[[Any], Any]
+    _takes: tuple[type, ...] | None = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._takes = _parameter_classes(self.function)
+
+    def __repr__(self) -> str:
+        return self.function.__qualname__
+
+    def feed(self, item: In) -> Iterable[Out]:
+        if self._takes is not None and not isinstance(item, self._takes):
+            return (cast(Out, item),)
+        return _as_many(self.function(item))
+
+
+@dataclasses.dataclass
+class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
+    """A coroutine function as a stage; made by `stage`."""
+
+    function: Callable[[Any], Awaitable[Any]]
+    _takes: tuple[type, ...] | None = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._takes = _parameter_classes(self.function)
+
+    def __repr__(self) -> str:
+        return self.function.__qualname__
+
+    async def feed(self, item: In) -> Iterable[Out]:
+        if self._takes is not None and not isinstance(item, self._takes):
+            return (cast(Out, item),)
+        return _as_many(await self.function(item))
+
+
+@overload
+def stage(function: Callable[[E], Awaitable[Iterable[Event] | Event | None]]) -> AsyncStage[Event, Event]: ...
+@overload
+def stage(function: Callable[[E], Iterable[Event] | Event | None]) -> Stage[Event, Event]: ...
+@overload
+def stage(function: Callable[[A], Awaitable[list[B] | B | None]]) -> AsyncStage[A, B]: ...
+@overload
+def stage(function: Callable[[A], Generator[B, None, None] | Iterator[B] | list[B] | B | None]) -> Stage[A, B]: ...
+def stage(function: Callable[[Any], Any]) -> Any:
+    """Make a stage of a function: one item in; `None`, one item, or a list, tuple or generator of items out.
+
+    If the parameter is annotated with a class or a union of classes, items of other classes pass by untouched. A coroutine
+    function becomes an `AsyncStage`. The function is shared by all runs, so keep no state in it.
+    """
+    if inspect.isasyncgenfunction(function):
+        raise PipelineError(
+            f"{function.__name__} is an async generator function: return a list, or bring it through hops.from_generator"
+        )
+    if not callable(function):
+        raise PipelineError(f"@stage takes a function, found {_kind(function)}")
+    return AsyncFunctionStage(function) if inspect.iscoroutinefunction(function) else FunctionStage(function)
+
+
+def _as_many(result: Any) -> Iterable[Any]:
+    if result is None:
+        return ()
+    return result if isinstance(result, list | tuple | Iterator) else (result,)
+
+
+def _parameter_classes(function: Callable[..., Any]) -> tuple[type, ...] | None:
+    try:
+        name = next(iter(inspect.signature(function).parameters))
+        return classes_of(get_type_hints(function).get(name, Any))
+    # A builtin has no signature, and a hint may name what only a type checker imports: then nothing is known.
+    except (StopIteration, ValueError, TypeError, NameError):
+        return None

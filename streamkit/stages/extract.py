@@ -1,0 +1,44 @@
+"""Server-sent events into what they say about the answer."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from streamkit.dialects import Dialect, by_name, for_event
+from streamkit.events import Event, StreamEnd
+from streamkit.stage import Stage
+from streamkit.wire.events import ServerSentEvent
+
+
+@dataclass
+class Extract(Stage[ServerSentEvent, Event]):
+    """Read the provider's dialect: chosen by the first event, or `dialect` by name.
+
+    The last event is a `StreamEnd`, given as soon as the format's end marker is there, which also stops the reading.
+    `errors`: an error that the provider sends in the stream ends it with `StreamEnd("provider_error")` and then raises
+    `ProviderError`; with `emit` it only ends it so. An event that is no JSON raises `ProtocolError`.
+    """
+
+    dialect: str | None = None
+    errors: Literal["raise", "emit"] = "raise"
+    reads_json_bodies: ClassVar[bool] = True
+    _reader: Dialect | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.dialect is not None:
+            by_name(self.dialect)
+
+    def feed(self, item: ServerSentEvent) -> Iterable[Event]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[ServerSentEvent]) -> Iterable[Event]:
+        if (reader := self._reader) is None:
+            kind = by_name(self.dialect) if self.dialect else for_event(items[0])
+            reader = self._reader = kind(errors=self.errors)
+        events = reader.feed_all(items)
+        self.done = reader.done
+        return events
+
+    def flush(self) -> Iterable[Event]:
+        # Not one event came, so that there is no dialect either.
+        return self._reader.flush() if self._reader else (StreamEnd("truncated"),)

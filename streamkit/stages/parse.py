@@ -1,0 +1,171 @@
+"""Lines into server-sent events, by the rules of `EventSource`. (WHATWG HTML, 9.2.6)"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from streamkit.errors import LimitExceeded
+from streamkit.stage import Joinable, Stage, cut_short
+from streamkit.wire.events import JsonBody, ServerSentEvent, UnfinishedEvent
+from streamkit.wire.lines import Lines, Piece, UnfinishedLine
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+Policy: TypeAlias = Literal["emit", "discard"]
+_is_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+
+@dataclass
+class Parse(Stage[str, ServerSentEvent]):
+    """Put lines together to events, exactly as a browser's `EventSource` does, with two exceptions that can be chosen.
+
+    `unfinished`: an event that the end of the body cuts off before its blank line is discarded, or emitted as an
+    `UnfinishedEvent`. `json_body`: a body that begins with `{` or `[` is no event stream; its documents (one, or one a line)
+    are discarded, as unknown fields are, or emitted as `JsonBody`. The default of both, `None`, is what `EventSource` does
+    unless an `Extract` follows: answers of language models do come so.
+
+    An event with more than `max_event_bytes` characters of data raises `LimitExceeded`, after the events before it.
+    """
+
+    unfinished: Policy | None = None
+    json_body: Policy | None = None
+    max_event_bytes: int = MAX_EVENT_BYTES
+    last_event_id: str = field(default="", init=False, repr=False)
+    retry: int | None = field(default=None, init=False, repr=False)
+    _event: str = field(default="", init=False, repr=False)
+    _data: list[str] = field(default_factory=list, init=False, repr=False)
+    _size: int = field(default=0, init=False, repr=False)
+    _id: str = field(default="", init=False, repr=False)
+    _retry: int | None = field(default=None, init=False, repr=False)
+    _started: bool = field(default=False, init=False, repr=False)
+    _body: list[str] | None = field(default=None, init=False, repr=False)
+    _line: int = field(default=0, init=False, repr=False)
+
+    def before(self, following: Joinable[Any, Any]) -> "Parse":
+        if not getattr(following, "reads_json_bodies", False):
+            return self
+        return replace(self, unfinished=self.unfinished or "emit", json_body=self.json_body or "emit")
+
+    def framing(self) -> Stage[Piece, str]:
+        return Lines()
+
+    def feed(self, item: str) -> Iterable[ServerSentEvent]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[str]) -> Iterable[ServerSentEvent]:
+        if not self._started and not self._start(items):
+            return ()
+        if type(items[-1]) is UnfinishedLine:
+            # `EventSource` does not look at a line that has no end.
+            unseen = self._body is None and self.unfinished != "emit"
+            items = items[:-1] if unseen else [*items[:-1], str(items[-1])]
+        events: list[ServerSentEvent] = []
+        try:
+            if self._body is not None:
+                self._read_body(items, events)
+            else:
+                self._read(items, events)
+        except LimitExceeded as error:
+            return cut_short(events, error)
+        return events
+
+    def flush(self) -> Iterable[ServerSentEvent]:
+        if self._body:
+            yield JsonBody(data="\n".join(self._body))
+        elif self._data and self.unfinished == "emit":
+            yield UnfinishedEvent(self._event or "message", "\n".join(self._data), self._id, self._retry)
+
+    def _start(self, lines: list[str]) -> bool:
+        # The first line that is not blank shows what kind of body this is.
+        first = next((line for line in lines if line.strip()), None)
+        if first is None:
+            return False
+        self._started = True
+        if self.json_body == "emit" and first.lstrip()[0] in "{[":
+            self._body = []
+        return True
+
+    def _read(self, lines: list[str], events: list[ServerSentEvent]) -> None:
+        if not self._data and not self._event and self._retry is None and self._read_regular(lines, events):
+            return
+        data, size, limit, number = self._data, self._size, self.max_event_bytes, self._line
+        for line in lines:
+            number += 1
+            if line:
+                # By far the most lines are `data: …`, alone in their block.
+                if line.startswith("data: "):
+                    data.append(line[6:])
+                else:
+                    self._field(line)
+                size += len(line)
+                if size > limit:
+                    raise self._too_long(number)
+            else:
+                if data:
+                    text = data[0] if len(data) == 1 else "\n".join(data)
+                    events.append(ServerSentEvent(self._event or "message", text, self._id, self._retry))
+                    data.clear()
+                self._event, self._retry, size = "", None, 0
+                self.last_event_id = self._id
+        self._line, self._size = number, size
+
+    def _read_regular(self, lines: list[str], events: list[ServerSentEvent]) -> bool:
+        # What most bursts are: whole blocks of one `data: …` line each. Anything else is left to the general reader, and a
+        # property test says that the two agree.
+        blocks = lines[::2]
+        if not blocks or len(lines) % 2 or any(lines[1::2]) or not all([line.startswith("data: ") for line in blocks]):
+            return False
+        if len(max(blocks, key=len)) > self.max_event_bytes:
+            return False
+        id = self.last_event_id = self._id
+        events += [ServerSentEvent("message", line[6:], id) for line in blocks]
+        self._line += len(lines)
+        self._size = 0
+        return True
+
+    def _field(self, line: str) -> None:
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        match name:
+            case "data":
+                self._data.append(value)
+            case "event":
+                self._event = value
+            case "id" if "\0" not in value:
+                self._id = value
+            case "retry" if value.isascii() and value.isdigit():
+                self.retry = self._retry = int(value[:19])
+            case _:
+                pass  # A comment, whose name is empty, or a field that the standard does not know.
+
+    def _read_body(self, lines: list[str], events: list[ServerSentEvent]) -> None:
+        assert self._body is not None
+        for line in lines:
+            self._line += 1
+            if not self._body:
+                if not line.strip():
+                    continue
+                # A line that is a document by itself is one of NDJSON. What is not is the first of a document in many lines.
+                if _whole(line):
+                    events.append(JsonBody(data=line))
+                    continue
+            self._body.append(line)
+            self._size += len(line) + 1
+            if self._size > self.max_event_bytes:
+                raise self._too_long(self._line)
+
+    def _too_long(self, line: int) -> LimitExceeded:
+        return LimitExceeded(
+            f"line {line}: expected at most {self.max_event_bytes} characters in an event (max_event_bytes), found more",
+            line=line,
+        )
+
+
+def _whole(line: str) -> bool:
+    try:
+        _is_json(line)
+    except msgspec.DecodeError:
+        return False
+    return True

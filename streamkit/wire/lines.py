@@ -1,0 +1,105 @@
+"""Bytes into lines: CR, LF and CRLF end a line and nothing else does. (WHATWG HTML, 9.2.5)"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from streamkit.errors import LimitExceeded
+from streamkit.stage import Stage, cut_short
+
+Piece: TypeAlias = bytes | bytearray | memoryview | str
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+
+class UnfinishedLine(str):
+    """The last line of a body that ends without a line end."""
+
+
+@dataclass
+class Lines(Stage[Piece, str]):
+    """Split pieces of a body, cut anywhere, into lines without their ends.
+
+    The bytes are decoded as UTF-8, malformed ones become U+FFFD, and one leading byte order mark is dropped (WHATWG 9.2.6).
+    A line is given as soon as the byte that ends it is there; what the end of the body cuts off comes as an
+    `UnfinishedLine`. A line longer than `max_line_bytes` raises `LimitExceeded`, after the lines before it.
+    """
+
+    max_line_bytes: int = MAX_LINE_BYTES
+    _line: bytearray = field(default_factory=bytearray, init=False, repr=False)
+    _after_cr: bool = field(default=False, init=False, repr=False)
+    _at_start: bool = field(default=True, init=False, repr=False)
+    _offset: int = field(default=0, init=False, repr=False)
+    _count: int = field(default=0, init=False, repr=False)
+
+    def feed(self, item: Piece) -> Iterable[str]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[Piece]) -> Iterable[str]:
+        lines: list[str] = []
+        for item in items:
+            piece = item.encode() if isinstance(item, str) else bytes(item)
+            try:
+                self._split(piece, lines)
+            except LimitExceeded as error:
+                return cut_short(lines, error)
+        return lines
+
+    def flush(self) -> Iterable[str]:
+        if not self._line:
+            return
+        text = self._decode(bytes(self._line))
+        self._line.clear()
+        if text:
+            yield UnfinishedLine(text)
+
+    def _split(self, piece: bytes, lines: list[str]) -> None:
+        # A CR ended its line at once; an LF that follows belongs to it, though another piece brought it.
+        if self._after_cr and piece:
+            piece = piece.removeprefix(b"\n")
+            self._after_cr = False
+        # `rfind` looks at each byte of a piece once, and what is kept is only ever appended to: linear for any cuts. (Law 7)
+        end = max(piece.rfind(b"\n"), piece.rfind(b"\r")) + 1
+        if end:
+            self._after_cr = piece[end - 1] == 0x0D
+            block = bytes(self._line) + piece[:end] if self._line else piece[:end]
+            self._line = bytearray(piece[end:])
+            if len(block) > self.max_line_bytes:
+                self._check_each(block, lines)
+            self._give(block, lines)
+        else:
+            self._line += piece
+        if len(self._line) > self.max_line_bytes:
+            raise self._too_long()
+
+    def _give(self, block: bytes, lines: list[str]) -> None:
+        text = self._decode(block)
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        given = text.split("\n")
+        given.pop()
+        self._offset += len(block)
+        self._count += len(given)
+        lines += given
+
+    def _decode(self, block: bytes) -> str:
+        text = block.decode("utf-8", "replace")
+        if self._at_start:
+            self._at_start = False
+            return text.removeprefix("\ufeff")
+        return text
+
+    def _check_each(self, block: bytes, lines: list[str]) -> None:
+        # Only blocks longer than the limit come here, so that looking at every line costs nothing in general.
+        for line in block.splitlines(keepends=True):
+            if len(line.rstrip(b"\r\n")) > self.max_line_bytes:
+                start = block.index(line)
+                self._give(block[:start], lines)
+                raise self._too_long()
+
+    def _too_long(self) -> LimitExceeded:
+        return LimitExceeded(
+            f"line {self._count + 1}, at byte {self._offset}: expected at most {self.max_line_bytes} bytes in a line "
+            "(max_line_bytes), found more",
+            line=self._count + 1,
+            offset=self._offset,
+        )
