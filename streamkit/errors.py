@@ -44,7 +44,9 @@ class StatusError(SourceError):
 
     end_reason = "error"
 
-    def __init__(self, message: str, *, status: int = 0, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int = 0, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.body = body

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import anyio.lowlevel
 
@@ -45,13 +45,15 @@ class Source(ABC, Generic[T]):
         """Seconds on this source's clock: monotonic; a replay's is virtual."""
         return time.perf_counter()
 
-    def __or__(self, pipeline: "Stage[T, Out] | AsyncStage[T, Out] | Stage[str, Out] | AsyncStage[str, Out]") -> "Stream[Out]":
+    def __or__(
+        self, pipeline: "Stage[T, Out] | AsyncStage[T, Out] | Stage[str, Out] | AsyncStage[str, Out]"
+    ) -> "Stream[Out]":
         """Run the pipeline over this source. Nothing is opened yet."""
         from streamkit.stage import Joinable
 
         if not isinstance(pipeline, Joinable):
             return NotImplemented
-        return pipeline.open(cast("Source[object]", self))
+        return pipeline.open(cast(Any, self))
 
 
 class Iterated(Source[T]):

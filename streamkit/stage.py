@@ -39,7 +39,7 @@ class Joinable(Generic[In, Out]):
 
     def fresh(self: A) -> A:
         """A copy with the same configuration and its state as new. Lists, dicts and sets of the configuration are copied."""
-        copy = dataclasses.replace(cast(Any, self))
+        copy: A = dataclasses.replace(cast(Any, self))
         for field in dataclasses.fields(cast(Any, self)):
             value = getattr(copy, field.name)
             # An author who forgets `init=False` on a list of state would else share it between all runs. (Law 4)
@@ -63,7 +63,9 @@ class Joinable(Generic[In, Out]):
         """The stages that this one is joined of; for a single stage, itself."""
         return (self,)
 
-    def open(self, source: "Source[In] | AsyncIterable[In] | Iterable[In] | Source[bytes] | AsyncIterable[bytes]") -> Stream[Out]:
+    def open(
+        self, source: "Source[In] | AsyncIterable[In] | Iterable[In] | Source[bytes] | AsyncIterable[bytes]"
+    ) -> Stream[Out]:
         """Run over `source`. Nothing is opened before the first read or `async with`; the stream closes the source."""
         return Stream(as_source(source), segments(self), self.framing)
 
@@ -100,14 +102,18 @@ class Stage(Joinable[In, Out]):
 
     def run(self, items: Iterable[In], *, clock: Callable[[], float] = perf_counter) -> "Run[Out]":
         """Run over `items` without an event loop. The iterator raises what a stage raises, after what came before it."""
-        return Run(Pipeline(self.parts()).fresh(), items, clock)
+        pipeline: Pipeline[In, Out] = Pipeline(cast("tuple[Stage[Any, Any], ...]", self.parts()))
+        return Run(pipeline.fresh(), items, clock)
 
     @overload
     def __or__(self, following: "Stage[Out, Next]") -> "Pipeline[In, Next]": ...
     @overload
     def __or__(self, following: "AsyncStage[Out, Next]") -> "AsyncPipeline[In, Next]": ...
-    def __or__(self, following: "Stage[Out, Next] | AsyncStage[Out, Next]") -> "Pipeline[In, Next] | AsyncPipeline[In, Next]":
-        return _join(self, following)
+    def __or__(
+        self, following: "Stage[Out, Next] | AsyncStage[Out, Next]"
+    ) -> "Pipeline[In, Next] | AsyncPipeline[In, Next]":
+        joined: Pipeline[In, Next] | AsyncPipeline[In, Next] = _join(self, following)
+        return joined
 
 
 class AsyncStage(Joinable[In, Out]):
@@ -168,7 +174,7 @@ class Pipeline(Stage[In, Out]):
             try:
                 if items:
                     given = stage.feed_all(items)
-                    produced = given if type(given) is list else _collect(given, produced)
+                    produced = cast(list[Any], given) if type(given) is list else _collect(given, produced)
                 # After a failure further up, this run has no natural end. (Law 5)
                 if flushing and failure is None:
                     produced = produced.copy()
@@ -245,7 +251,7 @@ class Run(Iterator[Out]):
             raise PipelineError(f"run takes an iterable, found {_kind(items)}; open(source) takes async ones")
         self._pipeline = pipeline
         self._bursts = _bursts(items)
-        self._clock = clock if any(type(stage).tick is not Joinable.tick for stage in pipeline.stages) else None
+        self._clock = clock if any(map(hears_time, pipeline.stages)) else None
         self._ready: Iterator[Out] = iter(())
         self._failure: Exception | None = None
         self._ended = False
@@ -298,6 +304,11 @@ def cut_short(produced: list[Out], error: Exception) -> Generator[Out, None, Non
     raise error
 
 
+def hears_time(stage: Joinable[Any, Any]) -> bool:
+    """Whether a stage has a `tick` of its own; the others need no clock."""
+    return type(stage).tick is not Joinable.tick  # pyright: ignore[reportUnknownMemberType] # a method of any of them
+
+
 def find_stage(stages: Iterable[object], kind: type[A]) -> A:
     """The first stage of that class."""
     for stage in stages:
@@ -312,7 +323,7 @@ def segments(pipeline: Joinable[Any, Any]) -> list[Pipeline[Any, Any] | AsyncSta
     for stage in pipeline.parts():
         copy = stage.fresh()
         if isinstance(copy, AsyncStage):
-            found.append(cast(AsyncStage[Any, Any], copy))
+            found.append(copy)
         elif found and isinstance(found[-1], Pipeline):
             found[-1].stages += (cast(Stage[Any, Any], copy),)
         else:
@@ -332,30 +343,30 @@ def _collect(given: Iterable[A], into: list[A]) -> list[A]:
 def _join(left: Joinable[Any, Any], right: object) -> Any:
     if not isinstance(right, Joinable):
         raise PipelineError(_misplaced(right))
-    right = cast(Joinable[Any, Any], right)
-    before, after = left.parts(), right.parts()
+    following = cast(Joinable[Any, Any], right)
+    before, after = left.parts(), following.parts()
     for stage in before + after:
         _check_dataclass(stage)
     _check_order(before[-1], after[0])
     stages = (*before[:-1], before[-1].before(after[0]), *after)
     if any(isinstance(stage, AsyncStage) for stage in stages):
-        return AsyncPipeline(stages)
-    return Pipeline(cast(tuple[Stage[Any, Any], ...], stages))
+        return AsyncPipeline[Any, Any](stages)
+    return Pipeline[Any, Any](cast(tuple[Stage[Any, Any], ...], stages))
 
 
 def _misplaced(found: object) -> str:
-    if isinstance(found, type) and issubclass(found, Joinable):
-        return f"expected a stage, found the class {found.__name__}: write {found.__name__}()"
+    name: str = getattr(found, "__name__", type(found).__name__)
+    if isinstance(found, type) and issubclass(cast(type[object], found), Joinable):
+        return f"expected a stage, found the class {name}: write {name}()"
     if isinstance(found, Source):
         return "a source stands at the left end: write source | stage | …"
-    if callable(found):
-        name = getattr(found, "__name__", type(found).__name__)
+    if callable(cast(object, found)):
         return f"expected a stage, found the function {name}: decorate it with @streamkit.stage"
     return f"expected a stage, found {_kind(found)}"
 
 
 def _check_dataclass(stage: Joinable[Any, Any]) -> None:
-    kind = type(stage)
+    kind: Any = type(stage)
     if "__dataclass_fields__" not in vars(kind):
         raise PipelineError(
             f"{kind.__name__} is not a dataclass: decorate it with @dataclass, so that every run gets a fresh copy of its fields"
@@ -377,8 +388,8 @@ def _check_order(left: Joinable[Any, Any], right: Joinable[Any, Any]) -> None:
 
 def item_types(stage: Joinable[Any, Any]) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
     """The classes that a stage takes and gives, as its `Stage[…, …]` base says; `None` where that can't be known."""
-    if isinstance(stage, FunctionStage | AsyncFunctionStage):
-        return cast(Any, stage).item_types()
+    if isinstance(stage, _Function):
+        return stage.item_types()
     for kind in type(stage).__mro__:
         for base in getattr(kind, "__orig_bases__", ()):
             if isinstance(origin := get_origin(base), type) and issubclass(origin, Joinable):
@@ -471,12 +482,19 @@ class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
         return _as_many(await self.function(item))
 
 
+# The four overlap, since what is awaited is an object too; checkers take the first that fits, which is the right one.
 @overload
-def stage(function: Callable[[E], Awaitable[Iterable[Event] | Event | None]]) -> AsyncStage[Event, Event]: ...
+def stage(  # type: ignore[overload-overlap]
+    function: Callable[[E], Awaitable[Iterable[Event] | Event | None]],
+) -> AsyncStage[Event, Event]: ...
 @overload
-def stage(function: Callable[[E], Iterable[Event] | Event | None]) -> Stage[Event, Event]: ...
+def stage(  # type: ignore[overload-overlap]
+    function: Callable[[E], Iterable[Event] | Event | None],
+) -> Stage[Event, Event]: ...
 @overload
-def stage(function: Callable[[A], Awaitable[list[B] | B | None]]) -> AsyncStage[A, B]: ...
+def stage(  # type: ignore[overload-overlap]
+    function: Callable[[A], Awaitable[list[B] | B | None]],
+) -> AsyncStage[A, B]: ...
 @overload
 def stage(function: Callable[[A], Generator[B, None, None] | Iterator[B] | list[B] | B | None]) -> Stage[A, B]: ...
 def stage(function: Callable[[Any], Any]) -> Any:
@@ -491,13 +509,15 @@ def stage(function: Callable[[Any], Any]) -> Any:
         )
     if not callable(function):
         raise PipelineError(f"@stage takes a function, found {_kind(function)}")
-    return AsyncFunctionStage(function) if inspect.iscoroutinefunction(function) else FunctionStage(function)
+    if inspect.iscoroutinefunction(function):
+        return AsyncFunctionStage[Any, Any](function)
+    return FunctionStage[Any, Any](function)
 
 
 def _as_many(result: Any) -> Iterable[Any]:
     if result is None:
         return ()
-    return result if isinstance(result, list | tuple | Iterator) else (result,)
+    return cast(Iterable[Any], result) if isinstance(result, list | tuple | Iterator) else (result,)
 
 
 def _parameter_classes(function: Callable[..., Any]) -> tuple[type, ...] | None:

@@ -108,14 +108,14 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         segments: "list[Pipeline[Any, Any] | AsyncStage[Any, Any]]",
         framing: "Callable[[], Stage[bytes, Any] | None]",
     ) -> None:
-        from streamkit.stage import Joinable
+        from streamkit.stage import hears_time
 
         self.source = source
         self.levels = [_Level(stage) for stage in segments]
         self.end: StreamEnd | None = None
         self._framing: Callable[[], Stage[bytes, Any] | None] | None = framing
-        self._timed = any(type(part).tick is not Joinable.tick for stage in segments for part in stage.parts())
-        self._ready: Iterator[Any] = iter(())
+        self._timed = any(hears_time(part) for stage in segments for part in stage.parts())
+        self._ready: Iterator[Out | StreamEnd] = iter(())
         self._failure: Exception | None = None
         self._exhausted = False  # nothing more will be read
         self._finished = False  # nothing more will be produced
@@ -185,7 +185,9 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             return
         # trio warns by itself when it takes over the guard.
         if not getattr(sys.get_asyncgen_hooks().finalizer, "__module__", "").startswith("trio"):
-            warnings.warn("a stream was dropped before its end; use `async with`", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(
+                "a stream was dropped before its end; use `async with`", ResourceWarning, source=self, stacklevel=2
+            )
 
     # Cancelling
 
@@ -202,10 +204,10 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
 
     async def __anext__(self) -> "Out | StreamEnd":
         for item in self._ready:
-            return cast(Out, item)
+            return item
         return await self._pull()
 
-    async def _pull(self) -> Any:
+    async def _pull(self) -> "Out | StreamEnd":
         if self._busy:
             raise PipelineError(
                 "another task is waiting for this stream's next item; a stream has one consumer, "

@@ -25,9 +25,8 @@ def encoding_name(model: str) -> tuple[str, bool]:
 
     The table is tiktoken's own. A model that it does not have gets the newest encoding as a stand-in, and `False`.
     """
-    from tiktoken.model import encoding_name_for_model
-
     import tiktoken
+    from tiktoken.model import encoding_name_for_model
 
     if model in tiktoken.list_encoding_names():
         return model, True
@@ -57,7 +56,11 @@ def load_encoding(name: str) -> "tiktoken.Encoding":
             ) from error
     with _lock:
         own = loader.read_file_cached
-        loader.read_file_cached = lambda path, expected_hash=None: _checked(name, table(), expected_hash)
+
+        def installed(blobpath: str, expected_hash: str | None = None) -> bytes:
+            return _checked(name, table(), expected_hash)
+
+        loader.read_file_cached = installed
         try:
             return tiktoken.get_encoding(name)
         finally:

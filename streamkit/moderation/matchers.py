@@ -16,6 +16,7 @@ import regex
 from streamkit.errors import PipelineError
 from streamkit.moderation.rules import Rule
 
+_Automaton: Any = ahocorasick.Automaton  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # it has no types
 CONTEXT = 64
 """Characters kept before the undecided text, for `\\b` and look-behind."""
 
@@ -133,9 +134,9 @@ class Pattern:
         while match and match.start() < hold:
             # `$` also holds before a line feed at the end.
             if match.end() == len(self._text) or self._text[match.end() :] == "\n":
-                return match.start()
+                return int(match.start())
             match = self._pattern.search(self._text, max(match.end(), match.start() + 1))
-        return hold
+        return int(hold)
 
 
 def fold(text: str) -> str:
@@ -151,7 +152,7 @@ def _automaton(phrases: tuple[tuple[str, int, Rule], ...], ignore_case: bool) ->
     known: dict[str, list[tuple[int, int, Rule]]] = {}
     for phrase, order, rule in phrases:
         known.setdefault(fold(phrase) if ignore_case else phrase, []).append((len(phrase), order, rule))
-    automaton = ahocorasick.Automaton()
+    automaton: Any = _Automaton()
     for phrase, found in known.items():
         automaton.add_word(phrase, found)
     automaton.make_automaton()

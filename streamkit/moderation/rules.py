@@ -31,7 +31,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not self.phrases and not self.patterns:
             raise PipelineError(f"rule {self.category!r}: expected phrases or patterns, found neither")
         if "" in self.phrases:
-            raise PipelineError(f"rule {self.category!r}: expected phrases of at least one character, found an empty one")
+            raise PipelineError(
+                f"rule {self.category!r}: expected phrases of at least one character, found an empty one"
+            )
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@
 aiohttp is imported when the first source is opened.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -148,7 +148,7 @@ class Http(Source[bytes]):
         return head[:HEAD_BYTES]
 
     @contextmanager
-    def _deadline(self, name: str, seconds: float | None) -> Iterator[None]:
+    def _deadline(self, name: str, seconds: float | None) -> Generator[None, None, None]:
         with anyio.move_on_after(seconds) as scope:
             yield
         if scope.cancelled_caught:
@@ -160,7 +160,7 @@ class Http(Source[bytes]):
         )
 
     @contextmanager
-    def _mapped(self, deadline: str, seconds: float | None) -> Iterator[None]:
+    def _mapped(self, deadline: str, seconds: float | None) -> Generator[None, None, None]:
         import aiohttp
 
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from streamkit.events import (
     Annotation,
@@ -125,26 +125,31 @@ class Accumulate(Stage[Event, Event]):
                 pass
 
     def _parts(self, index: int) -> _Parts:
-        return self._choices.setdefault(index, _Parts())
+        parts = self._choices.get(index)
+        if parts is None:
+            parts = self._choices[index] = _Parts()
+        return parts
 
     def _identify(self, event: ResponseStart) -> None:
         for name in _IDENTITY:
-            if value := getattr(event, name):
-                self._set_once(self._identity, name, value, name)
+            self._set_once(self._identity, name, getattr(event, name), name)
 
     def _call(self, event: ToolCallDelta) -> None:
         calls = self._parts(event.index).calls
-        call = calls.setdefault(event.tool_index, _Call())
-        for name in ("id", "name", "type"):
-            if value := getattr(event, name):
-                self._set_once(vars(call), name, value, f"choices[{event.index}].tool_calls[{event.tool_index}].{name}")
+        call = calls.get(event.tool_index)
+        if call is None:
+            call = calls[event.tool_index] = _Call()
         if event.arguments:
             call.arguments.append(event.arguments)
+        if event.id or event.name or event.type:
+            for name in ("id", "name", "type"):
+                path = f"choices[{event.index}].tool_calls[{event.tool_index}].{name}"
+                self._set_once(vars(call), name, getattr(event, name), path)
 
     def _set_once(self, known: dict[str, Any], name: str, value: Any, path: str) -> None:
         if not known.get(name):
             known[name] = value
-        elif known[name] != value:
+        elif value and known[name] != value:
             self._conflicts[path] = value
 
 
@@ -173,7 +178,7 @@ def _longer(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, list) and isinstance(known.get(name), list):
             known[name].extend(value)
         elif value is not None or name not in known:
-            known[name] = list(value) if isinstance(value, list) else value
+            known[name] = list(cast(list[Any], value)) if isinstance(value, list) else value
     return known
 
 

@@ -81,7 +81,9 @@ class Count(Stage[Event, Event]):
         return self._encoding
 
     def _events(self) -> list[TokenCount]:
-        return [self._event(channel, index, count) for (index, channel), count in sorted(self._counts.items(), key=_key)]
+        return [
+            self._event(channel, index, count) for (index, channel), count in sorted(self._counts.items(), key=_key)
+        ]
 
     def _event(self, channel: Channel, index: int, count: RunningCount) -> TokenCount:
         return TokenCount(count.tokens, channel, index, self._load().name, self._exact)

@@ -23,7 +23,7 @@ from streamkit.stage import Stage
 Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
 _CHANNELS: dict[type, Channel] = {TextDelta: "content", ReasoningDelta: "reasoning", RefusalDelta: "refusal"}
 _DELTAS: dict[Channel, type[Delta]] = {"content": TextDelta, "reasoning": ReasoningDelta, "refusal": RefusalDelta}
-_VERDICTS = {"flag": Flagged, "redact": Redacted, "block": Blocked}
+_VERDICTS: dict[str, type[Flagged | Redacted | Blocked]] = {"flag": Flagged, "redact": Redacted, "block": Blocked}
 
 
 @dataclass
@@ -92,9 +92,9 @@ class Moderate(Stage[Event, Event]):
     def _events(self, released: list[Released], channel: Channel, index: int) -> Iterable[Event]:
         for piece in released:
             if piece.rule:
-                verdict = _VERDICTS[piece.rule.action]
-                yield verdict(piece.rule.category, piece.start, piece.end, channel, index)
-                if verdict is Blocked:
+                verdict = _VERDICTS[piece.rule.action](piece.rule.category, piece.start, piece.end, channel, index)
+                yield verdict
+                if isinstance(verdict, Blocked):
                     yield from self._block(index)
                     return
             if piece.text:

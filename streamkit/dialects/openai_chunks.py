@@ -1,0 +1,174 @@
+"""The chunks of OpenAI's completions as structs, and the reading of chunks that do not fit them.
+
+A chunk of the usual form is decoded straight into the structs; what they don't name costs nothing. One of another form (an
+index that is a string, a content that is a list of parts) is read leniently into the same structs.
+"""
+
+from typing import Any, cast
+
+import msgspec
+
+
+class Function(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCall(msgspec.Struct, gc=False):
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: Function | None = None
+
+
+class Message(msgspec.Struct, gc=False):
+    # A `delta`, or the `message` of a plain response.
+    content: str | None = None
+    role: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
+    audio: dict[str, Any] | None = None
+    annotations: list[dict[str, Any]] | None = None
+
+
+class Choice(msgspec.Struct, gc=False):
+    index: int = 0
+    delta: Message | None = None
+    text: str | None = None
+    message: Message | None = None
+    finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+    content_filter_results: dict[str, Any] | None = None
+
+
+class Chunk(msgspec.Struct, gc=False):
+    choices: list[Choice] | None = None
+    id: str | None = None
+    object: str | None = None
+    created: int | float | None = None
+    model: str | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    usage: dict[str, Any] | None = None
+    error: Any = None
+    prompt_filter_results: Any = None
+
+
+_decode = msgspec.json.Decoder(Chunk).decode
+
+
+def read_chunk(payload: str) -> Chunk | None:
+    """The chunk, `None` for JSON that is no object. What is not JSON raises `msgspec.DecodeError`."""
+    try:
+        return _decode(payload)
+    except msgspec.DecodeError:
+        return _lenient(payload)
+
+
+def _lenient(payload: str) -> Chunk | None:
+    data = msgspec.json.decode(payload)
+    if not isinstance(data, dict):
+        return None
+    chunk = cast(dict[str, Any], data)
+    # `choices: null` is a chunk with nothing in it; without the key it is no chunk.
+    choices = [_choice(choice) for choice in _dicts(chunk.get("choices"))] if "choices" in chunk else None
+    return Chunk(
+        choices=choices,
+        id=_text(chunk.get("id")),
+        object=_text(chunk.get("object")),
+        created=_number(chunk.get("created")),
+        model=_text(chunk.get("model")),
+        system_fingerprint=_text(chunk.get("system_fingerprint")),
+        service_tier=_text(chunk.get("service_tier")),
+        usage=_dict(chunk.get("usage")),
+        error=chunk.get("error"),
+        prompt_filter_results=chunk.get("prompt_filter_results"),
+    )
+
+
+def _choice(choice: dict[str, Any]) -> Choice:
+    index = choice.get("index")
+    return Choice(
+        index=int(index) if isinstance(index, int | str) and str(index).lstrip("-").isdecimal() else 0,
+        delta=_message(choice.get("delta")),
+        text=_text(choice.get("text")),
+        message=_message(choice.get("message")),
+        finish_reason=_text(choice.get("finish_reason")),
+        logprobs=_dict(choice.get("logprobs")),
+        content_filter_results=_dict(choice.get("content_filter_results")),
+    )
+
+
+def _message(message: Any) -> Message | None:
+    if not isinstance(message, dict):
+        return None
+    fields = cast(dict[str, Any], message)
+    content, thinking = _content(fields.get("content"))
+    return Message(
+        content=content,
+        role=_text(fields.get("role")),
+        refusal=_text(fields.get("refusal")),
+        reasoning_content=_text(fields.get("reasoning_content")) or thinking,
+        reasoning=_text(fields.get("reasoning")),
+        tool_calls=[_call(call) for call in _dicts(fields.get("tool_calls"))],
+        function_call=_function(fields.get("function_call")),
+        audio=_dict(fields.get("audio")),
+        annotations=_dicts(fields.get("annotations")),
+    )
+
+
+def _content(content: Any) -> tuple[str | None, str | None]:
+    # Mistral sends a list of parts once the model has thought: {"type": "thinking", "thinking": [{"text": …}]}, {"text": …}.
+    if not isinstance(content, list):
+        return _text(content), None
+    texts, thoughts = list[str](), list[str]()
+    for part in cast(list[Any], content):
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict):
+            fields = cast(dict[str, Any], part)
+            texts.append(_text(fields.get("text")) or "")
+            text, thought = _content(fields.get("thinking"))
+            thoughts.append((text or "") + (thought or ""))
+    return "".join(texts), "".join(thoughts) or None
+
+
+def _call(call: dict[str, Any]) -> ToolCall:
+    index = call.get("index")
+    return ToolCall(
+        index=int(index) if isinstance(index, int | str) and str(index).isdecimal() else None,
+        id=_text(call.get("id")),
+        type=_text(call.get("type")),
+        function=_function(call.get("function")),
+    )
+
+
+def _function(function: Any) -> Function | None:
+    if not isinstance(function, dict):
+        return None
+    fields = cast(dict[str, Any], function)
+    arguments = fields.get("arguments")
+    # Some servers send the arguments as an object; its JSON is what the others would have sent.
+    if isinstance(arguments, dict | list):
+        arguments = msgspec.json.encode(arguments).decode()
+    return Function(_text(fields.get("name")), _text(arguments))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _dict(value: Any) -> dict[str, Any] | None:
+    return cast(dict[str, Any], value) if isinstance(value, dict) else None
+
+
+def _number(value: Any) -> int | float | None:
+    return value if isinstance(value, int | float) else None
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    items: list[Any] = list(value) if isinstance(value, list) else []  # pyright: ignore[reportUnknownArgumentType]
+    return [item for item in items if isinstance(item, dict)]
