@@ -67,7 +67,7 @@ class Joinable(Generic[In, Out]):
         self, source: "Source[In] | AsyncIterable[In] | Iterable[In] | Source[bytes] | AsyncIterable[bytes]"
     ) -> Stream[Out]:
         """Run over `source`. Nothing is opened before the first read or `async with`; the stream closes the source."""
-        return Stream(as_source(source), segments(self), self.framing)
+        return Stream(as_source(source), self)
 
     def __ror__(self, source: "AsyncIterable[In] | Iterable[In] | AsyncIterable[bytes]") -> Stream[Out]:
         if isinstance(source, type) or callable(source):

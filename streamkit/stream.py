@@ -20,9 +20,10 @@ from streamkit.source import Source
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from streamkit.stage import AsyncStage, Pipeline, Stage
+    from streamkit.stage import AsyncStage, Joinable, Pipeline, Stage
 
 Out = TypeVar("Out", covariant=True)
+Next = TypeVar("Next")
 A = TypeVar("A")
 CLOSE_SECONDS = 5.0
 """How long closing may take; after that the stream lets go of the source without having heard from it."""
@@ -39,14 +40,20 @@ class Stream(Generic[Out]):
     early without `async with`, the source is closed when the iterator is dropped, with one `ResourceWarning`.
     """
 
-    def __init__(
-        self,
-        source: Source[Any],
-        segments: "list[Pipeline[Any, Any] | AsyncStage[Any, Any]]",
-        framing: "Callable[[], Stage[bytes, Any] | None]",
-    ) -> None:
-        self._run = _Run[Out](source, segments, framing)
+    def __init__(self, source: Source[Any], pipeline: "Joinable[Any, Out]") -> None:
+        from streamkit.stage import segments
+
+        self._source = source
+        self._pipeline = pipeline
+        self._run = _Run[Out](source, segments(pipeline), pipeline.framing)
         self._taken = False
+
+    def __or__(self, following: "Stage[Out, Next] | AsyncStage[Out, Next]") -> "Stream[Next]":
+        """The stream with one more stage, so that `source | stage | stage` reads as it should. Not after it was opened."""
+        if self._run.opened:
+            raise PipelineError("this stream is open already: join all stages before you use it")
+        pipeline: Any = self._pipeline
+        return Stream(self._source, pipeline | following)
 
     @property
     def end(self) -> StreamEnd | None:
@@ -69,7 +76,7 @@ class Stream(Generic[Out]):
 
     async def aclose(self) -> None:
         """Close the source. Does nothing the second time."""
-        await self._run.close()
+        await self._run.aclose()
 
     async def __aenter__(self) -> "Stream[Out]":
         await self._run.enter()
@@ -78,7 +85,7 @@ class Stream(Generic[Out]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
     ) -> None:
-        await self._run.close(because=error)
+        await self._run.aclose(because=error)
 
     def __aiter__(self) -> "AsyncIterator[Out | StreamEnd]":
         if self._taken:
@@ -119,7 +126,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         self._failure: Exception | None = None
         self._exhausted = False  # nothing more will be read
         self._finished = False  # nothing more will be produced
-        self._opened = False
+        self.opened = False
         self._closed = False
         self._busy = False
         self._cancelled = False
@@ -129,11 +136,11 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
     # Opening and closing
 
     async def open(self, *, guarded: bool) -> None:
-        if self._opened:
+        if self.opened:
             return
         if self.source.used:
             raise PipelineError("this source was opened before; make a new one for each stream")
-        self._opened = self.source.used = True
+        self.opened = self.source.used = True
         if guarded:
             self._guard = _guard(self._closing())
             await anext(self._guard)
@@ -148,7 +155,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             await self.fail(error)
             raise
 
-    async def close(self, because: BaseException | None = None) -> None:
+    async def aclose(self, because: BaseException | None = None) -> None:
         if self._closed:
             return
         self._closed = self._finished = self._exhausted = True
@@ -156,7 +163,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         if self.end is None:
             self.end = StreamEnd("cancelled")
         guard, self._guard = self._guard, None
-        if not self._opened:
+        if not self.opened:
             return
         try:
             await (guard.aclose() if guard else _close_all(self._closing()))
@@ -172,7 +179,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         else:
             self._failure, reason = StreamInterrupted(INTERRUPTED), "cancelled"
         self.end = self.end or StreamEnd(reason)
-        await self.close(because=error)
+        await self.aclose(because=error)
 
     def _closing(self) -> list[Callable[[], Awaitable[None]]]:
         from streamkit.stage import AsyncStage
@@ -181,7 +188,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         return [*(stage.close for stage in reversed(stages) if isinstance(stage, AsyncStage)), self.source.close]
 
     def __del__(self) -> None:
-        if not self._opened or self._closed or sys.is_finalizing():
+        if not self.opened or self._closed or sys.is_finalizing():
             return
         # trio warns by itself when it takes over the guard.
         if not getattr(sys.get_asyncgen_hooks().finalizer, "__module__", "").startswith("trio"):
@@ -229,7 +236,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         try:
             with anyio.CancelScope() as self._scope:
                 while not self._cancelled:
-                    if not self._opened:
+                    if not self.opened:
                         await self.open(guarded=True)
                     produced = await self._step()
                     if produced or self._finished:
@@ -338,7 +345,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
 
     async def _conclude(self, end: StreamEnd) -> None:
         self.end = self.end or end
-        await self.close()
+        await self.aclose()
 
 
 async def _named(stage: "AsyncStage[Any, Any]", work: Awaitable[Iterable[Any]]) -> Iterable[Any]:

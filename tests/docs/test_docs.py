@@ -1,0 +1,69 @@
+"""Every Python block of the README and the docs runs, page by page, in order, against the embedded provider."""
+
+import ast
+import asyncio
+import inspect
+import re
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from streamkit.cli.provider import Provider, serve
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("plugins/*/README.md")])
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RULES = '[[rule]]\ncategory = "secret"\nphrases = ["blue heron 42"]\n'
+
+
+def blocks(page: Path) -> list[CodeType]:
+    """The page's blocks, compiled so that `await` works at their top level and a traceback names the page's own line."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        compile(
+            "\n" * text[: found.start(1)].count("\n") + found.group(1),
+            str(page),
+            "exec",
+            ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+        )
+        for found in BLOCK.finditer(text)
+    ]
+
+
+async def execute(page: Path, names: dict[str, object]) -> None:
+    for code in blocks(page):
+        result = eval(code, names)
+        if inspect.iscoroutine(result):
+            await result
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_code_on_the_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rules.toml").write_text(RULES, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    async def run() -> None:
+        async with serve(Provider(first_token_seconds=0, token_seconds=0)) as url:
+            body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "the launch code"}]}
+            names: dict[str, object] = {
+                "__name__": "page",
+                "url": f"{url}/v1/chat/completions",
+                "body": body,
+                "headers": {"authorization": "Bearer not-a-key"},
+            }
+            await execute(page, names)
+
+    asyncio.run(run())
+    if page.name == "README.md" and page.parent == ROOT:
+        shown = capsys.readouterr().out
+        assert "the code word is [redacted]" in shown
+        assert "blue heron 42" not in shown
+
+
+def test_every_page_is_reached_by_a_link_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\((docs/[^)#]+)\)", readme))
+    assert {str(page.relative_to(ROOT)) for page in PAGES if page.is_relative_to(ROOT / "docs")} == linked
