@@ -6,192 +6,57 @@
 
     POST /v1/chat/completions, /v1/completions    `stream`, `stream_options`, `n`, `max_tokens`, `tools`
     POST /v1/moderations, GET /v1/models
-    POST /recordings/NAME/v1/chat/completions     the bytes of NAME.sse (also /v1/completions, and GET /recordings/NAME)
+    POST /recordings/NAME/v1/chat/completions     the bytes of NAME.sse, or of NAME.jsonl as `streamkit.record` wrote it
+                                                  (also /v1/completions, and GET /recordings/NAME)
 
-A header `x-demo-status: 429`, or a model named `error-429`, is answered with that error. What else a request asks for
-is ignored, and no request is ever logged.
+A header `x-demo-status: 429`, or a model named `error-429`, is answered with that error. With a header `x-demo-fault` a
+streamed answer or a recording goes wrong; BYTES counts in its body:
+
+    cut=BYTES                     the connection is closed after BYTES, in the middle of the answer
+    cut=BYTES:clean               the answer ends there as if it were complete
+    reset=BYTES                   the connection is reset (TCP RST)
+    stall=BYTES[:SECONDS]         after BYTES nothing comes for SECONDS, or ever
+    garbage=BYTES                 a few bytes come that are neither text nor JSON
+    duplicate=BYTES:LENGTH        the LENGTH bytes before that place come twice
+    drip=BYTES:SECONDS            BYTES at a time, one such drop each SECONDS
+    no-done                       without `data: [DONE]`
+    endless-line[=BYTES]          after BYTES, or at once, a line that never ends
+    wrong-length                  Content-Length promises one byte more than comes before the connection is closed
+    gzip-cut[=BYTES]              compressed, and ending after BYTES of that, or after half of it
+    html                          a web page with status 200
+    json-error                    an error as JSON with status 200
+
+What else a request asks for is ignored, and no request is ever logged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import string
+import struct
+import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, repeat, zip_longest
+from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import Annotated, ClassVar, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from streamkit.cli import script
-from streamkit.cli.script import Answer, Answers, Category, Take
+from streamkit.cli.faults import sending
+from streamkit.cli.script import Answer, Answers, Category
+from streamkit.cli.wire import ChatRequest, Choice, Completion, Json, ModerationRequest, TextRequest, bursts
+from streamkit.errors import StreamkitError
+from streamkit.sources.recording import Piece, read_recording
 
-Json: TypeAlias = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of a response's answers."""
-
-    index: int
-    take: Take
-    call_id: str
-
-    def call(self, arguments: str) -> Json:
-        return {"id": self.call_id, "type": "function", "function": {"name": self.take.tool, "arguments": arguments}}
-
-
-class StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-
-
-class Part(msgspec.Struct):
-    text: str = ""
-
-
-class Message(msgspec.Struct):
-    role: str
-    content: str | list[Part] | None = None
-
-    @property
-    def text(self) -> str:
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content or ())
-
-
-class Function(msgspec.Struct):
-    name: str
-
-
-class Tool(msgspec.Struct):
-    function: Function | None = None
-
-
-class Request(msgspec.Struct, kw_only=True):
-    """What both completion APIs can be asked. The subclasses add the prompt, and word the response."""
-
-    model: str = "gpt-4o-mini"
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    n: int | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        given = {"n": self.n, "max_tokens": self.max_tokens, "max_completion_tokens": self.max_completion_tokens}
-        for name, value in given.items():
-            most = 128 if name == "n" else 1_000_000
-            if value is not None and not 1 <= value <= most:
-                raise ValueError(f"Expected `int` from 1 to {most}, got {value} - at `$.{name}`")
-
-    @property
-    def limit(self) -> int | None:
-        return self.max_completion_tokens or self.max_tokens
-
-    @property
-    def wants_usage(self) -> bool:
-        return bool(self.stream_options and self.stream_options.include_usage)
-
-
-class ChatRequest(Request):
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
-    tools: list[Tool] | None = None
-    tool_choice: object = None
-
-    id_prefix: ClassVar[str] = "chatcmpl-"
-    kind: ClassVar[str] = "chat.completion"
-    chunk_kind: ClassVar[str] = "chat.completion.chunk"
-    head: ClassVar[Json] = {"service_tier": "default", "system_fingerprint": "fp_demo"}
-    usage_details: ClassVar[Json] = {
-        "prompt_tokens_details": dict.fromkeys(("cached_tokens", "audio_tokens"), 0),
-        "completion_tokens_details": dict.fromkeys(
-            ("reasoning_tokens", "audio_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"), 0
-        ),
-    }
-
-    @property
-    def texts(self) -> list[str]:
-        return [message.text for message in self.messages]
-
-    @property
-    def prompts(self) -> list[str]:
-        asked = [message.text for message in self.messages if message.role == "user"]
-        return asked[-1:] or [""]
-
-    @property
-    def offered(self) -> set[str]:
-        """The tools that may be called now: none for a request that brings a tool's result."""
-        if self.tool_choice == "none" or self.messages[-1].role != "user":
-            return set()
-        return {tool.function.name for tool in self.tools or () if tool.function}
-
-    def beats(self, choice: Choice) -> list[list[Json]]:
-        def entry(delta: Json, finish_reason: str | None = None) -> Json:
-            return {"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-
-        opening: Json = {"role": "assistant", "content": "", "refusal": None}
-        deltas: list[Json] = [{"content": piece} for piece in choice.take.pieces]
-        if choice.take.tool:
-            opening |= {"content": None, "tool_calls": [{"index": 0, **choice.call("")}]}
-            deltas = [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in choice.take.pieces]
-        return _beats([entry(opening)], map(entry, deltas), entry({}, choice.take.finish_reason))
-
-    def whole(self, choice: Choice) -> Json:
-        take = choice.take
-        message: Json = {"role": "assistant", "content": take.text, "refusal": None, "annotations": []}
-        if take.tool:
-            message |= {"content": None, "tool_calls": [choice.call(take.text)]}
-        return {"index": choice.index, "message": message, "logprobs": None, "finish_reason": take.finish_reason}
-
-
-class TextRequest(Request):
-    prompt: str | Annotated[list[str], msgspec.Meta(min_length=1)]
-
-    id_prefix: ClassVar[str] = "cmpl-"
-    kind: ClassVar[str] = "text_completion"
-    chunk_kind: ClassVar[str] = "text_completion"
-    head: ClassVar[Json] = {}
-    usage_details: ClassVar[Json] = {}
-    offered: ClassVar[frozenset[str]] = frozenset()
-
-    @property
-    def texts(self) -> list[str]:
-        return self.prompts
-
-    @property
-    def prompts(self) -> list[str]:
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
-
-    def beats(self, choice: Choice) -> list[list[Json]]:
-        def entry(text: str, finish_reason: str | None = None) -> Json:
-            return {"text": text, "index": choice.index, "logprobs": None, "finish_reason": finish_reason}
-
-        return _beats([], map(entry, choice.take.pieces), entry("", choice.take.finish_reason))
-
-    def whole(self, choice: Choice) -> Json:
-        take = choice.take
-        return {"text": take.text, "index": choice.index, "logprobs": None, "finish_reason": take.finish_reason}
-
-
-class ModerationRequest(msgspec.Struct):
-    input: str | list[str | Part]
-    model: str = "omni-moderation-latest"
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts to judge one by one; the parts of one message are judged as one."""
-        given = [self.input] if isinstance(self.input, str) else self.input
-        texts = [item for item in given if isinstance(item, str)]
-        return texts or ["".join(item.text for item in given if isinstance(item, Part))]
-
-
-Completion: TypeAlias = ChatRequest | TextRequest
 Asked = TypeVar("Asked", bound=Completion | ModerationRequest)
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -220,7 +85,8 @@ class Provider:
     and `max_tokens` counts pieces; `usage` is what `count` makes of the whole texts, by default also their pieces.
 
     A stream waits `first_token_seconds`, then `token_seconds` before each further token; an answer in one piece takes
-    as long. A recording is sent whole, or an event each `event_seconds`. With a `seed`, a server's ids are repeatable.
+    as long. A recording is sent whole, or an event each `event_seconds`; one that has times is sent as it came. With a
+    `seed`, a server's ids are repeatable.
     """
 
     answers: Answers = field(default_factory=dict[str, Answer])
@@ -263,7 +129,7 @@ class Provider:
         choices = self._choices(asked, ids)
         usage, waits = self._usage(asked, choices), self._waits(choices)
         if asked.stream:
-            return await self._send(request, zip(waits, _bursts(asked, head, choices, usage), strict=True))
+            return await self._send(request, zip(accumulate(waits), bursts(asked, head, choices, usage), strict=True))
         await self.sleep(sum(waits))
         return _json({**head, "choices": [asked.whole(choice) for choice in choices], "usage": usage})
 
@@ -294,24 +160,41 @@ class Provider:
 
     async def _replay(self, request: web.Request) -> web.StreamResponse:
         # The name is looked up among the files found, never joined to the folder: it cannot lead out of it.
-        found = {path.stem: path for path in sorted(self.recordings.glob("*.sse"))} if self.recordings else {}
+        paths = sorted(self.recordings.iterdir()) if self.recordings else []
+        found = {path.stem: path for path in paths if path.suffix in (".sse", ".jsonl")}
         name = request.match_info["name"]
         if name not in found:
             raise Refusal(404, f"recordings: expected one of {', '.join(found) or '(none)'}, found {name!r}")
-        body = found[name].read_bytes()
-        bursts = _EVENT.findall(body) if self.event_seconds else [body]
-        return await self._send(request, zip(repeat(self.event_seconds), bursts))
+        return await self._send(request, self._pieces(found[name]))
 
-    async def _send(self, request: web.Request, paced: Iterable[tuple[float, bytes]]) -> web.StreamResponse:
-        """Stream each burst after its pause."""
-        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+    def _pieces(self, path: Path) -> Iterator[Piece]:
+        content = path.read_bytes()
+        if path.suffix == ".jsonl" or not self.event_seconds:
+            return read_recording(content)
+        return ((number * self.event_seconds, event) for number, event in enumerate(_EVENT.findall(content), 1))
+
+    async def _send(self, request: web.Request, pieces: Iterator[Piece]) -> web.StreamResponse:
+        """Send each piece when its time has come, as it is or with the fault that the request demands."""
+        try:
+            answer = sending(pieces, request.headers.get("x-demo-fault"))
+        except ValueError as error:
+            raise Refusal(400, str(error)) from None
+        response = web.StreamResponse(headers=answer.headers)
         # A client may be gone before the server has noticed; then nobody is left to tell.
         with suppress(ConnectionResetError):
             await response.prepare(request)
-            for seconds, burst in paced:
-                await self.sleep(seconds)
-                await response.write(burst)
+            try:
+                await self._write(response, answer.pieces)
+            except StreamkitError:
+                await _hang_up(request, reset=answer.reset)
         return response
+
+    async def _write(self, response: web.StreamResponse, pieces: Iterator[Piece]) -> None:
+        now = 0.0
+        for at, data in pieces:
+            await self.sleep(max(0.0, at - now))
+            await response.write(data)
+            now = at
 
 
 @asynccontextmanager
@@ -377,6 +260,23 @@ def _demanded(status: str) -> Refusal:
     return Refusal(400, f"demanded status: expected 400 to 599, found {status!r}")
 
 
+async def _hang_up(request: web.Request, *, reset: bool) -> None:
+    """Close the connection in the middle of an answer; what was written still arrives."""
+    transport = request.transport
+    if transport is None:
+        return
+    if reset:
+        # An abort drops what is not sent yet, and closing without it would wait for that.
+        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.001)
+        # With SO_LINGER of zero seconds, closing sends RST instead of FIN.
+        at_once = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        transport.abort()
+    else:
+        transport.close()
+
+
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["x-request-id"] = _id(request.app[_IDS], "req_", 32)
 
@@ -392,27 +292,6 @@ async def _read(request: web.Request, kind: type[Asked]) -> Asked:
     if asked.model.startswith("error-"):
         raise _demanded(asked.model.removeprefix("error-"))
     return asked
-
-
-def _beats(opening: list[Json], tokens: Iterable[Json], closing: Json) -> list[list[Json]]:
-    """Group what a choice sends by token: the opening goes with the first, the closing with the last."""
-    beats = [[token] for token in tokens] or [[]]
-    beats[0][:0] = opening
-    beats[-1].append(closing)
-    return beats
-
-
-def _bursts(asked: Completion, head: Json, choices: Iterable[Choice], usage: Json) -> Iterator[bytes]:
-    """Encode a stream: the n-th tokens of all choices together, then the end."""
-    no_usage = {"usage": None} if asked.wants_usage else {}
-    for beat in zip_longest(*map(asked.beats, choices), fillvalue=list[Json]()):
-        yield b"".join(_event({**head, "choices": [entry], **no_usage}) for entry in chain.from_iterable(beat))
-    last = _event({**head, "choices": [], "usage": usage}) if asked.wants_usage else b""
-    yield last + b"data: [DONE]\n\n"
-
-
-def _event(payload: Json) -> bytes:
-    return b"data: %b\n\n" % msgspec.json.encode(payload)
 
 
 def _json(payload: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -1,0 +1,212 @@
+"""The demo: a provider inside this process, the requests of OpenAI's guide to streaming, and what a pipeline makes of them.
+
+The guide is https://github.com/openai/openai-cookbook, How_to_stream_completions. Its figures are quoted; all others are
+measured or counted while the demo runs.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, TypeVar
+
+import anyio.lowlevel
+from rich.console import Console, RenderableType
+
+import streamkit as sk
+from streamkit.cli import show
+from streamkit.cli.provider import Provider, serve
+from streamkit.tokens import encoding_name, load_encoding
+
+E = TypeVar("E", bound=sk.Event)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked, before it is decided whether the answer is to be streamed."""
+
+    path: str
+    body: dict[str, Any]
+
+
+@dataclass
+class Came(sk.Stage[sk.Event, sk.Event]):
+    """Remember how the provider had cut the text."""
+
+    deltas: list[str] = field(default_factory=list[str], init=False)
+
+    def feed(self, item: sk.Event) -> Iterable[sk.Event]:
+        if isinstance(item, sk.TextDelta):
+            self.deltas.append(item.text)
+        return (item,)
+
+
+def chat(text: str) -> Request:
+    return Request(
+        "chat/completions", {"model": MODEL, "messages": [{"role": "user", "content": text}], "temperature": 0}
+    )
+
+
+MODEL = "gpt-3.5-turbo"
+TEXT_MODEL = "gpt-3.5-turbo-instruct"
+COUNT_TO_100 = chat("Count to 100, with a comma between each number and no newlines. E.g., 1, 2, 3, ...")
+GO_ON = Request("completions", {"model": TEXT_MODEL, "prompt": "1,2,3,", "max_tokens": 193, "temperature": 0})
+LAUNCH = chat("What is the launch code?")
+GUIDE = sk.Usage(prompt_tokens=36, completion_tokens=301, total_tokens=337)
+
+RULE = sk.Rule("secret", phrases=("blue heron 42",))
+READ = sk.Parse() | sk.Extract()
+WORK = sk.Moderate(RULE) | sk.Accumulate() | sk.Count(MODEL) | sk.Timing()
+PIPELINE = READ | WORK
+WATCHED = READ | Came() | WORK
+AS_WRITTEN = """\
+rule = sk.Rule("secret", phrases=("blue heron 42",))
+pipeline = (
+    sk.Parse() | sk.Extract() | sk.Moderate(rule)
+    | sk.Accumulate() | sk.Count("gpt-3.5-turbo") | sk.Timing()
+)"""
+
+
+def run(*, fast: bool) -> None:
+    """Show everything on standard output."""
+    asyncio.run(tour(show.make_console(), fast=fast))
+
+
+async def tour(console: Console, *, fast: bool) -> None:
+    # Both load something when first used; no answer should wait for that.
+    encoding = load_encoding(encoding_name(MODEL)[0])
+    await anyio.lowlevel.checkpoint()
+    provider = Provider(
+        first_token_seconds=0.02 if fast else 0.1,
+        token_seconds=0.001 if fast else 0.015,
+        count=lambda text: len(encoding.encode_ordinary(text)),
+    )
+    async with serve(provider) as root:
+        url = f"{root}/v1"
+        _introduce(console, url, provider)
+        events = await _show_chat(console, url)
+        await _show_legacy(console, url)
+        await _show_redaction(console, url)
+        _show_assembled(console, the(sk.Completion, events))
+        _show_tokens(console, events)
+        await _show_race(console, url, the(sk.Timings, events).total)
+
+
+def ask(
+    url: str, request: Request, pipeline: sk.Pipeline[str, sk.Event], *, stream: bool = True
+) -> sk.Stream[sk.Event]:
+    body = request.body | {"stream": stream}
+    if stream:
+        body |= {"stream_options": {"include_usage": True}}
+    return sk.http.post(f"{url}/{request.path}", json=body) | pipeline
+
+
+def the(kind: type[E], events: Iterable[sk.Event]) -> E:
+    """The one event of that class."""
+    return next(event for event in events if isinstance(event, kind))
+
+
+def _introduce(console: Console, url: str, provider: Provider) -> None:
+    pace = f"the first token after {provider.first_token_seconds:g} s, then one each {provider.token_seconds:g} s"
+    show.heading(console, f"streamkit {sk.__version__}")
+    show.put(console, f"A small provider is running at {url}: scripted answers, {pace}.")
+    show.put(console, "Every answer below comes from it over HTTP, through one pipeline:")
+    show.code(console, AS_WRITTEN)
+
+
+async def _show_chat(console: Console, url: str) -> list[sk.Event]:
+    show.heading(console, "1  A chat, shown as it arrives")
+    show.put(console, COUNT_TO_100.body["messages"][0]["content"], "dim")
+    return await _write(console, url, COUNT_TO_100)
+
+
+async def _show_legacy(console: Console, url: str) -> None:
+    show.heading(console, "2  A legacy completion: the model goes on after 1,2,3,")
+    await _write(console, url, GO_ON, before=GO_ON.body["prompt"])
+
+
+async def _write(console: Console, url: str, request: Request, before: str = "") -> list[sk.Event]:
+    """Write the text as it comes, and what the clock said. Gives all events."""
+    seen: list[sk.Event] = []
+    writer = show.Writer(console)
+    writer.write(before, "dim")
+    async with ask(url, request, PIPELINE) as events:
+        async for event in events:
+            seen.append(event)
+            if isinstance(event, sk.TextDelta):
+                writer.write(event.text)
+    writer.end()
+    times = the(sk.Timings, seen)
+    first, total = show.seconds(times.first_content), show.seconds(times.total)
+    show.put(console, f"first text after {first}, all {len(times.deltas)} deltas after {total}", "dim")
+    return seen
+
+
+async def _show_redaction(console: Console, url: str) -> None:
+    show.heading(console, "3  A secret that no single delta shows")
+    about = """\
+The phrase comes in pieces. What may still become a part of it is held back.
+(A stage of the demo's own, put in before Moderate, notes the pieces.)"""
+    show.put(console, about, "dim")
+    released: list[str] = []
+    verdicts: list[sk.Redacted] = []
+    async with ask(url, LAUNCH, WATCHED) as events:
+        came = events.stage(Came).deltas
+        async with show.drawn(console, lambda: show.redaction(came, released, verdicts)):
+            async for event in events:
+                match event:
+                    case sk.TextDelta(text=text):
+                        released.append(text)
+                    case sk.Redacted():
+                        verdicts.append(event)
+                    case _:
+                        pass
+
+
+def _show_assembled(console: Console, completion: sk.Completion) -> None:
+    show.heading(console, "4  The completion, assembled")
+    show.put(console, "completion.to_dict(): what would have come without streaming; shortened here.", "dim")
+    show.put(console, show.as_json(completion.to_dict()))
+
+
+def _show_tokens(console: Console, events: list[sk.Event]) -> None:
+    show.heading(console, "5  The tokens of the chat")
+    prompt, text = sk.prompt_tokens(COUNT_TO_100.body["messages"], MODEL), the(sk.TokenCount, events).tokens
+    counted = sk.Usage(prompt_tokens=prompt, completion_tokens=text, total_tokens=prompt + text)
+    reported = the(sk.Usage, events)
+    show.put(console, show.tokens({"counted": counted, "reported": reported, "in the guide": GUIDE}))
+    framing = prompt - (reported.prompt_tokens or 0)
+    why = f"""\
+The guide's 301: its provider also billed the token that ends the answer.
+The {reported.prompt_tokens} here: this provider bills texts, not the {framing} tokens that frame a chat."""
+    show.put(console, why, "dim")
+
+
+async def _show_race(console: Console, url: str, expected: float) -> None:
+    show.heading(console, "6  Streaming beside waiting")
+    show.put(console, "The requests of 1 and 2, streamed and not, all four at the same time.", "dim")
+    entries = [("chat", COUNT_TO_100), ("legacy", GO_ON)]
+    lanes = [(show.Lane(api, stream), request) for api, request in entries for stream in (True, False)]
+    started = perf_counter()
+
+    def draw() -> RenderableType:
+        now = perf_counter() - started
+        return show.race(console, [lane for lane, _ in lanes], now, max(expected, now))
+
+    async with show.drawn(console, draw):
+        await asyncio.gather(*(_take_lane(url, request, lane) for lane, request in lanes))
+    streamed, waited = (show.seconds(lane.first) for lane, _ in lanes[:2])
+    show.put(console, f"Who reads the chat begins after {streamed} instead of {waited}.", "bold")
+    console.print()
+
+
+async def _take_lane(url: str, request: Request, lane: show.Lane) -> None:
+    async with ask(url, request, PIPELINE, stream=lane.streams) as events:
+        async for event in events:
+            match event:
+                case sk.TextDelta() if lane.first is None:
+                    lane.first = events.stage(sk.Timing).timings.first_content
+                case sk.Timings(total=total):
+                    lane.total = total
+                case _:
+                    pass

@@ -1,0 +1,218 @@
+"""How the demo looks: drawn in a terminal, plain text in a pipe."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+
+from rich.console import Console, RenderableType
+from rich.highlighter import ReprHighlighter
+from rich.json import JSON
+from rich.live import Live
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from streamkit.events import Json, Redacted, Usage
+
+INDENT = "  "
+WIDEST = 100
+
+
+def make_console() -> Console:
+    """Standard output. What its encoding does not have becomes a question mark."""
+    # Files have it; what stands in for one, as in a notebook, may not.
+    reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="replace")
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDEST)
+    return console
+
+
+def heading(console: Console, title: str) -> None:
+    console.print()
+    console.rule(Text(title, "bold"), align="left", style="cyan")
+
+
+def put(console: Console, item: RenderableType, style: str = "") -> None:
+    """Print, indented, with an empty line before it."""
+    console.print()
+    if console.is_terminal:
+        console.print(_indented(item), style=style)
+        return
+    # rich fills lines with spaces, which nobody wants in a file.
+    with console.capture() as printed:
+        console.print(_indented(item))
+    console.out("\n".join(line.rstrip() for line in printed.get().splitlines()), highlight=False)
+
+
+def code(console: Console, lines: str) -> None:
+    """Print as it stands, so that it can be copied."""
+    console.print()
+    for line in lines.splitlines():
+        console.out(INDENT + line, style="green", highlight=False)
+
+
+@asynccontextmanager
+async def drawn(console: Console, draw: Callable[[], RenderableType]) -> AsyncGenerator[None]:
+    """Draw again and again while the block runs; without a terminal only once, when it is done."""
+    if not console.is_interactive:
+        yield
+        put(console, draw())
+        return
+    console.print()
+    # Not Live's own thread: that may still run when Live has ended.
+    with Live(get_renderable=lambda: _indented(draw()), console=console, auto_refresh=False) as live:
+        task = asyncio.create_task(_keep_drawing(live))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def _keep_drawing(live: Live) -> None:
+    while True:
+        live.refresh()
+        await asyncio.sleep(0.05)
+
+
+def _indented(item: RenderableType) -> RenderableType:
+    return Padding(item, (0, len(INDENT)))
+
+
+class Writer:
+    """Write the pieces of an answer as they come; near the right edge a comma ends the line."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._column = 0
+        console.print()
+
+    def write(self, piece: str, style: str = "") -> None:
+        text = piece if self._column else INDENT + piece.lstrip()
+        if text.isspace():
+            return
+        self._column += len(text)
+        full = self._column > self._console.width - 8 and text.rstrip().endswith(",")
+        self._console.out(text.rstrip() if full else text, end="", style=style, highlight=False)
+        if full:
+            self.end()
+
+    def end(self) -> None:
+        if self._column:
+            self._console.print()
+        self._column = 0
+
+
+def redaction(deltas: Sequence[str], released: Sequence[str], verdicts: Sequence[Redacted]) -> RenderableType:
+    """The deltas with a mark at each cut, and below them what was released."""
+    came = Text("|".join(deltas))
+    for verdict in verdicts:
+        came.stylize("bold red", _marked(deltas, verdict.start), _marked(deltas, verdict.end - 1) + 1)
+    came.highlight_words(["|"], "not bold cyan")
+    left = Text("".join(released))
+    left.highlight_words(["[redacted]"], "bold green")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    grid.add_row("as it came", came)
+    grid.add_row()
+    grid.add_row("as it left", left)
+    for verdict in verdicts:
+        grid.add_row()
+        grid.add_row("the event", ReprHighlighter()(_told(verdict)))
+    return grid
+
+
+def _told(verdict: Redacted) -> str:
+    return f"Redacted(category={verdict.category!r}, start={verdict.start}, end={verdict.end})"
+
+
+def _marked(deltas: Sequence[str], at: int) -> int:
+    """Where the character number `at` of the text stands when there is a mark at each cut."""
+    return at + sum(end <= at for end in accumulate(map(len, deltas)))
+
+
+def as_json(response: Json) -> RenderableType:
+    """A response; the middle of long texts and the details of the usage are left out."""
+    return JSON.from_data(_shortened(response))
+
+
+def _shortened(value: Json) -> Json:
+    match value:
+        case str() if len(value) > 48:
+            return f"{value[:16].rstrip()} ... {value[-13:].lstrip()}"
+        case list():
+            return [_shortened(item) for item in value]
+        case dict():
+            return {name: _shortened(item) for name, item in value.items() if not name.endswith("_details")}
+        case _:
+            return value
+
+
+def tokens(usages: Mapping[str, Usage]) -> RenderableType:
+    """A column for each of the usages."""
+    table = _table("", *usages)
+    for name in ("prompt", "completion", "total"):
+        table.add_row(name, *(str(getattr(usage, f"{name}_tokens")) for usage in usages.values()))
+    table.columns[1].style = "bold green"
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+@dataclass
+class Lane:
+    """One of the requests that are compared: seconds to its first text and to its end, when they are known."""
+
+    api: str
+    streams: bool
+    first: float | None = None
+    total: float | None = None
+
+
+def race(console: Console, lanes: Iterable[Lane], now: float, scale: float) -> RenderableType:
+    """How far each request is `now`, where a whole bar is `scale` seconds."""
+    still, moving = _cells(console)
+    table = _table("", "", f"{still} nothing yet  {moving} text arrives", "first text", "    all")
+    width = max(8, console.width - _BESIDE_BARS)
+    for lane in lanes:
+        style = "green" if lane.streams else "yellow"
+        bar = _bar(lane, now, width / scale)
+        cells = Text.assemble((still * bar.start, "dim"), (moving * len(bar), style))
+        how = Text("streaming" if lane.streams else "waiting", style)
+        table.add_row(lane.api if lane.streams else "", how, cells, seconds(lane.first), seconds(lane.total))
+    table.columns[2].width = width
+    for column in table.columns[3:]:
+        column.justify = "right"
+    return table
+
+
+_BESIDE_BARS = 48
+
+
+def seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f} s"
+
+
+def _bar(lane: Lane, now: float, cells_a_second: float) -> range:
+    """The cells during which text arrived; those before it were spent waiting."""
+    first = round((now if lane.first is None else lane.first) * cells_a_second)
+    end = round((now if lane.total is None else lane.total) * cells_a_second)
+    # An answer that came at once is a bar too.
+    return range(min(first, end - 1), end) if lane.first is not None else range(first, first)
+
+
+def _cells(console: Console) -> tuple[str, str]:
+    return (".", "#") if console.options.ascii_only else ("·", "█")
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+    for title in titles:
+        table.add_column(title, no_wrap=True)
+    return table

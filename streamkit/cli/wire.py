@@ -1,0 +1,193 @@
+"""The wire of OpenAI's completion APIs, as far as the demo provider speaks it: what it can be asked, and how it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import Annotated, ClassVar, TypeAlias
+
+import msgspec
+
+from streamkit.cli.script import Take
+
+Json: TypeAlias = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a response's answers."""
+
+    index: int
+    take: Take
+    call_id: str
+
+    def call(self, arguments: str) -> Json:
+        return {"id": self.call_id, "type": "function", "function": {"name": self.take.tool, "arguments": arguments}}
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class Part(msgspec.Struct):
+    text: str = ""
+
+
+class Message(msgspec.Struct):
+    role: str
+    content: str | list[Part] | None = None
+
+    @property
+    def text(self) -> str:
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content or ())
+
+
+class Function(msgspec.Struct):
+    name: str
+
+
+class Tool(msgspec.Struct):
+    function: Function | None = None
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """What both completion APIs can be asked. The subclasses add the prompt, and word the response."""
+
+    model: str = "gpt-4o-mini"
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        given = {"n": self.n, "max_tokens": self.max_tokens, "max_completion_tokens": self.max_completion_tokens}
+        for name, value in given.items():
+            most = 128 if name == "n" else 1_000_000
+            if value is not None and not 1 <= value <= most:
+                raise ValueError(f"Expected `int` from 1 to {most}, got {value} - at `$.{name}`")
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def wants_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class ChatRequest(Request):
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+    tools: list[Tool] | None = None
+    tool_choice: object = None
+
+    id_prefix: ClassVar[str] = "chatcmpl-"
+    kind: ClassVar[str] = "chat.completion"
+    chunk_kind: ClassVar[str] = "chat.completion.chunk"
+    head: ClassVar[Json] = {"service_tier": "default", "system_fingerprint": "fp_demo"}
+    usage_details: ClassVar[Json] = {
+        "prompt_tokens_details": dict.fromkeys(("cached_tokens", "audio_tokens"), 0),
+        "completion_tokens_details": dict.fromkeys(
+            ("reasoning_tokens", "audio_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"), 0
+        ),
+    }
+
+    @property
+    def texts(self) -> list[str]:
+        return [message.text for message in self.messages]
+
+    @property
+    def prompts(self) -> list[str]:
+        asked = [message.text for message in self.messages if message.role == "user"]
+        return asked[-1:] or [""]
+
+    @property
+    def offered(self) -> set[str]:
+        """The tools that may be called now: none for a request that brings a tool's result."""
+        if self.tool_choice == "none" or self.messages[-1].role != "user":
+            return set()
+        return {tool.function.name for tool in self.tools or () if tool.function}
+
+    def beats(self, choice: Choice) -> list[list[Json]]:
+        def entry(delta: Json, finish_reason: str | None = None) -> Json:
+            return {"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+
+        opening: Json = {"role": "assistant", "content": "", "refusal": None}
+        deltas: list[Json] = [{"content": piece} for piece in choice.take.pieces]
+        if choice.take.tool:
+            opening |= {"content": None, "tool_calls": [{"index": 0, **choice.call("")}]}
+            deltas = [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in choice.take.pieces]
+        return _beats([entry(opening)], map(entry, deltas), entry({}, choice.take.finish_reason))
+
+    def whole(self, choice: Choice) -> Json:
+        take = choice.take
+        message: Json = {"role": "assistant", "content": take.text, "refusal": None, "annotations": []}
+        if take.tool:
+            message |= {"content": None, "tool_calls": [choice.call(take.text)]}
+        return {"index": choice.index, "message": message, "logprobs": None, "finish_reason": take.finish_reason}
+
+
+class TextRequest(Request):
+    prompt: str | Annotated[list[str], msgspec.Meta(min_length=1)]
+
+    id_prefix: ClassVar[str] = "cmpl-"
+    kind: ClassVar[str] = "text_completion"
+    chunk_kind: ClassVar[str] = "text_completion"
+    head: ClassVar[Json] = {}
+    usage_details: ClassVar[Json] = {}
+    offered: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def texts(self) -> list[str]:
+        return self.prompts
+
+    @property
+    def prompts(self) -> list[str]:
+        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+
+    def beats(self, choice: Choice) -> list[list[Json]]:
+        def entry(text: str, finish_reason: str | None = None) -> Json:
+            return {"text": text, "index": choice.index, "logprobs": None, "finish_reason": finish_reason}
+
+        return _beats([], map(entry, choice.take.pieces), entry("", choice.take.finish_reason))
+
+    def whole(self, choice: Choice) -> Json:
+        take = choice.take
+        return {"text": take.text, "index": choice.index, "logprobs": None, "finish_reason": take.finish_reason}
+
+
+class ModerationRequest(msgspec.Struct):
+    input: str | list[str | Part]
+    model: str = "omni-moderation-latest"
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts to judge one by one; the parts of one message are judged as one."""
+        given = [self.input] if isinstance(self.input, str) else self.input
+        texts = [item for item in given if isinstance(item, str)]
+        return texts or ["".join(item.text for item in given if isinstance(item, Part))]
+
+
+Completion: TypeAlias = ChatRequest | TextRequest
+
+
+def bursts(asked: Completion, head: Json, choices: Iterable[Choice], usage: Json) -> Iterator[bytes]:
+    """Encode a stream: the n-th tokens of all choices together, then the end."""
+    no_usage = {"usage": None} if asked.wants_usage else {}
+    for beat in zip_longest(*map(asked.beats, choices), fillvalue=list[Json]()):
+        yield b"".join(_event({**head, "choices": [entry], **no_usage}) for entry in chain.from_iterable(beat))
+    last = _event({**head, "choices": [], "usage": usage}) if asked.wants_usage else b""
+    yield last + b"data: [DONE]\n\n"
+
+
+def _beats(opening: list[Json], tokens: Iterable[Json], closing: Json) -> list[list[Json]]:
+    """Group what a choice sends by token: the opening goes with the first, the closing with the last."""
+    beats = [[token] for token in tokens] or [[]]
+    beats[0][:0] = opening
+    beats[-1].append(closing)
+    return beats
+
+
+def _event(payload: Json) -> bytes:
+    return b"data: %b\n\n" % msgspec.json.encode(payload)
