@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint bench fuzz lock clean
 
 demo: $(READY)
 	$(BIN)/streamkit demo
@@ -22,6 +22,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/pipeline.py
+
+# The properties of the reader and of moderation and counting, for as long as it takes: about a quarter of an hour.
+fuzz: $(READY)
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) $(BIN)/python -m pytest tests/fuzz -q
 
 $(READY): pyproject.toml requirements/dev.txt plugins/streamkit-encodings/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'

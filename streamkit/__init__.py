@@ -63,7 +63,9 @@ from streamkit.events import (
 from streamkit.moderation import rules
 from streamkit.moderation.rules import Rule
 from streamkit.source import Source
-from streamkit.sources import http
+from streamkit.sources import adapters, faults, http
+from streamkit.sources.feed import feed
+from streamkit.sources.record import record
 from streamkit.sources.replay import replay
 from streamkit.stage import AsyncPipeline, AsyncStage, Pipeline, Run, Stage, cut_short, stage
 from streamkit.stages.accumulate import Accumulate
@@ -74,7 +76,7 @@ from streamkit.stages.parse import Parse
 from streamkit.stages.timing import Timing
 from streamkit.stream import Stream
 from streamkit.tokens import prompt_tokens
-from streamkit.wire.events import JsonBody, ServerSentEvent, UnfinishedEvent
+from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
 from streamkit.wire.lines import Lines
 
 __version__ = "0.1.0"
@@ -86,6 +88,7 @@ __all__ = [
     "AudioDelta",
     "Blocked",
     "Choice",
+    "Comment",
     "Completion",
     "ConnectFailed",
     "ContentTypeError",
@@ -132,9 +135,13 @@ __all__ = [
     "ToolCallDelta",
     "UnfinishedEvent",
     "Usage",
+    "adapters",
     "cut_short",
+    "faults",
+    "feed",
     "http",
     "prompt_tokens",
+    "record",
     "replay",
     "rules",
     "stage",

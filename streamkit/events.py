@@ -43,6 +43,10 @@ class _Event(msgspec.Struct, frozen=True, gc=False, eq=False, kw_only=True):
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other._values() == self._values()
 
+    def __ne__(self, other: object) -> bool:
+        # The Struct's own would be found before Python's, and compares by identity here.
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((type(self), self._values()))
 
@@ -299,3 +303,6 @@ Event: TypeAlias = (
     | Completion
     | StreamEnd
 )
+
+CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, AudioDelta)
+"""The events that are part of the answer itself."""

@@ -41,8 +41,11 @@ def _chat_choice(choice: "Choice") -> dict[str, Any]:
     message: dict[str, Any] = {"role": choice.role or "assistant", "content": choice.content, "refusal": choice.refusal}
     if choice.reasoning is not None:
         message["reasoning_content"] = choice.reasoning
-    if choice.tool_calls:
-        message["tool_calls"] = [_tool_call(call) for call in choice.tool_calls]
+    if calls := [_tool_call(call) for call in choice.tool_calls if call.type != "function_call"]:
+        message["tool_calls"] = calls
+    for call in choice.tool_calls:
+        if call.type == "function_call":  # what came before tools; there is one at most
+            message["function_call"] = {"name": call.name, "arguments": call.arguments}
     if choice.annotations:
         message["annotations"] = list(choice.annotations)
     if choice.audio is not None:

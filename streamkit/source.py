@@ -6,7 +6,7 @@ one: any async or sync iterable is a source by way of `Iterated`.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -29,13 +29,28 @@ class Source(ABC, Generic[T]):
     used: bool = False
     """Whether a stream has opened this source."""
 
+    watches_content: bool = False
+    """Whether this source wants to hear of content, for a deadline on it."""
+
     async def open(self) -> None:
-        """Make the connection. Called once, at the first read or at `async with`; raises a `SourceError`."""
+        """Make the connection. Called at the first read or at `async with`, and after each `again`."""
         return
 
     @abstractmethod
     async def read(self) -> Sequence[T]:
         """Wait for more and return all that is there. An empty sequence is the end."""
+
+    async def again(self, error: Exception) -> bool:
+        """Whether to try again after `error`, when nothing was released yet; if so, wait first. `open` is called then."""
+        return False
+
+    def heard_content(self) -> None:
+        """Hear that what was read last held content. Called if `watches_content`."""
+        return
+
+    async def drain(self) -> None:
+        """Read what is left after the format's end marker, a little of it, so that a connection can be used again."""
+        return
 
     async def close(self) -> None:
         """Let go of everything. May be called twice, and after a failed `open`; the caller bounds its time."""
@@ -49,10 +64,10 @@ class Source(ABC, Generic[T]):
         self, pipeline: "Stage[T, Out] | AsyncStage[T, Out] | Stage[str, Out] | AsyncStage[str, Out]"
     ) -> "Stream[Out]":
         """Run the pipeline over this source. Nothing is opened yet."""
-        from streamkit.stage import Joinable
+        from streamkit.stage import Joinable, misplaced
 
         if not isinstance(pipeline, Joinable):
-            return NotImplemented
+            raise PipelineError(misplaced(pipeline))
         return pipeline.open(cast(Any, self))
 
 
@@ -72,30 +87,37 @@ class Iterated(Source[T]):
             self._iterator = iter(cast(Iterable[T], items))
 
     async def read(self) -> Sequence[T]:
-        match self._iterator:
-            case AsyncIterator() as iterator:
-                try:
-                    return [await iterator.__anext__()]
-                except StopAsyncIteration:
-                    return ()
-            case Iterator() as iterator:
-                # Without a checkpoint a long list could be neither cancelled nor timed out.
-                await anyio.lowlevel.checkpoint()
-                sized = isinstance(self._items, list | tuple)
-                return list(islice(iterator, BURST if sized else 1))
-            case None:
-                raise PipelineError("the source was read before it was opened")
+        if self._iterator is None:
+            raise PipelineError("the source was read before it was opened")
+        # What was given decides, not the iterator: `async for` asks nothing of that but an `__anext__`.
+        if isinstance(self._items, AsyncIterable):
+            try:
+                return [await cast("AsyncIterator[T]", self._iterator).__anext__()]
+            except StopAsyncIteration:
+                return ()
+        # Without a checkpoint a long list could be neither cancelled nor timed out.
+        await anyio.lowlevel.checkpoint()
+        sized = isinstance(self._items, list | tuple)
+        return list(islice(cast("Iterator[T]", self._iterator), BURST if sized else 1))
 
     async def close(self) -> None:
         iterator, self._iterator = self._iterator, None
-        if aclose := getattr(iterator, "aclose", None):
-            await aclose()
+        if isinstance(self._items, AsyncIterable):
+            if aclose := getattr(iterator, "aclose", None):
+                await aclose()
         elif close := getattr(iterator, "close", None):
             close()
 
 
+adapters: list[Callable[[Any], Source[Any] | None]] = []
+"""Asked in turn whether they know an object as a source; `streamkit.sources.adapters` adds what it knows."""
+
+
 def as_source(source: object) -> Source[object]:
-    """`source` itself, or an iterable in a source's clothes. Anything else raises `PipelineError`."""
+    """`source` itself, or what an adapter makes of it, or an iterable as a source. Anything else raises `PipelineError`."""
+    for adapt in adapters if not isinstance(source, Source) else ():
+        if (adapted := adapt(source)) is not None:
+            return adapted
     match source:
         case Source():
             return cast(Source[object], source)

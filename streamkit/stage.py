@@ -8,19 +8,21 @@ A burst, which is whatever one network read brought, goes through stage by stage
 failed goes on through the rest before the error is raised.
 """
 
+import copy
 import dataclasses
 import inspect
+import pkgutil
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
 from itertools import islice
 from time import perf_counter
 from types import UnionType
-from typing import Any, ClassVar, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints, overload
+from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin, is_typeddict, overload
 
-from streamkit.errors import PipelineError
+from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import Event
 from streamkit.source import BURST, Source, as_source
-from streamkit.stream import Stream
+from streamkit.stream import Stream, close_all
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -37,15 +39,19 @@ class Joinable(Generic[In, Out]):
     done: bool = False
     """Set by a stage that wants nothing more: the source is closed, this stage and those after it are flushed."""
 
+    heard: bool | None = None
+    """Whether the last burst held content of the answer; `None` for a stage that can't tell, which most can't."""
+
     def fresh(self: A) -> A:
         """A copy with the same configuration and its state as new. Lists, dicts and sets of the configuration are copied."""
-        copy: A = dataclasses.replace(cast(Any, self))
+        _check_class(cast(Any, self))
+        fresh: A = dataclasses.replace(cast(Any, self))
         for field in dataclasses.fields(cast(Any, self)):
-            value = getattr(copy, field.name)
+            value: Any = getattr(fresh, field.name)
             # An author who forgets `init=False` on a list of state would else share it between all runs. (Law 4)
-            if field.init and type(value) in _MUTABLE:
-                object.__setattr__(copy, field.name, type(value)(value))
-        return copy
+            if field.init and isinstance(value, _MUTABLE):
+                object.__setattr__(fresh, field.name, copy.copy(cast(Any, value)))
+        return fresh
 
     def before(self: A, following: "Joinable[Any, Any]") -> A:
         """This stage, fitted to the stage that follows it. Called by `|`; most stages return themselves."""
@@ -64,14 +70,17 @@ class Joinable(Generic[In, Out]):
         return (self,)
 
     def open(
-        self, source: "Source[In] | AsyncIterable[In] | Iterable[In] | Source[bytes] | AsyncIterable[bytes]"
+        self,
+        source: "Source[In] | AsyncIterable[In] | Iterable[In] | Source[bytes] | AsyncIterable[bytes] | Iterable[bytes] | bytes",
     ) -> Stream[Out]:
         """Run over `source`. Nothing is opened before the first read or `async with`; the stream closes the source."""
         return Stream(as_source(source), self)
 
-    def __ror__(self, source: "AsyncIterable[In] | Iterable[In] | AsyncIterable[bytes]") -> Stream[Out]:
+    def __ror__(
+        self, source: "AsyncIterable[In] | Iterable[In] | AsyncIterable[bytes] | Iterable[bytes] | bytes"
+    ) -> Stream[Out]:
         if isinstance(source, type) or callable(source):
-            raise PipelineError(_misplaced(source))
+            raise PipelineError(misplaced(source))
         return self.open(source)
 
 
@@ -100,7 +109,9 @@ class Stage(Joinable[In, Out]):
         for item in items:
             yield from self.feed(item)
 
-    def run(self, items: Iterable[In], *, clock: Callable[[], float] = perf_counter) -> "Run[Out]":
+    def run(
+        self, items: Iterable[In] | Iterable[bytes] | bytes, *, clock: Callable[[], float] = perf_counter
+    ) -> "Run[Out]":
         """Run over `items` without an event loop. The iterator raises what a stage raises, after what came before it."""
         pipeline: Pipeline[In, Out] = Pipeline(cast("tuple[Stage[Any, Any], ...]", self.parts()))
         return Run(pipeline.fresh(), items, clock)
@@ -168,7 +179,7 @@ class Pipeline(Stage[In, Out]):
 
     def _advance(self, items: list[Any], *, flushing: bool) -> Iterable[Any]:
         failure: Exception | None = None
-        start = self._last_done() if flushing else 0
+        start = _last_done(self.stages) if flushing else 0
         for position, stage in enumerate(self.stages[start:], start):
             produced: list[Any] = []
             try:
@@ -188,9 +199,6 @@ class Pipeline(Stage[In, Out]):
                     self.done, failure = True, None
             items = produced
         return items if failure is None else cut_short(items, failure)
-
-    def _last_done(self) -> int:
-        return max((i for i, stage in enumerate(self.stages) if stage.done), default=0)
 
 
 @dataclasses.dataclass(repr=False)
@@ -215,32 +223,47 @@ class AsyncPipeline(AsyncStage[In, Out]):
         for stage in self.stages:
             stage.tick(now)
 
+    # A stream takes this pipeline apart, to deliver each result as soon as it is there. Only a stage that holds a pipeline
+    # of its own calls what follows.
+
     async def feed(self, item: In) -> Iterable[Out]:
-        items: list[Any] = [item]
-        for stage in self.stages:
-            items = await _feed_one(stage, items)
-        return items
+        return await self._advance([item], flushing=False)
 
     async def flush(self) -> Iterable[Out]:
-        items: list[Any] = []
-        for stage in self.stages:
-            items = await _feed_one(stage, items)
-            if isinstance(stage, AsyncStage):
-                items += await stage.flush()
-            else:
-                items += cast(Stage[Any, Any], stage).flush()
-        return items
+        return await self._advance([], flushing=True)
 
     async def close(self) -> None:
-        for stage in reversed(self.stages):
-            if isinstance(stage, AsyncStage):
-                await stage.close()
+        await close_all([stage.close for stage in reversed(self.stages) if isinstance(stage, AsyncStage)])
+
+    async def _advance(self, items: list[Any], *, flushing: bool) -> Iterable[Any]:
+        failure: Exception | None = None
+        for stage in self.stages[_last_done(self.stages) if flushing else 0 :]:
+            produced: list[Any] = []
+            try:
+                await _feed_async(stage, items, produced)
+                if flushing and failure is None:
+                    flushed = (
+                        stage.flush() if isinstance(stage, Stage) else await cast(AsyncStage[Any, Any], stage).flush()
+                    )
+                    _collect(flushed, produced)
+            except Exception as error:
+                failure = error
+                error.add_note(f"in stage {_name(stage)}")
+            else:
+                if stage.done:
+                    self.done, failure = True, None
+            items = produced
+        return items if failure is None else cut_short(items, failure)
 
 
-async def _feed_one(stage: Joinable[Any, Any], items: list[Any]) -> list[Any]:
-    if isinstance(stage, AsyncStage):
-        return [out for item in items for out in await stage.feed(item)]
-    return list(cast(Stage[Any, Any], stage).feed_all(items))
+async def _feed_async(stage: Joinable[Any, Any], items: list[Any], produced: list[Any]) -> None:
+    if isinstance(stage, Stage):
+        _collect(stage.feed_all(items) if items else (), produced)
+        return
+    for item in items:
+        _collect(await cast(AsyncStage[Any, Any], stage).feed(item), produced)
+        if stage.done:
+            return
 
 
 class Run(Iterator[Out]):
@@ -254,6 +277,7 @@ class Run(Iterator[Out]):
         self._clock = clock if any(map(hears_time, pipeline.stages)) else None
         self._ready: Iterator[Out] = iter(())
         self._failure: Exception | None = None
+        self._begun = False
         self._ended = False
         if self._clock:
             pipeline.tick(self._clock())
@@ -275,6 +299,12 @@ class Run(Iterator[Out]):
                 self._advance(produced)
             except Exception as error:
                 self._failure = error
+            except BaseException as error:
+                # Ctrl-C, for example; what comes after it must not look like the end. (Law 5)
+                self._failure = StreamInterrupted(
+                    f"a read was interrupted by {type(error).__name__}; what came is not complete"
+                )
+                raise
             self._ready = iter(produced)
 
     def _advance(self, produced: list[Out]) -> None:
@@ -282,10 +312,17 @@ class Run(Iterator[Out]):
         if self._clock:
             self._pipeline.tick(self._clock())
         if burst is not None:
+            if not self._begun:
+                self._begun = True
+                self._frame(burst[0])
             _collect(self._pipeline.feed_all(burst), produced)
         if burst is None or self._pipeline.done:
             self._ended = True
             _collect(self._pipeline.flush(), produced)
+
+    def _frame(self, first: object) -> None:
+        if unframed(first) and (stage := self._pipeline.framing()):
+            self._pipeline.stages = (stage, *self._pipeline.stages)
 
 
 def _bursts(items: Iterable[A]) -> Iterator[list[A]]:
@@ -302,6 +339,13 @@ def cut_short(produced: list[Out], error: Exception) -> Generator[Out, None, Non
     """`produced`, and then the error: what `feed_all` returns when it fails in the middle of a burst. (Law 1)"""
     yield from produced
     raise error
+
+
+def unframed(item: object) -> bool:
+    """Whether this is a piece of a body and not a line: bytes, or text that holds the end of a line."""
+    return isinstance(item, bytes | bytearray | memoryview) or (
+        isinstance(item, str) and ("\n" in item or "\r" in item)
+    )
 
 
 def hears_time(stage: Joinable[Any, Any]) -> bool:
@@ -321,14 +365,18 @@ def segments(pipeline: Joinable[Any, Any]) -> list[Pipeline[Any, Any] | AsyncSta
     """Fresh copies of all stages: neighbouring sync ones fused into a pipeline each, the others by themselves."""
     found: list[Pipeline[Any, Any] | AsyncStage[Any, Any]] = []
     for stage in pipeline.parts():
-        copy = stage.fresh()
-        if isinstance(copy, AsyncStage):
-            found.append(copy)
+        fresh = stage.fresh()
+        if isinstance(fresh, AsyncStage):
+            found.append(fresh)
         elif found and isinstance(found[-1], Pipeline):
-            found[-1].stages += (cast(Stage[Any, Any], copy),)
+            found[-1].stages += (cast(Stage[Any, Any], fresh),)
         else:
-            found.append(Pipeline((cast(Stage[Any, Any], copy),)))
+            found.append(Pipeline((cast(Stage[Any, Any], fresh),)))
     return found
+
+
+def _last_done(stages: tuple[Joinable[Any, Any], ...]) -> int:
+    return max((position for position, stage in enumerate(stages) if stage.done), default=0)
 
 
 def _collect(given: Iterable[A], into: list[A]) -> list[A]:
@@ -342,11 +390,11 @@ def _collect(given: Iterable[A], into: list[A]) -> list[A]:
 
 def _join(left: Joinable[Any, Any], right: object) -> Any:
     if not isinstance(right, Joinable):
-        raise PipelineError(_misplaced(right))
+        raise PipelineError(misplaced(right))
     following = cast(Joinable[Any, Any], right)
     before, after = left.parts(), following.parts()
     for stage in before + after:
-        _check_dataclass(stage)
+        _check_class(stage)
     _check_order(before[-1], after[0])
     stages = (*before[:-1], before[-1].before(after[0]), *after)
     if any(isinstance(stage, AsyncStage) for stage in stages):
@@ -354,27 +402,36 @@ def _join(left: Joinable[Any, Any], right: object) -> Any:
     return Pipeline[Any, Any](cast(tuple[Stage[Any, Any], ...], stages))
 
 
-def _misplaced(found: object) -> str:
+def misplaced(found: object) -> str:
+    """What to say of something that stands where a stage belongs."""
     name: str = getattr(found, "__name__", type(found).__name__)
-    if isinstance(found, type) and issubclass(cast(type[object], found), Joinable):
+    if _is_stage_class(found):
         return f"expected a stage, found the class {name}: write {name}()"
     if isinstance(found, Source):
         return "a source stands at the left end: write source | stage | …"
-    if callable(cast(object, found)):
+    if callable(found):
         return f"expected a stage, found the function {name}: decorate it with @streamkit.stage"
     return f"expected a stage, found {_kind(found)}"
 
 
-def _check_dataclass(stage: Joinable[Any, Any]) -> None:
+def _is_stage_class(found: object) -> bool:
+    return isinstance(found, type) and issubclass(cast(type[object], found), Joinable)
+
+
+def _check_class(stage: Joinable[Any, Any]) -> None:
     kind: Any = type(stage)
     if "__dataclass_fields__" not in vars(kind):
         raise PipelineError(
             f"{kind.__name__} is not a dataclass: decorate it with @dataclass, so that every run gets a fresh copy of its fields"
         )
-    if isinstance(stage, AsyncStage) and inspect.isasyncgenfunction(kind.feed):
-        raise PipelineError(f"{kind.__name__}.feed is an async generator: return an iterable, don't yield")
-    if isinstance(stage, Stage) and inspect.iscoroutinefunction(kind.feed):
-        raise PipelineError(f"{kind.__name__}.feed is a coroutine function: make the class an AsyncStage")
+    for name in ("feed", "flush"):
+        method = getattr(kind, name)
+        if inspect.isasyncgenfunction(method):
+            raise PipelineError(
+                f"{kind.__name__}.{name} is an async generator: make the class an AsyncStage and return a list, don't yield"
+            )
+        if isinstance(stage, Stage) and inspect.iscoroutinefunction(method):
+            raise PipelineError(f"{kind.__name__}.{name} is a coroutine function: make the class an AsyncStage")
 
 
 def _check_order(left: Joinable[Any, Any], right: Joinable[Any, Any]) -> None:
@@ -392,7 +449,8 @@ def item_types(stage: Joinable[Any, Any]) -> tuple[tuple[type, ...] | None, tupl
         return stage.item_types()
     for kind in type(stage).__mro__:
         for base in getattr(kind, "__orig_bases__", ()):
-            if isinstance(origin := get_origin(base), type) and issubclass(origin, Joinable):
+            # A base of the author's own may have other parameters than these two.
+            if get_origin(base) in (Joinable, Stage, AsyncStage):
                 takes, gives = get_args(base)
                 return classes_of(takes), classes_of(gives)
     return None, None
@@ -400,12 +458,15 @@ def item_types(stage: Joinable[Any, Any]) -> tuple[tuple[type, ...] | None, tupl
 
 def classes_of(hint: Any) -> tuple[type, ...] | None:
     """The classes that a type hint stands for; `None` for anything that no `isinstance` could tell."""
-    if get_origin(hint) in (Union, UnionType):
+    hint = getattr(hint, "__value__", hint)  # of `type Name = …`
+    origin = get_origin(hint) or hint
+    if origin in (Union, UnionType):
         members = [classes_of(member) for member in get_args(hint)]
         return None if None in members else tuple(kind for member in members for kind in cast(tuple[type, ...], member))
-    if isinstance(origin := get_origin(hint) or hint, type) and origin is not object:
-        return (origin,)
-    return None
+    if origin is Annotated:
+        return classes_of(get_args(hint)[0])
+    known = isinstance(origin, type) and origin not in (object, Any)
+    return (origin,) if known and not is_typeddict(origin) and not getattr(origin, "_is_protocol", False) else None
 
 
 def _name(stage: Joinable[Any, Any]) -> str:
@@ -427,7 +488,9 @@ def _kind(value: object) -> str:
 class _Function:
     # What both kinds of function stage share.
     function: Callable[[Any], Any]
-    takes: ClassVar[None] = None
+
+    def __repr__(self) -> str:
+        return _function_name(self.function)
 
     def item_types(self) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
         takes = _parameter_classes(self.function)
@@ -437,14 +500,18 @@ class _Function:
         return takes, None
 
     def __reduce__(self) -> Any:
-        name = self.function.__qualname__
-        if "<" in name:
-            return type(self), (self.function,)
-        # The decorated name now stands for the stage itself, so that is what a pickle names.
-        return name if self.function.__module__ != "__main__" else (type(self), (self.function,))
+        name = f"{self.function.__module__}:{_function_name(self.function)}"
+        try:
+            found = pkgutil.resolve_name(name)
+        except (ImportError, AttributeError, ValueError):
+            found = None
+        # The decorated name stands for the stage; by that name pickle would not find the function.
+        if isinstance(found, _Function) and found.function is self.function:
+            return pkgutil.resolve_name, (name,)
+        return type(self), (self.function,)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class FunctionStage(_Function, Stage[In, Out]):
     """A function as a stage; made by `stage`."""
 
@@ -454,16 +521,13 @@ class FunctionStage(_Function, Stage[In, Out]):
     def __post_init__(self) -> None:
         self._takes = _parameter_classes(self.function)
 
-    def __repr__(self) -> str:
-        return self.function.__qualname__
-
     def feed(self, item: In) -> Iterable[Out]:
         if self._takes is not None and not isinstance(item, self._takes):
             return (cast(Out, item),)
         return _as_many(self.function(item))
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
     """A coroutine function as a stage; made by `stage`."""
 
@@ -472,9 +536,6 @@ class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
 
     def __post_init__(self) -> None:
         self._takes = _parameter_classes(self.function)
-
-    def __repr__(self) -> str:
-        return self.function.__qualname__
 
     async def feed(self, item: In) -> Iterable[Out]:
         if self._takes is not None and not isinstance(item, self._takes):
@@ -505,11 +566,14 @@ def stage(function: Callable[[Any], Any]) -> Any:
     """
     if inspect.isasyncgenfunction(function):
         raise PipelineError(
-            f"{function.__name__} is an async generator function: return a list, or bring it through hops.from_generator"
+            f"{_function_name(function)} is an async generator function: return a list, or bring it through hops.from_generator"
         )
     if not callable(function):
         raise PipelineError(f"@stage takes a function, found {_kind(function)}")
-    if inspect.iscoroutinefunction(function):
+    if _is_stage_class(function):
+        raise PipelineError(f"@stage takes a function, found {_function_name(function)}, which is a stage already")
+    # An object may be a coroutine function by its `__call__`.
+    if any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
         return AsyncFunctionStage[Any, Any](function)
     return FunctionStage[Any, Any](function)
 
@@ -520,10 +584,17 @@ def _as_many(result: Any) -> Iterable[Any]:
     return cast(Iterable[Any], result) if isinstance(result, list | tuple | Iterator) else (result,)
 
 
+def _function_name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)
+
+
 def _parameter_classes(function: Callable[..., Any]) -> tuple[type, ...] | None:
+    # What the function returns is not looked at; it may be named for type checkers alone.
     try:
-        name = next(iter(inspect.signature(function).parameters))
-        return classes_of(get_type_hints(function).get(name, Any))
+        hint = next(iter(inspect.signature(function).parameters.values())).annotation
+        if isinstance(hint, str):
+            hint = eval(hint, getattr(inspect.unwrap(function), "__globals__", {}))
     # A builtin has no signature, and a hint may name what only a type checker imports: then nothing is known.
-    except (StopIteration, ValueError, TypeError, NameError):
+    except (StopIteration, ValueError, TypeError, NameError, AttributeError, SyntaxError):
         return None
+    return None if hint is inspect.Parameter.empty else classes_of(hint)

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import anyio
@@ -26,7 +27,7 @@ Out = TypeVar("Out", covariant=True)
 Next = TypeVar("Next")
 A = TypeVar("A")
 CLOSE_SECONDS = 5.0
-"""How long closing may take; after that the stream lets go of the source without having heard from it."""
+"""How long a stage or the source may take to close; after that the stream lets go of it without having heard from it."""
 INTERRUPTED = (
     "a read was cancelled from outside (by a timeout around the consumer?), so that this stream can't go on; "
     "what it delivered is not complete"
@@ -41,11 +42,9 @@ class Stream(Generic[Out]):
     """
 
     def __init__(self, source: Source[Any], pipeline: "Joinable[Any, Out]") -> None:
-        from streamkit.stage import segments
-
         self._source = source
         self._pipeline = pipeline
-        self._run = _Run[Out](source, segments(pipeline), pipeline.framing)
+        self._run = _Run[Out](source, pipeline)
         self._taken = False
 
     def __or__(self, following: "Stage[Out, Next] | AsyncStage[Out, Next]") -> "Stream[Next]":
@@ -54,6 +53,11 @@ class Stream(Generic[Out]):
             raise PipelineError("this stream is open already: join all stages before you use it")
         pipeline: Any = self._pipeline
         return Stream(self._source, pipeline | following)
+
+    @property
+    def source(self) -> Source[Any]:
+        """What the stream reads from."""
+        return self._source
 
     @property
     def end(self) -> StreamEnd | None:
@@ -75,8 +79,8 @@ class Stream(Generic[Out]):
         self._run.cancel()
 
     async def aclose(self) -> None:
-        """Close the source. Does nothing the second time."""
-        await self._run.aclose()
+        """Close the source, and end the iteration if another task is at it. Does nothing the second time."""
+        await self._run.leave()
 
     async def __aenter__(self) -> "Stream[Out]":
         await self._run.enter()
@@ -85,7 +89,7 @@ class Stream(Generic[Out]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
     ) -> None:
-        await self._run.aclose(because=error)
+        await self._run.leave(because=error)
 
     def __aiter__(self) -> "AsyncIterator[Out | StreamEnd]":
         if self._taken:
@@ -109,29 +113,36 @@ class _Level:
 
 
 class _Run(AsyncIterator["Out | StreamEnd"]):
-    def __init__(
-        self,
-        source: Source[Any],
-        segments: "list[Pipeline[Any, Any] | AsyncStage[Any, Any]]",
-        framing: "Callable[[], Stage[bytes, Any] | None]",
-    ) -> None:
+    def __init__(self, source: Source[Any], pipeline: "Joinable[Any, Any]") -> None:
         from streamkit.stage import hears_time
 
-        self.source = source
-        self.levels = [_Level(stage) for stage in segments]
-        self.end: StreamEnd | None = None
-        self._framing: Callable[[], Stage[bytes, Any] | None] | None = framing
-        self._timed = any(hears_time(part) for stage in segments for part in stage.parts())
-        self._ready: Iterator[Out | StreamEnd] = iter(())
-        self._failure: Exception | None = None
-        self._exhausted = False  # nothing more will be read
-        self._finished = False  # nothing more will be produced
         self.opened = False
         self._closed = False
+        self.source = source
+        self.levels: list[_Level] = []
+        self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._end: StreamEnd | None = None
+        self._pipeline = pipeline
+        self._framed = False
+        self._timed = any(map(hears_time, pipeline.parts()))
+        self._opened_at = 0.0
+        self._delivered = False
+        self._begin()
+        self._ready: Iterator[Out | StreamEnd] = iter(())
+        self._failure: Exception | None = None
+        self._unclosed: Exception | None = None
+        self._exhausted = False  # nothing more will be read
+        self._finished = False  # nothing more will be produced
         self._busy = False
         self._cancelled = False
         self._scope: anyio.CancelScope | None = None
+        self._idle: anyio.Event | None = None
         self._guard: AsyncGenerator[None, None] | None = None
+
+    @property
+    def end(self) -> StreamEnd | None:
+        # It came with the last burst; while the consumer has not seen all of that, the stream has not ended.
+        return None if length_hint(self._ready) else self._end
 
     # Opening and closing
 
@@ -142,31 +153,80 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             raise PipelineError("this source was opened before; make a new one for each stream")
         self.opened = self.source.used = True
         if guarded:
-            self._guard = _guard(self._closing())
+            self._guard = _guard(self._closing)
             await anext(self._guard)
-        if self._timed:
-            self._tick(self.levels)
-        await self.source.open()
+        if self.source.watches_content and all(
+            part.heard is None for level in self.levels for part in level.stage.parts()
+        ):
+            raise PipelineError("deadlines on content need a stage that knows content when it passes, such as Extract")
+        self._opened_at = self.source.now()
+        self._tick(self.levels, self._opened_at)
+        await self._open_source()
+
+    async def _open_source(self) -> None:
+        while True:
+            try:
+                return await self.source.open()
+            except Exception as error:
+                if not await self.source.again(error):
+                    raise
 
     async def enter(self) -> None:
+        if self._closed:
+            raise PipelineError("this stream is closed; open another one")
         try:
-            await self.open(guarded=False)
+            with anyio.CancelScope() as self._scope:
+                if not self._cancelled:
+                    await self.open(guarded=False)
         except BaseException as error:
             await self.fail(error)
             raise
+        finally:
+            self._scope = None
+
+    def _begin(self) -> None:
+        from streamkit.stage import AsyncStage, segments
+
+        self.levels = [_Level(stage) for stage in segments(self._pipeline)]
+        stages = [level.stage for level in reversed(self.levels)]
+        # In place, since the guard has this list.
+        self._closing[:] = [*(stage.close for stage in stages if isinstance(stage, AsyncStage)), self.source.close]
+        self._framed = False
+
+    async def _try_again(self, error: Exception) -> bool:
+        # Only while nothing was released: what was, can't be taken back.
+        if self._delivered or not await self.source.again(error):
+            return False
+        await close_all(self._closing[:-1])
+        self._begin()
+        self._exhausted, self._failure, self._end = False, None, None
+        self._tick(self.levels, self._opened_at)
+        await self._open_source()
+        return True
+
+    async def leave(self, because: BaseException | None = None) -> None:
+        """Close from outside the iteration."""
+        if self._busy:
+            # Another task waits for the next item. It is woken and closes the source, and this one waits for that.
+            self.cancel()
+            self._idle = self._idle or anyio.Event()
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._idle.wait()
+        await self.aclose(because)
 
     async def aclose(self, because: BaseException | None = None) -> None:
         if self._closed:
             return
-        self._closed = self._finished = self._exhausted = True
+        self._end = self.end or StreamEnd("cancelled")
         self._ready = iter(())
-        if self.end is None:
-            self.end = StreamEnd("cancelled")
+        self._closed = self._finished = self._exhausted = True
         guard, self._guard = self._guard, None
         if not self.opened:
             return
         try:
-            await (guard.aclose() if guard else _close_all(self._closing()))
+            await (guard.aclose() if guard else close_all(self._closing))
+            if self._unclosed:
+                raise self._unclosed
         except Exception as error:
             if because is None:
                 raise
@@ -178,14 +238,12 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             self._failure, reason = error, cast(EndReason, getattr(error, "end_reason", "error"))
         else:
             self._failure, reason = StreamInterrupted(INTERRUPTED), "cancelled"
-        self.end = self.end or StreamEnd(reason)
-        await self.aclose(because=error)
-
-    def _closing(self) -> list[Callable[[], Awaitable[None]]]:
-        from streamkit.stage import AsyncStage
-
-        stages = [level.stage for level in self.levels]
-        return [*(stage.close for stage in reversed(stages) if isinstance(stage, AsyncStage)), self.source.close]
+        self._end = StreamEnd(reason)
+        if isinstance(error, GeneratorExit):
+            # The consumer's coroutine was dropped in mid-read and may not wait any more; the guard is left to close.
+            self._finished = True
+        else:
+            await self.aclose(because=error)
 
     def __del__(self) -> None:
         if not self.opened or self._closed or sys.is_finalizing():
@@ -195,11 +253,14 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             warnings.warn(
                 "a stream was dropped before its end; use `async with`", ResourceWarning, source=self, stacklevel=2
             )
+        # Whoever records warnings keeps this object; the source is closed all the same.
+        self._guard = None
 
     # Cancelling
 
     def cancel(self) -> None:
-        if self.end is None:
+        # Once the last event is there only a consumer that still waits, for what a stage has left, needs to be woken.
+        if self._end is None or self._scope:
             self._cancelled = True
             if self._scope:
                 self._scope.cancel()
@@ -225,9 +286,12 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             while not self._finished:
                 self._ready = iter(await self._produce())
                 for item in self._ready:
+                    self._delivered = True
                     return item
         finally:
             self._busy = False
+            if self._idle:
+                self._idle.set()
         if self._failure:
             raise self._failure
         raise StopAsyncIteration
@@ -241,14 +305,21 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
                     produced = await self._step()
                     if produced or self._finished:
                         return produced
+            self._end = StreamEnd("cancelled")
+            await self.aclose()
+            return [self._end]
+        except StopAsyncIteration as error:
+            # `async for` would take it for the end; generators do the same with theirs. (PEP 479, law 5)
+            failure = RuntimeError("a stage or the source raised StopAsyncIteration")
+            failure.__cause__ = error
+            await self.fail(failure)
+            raise failure from error
         # A cancellation from outside too: it cut a read in two. (Law 5)
         except BaseException as error:
             await self.fail(error)
             raise
         finally:
             self._scope = None
-        await self._conclude(StreamEnd("cancelled"))
-        return [self.end]
 
     async def _step(self) -> list[Any]:
         # The deepest work first: whatever was produced is delivered before more is read, or a failure raised. (Law 1)
@@ -263,23 +334,29 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         for depth, level in enumerate(self.levels):
             if not level.flushed:
                 return await self._advance(depth, self._flush)
-        await self._conclude(StreamEnd("completed"))
+        self._end = self._end or StreamEnd("completed")
+        await self.aclose()
         return []
 
     async def _read(self) -> None:
-        burst = await self.source.read()
+        try:
+            burst = await self.source.read()
+        except Exception as error:
+            if await self._try_again(error):
+                return
+            raise
         if not burst:
             self._exhausted = True
             return
-        if self._framing:
-            self._frame(burst[0], self._framing)
-            self._framing = None
+        if not self._framed:
+            self._frame(burst[0])
         self.levels[0].waiting.extend(burst)
 
-    def _frame(self, first: object, framing: "Callable[[], Stage[bytes, Any] | None]") -> None:
-        from streamkit.stage import Pipeline
+    def _frame(self, first: object) -> None:
+        from streamkit.stage import Pipeline, unframed
 
-        if isinstance(first, bytes | bytearray | memoryview) and (stage := framing()):
+        self._framed = True
+        if unframed(first) and (stage := self._pipeline.framing()):
             head = self.levels[0].stage
             if isinstance(head, Pipeline):
                 head.stages = (stage, *head.stages)
@@ -292,28 +369,41 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         try:
             await work(level, produced)
         except Exception as error:
+            if await self._try_again(error):
+                return []
             failed, self._failure = True, error
             self._abandon(self.levels[: depth + 1])
         if level.stage.done and not level.flushed:
+            if any(isinstance(item, StreamEnd) and item.saw_done for item in produced):
+                await self.source.drain()
             await self._stop_reading(depth, failed)
         if depth + 1 < len(self.levels):
             self.levels[depth + 1].waiting.extend(produced)
             return []
-        if self._exhausted:
-            self.end = next((item for item in reversed(produced) if isinstance(item, StreamEnd)), self.end)
+        # The last event of a burst, and of what is left at the end any: a stage may add to it in `flush`.
+        last = reversed(produced if self._exhausted else produced[-1:])
+        self._end = next((item for item in last if isinstance(item, StreamEnd)), self._end)
         return produced
 
     async def _feed(self, level: _Level, produced: list[Any]) -> None:
         from streamkit.stage import Pipeline
 
-        if self._timed:
-            self._tick([level])
+        self._tick([level], None)
         if isinstance(stage := level.stage, Pipeline):
             burst = list(level.waiting)
             level.waiting.clear()
             produced.extend(stage.feed_all(burst))
+            if self.source.watches_content:
+                self._listen(stage)
         else:
             produced.extend(await _named(stage, stage.feed(level.waiting.popleft())))
+
+    def _listen(self, pipeline: "Pipeline[Any, Any]") -> None:
+        for part in pipeline.stages:
+            if part.heard:
+                # It is about this burst; the next one may not even reach that stage.
+                part.heard = False
+                self.source.heard_content()
 
     async def _flush(self, level: _Level, produced: list[Any]) -> None:
         from streamkit.stage import Pipeline
@@ -332,20 +422,21 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         for level in self.levels[:depth]:
             level.flushed = True
         self._exhausted = True
-        await _close_all([self.source.close])
+        try:
+            await close_all([self.source.close])
+        except Exception as error:
+            # The answer is complete; this is raised when all of it was delivered.
+            self._unclosed = error
 
     def _abandon(self, levels: list[_Level]) -> None:
         for level in levels:
             level.waiting.clear()
 
-    def _tick(self, levels: list[_Level]) -> None:
-        now = self.source.now()
-        for level in levels:
-            level.stage.tick(now)
-
-    async def _conclude(self, end: StreamEnd) -> None:
-        self.end = self.end or end
-        await self.aclose()
+    def _tick(self, levels: list[_Level], at: float | None) -> None:
+        if self._timed:
+            now = self.source.now() if at is None else at
+            for level in levels:
+                level.stage.tick(now)
 
 
 async def _named(stage: "AsyncStage[Any, Any]", work: Awaitable[Iterable[Any]]) -> Iterable[Any]:
@@ -356,10 +447,11 @@ async def _named(stage: "AsyncStage[Any, Any]", work: Awaitable[Iterable[Any]]) 
         raise
 
 
-async def _close_all(closing: list[Callable[[], Awaitable[None]]]) -> None:
+async def close_all(closing: list[Callable[[], Awaitable[None]]]) -> None:
+    """Call all of them, also if one fails or hangs. Several failures are raised as a group."""
     failures: list[Exception] = []
-    with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-        for close in closing:
+    for close in closing:
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             try:
                 await close()
             except Exception as error:
@@ -376,4 +468,4 @@ async def _guard(closing: list[Callable[[], Awaitable[None]]]) -> AsyncGenerator
     try:
         yield
     finally:
-        await _close_all(closing)
+        await close_all(closing)

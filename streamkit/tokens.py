@@ -119,16 +119,18 @@ class RunningCount:
         import regex
 
         # A piece is certain when what decided its end is there: the characters after it, as many as the longest contraction
-        # ('ll) has, and after white space a character that is none. The part before a cut must itself not end in white
-        # space, for at the end of a text white space is cut otherwise.
+        # ('ll) has, and after white space a character that is none. That is not enough in o200k, where a lower-case letter
+        # joins all capitals before it to the Chinese or marks before those; so the piece after it must be certain too.
+        # The part before a cut must itself not end in white space, for at the end of a text white space is cut otherwise.
         solid = len(tail.rstrip())
         limit = min(len(tail) - 4, solid - 1)
-        best = 0
+        best = before = 0
         for piece in regex.finditer(self._encoding._pat_str, tail):  # pyright: ignore[reportPrivateUsage] # no public name
             if piece.end() > limit:
                 break
-            if not tail[piece.end() - 1].isspace():
-                best = piece.end()
+            if before and not tail[before - 1].isspace():
+                best = before
+            before = piece.end()
         return best
 
 

@@ -3,14 +3,17 @@
 `for_event` chooses by the first event; adding a dialect is one file and one line here.
 """
 
-from typing import TypeAlias
+import msgspec
 
+from streamkit.dialects.base import NOT_JSON, Dialect
 from streamkit.dialects.openai import OpenAICompletions
 from streamkit.errors import PipelineError
 from streamkit.wire.events import ServerSentEvent
 
-Dialect: TypeAlias = OpenAICompletions
-DIALECTS: dict[str, type[Dialect]] = {"openai": OpenAICompletions}
+# Asked in this order, those with the plainest marks first.
+DIALECTS: dict[str, type[Dialect]] = {
+    "openai": OpenAICompletions,
+}
 
 
 def by_name(name: str) -> type[Dialect]:
@@ -21,5 +24,9 @@ def by_name(name: str) -> type[Dialect]:
 
 
 def for_event(event: ServerSentEvent) -> type[Dialect]:
-    """The dialect that an answer beginning with this event speaks."""
-    return OpenAICompletions
+    """The dialect that an answer beginning with this event speaks; where none is known by it, OpenAI's completions."""
+    try:
+        data = msgspec.json.decode(event.data)
+    except NOT_JSON:
+        data = None
+    return next((dialect for dialect in DIALECTS.values() if dialect.speaks(event, data)), OpenAICompletions)

@@ -3,19 +3,17 @@
 https://platform.openai.com/docs/api-reference/chat-streaming and …/completions.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 
+from streamkit.dialects.base import NOT_JSON, Dialect
 from streamkit.dialects.openai_chunks import Choice, Chunk, Function, Message, ToolCall, read_chunk
 from streamkit.dialects.template import Template, unescape
-from streamkit.errors import ProtocolError, ProviderError
 from streamkit.events import (
     Annotation,
     AudioDelta,
-    EndReason,
     Event,
     Finish,
     Logprobs,
@@ -24,57 +22,25 @@ from streamkit.events import (
     RefusalDelta,
     ResponseStart,
     RoleDelta,
-    StreamEnd,
     TextDelta,
     ToolCallDelta,
     Usage,
 )
-from streamkit.stage import Stage, cut_short
-from streamkit.wire.events import ServerSentEvent, UnfinishedEvent
-
-# Of several choices the one that ended worst gives the stream its reason.
-_REASONS: dict[str, EndReason] = {
-    "content_filter": "content_filter",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-}
-_RETRYABLE = {408, 409, 429, 500, 502, 503, 504, 529}
+from streamkit.wire.events import ServerSentEvent
 
 
 @dataclass
-class OpenAICompletions(Stage[ServerSentEvent, Event]):
-    """Chat completions and legacy completions. It is `done` at `[DONE]`.
+class OpenAICompletions(Dialect):
+    """Chat completions and legacy completions. It is `done` at `[DONE]`."""
 
-    `errors`: an error inside the stream ends it with `StreamEnd("provider_error")` and then raises `ProviderError`, or only
-    ends it so (`emit`).
-    """
-
-    errors: Literal["raise", "emit"] = "raise"
     _start: tuple[Any, ...] = field(default=(None,) * 6, init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
-    _finished: dict[int, str | None] = field(default_factory=dict[int, "str | None"], init=False, repr=False)
     _calls: dict[int, list[str | None]] = field(default_factory=dict[int, "list[str | None]"], init=False, repr=False)
     _template: Template = field(default_factory=Template, init=False, repr=False)
-    _seen: int = field(default=0, init=False, repr=False)
-    _cut: bool = field(default=False, init=False, repr=False)
 
-    def feed(self, item: ServerSentEvent) -> Iterable[Event]:
-        return self.feed_all([item])
-
-    def feed_all(self, items: list[ServerSentEvent]) -> Iterable[Event]:
-        out: list[Event] = []
-        if self.done:
-            return out
-        try:
-            self._read(items, out)
-        except (ProtocolError, ProviderError) as error:
-            return cut_short(out, error)
-        return out
-
-    def flush(self) -> Iterable[Event]:
-        if not self.done:
-            yield self._end(saw_done=False)
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        return isinstance(data, dict) and "choices" in data
 
     def _read(self, items: list[ServerSentEvent], out: list[Event]) -> None:
         add, template = out.append, self._template
@@ -99,20 +65,19 @@ class OpenAICompletions(Stage[ServerSentEvent, Event]):
                 head, tail, kind, index = template.head, template.tail, template.kind, template.index
                 before, after, used = len(head), -len(tail), False
         template.used |= used
-        self._seen += len(items)
 
     def _read_one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         payload, known = item.data, len(out)
         try:
             chunk = read_chunk(payload)
-        except msgspec.DecodeError as error:
+        except NOT_JSON as error:
             self._not_json(item, number, error, out)
             return
-        if chunk is None or chunk.choices is None or chunk.error is not None:
+        if chunk is None or chunk.choices is msgspec.UNSET or chunk.error:
             self._unusual(item, number, chunk, out)
             return
         self._announce(chunk, payload, out)
-        for choice in chunk.choices:
+        for choice in chunk.choices or ():
             self._choice(choice, payload, out)
         if chunk.prompt_filter_results:
             out.append(ProviderNotice("prompt_filter", chunk.prompt_filter_results, payload=payload))
@@ -144,6 +109,8 @@ class OpenAICompletions(Stage[ServerSentEvent, Event]):
         known = tuple(value or known for value, known in zip(start, self._start, strict=True))
         if known != self._start:
             self._start = known
+            # A chunk that fits the template would now say this too.
+            self._template.forget()
             id, kind, *rest = [value or None for value in start]
             # A streamed answer and a plain one are the same response.
             kind = kind.removesuffix(".chunk") if isinstance(kind, str) else None
@@ -154,6 +121,7 @@ class OpenAICompletions(Stage[ServerSentEvent, Event]):
         add = out.append
         if message.role and self._roles.get(index) != message.role:
             self._roles[index] = message.role
+            self._template.forget()
             add(RoleDelta(message.role, index, payload=payload))
         if reasoning := message.reasoning_content or message.reasoning:
             add(ReasoningDelta(reasoning, index, payload=payload))
@@ -182,7 +150,7 @@ class OpenAICompletions(Stage[ServerSentEvent, Event]):
     def _call_number(self, id: str | None, position: int, index: int) -> int:
         # Without an index (Mistral, plain responses) another id is another call, and no id goes on with the last one.
         ids = self._calls.setdefault(index, [])
-        if id is None:
+        if not id:
             return max(len(ids) - 1, position)
         if id not in ids:
             ids.append(id)
@@ -198,64 +166,8 @@ class OpenAICompletions(Stage[ServerSentEvent, Event]):
         else:
             out.append(ProviderNotice(item.event, data, payload=item.data))
 
-    def _provider_error(self, body: Any, number: int, out: list[Event]) -> None:
-        self.done = True
-        out.append(self._end(saw_done=False, reason="provider_error"))
-        if self.errors == "raise":
-            raise provider_error(body, number)
-
-    def _not_json(self, item: ServerSentEvent, number: int, error: msgspec.DecodeError, out: list[Event]) -> None:
-        text = item.data.strip()
-        if text == "[DONE]":
-            self.done = True
-            out.append(self._end(saw_done=True))
-        elif isinstance(item, UnfinishedEvent):
-            self._cut = True
-        elif not text and item.event != "message":
-            out.append(ProviderNotice(item.event, payload=None))
-        else:
-            raise ProtocolError(
-                f"event {number}: expected JSON or [DONE] after 'data:', found {_describe(text, error)}",
-                excerpt=text[:80],
-            )
-
-    def _end(self, *, saw_done: bool, reason: EndReason | None = None) -> StreamEnd:
-        unfinished = tuple(index for index, finish in self._finished.items() if finish is None)
-        return StreamEnd(reason or self._reason(saw_done, unfinished), saw_done, unfinished)
-
-    def _reason(self, saw_done: bool, unfinished: tuple[int, ...]) -> EndReason:
-        finishes = set(self._finished.values())
-        # `[DONE]` is evidence by itself: some servers never send a finish reason. So are finish reasons without it.
-        if self._cut or not (saw_done or (finishes and not unfinished)):
-            return "truncated"
-        ends: list[EndReason] = [end for word, end in _REASONS.items() if word in finishes]
-        return ends[0] if ends else "completed"
-
 
 def _usage(usage: dict[str, Any], payload: str) -> Usage:
     known = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
     prompt, completion, total = (value if isinstance(value, int) else None for value in known)
     return Usage(prompt, completion, total, usage, payload=payload)
-
-
-def provider_error(body: Any, number: int) -> ProviderError:
-    """The error for a provider's error object. Its own words, which may quote the prompt, are not in the message."""
-    fields = cast(dict[str, Any], body) if isinstance(body, dict) else {"message": str(body)}
-    code, kind = fields.get("code"), fields.get("type")
-    status = fields.get("status_code", code)
-    shown = ", ".join(f"{name} {value!r}" for name, value in (("code", code), ("type", kind)) if value is not None)
-    return ProviderError(
-        f"event {number}: the provider reported an error ({shown or 'without a code'}); its own words are in .detail",
-        code=code if isinstance(code, str | int) else None,
-        type=kind if isinstance(kind, str) else None,
-        retryable=status in _RETRYABLE or kind in ("server_error", "overloaded_error", "rate_limit_error"),
-        detail=str(fields.get("message", "")),
-        body=cast(object, body),
-    )
-
-
-def _describe(text: str, error: msgspec.DecodeError) -> str:
-    # The text itself may be part of the answer; a tag or nothing at all is safe to show, and msgspec names a position only.
-    if text.startswith("<"):
-        return repr(text[: text.find(">") + 1][:20] or "<")
-    return f"{len(text)} characters that are not JSON: {error}" if text else "nothing"

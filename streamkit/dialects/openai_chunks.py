@@ -45,7 +45,8 @@ class Choice(msgspec.Struct, gc=False):
 
 
 class Chunk(msgspec.Struct, gc=False):
-    choices: list[Choice] | None = None
+    # `null` is a chunk with nothing in it; without the key it is no chunk.
+    choices: list[Choice] | msgspec.UnsetType | None = msgspec.UNSET
     id: str | None = None
     object: str | None = None
     created: int | float | None = None
@@ -61,7 +62,7 @@ _decode = msgspec.json.Decoder(Chunk).decode
 
 
 def read_chunk(payload: str) -> Chunk | None:
-    """The chunk, `None` for JSON that is no object. What is not JSON raises `msgspec.DecodeError`."""
+    """The chunk, `None` for JSON that is no object. What can't be read as JSON raises one of `base.NOT_JSON`."""
     try:
         return _decode(payload)
     except msgspec.DecodeError:
@@ -73,10 +74,8 @@ def _lenient(payload: str) -> Chunk | None:
     if not isinstance(data, dict):
         return None
     chunk = cast(dict[str, Any], data)
-    # `choices: null` is a chunk with nothing in it; without the key it is no chunk.
-    choices = [_choice(choice) for choice in _dicts(chunk.get("choices"))] if "choices" in chunk else None
     return Chunk(
-        choices=choices,
+        choices=[_choice(choice) for choice in _dicts(chunk["choices"])] if "choices" in chunk else msgspec.UNSET,
         id=_text(chunk.get("id")),
         object=_text(chunk.get("object")),
         created=_number(chunk.get("created")),
@@ -90,9 +89,8 @@ def _lenient(payload: str) -> Chunk | None:
 
 
 def _choice(choice: dict[str, Any]) -> Choice:
-    index = choice.get("index")
     return Choice(
-        index=int(index) if isinstance(index, int | str) and str(index).lstrip("-").isdecimal() else 0,
+        index=_index(choice.get("index")) or 0,
         delta=_message(choice.get("delta")),
         text=_text(choice.get("text")),
         message=_message(choice.get("message")),
@@ -137,9 +135,8 @@ def _content(content: Any) -> tuple[str | None, str | None]:
 
 
 def _call(call: dict[str, Any]) -> ToolCall:
-    index = call.get("index")
     return ToolCall(
-        index=int(index) if isinstance(index, int | str) and str(index).isdecimal() else None,
+        index=_index(call.get("index")),
         id=_text(call.get("id")),
         type=_text(call.get("type")),
         function=_function(call.get("function")),
@@ -155,6 +152,12 @@ def _function(function: Any) -> Function | None:
     if isinstance(arguments, dict | list):
         arguments = msgspec.json.encode(arguments).decode()
     return Function(_text(fields.get("name")), _text(arguments))
+
+
+def _index(value: Any) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) < 10:
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _text(value: Any) -> str | None:

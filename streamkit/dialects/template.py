@@ -38,6 +38,10 @@ class Template:
         self.used = False
         self._wait = self._patience = 1
 
+    def forget(self) -> None:
+        """Have no model, because a chunk that fits the one there was may now say more."""
+        self.head = self.tail = "\0"
+
     def consider(self, payload: str, event: Event) -> None:
         """Perhaps learn from a chunk that did not fit, and that said only `event`.
 
@@ -53,10 +57,14 @@ class Template:
 
     def _learn(self, payload: str, event: Piece) -> None:
         chunk = msgspec.json.decode(payload)
+        said = event.arguments if isinstance(event, ToolCallDelta) else event.text
         for found in _LITERAL.finditer(payload):
+            # Of two choices in one chunk, one may have said nothing.
+            if unescape(found[1]) != said:
+                continue
             head, tail = payload[: found.start(1)], payload[found.end(1) :]
             place = _only_difference(chunk, msgspec.json.decode(head + _PROBE + tail))
-            if place is None or _PLACES.get(place) is not type(event) or not _fits(chunk, event):
+            if place is None or _PLACES.get(place) is not type(event) or not _fits(chunk, place, event):
                 continue
             self.head, self.tail, self.index, self.used = head, tail, event.index, False
             if isinstance(event, ToolCallDelta):
@@ -70,16 +78,23 @@ def unescape(literal: str) -> str:
     """The text that the inside of a JSON string stands for; empty if it is not the inside of exactly one string."""
     try:
         return _string(f'"{literal}"')
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeEncodeError):
         return ""
 
 
-def _fits(chunk: Any, event: Piece) -> bool:
-    # A piece of a tool call can be told again from its string alone if it has nothing else, and says itself which call it is.
-    if not isinstance(event, ToolCallDelta):
-        return True
-    numbered = isinstance(chunk["choices"][0]["delta"]["tool_calls"][0].get("index"), int)
-    return numbered and not (event.id or event.name or event.type)
+def _fits(chunk: Any, place: Path, event: Piece) -> bool:
+    choice = chunk["choices"][0]
+    match place[2:]:
+        case ("text",):  # read only where there is no message
+            return choice.get("delta") is None and choice.get("message") is None
+        case ("delta", "reasoning"):  # read only where there is no `reasoning_content`
+            return not choice["delta"].get("reasoning_content")
+        case ("delta", "tool_calls", *_) if isinstance(event, ToolCallDelta):
+            # It can be told again from its string alone if it has nothing else, and says itself which call it is.
+            numbered = isinstance(choice["delta"]["tool_calls"][0].get("index"), int)
+            return numbered and not (event.id or event.name or event.type)
+        case _:
+            return True
 
 
 def _only_difference(one: Any, other: Any) -> Path | None:

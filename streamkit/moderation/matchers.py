@@ -53,7 +53,7 @@ def matchers(rules: tuple[Rule, ...]) -> list[Matcher]:
             for phrase in rule.phrases
         )
         if phrases:
-            found.append(Phrases(_automaton(phrases, ignore_case), ignore_case))
+            found.append(Phrases(*_automata(phrases, ignore_case), ignore_case))
     for order, rule in enumerate(rules):
         found += [Pattern(*_compiled(source, rule.ignore_case), order, rule) for source in rule.patterns]
     return found
@@ -62,11 +62,11 @@ def matchers(rules: tuple[Rule, ...]) -> list[Matcher]:
 class Phrases:
     """All occurrences of any number of phrases, overlapping ones too (Aho and Corasick, 1975)."""
 
-    def __init__(self, automaton: Any, ignore_case: bool) -> None:
-        self._automaton = automaton
+    def __init__(self, automaton: Any, beginnings: Any, ignore_case: bool) -> None:
         self._iterator = automaton.iter("")
+        self._begins = beginnings.match
         self._ignore_case = ignore_case
-        self._pending = ""  # the longest end of the text that is the beginning of a phrase
+        self._pending = ""  # the longest end of the text that is the beginning of a phrase, and not yet all of it
         self._length = 0
 
     def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
@@ -83,7 +83,7 @@ class Phrases:
             return spans, self._length
         # The place where it begins only moves forward, so that all these tries together are linear in the text.
         pending = self._pending + text
-        start, begins = 0, self._automaton.match
+        start, begins = 0, self._begins
         while start < len(pending) and not begins(pending[start:] if start else pending):
             start += 1
         self._pending = pending[start:]
@@ -93,8 +93,8 @@ class Phrases:
 class Pattern:
     """A regular expression's matches, the same as in the whole text: leftmost, not overlapping.
 
-    `(?:P)(?!)` never matches, but searched with `partial=True` it tells the first place where a match of P could still come
-    about with more text.
+    `(?:P)(?!)` never matches, but searched with `partial=True` it tells the first place from which P looks beyond the end of
+    the text, so that more text may make, change or undo a match there.
     """
 
     def __init__(self, pattern: Any, undecided: Any, order: int, rule: Rule) -> None:
@@ -110,15 +110,15 @@ class Pattern:
         self._text += text
         spans: list[Span] = []
         while True:
-            hold = len(self._text) if final else self._first_undecided()
-            match = self._pattern.search(self._text, self._from)
+            partial = None if final else self._undecided.search(self._text, self._from, partial=True)
+            hold = int(partial.start()) if partial else len(self._text)
             # A match of nothing hides nothing.
-            while match and match.start() == match.end() < hold:
-                match = self._pattern.search(self._text, match.end() + 1)
-            if not match or match.start() >= hold or match.start() == match.end():
+            matches = self._pattern.finditer(self._text, self._from)
+            match = next((match for match in matches if match.start() < match.end()), None)
+            if match is None or match.start() >= hold:
                 break
             spans.append(Span(self._offset + match.start(), self._offset + match.end(), self._order, self._rule))
-            self._from = match.end()
+            self._from = int(match.end())
         self._from = hold
         if (surplus := self._from - CONTEXT) > 0:
             self._text = self._text[surplus:]
@@ -126,43 +126,72 @@ class Pattern:
             self._from = CONTEXT
         return spans, self._offset + self._from
 
-    def _first_undecided(self) -> int:
-        partial = self._undecided.search(self._text, self._from, partial=True)
-        hold = partial.start() if partial else len(self._text)
-        # What touches the end may grow, or be undone by what `\\b`, `$` or a look-ahead sees next.
-        match = self._pattern.search(self._text, self._from)
-        while match and match.start() < hold:
-            # `$` also holds before a line feed at the end.
-            if match.end() == len(self._text) or self._text[match.end() :] == "\n":
-                return int(match.start())
-            match = self._pattern.search(self._text, max(match.end(), match.start() + 1))
-        return int(hold)
-
 
 def fold(text: str) -> str:
     """Lower case, character by character, so that positions stay what they are."""
-    lower = text.lower()
+    if text.isascii():
+        return text.lower()
+    # A final sigma is the one letter that is lowered by its place in the word, which a cut would change.
+    lower = text.replace("Σ", "σ").replace("ς", "σ").lower()
     if len(lower) == len(text):
         return lower
     return "".join(low if len(low := character.lower()) == 1 else character for character in text)
 
 
 @lru_cache(maxsize=128)
-def _automaton(phrases: tuple[tuple[str, int, Rule], ...], ignore_case: bool) -> Any:
+def _automata(phrases: tuple[tuple[str, int, Rule], ...], ignore_case: bool) -> tuple[Any, Any]:
+    # One that finds the phrases, and a trie of their beginnings. A phrase that is all there is not one of its beginnings: if
+    # no other can begin in it, it is decided at once.
     known: dict[str, list[tuple[int, int, Rule]]] = {}
     for phrase, order, rule in phrases:
         known.setdefault(fold(phrase) if ignore_case else phrase, []).append((len(phrase), order, rule))
     automaton: Any = _Automaton()
+    beginnings: Any = _Automaton()
     for phrase, found in known.items():
         automaton.add_word(phrase, found)
+        if len(phrase) > 1:
+            beginnings.add_word(phrase[:-1], True)
     automaton.make_automaton()
-    return automaton
+    return automaton, beginnings
 
 
 @lru_cache(maxsize=1024)
 def _compiled(source: str, ignore_case: bool) -> tuple[Any, Any]:
     flags = regex.IGNORECASE if ignore_case else 0
     try:
-        return regex.compile(source, flags), regex.compile(f"(?:{source})(?!)", flags)
+        pattern = regex.compile(source, flags)
+        end = "\n" if pattern.flags & regex.VERBOSE else ""  # of a comment that may be in the last line
+        return pattern, regex.compile(f"(?:{_looking_ahead(source)}{end})(?!)", flags)
     except regex.error as error:
         raise PipelineError(f"pattern {source!r}: {error}") from error
+
+
+# What the `partial` search takes for decided at the end of the text, though the next character decides it: `\b` and its like,
+# and whether a group is repeated once more. Beside each stands a look at that character, whatever it is, so that the search
+# finds it missing. `$` also holds before a line feed that is the last character.
+_LOOK = r"(?=[\s\S]|)"
+_UNDECIDED = regex.compile(
+    r"""
+    (?P<before>\\[bBmMZ])
+    | (?P<line>\$)
+    | (?P<after>\)(?:[*+?]|\{\d*,?\d*\})[+?]?)
+    | \\[pPN]\{[^}]*\} | \\. | \[\^?\]?(?:\\.|[^\]\\])*\] | \(\?\#[^)]*\)  # in which those are something else
+    """,
+    regex.VERBOSE | regex.DOTALL,
+)
+
+
+def _looking_ahead(source: str) -> str:
+    def look(found: Any) -> str:
+        token = str(found[0])
+        match found.lastgroup:
+            case "before":
+                return _LOOK + token
+            case "line":
+                return r"(?=\n?[\s\S]|)" + token
+            case "after":
+                return token + _LOOK
+            case _:
+                return token
+
+    return str(_UNDECIDED.sub(look, source))

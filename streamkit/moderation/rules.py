@@ -42,10 +42,10 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 def from_file(path: str | PathLike[str]) -> tuple[Rule, ...]:
     """Rules from a TOML file with a `[[rule]]` table for each. What is wrong in it raises `PipelineError`."""
-    text = Path(path).read_text(encoding="utf-8")
+    content = Path(path).read_bytes()
     try:
-        return tuple(msgspec.convert(tomllib.loads(text), _File).rule)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        return tuple(msgspec.convert(tomllib.loads(content.decode()), _File).rule)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise PipelineError(f"{Path(path).name}: {error}") from error
 
 

@@ -7,6 +7,7 @@ aiohttp is imported when the first source is opened.
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,13 +15,35 @@ import anyio
 
 from streamkit.errors import ConnectFailed, ContentTypeError, DeadlineExceeded, Disconnected, SourceError, StatusError
 from streamkit.source import Source
+from streamkit.sources.retry import Retry
 
 if TYPE_CHECKING:
     import aiohttp
 
 HEAD_BYTES = 64 * 1024
 """How much of the body an error keeps."""
+DRAIN_BYTES = 64 * 1024
+DRAIN_SECONDS = 0.25
 _NO_STREAM = ("text/html", "application/xhtml+xml")
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long to wait, in seconds; `None` is for ever. `DeadlineExceeded.deadline` is the name of the one that passed.
+
+    `connect`: for a connection. `first_byte`: for the answer's head. `first_content`: for the first piece of the answer
+    itself, which a long think delays. `idle_bytes`: for any bytes; keep-alive comments count. `idle_content`: for the next
+    piece of the answer; keep-alives do not count. `total`: for everything.
+
+    All but `total` count only while the source is waited for: a consumer that takes its time lets none of them pass.
+    """
+
+    connect: float | None = 10.0
+    first_byte: float | None = None
+    first_content: float | None = None
+    idle_bytes: float | None = None
+    idle_content: float | None = None
+    total: float | None = None
 
 
 def post(
@@ -29,21 +52,20 @@ def post(
     json: object = None,
     headers: Mapping[str, str] | None = None,
     session: "aiohttp.ClientSession | None" = None,
-    connect: float | None = 10.0,
-    first_byte: float | None = None,
-    idle: float | None = None,
+    deadlines: Deadlines | None = None,
+    retry: Retry | None = None,
     **options: Any,
 ) -> "Http":
     """POST, and read the answer's body as it comes. Nothing is sent before the stream is opened.
 
-    Deadlines in seconds, `None` for none: `connect` until the connection is there, `first_byte` until the answer's head,
-    `idle` between two pieces of the body; `DeadlineExceeded` names the one that passed. `session`: lent, it stays open;
-    without one the source makes its own and closes it. Further options go to `aiohttp.ClientSession.request`.
+    `session`: lent, it stays open, and its connection can be used again when the answer ended properly; without one the
+    source makes its own and closes it. `retry`: try again while nothing was released; without one there is one attempt.
+    Further options (`proxy`, `ssl`, `params`, …) go to `aiohttp.ClientSession.request`.
 
     A status of 400 or more raises `StatusError` with the head of the body, an HTML answer `ContentTypeError`, a broken
     connection `Disconnected`.
     """
-    return Http("POST", url, session, connect, first_byte, idle, {"json": json, "headers": headers, **options})
+    return Http("POST", url, {"json": json, "headers": headers, **options}, session, deadlines, retry)
 
 
 def get(
@@ -51,13 +73,12 @@ def get(
     *,
     headers: Mapping[str, str] | None = None,
     session: "aiohttp.ClientSession | None" = None,
-    connect: float | None = 10.0,
-    first_byte: float | None = None,
-    idle: float | None = None,
+    deadlines: Deadlines | None = None,
+    retry: Retry | None = None,
     **options: Any,
 ) -> "Http":
     """GET; all else as `post`."""
-    return Http("GET", url, session, connect, first_byte, idle, {"headers": headers, **options})
+    return Http("GET", url, {"headers": headers, **options}, session, deadlines, retry)
 
 
 class Http(Source[bytes]):
@@ -67,26 +88,36 @@ class Http(Source[bytes]):
         self,
         method: str,
         url: str,
-        session: "aiohttp.ClientSession | None",
-        connect: float | None,
-        first_byte: float | None,
-        idle: float | None,
         options: dict[str, Any],
+        session: "aiohttp.ClientSession | None",
+        deadlines: Deadlines | None,
+        retry: Retry | None,
     ) -> None:
-        self._method = method
+        self.method = method
+        self.attempts: list[str] = []
+        """What became of each attempt before the last: the name of the error that ended it."""
+        self.deadlines = deadlines or Deadlines()
+        self.watches_content = self.deadlines.first_content is not None or self.deadlines.idle_content is not None
         self._url = url
+        self._options = options
         self._lent = session
         self._owned: aiohttp.ClientSession | None = None
         self._response: aiohttp.ClientResponse | None = None
-        self._connect = connect
-        self._first_byte = first_byte
-        self._idle = idle
-        self._options = options
+        self._retry = retry
+        self._spent = 0.0  # seconds waited between attempts
+        self._ends_at: float | None = None
+        self._broken: Disconnected | None = None
+        self._content_seen = False
+        self._without_content = 0.0  # seconds waited since the last content, or since the beginning
 
     def __repr__(self) -> str:
-        # A query may hold a key, and so may the user part; neither is shown.
+        return f"<{self.method} {self.url}>"
+
+    @property
+    def url(self) -> str:
+        """The address without its query and user part, either of which may hold a key."""
         parts = urlsplit(self._url)
-        return f"<{self._method} {parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}>"
+        return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
     @property
     def status(self) -> int | None:
@@ -101,29 +132,68 @@ class Http(Source[bytes]):
     async def open(self) -> None:
         import aiohttp
 
-        session = self._lent
+        session = self._lent or self._owned
         if session is None:
             session = self._owned = aiohttp.ClientSession()
-        timeout = aiohttp.ClientTimeout(total=None, connect=self._connect)
-        with self._mapped("connect", self._connect), self._deadline("first_byte", self._first_byte):
-            self._response = await session.request(self._method, self._url, timeout=timeout, **self._options)
+        if self._ends_at is None and self.deadlines.total is not None:
+            self._ends_at = self.now() + self.deadlines.total
+        timeout = aiohttp.ClientTimeout(total=None, connect=self.deadlines.connect)
+        with self._waiting(("first_byte", self.deadlines.first_byte), wire="connect"):
+            self._response = await session.request(self.method, self._url, timeout=timeout, **self._options)
         await self._check(self._response)
 
     async def read(self) -> Sequence[bytes]:
         assert self._response is not None, "read before open"
-        with self._mapped("idle", self._idle), self._deadline("idle", self._idle):
-            # `readany` gives what is there; aiohttp's own line reading fails past its limit.
-            piece = await self._response.content.readany()
+        if self._broken:
+            raise self._broken
+        try:
+            with self._waiting(("idle_bytes", self.deadlines.idle_bytes)):
+                # `readany` gives what is there; aiohttp's own line reading fails past its limit.
+                piece = await self._response.content.readany()
+        except Disconnected as error:
+            # aiohttp raises before it has handed over all that came before the fault. (Law 1)
+            self._broken = error
+            piece = _left_over(self._response.content)
+            if not piece:
+                raise
         return (piece,) if piece else ()
 
+    def heard_content(self) -> None:
+        self._content_seen, self._without_content = True, 0.0
+
+    async def again(self, error: Exception) -> bool:
+        self.attempts.append(type(error).__name__)
+        wait = self._retry.wait(len(self.attempts), error) if self._retry else None
+        if self._retry is None or wait is None or self._spent + wait > self._retry.budget:
+            return False
+        if self._ends_at is not None and self.now() + wait >= self._ends_at:
+            return False
+        self._drop_response()
+        self._spent += wait
+        await anyio.sleep(wait)
+        return True
+
+    async def drain(self) -> None:
+        # Only what is left after the end marker, usually nothing; a lent session can then use the connection again.
+        if self._response is None or self._lent is None:
+            return
+        size = 0
+        with anyio.move_on_after(DRAIN_SECONDS), self._mapped("drain", None):
+            while size < DRAIN_BYTES and (piece := await self._response.content.readany()):
+                size += len(piece)
+
     async def close(self) -> None:
-        response, self._response = self._response, None
         owned, self._owned = self._owned, None
-        if response is not None:
-            # Releases the connection for reuse if the body was read to its end, and closes it otherwise.
-            response.release()
+        self._drop_response()
         if owned is not None:
             await owned.close()
+
+    def _drop_response(self) -> None:
+        response, self._response, self._broken = self._response, None, None
+        self._content_seen, self._without_content = False, 0.0
+        if response is not None:
+            # Gives the connection back if the body was read to its end, and closes it otherwise.
+            response.release()
 
     async def _check(self, response: "aiohttp.ClientResponse") -> None:
         if response.status >= 400:
@@ -141,18 +211,36 @@ class Http(Source[bytes]):
             )
 
     async def _head(self, response: "aiohttp.ClientResponse") -> bytes:
+        # What it can get of it: a body that breaks off or never ends must not hide what it belongs to.
         head = b""
-        with self._mapped("idle", self._idle):
-            while len(head) < HEAD_BYTES and (piece := await response.content.readany()):
-                head += piece
+        try:
+            with self._mapped("idle_bytes", None), anyio.move_on_after(self.deadlines.idle_bytes or DRAIN_SECONDS * 8):
+                while len(head) < HEAD_BYTES and (piece := await response.content.readany()):
+                    head += piece
+        except Disconnected:
+            pass
         return head[:HEAD_BYTES]
 
     @contextmanager
-    def _deadline(self, name: str, seconds: float | None) -> Generator[None, None, None]:
-        with anyio.move_on_after(seconds) as scope:
+    def _waiting(self, own: tuple[str, float | None], *, wire: str = "idle_bytes") -> Generator[None, None, None]:
+        """Wait no longer than the nearest deadline allows, and name the one that passed."""
+        name, seconds, rest = self._nearest(own)
+        began = self.now()
+        with self._mapped(wire, self.deadlines.connect), anyio.move_on_after(rest) as scope:
             yield
+        self._without_content += self.now() - began
         if scope.cancelled_caught:
             raise self._too_late(name, seconds)
+
+    def _nearest(self, own: tuple[str, float | None]) -> tuple[str, float | None, float | None]:
+        content = "idle_content" if self._content_seen else "first_content"
+        allowed: float | None = getattr(self.deadlines, content)
+        candidates = [
+            (*own, own[1]),
+            (content, allowed, None if allowed is None else max(0.0, allowed - self._without_content)),
+            ("total", self.deadlines.total, None if self._ends_at is None else max(0.0, self._ends_at - self.now())),
+        ]
+        return min(candidates, key=lambda candidate: float("inf") if candidate[2] is None else candidate[2])
 
     def _too_late(self, name: str, seconds: float | None) -> DeadlineExceeded:
         return DeadlineExceeded(
@@ -169,7 +257,17 @@ class Http(Source[bytes]):
             raise
         except TimeoutError as error:
             raise self._too_late(deadline, seconds) from error
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+        # These quote the whole address, with what may be a key in it, or the request's headers: they are not chained.
+        except (aiohttp.InvalidURL, aiohttp.ClientResponseError) as error:
+            kind = ConnectFailed if isinstance(error, aiohttp.InvalidURL) else Disconnected
+            raise kind(f"{self!r}: {type(error).__name__}") from None
+        except aiohttp.ClientConnectorError as error:
             raise ConnectFailed(f"{self!r}: no connection: {type(error).__name__}") from error
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, ConnectionError) as error:
             raise Disconnected(f"{self!r}: the connection broke: {type(error).__name__}") from error
+
+
+def _left_over(content: Any) -> bytes:
+    # Its public methods all raise once the reader has an error, so that only this one gives the rest of the buffer.
+    read: Any = getattr(content, "_read_nowait", None)
+    return bytes(read(-1)) if read else b""

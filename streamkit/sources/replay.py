@@ -1,53 +1,54 @@
-"""A recording as a source: the same pieces, at the recorded pace or at once.
+"""A recording as a source: the same pieces, at the recorded pace or at once, cut anew, and with faults."""
 
-A recording is a file of JSON lines. The first says what it is, `{"streamkit": "recording/1"}`, and may hold more about the
-request; each further line is one piece: `{"t": seconds since the opening, "text": …}`, or `"b64"` instead of `"text"` where
-the piece is not valid UTF-8 by itself. Any other file is taken as the body itself, in one piece.
-"""
-
-from base64 import b64decode
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
 import anyio.lowlevel
-import msgspec
 
-from streamkit.errors import ProtocolError
+from streamkit.errors import Disconnected, PipelineError, ProtocolError
 from streamkit.source import Source
+from streamkit.sources.faults import Fault
+from streamkit.sources.recording import Piece, read_recording
 
-_MARK = b'{"streamkit":'
-
-
-class _Piece(msgspec.Struct):
-    t: float
-    text: str | None = None
-    b64: str | None = None
-
-    def data(self) -> bytes:
-        return b64decode(self.b64) if self.b64 is not None else (self.text or "").encode()
+Cutting: TypeAlias = int | Callable[[bytes], Iterable[bytes]]
 
 
-_decode = msgspec.json.Decoder(_Piece).decode
-
-
-def replay(path: str | PathLike[str], *, pace: float | None = None) -> "Replay":
+def replay(
+    path: str | PathLike[str],
+    *,
+    pace: float | None = None,
+    cut: Cutting | None = None,
+    faults: Iterable[Fault] = (),
+) -> "Replay":
     """Replay a recording: at `pace` times its speed (1 as recorded), or without waiting.
 
-    Its clock is the recording's in either case, so that timings come out as they were. A line that is no piece raises
-    `ProtocolError`, after the pieces before it.
+    Its clock is the recording's in either case, so that timings come out as they were. Any file that is no recording is
+    taken as the body itself, in one piece. A line that is no piece raises `ProtocolError`, and a recorded error
+    `Disconnected`, each after the pieces before it.
+
+    `cut`: the length of the pieces, or a function from the whole body to its pieces; each then comes when the last of its
+    bytes did. `faults`: from `streamkit.sources.faults`, applied after that, in their order.
     """
-    return Replay(Path(path), pace)
+    if pace is not None and not pace > 0:
+        raise PipelineError(f"pace: expected more than 0, or None for no waiting; found {pace!r}")
+    if isinstance(cut, int) and cut < 1:
+        raise PipelineError(f"cut: expected pieces of at least 1 byte, found {cut!r}")
+    return Replay(Path(path), pace, cut, tuple(faults))
 
 
 class Replay(Source[bytes]):
     """A recorded body. Made by `replay`."""
 
-    def __init__(self, path: Path, pace: float | None) -> None:
+    def __init__(self, path: Path, pace: float | None, cut: Cutting | None, faults: tuple[Fault, ...]) -> None:
         self._path = path
         self._pace = pace
-        self._pieces: Iterator[tuple[float, bytes]] = iter(())
+        self._cut = cut
+        self._faults = faults
+        self._pieces: Iterator[Piece] = iter(())
         self._now = 0.0
 
     def __repr__(self) -> str:
@@ -57,28 +58,67 @@ class Replay(Source[bytes]):
         return self._now
 
     async def open(self) -> None:
-        self._pieces = _pieces(await anyio.Path(self._path).read_bytes())
+        pieces = read_recording(await anyio.Path(self._path).read_bytes())
+        if self._cut is not None:
+            pieces = recut(pieces, self._cut)
+        for fault in self._faults:
+            pieces = fault(pieces)
+        self._pieces = pieces
 
     async def read(self) -> Sequence[bytes]:
         for at, data in self._pieces:
-            if self._pace:
-                await anyio.sleep(max(0.0, at - self._now) / self._pace)
-            else:
-                await anyio.lowlevel.checkpoint()
-            self._now = at
+            await self._wait_until(at)
             if data:
                 return (data,)
         return ()
 
+    async def _wait_until(self, at: float) -> None:
+        if at == math.inf:
+            await anyio.sleep_forever()
+        elif self._pace:
+            await anyio.sleep(max(0.0, at - self._now) / self._pace)
+        else:
+            await anyio.lowlevel.checkpoint()
+        self._now = max(self._now, at)
 
-def _pieces(content: bytes) -> Iterator[tuple[float, bytes]]:
-    if not content.replace(b" ", b"", 1).startswith(_MARK):
-        yield 0.0, content
+
+def recut(pieces: Iterable[Piece], cut: Cutting) -> Iterator[Piece]:
+    """Cut the body anew. A piece comes when the last of its bytes did; what ended the body ends it still."""
+    came: list[Piece] = []
+    failure: Exception | None = None
+    try:
+        for piece in pieces:
+            came.append(piece)
+    except (Disconnected, ProtocolError) as error:
+        failure = error
+    body = b"".join(data for _, data in came)
+    yield from _with_times(_cut(body, cut), came)
+    if failure:
+        raise failure
+
+
+def _cut(body: bytes, cut: Cutting) -> Iterator[bytes]:
+    if isinstance(cut, int):
+        yield from (body[start : start + cut] for start in range(0, len(body), cut))
         return
-    for number, line in enumerate(content.split(b"\n")[1:], 2):
-        if line.strip():
-            try:
-                piece = _decode(line)
-            except msgspec.DecodeError as error:
-                raise ProtocolError(f"line {number}: expected a recorded piece: {error}", line=number) from error
-            yield piece.t, piece.data()
+    position = 0
+    for piece in cut(body):
+        if not body.startswith(piece, position):
+            raise PipelineError(f"cut: expected pieces of the body, found another one at byte {position}")
+        position += len(piece)
+        yield piece
+    if position < len(body):
+        raise PipelineError(f"cut: expected pieces of all {len(body)} bytes, found only {position}")
+
+
+def _with_times(pieces: Iterable[bytes], came: Iterable[Piece]) -> Iterator[Piece]:
+    arrivals = iter(came)
+    at, arrived, position = 0.0, 0, 0
+    for piece in pieces:
+        position += len(piece)
+        while arrived < position:
+            at, data = next(arrivals)
+            arrived += len(data)
+        yield at, piece
+    # Moments that passed after the last byte.
+    yield from arrivals

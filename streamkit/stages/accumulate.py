@@ -166,7 +166,7 @@ def _choice(index: int, parts: _Parts) -> Choice:
             for number, call in sorted(parts.calls.items())
         ),
         parts.role,
-        parts.logprobs,
+        _longer({}, parts.logprobs) if parts.logprobs else None,
         tuple(parts.annotations),
         dict(parts.audio) if parts.audio else None,
     )

@@ -4,17 +4,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
+
+from streamkit.errors import PipelineError
 from streamkit.events import (
+    Annotation,
+    AudioDelta,
     Blocked,
     Channel,
     Event,
     Finish,
     Flagged,
+    Logprobs,
     ReasoningDelta,
     Redacted,
     RefusalDelta,
     StreamEnd,
     TextDelta,
+    ToolCallDelta,
 )
 from streamkit.moderation.hold import Hold, Released
 from streamkit.moderation.rules import Rule, as_rules
@@ -24,6 +31,7 @@ Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
 _CHANNELS: dict[type, Channel] = {TextDelta: "content", ReasoningDelta: "reasoning", RefusalDelta: "refusal"}
 _DELTAS: dict[Channel, type[Delta]] = {"content": TextDelta, "reasoning": ReasoningDelta, "refusal": RefusalDelta}
 _VERDICTS: dict[str, type[Flagged | Redacted | Blocked]] = {"flag": Flagged, "redact": Redacted, "block": Blocked}
+_OF_A_CHOICE = (*_CHANNELS, ToolCallDelta, AudioDelta, Annotation, Logprobs, Finish)
 
 
 @dataclass
@@ -33,7 +41,10 @@ class Moderate(Stage[Event, Event]):
     A match gives `Flagged`, `Redacted` or `Blocked`. A choice that is blocked ends with `Finish("content_filter")`; when
     `choices` of them (the request's `n`) are blocked, the source is closed and the stream ends with `StreamEnd("moderated")`.
     The channels named in `channels` are moderated, each by itself; tool calls and everything else are exempt and pass.
-    A stream that is cancelled or fails does not release what was held.
+
+    What leaves has no `raw`, for a chunk may hold more than was released of it. `Logprobs` spell the text out: they come at
+    the end, and not at all for a choice in which something was redacted. A stream that is cancelled or fails does not
+    release what was held.
     """
 
     rules: Rule | Iterable[Rule]
@@ -42,12 +53,20 @@ class Moderate(Stage[Event, Event]):
     _holds: dict[tuple[int, Channel], Hold] = field(
         default_factory=dict[tuple[int, Channel], Hold], init=False, repr=False
     )
-    _finishes: dict[int, Finish] = field(default_factory=dict[int, Finish], init=False, repr=False)
+    _finishes: dict[int, Event] = field(default_factory=dict[int, Event], init=False, repr=False)
+    _logprobs: list[Logprobs] = field(default_factory=list[Logprobs], init=False, repr=False)
+    _altered: set[int] = field(default_factory=set[int], init=False, repr=False)
     _blocked: set[int] = field(default_factory=set[int], init=False, repr=False)
+    _ended: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.rules = as_rules(self.rules)
         Hold(self.rules)  # a bad pattern is this program's mistake, and shows when the stage is made
+        for channel in self.channels:
+            if channel not in _DELTAS:
+                raise PipelineError(
+                    f"expected channels of {', '.join(_DELTAS)}; found {channel!r}, which is not moderated"
+                )
 
     @property
     def held(self) -> int:
@@ -58,33 +77,29 @@ class Moderate(Stage[Event, Event]):
         if self.done:
             return ()
         match item:
+            case StreamEnd():
+                return self._conclude(item)
+            case _ if isinstance(item, _OF_A_CHOICE) and getattr(item, "index", None) in self._blocked:
+                return ()
             case TextDelta() | ReasoningDelta() | RefusalDelta() if _CHANNELS[type(item)] in self.channels:
                 return self._text(item)
-            case Finish(index=index) if index in self._blocked:
+            case Finish(index=index):
+                return self._finish(index, _bare(item))
+            case Logprobs():
+                self._logprobs.append(msgspec.structs.replace(item, payload=None))
                 return ()
-            case Finish(index=index) if any(hold.held for (choice, _), hold in self._holds.items() if choice == index):
-                # More text may come after a finish reason; what it would complete must not have left.
-                self._finishes[index] = item
-                return ()
-            case StreamEnd():
-                return [*self._rest(), StreamEnd("moderated", item.saw_done) if self._blocked else item]
             case _:
-                return (item,)
+                return (_bare(item),)
 
     def flush(self) -> Iterable[Event]:
-        return () if self.done else self._rest()
+        return () if self.done or self._ended else self._rest()
 
     def _text(self, delta: Delta) -> Iterable[Event]:
         index, channel = delta.index, _CHANNELS[type(delta)]
-        if index in self._blocked:
-            return ()
         hold = self._holds.get((index, channel))
         if hold is None:
             hold = self._holds[index, channel] = Hold(self._rules())
-        released = hold.feed(delta.text)
-        if len(released) == 1 and released[0].rule is None and released[0].text == delta.text:
-            return (delta,)
-        return self._events(released, channel, index)
+        return self._events(hold.feed(delta.text), channel, index)
 
     def _rules(self) -> tuple[Rule, ...]:
         return as_rules(self.rules)
@@ -94,23 +109,50 @@ class Moderate(Stage[Event, Event]):
             if piece.rule:
                 verdict = _VERDICTS[piece.rule.action](piece.rule.category, piece.start, piece.end, channel, index)
                 yield verdict
+                if not isinstance(verdict, Flagged):
+                    self._altered.add(index)
                 if isinstance(verdict, Blocked):
                     yield from self._block(index)
                     return
             if piece.text:
                 yield _DELTAS[channel](piece.text, index)
 
+    def _finish(self, index: int, finish: Event) -> Iterable[Event]:
+        self._finishes.pop(index, None)
+        if not any(hold.held for (choice, _), hold in self._holds.items() if choice == index):
+            return (finish,)
+        # More text may come after a finish reason; what it would complete must not have left.
+        self._finishes[index] = finish
+        return ()
+
     def _block(self, index: int) -> Iterable[Event]:
         self._blocked.add(index)
         self._finishes.pop(index, None)
+        self._holds = {key: hold for key, hold in self._holds.items() if key[0] != index}
         yield Finish("content_filter", index)
         if len(self._blocked) >= self.choices:
             self.done = True
             yield StreamEnd("moderated")
+
+    def _conclude(self, end: StreamEnd) -> Iterable[Event]:
+        self._ended = True
+        if end.reason == "provider_error":
+            return (end,)
+        rest = self._rest()
+        if self.done:
+            return rest
+        return [*rest, StreamEnd("moderated", end.saw_done) if self._blocked else end]
 
     def _rest(self) -> list[Event]:
         rest: list[Event] = []
         for (index, channel), hold in self._holds.items():
             if index not in self._blocked:
                 rest += self._events(hold.feed("", final=True), channel, index)
-        return rest + list(self._finishes.values())
+            if self.done:
+                return rest
+        return [*rest, *(item for item in self._logprobs if item.index not in self._altered), *self._finishes.values()]
+
+
+def _bare(event: Event) -> Event:
+    # The chunk that an event was taken from may hold text that waits, or that must never leave.
+    return msgspec.structs.replace(event, payload=None) if getattr(event, "payload", None) is not None else event

@@ -6,9 +6,9 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from streamkit.errors import LimitExceeded
+from streamkit.errors import LimitExceeded, ProtocolError
 from streamkit.stage import Joinable, Stage, cut_short
-from streamkit.wire.events import JsonBody, ServerSentEvent, UnfinishedEvent
+from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
 from streamkit.wire.lines import Lines, Piece, UnfinishedLine
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -18,19 +18,23 @@ _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 @dataclass
 class Parse(Stage[str, ServerSentEvent]):
-    """Put lines together to events, exactly as a browser's `EventSource` does, with two exceptions that can be chosen.
+    """Put lines together to events, exactly as a browser's `EventSource` does, with exceptions that can be chosen.
 
     `unfinished`: an event that the end of the body cuts off before its blank line is discarded, or emitted as an
     `UnfinishedEvent`. `json_body`: a body that begins with `{` or `[` is no event stream; its documents (one, or one a line)
-    are discarded, as unknown fields are, or emitted as `JsonBody`. The default of both, `None`, is what `EventSource` does
-    unless an `Extract` follows: answers of language models do come so.
+    are discarded, as unknown fields are, or emitted as `JsonBody`, and a body that begins with `<`, a web page, then raises
+    `ProtocolError`. The default of both, `None`, is what `EventSource` does unless an `Extract` follows: answers of language
+    models do come so. `comments`: emit each as a `Comment`, at once, also inside a block.
 
     An event with more than `max_event_bytes` characters of data raises `LimitExceeded`, after the events before it.
+    `resume_from` is the last event ID to begin with. `last_event_id` and `retry` (milliseconds) are what the stream set.
     """
 
     unfinished: Policy | None = None
     json_body: Policy | None = None
+    comments: bool = False
     max_event_bytes: int = MAX_EVENT_BYTES
+    resume_from: str = ""
     last_event_id: str = field(default="", init=False, repr=False)
     retry: int | None = field(default=None, init=False, repr=False)
     _event: str = field(default="", init=False, repr=False)
@@ -41,6 +45,9 @@ class Parse(Stage[str, ServerSentEvent]):
     _started: bool = field(default=False, init=False, repr=False)
     _body: list[str] | None = field(default=None, init=False, repr=False)
     _line: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._id = self.last_event_id = self.resume_from
 
     def before(self, following: Joinable[Any, Any]) -> "Parse":
         if not getattr(following, "reads_json_bodies", False):
@@ -80,10 +87,18 @@ class Parse(Stage[str, ServerSentEvent]):
         # The first line that is not blank shows what kind of body this is.
         first = next((line for line in lines if line.strip()), None)
         if first is None:
+            self._line += len(lines)
             return False
         self._started = True
         if self.json_body == "emit" and first.lstrip()[0] in "{[":
             self._body = []
+        elif self.json_body == "emit" and first.lstrip()[0] == "<":
+            raise ProtocolError(
+                f"line {self._line + lines.index(first) + 1}: expected an event stream or JSON, found a page: "
+                f"{first.lstrip()[:9]!r}",
+                line=self._line + lines.index(first) + 1,
+                excerpt=first[:80],
+            )
         return True
 
     def _read(self, lines: list[str], events: list[ServerSentEvent]) -> None:
@@ -96,8 +111,13 @@ class Parse(Stage[str, ServerSentEvent]):
                 # By far the most lines are `data: …`, alone in their block.
                 if line.startswith("data: "):
                     data.append(line[6:])
-                else:
-                    self._field(line)
+                elif line[0] == ":":
+                    if self.comments:
+                        events.append(Comment("comment", id=self._id, text=line[1:]))
+                    continue
+                elif not self._field(line):
+                    continue
+                # Of an event only its data is gathered; a comment or an `id`, however often it comes, is not kept.
                 size += len(line)
                 if size > limit:
                     raise self._too_long(number)
@@ -127,7 +147,8 @@ class Parse(Stage[str, ServerSentEvent]):
         self._size = 0
         return True
 
-    def _field(self, line: str) -> None:
+    def _field(self, line: str) -> bool:
+        # Whether it was data.
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         match name:
@@ -140,7 +161,8 @@ class Parse(Stage[str, ServerSentEvent]):
             case "retry" if value.isascii() and value.isdigit():
                 self.retry = self._retry = int(value[:19])
             case _:
-                pass  # A comment, whose name is empty, or a field that the standard does not know.
+                pass  # A field that the standard does not know.
+        return name == "data"
 
     def _read_body(self, lines: list[str], events: list[ServerSentEvent]) -> None:
         assert self._body is not None
@@ -168,6 +190,7 @@ class Parse(Stage[str, ServerSentEvent]):
 def _whole(line: str) -> bool:
     try:
         _is_json(line)
-    except msgspec.DecodeError:
+    # Nesting too deep for the decoder is its reader's to report.
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return False
     return True

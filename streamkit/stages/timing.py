@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from streamkit.events import Event, ReasoningDelta, RefusalDelta, StreamEnd, TextDelta, Timings, ToolCallDelta
+from streamkit.events import CONTENT, Event, StreamEnd, Timings
 from streamkit.stage import Stage
-
-_CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 
 
 @dataclass
@@ -40,7 +38,7 @@ class Timing(Stage[Event, Event]):
         return self.feed_all([item])
 
     def feed_all(self, items: list[Event]) -> Iterable[Event]:
-        self._deltas += [self._now for item in items if isinstance(item, _CONTENT)]
+        self._deltas += [self._now for item in items if isinstance(item, CONTENT)]
         if not isinstance(items[-1], StreamEnd):
             return items
         self._ended = True

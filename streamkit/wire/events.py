@@ -21,5 +21,11 @@ class UnfinishedEvent(ServerSentEvent, frozen=True, gc=False):
     """An event that the end of the body cut off before its blank line. `EventSource` would discard it."""
 
 
+class Comment(ServerSentEvent, frozen=True, gc=False):
+    """A comment line; `text` is what stands after its colon. It has no data. Servers send them to keep a connection alive."""
+
+    text: str = ""
+
+
 class JsonBody(ServerSentEvent, frozen=True, gc=False):
     """A JSON document that came where an event stream was expected: a plain response, an error, or a line of NDJSON."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from streamkit.errors import LimitExceeded
+from streamkit.errors import LimitExceeded, ProtocolError
 from streamkit.stage import Stage, cut_short
 
 Piece: TypeAlias = bytes | bytearray | memoryview | str
@@ -19,12 +19,15 @@ class UnfinishedLine(str):
 class Lines(Stage[Piece, str]):
     """Split pieces of a body, cut anywhere, into lines without their ends.
 
-    The bytes are decoded as UTF-8, malformed ones become U+FFFD, and one leading byte order mark is dropped (WHATWG 9.2.6).
-    A line is given as soon as the byte that ends it is there; what the end of the body cuts off comes as an
-    `UnfinishedLine`. A line longer than `max_line_bytes` raises `LimitExceeded`, after the lines before it.
+    The bytes are decoded as UTF-8, and one leading byte order mark is dropped (WHATWG 9.2.6). `errors`: malformed bytes
+    become U+FFFD (`replace`, as the standard has it), raise `ProtocolError` after the lines before them (`strict`), or become
+    lone surrogates from which the bytes can be had again (`surrogateescape`). A line is given as soon as the byte that ends
+    it is there; what the end of the body cuts off comes as an `UnfinishedLine`. A line longer than `max_line_bytes` raises
+    `LimitExceeded`, after the lines before it.
     """
 
     max_line_bytes: int = MAX_LINE_BYTES
+    errors: Literal["replace", "strict", "surrogateescape"] = "replace"
     _line: bytearray = field(default_factory=bytearray, init=False, repr=False)
     _after_cr: bool = field(default=False, init=False, repr=False)
     _at_start: bool = field(default=True, init=False, repr=False)
@@ -37,30 +40,37 @@ class Lines(Stage[Piece, str]):
     def feed_all(self, items: list[Piece]) -> Iterable[str]:
         lines: list[str] = []
         for item in items:
-            piece = item.encode() if isinstance(item, str) else bytes(item)
+            # A lone surrogate in a `str` has no UTF-8; it is malformed as its bytes would be.
+            piece = item.encode("utf-8", "surrogatepass") if isinstance(item, str) else bytes(item)
             try:
                 self._split(piece, lines)
-            except LimitExceeded as error:
+            except ProtocolError as error:
                 return cut_short(lines, error)
         return lines
 
     def flush(self) -> Iterable[str]:
         if not self._line:
             return
-        text = self._decode(bytes(self._line))
+        line = bytes(self._line)
         self._line.clear()
+        try:
+            text = self._decode(line)
+        except UnicodeDecodeError as error:
+            raise self._malformed(error.start) from None
         if text:
             yield UnfinishedLine(text)
 
     def _split(self, piece: bytes, lines: list[str]) -> None:
         # A CR ended its line at once; an LF that follows belongs to it, though another piece brought it.
         if self._after_cr and piece:
-            piece = piece.removeprefix(b"\n")
             self._after_cr = False
+            if piece.startswith(b"\n"):
+                piece = piece[1:]
+                self._offset += 1
         # `rfind` looks at each byte of a piece once, and what is kept is only ever appended to: linear for any cuts. (Law 7)
         end = max(piece.rfind(b"\n"), piece.rfind(b"\r")) + 1
         if end:
-            self._after_cr = piece[end - 1] == 0x0D
+            self._after_cr = piece.endswith(b"\r")
             block = bytes(self._line) + piece[:end] if self._line else piece[:end]
             self._line = bytearray(piece[end:])
             if len(block) > self.max_line_bytes:
@@ -72,7 +82,13 @@ class Lines(Stage[Piece, str]):
             raise self._too_long()
 
     def _give(self, block: bytes, lines: list[str]) -> None:
-        text = self._decode(block)
+        try:
+            text = self._decode(block)
+        except UnicodeDecodeError as error:
+            start = max(block.rfind(b"\n", 0, error.start), block.rfind(b"\r", 0, error.start)) + 1
+            if start:
+                self._give(block[:start], lines)
+            raise self._malformed(error.start - start) from None
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         given = text.split("\n")
@@ -82,11 +98,19 @@ class Lines(Stage[Piece, str]):
         lines += given
 
     def _decode(self, block: bytes) -> str:
-        text = block.decode("utf-8", "replace")
+        text = block.decode("utf-8", self.errors)
         if self._at_start:
             self._at_start = False
             return text.removeprefix("\ufeff")
         return text
+
+    def _malformed(self, at: int) -> ProtocolError:
+        offset = self._offset + at
+        return ProtocolError(
+            f"line {self._count + 1}, at byte {offset}: expected UTF-8, found bytes that are not",
+            line=self._count + 1,
+            offset=offset,
+        )
 
     def _check_each(self, block: bytes, lines: list[str]) -> None:
         # Only blocks longer than the limit come here, so that looking at every line costs nothing in general.

@@ -1,0 +1,158 @@
+"""What all dialects share: one event of the wire at a time, errors told in one way, and an end that tells the truth."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import msgspec
+
+from streamkit.errors import ProtocolError, ProviderError
+from streamkit.events import EndReason, Event, ProviderNotice, StreamEnd
+from streamkit.stage import Stage, cut_short
+from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
+
+NOT_JSON = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
+"""What decoding raises: malformed JSON, a lone surrogate, nesting too deep."""
+
+# Of several choices the one that ended worst gives the stream its reason.
+_REASONS: dict[str, EndReason] = {
+    "content_filter": "content_filter",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+_RETRYABLE = {"408", "409", "429", "500", "502", "503", "504", "529"} | {
+    "server_error",
+    "overloaded_error",
+    "rate_limit_error",
+    "rate_limit_exceeded",
+}
+_HTML = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
+
+
+@dataclass
+class Dialect(Stage[ServerSentEvent, Event]):
+    """A provider's wire. Write `speaks` and `_take`; give every choice an entry in `_finished`, and set it when it ends.
+
+    `errors`: an error inside the stream ends it with `StreamEnd("provider_error")` and then raises `ProviderError`, or only
+    ends it so (`emit`). It is `done` when the format's own end has come.
+    """
+
+    errors: Literal["raise", "emit"] = "raise"
+    _finished: dict[int, str | None] = field(default_factory=dict[int, "str | None"], init=False, repr=False)
+    _seen: int = field(default=0, init=False, repr=False)
+    _cut: bool = field(default=False, init=False, repr=False)
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        """Whether an answer that begins with this event is in this dialect. `data` is its JSON, `None` if it is none."""
+        raise NotImplementedError
+
+    def feed(self, item: ServerSentEvent) -> Iterable[Event]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[ServerSentEvent]) -> Iterable[Event]:
+        out: list[Event] = []
+        if self.done:
+            return out
+        try:
+            self._read(items, out)
+        except (ProtocolError, ProviderError) as error:
+            return cut_short(out, error)
+        self._seen += len(items)
+        return out
+
+    def flush(self) -> Iterable[Event]:
+        if not self.done:
+            end = self._end(saw_done=False)
+            yield end
+            self._raise_after(end, self._seen)
+
+    def _read(self, items: list[ServerSentEvent], out: list[Event]) -> None:
+        for number, item in enumerate(items, self._seen + 1):
+            try:
+                data = msgspec.json.decode(item.data)
+            except NOT_JSON as error:
+                self._not_json(item, number, error, out)
+            else:
+                self._take(item, data, number, out)
+            if self.done:
+                return
+
+    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        """Say what one event says. `number` is its place in the stream, for errors."""
+        raise NotImplementedError
+
+    def _finish(self, out: list[Event], number: int) -> None:
+        """The format's own end has come."""
+        self.done = True
+        end = self._end(saw_done=True)
+        out.append(end)
+        self._raise_after(end, number)
+
+    def _provider_error(self, body: Any, number: int, out: list[Event]) -> None:
+        self.done = True
+        out.append(self._end(saw_done=False, reason="provider_error"))
+        if self.errors == "raise":
+            raise provider_error(body, number)
+
+    def _raise_after(self, end: StreamEnd, number: int) -> None:
+        # The answer ended with `finish_reason: "error"` (OpenRouter's word), and no error object came with it.
+        if end.reason == "provider_error" and self.errors == "raise":
+            raise provider_error({"message": "", "finish_reason": "error"}, number)
+
+    def _not_json(self, item: ServerSentEvent, number: int, error: Exception, out: list[Event]) -> None:
+        text = item.data.strip()
+        if text == "[DONE]":
+            self._finish(out, number)
+        elif item.event == "error":
+            self._provider_error(item.data, number, out)
+        elif isinstance(item, Comment):
+            out.append(ProviderNotice("comment", item.text))
+        elif isinstance(item, UnfinishedEvent):
+            self._cut = True
+        elif not text:
+            out.append(ProviderNotice(item.event))
+        else:
+            raise ProtocolError(
+                f"event {number}: expected JSON or [DONE] after 'data:', found {_describe(text, error)}",
+                excerpt=text[:80],
+            )
+
+    def _end(self, *, saw_done: bool, reason: EndReason | None = None) -> StreamEnd:
+        unfinished = tuple(index for index, finish in self._finished.items() if finish is None)
+        return StreamEnd(reason or self._reason(saw_done, unfinished), saw_done, unfinished)
+
+    def _reason(self, saw_done: bool, unfinished: tuple[int, ...]) -> EndReason:
+        finishes = set(self._finished.values())
+        if "error" in finishes:
+            return "provider_error"
+        # `[DONE]` is evidence by itself: some servers never send a finish reason. So are finish reasons without it.
+        if self._cut or not (saw_done or (finishes and not unfinished)):
+            return "truncated"
+        ends: list[EndReason] = [end for word, end in _REASONS.items() if word in finishes]
+        return ends[0] if ends else "completed"
+
+
+def provider_error(body: Any, number: int) -> ProviderError:
+    """The error for a provider's error object. Its own words, which may quote the prompt, are not in the message."""
+    fields = cast(dict[str, Any], body) if isinstance(body, dict) else {"message": str(body)}
+    code = fields.get("code") if isinstance(fields.get("code"), str | int) else None
+    kind = fields.get("type") if isinstance(fields.get("type"), str) else None
+    shown = ", ".join(f"{name} {value!r}" for name, value in (("code", code), ("type", kind)) if value is not None)
+    return ProviderError(
+        f"event {number}: the provider reported an error ({shown or 'without a code'}); its own words are in .detail",
+        code=code,
+        type=kind,
+        retryable=not _RETRYABLE.isdisjoint(map(str, (fields.get("status_code"), code, kind))),
+        detail=str(fields.get("message", "")),
+        body=cast(object, body),
+    )
+
+
+def _describe(text: str, error: Exception) -> str:
+    # The text itself may be part of the answer; the tag of a page is safe to show, and a decoder names a position only.
+    if page := _HTML.match(text):
+        return repr(page[0] + ">")
+    return f"{len(text)} characters that are not JSON: {error}"

@@ -1,0 +1,95 @@
+"""Whatever else bytes come from: answers of other clients, SDKs' streams, files, standard input.
+
+None of those libraries is imported here. An object is known by what it can do, so that httpx and httpx2, or an SDK's next
+version, are the same to it.
+"""
+
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+import anyio
+import anyio.to_thread
+
+from streamkit.errors import Disconnected
+from streamkit.source import Source, adapters
+
+PIECE_BYTES = 64 * 1024
+_CLIENTS = ("aiohttp", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3")
+
+
+def adapt(value: Any) -> Source[bytes] | None:
+    """The object as a source of bytes; `None` if it is none of those that this module knows."""
+    # An SDK's stream (openai.AsyncStream, anthropic.AsyncStream) holds the answer that it would decode itself.
+    answer = getattr(value, "response", value)
+    if callable(getattr(answer, "aiter_bytes", None)):
+        return Pieces(answer.aiter_bytes().__aiter__(), answer.aclose if answer is value else value.close)
+    content = getattr(value, "content", None)
+    if callable(getattr(content, "readany", None)):
+        return Pieces(cast(Any, content).iter_any().__aiter__(), value.release)
+    if isinstance(value, Path):
+        return File(value)
+    if isinstance(value, io.IOBase):
+        return File(cast("IO[Any]", value))
+    return None
+
+
+class Pieces(Source[bytes]):
+    """The body of another client's answer. Its errors are raised as `Disconnected`; closing the stream closes the answer."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], close: Callable[[], Awaitable[None] | None]) -> None:
+        self._pieces = pieces
+        self._close = close
+        self._bytes = 0
+
+    async def read(self) -> Sequence[bytes]:
+        try:
+            piece = await self._pieces.__anext__()
+        except StopAsyncIteration:
+            return ()
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] not in _CLIENTS:
+                raise
+            raise Disconnected(f"the connection broke after {self._bytes} bytes: {type(error).__name__}") from error
+        self._bytes += len(piece)
+        # An empty piece is not the end; only an empty burst is.
+        return (piece,)
+
+    async def close(self) -> None:
+        if (closing := self._close()) is not None:
+            await closing
+
+
+class File(Source[bytes]):
+    """A file by its path, which is opened and closed, or an open one, which stays open; read in a worker thread."""
+
+    def __init__(self, file: Path | IO[Any]) -> None:
+        self._path = file if isinstance(file, Path) else None
+        self._file: IO[Any] | None = None if isinstance(file, Path) else file
+
+    def __repr__(self) -> str:
+        return f"<file {self._path.name}>" if self._path else "<open file>"
+
+    async def open(self) -> None:
+        if self._path:
+            self._file = await anyio.to_thread.run_sync(self._path.open, "rb")
+
+    async def read(self) -> Sequence[bytes]:
+        # Of a terminal or a pipe a read waits; when the stream is cancelled it is left to itself.
+        piece = await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+        return (piece,) if piece else ()
+
+    def _read(self) -> bytes:
+        file: Any = getattr(self._file, "buffer", self._file)
+        # `read1` gives what is there; `read` would wait for all of a buffer.
+        data = file.read1(PIECE_BYTES) if hasattr(file, "read1") else file.read(PIECE_BYTES)
+        return data.encode() if isinstance(data, str) else bytes(data or b"")
+
+    async def close(self) -> None:
+        file, self._file = self._file, None
+        if self._path and file:
+            file.close()
+
+
+adapters.append(adapt)

@@ -1,0 +1,181 @@
+"""A tap on a source: everything passes unchanged, and what came is written to a file that `replay` reads."""
+
+from collections.abc import AsyncIterable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+
+from streamkit.errors import PipelineError, SourceError
+from streamkit.source import Source, as_source
+from streamkit.sources.recording import End, cleaned, end_line, head_line, piece_line
+
+_TOLD: dict[str, type] = {"method": str, "url": object, "status": int, "headers": Mapping}
+
+
+def record(
+    source: Source[bytes] | AsyncIterable[bytes] | Iterable[bytes],
+    path: str | PathLike[str],
+    *,
+    keep_headers: Collection[str] = (),
+    about: Mapping[str, object] | None = None,
+) -> "Tap":
+    """Read from `source`, and write every piece with its time of arrival to the file at `path`, replacing what was there.
+
+    The file's first line tells what the source tells of itself (`method`, `url`, `status`, `headers`), and what `about`
+    adds to that or puts in its place; the request's body is in the file only if it is given there. A URL is written without
+    its query and user part. A header whose name sounds of a key, a cookie or an account has its value replaced, unless it is
+    named in `keep_headers`.
+
+    Each piece is in the file before it is handed on, so that a crash leaves all that came. If the file can't be written,
+    `SourceError` is raised: at the opening before the source is opened, later after everything that was read.
+    """
+    return Tap(source, Path(path), tuple(keep_headers), about or {})
+
+
+class Tap(Source[bytes]):
+    """A source that is recorded. Made by `record`. Its clock and its attempts are those of `source`."""
+
+    def __init__(
+        self,
+        source: Source[bytes] | AsyncIterable[bytes] | Iterable[bytes],
+        path: Path,
+        keep_headers: Collection[str],
+        about: Mapping[str, object],
+    ) -> None:
+        self.source = cast(Source[bytes], as_source(source))
+        self.watches_content = self.source.watches_content
+        self._given = source
+        self._path = path
+        self._keep_headers = keep_headers
+        # A copy; and what has no JSON is refused here, not in the middle of a stream.
+        self._about: dict[str, Any] = msgspec.to_builtins(cleaned(about, keep_headers), str_keys=True)
+        self._file: IO[bytes] | None = None
+        self._failure: SourceError | None = None
+        self._opened_at: float | None = None
+        self._begun = False  # the first line is written
+        self._ended = False  # the last line is written
+
+    def __repr__(self) -> str:
+        return f"<{self.source!r} recorded to {self._path.name}>"
+
+    def now(self) -> float:
+        return self.source.now()
+
+    def heard_content(self) -> None:
+        self.source.heard_content()
+
+    async def open(self) -> None:
+        if self._opened_at is None:
+            self._start()
+        try:
+            await self.source.open()
+        except Exception as error:
+            self._end("error", error)
+            raise
+        self._write(b"")
+
+    async def read(self) -> Sequence[bytes]:
+        self._complain()
+        try:
+            pieces = await self.source.read()
+        except Exception as error:
+            self._end("error", error)
+            raise
+        if pieces:
+            self._write(b"".join(self._lines(pieces)))
+        else:
+            self._end("eof")
+        return pieces
+
+    async def again(self, error: Exception) -> bool:
+        if not await self.source.again(error):
+            return False
+        # Nothing of the failed attempt was released; the recording is that of the attempt that is.
+        self._erase()
+        return True
+
+    async def drain(self) -> None:
+        await self.source.drain()
+
+    async def close(self) -> None:
+        try:
+            await self.source.close()
+        finally:
+            self._end("closed")
+            self._release()
+        self._complain()
+
+    def _start(self) -> None:
+        if self.source.used:
+            raise PipelineError("this source was opened before; make a new one for each recording")
+        self.source.used = True
+        # The file first: no request is paid for that can't be recorded.
+        with self._disk():
+            self._file = self._path.open("wb")
+        self._complain()
+        self._opened_at = self.now()
+
+    def _elapsed(self) -> float:
+        return self.now() - (self._opened_at or 0.0)
+
+    def _lines(self, pieces: Iterable[bytes]) -> Iterable[bytes]:
+        at = self._elapsed()
+        for piece in pieces:
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                raise PipelineError(f"expected pieces of bytes to record, found {type(piece).__name__}")
+            yield piece_line(at, bytes(piece))
+
+    def _end(self, end: End, error: Exception | None = None) -> None:
+        if not self._ended:
+            self._write(end_line(self._elapsed(), end, type(error).__name__ if error else None))
+            self._ended = True
+
+    # Plain writes in the event loop, each flushed to the operating system: 2 µs for one read's lines, as long as the disk's
+    # cache takes them, where a worker thread (`anyio.open_file`) takes 300 µs and would hold up every piece.
+    def _write(self, lines: bytes) -> None:
+        if self._file:
+            with self._disk():
+                self._file.write(lines if self._begun else self._head() + lines)
+                self._file.flush()
+                self._begun = True
+
+    def _head(self) -> bytes:
+        told = {name: getattr(self._given, name, None) for name in _TOLD}
+        facts = {name: value for name, value in told.items() if value is not None and isinstance(value, _TOLD[name])}
+        return head_line(cleaned(facts, self._keep_headers) | self._about)
+
+    def _erase(self) -> None:
+        if self._file:
+            with self._disk():
+                self._file.seek(0)
+                self._file.truncate()
+            self._begun = self._ended = False
+
+    def _release(self) -> None:
+        file, self._file = self._file, None
+        if file:
+            with self._disk():
+                file.close()
+
+    @contextmanager
+    def _disk(self) -> Generator[None, None, None]:
+        # A failure is raised later, when what was read is delivered; until then nothing more is written.
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self._failure = SourceError(f"{self._path}: the recording can't be written: {reason}")
+            self._failure.__cause__ = error
+            file, self._file = self._file, None
+            # Closing tries again to write what could not be written.
+            with suppress(OSError):
+                if file:
+                    file.close()
+
+    def _complain(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure:
+            raise failure

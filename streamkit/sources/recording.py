@@ -1,0 +1,143 @@
+"""The file of a recorded body: JSON lines, the first of which says what the file is.
+
+    {"streamkit": "recording/1", "method": "POST", "url": "https://api.example/v1", "status": 200, "headers": {…}}
+    {"t": 0.41, "text": "data: {…}\\n\\n"}
+    {"t": 0.43, "b64": "4oI="}
+    {"t": 0.52, "end": "eof"}
+
+What the first line holds beside its name is for people. Each further line is one piece as it came: `t` in seconds since the
+opening, and its bytes as `text`, or as `b64` where they are not valid UTF-8 by themselves. The last line tells how it ended:
+`eof`, `error` with the error's class, or `closed` by the reader. A file without it was never finished.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from io import BytesIO
+from typing import Literal, TypeAlias, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from streamkit.errors import Disconnected, ProtocolError
+
+Piece: TypeAlias = tuple[float, bytes]
+"""When it came, in seconds since the opening, and what. Without any bytes it is a moment, such as that of the end."""
+End: TypeAlias = Literal["eof", "error", "closed"]
+
+VERSION = "recording/1"
+REDACTED = "[redacted]"
+_SECRET = re.compile(
+    r".*auth.*|.*cookie.*|(?:content-)?location|referer"  # an address may hold a key in its query
+    r"|(?:.*[-_])?(?:api-?key|credentials?|key|passw(?:or)?d|secret|session|signature|token)"
+    r"|.*(?:account|organi[sz]ation|project)(?:[-_]id)?",
+    re.IGNORECASE,
+)
+# Malformed JSON, a field of another type, text that is no UTF-8, and nesting deeper than the decoder goes.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _Head(msgspec.Struct):
+    streamkit: str
+
+
+class _Entry(msgspec.Struct, omit_defaults=True):
+    t: float
+    text: str | None = None
+    b64: bytes | None = None
+    end: End | None = None
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.text is None and self.b64 is None and self.end is None:
+            raise ValueError("Expected one of `text`, `b64` and `end`")
+
+    @property
+    def data(self) -> bytes:
+        return self.b64 if self.b64 is not None else (self.text or "").encode()
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_entry = msgspec.json.Decoder(_Entry).decode
+
+
+def read_recording(content: bytes) -> Iterator[Piece]:
+    """Give the pieces of a recording; any other content is a body in one piece.
+
+    A recorded error is raised as `Disconnected`, a line that is no piece as `ProtocolError`, each after the pieces before
+    it. A recorded end comes as a moment.
+    """
+    lines = BytesIO(content)
+    version = _version(lines.readline())
+    if version is None:
+        yield 0.0, content
+        return
+    if version != VERSION:
+        raise ProtocolError(f"line 1: expected {VERSION!r}, found {version!r}", line=1)
+    for number, line in enumerate(lines, 2):
+        if not line.strip():
+            continue
+        entry = _entry(number, line)
+        yield entry.t, entry.data
+        if entry.end == "error":
+            raise Disconnected(f"the recorded stream ended with {entry.error or 'an error'}")
+        if entry.end:
+            return
+
+
+def cleaned(facts: Mapping[str, object], keep_headers: Collection[str] = ()) -> dict[str, object]:
+    """The facts for a first line: a `url` without its query and user part, `headers` without values that may be secret."""
+    clean = dict(facts)
+    if "url" in clean:
+        clean["url"] = _bare(str(clean["url"]))
+    if "headers" in clean:
+        clean["headers"] = _redacted(dict(cast("Mapping[str, object]", clean["headers"])), keep_headers)
+    return clean
+
+
+def head_line(facts: Mapping[str, object]) -> bytes:
+    """The first line."""
+    return _line({"streamkit": VERSION, **facts})
+
+
+def piece_line(at: float, data: bytes) -> bytes:
+    """The line of a piece that came `at` seconds after the opening."""
+    try:
+        return _line(_Entry(at, text=data.decode()))
+    except UnicodeDecodeError:
+        return _line(_Entry(at, b64=data))
+
+
+def end_line(at: float, end: End, error: str | None = None) -> bytes:
+    """The last line."""
+    return _line(_Entry(at, end=end, error=error))
+
+
+def _line(value: object) -> bytes:
+    return msgspec.json.encode(value) + b"\n"
+
+
+def _version(line: bytes) -> str | None:
+    try:
+        return _decode_head(line).streamkit
+    except _UNREADABLE:
+        return None
+
+
+def _entry(number: int, line: bytes) -> _Entry:
+    try:
+        return _decode_entry(line)
+    except _UNREADABLE as error:
+        raise ProtocolError(f"line {number}: expected a recorded piece: {error}", line=number) from error
+
+
+def _redacted(headers: Mapping[str, object], keep: Collection[str]) -> dict[str, str]:
+    kept = {name.lower() for name in keep}
+    return {
+        name: REDACTED if _SECRET.fullmatch(name) and name.lower() not in kept else str(value)
+        for name, value in headers.items()
+    }
+
+
+def _bare(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

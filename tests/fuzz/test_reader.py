@@ -1,0 +1,68 @@
+"""Any bytes give events or a typed error, and nothing else, and the same for every cutting.
+
+`make test` tries a few hundred; `make fuzz` a hundred thousand for each property (FUZZ_EXAMPLES).
+"""
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import streamkit as sk
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
+thorough = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+
+CHUNK = '{"id":"c1","object":"chat.completion.chunk","choices":[{"index":0,"delta":%s}]}'
+FRAGMENTS = [
+    b"\n", b"\r", b"\r\n", b"\n\n", b":", b": ping", b"data", b"data:", b"data: ", b"event: ", b"event: error", b"id: 7", b"id:\0",
+    b"retry: 10", b"retry: 99999999999999999999999", b" ", b"\xef\xbb\xbf", b"\xff", b"\xe2\x98", "☃\u2028\x85".encode(),
+    b"[DONE]", b"data: [DONE]\n\n", b"{", b"}", b"[", b'"', b"\\", b"\0", b"<html>", b"null", b"1e999", b"NaN",
+    b'data: {"error":{"message":"no","code":500}}\n\n', b'data: {"choices":null}\n\n', b'data: {"choices":[null,1,{}]}\n\n',
+    b"data: " + b"[" * 2000 + b"\n\n",
+    b"data: " + (CHUNK % '{"content":"Hello"}').encode() + b"\n\n",
+    b"data: " + (CHUNK % '{"content":"a\\"b\\\\"}').encode() + b"\n\n",
+    b"data: " + (CHUNK % '{"content":"\\ud83d"}').encode() + b"\n\n",
+    b"data: " + (CHUNK % '{"role":"assistant","content":["x",{"text":"y"}]}').encode() + b"\n\n",
+    b"data: " + (CHUNK % '{"tool_calls":[{"index":"0","function":{"arguments":{}}}]}').encode() + b"\n\n",
+    b"data: " + (CHUNK % '{"tool_calls":[{"index":0,"function":{"arguments":"ab"}}]}').encode() + b"\n\n",
+]  # fmt: skip
+bodies = st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=6), max_size=14).map(b"".join)
+cuts = st.lists(st.integers(0, 400), max_size=12)
+
+READERS = {
+    "lines": sk.Lines(),
+    "lines, strict": sk.Lines(errors="strict", max_line_bytes=300),
+    "as EventSource": sk.Lines() | sk.Parse(comments=True),
+    "small limits": sk.Lines(max_line_bytes=40) | sk.Parse(max_event_bytes=30),
+    "completion": sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate(),
+    "moderated": sk.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("x", phrases=("hel", "lohe"))),
+}
+
+
+def read(reader: Any, pieces: list[bytes]) -> tuple[list[object], str | None]:
+    """What came out, and how it failed if it did. An error outside the tree fails the test by itself."""
+    seen: list[object] = []
+    try:
+        for item in reader.run(iter(pieces)):
+            seen.append(item)  # noqa: PERF402 # what came before an error must be kept
+    except sk.StreamkitError as error:
+        return seen, f"{type(error).__name__}: {error}"
+    return seen, None
+
+
+@pytest.mark.parametrize("name", READERS)
+@thorough
+@given(body=bodies, at=cuts)
+@example(body=b"data: [DONE]\n\ndata: x\n\n", at=[3, 20])
+@example(body=b"\xef\xbb\xbfdata: x\r\n\r\n", at=[1, 2, 11])
+def test_any_bytes_give_events_or_a_typed_error_and_the_same_for_every_cutting(
+    name: str, body: bytes, at: list[int]
+) -> None:
+    whole = read(READERS[name], [body])
+    edges = [0, *sorted(min(cut, len(body)) for cut in at), len(body)]
+    pieces = [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    assert read(READERS[name], pieces) == whole
+    assert read(READERS[name], [body[i : i + 1] for i in range(len(body))]) == whole

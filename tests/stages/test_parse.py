@@ -1,0 +1,318 @@
+"""Parse: the events that a browser's EventSource would fire, and what it makes of bodies that are no event stream."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamkit import (
+    Extract,
+    JsonBody,
+    LimitExceeded,
+    Lines,
+    Parse,
+    ProtocolError,
+    ServerSentEvent,
+    UnfinishedEvent,
+)
+from streamkit.wire.events import Comment
+
+
+def parse(body: str, stage: Parse | None = None) -> list[ServerSentEvent]:
+    return list((Lines() | (stage or Parse())).run([body]))
+
+
+def as_before_extract(**settings: object) -> Parse:
+    """The stage as it is when an `Extract` follows it."""
+    stage = (Parse(**settings) | Extract()).parts()[0]
+    assert isinstance(stage, Parse)
+    return stage
+
+
+@dataclass
+class EventSource:
+    """WHATWG HTML 9.2.6, "Interpreting an event stream", sentence by sentence."""
+
+    data: str = ""
+    type: str = ""
+    last_event_id_buffer: str = ""
+    last_event_id: str = ""
+    reconnection_time: int | None = None
+    fired: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+
+    def line(self, line: str) -> None:
+        if line == "":
+            self.dispatch()
+        elif line[0] == ":":
+            pass
+        elif ":" in line:
+            at = line.index(":")
+            value = line[at + 1 :]
+            self.process(line[:at], value[1:] if value[:1] == " " else value)
+        else:
+            self.process(line, "")
+
+    def process(self, field: str, value: str) -> None:
+        if field == "event":
+            self.type = value
+        elif field == "data":
+            self.data += value + "\n"
+        elif field == "id" and "\0" not in value:
+            self.last_event_id_buffer = value
+        elif field == "retry" and value and all(digit in "0123456789" for digit in value):
+            self.reconnection_time = int(value)
+
+    def dispatch(self) -> None:
+        self.last_event_id = self.last_event_id_buffer
+        if self.data:
+            self.fired.append((self.type or "message", self.data[:-1], self.last_event_id))
+        self.data = self.type = ""
+
+
+REGULAR = st.builds(lambda text: ["data: " + text, ""], st.sampled_from(["", "x", "{}", " y", ":", "[DONE]"]))
+ODD = st.builds(
+    lambda *parts: ["".join(parts)],
+    st.sampled_from(["data", "event", "id", "retry", "Data", "data ", "", "x", "\ufeffdata"]),
+    st.sampled_from(["", ":", ": ", ":  ", " :"]),
+    st.sampled_from(["", "a", "a:b", "\0", "7", "07", "-7", "+7", "1_0", "٣", "²", " "]),
+)
+LINES = st.lists(st.one_of(REGULAR, REGULAR, ODD, st.just([""])), max_size=12).map(
+    lambda blocks: list(chain.from_iterable(blocks))
+)
+
+
+def bursts(lines: list[str], sizes: Iterable[int]) -> list[list[str]]:
+    """The lines as reads of these sizes would bring them."""
+    found, at = list[list[str]](), 0
+    for size in sizes:
+        found.append(lines[at : at + size])
+        at += size
+    return [burst for burst in [*found, lines[at:]] if burst]
+
+
+@settings(deadline=None, max_examples=500)
+@given(LINES, st.lists(st.integers(1, 7), max_size=12))
+def test_the_standards_own_words_give_the_same_events(lines: list[str], sizes: list[int]) -> None:
+    standard, stage = EventSource(), Parse().fresh()
+
+    for line in lines:
+        standard.line(line)
+    events = [event for burst in bursts(lines, sizes) for event in stage.feed_all(burst)]
+
+    assert [(event.event, event.data, event.id) for event in events] == standard.fired
+    assert (stage.last_event_id, stage.retry) == (standard.last_event_id, standard.reconnection_time)
+
+
+@settings(deadline=None, max_examples=500)
+@given(LINES, st.lists(st.integers(1, 7), max_size=12), st.integers(5, 12))
+def test_the_short_cut_for_regular_blocks_shows_nowhere(lines: list[str], sizes: list[int], limit: int) -> None:
+    short, general = Parse(max_event_bytes=limit).fresh(), NoShortCut(max_event_bytes=limit).fresh()
+
+    assert outcome(short, bursts(lines, sizes)) == outcome(general, [[line] for line in lines])
+
+
+@dataclass
+class NoShortCut(Parse):
+    def _read_regular(self, lines: list[str], events: list[ServerSentEvent]) -> bool:
+        return False
+
+
+def outcome(stage: Parse, given_bursts: list[list[str]]) -> tuple[list[ServerSentEvent], str]:
+    """The events, and what was said where a limit ended them."""
+    events = list[ServerSentEvent]()
+    try:
+        for burst in given_bursts:
+            events.extend(stage.feed_all(burst))
+    except LimitExceeded as error:
+        return events, str(error)
+    return events, f"{stage.last_event_id} {stage.retry}"
+
+
+def test_an_event_that_sets_the_reconnection_time_has_it_and_later_ones_do_not() -> None:
+    events = parse("retry: 1500\ndata: a\n\ndata: b\n\n")
+
+    assert [event.retry for event in events] == [1500, None]
+
+
+def test_an_event_is_given_with_the_byte_that_ends_its_block() -> None:
+    run = (Lines() | Parse()).run(iter([b"data: a\r\r", b"data: b\n\n"]))
+
+    assert next(run) == ServerSentEvent("message", "a")
+
+
+@pytest.mark.parametrize(
+    ("body", "id"),
+    [("id: 7\ndata: a\n\n: alive\n\ndata: b\n\n", "7"), ("id: 7\n\nid\ndata: a\n\ndata: b\n\n", "")],
+    ids=["it persists, and a keep-alive fires nothing", "an empty one resets it"],
+)
+def test_the_last_event_id(body: str, id: str) -> None:
+    run = (Lines() | Parse()).run([body])
+
+    assert [(event.data, event.id) for event in run] == [("a", id), ("b", id)]
+    assert run.stage(Parse).last_event_id == id
+
+
+def test_a_resumed_stream_begins_with_the_last_event_id_it_is_given() -> None:
+    run = (Lines() | Parse(resume_from="41")).run(["data: a\n\nid: 42\ndata: b\n\n"])
+
+    assert [event.id for event in run] == ["41", "42"]
+    assert run.stage(Parse).last_event_id == "42"
+
+
+def test_comments_come_as_events_only_where_they_are_asked_for() -> None:
+    body = ": one\ndata: a\n:two\n\n"
+
+    assert parse(body) == [ServerSentEvent("message", "a")]
+    assert parse(body, Parse(comments=True)) == [
+        Comment("comment", text=" one"),
+        Comment("comment", text="two"),
+        ServerSentEvent("message", "a"),
+    ]
+
+
+# What the end of the body cuts off
+
+CUT = "data: a\n\nevent: x\ndata: b\ndata: c"
+
+
+@pytest.mark.parametrize(
+    ("policy", "last"),
+    [(None, []), ("discard", []), ("emit", [UnfinishedEvent("x", "b\nc")])],
+    ids=["by default as a browser does", "discard", "emit"],
+)
+def test_an_unfinished_event(policy: Literal["emit", "discard"] | None, last: list[ServerSentEvent]) -> None:
+    assert parse(CUT, Parse(unfinished=policy)) == [ServerSentEvent("message", "a"), *last]
+
+
+@pytest.mark.parametrize("body", ["data: b\n", "data: b"], ids=["without its blank line", "without its line end"])
+def test_an_unfinished_event_is_emitted_when_extract_follows(body: str) -> None:
+    assert parse(body, as_before_extract()) == [UnfinishedEvent("message", "b")]
+    assert parse(body, as_before_extract(unfinished="discard")) == []
+
+
+@pytest.mark.parametrize("line", ["event: x", ": comment", "id: 7", ""], ids=["event", "comment", "id", "blank"])
+def test_an_end_within_a_block_without_data_gives_nothing(line: str) -> None:
+    assert parse(f"data: a\n\n{line}", Parse(unfinished="emit")) == [ServerSentEvent("message", "a")]
+
+
+def test_a_line_without_its_end_is_not_looked_at() -> None:
+    run = (Lines() | Parse()).run(["data: a\n\nid: 7"])
+
+    assert [event.data for event in run] == ["a"]
+    assert run.stage(Parse).last_event_id == ""
+
+
+# Bodies that are JSON
+
+
+@pytest.mark.parametrize(
+    ("body", "documents"),
+    [
+        ('{"a": 1}', ['{"a": 1}']),
+        ('{"a": 1}\n', ['{"a": 1}']),
+        ('\n \n  {"a": 1}\r\n', ['  {"a": 1}']),
+        ("[1]", ["[1]"]),
+        ('{\n  "a":\n\n  1\n}\n', ['{\n  "a":\n\n  1\n}']),
+        ('{"a":1}\n{"a":2}\r\n\n{"a":3}', ['{"a":1}', '{"a":2}', '{"a":3}']),
+        ('{"a":1}\n{"a"', ['{"a":1}', '{"a"']),
+        ('{"data: x": 1}\n\n', ['{"data: x": 1}']),
+    ],
+    ids=[
+        "without a line end",
+        "in one line",
+        "after blank lines",
+        "a list",
+        "in many lines, one of them blank",
+        "one a line",
+        "the last one cut short",
+        "that mentions a field",
+    ],
+)
+def test_a_json_body_gives_its_documents_when_extract_follows(body: str, documents: list[str]) -> None:
+    expected = [JsonBody(data=document) for document in documents]
+
+    assert parse(body, as_before_extract()) == expected
+    assert list((Lines() | as_before_extract()).run(iter(body))) == expected
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [Parse(), Parse(json_body="discard"), as_before_extract(json_body="discard")],
+    ids=["alone", "discard", "both"],
+)
+def test_a_json_body_is_unknown_fields_to_an_event_source(stage: Parse) -> None:
+    assert parse('{"a": 1}\n\ndata: x\n\n', stage) == [ServerSentEvent("message", "x")]
+
+
+def test_json_that_comes_later_in_an_event_stream_is_an_unknown_field() -> None:
+    assert parse('data: x\n\n{"a": 1}\n\n', as_before_extract()) == [ServerSentEvent("message", "x")]
+
+
+def test_a_page_is_an_error_when_extract_follows_and_its_text_is_not_in_the_message() -> None:
+    run = (Lines() | as_before_extract()).run(["\n<!DOCTYPE html>\n<p>Sorry, Alice"])
+
+    with pytest.raises(ProtocolError, match=r"^line 2: expected an event stream or JSON, found a page") as caught:
+        list(run)
+    assert caught.value.line == 2
+    assert "Alice" not in str(caught.value)
+
+
+# Limits
+
+
+def said(stage: Parse, lines: Sequence[str]) -> list[str]:
+    """The data of the events that came before a limit was met, and then the number of the line where it was."""
+    run, found = stage.run(lines), list[str]()
+    try:
+        found.extend(event.data for event in run)
+    except LimitExceeded as error:
+        found.append(f"limit in line {error.line}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["data: 12345", ""], ["12345"]),
+        (["data: a", "", "data: 123456", ""], ["a", "limit in line 3"]),
+        (["data: a", "", "data:1", "data:2", "data:3", ""], ["a", "limit in line 4"]),
+        (["data"] * 2 + [""] + ["data"] * 3, ["\n", "limit in line 6"]),
+        ([": a keep-alive"] * 100 + ["data: 12345", ""], ["12345"]),
+        (["event: a long name", "id: a long id", "data: 12345", ""], ["12345"]),
+    ],
+    ids=[
+        "at the limit",
+        "over it",
+        "over it in several lines",
+        "data that is empty counts too",
+        "comments do not count",
+        "neither does what replaces itself",
+    ],
+)
+def test_the_limit_of_an_event(lines: list[str], expected: list[str]) -> None:
+    assert said(Parse(max_event_bytes=11), lines) == expected
+    assert said(Parse(max_event_bytes=11), tuple(iter(lines))) == expected
+
+
+def test_the_limit_holds_for_a_json_body_too() -> None:
+    with pytest.raises(
+        LimitExceeded, match=r"^line 2: expected at most 8 characters in an event \(max_event_bytes\), found more\b"
+    ):
+        parse("{\n 1234,\n 5678\n", as_before_extract(max_event_bytes=8))
+
+
+def test_blank_lines_before_the_first_event_count_as_lines() -> None:
+    with pytest.raises(LimitExceeded) as caught:
+        list(Parse(max_event_bytes=8).run(iter(["", "", "data: 1234"])))
+
+    assert caught.value.line == 3
+
+
+def test_json_nested_without_end_is_passed_on_for_its_reader_to_refuse() -> None:
+    body = "[" * 100_000
+
+    assert parse(body, as_before_extract()) == [JsonBody(data=body)]

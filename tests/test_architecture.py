@@ -1,0 +1,223 @@
+"""The import table: who may know whom. Imports inside functions count; those for type checkers alone don't."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import streamkit
+
+PACKAGE = Path(streamkit.__file__).parent
+PLUGINS = PACKAGE.parent / "plugins"
+
+LEVELS: list[set[str]] = [
+    {"events", "errors", "plain"},
+    {"source", "stream", "stage"},
+    {"plugins"},
+    {"wire", "dialects", "moderation", "tokens"},
+    {"stages", "sources", "sinks", "hops", "operators"},
+    {"streamkit"},
+    {"cli", "testing"},
+]
+"""Rooms, a module or a folder each, from the bottom; `streamkit` is the public names. A room knows those below it."""
+ONE_ROOM = [{"events", "errors", "plain"}, {"source", "stream", "stage"}]
+"""Rooms of one level that may know each other."""
+NEIGHBOURS = {("dialects", "wire"), ("sources", "stages"), ("sources", "hops"), ("sinks", "hops")}
+"""A dialect reads what the wire gives, a feed that reconnects parses what it reads, and tasks are in `hops` for all."""
+ONLY_IN: dict[str, set[str]] = {
+    "aiohttp": {"sources/http.py", "sinks/aiohttp.py", "cli/"},
+    "starlette": {"sinks/starlette.py"},
+    "tiktoken": {"tokens.py"},
+    "rich": {"cli/"},
+    "ahocorasick": {"moderation/"},
+    "regex": {"moderation/", "tokens.py"},
+    "asyncio": {"sinks/aiohttp.py", "cli/"},
+    "trio": set(),
+}
+TASKS = {"create_task", "TaskGroup", "create_task_group", "ensure_future", "gather", "start_soon"}
+
+
+class Import(NamedTuple):
+    """One name that a file imports."""
+
+    file: str
+    line: int
+    module: str
+
+
+def files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).as_posix()
+
+
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_bytes())
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All but what is for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for other in node.orelse:
+                yield from (other, *nodes(other))
+        else:
+            yield from (node, *nodes(node))
+
+
+def imports(file: Path) -> Iterator[Import]:
+    package = ["streamkit", *file.relative_to(PACKAGE).parts[:-1]] if file.is_relative_to(PACKAGE) else []
+    for node in nodes(tree_of(file)):
+        match node:
+            case ast.Import(names=names):
+                found = [alias.name for alias in names]
+            case ast.ImportFrom(module=module, names=names, level=level):
+                base = ".".join(
+                    [*(package[: len(package) - level + 1] if level else []), *([module] if module else [])]
+                )
+                # `from streamkit import plugins` imports a module.
+                found = [f"{base}.{alias.name}" for alias in names]
+            case _:
+                continue
+        name = file.relative_to(PACKAGE if package else PLUGINS).as_posix()
+        yield from (Import(name, node.lineno, module) for module in found)
+
+
+def room_of(module: str) -> str:
+    first = module.split(".")[1] if "." in module else "streamkit"
+    return first if any(first in level for level in LEVELS) else "streamkit"
+
+
+def level_of(room: str) -> int:
+    return next(height for height, level in enumerate(LEVELS) if room in level)
+
+
+def allowed(importer: str, imported: str) -> bool:
+    if importer == imported:
+        return importer != "stages"
+    return (
+        level_of(imported) < level_of(importer)
+        or any({importer, imported} <= rooms for rooms in ONE_ROOM)
+        or (importer, imported) in NEIGHBOURS
+    )
+
+
+def test_every_module_is_in_a_room() -> None:
+    rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+
+    assert rooms - {"__init__", "__pycache__", "py.typed"} <= set().union(*LEVELS)
+
+
+@pytest.mark.parametrize("file", files(), ids=name_of)
+def test_imports_point_one_way(file: Path) -> None:
+    importer = "streamkit" if name_of(file) == "__init__.py" else name_of(file).split("/")[0].removesuffix(".py")
+
+    wrong = [
+        found
+        for found in imports(file)
+        if found.module.split(".")[0] == "streamkit" and not allowed(importer, room_of(found.module))
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("library", "places"), ONLY_IN.items(), ids=ONLY_IN.keys())
+def test_a_library_is_imported_only_where_it_belongs(library: str, places: set[str]) -> None:
+    wrong = [
+        found
+        for file in files()
+        for found in imports(file)
+        if found.module.split(".")[0] == library and not any(found.file.startswith(place) for place in places)
+    ]
+
+    assert wrong == []
+
+
+def test_tasks_are_started_only_in_hops() -> None:
+    wrong = [
+        (name_of(file), node.lineno, name)
+        for file in files()
+        if name_of(file) != "hops.py" and not name_of(file).startswith("cli/")
+        for node in nodes(tree_of(file))
+        if isinstance(node, ast.Attribute | ast.Name)
+        and (name := node.attr if isinstance(node, ast.Attribute) else node.id) in TASKS
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "file", sorted(PLUGINS.glob("*/src/**/*.py")), ids=lambda file: file.relative_to(PLUGINS).as_posix()
+)
+def test_a_plugin_imports_only_what_a_third_party_could(file: Path) -> None:
+    private = [
+        found
+        for found in imports(file)
+        if found.module.split(".")[0] == "streamkit" and any(part.startswith("_") for part in found.module.split("."))
+    ]
+
+    assert private == []
+
+
+def test_importing_streamkit_is_cheap() -> None:
+    late = ["aiohttp", "tiktoken", "rich", "trio", "requests", "openai", "streamkit.cli", "streamkit.testing"]
+    code = f"import streamkit, sys; print([name for name in {late} if name in sys.modules])"
+
+    printed = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert printed == "[]\n"
+
+
+# The test of the test
+
+
+@pytest.mark.parametrize(
+    ("source", "modules"),
+    [
+        ("import aiohttp.web", ["aiohttp.web"]),
+        ("from streamkit import plugins, Stage", ["streamkit.plugins", "streamkit.Stage"]),
+        ("def f():\n    from streamkit.cli import main", ["streamkit.cli.main"]),
+        ("from . import lines", ["streamkit.wire.lines"]),
+        ("from ..stages.parse import Parse", ["streamkit.stages.parse.Parse"]),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import aiohttp", ["typing.TYPE_CHECKING"]),
+        ("if TYPE_CHECKING:\n    import a\nelse:\n    import b", ["b"]),
+        ("try:\n    import a\nexcept ImportError:\n    import b", ["a", "b"]),
+    ],
+)
+def test_all_imports_are_seen(source: str, modules: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
+    file = tmp_path / "wire" / "here.py"
+    file.parent.mkdir()
+    file.write_text(source)
+
+    assert [found.module for found in imports(file)] == modules
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "may"),
+    [
+        ("wire", "stage", True),
+        ("stage", "wire", False),
+        ("stage", "source", True),
+        ("events", "stage", False),
+        ("stages", "stages", False),
+        ("stages", "dialects", True),
+        ("dialects", "wire", True),
+        ("wire", "dialects", False),
+        ("stages", "sources", False),
+        ("cli", "streamkit", True),
+        ("streamkit", "cli", False),
+        ("sources", "streamkit", False),
+        ("moderation", "moderation", True),
+    ],
+)
+def test_who_may_know_whom(importer: str, imported: str, may: bool) -> None:
+    assert allowed(importer, imported) is may
