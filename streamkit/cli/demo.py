@@ -80,6 +80,7 @@ async def tour(console: Console, *, fast: bool) -> None:
         first_token_seconds=0.02 if fast else 0.1,
         token_seconds=0.001 if fast else 0.015,
         count=lambda text: len(encoding.encode_ordinary(text)),
+        bill_frames=True,
     )
     async with serve(provider) as root:
         url = f"{root}/v1"
@@ -175,11 +176,7 @@ def _show_tokens(console: Console, events: list[sk.Event]) -> None:
     counted = sk.Usage(prompt_tokens=prompt, completion_tokens=text, total_tokens=prompt + text)
     reported = the(sk.Usage, events)
     show.put(console, show.tokens({"counted": counted, "reported": reported, "in the guide": GUIDE}))
-    framing = prompt - (reported.prompt_tokens or 0)
-    why = f"""\
-The guide's 301: its provider also billed the token that ends the answer.
-The {reported.prompt_tokens} here: this provider bills texts, not the {framing} tokens that frame a chat."""
-    show.put(console, why, "dim")
+    show.put(console, "A provider also bills the token that ends the answer, which is no text.", "dim")
 
 
 async def _show_race(console: Console, url: str, expected: float) -> None:

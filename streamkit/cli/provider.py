@@ -82,7 +82,8 @@ class Provider:
 
     `answers` maps a prompt to its answer, or is a function that returns None for what it leaves to the built-in script.
     The prompt of a chat is the text of its last user message. The pieces of a written-out answer are sent as they are,
-    and `max_tokens` counts pieces; `usage` is what `count` makes of the whole texts, by default also their pieces.
+    and `max_tokens` counts pieces; `usage` is what `count` makes of the whole texts, by default also their pieces, and with
+    `bill_frames` what OpenAI bills beside them: the tokens that frame a chat's messages, and the one that ends an answer.
 
     A stream waits `first_token_seconds`, then `token_seconds` before each further token; an answer in one piece takes
     as long. A recording is sent whole, or an event each `event_seconds`; one that has times is sent as it came. With a
@@ -98,6 +99,7 @@ class Provider:
     models: Sequence[str] = ("gpt-4o-mini", "gpt-3.5-turbo-instruct", "omni-moderation-latest")
     seed: int | None = None
     count: Callable[[str], int] = lambda text: len(script.pieces(text))
+    bill_frames: bool = False
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.time
 
@@ -139,8 +141,11 @@ class Provider:
         return [Choice(index, take, _id(ids, "call_", 24)) for index, take in enumerate(takes)]
 
     def _usage(self, asked: Completion, choices: Sequence[Choice]) -> Json:
-        prompt = sum(map(self.count, asked.texts))
-        completion = sum(self.count(choice.take.text) for choice in choices)
+        # Three tokens and the role's for each message, three that prime the answer; and one that ends each choice.
+        # (https://github.com/openai/openai-cookbook, How_to_count_tokens_with_tiktoken)
+        framed = self.bill_frames and isinstance(asked, ChatRequest)
+        prompt = sum(map(self.count, asked.texts)) + (4 * len(asked.texts) + 3 if framed else 0)
+        completion = sum(self.count(choice.take.text) + framed for choice in choices)
         counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
         return {**counts, **asked.usage_details}
 
