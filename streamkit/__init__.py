@@ -10,6 +10,7 @@
 Where things live:
 
     stage, stream, source   the core: stages joined by `|`, a running pipeline, what it reads from
+    joining, functions      what `|` checks; plain functions as stages
     events, errors          what comes out, and what can go wrong
     wire                    bytes into lines, lines into server-sent events
     dialects                providers' wires, one file each
@@ -60,6 +61,7 @@ from streamkit.events import (
     ToolCallDelta,
     Usage,
 )
+from streamkit.functions import stage
 from streamkit.moderation import rules
 from streamkit.moderation.rules import Rule
 from streamkit.source import Source
@@ -67,7 +69,7 @@ from streamkit.sources import adapters, faults, http
 from streamkit.sources.feed import feed
 from streamkit.sources.record import record
 from streamkit.sources.replay import replay
-from streamkit.stage import AsyncPipeline, AsyncStage, Pipeline, Run, Stage, cut_short, stage
+from streamkit.stage import AsyncPipeline, AsyncStage, Pipeline, Run, Stage, cut_short
 from streamkit.stages.accumulate import Accumulate
 from streamkit.stages.count import Count
 from streamkit.stages.extract import Extract

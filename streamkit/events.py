@@ -148,6 +148,10 @@ class Usage(_Event, frozen=True, gc=False, eq=False):
     total_tokens: int | None = None
     details: dict[str, Any] = {}
 
+    def to_dict(self) -> dict[str, Any]:
+        """The provider's own object."""
+        return dict(self.details)
+
 
 class TokenCount(_Event, frozen=True, gc=False, eq=False):
     """Tokens counted here in the text that passed, by `encoding`: one channel of one choice.

@@ -64,7 +64,8 @@ class Source(ABC, Generic[T]):
         self, pipeline: "Stage[T, Out] | AsyncStage[T, Out] | Stage[str, Out] | AsyncStage[str, Out]"
     ) -> "Stream[Out]":
         """Run the pipeline over this source. Nothing is opened yet."""
-        from streamkit.stage import Joinable, misplaced
+        from streamkit.joining import misplaced
+        from streamkit.stage import Joinable
 
         if not isinstance(pipeline, Joinable):
             raise PipelineError(misplaced(pipeline))

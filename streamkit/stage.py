@@ -10,14 +10,11 @@ failed goes on through the rest before the error is raised.
 
 import copy
 import dataclasses
-import inspect
-import pkgutil
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
 from itertools import islice
 from time import perf_counter
-from types import UnionType
-from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin, is_typeddict, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import Event
@@ -44,7 +41,9 @@ class Joinable(Generic[In, Out]):
 
     def fresh(self: A) -> A:
         """A copy with the same configuration and its state as new. Lists, dicts and sets of the configuration are copied."""
-        _check_class(cast(Any, self))
+        from streamkit.joining import check_class
+
+        check_class(cast(Any, self))
         fresh: A = dataclasses.replace(cast(Any, self))
         for field in dataclasses.fields(cast(Any, self)):
             value: Any = getattr(fresh, field.name)
@@ -52,6 +51,12 @@ class Joinable(Generic[In, Out]):
             if field.init and isinstance(value, _MUTABLE):
                 object.__setattr__(fresh, field.name, copy.copy(cast(Any, value)))
         return fresh
+
+    def item_types(self) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
+        """The classes that this stage takes and gives, for the check of `|`; `None` where that can't be known."""
+        from streamkit.joining import declared_types
+
+        return declared_types(self)
 
     def before(self: A, following: "Joinable[Any, Any]") -> A:
         """This stage, fitted to the stage that follows it. Called by `|`; most stages return themselves."""
@@ -80,6 +85,8 @@ class Joinable(Generic[In, Out]):
         self, source: "AsyncIterable[In] | Iterable[In] | AsyncIterable[bytes] | Iterable[bytes] | bytes"
     ) -> Stream[Out]:
         if isinstance(source, type) or callable(source):
+            from streamkit.joining import misplaced
+
             raise PipelineError(misplaced(source))
         return self.open(source)
 
@@ -123,7 +130,9 @@ class Stage(Joinable[In, Out]):
     def __or__(
         self, following: "Stage[Out, Next] | AsyncStage[Out, Next]"
     ) -> "Pipeline[In, Next] | AsyncPipeline[In, Next]":
-        joined: Pipeline[In, Next] | AsyncPipeline[In, Next] = _join(self, following)
+        from streamkit.joining import join
+
+        joined: Pipeline[In, Next] | AsyncPipeline[In, Next] = join(self, following)
         return joined
 
 
@@ -143,7 +152,9 @@ class AsyncStage(Joinable[In, Out]):
         return
 
     def __or__(self, following: "Stage[Out, Next] | AsyncStage[Out, Next]") -> "AsyncPipeline[In, Next]":
-        return cast("AsyncPipeline[In, Next]", _join(self, following))
+        from streamkit.joining import join
+
+        return cast("AsyncPipeline[In, Next]", join(self, following))
 
 
 @dataclasses.dataclass(repr=False)
@@ -248,7 +259,7 @@ class AsyncPipeline(AsyncStage[In, Out]):
                     _collect(flushed, produced)
             except Exception as error:
                 failure = error
-                error.add_note(f"in stage {_name(stage)}")
+                error.add_note(f"in stage {type(stage).__name__}")
             else:
                 if stage.done:
                     self.done, failure = True, None
@@ -271,7 +282,9 @@ class Run(Iterator[Out]):
 
     def __init__(self, pipeline: Pipeline[Any, Out], items: Iterable[Any], clock: Callable[[], float]) -> None:
         if not isinstance(items, Iterable):
-            raise PipelineError(f"run takes an iterable, found {_kind(items)}; open(source) takes async ones")
+            raise PipelineError(
+                f"run takes an iterable, found an object of type {type(items).__name__}; open(source) takes async ones"
+            )
         self._pipeline = pipeline
         self._bursts = _bursts(items)
         self._clock = clock if any(map(hears_time, pipeline.stages)) else None
@@ -383,218 +396,3 @@ def _collect(given: Iterable[A], into: list[A]) -> list[A]:
     # `extend` keeps what a generator yielded before it raised.
     into.extend(given)
     return into
-
-
-# Joining, and what can be wrong with it
-
-
-def _join(left: Joinable[Any, Any], right: object) -> Any:
-    if not isinstance(right, Joinable):
-        raise PipelineError(misplaced(right))
-    following = cast(Joinable[Any, Any], right)
-    before, after = left.parts(), following.parts()
-    for stage in before + after:
-        _check_class(stage)
-    _check_order(before[-1], after[0])
-    stages = (*before[:-1], before[-1].before(after[0]), *after)
-    if any(isinstance(stage, AsyncStage) for stage in stages):
-        return AsyncPipeline[Any, Any](stages)
-    return Pipeline[Any, Any](cast(tuple[Stage[Any, Any], ...], stages))
-
-
-def misplaced(found: object) -> str:
-    """What to say of something that stands where a stage belongs."""
-    name: str = getattr(found, "__name__", type(found).__name__)
-    if _is_stage_class(found):
-        return f"expected a stage, found the class {name}: write {name}()"
-    if isinstance(found, Source):
-        return "a source stands at the left end: write source | stage | …"
-    if callable(found):
-        return f"expected a stage, found the function {name}: decorate it with @streamkit.stage"
-    return f"expected a stage, found {_kind(found)}"
-
-
-def _is_stage_class(found: object) -> bool:
-    return isinstance(found, type) and issubclass(cast(type[object], found), Joinable)
-
-
-def _check_class(stage: Joinable[Any, Any]) -> None:
-    kind: Any = type(stage)
-    if "__dataclass_fields__" not in vars(kind):
-        raise PipelineError(
-            f"{kind.__name__} is not a dataclass: decorate it with @dataclass, so that every run gets a fresh copy of its fields"
-        )
-    for name in ("feed", "flush"):
-        method = getattr(kind, name)
-        if inspect.isasyncgenfunction(method):
-            raise PipelineError(
-                f"{kind.__name__}.{name} is an async generator: make the class an AsyncStage and return a list, don't yield"
-            )
-        if isinstance(stage, Stage) and inspect.iscoroutinefunction(method):
-            raise PipelineError(f"{kind.__name__}.{name} is a coroutine function: make the class an AsyncStage")
-
-
-def _check_order(left: Joinable[Any, Any], right: Joinable[Any, Any]) -> None:
-    gives, takes = item_types(left)[1], item_types(right)[0]
-    if gives is None or takes is None or any(issubclass(g, t) or issubclass(t, g) for g in gives for t in takes):
-        return
-    raise PipelineError(
-        f"{_name(left)} | {_name(right)}: {_name(left)} gives {_names(gives)}, but {_name(right)} takes {_names(takes)}"
-    )
-
-
-def item_types(stage: Joinable[Any, Any]) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
-    """The classes that a stage takes and gives, as its `Stage[…, …]` base says; `None` where that can't be known."""
-    if isinstance(stage, _Function):
-        return stage.item_types()
-    for kind in type(stage).__mro__:
-        for base in getattr(kind, "__orig_bases__", ()):
-            # A base of the author's own may have other parameters than these two.
-            if get_origin(base) in (Joinable, Stage, AsyncStage):
-                takes, gives = get_args(base)
-                return classes_of(takes), classes_of(gives)
-    return None, None
-
-
-def classes_of(hint: Any) -> tuple[type, ...] | None:
-    """The classes that a type hint stands for; `None` for anything that no `isinstance` could tell."""
-    hint = getattr(hint, "__value__", hint)  # of `type Name = …`
-    origin = get_origin(hint) or hint
-    if origin in (Union, UnionType):
-        members = [classes_of(member) for member in get_args(hint)]
-        return None if None in members else tuple(kind for member in members for kind in cast(tuple[type, ...], member))
-    if origin is Annotated:
-        return classes_of(get_args(hint)[0])
-    known = isinstance(origin, type) and origin not in (object, Any)
-    return (origin,) if known and not is_typeddict(origin) and not getattr(origin, "_is_protocol", False) else None
-
-
-def _name(stage: Joinable[Any, Any]) -> str:
-    return type(stage).__name__
-
-
-def _names(kinds: tuple[type, ...]) -> str:
-    shown = ", ".join(kind.__name__ for kind in kinds[:3])
-    return shown + (", …" if len(kinds) > 3 else "")
-
-
-def _kind(value: object) -> str:
-    return f"an object of type {type(value).__name__}"
-
-
-# Functions as stages
-
-
-class _Function:
-    # What both kinds of function stage share.
-    function: Callable[[Any], Any]
-
-    def __repr__(self) -> str:
-        return _function_name(self.function)
-
-    def item_types(self) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
-        takes = _parameter_classes(self.function)
-        # Events of other kinds pass, so that what it takes and gives is events of any kind.
-        if takes and set(takes) <= set(get_args(Event)):
-            return get_args(Event), get_args(Event)
-        return takes, None
-
-    def __reduce__(self) -> Any:
-        name = f"{self.function.__module__}:{_function_name(self.function)}"
-        try:
-            found = pkgutil.resolve_name(name)
-        except (ImportError, AttributeError, ValueError):
-            found = None
-        # The decorated name stands for the stage; by that name pickle would not find the function.
-        if isinstance(found, _Function) and found.function is self.function:
-            return pkgutil.resolve_name, (name,)
-        return type(self), (self.function,)
-
-
-@dataclasses.dataclass(repr=False)
-class FunctionStage(_Function, Stage[In, Out]):
-    """A function as a stage; made by `stage`."""
-
-    function: Callable[[Any], Any]
-    _takes: tuple[type, ...] | None = dataclasses.field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._takes = _parameter_classes(self.function)
-
-    def feed(self, item: In) -> Iterable[Out]:
-        if self._takes is not None and not isinstance(item, self._takes):
-            return (cast(Out, item),)
-        return _as_many(self.function(item))
-
-
-@dataclasses.dataclass(repr=False)
-class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
-    """A coroutine function as a stage; made by `stage`."""
-
-    function: Callable[[Any], Awaitable[Any]]
-    _takes: tuple[type, ...] | None = dataclasses.field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._takes = _parameter_classes(self.function)
-
-    async def feed(self, item: In) -> Iterable[Out]:
-        if self._takes is not None and not isinstance(item, self._takes):
-            return (cast(Out, item),)
-        return _as_many(await self.function(item))
-
-
-# The four overlap, since what is awaited is an object too; checkers take the first that fits, which is the right one.
-@overload
-def stage(  # type: ignore[overload-overlap]
-    function: Callable[[E], Awaitable[Iterable[Event] | Event | None]],
-) -> AsyncStage[Event, Event]: ...
-@overload
-def stage(  # type: ignore[overload-overlap]
-    function: Callable[[E], Iterable[Event] | Event | None],
-) -> Stage[Event, Event]: ...
-@overload
-def stage(  # type: ignore[overload-overlap]
-    function: Callable[[A], Awaitable[list[B] | B | None]],
-) -> AsyncStage[A, B]: ...
-@overload
-def stage(function: Callable[[A], Generator[B, None, None] | Iterator[B] | list[B] | B | None]) -> Stage[A, B]: ...
-def stage(function: Callable[[Any], Any]) -> Any:
-    """Make a stage of a function: one item in; `None`, one item, or a list, tuple or generator of items out.
-
-    If the parameter is annotated with a class or a union of classes, items of other classes pass by untouched. A coroutine
-    function becomes an `AsyncStage`. The function is shared by all runs, so keep no state in it.
-    """
-    if inspect.isasyncgenfunction(function):
-        raise PipelineError(
-            f"{_function_name(function)} is an async generator function: return a list, or bring it through hops.from_generator"
-        )
-    if not callable(function):
-        raise PipelineError(f"@stage takes a function, found {_kind(function)}")
-    if _is_stage_class(function):
-        raise PipelineError(f"@stage takes a function, found {_function_name(function)}, which is a stage already")
-    # An object may be a coroutine function by its `__call__`.
-    if any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
-        return AsyncFunctionStage[Any, Any](function)
-    return FunctionStage[Any, Any](function)
-
-
-def _as_many(result: Any) -> Iterable[Any]:
-    if result is None:
-        return ()
-    return cast(Iterable[Any], result) if isinstance(result, list | tuple | Iterator) else (result,)
-
-
-def _function_name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", type(function).__name__)
-
-
-def _parameter_classes(function: Callable[..., Any]) -> tuple[type, ...] | None:
-    # What the function returns is not looked at; it may be named for type checkers alone.
-    try:
-        hint = next(iter(inspect.signature(function).parameters.values())).annotation
-        if isinstance(hint, str):
-            hint = eval(hint, getattr(inspect.unwrap(function), "__globals__", {}))
-    # A builtin has no signature, and a hint may name what only a type checker imports: then nothing is known.
-    except (StopIteration, ValueError, TypeError, NameError, AttributeError, SyntaxError):
-        return None
-    return None if hint is inspect.Parameter.empty else classes_of(hint)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Protocol, TypedDict, 
 import pytest
 
 import streamkit as sk
-from streamkit.stage import classes_of
+from streamkit.joining import classes_of
 
 if TYPE_CHECKING:
     from nowhere import Imported  # type: ignore[import-not-found]
@@ -449,6 +449,32 @@ def test_a_stage_without_a_feed_says_what_is_missing() -> None:
         list(Empty().run([1]))
 
 
+def test_a_list_that_a_stage_gives_stays_its_own() -> None:
+    @dataclass
+    class Keeps(sk.Stage[int, int]):
+        kept: list[int] = field(default_factory=list, init=False)
+
+        def feed_all(self, items: list[int]) -> list[int]:
+            self.kept += items
+            return self.kept
+
+        def flush(self) -> Iterable[int]:
+            yield 0
+
+    @dataclass
+    class AtTheEnd(sk.Stage[int, int]):
+        def feed(self, item: int) -> Iterable[int]:
+            return ()
+
+        def flush(self) -> Iterable[int]:
+            yield 1
+
+    run = (AtTheEnd() | Keeps()).run([5])
+
+    assert list(run) == [1, 0]
+    assert run.stage(Keeps).kept == [1]
+
+
 # Done
 
 
@@ -485,6 +511,20 @@ def test_done_flushes_the_stage_and_those_after_it_but_none_before(items: Iterab
     pipeline = Last(-10) | Until(2) | Last(-20)
 
     assert list(pipeline.run(items)) == [1, 2, -1, -20]
+
+
+def test_done_does_not_even_ask_the_stages_before_it() -> None:
+    log: list[str] = []
+
+    @dataclass
+    class Logs(Last):
+        def flush(self) -> Iterable[int]:
+            log.append(f"flush {self.mark}")
+            return ()
+
+    list((Logs(1) | Until(2) | Logs(2)).run([1, 2, 3]))
+
+    assert log == ["flush 2"]
 
 
 def test_of_two_stages_that_are_done_the_last_counts() -> None:

@@ -635,11 +635,13 @@ async def test_a_failure_of_the_source_behind_the_end_is_never_met() -> None:
 @pytest.mark.anyio
 async def test_a_failure_behind_the_end_that_a_stage_has_set_is_not_raised() -> None:
     @sk.stage
-    async def fail(item: int) -> int:
+    def fail(item: int) -> int:
         if item == 3:
             raise Broken
         return item
 
+    assert [item async for item in Script([1, 2, 3]) | (fail | AsyncUntil(2) | AsyncSame())] == [1, 2, -1]
+    assert [item async for item in Script([1, 2, 3]) | (fail | AsyncSame() | Until(2))] == [1, 2, -1]
     assert [item async for item in Script([1, 2, 3]) | (fail | Until(2) | AsyncSame())] == [1, 2, -1]
 
 
@@ -647,7 +649,9 @@ async def test_a_failure_behind_the_end_that_a_stage_has_set_is_not_raised() -> 
 async def test_what_came_before_is_delivered_though_the_source_fails_to_close() -> None:
     class BadClose(Script):
         async def close(self) -> None:
-            raise Broken("close")
+            self.log.append("close")
+            if self.log.count("close") == 1:
+                raise Broken("close")
 
     stream = BadClose([1, 2], endless=True) | (Until(2) | AsyncSame())
 

@@ -24,7 +24,8 @@ class Hold:
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self._matchers: list[Matcher] = matchers(rules)
         self._text = ""  # not yet released
-        self._offset = 0
+        self._offset = 0  # where it begins in the whole
+        self._sent = 0  # up to where the whole was released
         self._spans: list[Span] = []
 
     @property
@@ -44,6 +45,8 @@ class Hold:
         if self._spans:
             decided = self._decide(decided, released)
         self._release(decided, released)
+        self._text = self._text[self._sent - self._offset :]
+        self._offset = self._sent
         return released
 
     def _decide(self, decided: int, released: list[Released]) -> int:
@@ -58,17 +61,16 @@ class Hold:
                 continue
             self._release(start, released)
             rule = max(group, key=lambda span: _STRENGTH[span.rule.action]).rule
-            matched, self._text = self._text[: end - start], self._text[end - start :]
-            self._offset = end
+            matched = self._text[start - self._offset : end - self._offset]
+            self._sent = end
             shown = {"flag": matched, "redact": rule.replacement, "block": ""}[rule.action]
             released.append(Released(shown, start, end, rule))
         return decided
 
     def _release(self, until: int, released: list[Released]) -> None:
-        if (length := until - self._offset) > 0:
-            released.append(Released(self._text[:length], self._offset, until))
-            self._text = self._text[length:]
-            self._offset = until
+        if until > self._sent:
+            released.append(Released(self._text[self._sent - self._offset : until - self._offset], self._sent, until))
+            self._sent = until
 
 
 def _overlapping(spans: list[Span]) -> list[list[Span]]:

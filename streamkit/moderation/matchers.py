@@ -62,9 +62,10 @@ def matchers(rules: tuple[Rule, ...]) -> list[Matcher]:
 class Phrases:
     """All occurrences of any number of phrases, overlapping ones too (Aho and Corasick, 1975)."""
 
-    def __init__(self, automaton: Any, beginnings: Any, ignore_case: bool) -> None:
-        self._iterator = automaton.iter("")
+    def __init__(self, automaton: Any, beginnings: Any, longest: int, ignore_case: bool) -> None:
+        self._automaton = automaton
         self._begins = beginnings.match
+        self._longest = longest
         self._ignore_case = ignore_case
         self._pending = ""  # the longest end of the text that is the beginning of a phrase, and not yet all of it
         self._length = 0
@@ -72,21 +73,23 @@ class Phrases:
     def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
         if self._ignore_case:
             text = fold(text)
-        self._iterator.set(text)
+        # What is pending leads the automaton back to where it was. To go on with one iterator, by its `set`, corrupts the heap
+        # as soon as strings of different widths come (https://github.com/WojciechMula/pyahocorasick/issues/221).
+        known, offset = len(self._pending), self._length - len(self._pending)
+        self._length += len(text)
+        text = self._pending + text
         spans = [
-            Span(end + 1 - length, end + 1, order, rule)
-            for end, found in self._iterator
+            Span(offset + end + 1 - length, offset + end + 1, order, rule)
+            for end, found in self._automaton.iter(text)
+            if end >= known
             for length, order, rule in found
         ]
-        self._length += len(text)
         if final:
             return spans, self._length
-        # The place where it begins only moves forward, so that all these tries together are linear in the text.
-        pending = self._pending + text
-        start, begins = 0, self._begins
-        while start < len(pending) and not begins(pending[start:] if start else pending):
+        start, begins = max(0, len(text) - self._longest), self._begins
+        while start < len(text) and not begins(text[start:] if start else text):
             start += 1
-        self._pending = pending[start:]
+        self._pending = text[start:]
         return spans, self._length - len(self._pending)
 
 
@@ -109,16 +112,17 @@ class Pattern:
     def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
         self._text += text
         spans: list[Span] = []
-        while True:
-            partial = None if final else self._undecided.search(self._text, self._from, partial=True)
-            hold = int(partial.start()) if partial else len(self._text)
-            # A match of nothing hides nothing.
-            matches = self._pattern.finditer(self._text, self._from)
-            match = next((match for match in matches if match.start() < match.end()), None)
-            if match is None or match.start() >= hold:
+        hold = self._first_undecided(final)
+        for match in self._pattern.finditer(self._text, self._from):
+            start, end = match.span()
+            if start >= hold:
                 break
-            spans.append(Span(self._offset + match.start(), self._offset + match.end(), self._order, self._rule))
-            self._from = int(match.end())
+            # A match of nothing hides nothing.
+            if start < end:
+                spans.append(Span(self._offset + start, self._offset + end, self._order, self._rule))
+                self._from = end
+                if end > hold:
+                    hold = self._first_undecided(final)
         self._from = hold
         if (surplus := self._from - CONTEXT) > 0:
             self._text = self._text[surplus:]
@@ -126,22 +130,27 @@ class Pattern:
             self._from = CONTEXT
         return spans, self._offset + self._from
 
+    def _first_undecided(self, final: bool) -> int:
+        partial = None if final else self._undecided.search(self._text, self._from, partial=True)
+        return int(partial.start()) if partial else len(self._text)
+
 
 def fold(text: str) -> str:
     """Lower case, character by character, so that positions stay what they are."""
     if text.isascii():
         return text.lower()
     # A final sigma is the one letter that is lowered by its place in the word, which a cut would change.
-    lower = text.replace("Σ", "σ").replace("ς", "σ").lower()
+    text = text.replace("Σ", "σ").replace("ς", "σ")
+    lower = text.lower()
     if len(lower) == len(text):
         return lower
     return "".join(low if len(low := character.lower()) == 1 else character for character in text)
 
 
 @lru_cache(maxsize=128)
-def _automata(phrases: tuple[tuple[str, int, Rule], ...], ignore_case: bool) -> tuple[Any, Any]:
-    # One that finds the phrases, and a trie of their beginnings. A phrase that is all there is not one of its beginnings: if
-    # no other can begin in it, it is decided at once.
+def _automata(phrases: tuple[tuple[str, int, Rule], ...], ignore_case: bool) -> tuple[Any, Any, int]:
+    # One that finds the phrases, a trie of their beginnings, and the length of the longest of these. A phrase that is all
+    # there is not one of its beginnings: if no other can begin in it, it is decided at once.
     known: dict[str, list[tuple[int, int, Rule]]] = {}
     for phrase, order, rule in phrases:
         known.setdefault(fold(phrase) if ignore_case else phrase, []).append((len(phrase), order, rule))
@@ -152,7 +161,7 @@ def _automata(phrases: tuple[tuple[str, int, Rule], ...], ignore_case: bool) -> 
         if len(phrase) > 1:
             beginnings.add_word(phrase[:-1], True)
     automaton.make_automaton()
-    return automaton, beginnings
+    return automaton, beginnings, max(map(len, known)) - 1
 
 
 @lru_cache(maxsize=1024)

@@ -116,8 +116,11 @@ class Http(Source[bytes]):
     @property
     def url(self) -> str:
         """The address without its query and user part, either of which may hold a key."""
-        parts = urlsplit(self._url)
-        return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        try:
+            parts = urlsplit(self._url)
+        except ValueError:
+            return "an address that can't be read"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @property
     def status(self) -> int | None:
@@ -258,9 +261,10 @@ class Http(Source[bytes]):
         except TimeoutError as error:
             raise self._too_late(deadline, seconds) from error
         # These quote the whole address, with what may be a key in it, or the request's headers: they are not chained.
-        except (aiohttp.InvalidURL, aiohttp.ClientResponseError) as error:
-            kind = ConnectFailed if isinstance(error, aiohttp.InvalidURL) else Disconnected
-            raise kind(f"{self!r}: {type(error).__name__}") from None
+        except aiohttp.ClientResponseError as error:
+            raise Disconnected(f"{self!r}: {type(error).__name__}") from None
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+            raise ConnectFailed(f"{self!r}: {type(error).__name__}") from None
         except aiohttp.ClientConnectorError as error:
             raise ConnectFailed(f"{self!r}: no connection: {type(error).__name__}") from error
         except (aiohttp.ClientError, ConnectionError) as error:

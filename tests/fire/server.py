@@ -144,7 +144,7 @@ async def serve(paths: dict[str, Misbehaviour]) -> AsyncGenerator[tuple[str, set
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=2**20)
     try:
-        yield "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1], open_now
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", open_now
     finally:
         server.close()
         for task in list(open_now):

@@ -4,6 +4,7 @@
 """
 
 import os
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ thorough = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=
 
 CHUNK = '{"id":"c1","object":"chat.completion.chunk","choices":[{"index":0,"delta":%s}]}'
 FRAGMENTS = [
-    b"\n", b"\r", b"\r\n", b"\n\n", b":", b": ping", b"data", b"data:", b"data: ", b"event: ", b"event: error", b"id: 7", b"id:\0",
+    b"\n", b"\r", b"\r\n", b"\n\n",
+    b":", b": ping", b"data", b"data:", b"data: ", b"event: ", b"event: error", b"id: 7", b"id:\0",
     b"retry: 10", b"retry: 99999999999999999999999", b" ", b"\xef\xbb\xbf", b"\xff", b"\xe2\x98", "☃\u2028\x85".encode(),
     b"[DONE]", b"data: [DONE]\n\n", b"{", b"}", b"[", b'"', b"\\", b"\0", b"<html>", b"null", b"1e999", b"NaN",
     b'data: {"error":{"message":"no","code":500}}\n\n', b'data: {"choices":null}\n\n', b'data: {"choices":[null,1,{}]}\n\n',
@@ -47,7 +49,7 @@ def read(reader: Any, pieces: list[bytes]) -> tuple[list[object], str | None]:
     seen: list[object] = []
     try:
         for item in reader.run(iter(pieces)):
-            seen.append(item)  # noqa: PERF402 # what came before an error must be kept
+            seen.append(item)  # what came before an error must be kept
     except sk.StreamkitError as error:
         return seen, f"{type(error).__name__}: {error}"
     return seen, None
@@ -63,6 +65,6 @@ def test_any_bytes_give_events_or_a_typed_error_and_the_same_for_every_cutting(
 ) -> None:
     whole = read(READERS[name], [body])
     edges = [0, *sorted(min(cut, len(body)) for cut in at), len(body)]
-    pieces = [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [body[start:end] for start, end in pairwise(edges)]
     assert read(READERS[name], pieces) == whole
     assert read(READERS[name], [body[i : i + 1] for i in range(len(body))]) == whole

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import streamkit as sk
 
 PIPELINE: sk.Stage[str, sk.Event] = (
-    sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("secret", patterns=("pass\\w+",))) | sk.Accumulate()
+    sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("secret", ("hunter2",), ("pass\\w+",))) | sk.Accumulate()
 )
 
 

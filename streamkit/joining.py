@@ -1,0 +1,105 @@
+"""What `|` does: join stages, and say what is wrong with those that can't be joined, before anything runs."""
+
+import inspect
+from types import UnionType
+from typing import Annotated, Any, Union, cast, get_args, get_origin, is_typeddict
+
+from streamkit.errors import PipelineError
+from streamkit.source import Source
+from streamkit.stage import AsyncPipeline, AsyncStage, Joinable, Pipeline, Stage
+
+
+def join(left: Joinable[Any, Any], right: object) -> Any:
+    """The pipeline of two stages or pipelines. Raises `PipelineError` for what can't be joined."""
+    if not isinstance(right, Joinable):
+        raise PipelineError(misplaced(right))
+    following = cast(Joinable[Any, Any], right)
+    before, after = left.parts(), following.parts()
+    for stage in before + after:
+        check_class(stage)
+    _check_order(before[-1], after[0])
+    stages = (*before[:-1], before[-1].before(after[0]), *after)
+    if any(isinstance(stage, AsyncStage) for stage in stages):
+        return AsyncPipeline[Any, Any](stages)
+    return Pipeline[Any, Any](cast(tuple[Stage[Any, Any], ...], stages))
+
+
+def misplaced(found: object) -> str:
+    """What to say of something that stands where a stage belongs."""
+    name: str = getattr(found, "__name__", type(found).__name__)
+    if is_stage_class(found):
+        return f"expected a stage, found the class {name}: write {name}()"
+    if isinstance(found, Source):
+        return "a source stands at the left end: write source | stage | …"
+    if callable(found):
+        return f"expected a stage, found the function {name}: decorate it with @streamkit.stage"
+    return f"expected a stage, found {kind_of(found)}"
+
+
+def is_stage_class(found: object) -> bool:
+    """Whether it is a class of stages, and not a stage."""
+    return isinstance(found, type) and issubclass(cast(type[object], found), Joinable)
+
+
+def check_class(stage: Joinable[Any, Any]) -> None:
+    """Raise `PipelineError` for a class of stages that could not do its work."""
+    kind: Any = type(stage)
+    if "__dataclass_fields__" not in vars(kind):
+        raise PipelineError(
+            f"{kind.__name__} is not a dataclass: decorate it with @dataclass, so that every run gets a fresh copy of its fields"
+        )
+    for name in ("feed", "flush"):
+        method = getattr(kind, name)
+        if inspect.isasyncgenfunction(method):
+            raise PipelineError(
+                f"{kind.__name__}.{name} is an async generator: make the class an AsyncStage and return a list, don't yield"
+            )
+        if isinstance(stage, Stage) and inspect.iscoroutinefunction(method):
+            raise PipelineError(f"{kind.__name__}.{name} is a coroutine function: make the class an AsyncStage")
+
+
+def _check_order(left: Joinable[Any, Any], right: Joinable[Any, Any]) -> None:
+    gives, takes = left.item_types()[1], right.item_types()[0]
+    if gives is None or takes is None or any(issubclass(g, t) or issubclass(t, g) for g in gives for t in takes):
+        return
+    raise PipelineError(
+        f"{_name(left)} | {_name(right)}: {_name(left)} gives {_names(gives)}, but {_name(right)} takes {_names(takes)}"
+    )
+
+
+def declared_types(stage: Joinable[Any, Any]) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
+    """The classes that a stage takes and gives, as its `Stage[…, …]` base says; `None` where that can't be known."""
+    for kind in type(stage).__mro__:
+        for base in getattr(kind, "__orig_bases__", ()):
+            # A base of the author's own may have other parameters than these two.
+            if get_origin(base) in (Joinable, Stage, AsyncStage):
+                takes, gives = get_args(base)
+                return classes_of(takes), classes_of(gives)
+    return None, None
+
+
+def classes_of(hint: Any) -> tuple[type, ...] | None:
+    """The classes that a type hint stands for; `None` for anything that no `isinstance` could tell."""
+    hint = getattr(hint, "__value__", hint)  # of `type Name = …`
+    origin = get_origin(hint) or hint
+    if origin in (Union, UnionType):
+        members = [classes_of(member) for member in get_args(hint)]
+        return None if None in members else tuple(kind for member in members for kind in cast(tuple[type, ...], member))
+    if origin is Annotated:
+        return classes_of(get_args(hint)[0])
+    known = isinstance(origin, type) and origin not in (object, Any)
+    return (origin,) if known and not is_typeddict(origin) and not getattr(origin, "_is_protocol", False) else None
+
+
+def _name(stage: Joinable[Any, Any]) -> str:
+    return type(stage).__name__
+
+
+def _names(kinds: tuple[type, ...]) -> str:
+    shown = ", ".join(kind.__name__ for kind in kinds[:3])
+    return shown + (", …" if len(kinds) > 3 else "")
+
+
+def kind_of(value: object) -> str:
+    """What to call an object whose value must not be shown."""
+    return f"an object of type {type(value).__name__}"

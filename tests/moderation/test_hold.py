@@ -1,0 +1,226 @@
+"""What waits and what may leave: phrases and patterns over text that is still coming. Law 8 has the property."""
+
+from time import process_time
+
+import pytest
+
+from streamkit import PipelineError, Rule
+from streamkit.moderation.hold import Hold
+from streamkit.moderation.matchers import fold
+
+
+def releases(rule: Rule, *pieces: str) -> list[str]:
+    """What each piece lets out, and last what the end does; replaced text is `*`."""
+    hold = Hold((rule,))
+    return [
+        *("".join(part.text for part in hold.feed(piece)) for piece in pieces),
+        "".join(part.text for part in hold.feed("", final=True)),
+    ]
+
+
+def phrases(*phrases: str, ignore_case: bool = True) -> Rule:
+    return Rule("x", phrases=phrases, replacement="*", ignore_case=ignore_case)
+
+
+def pattern(pattern: str, *, ignore_case: bool = True) -> Rule:
+    return Rule("x", patterns=(pattern,), replacement="*", ignore_case=ignore_case)
+
+
+@pytest.mark.parametrize(
+    ("rule", "pieces", "released"),
+    [
+        (phrases("heron"), ["a ", "her", "o", "n flew"], ["a ", "", "", "* flew", ""]),
+        (phrases("heron"), ["her", "ring"], ["", "herring", ""]),
+        (phrases("heron"), ["the hero"], ["the ", "hero"]),
+        (phrases("heron"), ["heron"], ["*", ""]),
+        (phrases("heron", "heron's"), ["heron", "'", "s"], ["", "", "*", ""]),
+        (phrases("heron", "heron's"), ["heron", "'", "t"], ["", "", "*'t", ""]),
+        (phrases("ab", "bc"), ["ab", "c"], ["", "*", ""]),
+        (phrases("ab", "bc"), ["ab", "a"], ["", "*", "a"]),
+        (phrases("ab", "cd"), ["abcd"], ["**", ""]),
+        (phrases("aa"), ["aaa", "b"], ["", "*b", ""]),
+        (phrases("a"), ["bab"], ["b*b", ""]),
+        (phrases("HERON"), ["Her", "On"], ["", "*", ""]),
+        (phrases("Heron", ignore_case=False), ["heron Her", "on"], ["heron ", "*", ""]),
+        (phrases("ΟΔΟΣ"), ["ΟΔΟ", "Σ οδος"], ["", "* *", ""]),
+        (phrases("İx"), ["aİ", "X"], ["a", "*", ""]),
+        (phrases("😀!"), ["😀", "!"], ["", "*", ""]),
+    ],
+    ids=[
+        "cut inside",
+        "something else",
+        "cut off by the end",
+        "whole, and no other can begin in it",
+        "of two the longer",
+        "of two the shorter",
+        "overlapping",
+        "the second of two that overlap does not come",
+        "adjacent ones are two",
+        "overlapping itself",
+        "of one character",
+        "case is ignored",
+        "case is compared",
+        "a final sigma is a sigma",
+        "a letter that is two in lower case",
+        "beyond the first plane",
+    ],
+)
+def test_phrases(rule: Rule, pieces: list[str], released: list[str]) -> None:
+    assert releases(rule, *pieces) == released
+
+
+@pytest.mark.parametrize(
+    ("source", "pieces", "released"),
+    [
+        (r"\d{3}-\d{4}", ["call 55", "5-12", "34!"], ["call ", "", "*!", ""]),
+        (r"\d{3}-\d{4}", ["call 555", " now"], ["call ", "555 now", ""]),
+        ("abc", ["abc"], ["*", ""]),
+        ("ab+", ["ab", "b", "c"], ["", "", "*c", ""]),
+        (r"\w+@\w+", ["a b", "@c", "d e"], ["a ", "", "* ", "e"]),
+        (r"\bcat\b", ["con", "cat cat", "s cat"], ["con", "cat ", "cats ", "*"]),
+        (r"-\bkey", ["x-", "key"], ["x", "*", ""]),
+        (r"a(?=b)", ["a", "b", "a", "c"], ["", "*b", "", "ac", ""]),
+        (r"a(?!b)", ["a", "b", "a", "c"], ["", "ab", "", "*c", ""]),
+        (r"a$", ["a", "\n", "a"], ["", "", "a\n", "*"]),
+        (r"a$", ["a\n"], ["", "*\n"]),
+        (r"(?<=b)a", ["b", "a", "ca"], ["b", "*", "ca", ""]),
+        (r"(?i-s)b.c", ["b", "\n", "c"], ["", "b\n", "c", ""]),
+        (r"x*", ["a", "xx", "a"], ["a", "", "*a", ""]),
+        (r"(?x) a b # two letters", ["a", "b"], ["", "*", ""]),
+        (r"[$^b]c", ["$", "c"], ["", "*", ""]),
+    ],
+    ids=[
+        "cut inside",
+        "something else",
+        "whole at once",
+        "that may grow",
+        "of which the first character decides late",
+        "of whole words",
+        "with a boundary inside",
+        "that looks ahead",
+        "that looks ahead for what must not come",
+        "at the end only",
+        "before a line feed that is the last character",
+        "that looks behind",
+        "with flags of its own",
+        "that also matches nothing",
+        "that ends in a comment",
+        "with a dollar in brackets",
+    ],
+)
+def test_patterns(source: str, pieces: list[str], released: list[str]) -> None:
+    assert releases(pattern(source), *pieces) == released
+
+
+def test_pieces_may_be_of_any_width_in_any_order() -> None:
+    """Strings of one, two and four bytes a character: an automaton that went on with one iterator crashed here."""
+    pieces = ["her", "ö", "漢her", "😀", "on heron", "😀her", "on", "é"] * 200
+
+    assert "".join(releases(phrases("heron", "漢字", "😀😀"), *pieces)) == "".join(pieces).replace("heron", "*")
+
+
+def test_a_pattern_may_compare_case() -> None:
+    assert releases(pattern("ab", ignore_case=False), "AB ab") == ["AB *", ""]
+
+
+@pytest.mark.parametrize(
+    ("source", "before", "released"),
+    [
+        (r"\bcat", "x", "xcat"),
+        (r"\bcat", " ", " *"),
+        ("(?m)^cat", "\n", "\n*"),
+        ("^cat", "\n", "\ncat"),
+        ("(?<=x)cat", "x", "x*"),
+    ],
+    ids=["no boundary", "a boundary", "a line begins", "not where the text begins", "look-behind"],
+)
+def test_what_stands_before_is_known_however_much_has_left(source: str, before: str, released: str) -> None:
+    hold = Hold((pattern(source),))
+
+    out = [part.text for piece in ["-" * 500, before, "cat", "."] for part in hold.feed(piece)]
+
+    assert "".join(out) == "-" * 500 + released + "."
+
+
+@pytest.mark.parametrize(
+    ("actions", "expected"),
+    [
+        (("flag", "redact"), ("second", "*")),
+        (("redact", "flag"), ("first", "*")),
+        (("redact", "block"), ("second", "")),
+        (("flag", "flag"), ("first", "abc")),
+    ],
+    ids=["-".join, "redact-flag", "redact-block", "flag-flag"],
+)
+def test_of_matches_that_overlap_the_strictest_action_counts_and_of_equals_the_first(
+    actions: tuple[str, str], expected: tuple[str, str]
+) -> None:
+    first, second = (
+        Rule(category, phrases=(phrase,), action=action, replacement="*")  # type: ignore[arg-type]
+        for category, phrase, action in zip(["first", "second"], ["ab", "bc"], actions, strict=True)
+    )
+
+    (decided,) = Hold((first, second)).feed("abc")
+
+    assert decided.rule is not None
+    assert (decided.rule.category, decided.text) == expected
+    assert (decided.start, decided.end) == (0, 3)
+
+
+def test_places_are_in_code_points_of_the_whole_text() -> None:
+    hold = Hold((phrases("heron"),))
+
+    spans = [
+        (part.start, part.end)
+        for piece in ["😀" * 100, "her", "on", " heron"]
+        for part in hold.feed(piece)
+        if part.rule
+    ]
+
+    assert spans == [(100, 105), (106, 111)]
+
+
+def test_how_much_waits_can_be_asked() -> None:
+    hold = Hold((phrases("heron"),))
+
+    hold.feed("a hero")
+    assert hold.held == 4
+    hold.feed("!")
+    assert hold.held == 0
+
+
+@pytest.mark.parametrize("source", ["(", "a{2,1}", r"\1", "(?P<x>a)(?P<x"], ids=repr)
+def test_a_pattern_that_is_none_is_said_with_its_text(source: str) -> None:
+    with pytest.raises(PipelineError, match=r"^pattern '") as caught:
+        Hold((pattern(source),))
+
+    assert repr(source) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["Straße İx ΟΔΟΣ ς ß ŉ ﬁ", "ASCII", "", "ǅ K Å"])
+def test_lower_case_keeps_every_place(text: str) -> None:
+    assert len(fold(text)) == len(text)
+    assert fold(text) == "".join(fold(character) for character in text)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (phrases("blue heron 42"), "lorem ipsum bla "),
+        (phrases("e"), "lorem ipsum "),
+        (pattern("e"), "lorem ipsum "),
+        (pattern(r"\bblue heron \d+\b"), "lorem ipsum bla "),
+    ],
+    ids=["a phrase", "a phrase that is everywhere", "a pattern that is everywhere", "a pattern"],
+)
+def test_a_long_text_in_one_piece_takes_no_more_than_linear_time(rule: Rule, text: str) -> None:
+    """A thousandth of what a quadratic reading took, and many times what a linear one does."""
+    hold, whole = Hold((rule,)), text * 20_000
+
+    began = process_time()
+    released = "".join(part.text for part in hold.feed(whole)) + "".join(
+        part.text for part in hold.feed("", final=True)
+    )
+
+    assert process_time() - began < 3
+    assert released == whole.replace("e", "*") if "*" in released else released == whole
