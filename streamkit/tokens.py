@@ -44,7 +44,10 @@ def load_encoding(name: str) -> "tiktoken.Encoding":
     """
     import tiktoken
     import tiktoken.load as loader
+    from tiktoken.registry import ENCODINGS
 
+    if name in ENCODINGS:
+        return ENCODINGS[name]
     table = plugins.find("encodings", name)
     if table is None:
         try:

@@ -128,11 +128,11 @@ def test_without_a_table_and_network_the_error_says_what_to_install(monkeypatch:
 
 
 @pytest.mark.usefixtures("nothing_loaded")
-def test_a_stage_says_so_with_the_first_text_that_it_would_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_says_so_when_its_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, None)
 
     with pytest.raises(PluginError, match="pip install streamkit-encodings"):
-        list(Count("gpt-4o").run([TextDelta("a")]))
+        Count("gpt-4o").run([TextDelta("a")])
 
 
 @pytest.mark.usefixtures("nothing_loaded")

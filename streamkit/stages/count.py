@@ -27,7 +27,7 @@ class Count(Stage[Event, Event]):
 
     `model` is a model's name, or an encoding's. `running` gives a `TokenCount` after each delta too. Read the count at any
     time with `stream.stage(Count).tokens()`. Place it after `Moderate` to count what was released, before it to count what
-    was generated. The encoding is loaded with the first text, once in a process.
+    was generated. The encoding is loaded when a run begins, some tenths of a second, once in a process.
     """
 
     model: str
@@ -38,6 +38,12 @@ class Count(Stage[Event, Event]):
     _encoding: "tiktoken.Encoding | None" = field(default=None, init=False, repr=False)
     _exact: bool = field(default=True, init=False, repr=False)
     _ended: bool = field(default=False, init=False, repr=False)
+
+    def fresh(self) -> "Count":
+        # Before anything is sent, where a wait disturbs nobody, and not in the middle of the answer.
+        fresh = super().fresh()
+        fresh._load()
+        return fresh
 
     def tokens(self, channel: Channel | None = None, index: int | None = None) -> int:
         """Tokens so far: of all channels and choices, or of those named."""
