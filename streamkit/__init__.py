@@ -14,10 +14,12 @@ Where things live:
     events, errors          what comes out, and what can go wrong
     wire                    bytes into lines, lines into server-sent events
     dialects                providers' wires, one file each
-    stages                  Parse, Extract, Moderate, Accumulate, Count, Timing
+    stages                  Parse, Extract, Moderate, Accumulate, Count, Timing, Emit
     moderation              rules, matchers, and the text that waits for them
     tokens                  exact counts of text that is still growing
     sources                 HTTP, recordings
+    sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
+    hops                    every task boundary
     plugins                 entry points
     cli                     the command line and the embedded provider
 """
@@ -72,12 +74,14 @@ from streamkit.sources.replay import replay
 from streamkit.stage import AsyncPipeline, AsyncStage, Pipeline, Run, Stage, cut_short
 from streamkit.stages.accumulate import Accumulate
 from streamkit.stages.count import Count
+from streamkit.stages.emit import Emit
 from streamkit.stages.extract import Extract
 from streamkit.stages.moderate import Moderate
 from streamkit.stages.parse import Parse
 from streamkit.stages.timing import Timing
 from streamkit.stream import Stream
 from streamkit.tokens import prompt_tokens
+from streamkit.wire.encode import Encode
 from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
 from streamkit.wire.lines import Lines
 
@@ -97,6 +101,8 @@ __all__ = [
     "Count",
     "DeadlineExceeded",
     "Disconnected",
+    "Emit",
+    "Encode",
     "Event",
     "Extract",
     "Finish",

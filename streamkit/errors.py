@@ -40,7 +40,8 @@ class ConnectFailed(SourceError):
 
 
 class StatusError(SourceError):
-    """An HTTP status that is not a success. `body` holds the head of the answer's body, `headers` its headers."""
+    """An HTTP status that is not a success. `body` holds the head of the answer's body, `headers` its headers, by their names
+    in lower case."""
 
     end_reason = "error"
 

@@ -214,7 +214,9 @@ async def serve(provider: Provider, host: str = "127.0.0.1", port: int = 0) -> A
     try:
         site = web.TCPSite(runner, host, port)
         await site.start()
-        yield site.name
+        # Not `site.name`, which is `…:0` in older releases of aiohttp.
+        found: str = f"[{host}]" if ":" in host else host
+        yield f"http://{found}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 

@@ -5,14 +5,34 @@
 
 import msgspec
 
+from streamkit.dialects.anthropic import AnthropicMessages
+from streamkit.dialects.assistants import OpenAIAssistants
 from streamkit.dialects.base import NOT_JSON, Dialect
+from streamkit.dialects.cohere import CohereChat
+from streamkit.dialects.gemini import Gemini
+from streamkit.dialects.ollama import Ollama
 from streamkit.dialects.openai import OpenAICompletions
+from streamkit.dialects.replicate import Replicate
+from streamkit.dialects.responses import OpenAIResponses
+from streamkit.dialects.transcription import OpenAITranscription
+from streamkit.dialects.watsonx import Watsonx
+from streamkit.dialects.writer import WriterCompletions
 from streamkit.errors import PipelineError
 from streamkit.wire.events import ServerSentEvent
 
 # Asked in this order, those with the plainest marks first.
 DIALECTS: dict[str, type[Dialect]] = {
+    "anthropic": AnthropicMessages,
+    "gemini": Gemini,
+    "cohere": CohereChat,
     "openai": OpenAICompletions,
+    "responses": OpenAIResponses,
+    "ollama": Ollama,
+    "watsonx": Watsonx,
+    "assistants": OpenAIAssistants,
+    "transcription": OpenAITranscription,
+    "replicate": Replicate,
+    "writer": WriterCompletions,
 }
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import msgspec
 
@@ -16,14 +16,11 @@ NOT_JSON = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
 """What decoding raises: malformed JSON, a lone surrogate, nesting too deep."""
 
 # Of several choices the one that ended worst gives the stream its reason.
-_REASONS: dict[str, EndReason] = {
-    "content_filter": "content_filter",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-}
+_WORST_FIRST: tuple[EndReason, ...] = ("truncated", "cancelled", "timeout", "content_filter", "length", "tool_calls")
 _RETRYABLE = {"408", "409", "429", "500", "502", "503", "504", "529"} | {
+    "api_error",
     "server_error",
+    "timeout_error",
     "overloaded_error",
     "rate_limit_error",
     "rate_limit_exceeded",
@@ -35,9 +32,19 @@ _HTML = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
 class Dialect(Stage[ServerSentEvent, Event]):
     """A provider's wire. Write `speaks` and `_take`; give every choice an entry in `_finished`, and set it when it ends.
 
+    `_reasons` says what the provider's words for an end mean; a word that is not there is a complete answer.
+
     `errors`: an error inside the stream ends it with `StreamEnd("provider_error")` and then raises `ProviderError`, or only
     ends it so (`emit`). It is `done` when the format's own end has come.
     """
+
+    _reasons: ClassVar[dict[str, EndReason]] = {
+        "content_filter": "content_filter",
+        "length": "length",
+        "tool_calls": "tool_calls",
+        "function_call": "tool_calls",
+        "error": "provider_error",  # OpenRouter's
+    }
 
     errors: Literal["raise", "emit"] = "raise"
     _finished: dict[int, str | None] = field(default_factory=dict[int, "str | None"], init=False, repr=False)
@@ -98,9 +105,10 @@ class Dialect(Stage[ServerSentEvent, Event]):
             raise provider_error(body, number)
 
     def _raise_after(self, end: StreamEnd, number: int) -> None:
-        # The answer ended with `finish_reason: "error"` (OpenRouter's word), and no error object came with it.
+        # The answer ended with a word for a failure, and no error object came with it.
         if end.reason == "provider_error" and self.errors == "raise":
-            raise provider_error({"message": "", "finish_reason": "error"}, number)
+            word = next((word for word in self._finished.values() if self._meaning(word) == "provider_error"), None)
+            raise provider_error({"message": "", "finish_reason": word}, number)
 
     def _not_json(self, item: ServerSentEvent, number: int, error: Exception, out: list[Event]) -> None:
         text = item.data.strip()
@@ -125,14 +133,17 @@ class Dialect(Stage[ServerSentEvent, Event]):
         return StreamEnd(reason or self._reason(saw_done, unfinished), saw_done, unfinished)
 
     def _reason(self, saw_done: bool, unfinished: tuple[int, ...]) -> EndReason:
-        finishes = set(self._finished.values())
-        if "error" in finishes:
+        ends = {self._meaning(word) for word in self._finished.values()}
+        if "provider_error" in ends:
             return "provider_error"
-        # `[DONE]` is evidence by itself: some servers never send a finish reason. So are finish reasons without it.
-        if self._cut or not (saw_done or (finishes and not unfinished)):
+        # The end marker is evidence by itself: some servers never send a finish reason. So are finish reasons without it.
+        if self._cut or not (saw_done or (ends and not unfinished)):
             return "truncated"
-        ends: list[EndReason] = [end for word, end in _REASONS.items() if word in finishes]
-        return ends[0] if ends else "completed"
+        worst: list[EndReason] = [end for end in _WORST_FIRST if end in ends]
+        return worst[0] if worst else "completed"
+
+    def _meaning(self, word: str | None) -> EndReason:
+        return self._reasons.get(word or "", "completed")
 
 
 def provider_error(body: Any, number: int) -> ProviderError:

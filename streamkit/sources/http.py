@@ -204,7 +204,7 @@ class Http(Source[bytes]):
                 f"{self!r}: expected a success, found status {response.status}",
                 status=response.status,
                 body=await self._head(response),
-                headers=dict(response.headers),
+                headers={name.lower(): value for name, value in response.headers.items()},
             )
         if response.content_type in _NO_STREAM:
             raise ContentTypeError(

@@ -68,7 +68,9 @@ def table() -> str:
         counts[0] += all(verdict[0] for verdict in verdicts)
         counts[1] += all(verdict[1] for verdict in verdicts)
         counts[2] += case in retry_cases and all(verdict[2] for verdict in verdicts)
-    rows = [f"| **streamkit {sk.__version__}** | **{counts[0]}** | **{counts[1]}** | {counts[2]} of {len(retry_cases)} |"]
+    rows = [
+        f"| **streamkit {sk.__version__}** | **{counts[0]}** | **{counts[1]}** | {counts[2]} of {len(retry_cases)} |"
+    ]
     peers = json.loads((SHARED / "peer_conformance.json").read_text(encoding="utf-8"))["rows"]
     for peer in sorted(peers, key=lambda row: -int(row["public_events"] or 0)):
         ids = "–" if peer["public_ids"] is None else peer["public_ids"]

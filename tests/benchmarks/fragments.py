@@ -38,10 +38,18 @@ def main() -> None:
     parser.add_argument("--mib", type=float, default=8)
     whole = int(parser.parse_args().mib * 2**20)
     lengths = [whole // 8, whole // 4, whole // 2, whole]
-    print(f"ns a byte, one line of {whole >> 20} MiB" + "".join(f"{length >> 10:>9} KiB" for length in lengths) + "  growth")
+    print(
+        f"ns a byte, one line of {whole >> 20} MiB"
+        + "".join(f"{length >> 10:>9} KiB" for length in lengths)
+        + "  growth"
+    )
     for size in (1, 16, 256, 4096, 65536):
         costs = [min(seconds(size, length) for _ in range(2)) / length * 1e9 for length in lengths]
-        print(f"  in pieces of {size:6} bytes     " + "".join(f"{cost:13.2f}" for cost in costs) + f"{costs[-1] / costs[0]:8.2f}")
+        print(
+            f"  in pieces of {size:6} bytes     "
+            + "".join(f"{cost:13.2f}" for cost in costs)
+            + f"{costs[-1] / costs[0]:8.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -138,9 +138,7 @@ def test_neither_importing_nor_loading_opens_a_socket(audit: list[str]) -> None:
     assert [event for event in audit if event.startswith("socket.")] == []
 
 
-def test_a_table_with_another_hash_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "r50k_base.tiktoken.xz").write_bytes(lzma.compress(b"IQ== 0\n"))
     monkeypatch.setattr("streamkit_encodings._TABLES", tmp_path)
 
@@ -153,9 +151,7 @@ def test_a_table_with_another_hash_is_refused(
     [b"", b"IQ== 0\n", lzma.compress(b"IQ== 0\n")[:-1]],
     ids=["empty", "not xz", "cut short"],
 )
-def test_a_damaged_table_is_refused(
-    stored: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_table_is_refused(stored: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "r50k_base.tiktoken.xz").write_bytes(stored)
     monkeypatch.setattr("streamkit_encodings._TABLES", tmp_path)
 

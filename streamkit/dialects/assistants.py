@@ -1,0 +1,126 @@
+"""OpenAI's Assistants, a run of a thread.
+
+https://platform.openai.com/docs/api-reference/assistants-streaming/events.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from streamkit.dialects.base import Dialect
+from streamkit.dialects.fields import count, mapping, mappings, text
+from streamkit.events import (
+    Annotation,
+    EndReason,
+    Event,
+    Finish,
+    ProviderNotice,
+    RefusalDelta,
+    ResponseStart,
+    RoleDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from streamkit.wire.events import ServerSentEvent
+
+_ENDS = ("completed", "requires_action", "incomplete", "failed", "cancelled", "expired")
+
+
+@dataclass
+class OpenAIAssistants(Dialect):
+    """The events named `thread.…`. It is `done` at `[DONE]`, and complete if the run has ended before.
+
+    Calls of functions are told; what else happens in the steps of a run (code, searches) comes as notices.
+    """
+
+    _reasons: ClassVar[dict[str, EndReason]] = {
+        "completed": "completed",
+        "requires_action": "tool_calls",
+        "max_completion_tokens": "length",
+        "max_prompt_tokens": "length",
+        "cancelled": "cancelled",
+        "expired": "timeout",
+    }
+    _role: str | None = field(default=None, init=False, repr=False)
+    # A call by its step and its number in it.
+    _calls: dict[tuple[str | None, int], int] = field(
+        default_factory=dict[tuple[str | None, int], int], init=False, repr=False
+    )
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        return event.event.startswith("thread.")
+
+    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        self._finished.setdefault(0, None)
+        fields, payload, known = mapping(data), item.data, len(out)
+        area, _, act = item.event.rpartition(".")
+        match item.event:
+            case "error":
+                self._provider_error(fields.get("error") or data, number, out)
+            case "thread.run.created":
+                self._start(fields, payload, out)
+            case "thread.message.created":
+                self._take_role(fields, payload, out)
+            case "thread.message.delta":
+                for part in mappings(mapping(fields.get("delta")).get("content")):
+                    self._part(part, payload, out)
+            case "thread.run.step.delta":
+                self._step(fields, payload, out)
+            case _ if area == "thread.run" and act in _ENDS:
+                self._conclude(fields, act, payload, number, out)
+            case _:
+                pass
+        # A message that has ended says again what was said.
+        if (
+            len(out) == known
+            and not self.done
+            and item.event not in ("thread.message.delta", "thread.message.completed")
+        ):
+            out.append(ProviderNotice(item.event, data, payload=payload))
+
+    def _start(self, run: dict[str, Any], payload: str, out: list[Event]) -> None:
+        id, kind, model = (text(run.get(name)) for name in ("id", "object", "model"))
+        out.append(ResponseStart(id, kind, count(run.get("created_at")), model, payload=payload))
+
+    def _take_role(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
+        role = text(message.get("role"))
+        if role and role != self._role:
+            self._role = role
+            out.append(RoleDelta(role, payload=payload))
+
+    def _part(self, part: dict[str, Any], payload: str, out: list[Event]) -> None:
+        said = mapping(part.get("text"))
+        if piece := text(said.get("value")):
+            out.append(TextDelta(piece, payload=payload))
+        for annotation in mappings(said.get("annotations")):
+            out.append(Annotation(annotation, payload=payload))
+        if refusal := text(part.get("refusal")):
+            out.append(RefusalDelta(refusal, payload=payload))
+
+    def _step(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+        step, details = text(fields.get("id")), mapping(mapping(fields.get("delta")).get("step_details"))
+        for call in mappings(details.get("tool_calls")):
+            if call.get("type") == "function":
+                place = step, count(call.get("index")) or 0
+                number = self._calls.setdefault(place, len(self._calls))
+                id, function = text(call.get("id")), mapping(call.get("function"))
+                name, arguments = text(function.get("name")), text(function.get("arguments")) or ""
+                kind = "function" if id else None
+                out.append(ToolCallDelta(number, id, name, arguments, type=kind, payload=payload))
+
+    def _conclude(self, run: dict[str, Any], act: str, payload: str, number: int, out: list[Event]) -> None:
+        if usage := mapping(run.get("usage")):
+            prompt, completion, total = (
+                count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total")
+            )
+            out.append(Usage(prompt, completion, total, usage, payload=payload))
+        reason = text(mapping(run.get("incomplete_details")).get("reason")) if act == "incomplete" else None
+        self._finished[0] = reason = reason or act
+        out.append(Finish(reason, payload=payload))
+        if act == "failed":
+            error = mapping(run.get("last_error")) or {"message": "", "type": "failed"}
+            self._provider_error(error, number, out)
+
+    def _meaning(self, word: str | None) -> EndReason:
+        return self._reasons.get(word or "", "truncated")

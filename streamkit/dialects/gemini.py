@@ -1,0 +1,183 @@
+"""Google's Gemini, streamed (`alt=sse` or as one JSON array) and plain, by the Gemini API and by Vertex AI.
+
+https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse and
+https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+import msgspec
+
+from streamkit.dialects.base import Dialect
+from streamkit.dialects.fields import count, mapping, mappings, text, total
+from streamkit.dialects.times import seconds
+from streamkit.events import (
+    Annotation,
+    EndReason,
+    Event,
+    Finish,
+    Logprobs,
+    ProviderNotice,
+    ReasoningDelta,
+    ResponseStart,
+    RoleDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from streamkit.wire.events import ServerSentEvent
+
+_MARKS = ("candidates", "usageMetadata", "modelVersion", "promptFeedback")
+_PART_NOTES = ("thought", "thoughtSignature", "partMetadata", "videoMetadata")
+"""Fields of a part that stand beside what it holds."""
+
+
+@dataclass
+class Gemini(Dialect):
+    """Chunks of candidates, each a whole `GenerateContentResponse`; a plain answer is one chunk.
+
+    No event says that the stream is over. It is complete if every candidate has a finish reason, or if the prompt was blocked,
+    for then no candidate comes. A candidate that calls functions finishes with `STOP`; the stream ends as `tool_calls` all the
+    same.
+
+    Functions are called with an object; `arguments` is its JSON. The role `model` is told as `assistant`. Other parts than text
+    and calls (code that was run, images, a call that comes in pieces), signatures and safety ratings are `ProviderNotice`s.
+
+    `Usage` is cumulative. Its `completion_tokens` are those of the thoughts too, which are output and cost the same
+    (https://ai.google.dev/gemini-api/docs/thinking#pricing), its `prompt_tokens` those of the results of Google's own tools.
+    """
+
+    # https://ai.google.dev/api/generate-content#FinishReason
+    _reasons: ClassVar[dict[str, EndReason]] = {
+        "MAX_TOKENS": "length",
+        "SAFETY": "content_filter",
+        "RECITATION": "content_filter",
+        "LANGUAGE": "content_filter",
+        "BLOCKLIST": "content_filter",
+        "PROHIBITED_CONTENT": "content_filter",
+        "SPII": "content_filter",
+        "MODEL_ARMOR": "content_filter",
+        "IMAGE_SAFETY": "content_filter",
+        "IMAGE_PROHIBITED_CONTENT": "content_filter",
+        "IMAGE_RECITATION": "content_filter",
+        "MALFORMED_FUNCTION_CALL": "provider_error",
+        "MALFORMED_RESPONSE": "provider_error",
+        "UNEXPECTED_TOOL_CALL": "provider_error",
+        "TOO_MANY_TOOL_CALLS": "provider_error",
+        "MISSING_THOUGHT_SIGNATURE": "provider_error",
+    }
+
+    _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
+    _calls: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
+    _blocked: bool = field(default=False, init=False, repr=False)
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        fields = mapping(next(iter(mappings(data)), data))
+        return any(mark in fields for mark in _MARKS) or (isinstance(data, list) and "error" in fields)
+
+    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        if isinstance(data, list):
+            # The whole answer at once, as it comes without `alt=sse`; its chunks are told one by one.
+            for chunk in cast(list[Any], data):
+                if not self.done:
+                    self._chunk(item, chunk, msgspec.json.encode(chunk).decode(), number, out)
+        else:
+            self._chunk(item, data, item.data, number, out)
+
+    def _chunk(self, item: ServerSentEvent, data: Any, payload: str, number: int, out: list[Event]) -> None:
+        chunk = mapping(data)
+        if chunk.get("error") or item.event == "error":
+            self._provider_error(chunk.get("error") or data, number, out)
+        elif not any(mark in chunk for mark in _MARKS):
+            out.append(ProviderNotice(item.event, data, payload=payload))
+        else:
+            self._announce(chunk, payload, out)
+            for candidate in mappings(chunk.get("candidates")):
+                self._candidate(candidate, payload, out)
+            if feedback := mapping(chunk.get("promptFeedback")):
+                self._blocked |= bool(feedback.get("blockReason"))
+                out.append(ProviderNotice("prompt_feedback", feedback, payload=payload))
+            if usage := mapping(chunk.get("usageMetadata")):
+                self._usage |= {name: value for name, value in usage.items() if value is not None}
+                out.append(_usage(dict(self._usage), payload))
+
+    def _announce(self, chunk: dict[str, Any], payload: str, out: list[Event]) -> None:
+        said: dict[str, Any] = {
+            "id": text(chunk.get("responseId")),
+            "created": seconds(chunk.get("createTime")),
+            "model": text(chunk.get("modelVersion")),
+            "service_tier": text(mapping(chunk.get("usageMetadata")).get("serviceTier")),
+        }
+        known: dict[str, Any] = {**self._identity, **{name: value for name, value in said.items() if value}}
+        if known != self._identity:
+            self._identity = known
+            out.append(ResponseStart(**known, payload=payload))
+
+    def _candidate(self, candidate: dict[str, Any], payload: str, out: list[Event]) -> None:
+        # The first candidate's index is 0, which JSON of protocol buffers may leave out.
+        index = count(candidate.get("index")) or 0
+        self._finished.setdefault(index, None)
+        self._content(mapping(candidate.get("content")), index, payload, out)
+        citations = mapping(candidate.get("citationMetadata"))
+        # The Gemini API calls them sources, Vertex AI citations.
+        for citation in mappings(citations.get("citationSources")) + mappings(citations.get("citations")):
+            out.append(Annotation(citation, index, payload=payload))
+        if grounding := mapping(candidate.get("groundingMetadata")):
+            out.append(Annotation(grounding, index, payload=payload))
+        if logprobs := mapping(candidate.get("logprobsResult")):
+            out.append(Logprobs(logprobs, index, payload=payload))
+        if ratings := candidate.get("safetyRatings"):
+            out.append(ProviderNotice("safety_ratings", ratings, index, payload=payload))
+        self._end_of(candidate, index, payload, out)
+
+    def _end_of(self, candidate: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
+        reason = text(candidate.get("finishReason"))
+        # Some models say it with every chunk; the word for an unknown reason stands for none.
+        if reason and reason not in ("FINISH_REASON_UNSPECIFIED", self._finished[index]):
+            self._finished[index] = reason
+            out.append(Finish(reason, index, payload=payload))
+
+    def _content(self, content: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
+        role = "assistant" if content.get("role") == "model" else text(content.get("role"))
+        if role and self._roles.get(index) != role:
+            self._roles[index] = role
+            out.append(RoleDelta(role, index, payload=payload))
+        for part in mappings(content.get("parts")):
+            self._part(part, index, payload, out)
+
+    def _part(self, part: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
+        for name, value in part.items():
+            if name == "text":
+                if piece := text(value):
+                    kind = ReasoningDelta if part.get("thought") is True else TextDelta
+                    out.append(kind(piece, index, payload=payload))
+            elif name == "functionCall" and (call := mapping(value)).get("name"):
+                out.append(self._call(call, index, payload))
+            elif name not in _PART_NOTES:
+                out.append(ProviderNotice(name, value, index, payload=payload))
+        if signature := part.get("thoughtSignature"):
+            out.append(ProviderNotice("signature", signature, index, payload=payload))
+
+    def _call(self, call: dict[str, Any], index: int, payload: str) -> ToolCallDelta:
+        number = self._calls.get(index, 0)
+        self._calls[index] = number + 1
+        arguments = msgspec.json.encode(call["args"]).decode() if call.get("args") is not None else ""
+        id, name = (text(call.get(key)) for key in ("id", "name"))
+        return ToolCallDelta(number, id, name, arguments, index, payload=payload)
+
+    def _reason(self, saw_done: bool, unfinished: tuple[int, ...]) -> EndReason:
+        if self._blocked and not self._finished and not self._cut:
+            return "content_filter"
+        reason = super()._reason(saw_done, unfinished)
+        return "tool_calls" if reason == "completed" and self._calls else reason
+
+
+def _usage(usage: dict[str, Any], payload: str) -> Usage:
+    prompt, tools, answer, thoughts, all = (
+        count(usage.get(f"{name}TokenCount")) for name in ("prompt", "toolUsePrompt", "candidates", "thoughts", "total")
+    )
+    return Usage(total(prompt, tools), total(answer, thoughts), all, usage, payload=payload)

@@ -1,0 +1,108 @@
+"""Ollama's own API, `/api/chat` and `/api/generate`: one JSON object a line, and the same object where it is not streamed.
+
+https://docs.ollama.com/api/chat, …/api/generate and …/api/streaming.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from streamkit.dialects.base import Dialect
+from streamkit.dialects.fields import count, mapping, mappings, text
+from streamkit.dialects.times import seconds
+from streamkit.events import (
+    Event,
+    Finish,
+    Logprobs,
+    ProviderNotice,
+    ReasoningDelta,
+    ResponseStart,
+    RoleDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from streamkit.wire.events import JsonBody, ServerSentEvent
+
+
+@dataclass
+class Ollama(Dialect):
+    """Lines with `message` or `response`. It is `done` at `"done": true`.
+
+    That alone is the end's evidence: `done_reason` may be missing or null, as servers before 0.1.38 left it out.
+    """
+
+    _model: str | None = field(default=None, init=False, repr=False)
+    _role: str | None = field(default=None, init=False, repr=False)
+    _calls: int = field(default=0, init=False, repr=False)
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        fields = mapping(data)
+        return {"model", "created_at", "done"} <= fields.keys() and ("message" in fields or "response" in fields)
+
+    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        fields, payload, known = mapping(data), item.data, len(out)
+        if error := fields.get("error"):
+            self._provider_error(error, number, out)
+            return
+        self._finished.setdefault(0, None)
+        self._announce(fields, payload, out)
+        self._tell(mapping(fields.get("message")) or fields, payload, out)
+        if logprobs := mappings(fields.get("logprobs")):
+            out.append(Logprobs({"content": logprobs}, payload=payload))
+        if fields.get("done") is True:
+            self._conclude(fields, payload, out)
+            self._finish(out, number)
+        elif len(out) == known and not _is_silent(fields):
+            out.append(ProviderNotice(item.event, data, payload=payload))
+
+    def _announce(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+        model = text(fields.get("model"))
+        if model and model != self._model:
+            self._model = model
+            out.append(ResponseStart(created=seconds(fields.get("created_at")), model=model, payload=payload))
+
+    def _tell(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
+        role = text(message.get("role"))
+        if role and role != self._role:
+            self._role = role
+            out.append(RoleDelta(role, payload=payload))
+        if thinking := text(message.get("thinking")):
+            out.append(ReasoningDelta(thinking, payload=payload))
+        if said := text(message.get("content")) or text(message.get("response")):
+            out.append(TextDelta(said, payload=payload))
+        for call in mappings(message.get("tool_calls")):
+            out.append(self._call(call, payload))
+
+    def _call(self, call: dict[str, Any], payload: str) -> ToolCallDelta:
+        # Calls come whole. Of their own numbers some servers send none, and others 0 for each.
+        function = mapping(call.get("function"))
+        arguments = function.get("arguments")
+        if arguments is not None and not isinstance(arguments, str):
+            arguments = msgspec.json.encode(arguments).decode()
+        self._calls += 1
+        id, name = text(call.get("id")), text(function.get("name"))
+        return ToolCallDelta(self._calls - 1, id, name, arguments or "", type="function", payload=payload)
+
+    def _conclude(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+        details = {name: value for name, value in fields.items() if name.endswith(("_count", "_duration"))}
+        if details:
+            prompt, completion = (count(fields.get(name)) for name in ("prompt_eval_count", "eval_count"))
+            out.append(Usage(prompt, completion, details=details, payload=payload))
+        if reason := text(fields.get("done_reason")):
+            self._finished[0] = reason
+            out.append(Finish(reason, payload=payload))
+
+    def _not_json(self, item: ServerSentEvent, number: int, error: Exception, out: list[Event]) -> None:
+        # The connection ended in the middle of a line, which is then the last.
+        if isinstance(item, JsonBody) and "\n" not in item.data and "truncated" in str(error):
+            self._cut = True
+        else:
+            super()._not_json(item, number, error, out)
+
+
+def _is_silent(fields: dict[str, Any]) -> bool:
+    # A line whose text is empty says nothing, and is no unknown one.
+    return isinstance(fields.get("message"), dict) or isinstance(fields.get("response"), str)

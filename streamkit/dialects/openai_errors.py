@@ -1,0 +1,92 @@
+"""What went wrong, told as OpenAI tells it: an error object, and the HTTP status that says the same.
+
+https://platform.openai.com/docs/guides/error-codes. What a client is told holds no words of the provider's, which may quote
+a prompt or a key, and none of this program's.
+"""
+
+import re
+
+import msgspec
+
+from streamkit.errors import DeadlineExceeded, ProtocolError, ProviderError, SourceError, StatusError
+from streamkit.events import EndReason
+from streamkit.wire.events import ServerSentEvent
+
+SUCCESSES: frozenset[EndReason] = frozenset({"completed", "length", "content_filter", "tool_calls", "moderated"})
+_MESSAGES: dict[str, str] = {
+    "truncated": "the provider's stream broke off before it was complete",
+    "provider_error": "the provider reported an error",
+    "cancelled": "the stream was cancelled before it was complete",
+    "timeout": "the provider did not answer in time",
+    "limit": "the provider sent more than is allowed",
+}
+
+
+class Failure(ServerSentEvent, frozen=True, gc=False):
+    """The last event of a stream that failed. Its data is the error object, which is also the body of a whole answer.
+
+    `status` is that answer's; `retry_after` what the provider wishes, in seconds or as a date.
+    """
+
+    status: int = 502
+    retry_after: str | None = None
+
+
+INTERNAL = Failure(
+    data='{"error":{"message":"the stream failed","type":"server_error","param":null,"code":null}}', status=500
+)
+"""For what is none of the client's or the provider's doing."""
+
+
+def failure_at_end(reason: str) -> Failure:
+    """For a stream that ended so: a `StreamEnd.reason`."""
+    message = _MESSAGES.get(reason, "the stream failed")
+    return _failure(message, 504 if reason == "timeout" else 502, code=reason)
+
+
+def failure_of(error: Exception) -> Failure | None:
+    """For an error of the source, the format or the provider; `None` for any other, which is a mistake of this program's."""
+    match error:
+        case StatusError(status=status, headers=headers):
+            refused = 400 <= status < 500
+            message = f"the provider refused the request with status {status}" if refused else "the provider failed"
+            code = "rate_limit_exceeded" if status == 429 else None
+            return _failure(message, status if refused else 502, code=code, retry_after=_retry_after(headers))
+        case ProviderError(code=code, type=kind):
+            return _failure(_MESSAGES["provider_error"], _status(code), kind=kind, code=code)
+        case DeadlineExceeded():
+            return failure_at_end("timeout")
+        case SourceError(end_reason=reason) | ProtocolError(end_reason=reason):
+            return failure_at_end(reason)
+        case _:
+            return None
+
+
+def _failure(
+    message: str,
+    status: int,
+    *,
+    kind: str | None = None,
+    code: str | int | None = None,
+    retry_after: str | None = None,
+) -> Failure:
+    error = {"message": message, "type": kind or _kind(status), "param": None, "code": code}
+    return Failure(data=msgspec.json.encode({"error": error}).decode(), status=status, retry_after=retry_after)
+
+
+def _kind(status: int) -> str:
+    if status >= 500:
+        return "server_error"
+    return "requests" if status == 429 else "invalid_request_error"
+
+
+def _status(code: str | int | None) -> int:
+    # Some providers give the HTTP status that they would have sent as the error's code, others a word.
+    digits = str(code)
+    return int(digits) if re.fullmatch("[45][0-9]{2}", digits) else 502
+
+
+def _retry_after(headers: dict[str, str]) -> str | None:
+    found = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")
+    # Seconds or a date (RFC 9110, 10.2.3), and no line end that would begin a header of its own.
+    return found if re.fullmatch("[0-9A-Za-z ,:.+-]+", found) else None

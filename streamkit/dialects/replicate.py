@@ -1,0 +1,66 @@
+"""Replicate's predictions: the events' data is the text itself, not JSON.
+
+https://replicate.com/docs/topics/predictions/streaming.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import msgspec
+
+from streamkit.dialects.base import NOT_JSON, Dialect
+from streamkit.dialects.fields import mapping, text
+from streamkit.events import EndReason, Event, Finish, ProviderNotice, TextDelta
+from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
+
+
+@dataclass
+class Replicate(Dialect):
+    """The events `output`, `error` and `done`. It is `done` at that one; an event's `raw` is its text as a JSON string."""
+
+    _reasons: ClassVar[dict[str, EndReason]] = {"canceled": "cancelled", "error": "provider_error"}
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        return event.event == "output"
+
+    def _read(self, items: list[ServerSentEvent], out: list[Event]) -> None:
+        # Text that happens to be JSON, as a number is, is text all the same.
+        for number, item in enumerate(items, self._seen + 1):
+            self._one(item, number, out)
+            if self.done:
+                return
+
+    def _one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
+        self._finished.setdefault(0, None)
+        if isinstance(item, Comment):
+            out.append(ProviderNotice("comment", item.text))
+        elif isinstance(item, UnfinishedEvent):
+            self._cut = True
+        elif item.event == "output":
+            if item.data:
+                out.append(TextDelta(item.data, payload=_quoted(item.data)))
+        elif item.event == "error":
+            self._provider_error(_decoded(item.data), number, out)
+        elif item.event == "done":
+            self._conclude(item, number, out)
+        else:
+            out.append(ProviderNotice(item.event, item.data, payload=_quoted(item.data)))
+
+    def _conclude(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
+        # An answer that was not cancelled and did not fail has no reason: `{}`.
+        if reason := text(mapping(_decoded(item.data)).get("reason")):
+            self._finished[0] = reason
+            out.append(Finish(reason, payload=_quoted(item.data)))
+        self._finish(out, number)
+
+
+def _decoded(data: str) -> object:
+    try:
+        return msgspec.json.decode(data)
+    except NOT_JSON:
+        return data
+
+
+def _quoted(data: str) -> str:
+    return msgspec.json.encode(data).decode()

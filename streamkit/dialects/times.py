@@ -1,0 +1,14 @@
+"""Times as some providers write them."""
+
+from datetime import UTC, datetime
+
+
+def seconds(value: object) -> int | None:
+    """A time of RFC 3339 as seconds since 1970, the form of OpenAI's `created`; `None` for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return None

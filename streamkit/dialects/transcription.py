@@ -1,0 +1,52 @@
+"""OpenAI's transcriptions of audio, streamed and plain.
+
+https://platform.openai.com/docs/api-reference/audio/transcript-text-delta-event and …/audio/json-object.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamkit.dialects.base import Dialect
+from streamkit.dialects.fields import mapping, mappings, text
+from streamkit.dialects.responses import usage_of
+from streamkit.events import Event, Logprobs, ProviderNotice, TextDelta
+from streamkit.wire.events import ServerSentEvent
+
+
+@dataclass
+class OpenAITranscription(Dialect):
+    """The events `transcript.text.…`, or, chosen by name, one object with `text`. It is `done` at `transcript.text.done`.
+
+    The text is that of the deltas, or where none came (as with `diarized_json`, whose segments are notices) the last one's.
+    """
+
+    _spoke: bool = field(default=False, init=False, repr=False)
+    _weighed: bool = field(default=False, init=False, repr=False)
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        return (text(mapping(data).get("type")) or event.event).startswith("transcript.text.")
+
+    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        self._finished.setdefault(0, None)
+        fields, payload = mapping(data), item.data
+        kind = text(fields.get("type")) or item.event
+        if kind == "error" or item.event == "error" or fields.get("error"):
+            self._provider_error(fields.get("error") or data, number, out)
+        elif kind == "transcript.text.delta":
+            self._tell(fields, fields.get("delta"), payload, out)
+            self._spoke, self._weighed = True, self._weighed or bool(fields.get("logprobs"))
+        elif kind == "transcript.text.done" or ("type" not in fields and "text" in fields):
+            whole = {} if self._weighed else fields
+            self._tell(whole, None if self._spoke else fields.get("text"), payload, out)
+            if usage := usage_of(fields.get("usage"), payload):
+                out.append(usage)
+            self._finish(out, number)
+        else:
+            out.append(ProviderNotice(kind, data, payload=payload))
+
+    def _tell(self, fields: dict[str, Any], said: object, payload: str, out: list[Event]) -> None:
+        if piece := text(said):
+            out.append(TextDelta(piece, payload=payload))
+        if logprobs := mappings(fields.get("logprobs")):
+            out.append(Logprobs({"content": logprobs}, payload=payload))

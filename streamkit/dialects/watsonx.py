@@ -1,0 +1,64 @@
+"""IBM watsonx.ai's text generation, `/ml/v1/text/generation_stream` and the same without streaming.
+
+https://cloud.ibm.com/apidocs/watsonx-ai#text-generation-stream. Its chat API speaks OpenAI's chunks.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from streamkit.dialects.base import Dialect
+from streamkit.dialects.fields import count, mapping, mappings, text
+from streamkit.dialects.times import seconds
+from streamkit.events import EndReason, Event, Finish, ProviderNotice, ResponseStart, TextDelta, Usage
+from streamkit.wire.events import ServerSentEvent
+
+
+@dataclass
+class Watsonx(Dialect):
+    """Chunks with `results`. The format has no end marker: a `stop_reason` other than `not_finished` is the evidence."""
+
+    _reasons: ClassVar[dict[str, EndReason]] = {
+        "max_tokens": "length",
+        "token_limit": "length",
+        "time_limit": "timeout",
+        "cancelled": "cancelled",
+        "error": "provider_error",
+    }
+    _model: str | None = field(default=None, init=False, repr=False)
+    _counts: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        return any("generated_text" in result for result in mappings(mapping(data).get("results")))
+
+    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        fields, payload, known = mapping(data), item.data, len(out)
+        results = mappings(fields.get("results"))
+        if item.event == "error" or fields.get("errors"):
+            self._provider_error(next(iter(mappings(fields.get("errors"))), data), number, out)
+            return
+        model = text(fields.get("model_id"))
+        if model and model != self._model:
+            self._model = model
+            out.append(ResponseStart(created=seconds(fields.get("created_at")), model=model, payload=payload))
+        for index, result in enumerate(results):
+            self._result(result, index, payload, out)
+        if fields.get("system"):
+            out.append(ProviderNotice("system", fields["system"], payload=payload))
+        if len(out) == known and not results:
+            out.append(ProviderNotice(item.event, data, payload=payload))
+
+    def _result(self, result: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
+        self._finished.setdefault(index, None)
+        if piece := text(result.get("generated_text")):
+            out.append(TextDelta(piece, index, payload=payload))
+        # Both are counts so far; that of the input comes once, and is 0 from then on.
+        said = {name: count(result.get(name)) for name in ("input_token_count", "generated_token_count")}
+        if counts := {name: value for name, value in said.items() if value}:
+            self._counts = {**self._counts, **counts}
+            prompt, completion = (self._counts.get(name) for name in said)
+            out.append(Usage(prompt, completion, details=self._counts, payload=payload))
+        reason = text(result.get("stop_reason")) or "not_finished"
+        if reason != "not_finished":
+            self._finished[index] = reason
+            out.append(Finish(reason, index, payload=payload))

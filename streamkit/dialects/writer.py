@@ -1,0 +1,31 @@
+"""Writer's text completions: `{"value": …}`, and nothing else.
+
+https://dev.writer.com/api-reference/completion-api/text-generation. Its chat API speaks OpenAI's chunks.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from streamkit.dialects.base import Dialect
+from streamkit.dialects.fields import mapping, text
+from streamkit.events import Event, ProviderNotice, TextDelta
+from streamkit.wire.events import ServerSentEvent
+
+
+@dataclass
+class WriterCompletions(Dialect):
+    """Chunks with a `value`. The format has no end at all, so that a stream without `[DONE]` is always `truncated`."""
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        return mapping(data).keys() == {"value"}
+
+    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        self._finished.setdefault(0, None)
+        fields = mapping(data)
+        if item.event == "error" or fields.get("error"):
+            self._provider_error(fields.get("error") or data, number, out)
+        elif piece := text(fields.get("value")):
+            out.append(TextDelta(piece, payload=item.data))
+        elif fields.get("value") != "":
+            out.append(ProviderNotice(item.event, data, payload=item.data))

@@ -1,0 +1,416 @@
+"""Anthropic's Messages and text completions: what recordings hold, what the official client makes of them, and odd cases."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+import streamkit as sk
+from streamkit.dialects import for_event
+from streamkit.dialects.anthropic import AnthropicMessages
+from tests.conftest import needs_shared
+from tests.dialects.streams import (
+    DATA,
+    Recording,
+    block,
+    check_damaged,
+    cuts,
+    damaged,
+    payloads,
+    read,
+    recordings,
+    tell,
+    wire,
+)
+
+MESSAGES = recordings("anthropic.messages")
+COMPLETIONS = recordings("anthropic.complete")
+FIXTURE = (DATA / "anthropic-messages.sse").read_bytes()
+LEGACY = (DATA / "anthropic-complete.sse").read_bytes()
+
+START: dict[str, Any] = {
+    "type": "message_start",
+    "message": {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-x",
+        "content": [],
+        "usage": {"input_tokens": 3, "output_tokens": 1},
+    },
+}
+STOP = {"type": "message_stop"}
+
+
+def begin(index: int, **block: Any) -> dict[str, Any]:
+    return {"type": "content_block_start", "index": index, "content_block": block}
+
+
+def delta(index: int, **delta: Any) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": delta}
+
+
+def stop(reason: str | None, **usage: Any) -> dict[str, Any]:
+    return {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": usage}
+
+
+def blocks_of(recording: Recording, kind: str) -> list[dict[str, Any]]:
+    return [block for block in recording.expected["blocks"] if block["type"] == kind]
+
+
+@needs_shared
+def test_there_are_recordings_of_both_apis() -> None:
+    assert len(MESSAGES) >= 9
+    assert COMPLETIONS
+
+
+@pytest.mark.parametrize("recording", MESSAGES, ids=str)
+def test_the_answer_is_what_the_recording_holds(recording: Recording) -> None:
+    expected, result = recording.expected, read(recording.body)
+    choice, usage = result.choice, result.completion.usage
+
+    assert result.error is None
+    assert result.end.saw_done
+    assert choice.text == expected["text"]
+    assert choice.finish_reason == expected["stop_reason"]
+    assert (choice.reasoning or "") == "".join(block["text"] for block in blocks_of(recording, "thinking"))
+    assert [(call.name, call.arguments) for call in choice.tool_calls] == [
+        (block["name"], block.get("json", "")) for block in blocks_of(recording, "tool_use")
+    ]
+    assert len(choice.annotations) == sum(block.get("citations", 0) for block in expected["blocks"])
+    assert usage is not None
+    assert usage.details.items() >= expected["usage"].items()
+    assert usage.completion_tokens == expected["usage"]["output_tokens"]
+
+
+@pytest.mark.parametrize("recording", MESSAGES, ids=str)
+def test_blocks_that_are_not_the_answer_are_notices(recording: Recording) -> None:
+    result = read(recording.body)
+
+    for kind in ("redacted_thinking", "server_tool_use", "web_search_tool_result"):
+        assert len(result.notices(kind)) == len(blocks_of(recording, kind))
+    searched = "".join(delta["partial_json"] for delta in result.notices("input_json_delta"))
+    assert searched == "".join(block.get("json", "") for block in blocks_of(recording, "server_tool_use"))
+    assert all(isinstance(signature, str) for signature in result.notices("signature"))
+
+
+@pytest.mark.parametrize("recording", COMPLETIONS, ids=str)
+def test_a_text_completion_is_what_the_recording_holds(recording: Recording) -> None:
+    result = read(recording.body)
+
+    assert result.choice.text == recording.expected["text"]
+    assert result.choice.finish_reason == recording.expected["stop_reason"]
+    assert result.end == sk.StreamEnd("completed")
+    assert result.completion.usage is None
+
+
+@pytest.mark.parametrize("recording", MESSAGES + COMPLETIONS, ids=str)
+def test_any_cut_of_the_bytes_gives_the_same_events(recording: Recording) -> None:
+    whole = read(recording.body).events
+
+    for pieces in cuts(recording.body):
+        assert read(*pieces).events == whole
+
+
+@pytest.mark.parametrize("recording", MESSAGES + COMPLETIONS, ids=str)
+def test_every_event_knows_its_chunk(recording: Recording) -> None:
+    chunks = payloads(recording.body)
+
+    for event in read(recording.body).events:
+        assert event.raw in chunks or isinstance(event, sk.Completion | sk.StreamEnd)
+
+
+@pytest.mark.parametrize("recording", MESSAGES + COMPLETIONS, ids=str)
+def test_a_stream_that_was_cut_is_truncated_and_keeps_what_came(recording: Recording) -> None:
+    whole = read(recording.body).choice
+
+    for part in (1, 2):
+        cut = read(recording.body[: len(recording.body) * part // 3])
+
+        assert cut.end == sk.StreamEnd("truncated", open_choices=(0,))
+        assert all(choice.finish_reason is None for choice in cut.completion.choices)
+        assert whole.text.startswith(cut.completion.text)
+
+
+@pytest.mark.parametrize("recording", MESSAGES, ids=str)
+def test_the_answer_is_field_by_field_what_the_official_client_makes_of_it(recording: Recording) -> None:
+    message, result = official(recording.body), read(recording.body)
+    choice, completion = result.choice, result.completion
+    blocks = {kind: [b for b in message["content"] if b["type"] == kind] for kind in ("text", "thinking", "tool_use")}
+    calls = [(call.id, call.name, json.loads(call.arguments or "{}")) for call in choice.tool_calls]
+
+    assert (completion.id, completion.model, choice.role) == (message["id"], message["model"], message["role"])
+    assert choice.text == "".join(block["text"] for block in blocks["text"])
+    assert (choice.reasoning or "") == "".join(block["thinking"] for block in blocks["thinking"])
+    assert "".join(result.notices("signature")) == "".join(block["signature"] for block in blocks["thinking"])
+    assert calls == [(block["id"], block["name"], block["input"]) for block in blocks["tool_use"]]
+    assert list(choice.annotations) == [c for block in blocks["text"] for c in block.get("citations") or ()]
+    assert choice.finish_reason == message["stop_reason"]
+    assert completion.usage is not None
+    assert completion.usage.details == message["usage"]
+
+
+def test_the_official_client_agrees_on_the_fixture_too() -> None:
+    message, result = official(FIXTURE), read(FIXTURE)
+
+    assert result.choice.text == message["content"][2]["text"]
+    assert list(result.choice.annotations) == message["content"][2]["citations"]
+    # On purpose: it parses the arguments, and gives a call without any an empty object.
+    assert [call.arguments for call in result.choice.tool_calls] == ['{"city":"Zürich"}', ""]
+    assert [block["input"] for block in message["content"][4:]] == [{"city": "Zürich"}, {}]
+
+
+def test_where_the_official_client_sees_no_end_a_cut_stream_is_truncated() -> None:
+    cut = FIXTURE[: FIXTURE.index(b"event: message_delta")]
+
+    # On purpose: it gives a cut message as if it were whole, only without a stop reason.
+    assert official(cut)["stop_reason"] is None
+    assert read(cut).end.reason == "truncated"
+
+
+@pytest.mark.parametrize("name", ["anthropic-messages", "anthropic-complete"])
+def test_the_plain_answer_gives_the_same_completion(name: str) -> None:
+    streamed, plain = (DATA / f"{name}.sse").read_bytes(), (DATA / f"{name}-plain.json").read_bytes()
+
+    assert read(plain).completion == read(streamed).completion
+    for pieces in cuts(plain):
+        assert read(*pieces).events == read(plain).events
+
+
+def test_a_message_is_told_in_its_order() -> None:
+    events = read(FIXTURE).events
+
+    assert events[:8] == [
+        sk.ResponseStart("msg_1", "message", model="claude-x", service_tier="standard"),
+        sk.RoleDelta("assistant"),
+        events[2],
+        sk.ProviderNotice("ping", {"type": "ping"}),
+        sk.ReasoningDelta("Two "),
+        sk.ReasoningDelta("cities."),
+        sk.ProviderNotice("signature", "c2ln", 0),
+        sk.ProviderNotice("redacted_thinking", {"type": "redacted_thinking", "data": "cmVk"}, 0),
+    ]
+    assert events[-8:-3] == [
+        sk.ToolCallDelta(0, "toolu_1", "weather"),
+        sk.ToolCallDelta(0, arguments='{"city":'),
+        sk.ToolCallDelta(0, arguments='"Zürich"}'),
+        sk.ToolCallDelta(1, "toolu_2", "now"),
+        read(FIXTURE).completion.usage,
+    ]
+    assert events[-3:] == [sk.Finish("tool_use"), read(FIXTURE).completion, sk.StreamEnd("tool_calls", True)]
+
+
+def test_usage_is_cumulative_with_the_cache_and_a_later_null_is_none() -> None:
+    first, last = (event for event in read(FIXTURE).events if isinstance(event, sk.Usage))
+
+    assert (first.prompt_tokens, first.completion_tokens, first.total_tokens) == (125, 2, 127)
+    assert (last.prompt_tokens, last.completion_tokens, last.total_tokens) == (125, 42, 167)
+    assert last.details == {**first.details, "output_tokens": 42}
+
+
+def test_a_count_that_was_not_sent_is_unknown() -> None:
+    (usage,) = (event for event in tell(stop("end_turn", output_tokens=4)).events if isinstance(event, sk.Usage))
+
+    assert usage == sk.Usage(None, 4, None, {"output_tokens": 4})
+
+
+@pytest.mark.parametrize(
+    ("reason", "end"),
+    [
+        ("end_turn", "completed"),
+        ("stop_sequence", "completed"),
+        ("pause_turn", "completed"),
+        ("a_word_of_tomorrow", "completed"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("tool_use", "tool_calls"),
+        ("refusal", "content_filter"),
+    ],
+)
+def test_the_stop_reason_is_the_providers_word_and_the_end_says_what_it_means(reason: str, end: str) -> None:
+    result = tell(START, stop(reason), STOP)
+
+    assert result.choice.finish_reason == reason
+    assert result.end == sk.StreamEnd(end, True)
+
+
+def test_the_end_marker_without_a_stop_reason_leaves_the_choice_open() -> None:
+    assert tell(START, STOP).end == sk.StreamEnd("completed", True, (0,))
+
+
+def test_nothing_after_the_end_is_read() -> None:
+    assert tell(START, STOP, delta(0, type="text_delta", text="late")).completion.text == ""
+
+
+def test_why_an_answer_was_refused_is_a_notice() -> None:
+    details = {"type": "refusal", "category": "cyber", "explanation": None}
+    last = {"type": "message_delta", "delta": {"stop_reason": "refusal", "stop_details": details}}
+
+    assert tell(START, last, STOP).notices("stop_details") == [details]
+
+
+@pytest.mark.parametrize("kind", ["text", "thinking"])
+def test_what_a_block_begins_with_belongs_to_it(kind: str) -> None:
+    more = delta(0, type=f"{kind}_delta", **{kind: "b"})
+    choice = tell(START, begin(0, type=kind, **{kind: "a"}), more, STOP).choice
+
+    assert (choice.text or choice.reasoning) == "ab"
+
+
+def test_a_call_that_begins_with_its_input_has_it_once() -> None:
+    call = begin(0, type="tool_use", id="t", name="f", input={"a": [1, "ü"]})
+    again = delta(0, type="input_json_delta", partial_json='{"a": [1, "ü"]}')
+
+    assert tell(START, call, again, STOP).choice.tool_calls == (sk.ToolCall("t", "f", '{"a":[1,"ü"]}'),)
+
+
+def test_calls_are_numbered_by_themselves_and_their_pieces_may_be_mixed() -> None:
+    calls = [begin(index, type="tool_use", id=f"t{index}", name="f", input={}) for index in (3, 7)]
+    pieces = [delta(index, type="input_json_delta", partial_json=piece) for piece in "{}" for index in (7, 3)]
+
+    assert tell(START, begin(0, type="text", text=""), *calls, *pieces, STOP).choice.tool_calls == (
+        sk.ToolCall("t3", "f", "{}", 0),
+        sk.ToolCall("t7", "f", "{}", 1),
+    )
+
+
+def test_arguments_are_verbatim_also_where_they_are_no_json() -> None:
+    call = begin(0, type="tool_use", id="t", name="f", input={})
+
+    cut = tell(START, call, delta(0, type="input_json_delta", partial_json='{ "a" :\n1'))
+
+    assert cut.choice.tool_calls[0].arguments == '{ "a" :\n1'
+    assert cut.end.reason == "truncated"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"type": "vertex_event", "a": 1},
+        {"type": ["ping"]},
+        {"a": 1},
+        delta(0, type="compaction_delta", content="x"),
+        delta(9, type="input_json_delta", partial_json="{}"),
+        begin(0, type="container_upload", file_id="f"),
+        [1],
+        None,
+    ],
+    ids=str,
+)
+def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
+    (notice,) = (event for event in tell(START, payload, STOP).events if isinstance(event, sk.ProviderNotice))
+
+    assert notice.raw == payload
+
+
+@pytest.mark.parametrize(
+    ("kind", "retryable"),
+    [
+        ("overloaded_error", True),
+        ("rate_limit_error", True),
+        ("api_error", True),
+        ("timeout_error", True),
+        ("invalid_request_error", False),
+        ("authentication_error", False),
+    ],
+)
+def test_an_error_in_the_stream_is_raised_after_what_came(kind: str, retryable: bool) -> None:
+    error = {"type": "error", "error": {"type": kind, "message": "a secret prompt"}, "request_id": "req_1"}
+
+    result = tell(START, delta(0, type="text_delta", text="Hel"), error)
+
+    assert result.completion.text == "Hel"
+    assert result.end == sk.StreamEnd("provider_error", open_choices=(0,))
+    assert isinstance(result.error, sk.ProviderError)
+    assert (result.error.type, result.error.retryable) == (kind, retryable)
+    assert result.error.detail == "a secret prompt"
+    assert "secret" not in str(result.error)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n',
+        b'event: error\ndata: {"error":{"type":"overloaded_error","message":"Overloaded"}}\n\n',
+        b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}',
+    ],
+    ids=["named", "of the old API", "plain"],
+)
+def test_an_error_may_come_first_or_in_place_of_a_stream(body: bytes) -> None:
+    result = read(body)
+
+    assert isinstance(result.error, sk.ProviderError)
+    assert result.error.retryable
+    assert result.error.body == {"type": "overloaded_error", "message": "Overloaded"}
+
+
+def test_an_error_may_only_end_the_stream_if_that_is_wished() -> None:
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": ""}}
+
+    result = tell(START, error, dialect="anthropic", errors="emit")
+
+    assert (result.error, result.end.reason) == (None, "provider_error")
+
+
+@pytest.mark.parametrize("body", [FIXTURE, LEGACY, b": hello\n\n" + FIXTURE, block({"type": "ping"}) + FIXTURE])
+def test_the_first_event_tells_the_dialect(body: bytes) -> None:
+    (first, *_) = (sk.Lines() | sk.Parse()).run([body])
+
+    assert for_event(first) is AnthropicMessages
+    assert read(body).events == read(body, dialect="anthropic").events
+
+
+def test_events_without_their_names_are_known_by_their_types() -> None:
+    bare = b"".join(line + b"\n" for line in FIXTURE.splitlines() if not line.startswith(b"event:"))
+
+    assert read(bare).events == read(FIXTURE).events
+
+
+def test_one_event_a_line_is_read_too() -> None:
+    lines = b"".join(json.dumps(payload).encode() + b"\n" for payload in payloads(FIXTURE))
+
+    assert read(lines).completion == read(FIXTURE).completion
+
+
+@pytest.mark.parametrize("body", [FIXTURE, LEGACY], ids=["messages", "complete"])
+def test_the_fixtures_say_the_same_for_any_cut(body: bytes) -> None:
+    whole = read(body).events
+
+    for pieces in cuts(body):
+        assert read(*pieces).events == whole
+
+
+@given(damaged(payloads(FIXTURE)))
+def test_a_damaged_message_has_a_typed_outcome(stream: list[Any]) -> None:
+    check_damaged(stream, "anthropic")
+
+
+@given(damaged(payloads(LEGACY)))
+def test_a_damaged_completion_has_a_typed_outcome(stream: list[Any]) -> None:
+    check_damaged(stream, "anthropic")
+
+
+def official(body: bytes) -> dict[str, Any]:
+    """What the official client accumulates, as JSON without what was not sent."""
+    anthropic = pytest.importorskip("anthropic")
+    httpx = pytest.importorskip("httpx2")
+
+    class Pieces(httpx.SyncByteStream):  # type: ignore[misc, name-defined]
+        def __iter__(self) -> Iterator[bytes]:
+            yield from (body[at : at + 7] for at in range(0, len(body), 7))
+
+    def answer(_: Any) -> Any:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Pieces())
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as http:
+        client = anthropic.Anthropic(api_key="none", base_url="http://provider.test", http_client=http, max_retries=0)
+        asked = {"model": "claude-x", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+        with client.messages.stream(**asked) as stream:
+            message: dict[str, Any] = stream.get_final_message().to_dict()
+    return message
+
+
+def test_wire_and_payloads_are_each_others_inverse() -> None:
+    assert payloads(wire(payloads(FIXTURE))) == payloads(FIXTURE)

@@ -1,0 +1,227 @@
+"""Cohere's chat of version 2: what the recording holds, and odd cases, each a small fixture."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+import streamkit as sk
+from streamkit.dialects import for_event
+from streamkit.dialects.cohere import CohereChat
+from tests.conftest import needs_shared
+from tests.dialects.streams import DATA, Recording, check_damaged, cuts, damaged, payloads, read, recordings, tell
+
+RECORDINGS = recordings("cohere.v2")
+every_recording = pytest.mark.parametrize("recording", RECORDINGS, ids=str)
+FIXTURE = (DATA / "cohere-chat.sse").read_bytes()
+PLAIN = (DATA / "cohere-chat-plain.json").read_bytes()
+
+START: dict[str, Any] = {
+    "type": "message-start",
+    "id": "m-1",
+    "delta": {"message": {"role": "assistant", "content": []}},
+}
+
+
+def text(piece: str) -> dict[str, Any]:
+    return {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": piece}}}}
+
+
+def stop(reason: str | None, **more: Any) -> dict[str, Any]:
+    return {"type": "message-end", "delta": {"finish_reason": reason, **more}}
+
+
+@needs_shared
+def test_there_is_a_recording() -> None:
+    assert RECORDINGS
+
+
+@every_recording
+def test_the_answer_is_what_the_recording_holds(recording: Recording) -> None:
+    expected, result = recording.expected, read(recording.body)
+    choice, usage = result.choice, result.completion.usage
+
+    assert (result.error, result.end.saw_done) == (None, True)
+    assert choice.text == expected["text"]
+    assert choice.finish_reason == expected["finish_reason"]
+    assert [{"name": call.name, "arguments": call.arguments} for call in choice.tool_calls] == expected["tool_calls"]
+    assert usage is not None
+    assert usage.details == expected["usage"]
+    assert usage.prompt_tokens == expected["usage"]["tokens"]["input_tokens"]
+    assert usage.completion_tokens == expected["usage"]["tokens"]["output_tokens"]
+
+
+@every_recording
+def test_the_plan_before_the_calls_is_reasoning(recording: Recording) -> None:
+    deltas = [payload["delta"] for payload in payloads(recording.body) if payload["type"] == "tool-plan-delta"]
+
+    assert read(recording.body).choice.reasoning == "".join(delta["message"]["tool_plan"] for delta in deltas)
+
+
+@every_recording
+def test_any_cut_of_the_bytes_gives_the_same_events(recording: Recording) -> None:
+    whole = read(recording.body).events
+
+    for pieces in cuts(recording.body):
+        assert read(*pieces).events == whole
+
+
+@every_recording
+def test_every_event_knows_its_chunk(recording: Recording) -> None:
+    chunks = payloads(recording.body)
+
+    for event in read(recording.body).events:
+        assert event.raw in chunks or isinstance(event, sk.Completion | sk.StreamEnd)
+
+
+@every_recording
+def test_a_stream_that_was_cut_is_truncated_and_keeps_what_came(recording: Recording) -> None:
+    cut, whole = read(recording.body[: len(recording.body) * 2 // 3]), read(recording.body).choice
+
+    assert cut.end == sk.StreamEnd("truncated", open_choices=(0,))
+    assert cut.choice.finish_reason is None
+    assert whole.tool_calls[0].arguments.startswith(cut.choice.tool_calls[0].arguments)
+
+
+def test_a_chat_is_one_choice() -> None:
+    completion = read(FIXTURE).completion
+
+    assert completion.id == "m-1"
+    assert completion.usage is not None
+    assert (completion.usage.prompt_tokens, completion.usage.completion_tokens, completion.usage.total_tokens) == (
+        90,
+        18,
+        108,
+    )
+    assert completion.choices == (
+        sk.Choice(
+            0,
+            "Grüße 👩‍💻.",
+            "TOOL_CALL",
+            reasoning="I will look.",
+            tool_calls=(
+                sk.ToolCall("weather_1", "weather", '{"city": "Zürich"}', 0),
+                sk.ToolCall("now_1", "now", "", 1),
+            ),
+            role="assistant",
+            annotations=(
+                {
+                    "start": 0,
+                    "end": 5,
+                    "text": "Grüße",
+                    "sources": [{"type": "document", "id": "doc:1", "document": {"id": "doc:1"}}],
+                    "type": "TEXT_CONTENT",
+                },
+            ),
+        ),
+    )
+    assert read(FIXTURE).end == sk.StreamEnd("tool_calls", True)
+
+
+def test_the_plain_answer_gives_the_same_completion() -> None:
+    assert read(PLAIN).completion == read(FIXTURE).completion
+    for pieces in cuts(PLAIN):
+        assert read(*pieces).events == read(PLAIN).events
+
+
+def test_thinking_is_reasoning() -> None:
+    thought = {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"thinking": "Hm."}}}}
+
+    choice = tell(START, thought, text("Hi"), stop("COMPLETE")).choice
+
+    assert (choice.reasoning, choice.text) == ("Hm.", "Hi")
+
+
+def test_calls_are_numbered_by_themselves() -> None:
+    def call(index: int) -> dict[str, Any]:
+        function = {"name": f"f{index}", "arguments": ""}
+        return {"type": "tool-call-start", "index": index, "delta": {"message": {"tool_calls": {"function": function}}}}
+
+    def piece(index: int) -> dict[str, Any]:
+        function = {"arguments": f'"{index}"'}
+        return {"type": "tool-call-delta", "index": index, "delta": {"message": {"tool_calls": {"function": function}}}}
+
+    assert tell(START, call(1), call(4), piece(4), piece(1), stop("TOOL_CALL")).choice.tool_calls == (
+        sk.ToolCall(None, "f1", '"1"', 0),
+        sk.ToolCall(None, "f4", '"4"', 1),
+    )
+
+
+def test_where_only_billed_tokens_are_counted_they_count() -> None:
+    usage = {"billed_units": {"input_tokens": 3, "output_tokens": 4}}
+
+    assert tell(START, stop("COMPLETE", usage=usage)).completion.usage == sk.Usage(3, 4, 7, usage)
+
+
+def test_log_probabilities_are_told_as_they_came() -> None:
+    said = [{**text("a"), "logprobs": {"text": "a", "token_ids": [1], "logprobs": [-0.5]}}]
+
+    assert tell(START, *said, stop("COMPLETE")).choice.logprobs == {"text": "a", "token_ids": [1], "logprobs": [-0.5]}
+
+
+@pytest.mark.parametrize(
+    ("reason", "end"),
+    [
+        ("COMPLETE", "completed"),
+        ("STOP_SEQUENCE", "completed"),
+        ("MAX_TOKENS", "length"),
+        ("TOOL_CALL", "tool_calls"),
+        ("ERROR", "provider_error"),
+        ("TIMEOUT", "provider_error"),
+    ],
+)
+def test_the_finish_is_in_the_providers_word_and_the_end_says_what_it_means(reason: str, end: str) -> None:
+    result = tell(START, text("Hi"), stop(reason))
+
+    assert (result.choice.text, result.choice.finish_reason) == ("Hi", reason)
+    assert (result.end.reason, result.end.saw_done) == (end, True)
+    assert isinstance(result.error, sk.ProviderError) is (end == "provider_error")
+
+
+def test_what_went_wrong_is_in_the_last_event() -> None:
+    result = tell(START, text("Hi"), stop("ERROR", error="a secret prompt"))
+
+    assert result.completion.text == "Hi"
+    assert isinstance(result.error, sk.ProviderError)
+    assert result.error.detail == "a secret prompt"
+    assert "secret" not in str(result.error)
+
+
+def test_an_error_may_only_end_the_stream_if_that_is_wished() -> None:
+    result = tell(START, stop("ERROR", error="x"), dialect="cohere", errors="emit")
+
+    assert (result.error, result.end.reason) == (None, "provider_error")
+
+
+def test_an_error_in_place_of_an_answer_is_an_error() -> None:
+    result = read(b'{"id":"e-1","message":"invalid request"}', dialect="cohere")
+
+    assert isinstance(result.error, sk.ProviderError)
+    assert result.error.detail == "invalid request"
+
+
+@pytest.mark.parametrize("payload", [{"type": "debug", "prompt": "x"}, {"type": 3}, {"a": 1}, [1], None], ids=str)
+def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
+    (notice,) = (e for e in tell(START, payload, stop("COMPLETE")).events if isinstance(e, sk.ProviderNotice))
+
+    assert (notice.data, notice.raw) == (payload, payload)
+
+
+@pytest.mark.parametrize("body", [FIXTURE, b": hello\n\n" + FIXTURE, PLAIN], ids=["stream", "comment", "plain"])
+def test_the_first_event_tells_the_dialect(body: bytes) -> None:
+    first = next(iter((sk.Lines() | sk.Parse(json_body="emit")).run([body])))
+
+    assert for_event(first) is CohereChat
+    assert read(body).events == read(body, dialect="cohere").events
+
+
+def test_the_fixture_says_the_same_for_any_cut() -> None:
+    whole = read(FIXTURE).events
+
+    for pieces in cuts(FIXTURE):
+        assert read(*pieces).events == whole
+
+
+@given(damaged(payloads(FIXTURE)))
+def test_a_damaged_stream_has_a_typed_outcome(stream: list[Any]) -> None:
+    check_damaged(stream, "cohere")

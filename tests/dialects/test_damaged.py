@@ -1,0 +1,72 @@
+"""Whatever is missing, doubled, new or of another type: an answer of a dialect ends with an outcome that has a name."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamkit import Event, Extract, Lines, Parse, ServerSentEvent, StreamEnd, StreamkitError
+from tests.dialects.wires import DATA
+
+FILES = sorted([*DATA.glob("*.sse"), *DATA.glob("*.ndjson")])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def events_of(body: bytes) -> list[ServerSentEvent]:
+    return list((Lines() | Parse(json_body="emit")).run([body]))
+
+
+def damage(value: Any, data: st.DataObject) -> Any:
+    """Another value in one place of it, or one key or item less, more or twice."""
+    if isinstance(value, dict | list) and value and data.draw(st.integers(0, 4)):
+        keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
+        key = data.draw(st.sampled_from(keys))
+        changed = value.copy()
+        match data.draw(st.sampled_from(["deeper", "less", "more"])):
+            case "less":
+                del changed[key]
+            case "more" if isinstance(changed, list):
+                changed.insert(key, changed[key])
+            case "more":
+                changed[data.draw(st.text(max_size=5))] = data.draw(json_values)
+            case _:
+                changed[key] = damage(value[key], data)
+        return changed
+    return data.draw(json_values)
+
+
+def damaged(events: list[ServerSentEvent], data: st.DataObject) -> list[ServerSentEvent]:
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(events) - 1))
+        other = events[data.draw(st.integers(0, len(events) - 1))]
+        try:
+            changed = json.dumps(damage(json.loads(events[at].data), data))
+        except ValueError:
+            changed = data.draw(st.text())
+        replacements = [[], [events[at], events[at]], [other, events[at]], [ServerSentEvent(events[at].event, changed)]]
+        events = [*events[:at], *data.draw(st.sampled_from(replacements)), *events[at + 1 :]] or events
+    return events
+
+
+@pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
+@given(data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_damage_has_an_outcome(file: Any, data: st.DataObject) -> None:
+    events = damaged(events_of(file.read_bytes()), data)
+    payloads = [event.data for event in events]
+    out = list[Event]()
+    try:
+        out.extend(Extract(file.stem.partition("-")[0]).run(events))
+        assert isinstance(out[-1], StreamEnd)
+    except StreamkitError:
+        pass
+    for event in out:
+        assert repr(event)
+        if event.payload is not None and file.stem != "replicate":
+            assert event.payload in payloads

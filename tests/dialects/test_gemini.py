@@ -1,0 +1,317 @@
+"""Gemini's streams: what recordings hold, and odd cases, each a small fixture."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+import streamkit as sk
+from streamkit.dialects import for_event
+from streamkit.dialects.gemini import Gemini
+from tests.conftest import needs_shared
+from tests.dialects.streams import DATA, Recording, check_damaged, cuts, damaged, payloads, read, recordings, tell
+
+RECORDINGS = recordings("gemini")
+every_recording = pytest.mark.parametrize("recording", RECORDINGS, ids=str)
+FIXTURE = (DATA / "gemini-two-candidates.sse").read_bytes()
+PLAIN = (DATA / "gemini-two-candidates-plain.json").read_bytes()
+
+
+def chunk(*parts: dict[str, Any], finish: str | None = None, **candidate: Any) -> dict[str, Any]:
+    ended = {"finishReason": finish} if finish else {}
+    return {"candidates": [{"content": {"parts": list(parts), "role": "model"}, **ended, **candidate}]}
+
+
+@needs_shared
+def test_there_are_recordings_of_both_services() -> None:
+    assert len(RECORDINGS) >= 6
+    assert any("vertex" in recording.path.stem for recording in RECORDINGS)
+
+
+@every_recording
+def test_the_answer_is_what_the_official_client_made_of_it(recording: Recording) -> None:
+    expected, result = recording.expected, read(recording.body)
+    choice, usage = result.choice, result.completion.usage
+
+    assert result.error is None
+    assert choice.text == expected["text"]
+    assert (choice.reasoning or "") == expected["thought"]
+    assert choice.finish_reason == expected["finish_reason"]
+    assert [{"name": call.name, "args": json.loads(call.arguments)} for call in choice.tool_calls] == expected[
+        "function_calls"
+    ]
+    assert usage is not None
+    assert usage.details == expected["usage"]
+    assert usage.prompt_tokens == expected["usage"]["promptTokenCount"]
+    assert usage.total_tokens == expected["usage"]["totalTokenCount"]
+    assert (usage.prompt_tokens or 0) + (usage.completion_tokens or 0) == usage.total_tokens
+
+
+@every_recording
+def test_any_cut_of_the_bytes_gives_the_same_events(recording: Recording) -> None:
+    whole = read(recording.body).events
+
+    for pieces in cuts(recording.body):
+        assert read(*pieces).events == whole
+
+
+@every_recording
+def test_every_event_knows_its_chunk(recording: Recording) -> None:
+    chunks = payloads(recording.body)
+
+    for event in read(recording.body).events:
+        assert event.raw in chunks or isinstance(event, sk.Completion | sk.StreamEnd)
+
+
+@every_recording
+def test_a_stream_that_was_cut_is_truncated_and_keeps_what_came(recording: Recording) -> None:
+    whole = read(recording.body).choice
+
+    for part in (1, 2):
+        cut = read(recording.body[: len(recording.body) * part // 3])
+
+        assert cut.end.reason == "truncated"
+        assert all(choice.finish_reason is None for choice in cut.completion.choices)
+        assert whole.text.startswith(cut.completion.text)
+
+
+def test_candidates_are_choices() -> None:
+    completion = read(FIXTURE).completion
+
+    assert (completion.id, completion.model, completion.created) == ("r-1", "gemini-x", 1773338764)
+    assert completion.choices == (
+        sk.Choice(
+            0,
+            "Grüße 👩‍💻",
+            "STOP",
+            reasoning="Two places.",
+            tool_calls=(
+                sk.ToolCall("call-1", "weather", '{"city":"Zürich","days":[1,2]}', 0),
+                sk.ToolCall(None, "now", "{}", 1),
+            ),
+            role="assistant",
+        ),
+        sk.Choice(
+            1,
+            "No.",
+            "SAFETY",
+            role="assistant",
+            annotations=({"startIndex": 0, "endIndex": 3, "uri": "https://example.com"},),
+        ),
+    )
+    assert read(FIXTURE).end == sk.StreamEnd("content_filter")
+
+
+def test_what_stands_beside_the_answer_is_a_notice() -> None:
+    ratings = [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "HIGH", "blocked": True}]
+
+    assert read(FIXTURE).notices("signature") == ["c2ln"]
+    assert read(FIXTURE).notices("safety_ratings") == [ratings]
+
+
+def test_the_plain_answer_gives_the_same_completion() -> None:
+    assert read(PLAIN).completion == read(FIXTURE).completion
+    for pieces in cuts(PLAIN):
+        assert read(*pieces).events == read(PLAIN).events
+
+
+def test_a_stream_that_comes_as_one_array_gives_the_same_events() -> None:
+    array = ("[" + ",\n".join(json.dumps(payload, indent=1) for payload in payloads(FIXTURE)) + "]").encode()
+
+    assert read(array).events == read(FIXTURE).events
+    assert read(array).events[0].raw == payloads(FIXTURE)[0]
+
+
+def test_usage_is_cumulative_and_the_last_one_counts() -> None:
+    usages = [event for event in read(FIXTURE).events if isinstance(event, sk.Usage)]
+
+    assert [(u.prompt_tokens, u.completion_tokens, u.total_tokens) for u in usages] == [
+        (7, None, 7),
+        (7, 5, 12),
+        (7, 12, 19),
+    ]
+    assert read(FIXTURE).completion.usage == usages[-1]
+
+
+def test_a_later_null_is_no_count() -> None:
+    first, later = {"promptTokenCount": 7, "totalTokenCount": 7}, {"promptTokenCount": None, "totalTokenCount": 9}
+
+    usage = tell({"usageMetadata": first}, {"usageMetadata": later}).completion.usage
+
+    assert usage == sk.Usage(7, None, 9, {"promptTokenCount": 7, "totalTokenCount": 9})
+
+
+def test_what_googles_own_tools_found_is_part_of_the_prompt() -> None:
+    counts = {"promptTokenCount": 5, "toolUsePromptTokenCount": 10, "candidatesTokenCount": 2, "totalTokenCount": 17}
+
+    assert tell({"usageMetadata": counts}).completion.usage == sk.Usage(15, 2, 17, counts)
+
+
+@pytest.mark.parametrize(
+    ("reason", "end"),
+    [
+        ("STOP", "completed"),
+        ("OTHER", "completed"),
+        ("MAX_TOKENS", "length"),
+        ("SAFETY", "content_filter"),
+        ("RECITATION", "content_filter"),
+        ("PROHIBITED_CONTENT", "content_filter"),
+        ("BLOCKLIST", "content_filter"),
+        ("SPII", "content_filter"),
+        ("MALFORMED_FUNCTION_CALL", "provider_error"),
+    ],
+)
+def test_the_finish_is_in_the_providers_word_and_the_end_says_what_it_means(reason: str, end: str) -> None:
+    result = tell(chunk({"text": "Hi"}), chunk({"text": "."}, finish=reason))
+
+    assert (result.choice.text, result.choice.finish_reason) == ("Hi.", reason)
+    assert result.end.reason == end
+    assert isinstance(result.error, sk.ProviderError) is (end == "provider_error")
+
+
+@pytest.mark.parametrize("reason", [None, "", "FINISH_REASON_UNSPECIFIED"])
+def test_a_reason_that_is_none_is_no_end(reason: str | None) -> None:
+    result = tell(chunk({"text": "Hi"}, finish=reason))
+
+    assert result.choice.finish_reason is None
+    assert result.end == sk.StreamEnd("truncated", open_choices=(0,))
+
+
+def test_one_candidate_without_an_end_makes_the_stream_truncated() -> None:
+    result = tell(chunk({"text": "a"}, finish="STOP"), chunk({"text": "b"}, index=1))
+
+    assert result.end == sk.StreamEnd("truncated", open_choices=(1,))
+
+
+def test_a_reason_that_is_sent_with_every_chunk_is_told_once() -> None:
+    result = tell(chunk({"text": "a"}, finish="STOP"), chunk({"text": "b"}, finish="STOP"))
+
+    assert [event for event in result.events if isinstance(event, sk.Finish)] == [sk.Finish("STOP")]
+    assert result.choice.text == "ab"
+
+
+def test_a_call_of_a_function_finishes_with_stop_and_ends_as_calls() -> None:
+    result = tell(chunk({"functionCall": {"name": "f", "args": {"a": 1}}}, finish="STOP"))
+
+    assert (result.choice.finish_reason, result.end.reason) == ("STOP", "tool_calls")
+
+
+@pytest.mark.parametrize(
+    ("call", "delta"),
+    [
+        ({"name": "f"}, sk.ToolCallDelta(0, None, "f")),
+        ({"name": "f", "args": {}}, sk.ToolCallDelta(0, None, "f", "{}")),
+        ({"name": "f", "args": None, "id": 3}, sk.ToolCallDelta(0, None, "f")),
+        ({"name": "f", "args": {"b": 1.5, "a": "ü"}}, sk.ToolCallDelta(0, None, "f", '{"b":1.5,"a":"ü"}')),
+    ],
+    ids=str,
+)
+def test_arguments_are_the_json_of_the_object(call: dict[str, Any], delta: sk.ToolCallDelta) -> None:
+    assert delta in tell(chunk({"functionCall": call}, finish="STOP")).events
+
+
+def test_a_blocked_prompt_ends_without_a_candidate() -> None:
+    feedback = {"blockReason": "PROHIBITED_CONTENT"}
+
+    result = tell({"promptFeedback": feedback, "usageMetadata": {"promptTokenCount": 4, "totalTokenCount": 4}})
+
+    assert result.notices("prompt_feedback") == [feedback]
+    assert result.completion.choices == ()
+    assert result.end == sk.StreamEnd("content_filter")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"executableCode": {"language": "PYTHON", "code": "1"}},
+        {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
+        {"inlineData": {"mimeType": "image/png", "data": "AAA="}},
+        {"functionCall": {"partialArgs": [{"jsonPath": "$.a", "numberValue": 1}], "willContinue": True}},
+        {"somethingNew": True},
+    ],
+    ids=lambda part: next(iter(part)),
+)
+def test_other_parts_are_notices(part: dict[str, Any]) -> None:
+    ((kind, data),) = part.items()
+
+    assert tell(chunk(part, finish="STOP")).notices(kind) == [data]
+
+
+def test_grounding_and_log_probabilities_belong_to_their_candidate() -> None:
+    grounding = {"webSearchQueries": ["q"], "groundingChunks": [{"web": {"uri": "https://example.com"}}]}
+    logprobs = {"chosenCandidates": [{"token": "Hi", "logProbability": -0.1}]}
+
+    choice = tell(chunk({"text": "Hi"}, finish="STOP", groundingMetadata=grounding, logprobsResult=logprobs)).choice
+
+    assert choice.annotations == (grounding,)
+    assert choice.logprobs == logprobs
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "retryable"),
+    [(503, "UNAVAILABLE", True), (429, "RESOURCE_EXHAUSTED", True), (400, "INVALID_ARGUMENT", False)],
+)
+def test_an_error_in_the_stream_is_raised_after_what_came(code: int, status: str, retryable: bool) -> None:
+    error = {"error": {"code": code, "message": "a secret prompt", "status": status}}
+
+    result = tell(chunk({"text": "Hel"}), error)
+
+    assert result.completion.text == "Hel"
+    assert result.end == sk.StreamEnd("provider_error", open_choices=(0,))
+    assert isinstance(result.error, sk.ProviderError)
+    assert (result.error.code, result.error.retryable, result.error.detail) == (code, retryable, "a secret prompt")
+
+
+@pytest.mark.parametrize("form", ["{}", "[{}]"])
+def test_an_error_in_place_of_a_stream_is_an_error(form: str) -> None:
+    error = '{"error": {"code": 503, "message": "Overloaded", "status": "UNAVAILABLE"}}'
+
+    result = read(form.replace("{}", error).encode())
+
+    assert isinstance(result.error, sk.ProviderError)
+    assert result.error.retryable
+
+
+@pytest.mark.parametrize("payload", [{"a": 1}, None, 3, {"candidate": []}], ids=str)
+def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
+    result = tell(chunk({"text": "a"}), payload, chunk(finish="STOP"))
+
+    (notice,) = (event for event in result.events if isinstance(event, sk.ProviderNotice))
+    assert (notice.data, notice.raw) == (payload, payload)
+    assert result.end == sk.StreamEnd("completed")
+
+
+@pytest.mark.parametrize(
+    "candidates", [None, [], [None], [{}], [{"content": None}], [{"content": {"parts": None}}], "x"]
+)
+def test_candidates_may_say_nothing(candidates: object) -> None:
+    result = tell({"candidates": candidates})
+
+    assert result.events[:-2] == []
+    assert result.end.reason == "truncated"
+
+
+@pytest.mark.parametrize("time", [None, 3, "soon"])
+def test_a_time_of_another_form_is_none(time: object) -> None:
+    assert tell({"modelVersion": "m", "createTime": time}).completion.created is None
+
+
+@pytest.mark.parametrize("body", [FIXTURE, b": hello\n\n" + FIXTURE, PLAIN], ids=["stream", "comment", "plain"])
+def test_the_first_event_tells_the_dialect(body: bytes) -> None:
+    first = next(iter((sk.Lines() | sk.Parse(json_body="emit")).run([body])))
+
+    assert for_event(first) is Gemini
+    assert read(body).events == read(body, dialect="gemini").events
+
+
+def test_the_fixture_says_the_same_for_any_cut() -> None:
+    whole = read(FIXTURE).events
+
+    for pieces in cuts(FIXTURE):
+        assert read(*pieces).events == whole
+
+
+@given(damaged(payloads(FIXTURE)))
+def test_a_damaged_stream_has_a_typed_outcome(stream: list[Any]) -> None:
+    check_damaged(stream, "gemini")

@@ -1,0 +1,399 @@
+"""OpenAI's Responses: what the official client makes of the same bytes, and one fixture for each rule."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from openai.types.responses import Response
+
+from streamkit import (
+    Annotation,
+    AudioDelta,
+    Finish,
+    Logprobs,
+    ProviderNotice,
+    ReasoningDelta,
+    RefusalDelta,
+    ResponseStart,
+    RoleDelta,
+    ServerSentEvent,
+    StreamEnd,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from streamkit.dialects import for_event
+from streamkit.dialects.responses import OpenAIResponses
+from tests.dialects.wires import DATA, Recording, assert_cuts_change_nothing, each, read, recordings, sse
+
+STREAMED, PLAIN = (DATA / "responses.sse").read_bytes(), (DATA / "responses.json").read_bytes()
+RECORDINGS = recordings("responses")
+every_recording = each(RECORDINGS)
+every_body = pytest.mark.parametrize(
+    "body",
+    [STREAMED, *(recording.body for recording in RECORDINGS)],
+    ids=["fixture", *(r.path.stem for r in RECORDINGS)],
+)
+CREATED: dict[str, Any] = {"type": "response.created", "response": {"id": "r", "object": "response", "model": "m"}}
+COMPLETED: dict[str, Any] = {"type": "response.completed", "response": {"object": "response", "status": "completed"}}
+
+LOGPROB = {"token": "Hi", "logprob": -0.1}
+
+
+def delta(kind: str, piece: Any, item: int = 0, part: int = 0) -> dict[str, Any]:
+    return {"type": f"response.{kind}.delta", "output_index": item, "content_index": part, "delta": piece}
+
+
+def done(kind: str, whole: str, item: int = 0, part: int = 0) -> dict[str, Any]:
+    name = {"refusal": "refusal", "function_call_arguments": "arguments"}.get(kind, "text")
+    return {"type": f"response.{kind}.done", "output_index": item, "content_index": part, name: whole}
+
+
+def added(item: dict[str, Any], place: int = 0) -> dict[str, Any]:
+    return {"type": "response.output_item.added", "output_index": place, "item": item}
+
+
+def finished(item: dict[str, Any], place: int = 0) -> dict[str, Any]:
+    return {**added(item, place), "type": "response.output_item.done"}
+
+
+def message(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "message", "role": "assistant", "content": list(parts)}
+
+
+def call(id: str, name: str, arguments: str = "") -> dict[str, Any]:
+    return {"type": "function_call", "id": f"fc_{id}", "call_id": id, "name": name, "arguments": arguments}
+
+
+# Recordings
+
+
+@every_recording
+def test_the_answer_is_what_the_sidecar_says(recording: Recording) -> None:
+    expected, result = recording.expected, read(recording.body)
+    choices = result.completion.choices
+    calls = [{"name": c.name, "arguments": c.arguments} for choice in choices for c in choice.tool_calls]
+    said = {
+        name: "".join(expected.get(f"{name}_by_output_index", {}).values()) for name in ("text", "reasoning", "refusal")
+    }
+
+    assert "".join(event.text for event in result.of(TextDelta)) == said["text"]
+    assert "".join(event.text for event in result.of(ReasoningDelta)) == said["reasoning"]
+    assert "".join(event.text for event in result.of(RefusalDelta)) == said["refusal"]
+    assert result.completion.text == expected.get("final_output_text", "")
+    assert calls == expected.get("final_function_calls", [])
+    usage = result.completion.usage
+    assert (usage and usage.details) == expected.get("usage")
+    word = (expected.get("incomplete_details") or {}).get("reason") or expected.get("status")
+    assert [event.reason for event in result.of(Finish)] == ([word] if word else [])
+
+
+@every_recording
+def test_the_end_and_an_error_are_told_as_they_came(recording: Recording) -> None:
+    expected, result = recording.expected, read(recording.body)
+    error = expected.get("error")
+    ends = {"completed": "completed", "incomplete": "length"}
+
+    assert result.end.reason == ("provider_error" if error else ends[expected["status"]])
+    assert (result.error and result.error.body) == (error and error["body"])
+    assert (result.error and result.error.code) == (error and error["body"]["code"])
+
+
+@every_body
+def test_nothing_changes_with_any_cuts(body: bytes) -> None:
+    assert_cuts_change_nothing(body)
+
+
+@every_body
+def test_an_answer_that_stops_early_is_truncated_and_what_came_is_there(body: bytes) -> None:
+    result, whole = read(body[: len(body) // 3]), read(body)
+
+    assert result.end in (StreamEnd("truncated", open_choices=(0,)), StreamEnd("truncated"))
+    assert not result.of(Finish)
+    assert whole.completion.text.startswith(result.completion.text)
+
+
+@every_body
+def test_the_raw_of_every_event_is_its_chunk(body: bytes) -> None:
+    chunks = [json.loads(line[6:]) for line in body.decode().split("\n") if line.startswith("data: {")]
+
+    for event in read(body).events:
+        assert event.payload is None or event.raw in chunks
+
+
+# The official client on the same bytes
+
+
+async def asked(body: bytes) -> tuple[list[Any], openai.APIError | None]:
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(body), 7):
+            yield body[at : at + 7]
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=pieces())
+
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    events = list[Any]()
+    async with openai.AsyncOpenAI(base_url="http://test", api_key="none", max_retries=0, http_client=http) as client:
+        try:
+            async for event in await client.responses.create(model="m", input="Hi", stream=True):
+                events.append(event)
+        except openai.APIError as error:
+            return events, error
+    return events, None
+
+
+@pytest.mark.asyncio
+@every_body
+async def test_the_official_client_reads_the_same(body: bytes) -> None:
+    events, error = await asked(body)
+    result = read(body)
+
+    def deltas(*kinds: str) -> list[str]:
+        return [event.delta for event in events if event.type in [f"response.{kind}.delta" for kind in kinds]]
+
+    assert [event.text for event in result.of(TextDelta)] == deltas("output_text")
+    assert [event.text for event in result.of(RefusalDelta)] == deltas("refusal")
+    assert [event.text for event in result.of(ReasoningDelta)] == deltas("reasoning_text", "reasoning_summary_text")
+    annotations = [event.annotation.to_dict() for event in events if hasattr(event, "annotation")]
+    assert [event.annotation for event in result.of(Annotation)] == annotations
+    if error is not None:
+        assert result.error is not None
+        assert (result.error.body, result.error.detail) == (error.body, error.message)
+        return
+    assert result.error is None
+    assert_equal(result.completion, next(event.response for event in events if hasattr(event, "response")), start=True)
+    assert_equal(result.completion, events[-1].response)
+
+
+def assert_equal(completion: Any, response: Response, *, start: bool = False) -> None:
+    assert (completion.id, completion.created, completion.model) == (response.id, response.created_at, response.model)
+    assert completion.object == response.object
+    if start:
+        return
+    # `auto` is what was asked for, not what served. Some servers never say more.
+    assert completion.service_tier == (None if response.service_tier == "auto" else response.service_tier)
+    assert completion.text == response.output_text
+    details = response.incomplete_details
+    assert completion.choices[0].finish_reason == ((details and details.reason) or response.status)
+    sent = response.usage.model_dump(exclude_unset=True) if response.usage else None
+    assert (completion.usage and completion.usage.details) == sent
+    calls: list[Any] = [item for item in response.output if item.type in ("function_call", "custom_tool_call")]
+    said = [
+        (item.call_id, item.name, getattr(item, "arguments", None) or getattr(item, "input", None)) for item in calls
+    ]
+    assert [(call.id, call.name, call.arguments) for call in completion.choices[0].tool_calls] == said
+
+
+# Streamed and plain
+
+
+def test_streamed_and_plain_are_the_same_completion() -> None:
+    assert read(STREAMED).completion == read(PLAIN).completion
+
+
+def test_every_kind_of_item_is_told_in_order() -> None:
+    result = read(STREAMED)
+    choice = result.choice
+
+    assert choice.reasoning == "**Plan** Look it up.Then call."
+    assert choice.text == "서울은 9°C. Cold 🥶."
+    assert [(c.index, c.id, c.name, c.arguments, c.type) for c in choice.tool_calls] == [
+        (0, "call_1", "coat", '{"warm":true}', "function"),
+        (1, "call_2", "hat", "{}", "function"),
+        (2, "call_3", "shell", 'ls "a"', "custom"),
+    ]
+    assert [entry["token"] for entry in (choice.logprobs or {})["content"]] == ["서울은", " 9°C."]
+    assert [note["title"] for note in choice.annotations] == ["서울"]
+    assert result.completion.usage == Usage(20, 30, 50, json.loads(PLAIN)["usage"])
+    assert [event.kind for event in result.of(ProviderNotice)] == [
+        "response.in_progress",
+        "response.output_item.added",
+        "response.web_search_call.searching",
+        "response.output_item.done",
+    ]
+    assert result.completion.conflicts == {}
+    assert result.end == StreamEnd("completed", saw_done=True)
+
+
+def test_the_service_tier_that_served_is_told_when_it_is_known() -> None:
+    first, second = read(STREAMED).of(ResponseStart)
+
+    assert first == ResponseStart("resp_1", "response", 1700000000, "gpt-5-mini")
+    assert second == ResponseStart("resp_1", "response", 1700000000, "gpt-5-mini", service_tier="default")
+
+
+# Which events say what
+
+
+@pytest.mark.parametrize(
+    ("payload", "events"),
+    [
+        (delta("output_text", "Hi"), [TextDelta("Hi")]),
+        (delta("output_text", ""), []),
+        (delta("refusal", "No"), [RefusalDelta("No")]),
+        (delta("reasoning_text", "Hm"), [ReasoningDelta("Hm")]),
+        (delta("reasoning_summary_text", "Hm"), [ReasoningDelta("Hm")]),
+        (delta("audio", "AAA="), [AudioDelta("AAA=")]),
+        (delta("audio.transcript", "Hi"), [AudioDelta(transcript="Hi")]),
+        ({**delta("output_text", "Hi"), "logprobs": [LOGPROB]}, [TextDelta("Hi"), Logprobs({"content": [LOGPROB]})]),
+        (added(message()), [RoleDelta("assistant")]),
+        (added(call("c", "f")), [ToolCallDelta(0, "c", "f", type="function")]),
+        (delta("function_call_arguments", "{"), [ToolCallDelta(0, arguments="{")]),
+        (delta("output_text", {"odd": 1}), [ProviderNotice("response.output_text.delta", delta("output_text", {"odd": 1}))]),
+        ({"type": "response.new"}, [ProviderNotice("response.new", {"type": "response.new"})]),
+        ([1], [ProviderNotice("message", [1])]),
+    ],
+)  # fmt: skip
+def test_what_an_event_says(payload: dict[str, Any], events: list[Any]) -> None:
+    result = read(sse(CREATED, payload if isinstance(payload, dict) else json.dumps(payload), COMPLETED))
+
+    assert result.events[1:-3] == events
+
+
+def test_what_comes_only_as_a_whole_is_told_once() -> None:
+    text = {"type": "output_text", "text": "Hi", "annotations": [{"n": 1}], "logprobs": [{"token": "Hi"}]}
+    part = {"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": text}
+    item, response = message(text), {"object": "response", "status": "completed", "output": [message(text)]}
+    alone = [
+        [done("output_text", "Hi")],
+        [part],
+        [finished(item)],
+        [],
+        [done("output_text", "Hi"), part, finished(item)],
+    ]
+
+    for events in alone:
+        result = read(sse(CREATED, *events, {**COMPLETED, "response": response}))
+        assert [event.text for event in result.of(TextDelta)] == ["Hi"]
+        assert result.choice.annotations == ({"n": 1},)
+        assert result.choice.logprobs == {"content": [{"token": "Hi"}]}
+
+
+def test_a_whole_call_is_told_once_with_or_without_its_pieces() -> None:
+    item, pieces = call("c", "f", "{}"), delta("function_call_arguments", "{}")
+    whole = {**COMPLETED, "response": {"object": "response", "status": "completed", "output": [item]}}
+    for events in (
+        [],
+        [finished(item)],
+        [added(call("c", "f")), pieces],
+        [pieces],
+        [done("function_call_arguments", "{}")],
+    ):
+        result = read(sse(CREATED, *events, finished(item), whole))
+        assert [(c.id, c.name, c.arguments) for c in result.choice.tool_calls] == [("c", "f", "{}")]
+
+
+def test_calls_that_run_together_are_told_apart_by_their_items() -> None:
+    events = [added(call("a", "f"), 1), added(call("b", "g"), 4)]
+    events += [
+        delta("function_call_arguments", piece, item) for piece, item in (("[", 4), ("{", 1), ("]", 4), ("}", 1))
+    ]
+
+    calls = read(sse(CREATED, *events, COMPLETED)).choice.tool_calls
+
+    assert [(c.index, c.id, c.arguments) for c in calls] == [(0, "a", "{}"), (1, "b", "[]")]
+
+
+def test_calls_without_numbers_are_told_apart_by_their_ids() -> None:
+    events = list[Any]()
+    for id in "ab":
+        events += [added(call(id, "f")), delta("function_call_arguments", f'"{id}"')]
+    for event in events:
+        del event["output_index"]
+
+    calls = read(sse(CREATED, *events, COMPLETED)).choice.tool_calls
+
+    assert [(c.id, c.arguments) for c in calls] == [("a", '"a"'), ("b", '"b"')]
+
+
+def test_a_call_does_not_get_the_arguments_of_another() -> None:
+    # Both items have the number 0 in the stream, and their places in the response are others.
+    events = [added(call("a", "f")), delta("function_call_arguments", "[1]"), added(call("b", "f"))]
+    whole = {"object": "response", "status": "completed", "output": [call("a", "f", "[1]"), call("b", "f")]}
+
+    calls = read(sse(CREATED, *events, {**COMPLETED, "response": whole})).choice.tool_calls
+
+    assert [(c.id, c.arguments) for c in calls] == [("a", "[1]"), ("b", "")]
+
+
+# The end
+
+
+@pytest.mark.parametrize(
+    ("kind", "response", "reason", "word"),
+    [
+        ("completed", {}, "completed", "completed"),
+        ("incomplete", {"incomplete_details": {"reason": "max_output_tokens"}}, "length", "max_output_tokens"),
+        ("incomplete", {"incomplete_details": {"reason": "content_filter"}}, "content_filter", "content_filter"),
+        ("incomplete", {"incomplete_details": {"reason": "new"}}, "truncated", "new"),
+        ("incomplete", {"incomplete_details": None}, "truncated", "incomplete"),
+        ("cancelled", {}, "cancelled", "cancelled"),
+        ("completed", {"status": "incomplete"}, "truncated", "incomplete"),
+    ],
+)
+def test_how_a_response_ends(kind: str, response: dict[str, Any], reason: Any, word: str) -> None:
+    result = read(sse(CREATED, delta("output_text", "Hi"), {"type": f"response.{kind}", "response": response}))
+
+    assert result.end == StreamEnd(reason, saw_done=True)
+    assert result.of(Finish) == [Finish(word)]
+
+
+@pytest.mark.parametrize("rest", [(), ("[DONE]",)], ids=["nothing", "[DONE]"])
+def test_without_the_end_of_the_response_it_is_truncated(rest: tuple[str, ...]) -> None:
+    result = read(sse(CREATED, delta("output_text", "Hi"), done("output_text", "Hi"), *rest))
+
+    assert result.end == StreamEnd("truncated", open_choices=(0,))
+    assert not result.of(Finish)
+
+
+@pytest.mark.parametrize(
+    ("event", "code", "retryable"),
+    [
+        ({"type": "error", "code": "server_error", "message": "m", "param": None}, "server_error", True),
+        ({"type": "error", "error": {"code": "invalid_prompt", "message": "m"}}, "invalid_prompt", False),
+        (
+            {"type": "response.failed", "response": {"error": {"code": "rate_limit_exceeded", "message": "m"}}},
+            "rate_limit_exceeded",
+            True,
+        ),
+        ({"error": {"code": "server_error", "message": "m"}}, "server_error", True),
+    ],
+)  # fmt: skip
+def test_every_form_of_an_error_is_an_error_after_what_came_before(event: Any, code: str, *, retryable: bool) -> None:
+    result = read(sse(CREATED, delta("output_text", "Hi"), event))
+
+    assert result.completion.text == "Hi"
+    assert result.end.reason == "provider_error"
+    assert result.error is not None
+    assert (result.error.code, result.error.retryable, result.error.detail) == (code, retryable, "m")
+
+
+def test_a_failure_without_an_error_is_one_too() -> None:
+    result = read(sse(CREATED, {"type": "response.failed", "response": {"error": None, "usage": {"input_tokens": 3}}}))
+
+    assert result.error is not None
+    assert result.completion.usage == Usage(3, details={"input_tokens": 3})
+
+
+def test_a_response_that_still_runs_in_the_background_is_not_complete() -> None:
+    result = read(json.dumps({"id": "r", "object": "response", "status": "queued", "output": []}).encode())
+
+    assert result.end.reason == "truncated"
+    assert [event.kind for event in result.of(ProviderNotice)] == ["queued"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ServerSentEvent(data=json.dumps(CREATED)),
+        ServerSentEvent("response.created", "{}"),
+        ServerSentEvent(data=PLAIN.decode()),
+        ServerSentEvent(data=json.dumps(delta("output_text", "a stream that was resumed"))),
+    ],
+)
+def test_the_dialect_is_known_by_the_first_event(event: ServerSentEvent) -> None:
+    assert for_event(event) is OpenAIResponses

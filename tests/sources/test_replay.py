@@ -1,0 +1,127 @@
+"""A replay gives the recorded pieces, at once or at a pace, and its clock is the recording's."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from streamkit import Extract, Parse, PipelineError, ProtocolError, StreamEnd, TextDelta, replay
+from streamkit.sources import replay as module
+
+SSE = 'data: {"choices":[{"delta":{"content":"Größe"}}]}\n\ndata: [DONE]\n\n'
+# The second piece ends inside the ö, the third begins there.
+RECORDING = (
+    '{"streamkit": "recording/1", "url": "https://example.org/v1/chat/completions"}\n'
+    '{"t": 0.25, "text": "data: {\\"choices\\":[{\\"delta\\":"}\n'
+    '{"t": 0.5, "b64": "eyJjb250ZW50IjoiR3LD"}\n'
+    '{"t": 0.5, "b64": "tsOfZSJ9fV19"}\n'
+    "\n"
+    '{"t": 2.5, "text": "\\n\\ndata: [DONE]\\n\\n"}\n'
+)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "size.jsonl"
+    path.write_text(RECORDING, encoding="utf-8")
+    return path
+
+
+@pytest.mark.anyio
+async def test_the_pieces_are_those_that_were_recorded_with_their_times(recording: Path) -> None:
+    source, pieces, times = replay(recording), list[bytes](), list[float]()
+    await source.open()
+
+    while piece := await source.read():
+        pieces += piece
+        times.append(source.now())
+    await source.close()
+
+    assert b"".join(pieces) == SSE.encode()
+    assert [len(piece) for piece in pieces] == [27, 15, 9, 16]
+    assert times == [0.25, 0.5, 0.5, 2.5]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("pace", "waits"),
+    [(None, []), (1, [0.25, 0.25, 0.0, 2.0]), (2, [0.125, 0.125, 0.0, 1.0])],
+    ids=["without waiting", "as recorded", "twice as fast"],
+)
+async def test_a_pace_decides_how_long_is_waited(
+    recording: Path, pace: float | None, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(module.anyio, "sleep", sleep)
+    async with replay(recording, pace=pace) | Parse() | Extract() as stream:
+        events = [event async for event in stream]
+
+    assert events == [TextDelta("Größe"), StreamEnd("completed", True, (0,))]
+    # What comes after the end marker is not waited for.
+    assert slept == waits
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["size.sse", "size.txt", "size"])
+async def test_any_other_file_is_the_body_itself(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(SSE.encode())
+
+    async with replay(str(path)) | Parse() | Extract() as stream:
+        events = [event async for event in stream]
+
+    assert events == [TextDelta("Größe"), StreamEnd("completed", True, (0,))]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"t": "soon", "text": ""}',
+        '{"text": "a"}',
+        '{"t": 1}',
+        '{"t": 1, "b64": "a"}',
+        '{"t": 1, "text": 7}',
+    ],
+)
+async def test_a_line_that_is_no_piece_is_an_error_after_the_pieces_before_it(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(
+        '{"streamkit":"recording/1"}\n'
+        '{"t":1,"text":"data: {\\"choices\\":[{\\"delta\\":{\\"content\\":\\"a\\"}}]}\\n\\n"}\n'
+        f"{line}\n"
+    )
+
+    events = []
+    with pytest.raises(ProtocolError, match=r"^line 3: expected a recorded piece") as caught:
+        async with replay(path) | Parse() | Extract() as stream:
+            async for event in stream:
+                events.append(event)
+
+    assert events == [TextDelta("a")]
+    assert caught.value.line == 3
+
+
+@pytest.mark.parametrize("pace", [0, -1, float("nan")])
+def test_a_pace_that_makes_no_sense_is_said_at_once(tmp_path: Path, pace: float) -> None:
+    with pytest.raises(PipelineError, match=r"^pace: expected more than 0"):
+        replay(tmp_path / "any", pace=pace)
+
+
+@pytest.mark.anyio
+async def test_a_file_that_is_not_there_is_said_when_the_stream_is_opened(tmp_path: Path) -> None:
+    stream = replay(tmp_path / "none.sse") | Parse()
+
+    with pytest.raises(FileNotFoundError):
+        await stream.__anext__()
+
+
+def test_it_is_shown_by_its_name_alone(tmp_path: Path) -> None:
+    assert repr(replay(tmp_path / "size.jsonl")) == "<replay of size.jsonl>"

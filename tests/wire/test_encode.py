@@ -1,0 +1,155 @@
+"""The writing side of the wire: what is written reads back as the same events, and nobody writes lines of their own."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import streamkit as sk
+from streamkit.wire.encode import Encode, encode, encode_comment
+from streamkit.wire.events import Comment, JsonBody, UnfinishedEvent
+
+READER = sk.Parse(unfinished="emit", comments=True)
+
+# Text as a reader may find it: no line ends, and lone surrogates only where `Lines` puts them for bytes that are no UTF-8.
+LINE = st.text(
+    st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])
+    | st.sampled_from(": \ufeff\0\x85\u2028\x0b\x0cé👋🏽\udcff\udce9"),
+    max_size=8,
+)
+FIELDS = st.fixed_dictionaries(
+    {
+        "event": LINE.map(lambda name: name or "message"),
+        "data": st.lists(LINE, min_size=1, max_size=4).map("\n".join),
+        "id": LINE.map(lambda text: text.replace("\0", "")),
+        "retry": st.none() | st.integers(0, 10**19 - 1),
+    }
+)
+EVENT = st.builds(lambda fields: sk.ServerSentEvent(**fields), FIELDS)
+COMMENT = st.builds(Comment, event=st.just("comment"), id=FIELDS.map(lambda fields: fields["id"]), text=LINE)
+LAST = st.builds(lambda fields: UnfinishedEvent(**fields), FIELDS)
+EVENTS = st.builds(lambda events, last: events + last, st.lists(EVENT | COMMENT), st.lists(LAST, max_size=1))
+PIECE = st.sampled_from(
+    [
+        *(b"data", b"event", b"id", b"retry", b":", b": ", b" ", b"\n", b"\r", b"\r\n", b"\n\n", b"data: x\n\n"),
+        *(b"\0", b"\xef\xbb\xbf", b"\xff", "é👋🏽\u2028\x85".encode(), b"7", b"{}", b"[1,\n2]", b"[DONE]", b"message"),
+    ]
+)
+BODY = st.lists(PIECE | st.binary(max_size=3), max_size=30).map(b"".join)
+
+
+def read(pieces: Iterable[bytes], parse: sk.Parse = READER) -> list[sk.ServerSentEvent]:
+    return list((sk.Lines(errors="surrogateescape") | parse).run(list(pieces)))
+
+
+def written(events: Iterable[sk.ServerSentEvent]) -> bytes:
+    return b"".join(Encode().run(list(events)))
+
+
+def cut(body: bytes, places: list[int]) -> list[bytes]:
+    ends = sorted({place % (len(body) + 1) for place in places} | {0, len(body)})
+    return [body[start:end] for start, end in pairwise(ends)]
+
+
+@given(EVENTS, st.lists(st.integers(0, 10_000)))
+def test_what_a_reader_can_give_is_read_back_the_same_under_any_cuts(
+    events: list[sk.ServerSentEvent], places: list[int]
+) -> None:
+    assert read(cut(written(events), places)) == events
+
+
+@given(BODY)
+def test_any_body_written_again_reads_as_before(body: bytes) -> None:
+    events = read([body])
+    assert read([written(events)]) == events
+
+
+@given(BODY)
+def test_any_body_written_again_is_the_same_to_an_event_source(body: bytes) -> None:
+    events = read([body], sk.Parse())
+    assert read([written(events)], sk.Parse()) == events
+
+
+@given(BODY)
+def test_the_documents_of_a_json_body_are_written_as_events(body: bytes) -> None:
+    parse = replace(READER, json_body="emit")
+    events = read([b"{" + body], parse)
+    again = read([written(events)], parse)
+    assert [(event.event, event.data, event.id) for event in again] == [
+        (event.event, event.data, event.id) for event in events
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (sk.ServerSentEvent(), b"data: \n\n"),
+        (sk.ServerSentEvent(data="x"), b"data: x\n\n"),
+        (sk.ServerSentEvent("message", "x"), b"data: x\n\n"),
+        (sk.ServerSentEvent("", "x"), b"data: x\n\n"),
+        (sk.ServerSentEvent("ping", "x"), b"event: ping\ndata: x\n\n"),
+        (sk.ServerSentEvent("ping", "x", "7", 100), b"id: 7\nevent: ping\nretry: 100\ndata: x\n\n"),
+        (sk.ServerSentEvent(data=" x"), b"data:  x\n\n"),
+        (sk.ServerSentEvent(data="a\nb\n"), b"data: a\ndata: b\ndata: \n\n"),
+        (sk.ServerSentEvent(data="a\rb\r\nc"), b"data: a\ndata: b\ndata: c\n\n"),
+        (sk.ServerSentEvent(data="a\n\nevent: evil"), b"data: a\ndata: \ndata: event: evil\n\n"),
+        (sk.ServerSentEvent(data="a\u2028b\x85c\x0bd"), "data: a\u2028b\x85c\x0bd\n\n".encode()),
+        (sk.ServerSentEvent(data="\udcff"), b"data: \xff\n\n"),
+        (JsonBody(data='{"a":\n1}'), b'data: {"a":\ndata: 1}\n\n'),
+        (UnfinishedEvent(data="x"), b"data: x\n"),
+        (Comment(text=" ping"), b": ping\n"),
+        (Comment(text="a\ndata: evil"), b":a\n:data: evil\n"),
+    ],
+    ids=[
+        *("no data", "data alone", "the default name", "no name", "a name", "all fields", "a leading space"),
+        *("lines", "CR and CRLF", "a line that looks like a field", "what ends no line", "malformed bytes"),
+        *("a JSON body", "a cut event", "a comment", "a comment in lines"),
+    ],
+)
+def test_an_event_has_exactly_the_fields_that_it_needs(event: sk.ServerSentEvent, expected: bytes) -> None:
+    assert encode(event) == expected
+
+
+def test_an_id_is_written_where_it_changes_and_empty_where_it_is_reset() -> None:
+    events = [sk.ServerSentEvent(data=data, id=id) for data, id in (("a", ""), ("b", "1"), ("c", "1"), ("d", ""))]
+    assert list(Encode().run(events)) == [b"data: a\n\n", b"id: 1\ndata: b\n\n", b"data: c\n\n", b"id: \ndata: d\n\n"]
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (sk.ServerSentEvent("a\ndata: evil"), r"event: expected one line of text, found '\n' at position 1"),
+        (sk.ServerSentEvent("a\rb"), r"event: expected one line of text, found '\r' at position 1"),
+        (sk.ServerSentEvent(id="1\n\ndata: evil"), r"id: expected one line of text, found '\n' at position 1"),
+        (sk.ServerSentEvent(id="\r"), r"id: expected one line of text, found '\r' at position 0"),
+        (sk.ServerSentEvent(id="12\0"), r"id: expected one line of text, found '\x00' at position 2"),
+        (sk.ServerSentEvent(retry=-1), "retry: expected milliseconds, 0 or more, found -1"),
+    ],
+    ids=["LF in event", "CR in event", "LF in id", "CR in id", "NUL in id", "negative retry"],
+)
+def test_a_field_that_would_break_out_of_its_line_is_refused_by_name(event: sk.ServerSentEvent, message: str) -> None:
+    with pytest.raises(sk.PipelineError) as caught:
+        encode(event)
+    assert str(caught.value) == message
+
+
+def test_events_before_one_that_is_refused_are_written() -> None:
+    run = Encode().run([sk.ServerSentEvent(data="a"), sk.ServerSentEvent("\n")])
+    assert next(run) == b"data: a\n\n"
+    with pytest.raises(sk.PipelineError):
+        next(run)
+
+
+@given(st.text())
+def test_no_text_breaks_out_of_a_comment(text: str) -> None:
+    text = text.encode("utf-8", "replace").decode()
+    assert read([encode_comment(text)], sk.Parse()) == []
+    assert read([encode_comment(text, alone=False), b"data: x\n\n"], sk.Parse()) == [sk.ServerSentEvent(data="x")]
+
+
+def test_a_comment_is_a_block_of_its_own_unless_it_shall_not() -> None:
+    assert encode_comment("ping") == b": ping\n\n"
+    assert encode_comment("a\r\nb", alone=False) == b": a\n: b\n"
