@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamkit.events import Choice, Completion, ToolCall, Usage
 
-_OWN = ("chat.completion", "text_completion", None)
+_OWN = ("chat.completion", "text_completion")
 # Other providers' words for an end, in lower case, in OpenAI's.
 _WORDS = {
     "stop": ("end_turn", "stop_sequence", "completed", "complete", "eos_token", "pause_turn"),

@@ -43,10 +43,10 @@ def by_name(name: str) -> type[Dialect]:
     return DIALECTS[name]
 
 
-def for_event(event: ServerSentEvent) -> type[Dialect]:
-    """The dialect that an answer beginning with this event speaks; where none is known by it, OpenAI's completions."""
+def for_event(event: ServerSentEvent) -> type[Dialect] | None:
+    """The dialect that an answer with this event speaks; `None` if the event does not tell, as a ping doesn't."""
     try:
         data = msgspec.json.decode(event.data)
     except NOT_JSON:
         data = None
-    return next((dialect for dialect in DIALECTS.values() if dialect.speaks(event, data)), OpenAICompletions)
+    return next((dialect for dialect in DIALECTS.values() if dialect.speaks(event, data)), None)

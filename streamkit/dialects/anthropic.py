@@ -33,7 +33,6 @@ _MARKS = {
     "content_block_stop",
     "message_delta",
     "message_stop",
-    "ping",
     "completion",
 }
 

@@ -56,6 +56,10 @@ class Dialect(Stage[ServerSentEvent, Event]):
         """Whether an answer that begins with this event is in this dialect. `data` is its JSON, `None` if it is none."""
         raise NotImplementedError
 
+    def go_on_from(self, other: "Dialect") -> None:
+        """Count events from where another dialect, which read those before the telling one, has come to."""
+        self._seen = other._seen
+
     def feed(self, item: ServerSentEvent) -> Iterable[Event]:
         return self.feed_all([item])
 

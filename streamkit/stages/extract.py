@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import ClassVar, Literal
 
 from streamkit.dialects import by_name, for_event
 from streamkit.dialects.base import Dialect
-from streamkit.events import CONTENT, Event, ProviderNotice, StreamEnd
+from streamkit.dialects.openai import OpenAICompletions
+from streamkit.events import CONTENT, Event
 from streamkit.stage import Stage
-from streamkit.wire.events import Comment, ServerSentEvent
+from streamkit.wire.events import ServerSentEvent
 
 
 @dataclass
@@ -24,33 +26,39 @@ class Extract(Stage[ServerSentEvent, Event]):
     errors: Literal["raise", "emit"] = "raise"
     reads_json_bodies: ClassVar[bool] = True
     heard = False
-    _reader: Dialect | None = field(default=None, init=False, repr=False)
+    _reader: Dialect = field(init=False, repr=False)
+    _decided: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.dialect is not None:
-            by_name(self.dialect)
+        # Until an event tells the dialect, OpenAI's reader has them: comments, pings, and an error that comes alone.
+        kind = by_name(self.dialect) if self.dialect is not None else OpenAICompletions
+        self._reader, self._decided = kind(errors=self.errors), self.dialect is not None
 
     def feed(self, item: ServerSentEvent) -> Iterable[Event]:
         return self.feed_all([item])
 
     def feed_all(self, items: list[ServerSentEvent]) -> Iterable[Event]:
-        if (reader := self._reader) is None:
-            # Comments, which any server may send first, tell nothing of the dialect.
-            first = next((item for item in items if not isinstance(item, Comment)), None)
-            if first is None:
-                return [ProviderNotice("comment", item.text) for item in items if isinstance(item, Comment)]
-            kind = by_name(self.dialect) if self.dialect else for_event(first)
-            reader = self._reader = kind(errors=self.errors)
-        events = reader.feed_all(items)
-        self.done = reader.done
+        events = self._reader.feed_all(items) if self._decided else self._decide(items)
+        self.done = self._reader.done
         self.heard = _holds_content(events)
         return events
 
     def flush(self) -> Iterable[Event]:
-        # Not one event came, so that there is no dialect either.
-        return self._reader.flush() if self._reader else (StreamEnd("truncated"),)
+        return self._reader.flush()
+
+    def _decide(self, items: list[ServerSentEvent]) -> Iterable[Event]:
+        at, kind = next(((at, kind) for at, item in enumerate(items) if (kind := for_event(item))), (len(items), None))
+        early = self._reader.feed_all(items[:at])
+        if kind is None or self._reader.done or not isinstance(early, list):
+            return early
+        self._decided = True
+        if kind is not type(self._reader):
+            first, self._reader = self._reader, kind(errors=self.errors)
+            self._reader.go_on_from(first)
+        events = self._reader.feed_all(items[at:])
+        return [*early, *events] if isinstance(events, list) else chain(early, events)
 
 
 def _holds_content(events: Iterable[Event]) -> bool:
-    # A generator is what a reader that failed gives; the run ends with it.
+    # What is no list is what a reader that failed gives, and the run ends with it.
     return isinstance(events, list) and any(isinstance(event, CONTENT) for event in events)

@@ -14,7 +14,6 @@ from tests.conftest import needs_shared
 from tests.dialects.streams import (
     DATA,
     Recording,
-    block,
     check_damaged,
     cuts,
     damaged,
@@ -354,7 +353,7 @@ def test_an_error_may_only_end_the_stream_if_that_is_wished() -> None:
     assert (result.error, result.end.reason) == (None, "provider_error")
 
 
-@pytest.mark.parametrize("body", [FIXTURE, LEGACY, b": hello\n\n" + FIXTURE, block({"type": "ping"}) + FIXTURE])
+@pytest.mark.parametrize("body", [FIXTURE, LEGACY, b": hello\n\n" + FIXTURE])
 def test_the_first_event_tells_the_dialect(body: bytes) -> None:
     (first, *_) = (sk.Lines() | sk.Parse()).run([body])
 

@@ -1,0 +1,48 @@
+"""Which dialect an answer is in, told by the first event that tells."""
+
+import pytest
+
+import streamkit as sk
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+PIPELINE = sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()
+OPENAI = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+ANTHROPIC = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","role":"assistant","content":[]}}\n\n'
+    b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hi"}}\n\n'
+    b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"}}\n\n'
+    b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+)
+
+
+def read(body: bytes, size: int) -> list[sk.Event]:
+    return list(PIPELINE.run(iter([body[at : at + size] for at in range(0, len(body), size)])))
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("body", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
+@pytest.mark.parametrize("before", [b"", PING, PING * 3, b": hello\n\n", b'data: {"open": true}\n\n'])
+def test_what_comes_before_the_event_that_tells_decides_nothing_and_is_passed_on(
+    before: bytes, body: bytes, size: int
+) -> None:
+    events = read(before + body, size)
+    (completion,) = (event for event in events if isinstance(event, sk.Completion))
+    assert completion.text == "Hi"
+    assert events[-1] == sk.StreamEnd("completed", saw_done=True)
+    notices = [event for event in events if isinstance(event, sk.ProviderNotice)]
+    assert len(notices) == before.count(b"data:")
+
+
+def test_an_error_that_comes_alone_is_the_providers() -> None:
+    with pytest.raises(sk.ProviderError) as caught:
+        read(PING + b'data: {"error": {"message": "no", "code": 429}}\n\n', 10_000)
+    assert (caught.value.code, caught.value.retryable) == (429, True)
+
+
+def test_an_error_names_the_event_by_its_place_among_all() -> None:
+    with pytest.raises(sk.ProtocolError, match=r"^event 5: "):
+        read(PING + PING + ANTHROPIC[: ANTHROPIC.index(b"event: message_delta")] + b"data: oops\n\n", 50)
+
+
+def test_a_body_without_any_event_is_truncated() -> None:
+    assert read(b"", 1) == [sk.Completion(end="truncated"), sk.StreamEnd("truncated")]
