@@ -67,7 +67,7 @@ class Joinable(Generic[In, Out]):
         return None
 
     def tick(self, now: float) -> None:
-        """Hear the time: once when the source is opened, then before every burst, in seconds on the source's clock."""
+        """Hear the time, in seconds on the source's clock: when the source is opened, before every burst, and at the end."""
         return
 
     def parts(self) -> "tuple[Joinable[Any, Any], ...]":
@@ -322,7 +322,8 @@ class Run(Iterator[Out]):
 
     def _advance(self, produced: list[Out]) -> None:
         burst = next(self._bursts, None)
-        if self._clock:
+        # The end is told its time too, unless nothing ever came.
+        if self._clock and (burst is not None or self._begun):
             self._pipeline.tick(self._clock())
         if burst is not None:
             if not self._begun:

@@ -409,6 +409,9 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         from streamkit.stage import Pipeline
 
         level.flushed = True
+        # The end is told its time too, unless nothing ever came.
+        if self._framed:
+            self._tick([level], None)
         if isinstance(stage := level.stage, Pipeline):
             produced.extend(stage.flush())
         else:

@@ -26,7 +26,7 @@ class Extract(Stage[ServerSentEvent, Event]):
     errors: Literal["raise", "emit"] = "raise"
     reads_json_bodies: ClassVar[bool] = True
     heard = False
-    _reader: Dialect = field(init=False, repr=False)
+    _reader: Dialect = field(init=False, repr=False, compare=False)
     _decided: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -45,7 +45,20 @@ PATTERNS = [
         r"\s\b",
         r"@\ba",
     ),
-    *(r"a\Bb", r"b\B", "a+?", "(?:ab)+", "(?:..)+(?<=c)", r"(a|b)\1", "[^a]+", r"\b|a", "a(?!$)", r"a(?!\b)", "[$b]a"),
+    *(
+        r"a\Bb",
+        r"b\B",
+        "a+?",
+        "(?:ab)+",
+        "(?:..)+(?<=c)",
+        r"(a|b)\1",
+        "[^a]+",
+        r"\b|a",
+        "a(?!$)",
+        r"a(?!\b)",
+        "[$b]a",
+        "ab|b.c",
+    ),
 ]
 
 
@@ -138,6 +151,7 @@ RULES = st.lists(
 @settings(deadline=None, max_examples=1000)
 @given(rules=RULES, pieces=st.lists(TEXTS.filter(bool), max_size=5), ends=st.lists(TEXTS, min_size=1, max_size=3))
 @example(rules=[Rule("x", patterns=(r"-\bkey",))], pieces=["a-"], ends=["key", " key", ""])
+@example(rules=[Rule("x", patterns=("ab|b.c",))], pieces=["ab"], ends=["xc"])
 @example(rules=[Rule("x", phrases=("aab", "ba"), action="block")], pieces=["aaa", "a"], ends=["b", "c"])
 def test_what_was_released_is_the_beginning_of_what_may_be_read_however_the_text_goes_on(
     rules: list[Rule], pieces: list[str], ends: list[str]

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamkit import (
@@ -80,7 +80,8 @@ ODD = st.builds(
     st.sampled_from(["", ":", ": ", ":  ", " :"]),
     st.sampled_from(["", "a", "a:b", "\0", "7", "07", "-7", "+7", "1_0", "٣", "²", " "]),
 )
-BLOCKS = st.lists(st.one_of(REGULAR, REGULAR, ODD, st.just([""])), min_size=1, max_size=3)
+BEGUN = st.sampled_from([["event: x"], ["id: 7"], ["retry: 5"], ["data: z"], [""]])
+BLOCKS = st.lists(st.one_of(REGULAR, REGULAR, BEGUN, ODD), min_size=1, max_size=3)
 # Lines as reads bring them, which often end where a block ends.
 BURSTS = st.lists(BLOCKS.map(lambda blocks: list(chain.from_iterable(blocks))), max_size=8)
 
@@ -100,6 +101,9 @@ def test_the_standards_own_words_give_the_same_events(bursts: list[list[str]]) -
 
 @settings(deadline=None, max_examples=500)
 @given(BURSTS, st.integers(5, 12))
+@example([["retry: 5"], ["data: x", ""]], 12)
+@example([["event: x"], ["data: x", ""]], 12)
+@example([["data: z"], ["data: x", ""]], 12)
 def test_the_short_cut_for_regular_blocks_shows_nowhere(bursts: list[list[str]], limit: int) -> None:
     short, general = Parse(max_event_bytes=limit).fresh(), NoShortCut(max_event_bytes=limit).fresh()
 
