@@ -79,6 +79,8 @@ class OpenAICompletions(Dialect):
         self._announce(chunk, payload, out)
         for choice in chunk.choices or ():
             self._choice(choice, payload, out)
+        if chunk.moderation:
+            out.append(ProviderNotice("moderation", chunk.moderation, payload=payload))
         if chunk.prompt_filter_results:
             out.append(ProviderNotice("prompt_filter", chunk.prompt_filter_results, payload=payload))
         if chunk.usage:

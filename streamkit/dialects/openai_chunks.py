@@ -56,6 +56,7 @@ class Chunk(msgspec.Struct, gc=False):
     usage: dict[str, Any] | None = None
     error: Any = None
     prompt_filter_results: Any = None
+    moderation: Any = None
 
 
 _decode = msgspec.json.Decoder(Chunk).decode
@@ -85,6 +86,7 @@ def _lenient(payload: str) -> Chunk | None:
         usage=_dict(chunk.get("usage")),
         error=chunk.get("error"),
         prompt_filter_results=chunk.get("prompt_filter_results"),
+        moderation=chunk.get("moderation"),
     )
 
 

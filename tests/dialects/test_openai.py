@@ -387,6 +387,12 @@ def test_azures_filters_are_notices_and_its_empty_identity_is_none() -> None:
     ]
 
 
+def test_openais_moderation_in_the_stream_is_a_notice() -> None:
+    chunk = {**CHAT, "choices": [], "moderation": {"output": {"results": [{"flagged": True}]}}}
+
+    assert extract(chunk)[1:] == [ProviderNotice("moderation", {"output": {"results": [{"flagged": True}]}})]
+
+
 def test_log_probabilities_are_told_as_they_came() -> None:
     chat = {
         "choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [{"token": "a"}], "refusal": None}}]
