@@ -24,6 +24,7 @@ Where things live:
     cli                     the command line and the embedded provider
 """
 
+from streamkit.dialects.base import Dialect
 from streamkit.errors import (
     ConnectFailed,
     ContentTypeError,
@@ -100,6 +101,7 @@ __all__ = [
     "ContentTypeError",
     "Count",
     "DeadlineExceeded",
+    "Dialect",
     "Disconnected",
     "Emit",
     "Encode",

@@ -5,6 +5,7 @@
 
 import msgspec
 
+from streamkit import plugins
 from streamkit.dialects.anthropic import AnthropicMessages
 from streamkit.dialects.assistants import OpenAIAssistants
 from streamkit.dialects.base import NOT_JSON, Dialect
@@ -17,7 +18,7 @@ from streamkit.dialects.responses import OpenAIResponses
 from streamkit.dialects.transcription import OpenAITranscription
 from streamkit.dialects.watsonx import Watsonx
 from streamkit.dialects.writer import WriterCompletions
-from streamkit.errors import PipelineError
+from streamkit.errors import PipelineError, PluginError
 from streamkit.wire.events import ServerSentEvent
 
 # Asked in this order, those with the plainest marks first.
@@ -37,10 +38,17 @@ DIALECTS: dict[str, type[Dialect]] = {
 
 
 def by_name(name: str) -> type[Dialect]:
-    """The dialect of that name. An unknown one raises `PipelineError`."""
-    if name not in DIALECTS:
+    """The dialect of that name, ours or an installed package's (entry points `streamkit.dialects`).
+
+    An unknown one raises `PipelineError`, and what a package offers and is no dialect `PluginError`.
+    """
+    if name in DIALECTS:
+        return DIALECTS[name]
+    if (found := plugins.find("dialects", name)) is None:
         raise PipelineError(f"expected one of the dialects {', '.join(sorted(DIALECTS))}; found {name!r}")
-    return DIALECTS[name]
+    if not (isinstance(found, type) and issubclass(found, Dialect)):
+        raise PluginError(f"streamkit.dialects: {name!r} is no subclass of Dialect")
+    return found
 
 
 def for_event(event: ServerSentEvent) -> type[Dialect] | None:

@@ -54,7 +54,7 @@ class AnthropicMessages(Dialect):
 
     # https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons. `pause_turn` is a whole answer too: it is
     # to be sent back as it is, and the model goes on.
-    _reasons: ClassVar[dict[str, EndReason]] = {
+    reasons: ClassVar[dict[str, EndReason]] = {
         "refusal": "content_filter",
         "max_tokens": "length",
         "model_context_window_exceeded": "length",
@@ -77,7 +77,7 @@ class AnthropicMessages(Dialect):
             case kind:
                 return isinstance(kind, str) and kind in _MARKS
 
-    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         fields, kind = mapping(data), mapping(data).get("type")
         match kind:
             case "content_block_delta":
@@ -91,18 +91,18 @@ class AnthropicMessages(Dialect):
             case "message_delta":
                 self._stop(mapping(fields.get("delta")), fields.get("usage"), item.data, out)
             case "message_stop":
-                self._finish(out, number)
+                self.finish(out, number)
             case "message":
                 self._message(fields, item.data, out)
             case "completion":
                 self._completion(fields, item.data, out)
             case _ if kind == "error" or item.event == "error" or (kind is None and fields.get("error")):
-                self._provider_error(fields.get("error") or data, number, out)
+                self.fail(fields.get("error") or data, number, out)
             case _:  # A ping, or what is not known.
                 out.append(ProviderNotice(text(kind) or item.event, data, payload=item.data))
 
     def _start(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
-        self._finished.setdefault(0, None)
+        self.finished.setdefault(0, None)
         tier = text(mapping(message.get("usage")).get("service_tier"))
         out.append(
             ResponseStart(
@@ -130,7 +130,7 @@ class AnthropicMessages(Dialect):
         if known != self._known:
             self._known = known
             out.append(ResponseStart(known[0], "completion", model=known[1], payload=payload))
-        self._finished.setdefault(0, None)
+        self.finished.setdefault(0, None)
         if piece := text(chunk.get("completion")):
             out.append(TextDelta(piece, payload=payload))
         self._stop(chunk, None, payload, out)
@@ -140,7 +140,7 @@ class AnthropicMessages(Dialect):
         if details := delta.get("stop_details"):
             out.append(ProviderNotice("stop_details", details, 0, payload=payload))
         if reason := text(delta.get("stop_reason")):
-            self._finished[0] = reason
+            self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
 
     def _cost(self, usage: object, payload: str, out: list[Event]) -> None:
@@ -151,7 +151,7 @@ class AnthropicMessages(Dialect):
             out.append(_usage(self._usage, payload))
 
     def _block(self, block: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
-        self._finished.setdefault(0, None)
+        self.finished.setdefault(0, None)
         self._tools.pop(index, None)
         match block.get("type"):
             case "text" | "thinking":

@@ -33,7 +33,7 @@ class OpenAIAssistants(Dialect):
     Calls of functions are told; what else happens in the steps of a run (code, searches) comes as notices.
     """
 
-    _reasons: ClassVar[dict[str, EndReason]] = {
+    reasons: ClassVar[dict[str, EndReason]] = {
         "completed": "completed",
         "requires_action": "tool_calls",
         "max_completion_tokens": "length",
@@ -51,13 +51,13 @@ class OpenAIAssistants(Dialect):
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
         return event.event.startswith("thread.")
 
-    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        self._finished.setdefault(0, None)
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        self.finished.setdefault(0, None)
         fields, payload, known = mapping(data), item.data, len(out)
         area, _, act = item.event.rpartition(".")
         match item.event:
             case "error":
-                self._provider_error(fields.get("error") or data, number, out)
+                self.fail(fields.get("error") or data, number, out)
             case "thread.run.created":
                 self._start(fields, payload, out)
             case "thread.message.created":
@@ -116,11 +116,11 @@ class OpenAIAssistants(Dialect):
             )
             out.append(Usage(prompt, completion, total, usage, payload=payload))
         reason = text(mapping(run.get("incomplete_details")).get("reason")) if act == "incomplete" else None
-        self._finished[0] = reason = reason or act
+        self.finished[0] = reason = reason or act
         out.append(Finish(reason, payload=payload))
         if act == "failed":
             error = mapping(run.get("last_error")) or {"message": "", "type": "failed"}
-            self._provider_error(error, number, out)
+            self.fail(error, number, out)
 
     def _meaning(self, word: str | None) -> EndReason:
-        return self._reasons.get(word or "", "truncated")
+        return self.reasons.get(word or "", "truncated")

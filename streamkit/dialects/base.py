@@ -30,15 +30,17 @@ _HTML = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
 
 @dataclass
 class Dialect(Stage[ServerSentEvent, Event]):
-    """A provider's wire. Write `speaks` and `_take`; give every choice an entry in `_finished`, and set it when it ends.
+    """A provider's wire. Write `speaks` and `take`; give every choice an entry in `finished`, and set it when it ends.
 
-    `_reasons` says what the provider's words for an end mean; a word that is not there is a complete answer.
+    `reasons` says what the provider's words for an end mean; a word that is not there is a complete answer. Call `finish`
+    when the format's own end has come, and `fail` with an error of the provider's. Events that are no JSON, `[DONE]`, an end
+    without its evidence and the order of errors are seen to here.
 
     `errors`: an error inside the stream ends it with `StreamEnd("provider_error")` and then raises `ProviderError`, or only
     ends it so (`emit`). It is `done` when the format's own end has come.
     """
 
-    _reasons: ClassVar[dict[str, EndReason]] = {
+    reasons: ClassVar[dict[str, EndReason]] = {
         "content_filter": "content_filter",
         "length": "length",
         "tool_calls": "tool_calls",
@@ -47,7 +49,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
     }
 
     errors: Literal["raise", "emit"] = "raise"
-    _finished: dict[int, str | None] = field(default_factory=dict[int, "str | None"], init=False, repr=False)
+    finished: dict[int, str | None] = field(default_factory=dict[int, "str | None"], init=False, repr=False)
     _seen: int = field(default=0, init=False, repr=False)
     _cut: bool = field(default=False, init=False, repr=False)
 
@@ -87,22 +89,23 @@ class Dialect(Stage[ServerSentEvent, Event]):
             except NOT_JSON as error:
                 self._not_json(item, number, error, out)
             else:
-                self._take(item, data, number, out)
+                self.take(item, data, number, out)
             if self.done:
                 return
 
-    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         """Say what one event says. `number` is its place in the stream, for errors."""
         raise NotImplementedError
 
-    def _finish(self, out: list[Event], number: int) -> None:
+    def finish(self, out: list[Event], number: int) -> None:
         """The format's own end has come."""
         self.done = True
         end = self._end(saw_done=True)
         out.append(end)
         self._raise_after(end, number)
 
-    def _provider_error(self, body: Any, number: int, out: list[Event]) -> None:
+    def fail(self, body: Any, number: int, out: list[Event]) -> None:
+        """The provider has reported an error, which ends the answer. `body` is its error object."""
         self.done = True
         out.append(self._end(saw_done=False, reason="provider_error"))
         if self.errors == "raise":
@@ -111,15 +114,15 @@ class Dialect(Stage[ServerSentEvent, Event]):
     def _raise_after(self, end: StreamEnd, number: int) -> None:
         # The answer ended with a word for a failure, and no error object came with it.
         if end.reason == "provider_error" and self.errors == "raise":
-            word = next((word for word in self._finished.values() if self._meaning(word) == "provider_error"), None)
+            word = next((word for word in self.finished.values() if self._meaning(word) == "provider_error"), None)
             raise provider_error({"message": "", "finish_reason": word}, number)
 
     def _not_json(self, item: ServerSentEvent, number: int, error: Exception, out: list[Event]) -> None:
         text = item.data.strip()
         if text == "[DONE]":
-            self._finish(out, number)
+            self.finish(out, number)
         elif item.event == "error":
-            self._provider_error(item.data, number, out)
+            self.fail(item.data, number, out)
         elif isinstance(item, Comment):
             out.append(ProviderNotice("comment", item.text))
         elif isinstance(item, UnfinishedEvent):
@@ -133,11 +136,11 @@ class Dialect(Stage[ServerSentEvent, Event]):
             )
 
     def _end(self, *, saw_done: bool, reason: EndReason | None = None) -> StreamEnd:
-        unfinished = tuple(index for index, finish in self._finished.items() if finish is None)
+        unfinished = tuple(index for index, finish in self.finished.items() if finish is None)
         return StreamEnd(reason or self._reason(saw_done, unfinished), saw_done, unfinished)
 
     def _reason(self, saw_done: bool, unfinished: tuple[int, ...]) -> EndReason:
-        ends = {self._meaning(word) for word in self._finished.values()}
+        ends = {self._meaning(word) for word in self.finished.values()}
         if "provider_error" in ends:
             return "provider_error"
         # The end marker is evidence by itself: some servers never send a finish reason. So are finish reasons without it.
@@ -147,7 +150,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
         return worst[0] if worst else "completed"
 
     def _meaning(self, word: str | None) -> EndReason:
-        return self._reasons.get(word or "", "completed")
+        return self.reasons.get(word or "", "completed")
 
 
 def provider_error(body: Any, number: int) -> ProviderError:

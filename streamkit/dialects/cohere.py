@@ -48,7 +48,7 @@ class CohereChat(Dialect):
     """
 
     # https://docs.cohere.com/reference/chat-stream: ChatFinishReason.
-    _reasons: ClassVar[dict[str, EndReason]] = {
+    reasons: ClassVar[dict[str, EndReason]] = {
         "MAX_TOKENS": "length",
         "TOOL_CALL": "tool_calls",
         "ERROR": "provider_error",
@@ -65,7 +65,7 @@ class CohereChat(Dialect):
             return "finish_reason" in fields and isinstance(fields.get("message"), dict)
         return isinstance(kind, str) and kind in _MARKS
 
-    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         fields = mapping(data)
         delta, kind, payload = mapping(fields.get("delta")), fields.get("type"), item.data
         message, index = mapping(delta.get("message")), count(fields.get("index"))
@@ -86,17 +86,17 @@ class CohereChat(Dialect):
             case "message-end":
                 self._stop(delta, number, payload, out)
                 if not self.done:
-                    self._finish(out, number)
+                    self.finish(out, number)
             case None if isinstance(fields.get("message"), dict):
                 self._message(fields, number, payload, out)
             case _ if item.event == "error" or (kind is None and (fields.get("error") or fields.get("message"))):
                 # https://docs.cohere.com/reference/errors: an object with a message, and perhaps an id.
-                self._provider_error(fields.get("error") or data, number, out)
+                self.fail(fields.get("error") or data, number, out)
             case _:
                 out.append(ProviderNotice(text(kind) or item.event, data, payload=payload))
 
     def _start(self, fields: dict[str, Any], message: dict[str, Any], payload: str, out: list[Event]) -> None:
-        self._finished.setdefault(0, None)
+        self.finished.setdefault(0, None)
         out.append(ResponseStart(text(fields.get("id")), payload=payload))
         if role := text(message.get("role")):
             out.append(RoleDelta(role, payload=payload))
@@ -134,10 +134,10 @@ class CohereChat(Dialect):
         if usage := mapping(delta.get("usage")):
             out.append(_usage(usage, payload))
         if reason := text(delta.get("finish_reason")):
-            self._finished[0] = reason
+            self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
         if error := delta.get("error"):
-            self._provider_error(error, number, out)
+            self.fail(error, number, out)
 
 
 def _one_or_many(value: object) -> list[dict[str, Any]]:

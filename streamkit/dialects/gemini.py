@@ -49,7 +49,7 @@ class Gemini(Dialect):
     """
 
     # https://ai.google.dev/api/generate-content#FinishReason
-    _reasons: ClassVar[dict[str, EndReason]] = {
+    reasons: ClassVar[dict[str, EndReason]] = {
         "MAX_TOKENS": "length",
         "SAFETY": "content_filter",
         "RECITATION": "content_filter",
@@ -79,7 +79,7 @@ class Gemini(Dialect):
         fields = mapping(next(iter(mappings(data)), data))
         return any(mark in fields for mark in _MARKS) or (isinstance(data, list) and "error" in fields)
 
-    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         if isinstance(data, list):
             # The whole answer at once, as it comes without `alt=sse`; its chunks are told one by one.
             for chunk in cast(list[Any], data):
@@ -91,7 +91,7 @@ class Gemini(Dialect):
     def _chunk(self, item: ServerSentEvent, data: Any, payload: str, number: int, out: list[Event]) -> None:
         chunk = mapping(data)
         if chunk.get("error") or item.event == "error":
-            self._provider_error(chunk.get("error") or data, number, out)
+            self.fail(chunk.get("error") or data, number, out)
         elif not any(mark in chunk for mark in _MARKS):
             out.append(ProviderNotice(item.event, data, payload=payload))
         else:
@@ -120,7 +120,7 @@ class Gemini(Dialect):
     def _candidate(self, candidate: dict[str, Any], payload: str, out: list[Event]) -> None:
         # The first candidate's index is 0, which JSON of protocol buffers may leave out.
         index = count(candidate.get("index")) or 0
-        self._finished.setdefault(index, None)
+        self.finished.setdefault(index, None)
         self._content(mapping(candidate.get("content")), index, payload, out)
         citations = mapping(candidate.get("citationMetadata"))
         # The Gemini API calls them sources, Vertex AI citations.
@@ -137,8 +137,8 @@ class Gemini(Dialect):
     def _end_of(self, candidate: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
         reason = text(candidate.get("finishReason"))
         # Some models say it with every chunk; the word for an unknown reason stands for none.
-        if reason and reason not in ("FINISH_REASON_UNSPECIFIED", self._finished[index]):
-            self._finished[index] = reason
+        if reason and reason not in ("FINISH_REASON_UNSPECIFIED", self.finished[index]):
+            self.finished[index] = reason
             out.append(Finish(reason, index, payload=payload))
 
     def _content(self, content: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
@@ -170,7 +170,7 @@ class Gemini(Dialect):
         return ToolCallDelta(number, id, name, arguments, index, payload=payload)
 
     def _reason(self, saw_done: bool, unfinished: tuple[int, ...]) -> EndReason:
-        if self._blocked and not self._finished and not self._cut:
+        if self._blocked and not self.finished and not self._cut:
             return "content_filter"
         reason = super()._reason(saw_done, unfinished)
         return "tool_calls" if reason == "completed" and self._calls else reason

@@ -42,19 +42,19 @@ class Ollama(Dialect):
         fields = mapping(data)
         return {"model", "created_at", "done"} <= fields.keys() and ("message" in fields or "response" in fields)
 
-    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         fields, payload, known = mapping(data), item.data, len(out)
         if error := fields.get("error"):
-            self._provider_error(error, number, out)
+            self.fail(error, number, out)
             return
-        self._finished.setdefault(0, None)
+        self.finished.setdefault(0, None)
         self._announce(fields, payload, out)
         self._tell(mapping(fields.get("message")) or fields, payload, out)
         if logprobs := mappings(fields.get("logprobs")):
             out.append(Logprobs({"content": logprobs}, payload=payload))
         if fields.get("done") is True:
             self._conclude(fields, payload, out)
-            self._finish(out, number)
+            self.finish(out, number)
         elif len(out) == known and not _is_silent(fields):
             out.append(ProviderNotice(item.event, data, payload=payload))
 
@@ -92,7 +92,7 @@ class Ollama(Dialect):
             prompt, completion = (count(fields.get(name)) for name in ("prompt_eval_count", "eval_count"))
             out.append(Usage(prompt, completion, details=details, payload=payload))
         if reason := text(fields.get("done_reason")):
-            self._finished[0] = reason
+            self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
 
     def _not_json(self, item: ServerSentEvent, number: int, error: Exception, out: list[Event]) -> None:

@@ -90,7 +90,7 @@ class OpenAICompletions(Dialect):
 
     def _choice(self, choice: Choice, payload: str, out: list[Event]) -> None:
         index, add = choice.index, out.append
-        self._finished.setdefault(index, None)
+        self.finished.setdefault(index, None)
         if (message := choice.delta or choice.message) is not None:
             self._tell(message, index, payload, out)
         elif choice.text:
@@ -100,7 +100,7 @@ class OpenAICompletions(Dialect):
         if choice.content_filter_results:
             add(ProviderNotice("content_filter", choice.content_filter_results, index, payload=payload))
         if choice.finish_reason:
-            self._finished[index] = choice.finish_reason
+            self.finished[index] = choice.finish_reason
             add(Finish(choice.finish_reason, index, payload=payload))
 
     def _announce(self, chunk: Chunk, payload: str, out: list[Event]) -> None:
@@ -162,7 +162,7 @@ class OpenAICompletions(Dialect):
         data = msgspec.json.decode(item.data)
         error = cast(dict[str, Any], data).get("error") if isinstance(data, dict) else None
         if error or item.event == "error":
-            self._provider_error(error or data, number, out)
+            self.fail(error or data, number, out)
         elif chunk is not None and chunk.usage:
             out.append(_usage(chunk.usage, item.data))
         else:

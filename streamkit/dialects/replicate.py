@@ -18,7 +18,7 @@ from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
 class Replicate(Dialect):
     """The events `output`, `error` and `done`. It is `done` at that one; an event's `raw` is its text as a JSON string."""
 
-    _reasons: ClassVar[dict[str, EndReason]] = {"canceled": "cancelled", "error": "provider_error"}
+    reasons: ClassVar[dict[str, EndReason]] = {"canceled": "cancelled", "error": "provider_error"}
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -32,7 +32,7 @@ class Replicate(Dialect):
                 return
 
     def _one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
-        self._finished.setdefault(0, None)
+        self.finished.setdefault(0, None)
         if isinstance(item, Comment):
             out.append(ProviderNotice("comment", item.text))
         elif isinstance(item, UnfinishedEvent):
@@ -41,7 +41,7 @@ class Replicate(Dialect):
             if item.data:
                 out.append(TextDelta(item.data, payload=_quoted(item.data)))
         elif item.event == "error":
-            self._provider_error(_decoded(item.data), number, out)
+            self.fail(_decoded(item.data), number, out)
         elif item.event == "done":
             self._conclude(item, number, out)
         else:
@@ -50,9 +50,9 @@ class Replicate(Dialect):
     def _conclude(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         # An answer that was not cancelled and did not fail has no reason: `{}`.
         if reason := text(mapping(_decoded(item.data)).get("reason")):
-            self._finished[0] = reason
+            self.finished[0] = reason
             out.append(Finish(reason, payload=_quoted(item.data)))
-        self._finish(out, number)
+        self.finish(out, number)
 
 
 def _decoded(data: str) -> object:

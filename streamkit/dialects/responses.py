@@ -71,7 +71,7 @@ class OpenAIResponses(Dialect):
     The end that counts is the response's own: `[DONE]`, which some servers add, is no evidence of it.
     """
 
-    _reasons: ClassVar[dict[str, EndReason]] = {
+    reasons: ClassVar[dict[str, EndReason]] = {
         "completed": "completed",
         "content_filter": "content_filter",
         "max_output_tokens": "length",
@@ -90,8 +90,8 @@ class OpenAIResponses(Dialect):
         kind = text(fields.get("type")) or event.event
         return kind.startswith("response.") or fields.get("object") == "response"
 
-    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        self._finished.setdefault(0, None)
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        self.finished.setdefault(0, None)
         fields, payload = mapping(data), item.data
         kind = text(fields.get("type")) or item.event
         stem, _, act = kind.rpartition(".")
@@ -101,7 +101,7 @@ class OpenAIResponses(Dialect):
         elif piece is not None and stem in _ARGUMENTS:
             self._arguments(_place(fields)[0], piece, payload, out)
         elif _is_error(item, kind, fields):
-            self._provider_error(fields.get("error") or data, number, out)
+            self.fail(fields.get("error") or data, number, out)
         elif fields.get("object") == "response" or (stem == "response" and act in _ENDS):
             self._response(fields, kind, payload, number, out)
         elif not self._tell(kind, fields, payload, out):
@@ -169,17 +169,17 @@ class OpenAIResponses(Dialect):
             out.append(ProviderNotice(text(response.get("status")) or kind, fields, payload=payload))
             return
         word = text(mapping(response.get("incomplete_details")).get("reason")) if status == "incomplete" else None
-        self._finished[0] = word = word or status
+        self.finished[0] = word = word or status
         out.append(Finish(word, payload=payload))
         if status == "failed":
             error = mapping(response.get("error")) or {"message": "", "type": "failed"}
-            self._provider_error(error, number, out)
+            self.fail(error, number, out)
         else:
-            self._finish(out, number)
+            self.finish(out, number)
 
     def _meaning(self, word: str | None) -> EndReason:
         # A response may be incomplete for a reason that is not known here; then all that is known is that it is.
-        return self._reasons.get(word or "", "truncated")
+        return self.reasons.get(word or "", "truncated")
 
     def _not_json(self, item: ServerSentEvent, number: int, error: Exception, out: list[Event]) -> None:
         if item.data.strip() == "[DONE]":

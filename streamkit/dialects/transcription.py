@@ -27,12 +27,12 @@ class OpenAITranscription(Dialect):
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
         return (text(mapping(data).get("type")) or event.event).startswith("transcript.text.")
 
-    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        self._finished.setdefault(0, None)
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        self.finished.setdefault(0, None)
         fields, payload = mapping(data), item.data
         kind = text(fields.get("type")) or item.event
         if kind == "error" or item.event == "error" or fields.get("error"):
-            self._provider_error(fields.get("error") or data, number, out)
+            self.fail(fields.get("error") or data, number, out)
         elif kind == "transcript.text.delta":
             self._tell(fields, fields.get("delta"), payload, out)
             self._spoke, self._weighed = True, self._weighed or bool(fields.get("logprobs"))
@@ -41,7 +41,7 @@ class OpenAITranscription(Dialect):
             self._tell(whole, None if self._spoke else fields.get("text"), payload, out)
             if usage := usage_of(fields.get("usage"), payload):
                 out.append(usage)
-            self._finish(out, number)
+            self.finish(out, number)
         else:
             out.append(ProviderNotice(kind, data, payload=payload))
 

@@ -17,7 +17,7 @@ from streamkit.wire.events import ServerSentEvent
 class Watsonx(Dialect):
     """Chunks with `results`. The format has no end marker: a `stop_reason` other than `not_finished` is the evidence."""
 
-    _reasons: ClassVar[dict[str, EndReason]] = {
+    reasons: ClassVar[dict[str, EndReason]] = {
         "max_tokens": "length",
         "token_limit": "length",
         "time_limit": "timeout",
@@ -31,11 +31,11 @@ class Watsonx(Dialect):
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
         return any("generated_text" in result for result in mappings(mapping(data).get("results")))
 
-    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         fields, payload, known = mapping(data), item.data, len(out)
         results = mappings(fields.get("results"))
         if item.event == "error" or fields.get("errors"):
-            self._provider_error(next(iter(mappings(fields.get("errors"))), data), number, out)
+            self.fail(next(iter(mappings(fields.get("errors"))), data), number, out)
             return
         model = text(fields.get("model_id"))
         if model and model != self._model:
@@ -49,7 +49,7 @@ class Watsonx(Dialect):
             out.append(ProviderNotice(item.event, data, payload=payload))
 
     def _result(self, result: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
-        self._finished.setdefault(index, None)
+        self.finished.setdefault(index, None)
         if piece := text(result.get("generated_text")):
             out.append(TextDelta(piece, index, payload=payload))
         # Both are counts so far; that of the input comes once, and is 0 from then on.
@@ -60,5 +60,5 @@ class Watsonx(Dialect):
             out.append(Usage(prompt, completion, details=self._counts, payload=payload))
         reason = text(result.get("stop_reason")) or "not_finished"
         if reason != "not_finished":
-            self._finished[index] = reason
+            self.finished[index] = reason
             out.append(Finish(reason, index, payload=payload))

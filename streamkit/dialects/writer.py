@@ -20,11 +20,11 @@ class WriterCompletions(Dialect):
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
         return mapping(data).keys() == {"value"}
 
-    def _take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        self._finished.setdefault(0, None)
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        self.finished.setdefault(0, None)
         fields = mapping(data)
         if item.event == "error" or fields.get("error"):
-            self._provider_error(fields.get("error") or data, number, out)
+            self.fail(fields.get("error") or data, number, out)
         elif piece := text(fields.get("value")):
             out.append(TextDelta(piece, payload=item.data))
         elif fields.get("value") != "":

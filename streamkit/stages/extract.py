@@ -15,14 +15,14 @@ from streamkit.wire.events import ServerSentEvent
 
 @dataclass
 class Extract(Stage[ServerSentEvent, Event]):
-    """Read the provider's dialect: chosen by the first event, or `dialect` by name.
+    """Read the provider's dialect: chosen by the first event that tells, or `dialect`, by its name or its class.
 
     The last event is a `StreamEnd`, given as soon as the format's end marker is there, which also stops the reading.
     `errors`: an error that the provider sends in the stream ends it with `StreamEnd("provider_error")` and then raises
     `ProviderError`; with `emit` it only ends it so. An event that is no JSON raises `ProtocolError`.
     """
 
-    dialect: str | None = None
+    dialect: str | type[Dialect] | None = None
     errors: Literal["raise", "emit"] = "raise"
     reads_json_bodies: ClassVar[bool] = True
     heard = False
@@ -31,7 +31,8 @@ class Extract(Stage[ServerSentEvent, Event]):
 
     def __post_init__(self) -> None:
         # Until an event tells the dialect, OpenAI's reader has them: comments, pings, and an error that comes alone.
-        kind = by_name(self.dialect) if self.dialect is not None else OpenAICompletions
+        chosen = by_name(self.dialect) if isinstance(self.dialect, str) else self.dialect
+        kind = chosen or OpenAICompletions
         self._reader, self._decided = kind(errors=self.errors), self.dialect is not None
 
     def feed(self, item: ServerSentEvent) -> Iterable[Event]:

@@ -3,6 +3,8 @@
 import pytest
 
 import streamkit as sk
+from streamkit import Extract, plugins
+from streamkit.dialects.cohere import CohereChat
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 PIPELINE = sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()
@@ -46,3 +48,17 @@ def test_an_error_names_the_event_by_its_place_among_all() -> None:
 
 def test_a_body_without_any_event_is_truncated() -> None:
     assert read(b"", 1) == [sk.Completion(end="truncated"), sk.StreamEnd("truncated")]
+
+
+def test_a_dialect_of_an_installed_package_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "find", lambda group, name: {("dialects", "other"): CohereChat}.get((group, name)))
+    word = b'data: {"type": "content-delta", "delta": {"message": {"content": {"text": "Hi"}}}}\n\n'
+    assert sk.TextDelta("Hi") in list((sk.Lines() | sk.Parse() | Extract("other")).run([word]))
+    with pytest.raises(sk.PipelineError, match=r"found 'another'$"):
+        Extract("another")
+
+
+def test_what_a_package_offers_and_is_no_dialect_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "find", lambda group, name: print)
+    with pytest.raises(sk.PluginError, match=r"^streamkit\.dialects: 'other' is no subclass of Dialect$"):
+        Extract("other")
