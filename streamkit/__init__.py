@@ -24,6 +24,7 @@ Where things live:
     cli                     the command line and the embedded provider
 """
 
+from streamkit import hops
 from streamkit.dialects.base import Dialect
 from streamkit.errors import (
     ConnectFailed,
@@ -149,6 +150,7 @@ __all__ = [
     "cut_short",
     "faults",
     "feed",
+    "hops",
     "http",
     "prompt_tokens",
     "record",

@@ -97,7 +97,7 @@ def stage(function: Callable[[Any], Any]) -> Any:
     """
     if inspect.isasyncgenfunction(function):
         raise PipelineError(
-            f"{_function_name(function)} is an async generator function: return a list, or bring it through hops.from_generator"
+            f"{_function_name(function)} is an async generator function: return a list, or write an AsyncStage"
         )
     if not callable(function):
         raise PipelineError(f"@stage takes a function, found {kind_of(function)}")

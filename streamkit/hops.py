@@ -5,7 +5,7 @@ is a switch of tasks for every item.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -26,14 +26,33 @@ async def prefetch(items: AsyncIterable[T], *, size: int = 1) -> AsyncGenerator[
     again: no item is lost. An error of `items` is raised after the items before it, and again whenever it is asked.
     Leaving the block closes `items`; if that fails and nothing else has, it raises.
     """
-    if size < 1:
-        raise PipelineError(f"prefetch: expected a size of 1 or more, found {size}")
+    async with tee(items, 1, size=size) as (ahead,):
+        yield ahead
+
+
+@asynccontextmanager
+async def tee(
+    items: AsyncIterable[T], consumers: int = 2, *, size: int = 16
+) -> AsyncGenerator[tuple["Branch[T]", ...], None]:
+    """Give all items to each of several consumers, by one task that reads at most `size` items ahead of the slowest.
+
+    The others wait for the slowest, so that nothing is dropped and nothing grows; `Branch.waiting` tells how far each is
+    behind. A consumer that stops early calls its branch's `aclose`, or it would hold the others up; when all have, the
+    reading stops. For the rest each branch is as the iterator of `prefetch`.
+    """
+    for name, number in (("size", size), ("consumers", consumers)):
+        if number < 1:
+            raise PipelineError(f"expected a {name} of 1 or more, found {number}")
     iterator, unclosed = aiter(items), list[Exception]()
     # One item is in the task's hands while it waits for room.
-    send, receive = anyio.create_memory_object_stream["T | _Failed"](size - 1)
-    with send, receive:
-        async with _beside(lambda _: _feed(iterator, send, unclosed)):
-            yield _Prefetched(receive)
+    pairs = [anyio.create_memory_object_stream["T | _Failed"](size - 1) for _ in range(consumers)]
+    with ExitStack() as streams:
+        for pair in pairs:
+            for stream in pair:
+                streams.enter_context(stream)
+        sends = [send for send, _ in pairs]
+        async with _beside(lambda _: _feed(iterator, sends, unclosed)):
+            yield tuple(Branch(receive) for _, receive in pairs)
     if unclosed:
         raise unclosed[0]
 
@@ -62,10 +81,21 @@ class _Failed:
         self.error = error
 
 
-class _Prefetched(AsyncIterator[T], Generic[T]):
+class Branch(AsyncIterator[T], Generic[T]):
+    """What one consumer reads. Made by `prefetch` and `tee`."""
+
     def __init__(self, items: "MemoryObjectReceiveStream[T | _Failed]") -> None:
         self._items = items
         self._error: Exception | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Items that were read and wait for this consumer."""
+        return self._items.statistics().current_buffer_used
+
+    async def aclose(self) -> None:
+        """Want no more."""
+        self._items.close()
 
     async def __anext__(self) -> T:
         if self._error:
@@ -105,21 +135,32 @@ async def _beside(work: Callable[[anyio.CancelScope], Coroutine[Any, Any, None]]
 
 
 async def _feed(
-    items: AsyncIterator[T], send: "MemoryObjectSendStream[T | _Failed]", unclosed: list[Exception]
+    items: AsyncIterator[T], sends: "list[MemoryObjectSendStream[T | _Failed]]", unclosed: list[Exception]
 ) -> None:
     failure: Exception | None = None
-    with send:
+    try:
+        # Nothing is opened for a block that was cancelled before it began.
+        await anyio.lowlevel.checkpoint()
+        async for item in items:
+            await _hand_out(item, sends)
+            if not sends:
+                break
+    except Exception as error:
+        failure = error
+    finally:
+        await _close(items, unclosed)
+    if failure:
+        await _hand_out(_Failed(failure), sends)
+    for send in sends:
+        send.close()
+
+
+async def _hand_out(item: "T | _Failed", sends: "list[MemoryObjectSendStream[T | _Failed]]") -> None:
+    for send in sends.copy():
         try:
-            # Nothing is opened for a block that was cancelled before it began.
-            await anyio.lowlevel.checkpoint()
-            async for item in items:
-                await send.send(item)
-        except Exception as error:
-            failure = error
-        finally:
-            await _close(items, unclosed)
-        if failure:
-            await send.send(_Failed(failure))
+            await send.send(item)
+        except anyio.BrokenResourceError:
+            sends.remove(send)
 
 
 async def _close(items: object, unclosed: list[Exception]) -> None:

@@ -9,7 +9,7 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 import streamkit as sk
-from streamkit.hops import prefetch, until
+from streamkit.hops import prefetch, tee, until
 
 pytestmark = pytest.mark.anyio
 
@@ -215,3 +215,77 @@ async def test_an_error_of_what_until_waits_for_is_raised_as_it_is() -> None:
     with pytest.raises(LookupError, match="broken"):
         async with until(broken):
             await anyio.sleep_forever()
+
+
+async def test_every_branch_of_a_tee_has_all_the_items() -> None:
+    async def letters() -> AsyncIterator[str]:
+        for letter in "abc":
+            yield letter
+
+    found: dict[int, list[str]] = {0: [], 1: [], 2: []}
+
+    async def read(number: int, branch: AsyncIterator[str]) -> None:
+        async for letter in branch:
+            found[number].append(letter)
+
+    async with tee(letters(), 3, size=1) as branches, anyio.create_task_group() as tasks:
+        for number, branch in enumerate(branches):
+            tasks.start_soon(read, number, branch)
+    assert found == {0: ["a", "b", "c"], 1: ["a", "b", "c"], 2: ["a", "b", "c"]}
+
+
+async def test_a_tee_waits_for_its_slowest_branch_and_tells_how_far_each_is_behind() -> None:
+    read: list[int] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(100):
+            read.append(number)
+            yield number
+
+    async with tee(numbers(), size=4) as (fast, slow):
+        for expected in range(3):
+            assert await anext(fast) == expected
+        await wait_all_tasks_blocked()
+        assert (fast.waiting, slow.waiting) == (1, 3)
+        assert read == [0, 1, 2, 3]
+
+
+async def test_a_branch_that_is_closed_holds_nobody_up_and_without_any_the_reading_stops() -> None:
+    closed: list[bool] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            for number in range(100):
+                yield number
+        finally:
+            closed.append(True)
+
+    async with tee(numbers(), size=1) as (one, other):
+        await other.aclose()
+        assert [await anext(one) for _ in range(20)] == list(range(20))
+        assert closed == []
+        await one.aclose()
+        await wait_all_tasks_blocked()
+        assert closed == [True]
+
+
+async def test_an_error_comes_to_every_branch_after_the_items_before_it() -> None:
+    async def failing() -> AsyncIterator[int]:
+        yield 1
+        raise ValueError("no more")
+
+    async with tee(failing()) as branches:
+        for branch in branches:
+            assert await anext(branch) == 1
+            for _ in range(2):
+                with pytest.raises(ValueError, match=r"^no more$"):
+                    await anext(branch)
+
+
+async def test_a_stream_that_has_a_consumer_can_be_read_by_two_through_a_tee() -> None:
+    pieces = [b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n', b"data: [DONE]\n\n"]
+    stream = sk.Parse().open(pieces) | sk.Extract()
+    async with tee(stream) as (one, other):
+        first, second = [event async for event in one], [event async for event in other]
+    assert first == second == [sk.TextDelta("Hi"), sk.StreamEnd("completed", True, (0,))]
+    assert stream.end == first[-1]

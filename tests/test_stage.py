@@ -724,7 +724,7 @@ def test_an_async_generator_function_is_refused_with_a_way_out() -> None:
     async def numbers(item: int) -> AsyncIterator[int]:
         yield item
 
-    with pytest.raises(sk.PipelineError, match=r"numbers is an async generator function: .*hops\.from_generator"):
+    with pytest.raises(sk.PipelineError, match=r"numbers is an async generator function: .*AsyncStage"):
         sk.stage(cast(Any, numbers))
     with pytest.raises(sk.PipelineError, match="partial is an async generator function"):
         sk.stage(cast(Any, functools.partial(numbers)))
