@@ -107,7 +107,10 @@ class Stream(Generic[Out]):
 class _Level:
     # A stage, and what waits in front of it.
     def __init__(self, stage: "Pipeline[Any, Any] | AsyncStage[Any, Any]") -> None:
+        from streamkit.stage import Pipeline
+
         self.stage = stage
+        self.fused = stage if isinstance(stage, Pipeline) else None
         self.waiting: deque[Any] = deque()
         self.flushed = False
 
@@ -357,8 +360,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
 
         self._framed = True
         if unframed(first) and (stage := self._pipeline.framing()):
-            head = self.levels[0].stage
-            if isinstance(head, Pipeline):
+            if head := self.levels[0].fused:
                 head.stages = (stage, *head.stages)
             else:
                 self.levels.insert(0, _Level(Pipeline((stage,))))
@@ -386,16 +388,15 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         return produced
 
     async def _feed(self, level: _Level, produced: list[Any]) -> None:
-        from streamkit.stage import Pipeline
-
         self._tick([level], None)
-        if isinstance(stage := level.stage, Pipeline):
+        if pipeline := level.fused:
             burst = list(level.waiting)
             level.waiting.clear()
-            produced.extend(stage.feed_all(burst))
+            produced.extend(pipeline.feed_all(burst))
             if self.source.watches_content:
-                self._listen(stage)
+                self._listen(pipeline)
         else:
+            stage = cast("AsyncStage[Any, Any]", level.stage)
             produced.extend(await _named(stage, stage.feed(level.waiting.popleft())))
 
     def _listen(self, pipeline: "Pipeline[Any, Any]") -> None:
@@ -406,15 +407,14 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
                 self.source.heard_content()
 
     async def _flush(self, level: _Level, produced: list[Any]) -> None:
-        from streamkit.stage import Pipeline
-
         level.flushed = True
         # The end is told its time too, unless nothing ever came.
         if self._framed:
             self._tick([level], None)
-        if isinstance(stage := level.stage, Pipeline):
-            produced.extend(stage.flush())
+        if pipeline := level.fused:
+            produced.extend(pipeline.flush())
         else:
+            stage = cast("AsyncStage[Any, Any]", level.stage)
             produced.extend(await _named(stage, stage.flush()))
 
     async def _stop_reading(self, depth: int, failed: bool) -> None:

@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import msgspec
 
+from streamkit.dialects.fields import mappings, text
+
 
 class Function(msgspec.Struct, gc=False):
     name: str | None = None
@@ -76,13 +78,13 @@ def _lenient(payload: str) -> Chunk | None:
         return None
     chunk = cast(dict[str, Any], data)
     return Chunk(
-        choices=[_choice(choice) for choice in _dicts(chunk["choices"])] if "choices" in chunk else msgspec.UNSET,
-        id=_text(chunk.get("id")),
-        object=_text(chunk.get("object")),
+        choices=[_choice(choice) for choice in mappings(chunk["choices"])] if "choices" in chunk else msgspec.UNSET,
+        id=text(chunk.get("id")),
+        object=text(chunk.get("object")),
         created=_number(chunk.get("created")),
-        model=_text(chunk.get("model")),
-        system_fingerprint=_text(chunk.get("system_fingerprint")),
-        service_tier=_text(chunk.get("service_tier")),
+        model=text(chunk.get("model")),
+        system_fingerprint=text(chunk.get("system_fingerprint")),
+        service_tier=text(chunk.get("service_tier")),
         usage=_dict(chunk.get("usage")),
         error=chunk.get("error"),
         prompt_filter_results=chunk.get("prompt_filter_results"),
@@ -94,9 +96,9 @@ def _choice(choice: dict[str, Any]) -> Choice:
     return Choice(
         index=_index(choice.get("index")) or 0,
         delta=_message(choice.get("delta")),
-        text=_text(choice.get("text")),
+        text=text(choice.get("text")),
         message=_message(choice.get("message")),
-        finish_reason=_text(choice.get("finish_reason")),
+        finish_reason=text(choice.get("finish_reason")),
         logprobs=_dict(choice.get("logprobs")),
         content_filter_results=_dict(choice.get("content_filter_results")),
     )
@@ -109,38 +111,38 @@ def _message(message: Any) -> Message | None:
     content, thinking = _content(fields.get("content"))
     return Message(
         content=content,
-        role=_text(fields.get("role")),
-        refusal=_text(fields.get("refusal")),
-        reasoning_content=_text(fields.get("reasoning_content")) or thinking,
-        reasoning=_text(fields.get("reasoning")),
-        tool_calls=[_call(call) for call in _dicts(fields.get("tool_calls"))],
+        role=text(fields.get("role")),
+        refusal=text(fields.get("refusal")),
+        reasoning_content=text(fields.get("reasoning_content")) or thinking,
+        reasoning=text(fields.get("reasoning")),
+        tool_calls=[_call(call) for call in mappings(fields.get("tool_calls"))],
         function_call=_function(fields.get("function_call")),
         audio=_dict(fields.get("audio")),
-        annotations=_dicts(fields.get("annotations")),
+        annotations=mappings(fields.get("annotations")),
     )
 
 
 def _content(content: Any) -> tuple[str | None, str | None]:
     # Mistral sends a list of parts once the model has thought: {"type": "thinking", "thinking": [{"text": …}]}, {"text": …}.
     if not isinstance(content, list):
-        return _text(content), None
+        return text(content), None
     texts, thoughts = list[str](), list[str]()
     for part in cast(list[Any], content):
         if isinstance(part, str):
             texts.append(part)
         elif isinstance(part, dict):
             fields = cast(dict[str, Any], part)
-            texts.append(_text(fields.get("text")) or "")
-            text, thought = _content(fields.get("thinking"))
-            thoughts.append((text or "") + (thought or ""))
+            texts.append(text(fields.get("text")) or "")
+            words, thought = _content(fields.get("thinking"))
+            thoughts.append((words or "") + (thought or ""))
     return "".join(texts), "".join(thoughts) or None
 
 
 def _call(call: dict[str, Any]) -> ToolCall:
     return ToolCall(
         index=_index(call.get("index")),
-        id=_text(call.get("id")),
-        type=_text(call.get("type")),
+        id=text(call.get("id")),
+        type=text(call.get("type")),
         function=_function(call.get("function")),
     )
 
@@ -153,7 +155,7 @@ def _function(function: Any) -> Function | None:
     # Some servers send the arguments as an object; its JSON is what the others would have sent.
     if isinstance(arguments, dict | list):
         arguments = msgspec.json.encode(arguments).decode()
-    return Function(_text(fields.get("name")), _text(arguments))
+    return Function(text(fields.get("name")), text(arguments))
 
 
 def _index(value: Any) -> int | None:
@@ -162,18 +164,9 @@ def _index(value: Any) -> int | None:
     return value if type(value) is int else None
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
 def _dict(value: Any) -> dict[str, Any] | None:
     return cast(dict[str, Any], value) if isinstance(value, dict) else None
 
 
 def _number(value: Any) -> int | float | None:
     return value if isinstance(value, int | float) else None
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    items: list[Any] = list(value) if isinstance(value, list) else []  # pyright: ignore[reportUnknownArgumentType]
-    return [item for item in items if isinstance(item, dict)]
