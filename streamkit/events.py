@@ -2,6 +2,9 @@
 
 Every event that belongs to one of several answers (`n` > 1) carries that choice's `index`. Offsets and lengths are in code
 points. `event.raw` is the provider's own chunk that the event was taken from, decoded when asked for.
+
+As JSON (`msgspec.json.encode(event)`) an event is an object whose `event` names its class; `msgspec.json.decode(…, type=Event)`
+reads it back.
 """
 
 from typing import Any, Literal, TypeAlias
@@ -27,7 +30,9 @@ EndReason: TypeAlias = Literal[
 ]
 
 
-class _Event(msgspec.Struct, frozen=True, gc=False, eq=False, kw_only=True):
+class _Event(
+    msgspec.Struct, frozen=True, gc=False, eq=False, kw_only=True, tag=True, tag_field="event", omit_defaults=True
+):
     # The provider's JSON that the event was taken from. It is neither compared nor shown: two recordings of one answer
     # give equal events, and a log line of an event holds no more than the event.
     payload: str | None = None

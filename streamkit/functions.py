@@ -30,6 +30,12 @@ class _Function:
             return get_args(Event), get_args(Event)
         return takes, None
 
+    def state(self) -> Any:
+        return None
+
+    def restore(self, state: Any) -> None:
+        return
+
     def __reduce__(self) -> Any:
         name = f"{self.function.__module__}:{_function_name(self.function)}"
         try:

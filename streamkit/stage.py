@@ -19,7 +19,8 @@ from typing import Any, Generic, TypeVar, cast, overload
 from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import Event
 from streamkit.source import BURST, Source, as_source
-from streamkit.stream import Stream, close_all
+from streamkit.state import Checkpoint, Level, pack, restore, state_of, unpack
+from streamkit.stream import Stream, amount, close_all
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -70,6 +71,14 @@ class Joinable(Generic[In, Out]):
         """Hear the time, in seconds on the source's clock: when the source is opened, before every burst, and at the end."""
         return
 
+    def state(self) -> Any:
+        """What this stage knows of its run so far, as plain data. By default its fields with `init=False`; see `state`."""
+        return state_of(self)
+
+    def restore(self, state: Any) -> None:
+        """Take back what `state` gave, on a fresh copy."""
+        restore(self, state)
+
     def parts(self) -> "tuple[Joinable[Any, Any], ...]":
         """The stages that this one is joined of; for a single stage, itself."""
         return (self,)
@@ -77,9 +86,15 @@ class Joinable(Generic[In, Out]):
     def open(
         self,
         source: "Source[In] | AsyncIterable[In] | Iterable[In] | Source[bytes] | AsyncIterable[bytes] | Iterable[bytes] | bytes",
+        *,
+        checkpoint: dict[str, Any] | None = None,
     ) -> Stream[Out]:
-        """Run over `source`. Nothing is opened before the first read or `async with`; the stream closes the source."""
-        return Stream(as_source(source), self)
+        """Run over `source`. Nothing is opened before the first read or `async with`; the stream closes the source.
+
+        With a `checkpoint` of such a run (`Stream.checkpoint`) it goes on from there; `source` gives what follows. One of
+        another pipeline raises `PipelineError`.
+        """
+        return Stream(as_source(source), self, checkpoint)
 
     def __ror__(
         self, source: "AsyncIterable[In] | Iterable[In] | AsyncIterable[bytes] | Iterable[bytes] | bytes"
@@ -117,11 +132,18 @@ class Stage(Joinable[In, Out]):
             yield from self.feed(item)
 
     def run(
-        self, items: Iterable[In] | Iterable[bytes] | bytes, *, clock: Callable[[], float] = perf_counter
+        self,
+        items: Iterable[In] | Iterable[bytes] | bytes,
+        *,
+        clock: Callable[[], float] = perf_counter,
+        checkpoint: dict[str, Any] | None = None,
     ) -> "Run[Out]":
-        """Run over `items` without an event loop. The iterator raises what a stage raises, after what came before it."""
+        """Run over `items` without an event loop. The iterator raises what a stage raises, after what came before it.
+
+        With a `checkpoint` (of `Run` or `Stream`) it goes on from there, as `open` does.
+        """
         pipeline: Pipeline[In, Out] = Pipeline(cast("tuple[Stage[Any, Any], ...]", self.parts()))
-        return Run(pipeline.fresh(), items, clock)
+        return Run(pipeline.fresh(), items, clock, checkpoint)
 
     @overload
     def __or__(self, following: "Stage[Out, Next]") -> "Pipeline[In, Next]": ...
@@ -179,6 +201,14 @@ class Pipeline(Stage[In, Out]):
         for stage in self.stages:
             stage.tick(now)
 
+    def state(self) -> Any:
+        return [stage.state() for stage in self.stages]
+
+    def restore(self, state: Any) -> None:
+        for stage, known in zip(self.stages, state, strict=True):
+            stage.restore(known)
+        self.done = any(stage.done for stage in self.stages)
+
     def feed(self, item: In) -> Iterable[Out]:
         return self.feed_all([item])
 
@@ -234,6 +264,14 @@ class AsyncPipeline(AsyncStage[In, Out]):
         for stage in self.stages:
             stage.tick(now)
 
+    def state(self) -> Any:
+        return [stage.state() for stage in self.stages]
+
+    def restore(self, state: Any) -> None:
+        for stage, known in zip(self.stages, state, strict=True):
+            stage.restore(known)
+        self.done = any(stage.done for stage in self.stages)
+
     # A stream takes this pipeline apart, to deliver each result as soon as it is there. Only a stage that holds a pipeline
     # of its own calls what follows.
 
@@ -280,7 +318,13 @@ async def _feed_async(stage: Joinable[Any, Any], items: list[Any], produced: lis
 class Run(Iterator[Out]):
     """A sync pipeline at work over an iterable. After a failure it raises the same error again; it never seems complete."""
 
-    def __init__(self, pipeline: Pipeline[Any, Out], items: Iterable[Any], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline[Any, Out],
+        items: Iterable[Any],
+        clock: Callable[[], float],
+        checkpoint: dict[str, Any] | None = None,
+    ) -> None:
         if not isinstance(items, Iterable):
             raise PipelineError(
                 f"run takes an iterable, found an object of type {type(items).__name__}; open(source) takes async ones"
@@ -290,8 +334,12 @@ class Run(Iterator[Out]):
         self._clock = clock if any(map(hears_time, pipeline.stages)) else None
         self._ready: Iterator[Out] = iter(())
         self._failure: Exception | None = None
-        self._begun = False
+        self._names = [type(stage).__name__ for stage in pipeline.stages]
+        self._framed: bool | None = None  # whether a stage had to be put first; `None` before anything came
+        self._received = 0
         self._ended = False
+        if checkpoint is not None:
+            self._restore(checkpoint)
         if self._clock:
             pipeline.tick(self._clock())
 
@@ -323,20 +371,40 @@ class Run(Iterator[Out]):
     def _advance(self, produced: list[Out]) -> None:
         burst = next(self._bursts, None)
         # The end is told its time too, unless nothing ever came.
-        if self._clock and (burst is not None or self._begun):
+        if self._clock and (burst is not None or self._framed is not None):
             self._pipeline.tick(self._clock())
         if burst is not None:
-            if not self._begun:
-                self._begun = True
-                self._frame(burst[0])
+            if self._framed is None:
+                self._frame(unframed(burst[0]))
+            self._received += amount(burst)
             _collect(self._pipeline.feed_all(burst), produced)
         if burst is None or self._pipeline.done:
             self._ended = True
             _collect(self._pipeline.flush(), produced)
 
-    def _frame(self, first: object) -> None:
-        if unframed(first) and (stage := self._pipeline.framing()):
+    def _frame(self, unframed: bool) -> None:
+        stage = self._pipeline.framing() if unframed else None
+        self._framed = stage is not None
+        if stage:
             self._pipeline.stages = (stage, *self._pipeline.stages)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """All that this run knows, between two items, as plain data; see `Stream.checkpoint`."""
+        ready = list(self._ready)
+        self._ready = iter(ready)
+        if self._failure or (self._ended and not ready):
+            raise PipelineError("this run has ended, so that there is nothing to go on with")
+        level = Level(self._pipeline.state(), [], self._ended)
+        return Checkpoint(
+            self._names, self._received, self._framed, self._ended, [level], pack(ready), pack([None])
+        ).to_dict()
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        known = Checkpoint.from_dict(checkpoint, self._names)
+        if known.framed is not None:
+            self._frame(known.framed)
+        self._pipeline.restore(known.levels[0].state)
+        self._received, self._ended, self._ready = known.received, known.exhausted, iter(unpack(known.ready))
 
 
 def _bursts(items: Iterable[A]) -> Iterator[list[A]]:

@@ -8,7 +8,7 @@ source read, one `await` for all that one network read brings.
 import sys
 import warnings
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -17,6 +17,7 @@ import anyio
 from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import EndReason, StreamEnd
 from streamkit.source import Source
+from streamkit.state import Checkpoint, Level, pack, unpack
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,10 +42,13 @@ class Stream(Generic[Out]):
     early without `async with`, the source is closed when the iterator is dropped, with one `ResourceWarning`.
     """
 
-    def __init__(self, source: Source[Any], pipeline: "Joinable[Any, Out]") -> None:
+    def __init__(
+        self, source: Source[Any], pipeline: "Joinable[Any, Out]", checkpoint: dict[str, Any] | None = None
+    ) -> None:
         self._source = source
         self._pipeline = pipeline
-        self._run = _Run[Out](source, pipeline)
+        self._checkpoint = checkpoint
+        self._run = _Run[Out](source, pipeline, checkpoint)
         self._taken = False
 
     def __or__(self, following: "Stage[Out, Next] | AsyncStage[Out, Next]") -> "Stream[Next]":
@@ -52,7 +56,7 @@ class Stream(Generic[Out]):
         if self._run.opened:
             raise PipelineError("this stream is open already: join all stages before you use it")
         pipeline: Any = self._pipeline
-        return Stream(self._source, pipeline | following)
+        return Stream(self._source, pipeline | following, self._checkpoint)
 
     @property
     def source(self) -> Source[Any]:
@@ -69,6 +73,15 @@ class Stream(Generic[Out]):
         from streamkit.stage import find_stage
 
         return find_stage([part for level in self._run.levels for part in level.stage.parts()], kind)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """All that this run knows, between two items, as plain data: `pipeline.open(rest, checkpoint=…)` goes on with it.
+
+        `received` in it tells how much of the source was read, in bytes or else in items; the new source begins behind that.
+        It holds what the stages hold, text that waits for moderation too. `PipelineError` if the stream has ended, or another
+        task is waiting for the next item.
+        """
+        return self._run.checkpoint()
 
     def cancel(self) -> None:
         """End the stream early, from any task of the same event loop.
@@ -116,7 +129,9 @@ class _Level:
 
 
 class _Run(AsyncIterator["Out | StreamEnd"]):
-    def __init__(self, source: Source[Any], pipeline: "Joinable[Any, Any]") -> None:
+    def __init__(
+        self, source: Source[Any], pipeline: "Joinable[Any, Any]", checkpoint: dict[str, Any] | None = None
+    ) -> None:
         from streamkit.stage import hears_time
 
         self.opened = False
@@ -126,7 +141,8 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         self._closing: list[Callable[[], Awaitable[None]]] = []
         self._end: StreamEnd | None = None
         self._pipeline = pipeline
-        self._framed = False
+        self._framed: bool | None = None  # whether a stage had to be put first; `None` before anything came
+        self._received = 0
         self._timed = any(map(hears_time, pipeline.parts()))
         self._opened_at = 0.0
         self._delivered = False
@@ -141,6 +157,8 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         self._scope: anyio.CancelScope | None = None
         self._idle: anyio.Event | None = None
         self._guard: AsyncGenerator[None, None] | None = None
+        if checkpoint is not None:
+            self._restore(checkpoint)
 
     @property
     def end(self) -> StreamEnd | None:
@@ -194,7 +212,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         stages = [level.stage for level in reversed(self.levels)]
         # In place, since the guard has this list.
         self._closing[:] = [*(stage.close for stage in stages if isinstance(stage, AsyncStage)), self.source.close]
-        self._framed = False
+        self._framed, self._received = None, 0
 
     async def _try_again(self, error: Exception) -> bool:
         # Only while nothing was released: what was, can't be taken back.
@@ -258,6 +276,36 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             )
         # Whoever records warnings keeps this object; the source is closed all the same.
         self._guard = None
+
+    # Checkpoints
+
+    def checkpoint(self) -> dict[str, Any]:
+        if self._busy:
+            raise PipelineError("a checkpoint is taken between two items, but another task is waiting for the next one")
+        ready = list(self._ready)
+        self._ready = iter(ready)
+        if self._failure or (self._finished and not ready):
+            raise PipelineError("this stream has ended, so that there is nothing to go on with")
+        levels = [Level(level.stage.state(), pack(level.waiting), level.flushed) for level in self.levels]
+        return Checkpoint(
+            self._names(), self._received, self._framed, self._exhausted, levels, pack(ready), pack([self._end])
+        ).to_dict()
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        known = Checkpoint.from_dict(checkpoint, self._names())
+        if known.framed is not None:
+            self._frame(known.framed)
+        for level, saved in zip(self.levels, known.levels, strict=True):
+            level.stage.restore(saved.state)
+            level.waiting.extend(unpack(saved.waiting))
+            level.flushed = saved.flushed
+        self._received, self._exhausted, self._ready = known.received, known.exhausted, iter(unpack(known.ready))
+        (self._end,) = unpack(known.end)
+        # What was given to the consumer can't be taken back.
+        self._delivered = True
+
+    def _names(self) -> list[str]:
+        return [type(part).__name__ for part in self._pipeline.parts()]
 
     # Cancelling
 
@@ -351,19 +399,22 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         if not burst:
             self._exhausted = True
             return
-        if not self._framed:
-            self._frame(burst[0])
+        if self._framed is None:
+            from streamkit.stage import unframed
+
+            self._frame(unframed(burst[0]))
+        self._received += amount(burst)
         self.levels[0].waiting.extend(burst)
 
-    def _frame(self, first: object) -> None:
-        from streamkit.stage import Pipeline, unframed
+    def _frame(self, unframed: bool) -> None:
+        from streamkit.stage import Pipeline
 
-        self._framed = True
-        if unframed(first) and (stage := self._pipeline.framing()):
-            if head := self.levels[0].fused:
-                head.stages = (stage, *head.stages)
-            else:
-                self.levels.insert(0, _Level(Pipeline((stage,))))
+        stage = self._pipeline.framing() if unframed else None
+        self._framed = stage is not None
+        if stage and (head := self.levels[0].fused):
+            head.stages = (stage, *head.stages)
+        elif stage:
+            self.levels.insert(0, _Level(Pipeline((stage,))))
 
     async def _advance(self, depth: int, work: "Callable[[_Level, list[Any]], Awaitable[None]]") -> list[Any]:
         level, produced = self.levels[depth], list[Any]()
@@ -409,7 +460,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
     async def _flush(self, level: _Level, produced: list[Any]) -> None:
         level.flushed = True
         # The end is told its time too, unless nothing ever came.
-        if self._framed:
+        if self._framed is not None:
             self._tick([level], None)
         if pipeline := level.fused:
             produced.extend(pipeline.flush())
@@ -440,6 +491,11 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             now = self.source.now() if at is None else at
             for level in levels:
                 level.stage.tick(now)
+
+
+def amount(burst: Sequence[Any]) -> int:
+    """How much a read brought: bytes, or else items."""
+    return sum(map(len, burst)) if isinstance(burst[0], bytes | bytearray | memoryview) else len(burst)
 
 
 async def _named(stage: "AsyncStage[Any, Any]", work: Awaitable[Iterable[Any]]) -> Iterable[Any]:

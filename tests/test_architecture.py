@@ -17,7 +17,7 @@ PLUGINS = PACKAGE.parent / "plugins"
 
 LEVELS: list[set[str]] = [
     {"events", "errors", "plain"},
-    {"source", "stream", "stage", "joining", "functions"},
+    {"source", "stream", "stage", "state", "joining", "functions"},
     {"plugins"},
     {"wire", "dialects", "moderation", "tokens"},
     {"stages", "sources", "sinks", "hops", "operators"},
@@ -25,7 +25,7 @@ LEVELS: list[set[str]] = [
     {"cli", "testing"},
 ]
 """Rooms, a module or a folder each, from the bottom; `streamkit` is the public names. A room knows those below it."""
-ONE_ROOM = [{"events", "errors", "plain"}, {"source", "stream", "stage", "joining", "functions"}]
+ONE_ROOM = [{"events", "errors", "plain"}, {"source", "stream", "stage", "state", "joining", "functions"}]
 """Rooms of one level that may know each other."""
 NEIGHBOURS = {("dialects", "wire"), ("sources", "stages"), ("sources", "hops"), ("sinks", "hops")}
 """A dialect reads what the wire gives, a feed that reconnects parses what it reads, and tasks are in `hops` for all."""

@@ -205,3 +205,13 @@ def test_choices_of_a_completion_are_values_too() -> None:
     with pytest.raises(AttributeError, match="immutable"):
         sk.Choice(0).index = 1  # type: ignore[misc]
     assert not dataclasses.is_dataclass(sk.Choice)
+
+
+@every_event
+def test_an_event_has_a_json_form_that_reads_back(event: sk.Event) -> None:
+    assert msgspec.json.decode(msgspec.json.encode(event), type=sk.Event) == event
+
+
+def test_the_json_form_names_the_class_and_leaves_out_what_was_not_said() -> None:
+    assert msgspec.json.encode(sk.TextDelta("Hi", 1)) == b'{"event":"TextDelta","text":"Hi","index":1}'
+    assert msgspec.json.encode(sk.StreamEnd("length")) == b'{"event":"StreamEnd","reason":"length"}'

@@ -36,7 +36,8 @@ class OpenAICompletions(Dialect):
     _start: tuple[Any, ...] = field(default=(None,) * 6, init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _calls: dict[int, list[str | None]] = field(default_factory=dict[int, "list[str | None]"], init=False, repr=False)
-    _template: Template = field(default_factory=Template, init=False, repr=False)
+    # It saves time and knows nothing, and is learned anew after a checkpoint.
+    _template: Template = field(default_factory=Template, init=False, repr=False, metadata={"state": False})
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from streamkit.dialects import by_name, for_event
+from streamkit.dialects import DIALECTS, by_name, for_event
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.openai import OpenAICompletions
+from streamkit.errors import PipelineError
 from streamkit.events import CONTENT, Event
 from streamkit.stage import Stage
 from streamkit.wire.events import ServerSentEvent
@@ -34,6 +35,18 @@ class Extract(Stage[ServerSentEvent, Event]):
         chosen = by_name(self.dialect) if isinstance(self.dialect, str) else self.dialect
         kind = chosen or OpenAICompletions
         self._reader, self._decided = kind(errors=self.errors), self.dialect is not None
+
+    def state(self) -> dict[str, Any]:
+        kind = type(self._reader)
+        return {"reader": kind.__name__, "state": self._reader.state(), "decided": self._decided, "done": self.done}
+
+    def restore(self, state: Any) -> None:
+        known = (type(self._reader), *DIALECTS.values())
+        kind = next((kind for kind in known if kind.__name__ == state["reader"]), None)
+        if kind is None:
+            raise PipelineError(f"Extract: the checkpoint is of a dialect that is not known here: {state['reader']!r}")
+        self._reader, self._decided, self.done = kind(errors=self.errors), state["decided"], state["done"]
+        self._reader.restore(state["state"])
 
     def feed(self, item: ServerSentEvent) -> Iterable[Event]:
         return self.feed_all([item])

@@ -1,0 +1,169 @@
+"""What a run knows so far as plain data, so that another process can go on with it.
+
+    checkpoint = stream.checkpoint()                           # what JSON has: dicts, lists, texts, numbers
+    stream = pipeline.open(rest_of_the_body, checkpoint=checkpoint)
+
+A stage's state are its fields with `init=False`, read back by their annotations. A field that holds something else, such as
+an automaton, is an object with `state()`, which gives plain data, and `restore(state)`, which takes it on one newly made.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterable
+from typing import Any, cast, get_args, get_origin
+
+import msgspec
+
+from streamkit.errors import PipelineError
+
+VERSION = 1
+
+
+class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
+    """A run in mid-stream. `to_dict` of it is what `checkpoint()` gives."""
+
+    stages: list[str]
+    """The stages' names in their order, by which a pipeline knows whether it is its own."""
+    received: int
+    """What was read so far: bytes, of a source of bytes; items of any other."""
+    framed: bool | None
+    exhausted: bool
+    levels: "list[Level]"
+    ready: list[Any]
+    """What was produced and not yet given to the consumer."""
+    end: list[Any]
+    version: int = VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that shares nothing with the run."""
+        return cast("dict[str, Any]", msgspec.json.decode(msgspec.json.encode(self)))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], stages: list[str]) -> "Checkpoint":
+        """The checkpoint again. `PipelineError` for one of another pipeline, or of another version."""
+        try:
+            known = msgspec.convert(data, cls)
+        except msgspec.ValidationError as error:
+            raise PipelineError(f"expected a checkpoint, found something else: {error}") from error
+        if (known.version, known.stages) != (VERSION, stages):
+            raise PipelineError(
+                f"expected a checkpoint of {' | '.join(stages)} (version {VERSION}), "
+                f"found one of {' | '.join(known.stages)} (version {known.version})"
+            )
+        return known
+
+
+class Level(msgspec.Struct, forbid_unknown_fields=True):
+    """Stages that run fused, or one that may wait, and what waits in front of them."""
+
+    state: Any
+    waiting: list[Any]
+    flushed: bool
+
+
+def state_of(stage: Any) -> dict[str, Any]:
+    """The fields with `init=False` of a stage, and whether it is done."""
+    known: dict[str, Any] = {"done": True} if stage.done else {}
+    for field in _fields(stage):
+        try:
+            known[field.name] = _plain(getattr(stage, field.name), _hint(stage, field))
+        except (TypeError, AttributeError) as error:
+            raise PipelineError(
+                f"{type(stage).__name__}.{field.name}: expected plain data, or an object with state() and restore(): {error}"
+            ) from error
+    return known
+
+
+def restore(stage: Any, state: Any) -> None:
+    """Take back what `state_of` gave, on a fresh copy of the stage."""
+    known = dict(cast("dict[str, Any]", state)) if isinstance(state, dict) else {}
+    if known.pop("done", False):
+        stage.done = True
+    fields = {field.name: field for field in _fields(stage)}
+    if known.keys() != fields.keys():
+        raise PipelineError(
+            f"{type(stage).__name__}: expected a state with {_names(fields)}, found one with {_names(known)}"
+        )
+    for name, value in known.items():
+        present = getattr(stage, name)
+        if hasattr(present, "restore"):
+            present.restore(value)
+        else:
+            object.__setattr__(stage, name, _typed(stage, name, value, _hint(stage, fields[name])))
+
+
+def pack(items: Iterable[Any]) -> list[Any]:
+    """Items that wait, as plain data: events and other Structs, text, bytes, and what JSON has."""
+    return [_packed(item) for item in items]
+
+
+def unpack(items: Iterable[Any]) -> list[Any]:
+    """The items again."""
+    return [_unpacked(item) for item in items]
+
+
+def _packed(item: Any) -> dict[str, Any]:
+    kind = cast("type[Any]", type(item))
+    if isinstance(item, msgspec.Struct):
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", "value": msgspec.to_builtins(item)}
+    if kind is bytes or kind in (str, int, float, bool, dict, list, type(None)):
+        return {"class": kind.__name__, "value": msgspec.to_builtins(item)}
+    raise PipelineError(f"a checkpoint holds events, text, bytes and plain data; found an item of type {kind.__name__}")
+
+
+def _unpacked(packed: Any) -> Any:
+    module, _, name = packed["class"].rpartition(":")
+    if not module:
+        return msgspec.convert(packed["value"], bytes) if name == "bytes" else packed["value"]
+    # Only of modules that are loaded: what a checkpoint says must not import anything.
+    kind: Any = sys.modules.get(module)
+    for part in name.split("."):
+        kind = getattr(kind, part, None)
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        raise PipelineError(f"the checkpoint holds an item of a class that is not known here: {packed['class']!r}")
+    return msgspec.convert(packed["value"], kind)
+
+
+def _fields(stage: Any) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(stage) if not field.init and field.metadata.get("state", True)]
+
+
+def _hint(stage: Any, field: dataclasses.Field[Any]) -> Any:
+    if not isinstance(field.type, str):
+        return field.type
+    # Where the class was written, not where it was inherited.
+    home = next(kind for kind in type(stage).__mro__ if field.name in vars(kind).get("__annotations__", {}))
+    return eval(field.type, vars(sys.modules[home.__module__]))
+
+
+def _pairs(hint: Any) -> Any:
+    # JSON has no keys but text; other mappings are written as their pairs.
+    return list[tuple[get_args(hint)]] if get_origin(hint) is dict and get_args(hint)[0] is not str else None  # type: ignore[misc]
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    if hasattr(value, "state"):
+        return value.state()
+    shown: Any = value
+    if _pairs(hint):
+        shown = list(cast("dict[Any, Any]", value).items())
+    return msgspec.to_builtins(shown, str_keys=True, enc_hook=lambda value: value.state())
+
+
+def _typed(stage: Any, name: str, value: Any, hint: Any) -> Any:
+    pairs = _pairs(hint)
+    try:
+        found: Any = msgspec.convert(value, pairs or hint, str_keys=True, dec_hook=_made)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise PipelineError(f"{type(stage).__name__}.{name}: the checkpoint does not fit: {error}") from error
+    return dict(found) if pairs else found
+
+
+def _made(kind: type[Any], state: Any) -> Any:
+    made = kind()
+    made.restore(state)
+    return made
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"
