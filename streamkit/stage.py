@@ -130,6 +130,8 @@ class Stage(Joinable[In, Out]):
         """
         for item in items:
             yield from self.feed(item)
+            if self.done:
+                return
 
     def run(
         self,

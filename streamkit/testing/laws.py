@@ -1,0 +1,352 @@
+"""The laws of the house, as checks for a stage that they have not seen.
+
+Each takes a stage, items that it might get, and `read`, which makes of what comes out what must be the same. Each raises
+`AssertionError` and says what it found.
+"""
+
+import gc
+import importlib.util
+import json
+import pickle
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from time import process_time
+from typing import Any, Final, TypeAlias, get_args
+
+import anyio
+import msgspec
+
+from streamkit import (
+    AsyncStage,
+    Event,
+    PipelineError,
+    ReasoningDelta,
+    RefusalDelta,
+    Stage,
+    StreamEnd,
+    TextDelta,
+    ToolCallDelta,
+)
+from streamkit.testing.leaks import no_leaks
+from streamkit.testing.sources import HANG, Scripted
+
+Candidate: TypeAlias = Stage[Any, Any] | AsyncStage[Any, Any]
+Read: TypeAlias = Callable[[list[Any]], object]
+Law: TypeAlias = Callable[[Candidate, list[Any], Read], None]
+
+_TEXTS = (TextDelta, ReasoningDelta, RefusalDelta)
+_TIMES = 8
+_LINEAR = _TIMES * 2.5
+"""A machine that is busy with other things is allowed for; eight times the input takes a quadratic stage 64 times as long."""
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """An event of a kind that no stage can know."""
+
+    number: int
+
+
+class _Broken(Exception):
+    pass
+
+
+def joined(items: Sequence[Any]) -> list[Any]:
+    """The items, neighbouring deltas of one text made one: what must be the same for any cuts of that text."""
+    found: list[Any] = []
+    for item in items:
+        last: Any = found[-1] if found else None
+        if isinstance(item, _TEXTS) and type(last) is type(item) and last.index == item.index:
+            found[-1] = msgspec.structs.replace(last, text=last.text + item.text)
+        elif isinstance(item, ToolCallDelta) and isinstance(last, ToolCallDelta) and _goes_on(last, item):
+            found[-1] = msgspec.structs.replace(last, arguments=last.arguments + item.arguments)
+        else:
+            found.append(item)
+    return found
+
+
+def check_stage(stage: Candidate, items: Iterable[Any], *, read: Read = joined, skip: Collection[str] = ()) -> None:
+    """Hold a stage to all the laws, with items that it might get; the more of its cases they show, the better.
+
+    `read` makes of what comes out what must be the same however the text was cut: by default neighbouring deltas are joined.
+    `skip` names laws that the stage does not promise, of `LAWS`: a stage that counts deltas has no split invariance. The
+    checks run event loops of their own, so call this from a plain test function. What breaks a law raises `AssertionError`.
+    """
+    if unknown := set(skip) - set(LAWS):
+        raise PipelineError(f"skip: expected names of {', '.join(LAWS)}; found {', '.join(sorted(unknown))}")
+    given = list(items)
+    for name, law in LAWS.items():
+        if name not in skip:
+            law(stage, given, read)
+
+
+# The laws
+
+
+def fresh_state(stage: Candidate, items: list[Any], read: Read) -> None:
+    """Two runs share nothing, and a run leaves its stage as it was. (Law 4)"""
+    before = json.dumps(stage.state())
+    first, second = outcome(stage, items), outcome(stage, items)
+    _same("fresh state: a second run", second, first)
+    if isinstance(stage, Stage):
+        runs, found = [stage.run(items), stage.run(items)], [list[Any](), list[Any]()]
+        while any([_next_into(run, into) for run, into in zip(runs, found, strict=True)]):  # noqa: C419 # both, each time
+            pass
+        _same("fresh state: one of two runs that take turns", found[0], first)
+        _same("fresh state: the other of two runs that take turns", found[1], first)
+    assert json.dumps(stage.state()) == before, "fresh state: a run has changed the stage that it was made from"
+
+
+def bursts(stage: Candidate, items: list[Any], read: Read) -> None:
+    """It makes no difference how many items come at a time."""
+    if isinstance(stage, Stage):
+        alone, at_once = list(stage.run(iter(items))), stage.fresh()
+        together = [*(at_once.feed_all(items) if items else ()), *at_once.flush()]
+        _same("bursts: all items in one feed_all", together, alone)
+
+
+def split_invariance(stage: Candidate, items: list[Any], read: Read) -> None:
+    """However the text or the bytes are cut, what comes out says the same. (Law 2)"""
+    expected = read(outcome(stage, items))
+    for how, cut in _cuts(items).items():
+        found = read(outcome(stage, cut))
+        assert found == expected, f"split invariance: {how}, it gives {found!r}; as it came, {expected!r}"
+
+
+def unknown_events(stage: Candidate, items: list[Any], read: Read) -> None:
+    """What it does not know passes, once and in its order, and disturbs nothing; the end stays last. (Law 10)"""
+    if not any(isinstance(item, get_args(Event)) for item in items):
+        return
+    mixed = [part for number, item in enumerate(items) for part in (Unknown(number), item)]
+    given, found = outcome(stage, items), outcome(stage, mixed)
+    passed = [item.number for item in found if isinstance(item, Unknown)]
+    expected = list(range(_taken(stage, items)))
+    assert passed == expected, f"unknown events: expected {expected} to pass, once and in order, found {passed}"
+    rest, same = read([item for item in found if not isinstance(item, Unknown)]), read(given)
+    assert rest == same, f"unknown events: between them it gives {rest!r}, without them {same!r}"
+    ends = [at for at, item in enumerate(found) if isinstance(item, StreamEnd)]
+    assert not ends or ends == [len(found) - 1], f"unknown events: expected StreamEnd once and last, found it at {ends}"
+
+
+def source_failure(stage: Candidate, items: list[Any], read: Read) -> None:
+    """When the source fails, what was produced comes, then the error; nothing ends as if complete. (Laws 1, 5)"""
+    for size in range(_taken(stage, items) if items else 0):
+        expected = _run(partial(_without_flush, stage, items[:size]))
+        found, error = _run(partial(_until_failure, stage, items[:size]))
+        _same(f"source failure: before the error, after {size} items", found, expected)
+        assert isinstance(error, _Broken), f"source failure: expected the source's error, found {error!r}"
+
+
+def pickling(stage: Candidate, items: list[Any], read: Read) -> None:
+    """A pickled stage does the same elsewhere."""
+    try:
+        again: Candidate = pickle.loads(pickle.dumps(stage))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise AssertionError(f"pickling: {type(error).__name__}: {error}") from error
+    _same("pickling: the copy", outcome(again, items), outcome(stage, items))
+
+
+def checkpoints(stage: Candidate, items: list[Any], read: Read) -> None:
+    """Its state is plain data, and another copy goes on from it as if it were the first."""
+    expected = outcome(stage, items)
+    for size in range(len(expected)):
+        if isinstance(stage, Stage):
+            found = _run_handed_over(stage, items, size)
+        else:
+            found = _run(partial(_stream_handed_over, stage, items, size))
+        _same(f"checkpoints: handed over after {size} items", found, expected)
+
+
+def linear_time(stage: Candidate, items: list[Any], read: Read) -> None:
+    """Eight times the input takes about eight times as long. (Law 7)"""
+    body = [item for item in items if not isinstance(item, StreamEnd)]
+    if not body or _taken(stage, body * 2) < 2 * len(body):
+        return
+    times = 1
+    while (short := _seconds(stage, body * times)) < 0.004 and times < 4096:
+        times *= 2
+    growth = _seconds(stage, body * times * _TIMES) / max(short, 1e-9)
+    assert growth < _LINEAR, f"linear time: {_TIMES} times the input took {growth:.0f} times as long"
+
+
+def cancellation(stage: Candidate, items: list[Any], read: Read) -> None:
+    """Cancelled at any place, it ends as cancelled, the source is closed, and nothing is left. (Law 3)"""
+    with no_leaks():
+        for size in range(_taken(stage, items) if items else 0):
+            for backend in _BACKENDS:
+                _run(partial(_cancelled, stage, items[:size]), backend)
+                _run(partial(_cancelled_from_outside, stage, items[:size]), backend)
+
+
+LAWS: Final[Mapping[str, Law]] = {
+    law.__name__: law
+    for law in (
+        fresh_state,
+        bursts,
+        split_invariance,
+        unknown_events,
+        source_failure,
+        pickling,
+        checkpoints,
+        linear_time,
+        cancellation,
+    )
+}
+
+
+# Running
+
+
+def outcome(stage: Candidate, items: list[Any]) -> list[Any]:
+    """All that comes out."""
+    return list(stage.run(items)) if isinstance(stage, Stage) else _run(partial(_collect, stage, items))
+
+
+_BACKENDS = ("asyncio", "trio") if importlib.util.find_spec("trio") else ("asyncio",)
+
+
+def _run(work: Callable[[], Awaitable[Any]], backend: str = "asyncio") -> Any:
+    return anyio.run(work, backend=backend)
+
+
+async def _collect(stage: Candidate, items: list[Any]) -> list[Any]:
+    return [item async for item in stage.open(Scripted(*items))]
+
+
+async def _until_failure(stage: Candidate, items: list[Any]) -> tuple[list[Any], Exception | None]:
+    found: list[Any] = []
+    source = Scripted[Any](*items, _Broken("the source failed"))
+    try:
+        async with stage.open(source) as stream:
+            async for item in stream:
+                found.append(item)
+    except Exception as error:
+        assert source.closed, "source failure: the source was not closed"
+        return found, error
+    return found, None
+
+
+def _run_handed_over(stage: Stage[Any, Any], items: list[Any], size: int) -> list[Any]:
+    run = stage.run(iter(items))
+    found = list(islice(run, size))
+    checkpoint = json.loads(json.dumps(run.checkpoint()))
+    return found + list(stage.run(iter(items[checkpoint["received"] :]), checkpoint=checkpoint))
+
+
+async def _stream_handed_over(stage: Candidate, items: list[Any], size: int) -> list[Any]:
+    async with stage.open(Scripted(*items)) as stream:
+        found = [await anext(stream) for _ in range(size)]
+        checkpoint = json.loads(json.dumps(stream.checkpoint()))
+    rest = Scripted[Any](*items[checkpoint["received"] :])
+    async with stage.open(rest, checkpoint=checkpoint) as stream:
+        return found + [item async for item in stream]
+
+
+async def _cancelled(stage: Candidate, items: list[Any]) -> None:
+    source = Scripted[Any](*items)
+    async with stage.open(source) as stream:
+        source.left += [stream.cancel, HANG]
+        found = [item async for item in stream]
+    end = found[-1]
+    assert isinstance(end, StreamEnd) and end.reason == "cancelled", (  # noqa: PT018
+        f"cancellation: after {len(items)} items, expected StreamEnd('cancelled') last, found {end!r}"
+    )
+    assert source.closed, "cancellation: the source was not closed"
+
+
+async def _cancelled_from_outside(stage: Candidate, items: list[Any]) -> None:
+    source = Scripted[Any](*items)
+    stream = stage.open(source)
+    with anyio.CancelScope() as scope:
+        async with stream:
+            source.left += [scope.cancel, HANG]
+            async for _ in stream:
+                pass
+    assert source.closed, "cancellation: the source was not closed when the consumer was cancelled"
+    assert stream.end is not None and stream.end.reason == "cancelled", (  # noqa: PT018
+        f"cancellation: the consumer was cancelled, and the stream says {stream.end!r}"
+    )
+
+
+async def _without_flush(stage: Candidate, items: list[Any]) -> list[Any]:
+    found, fresh = list[Any](), stage.fresh()
+    for item in items:
+        fresh.tick(0.0)
+        found += fresh.feed(item) if isinstance(fresh, Stage) else await fresh.feed(item)
+    return found
+
+
+def _taken(stage: Candidate, items: list[Any]) -> int:
+    """How many of the items it takes until it is done."""
+    taken = 0
+
+    def counted() -> Iterator[Any]:
+        nonlocal taken
+        for item in items:
+            taken += 1
+            yield item
+
+    async def collect() -> list[Any]:
+        return [item async for item in stage.open(counted())]
+
+    assert list(stage.run(counted())) if isinstance(stage, Stage) else _run(collect), "it gave nothing at all"
+    return taken
+
+
+def _seconds(stage: Candidate, items: list[Any]) -> float:
+    def once() -> float:
+        begin = process_time()
+        outcome(stage, items)
+        return process_time() - begin
+
+    gc.disable()
+    try:
+        return min(once() for _ in range(3))
+    finally:
+        gc.enable()
+
+
+# Items
+
+
+def _cuts(items: list[Any]) -> dict[str, list[Any]]:
+    if items and all(isinstance(item, bytes) for item in items):
+        body = b"".join(items)
+        pieces = {f"in pieces of {size} bytes": _pieces(body, size) for size in (1, 2, 7)}
+        return {"in one piece": [body], **pieces}
+    alone = {f"in texts of {size} characters": _recut(items, size) for size in (1, 2, 5)}
+    return {"with neighbouring texts joined": joined(items), **alone}
+
+
+def _pieces(whole: Any, size: int) -> list[Any]:
+    return [whole[at : at + size] for at in range(0, len(whole), size)]
+
+
+def _recut(items: list[Any], size: int) -> list[Any]:
+    found: list[Any] = []
+    for item in joined(items):
+        if isinstance(item, _TEXTS):
+            found += [msgspec.structs.replace(item, text=text) for text in _pieces(item.text, size)]
+        elif isinstance(item, ToolCallDelta) and item.arguments:
+            first, *rest = _pieces(item.arguments, size)
+            found.append(msgspec.structs.replace(item, arguments=first))
+            found += [ToolCallDelta(item.tool_index, arguments=text, index=item.index) for text in rest]
+        else:
+            found.append(item)
+    return found
+
+
+def _goes_on(last: ToolCallDelta, item: ToolCallDelta) -> bool:
+    same = (last.index, last.tool_index) == (item.index, item.tool_index)
+    return same and not (item.id or item.name or item.type)
+
+
+def _next_into(run: Iterator[Any], into: list[Any]) -> bool:
+    for item in run:
+        into.append(item)
+        return True
+    return False
+
+
+def _same(what: str, found: list[Any], expected: list[Any]) -> None:
+    assert found == expected, f"{what} gives {found!r}; expected {expected!r}"

@@ -1,0 +1,51 @@
+"""Strategies for hypothesis: texts that are hard on a stage, cuts, events and whole bodies."""
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import strategies as st
+
+from streamkit import Event, Finish, ReasoningDelta, StreamEnd, TextDelta, ToolCallDelta
+
+_HARD = ["e\u0301", "ﬁ", "👩‍👩‍👧", "🇩🇪", "İ", "ß", "\u200b", "\u2028", "\r\n", "\x00", '"', "\\", "안", "語", " ", "\n"]
+
+
+def texts(*, max_size: int = 30) -> st.SearchStrategy[str]:
+    """Texts without lone surrogates: letters, and what breaks code that takes a character for a letter."""
+    pieces = st.one_of(st.sampled_from(_HARD), st.text("abc .", max_size=5), st.characters(codec="utf-8"))
+    return st.lists(pieces, max_size=max_size).map("".join)
+
+
+def cuts(body: bytes) -> st.SearchStrategy[list[bytes]]:
+    """All ways to cut a body into pieces; a piece may be empty."""
+    places = st.lists(st.integers(0, len(body)), max_size=20)
+    return places.map(lambda at: [body[a:b] for a, b in pairwise([0, *sorted(at), len(body)])])
+
+
+@st.composite
+def answers(draw: st.DrawFn, *, choices: int = 2) -> list[Event]:
+    """The events of an answer, as `Extract` gives them: deltas of several choices, a finish for each, `StreamEnd` last."""
+    numbers = st.integers(0, draw(st.integers(1, choices)) - 1)
+    said = texts().filter(bool)
+    delta: st.SearchStrategy[Event] = st.one_of(
+        st.builds(TextDelta, said, numbers),
+        st.builds(ReasoningDelta, said, numbers),
+        st.builds(ToolCallDelta, st.just(0), arguments=said, index=numbers),
+    )
+    deltas = draw(st.lists(delta, max_size=12))
+    spoke = sorted({getattr(event, "index", 0) for event in deltas})
+    return [*deltas, *(Finish("stop", index) for index in spoke), StreamEnd("completed", saw_done=True)]
+
+
+def chat_bodies() -> st.SearchStrategy[tuple[str, bytes]]:
+    """The text of an answer, and the body of OpenAI's chat API that streams it."""
+    return st.lists(texts().filter(bool), max_size=8).map(lambda pieces: ("".join(pieces), _chat(pieces)))
+
+
+def _chat(pieces: Sequence[str]) -> bytes:
+    deltas: list[dict[str, Any]] = [{"index": 0, "delta": {"content": piece}} for piece in pieces]
+    finish: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    chunks = [json.dumps({"choices": [choice]}) for choice in (*deltas, finish)]
+    return "".join([*(f"data: {chunk}\n\n" for chunk in chunks), "data: [DONE]\n\n"]).encode()
