@@ -36,7 +36,7 @@ ONLY_IN: dict[str, set[str]] = {
     "rich": {"cli/"},
     "ahocorasick": {"moderation/"},
     "regex": {"moderation/", "tokens.py"},
-    "asyncio": {"sinks/aiohttp.py", "cli/"},
+    "asyncio": {"sinks/aiohttp.py", "cli/", "testing/"},
     "trio": set(),
 }
 TASKS = {"create_task", "TaskGroup", "create_task_group", "ensure_future", "gather", "start_soon"}
