@@ -1,0 +1,147 @@
+"""`streamkit new-plugin NAME`: a package with one stage, its tests and its entry point, ready to be changed."""
+
+import keyword
+import re
+from pathlib import Path
+from string import Template
+
+import streamkit
+from streamkit.errors import PipelineError
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+_FILES = {
+    "pyproject.toml": """\
+[build-system]
+requires = ["hatchling>=1.26"]
+build-backend = "hatchling.build"
+
+[project]
+name = "$name"
+version = "0.1.0"
+description = "A stage for streamkit: digits leave as a mark"
+readme = "README.md"
+requires-python = ">=3.11"
+dependencies = ["streamkit>=$version"]
+classifiers = ["Typing :: Typed"]
+
+[project.entry-points."streamkit.stages"]
+$name = "$module:$stage"
+
+[dependency-groups]
+dev = ["mypy>=1.13", "pyright>=1.1.390", "streamkit[testing]>=$version"]
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/$module"]
+
+[tool.mypy]
+strict = true
+files = ["src", "tests"]
+
+[tool.pyright]
+typeCheckingMode = "strict"
+include = ["src", "tests"]
+
+[tool.pytest.ini_options]
+testpaths = ["tests"]
+addopts = "--import-mode=importlib"
+filterwarnings = ["error"]
+""",
+    "README.md": """\
+# $name
+
+A stage for [streamkit](https://github.com/streamkit/streamkit) that lets digits leave as a mark.
+
+```python
+import streamkit as sk
+from $module import $stage
+
+pipeline = sk.Parse() | sk.Extract() | $stage() | sk.Accumulate()
+```
+
+In a pipeline file it is `$name`.
+
+```sh
+pip install -e . --group dev
+python -m pytest && mypy && pyright
+```
+""",
+    "src/$module/__init__.py": '''\
+"""Digits leave as a mark."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from streamkit import Event, Stage, TextDelta
+
+STREAMKIT_API = $api
+"""The version of streamkit's plugin interface that this was written for."""
+
+__all__ = ["$stage"]
+
+
+@dataclass
+class $stage(Stage[Event, Event]):
+    """Release `mark` in place of every digit of the text. All other events pass."""
+
+    mark: str = "#"
+
+    def feed(self, item: Event) -> Iterable[Event]:
+        if not isinstance(item, TextDelta):
+            return (item,)
+        text = "".join(self.mark if character.isdigit() else character for character in item.text)
+        return (TextDelta(text, item.index),)
+''',
+    "src/$module/py.typed": "",
+    "tests/test_$module.py": """\
+from hypothesis import given
+from streamkit import Event, Finish, StreamEnd, TextDelta
+from streamkit.testing import check_stage, strategies
+
+from $module import $stage
+
+EVENTS: list[Event] = [TextDelta("Call 12"), TextDelta("3, or "), TextDelta("no"), Finish("stop"), StreamEnd("completed")]
+
+
+def test_it_keeps_the_laws() -> None:
+    check_stage($stage(), EVENTS)
+
+
+def test_digits_leave_as_a_mark() -> None:
+    released = [event.text for event in $stage("*").run(EVENTS) if isinstance(event, TextDelta)]
+
+    assert released == ["Call **", "*, or ", "no"]
+
+
+@given(strategies.answers())
+def test_no_digit_is_released(events: list[Event]) -> None:
+    for event in $stage().run(events):
+        assert not isinstance(event, TextDelta) or not any(map(str.isdigit, event.text))
+""",
+}
+
+
+def write(name: str, into: Path) -> Path:
+    """Write the package to the folder `into / name`, which must not exist, and give that folder.
+
+    `name` is that of the distribution: lower-case words with hyphens between. Anything else raises `PipelineError`.
+    """
+    module = name.replace("-", "_")
+    if not _NAME.fullmatch(name) or keyword.iskeyword(module):
+        raise PipelineError(f"expected a name such as my-plugin: lower-case words with hyphens between; found {name!r}")
+    folder = into / name
+    if folder.exists():
+        raise PipelineError(f"{folder} exists already")
+    words = [word for word in name.split("-") if word != "streamkit"] or ["streamkit"]
+    names = {
+        "name": name,
+        "module": module,
+        "stage": "".join(word.capitalize() for word in words),
+        "version": streamkit.__version__,
+        "api": streamkit.plugins.API,
+    }
+    for path, text in _FILES.items():
+        file = folder / Template(path).substitute(names)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(Template(text).substitute(names), encoding="utf-8")
+    return folder

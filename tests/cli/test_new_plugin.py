@@ -1,0 +1,83 @@
+"""A generated package is installed, passes its own tests and type checks, and is found by name."""
+
+import json
+import os
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from streamkit import PipelineError
+from streamkit.cli.new_plugin import write
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write("streamkit-mask-digits", tmp_path_factory.mktemp("new"))
+
+
+@pytest.fixture(scope="module")
+def python(package: Path) -> Path:
+    """The interpreter of a fresh environment in which the package is installed."""
+    environment = package.parent / "environment"
+    venv.create(environment, with_pip=False, symlinks=True)
+    (site,) = environment.glob("lib/python*/site-packages")
+    # What the package depends on is not fetched anew; it is seen in the environment of these tests.
+    (site / "dependencies.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    interpreter = environment / "bin/python"
+    run(interpreter, package, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", ".")
+    return interpreter
+
+
+def run(python: Path, folder: Path, *arguments: str) -> str:
+    # Of the plugins of pytest that are seen there, its own tests need none.
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(
+        [python, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_its_own_tests_pass(python: Path, package: Path) -> None:
+    assert "3 passed" in run(python, package, "-m", "pytest", "-p", "no:cacheprovider")
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_the_type_checkers_find_nothing(python: Path, package: Path, checker: str) -> None:
+    arguments = ["--pythonpath", str(python)] if checker == "pyright" else ["--python-executable", str(python)]
+
+    found = run(python, package, "-m", checker, *arguments)
+
+    assert "Success: no issues found in 2 source files" in found or "0 errors, 0 warnings" in found
+
+
+def test_its_stage_is_found_by_name(python: Path, package: Path) -> None:
+    code = """
+from streamkit import plugins
+import json
+found = [plugin for plugin in plugins.installed() if plugin.package == "streamkit-mask-digits"]
+print(json.dumps([found, repr(plugins.find("stages", "streamkit-mask-digits")())]))
+"""
+    target = "streamkit_mask_digits:MaskDigits"
+
+    assert json.loads(run(python, package, "-c", code)) == [
+        [["stages", "streamkit-mask-digits", "streamkit-mask-digits", "0.1.0", target, "ok", ""]],
+        "MaskDigits(mark='#')",
+    ]
+
+
+@pytest.mark.parametrize("name", ["Shop", "my_shop", "1st", "", "a--b", "../up", "class"])
+def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="expected a name such as my-plugin"):
+        write(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+
+    with pytest.raises(PipelineError, match="exists already"):
+        write("shop", tmp_path)
