@@ -12,6 +12,7 @@
     │   └── LimitExceeded      a line or an event is longer than the limit
     ├── ProviderError          the provider reported an error of its own
     ├── PipelineError          this program's mistake: stages in the wrong order, a second consumer
+    │   └── QueueOverflow      a consumer that fell further behind than it was allowed to
     └── PluginError            a plugin that can't be loaded or breaks its contract
 
 An exception that a stage raises passes through as it is, with a note that names the stage. A moderation verdict is an event,
@@ -140,6 +141,10 @@ class ProviderError(StreamkitError):
 
 class PipelineError(StreamkitError):
     """This program's mistake. The message says what was found and how to put it right."""
+
+
+class QueueOverflow(PipelineError):
+    """A consumer fell further behind than its queue allows, and had asked for an error then."""
 
 
 class PluginError(StreamkitError):

@@ -209,6 +209,12 @@ class ProviderNotice(_Event, frozen=True, gc=False, eq=False):
     index: int | None = None
 
 
+class Reset(_Event, frozen=True, gc=False, eq=False):
+    """All that came before is void: the answer begins anew, from another source. `reason` says why, without any text of it."""
+
+    reason: str
+
+
 class Timings(_Event, frozen=True, gc=False, eq=False):
     """When things came, in seconds since the stream was opened. `None` is what never came.
 
@@ -308,6 +314,7 @@ Event: TypeAlias = (
     | Redacted
     | Blocked
     | ProviderNotice
+    | Reset
     | Timings
     | Completion
     | StreamEnd

@@ -33,6 +33,7 @@ EXAMPLES: list[sk.Event] = [
     sk.Redacted("category", 1, 2, "refusal", 1),
     sk.Blocked("category", 1, 2, "refusal", 1),
     sk.ProviderNotice("kind", {"a": 1}, 1),
+    sk.Reset("Disconnected"),
     sk.Timings(0.1, 0.2, (0.2, 0.3), 0.4),
     sk.Completion((sk.Choice(0, "text", tool_calls=(sk.ToolCall("id"),)),), sk.Usage(1), end="completed"),
     sk.StreamEnd("length", True, (1,)),

@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 
 import streamkit
+from streamkit import plugins
 from streamkit.errors import PipelineError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -138,7 +139,7 @@ def write(name: str, into: Path) -> Path:
         "module": module,
         "stage": "".join(word.capitalize() for word in words),
         "version": streamkit.__version__,
-        "api": streamkit.plugins.API,
+        "api": plugins.API,
     }
     for path, text in _FILES.items():
         file = folder / Template(path).substitute(names)

@@ -246,7 +246,7 @@ async def test_a_tee_waits_for_its_slowest_branch_and_tells_how_far_each_is_behi
         for expected in range(3):
             assert await anext(fast) == expected
         await wait_all_tasks_blocked()
-        assert (fast.waiting, slow.waiting) == (1, 3)
+        assert (fast.waiting, slow.waiting) == (1, 4)
         assert read == [0, 1, 2, 3]
 
 

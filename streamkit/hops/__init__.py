@@ -1,0 +1,39 @@
+"""Every place where work goes on in a task beside the consumer's own. Nothing else in streamkit starts one.
+
+Most are async context managers: leaving one ends its tasks, and what these held open, before control returns. The price is a
+switch of tasks for each read, and a queue with the size that is named.
+
+    prefetch        read ahead of the consumer                                     1 task
+    tee             all items to each of several consumers                         1 task
+    broadcast       all items to consumers that come and go                        1 task
+    merge           the items of several, as they come, fairly                     1 task each
+    race            several at once; the first with content wins                   1 task each, until one has won
+    deadlines       a limit on the wait for content, for any stream                1 task
+    rate_limit      no more than so many a second                                  1 task
+    from_generator  an async generator function as a step                          1 task
+    until           a block of code that ends when something else is done          1 task
+    fallback        one after the other, until one succeeds                        none
+"""
+
+from streamkit.hops.beside import until
+from streamkit.hops.channel import Branch
+from streamkit.hops.fallback import fallback
+from streamkit.hops.merge import merge
+from streamkit.hops.pace import deadlines, rate_limit
+from streamkit.hops.race import race
+from streamkit.hops.tee import Broadcast, broadcast, from_generator, prefetch, tee
+
+__all__ = [
+    "Branch",
+    "Broadcast",
+    "broadcast",
+    "deadlines",
+    "fallback",
+    "from_generator",
+    "merge",
+    "prefetch",
+    "race",
+    "rate_limit",
+    "tee",
+    "until",
+]

@@ -1,0 +1,152 @@
+"""The queue between a task that reads and a consumer, and the reading."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from streamkit.errors import PipelineError, QueueOverflow
+from streamkit.events import StreamEnd
+from streamkit.stream import CLOSE_SECONDS
+
+T = TypeVar("T")
+Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "error"]
+
+
+class Signal:
+    """Wakes the one task that waits."""
+
+    def __init__(self) -> None:
+        self._event: anyio.Event | None = None
+
+    def set(self) -> None:
+        """Wake it, if one waits."""
+        if self._event:
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Wait for the next `set`."""
+        self._event = anyio.Event()
+        await self._event.wait()
+
+
+class Branch(AsyncIterator[T], Generic[T]):
+    """What one consumer reads of a hop.
+
+    A read may be cancelled, by a timeout for example, and asked again: no item is lost. An error comes after the items before
+    it, and again whenever it is asked.
+    """
+
+    def __init__(self, size: int, overflow: Overflow = "wait", news: Signal | None = None) -> None:
+        self.dropped = 0
+        """Items that this consumer missed, since it was too far behind."""
+        self._items: deque[T] = deque()
+        self._size = size
+        self._overflow = overflow
+        self._news = news or Signal()
+        self._room = Signal()
+        self._finished = False
+        self._closed = False
+        self._error: Exception | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Items that were read and wait for this consumer."""
+        return len(self._items)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is an item, an error or the end, so that the next read does not wait."""
+        return bool(self._items) or self._finished or self._closed
+
+    @property
+    def closed(self) -> bool:
+        """Whether the consumer wants no more."""
+        return self._closed
+
+    async def aclose(self) -> None:
+        """Want no more."""
+        self._closed = True
+        self._items.clear()
+        self._room.set()
+        self._news.set()
+
+    async def __anext__(self) -> T:
+        while not self.ready:
+            await self._news.wait()
+        if self._items:
+            item = self._items.popleft()
+            self._room.set()
+            return item
+        if self._error:
+            raise self._error
+        raise StopAsyncIteration
+
+    # The reader's side
+
+    def give(self, item: T) -> None:
+        """Put an item in, as the overflow has it; with `wait`, call `room` before the next."""
+        if self._closed or self._finished:
+            return
+        # The end of an answer is the one thing that nobody may miss.
+        if len(self._items) >= self._size and self._overflow != "wait" and not isinstance(item, StreamEnd):
+            self.dropped += 1
+            if self._overflow == "error":
+                self.finish(QueueOverflow(f"this consumer fell behind by more than the {self._size} items allowed"))
+                return
+            if self._overflow == "drop_newest":
+                return
+            self._items.popleft()
+        self._items.append(item)
+        self._news.set()
+
+    async def room(self) -> None:
+        """Wait until there is room, if this consumer is to be waited for."""
+        while self._overflow == "wait" and len(self._items) >= self._size and not self._closed:
+            await self._room.wait()
+
+    def finish(self, error: Exception | None = None) -> None:
+        """No more comes: the end, or an error after the items that are there."""
+        if not self._finished:
+            self._finished, self._error = True, error
+            self._news.set()
+
+
+async def pump(items: AsyncIterator[T], branches: Sequence[Branch[T]], unclosed: list[Exception]) -> None:
+    """Read all items, give them to every branch, and close what was read."""
+    failure: Exception | None = None
+    try:
+        # Nothing is opened for a block that was cancelled before it began.
+        await anyio.lowlevel.checkpoint()
+        async for item in items:
+            for branch in branches:
+                branch.give(item)
+            for branch in branches:
+                await branch.room()
+            if all(branch.closed for branch in branches):
+                break
+    except Exception as error:
+        failure = error
+    finally:
+        await close(items, unclosed)
+    for branch in branches:
+        branch.finish(failure)
+
+
+async def close(items: object, unclosed: list[Exception]) -> None:
+    """Close an iterator that can be, also if this task was cancelled; its failure to close goes into `unclosed`."""
+    if aclose := getattr(items, "aclose", None):
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            try:
+                await aclose()
+            except Exception as error:
+                unclosed.append(error)
+
+
+def at_least_one(**numbers: float) -> None:
+    """Raise `PipelineError` for a number that is less than 1."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise PipelineError(f"expected a {name} of 1 or more, found {number}")

@@ -1,0 +1,130 @@
+"""One stream after another, until one succeeds. It needs no task, since only one of them runs at a time."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+import anyio
+
+from streamkit.errors import PipelineError, PluginError, StreamkitError
+from streamkit.events import CONTENT, Completion, Event, Reset, StreamEnd
+from streamkit.hops.race import FAILURES
+from streamkit.source import Source
+from streamkit.stream import Stream
+
+E = TypeVar("E", bound=Event)
+Candidate: TypeAlias = Stream[E] | Callable[[], Stream[E]]
+
+
+def is_failure(error: Exception) -> bool:
+    """Whether another source may do better: anything that went wrong on the way here, and no mistake of this program's."""
+    return isinstance(error, StreamkitError) and not isinstance(error, PipelineError | PluginError)
+
+
+def fallback(
+    *candidates: "Candidate[E]",
+    after_release: Literal["raise", "reset"] = "raise",
+    when: Callable[[Exception], bool] = is_failure,
+    wait: Callable[[int], float] = lambda failed: 0.0,
+) -> "Fallback[E]":
+    """Read the first stream; if it fails, the next one: `hops.fallback(one, other) | Accumulate()`.
+
+    Streams that are not open yet, or functions that make one; the same function several times is a retry, with
+    `wait(failed)` seconds after the `failed`th attempt. A stream has failed when it raised an error for which `when` holds,
+    or ended as truncated, timed out or with an error; an end that failed is not given if another follows.
+
+    Once content was given it can't be taken back: then the failure is the end (`raise`), or an event `Reset` says that all
+    before it is void, and the next one begins (`reset`). `Accumulate` begins anew at a `Reset`; other stages that keep
+    something belong into the candidates.
+    """
+    if not candidates:
+        raise PipelineError("expected streams to fall back on, found none")
+    return Fallback(candidates, after_release, when, wait)
+
+
+class Fallback(Source[Event], Generic[E]):
+    """Made by `fallback`. `failures` says what became of the attempts before the last."""
+
+    def __init__(
+        self,
+        candidates: "Sequence[Candidate[E]]",
+        after_release: Literal["raise", "reset"],
+        when: Callable[[Exception], bool],
+        wait: Callable[[int], float],
+    ) -> None:
+        self.failures: list[str] = []
+        """The error's class, or the reason of the end, of each attempt that failed."""
+        self._left = list(candidates)
+        self._after_release = after_release
+        self._when = when
+        self._wait = wait
+        self._stream: Stream[E] | None = None
+        self._items: AsyncIterator[E | StreamEnd] | None = None
+        self._released = False
+
+    async def open(self) -> None:
+        try:
+            await self._begin()
+        except Exception as error:
+            if not await self._go_on(error, type(error).__name__):
+                raise
+
+    async def read(self) -> Sequence[Event]:
+        assert self._items is not None, "read before open"
+        while True:
+            try:
+                item = await anext(self._items)
+            except StopAsyncIteration:
+                return ()
+            except Exception as error:
+                if not await self._go_on(error, type(error).__name__):
+                    raise
+            else:
+                if not self._failed(item) or not await self._go_on(None, _reason(item)):
+                    self._released = self._released or isinstance(item, CONTENT)
+                    return (item,)
+            if self._released:
+                self._released = False
+                return (Reset(self.failures[-1]),)
+
+    async def close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.aclose()
+
+    async def _begin(self) -> None:
+        candidate = self._left.pop(0)
+        self._stream = candidate if isinstance(candidate, Stream) else candidate()
+        await self._stream.__aenter__()
+        self._items = aiter(self._stream)
+
+    async def _go_on(self, error: Exception | None, why: str) -> bool:
+        """Begin with the next one, if there is one that may be begun."""
+        while self._left and (error is None or self._when(error)):
+            if self._released and self._after_release == "raise":
+                return False
+            self.failures.append(why)
+            await self.close()
+            await anyio.sleep(self._wait(len(self.failures)))
+            try:
+                await self._begin()
+            except Exception as another:
+                error, why = another, type(another).__name__
+                if not self._left or not self._when(error):
+                    raise
+            else:
+                return True
+        return False
+
+    def _failed(self, item: object) -> bool:
+        # The completion of a failed stream comes before its end.
+        return _reason(item) in FAILURES
+
+
+def _reason(item: object) -> str:
+    match item:
+        case StreamEnd(reason=reason):
+            return reason
+        case Completion(end=end):
+            return end or ""
+        case _:
+            return ""

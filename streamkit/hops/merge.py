@@ -1,0 +1,63 @@
+"""Several streams as one, in the order in which their items come."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Generic, TypeVar
+
+from streamkit.hops.beside import beside
+from streamkit.hops.channel import Branch, Signal, at_least_one, pump
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def merge(*items: AsyncIterable[T], size: int = 1) -> AsyncGenerator["Merged[T]", None]:
+    """Give the items of all as they come, each read by a task of its own, at most `size` items ahead.
+
+    Where several have one, they take turns, so that a fast one starves nobody. `Merged.number` tells whose the last item was.
+    An error of one is raised in its turn, after the items that this one gave before it, and ends the whole. Leaving the block
+    closes all of them.
+    """
+    at_least_one(size=size)
+    news, unclosed = Signal(), list[Exception]()
+    iterators = [aiter(each) for each in items]
+    branches = [Branch[T](size, news=news) for _ in iterators]
+    works = [partial(pump, iterator, (branch,), unclosed) for iterator, branch in zip(iterators, branches, strict=True)]
+    async with beside(*works):
+        yield Merged(branches, news)
+    if unclosed:
+        raise unclosed[0]
+
+
+class Merged(AsyncIterator[T], Generic[T]):
+    """What `merge` gives."""
+
+    def __init__(self, branches: Sequence[Branch[T]], news: Signal) -> None:
+        self.number: int | None = None
+        """Which of the streams gave the last item, from 0."""
+        self._branches = list(enumerate(branches))
+        self._news = news
+        self._error: Exception | None = None
+
+    async def __anext__(self) -> T:
+        if self._error:
+            raise self._error
+        while self._branches:
+            for place, (number, branch) in enumerate(self._branches):
+                if branch.ready:
+                    # Who was served stands last in the line.
+                    self._branches = self._branches[place + 1 :] + self._branches[: place + 1]
+                    try:
+                        item = await anext(branch)
+                    except StopAsyncIteration:
+                        self._branches.pop()
+                        break
+                    except Exception as error:
+                        self._error = error
+                        raise
+                    self.number = number
+                    return item
+            else:
+                await self._news.wait()
+        raise StopAsyncIteration

@@ -1,0 +1,127 @@
+"""When items may come at the latest, and how fast at the most."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+import anyio
+
+from streamkit.errors import DeadlineExceeded, PipelineError
+from streamkit.hops.channel import Branch
+from streamkit.hops.race import is_content
+from streamkit.hops.tee import prefetch
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def deadlines(
+    items: AsyncIterable[T],
+    *,
+    first_content: float | None = None,
+    idle_content: float | None = None,
+    total: float | None = None,
+    counts: Callable[[T], bool] = is_content,
+    size: int = 1,
+) -> AsyncGenerator[AsyncIterator[T], None]:
+    """Raise `DeadlineExceeded` when content does not come in time, in seconds, from any stream; pings don't count.
+
+    `first_content` and `idle_content` count the time in which the consumer waits, so that one that takes its time lets none
+    of them pass; `total` counts from the beginning of the block. `counts` tells what content is. A source of `http` has
+    these deadlines of its own, without a task.
+    """
+    began = anyio.current_time()
+    async with prefetch(items, size=size) as ahead:
+        ends_at = None if total is None else began + total
+        yield _Watched(ahead, (first_content, idle_content), (total, ends_at), counts)
+
+
+class _Watched(AsyncIterator[T], Generic[T]):
+    def __init__(
+        self,
+        items: Branch[T],
+        content: tuple[float | None, float | None],
+        total: tuple[float | None, float | None],
+        counts: Callable[[T], bool],
+    ) -> None:
+        self._items = items
+        self._first, self._idle = content
+        self._total, self._ends_at = total
+        self._counts = counts
+        self._heard = False
+        self._waited = 0.0  # since the last content, or since the beginning
+        self._error: DeadlineExceeded | None = None
+
+    async def __anext__(self) -> T:
+        if self._error:
+            raise self._error
+        name, seconds, rest = self._nearest()
+        began = anyio.current_time()
+        with anyio.move_on_after(rest) as scope:
+            item = await anext(self._items)
+            if self._counts(item):
+                self._heard, self._waited = True, 0.0
+            else:
+                self._waited += anyio.current_time() - began
+            return item
+        assert scope.cancelled_caught, "the only way out of the block that is no return"
+        self._error = DeadlineExceeded(f"the deadline {name!r} of {seconds} s passed", deadline=name, seconds=seconds)
+        raise self._error
+
+    def _nearest(self) -> tuple[str, float, float]:
+        allowed = self._idle if self._heard else self._first
+        found = [("none", float("inf"), float("inf"))]
+        if allowed is not None:
+            name = "idle_content" if self._heard else "first_content"
+            found.append((name, allowed, max(0.0, allowed - self._waited)))
+        if self._total is not None and self._ends_at is not None:
+            found.append(("total", self._total, max(0.0, self._ends_at - anyio.current_time())))
+        return min(found, key=lambda deadline: deadline[2])
+
+
+@asynccontextmanager
+async def rate_limit(
+    items: AsyncIterable[T],
+    *,
+    per_second: float,
+    burst: float = 1,
+    cost: Callable[[T], float] = lambda item: 1,
+    size: int = 16,
+) -> AsyncGenerator[AsyncIterator[T], None]:
+    """Give items at most so fast: `per_second` of what `cost` says, after the first `burst` of it at once (a token bucket).
+
+    By default each item costs 1; `lambda event: len(getattr(event, "text", ""))` counts characters. It reads at most `size`
+    items ahead; behind that the source is not read.
+    """
+    if not (per_second > 0 and burst > 0):
+        raise PipelineError(f"expected per_second and burst of more than 0, found {per_second} and {burst}")
+    async with prefetch(items, size=size) as ahead:
+        yield _Limited(ahead, per_second, burst, cost)
+
+
+class _Limited(AsyncIterator[T], Generic[T]):
+    def __init__(self, items: Branch[T], per_second: float, burst: float, cost: Callable[[T], float]) -> None:
+        self._items = items
+        self._per_second = per_second
+        self._burst = burst
+        self._cost = cost
+        self._saved = burst
+        self._at = anyio.current_time()
+        self._held: list[T] = []  # what waits for its time, also when the wait was cancelled
+
+    async def __anext__(self) -> T:
+        if not self._held:
+            self._held.append(await anext(self._items))
+        # What costs more than can ever be saved goes when all is saved, and leaves a debt.
+        cost = self._cost(self._held[0])
+        if (missing := min(cost, self._burst) - self._save()) > 0:
+            await anyio.sleep(missing / self._per_second)
+            self._save()
+        self._saved -= cost
+        return self._held.pop()
+
+    def _save(self) -> float:
+        now = anyio.current_time()
+        self._saved = min(self._burst, self._saved + (now - self._at) * self._per_second)
+        self._at = now
+        return self._saved

@@ -1,0 +1,138 @@
+"""Several streams at once, of which one is taken."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Generic, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from streamkit.events import CONTENT, StreamEnd
+from streamkit.hops.beside import beside
+from streamkit.hops.channel import Branch, at_least_one, close
+
+T = TypeVar("T")
+FAILURES = ("truncated", "provider_error", "timeout", "error")
+"""The reasons of a `StreamEnd` after which another stream may do better."""
+
+
+def is_content(item: object) -> bool:
+    """Whether an event is part of the answer itself."""
+    return isinstance(item, CONTENT)
+
+
+@asynccontextmanager
+async def race(
+    *contenders: AsyncIterable[T],
+    after: float | None = None,
+    wins: Callable[[T], bool] = is_content,
+    head: int = 1024,
+    size: int = 16,
+) -> AsyncGenerator["Winner[T]", None]:
+    """Read several streams at once; the first with content wins, and the others are cancelled and closed.
+
+    The block begins when one has won and the others are closed. It gives the winner's items from its first on; `Winner.number`
+    tells which it is. With `after` the second begins that many seconds after the first, the third after the second, …, or as
+    soon as the one before it has failed (a hedge). One that fails without content, by an error or an end that is none, is out;
+    if all do, the last to fail has won and its error is raised in its place.
+
+    `head` bounds what is kept of each before its first content: one with more than that wins. `size` is that of `prefetch`.
+    """
+    at_least_one(contenders=len(contenders), head=head, size=size)
+    runners = _Race([aiter(contender) for contender in contenders], after, wins, head, size)
+    works = [partial(runners.run, number) for number in range(len(contenders))]
+    async with beside(*works):
+        yield await runners.decided()
+    if runners.unclosed:
+        raise runners.unclosed[0]
+
+
+class Winner(AsyncIterator[T], Generic[T]):
+    """The stream that won. `number` tells which of the contenders it is, from 0; `failures` why others were out."""
+
+    def __init__(self, number: int, items: Branch[T], failures: dict[int, Exception | StreamEnd]) -> None:
+        self.number = number
+        self.failures = failures
+        self._items = items
+
+    async def __anext__(self) -> T:
+        return await anext(self._items)
+
+
+class _Race(Generic[T]):
+    def __init__(
+        self,
+        contenders: Sequence[AsyncIterator[T]],
+        after: float | None,
+        wins: Callable[[T], bool],
+        head: int,
+        size: int,
+    ) -> None:
+        self.unclosed: list[Exception] = []
+        self._contenders = contenders
+        self._after = after
+        self._wins = wins
+        self._head = head
+        self._branches = [Branch[T](size) for _ in contenders]
+        self._scopes = [anyio.CancelScope() for _ in contenders]
+        self._out = [anyio.Event() for _ in contenders]
+        self._gone = [anyio.Event() for _ in contenders]
+        self._failures: dict[int, Exception | StreamEnd] = {}
+        self._won = anyio.Event()
+        self._winner = 0
+
+    async def decided(self) -> Winner[T]:
+        """The winner, when the others are closed."""
+        await self._won.wait()
+        for number, gone in enumerate(self._gone):
+            if number != self._winner:
+                await gone.wait()
+        failures = {number: why for number, why in self._failures.items() if number != self._winner}
+        return Winner(self._winner, self._branches[self._winner], failures)
+
+    async def run(self, number: int) -> None:
+        """Read one contender."""
+        items, branch, failure = self._contenders[number], self._branches[number], None
+        try:
+            with self._scopes[number]:
+                await self._turn(number)
+                async for item in items:
+                    branch.give(item)
+                    self._look(number, item)
+                    if self._won.is_set():
+                        await branch.room()
+        except Exception as error:
+            failure = self._failures[number] = error
+        finally:
+            await close(items, self.unclosed)
+            self._gone[number].set()
+        branch.finish(failure)
+        self._ended(number)
+
+    async def _turn(self, number: int) -> None:
+        # Nothing is opened for a block that was cancelled before it began.
+        await anyio.lowlevel.checkpoint()
+        if self._after is not None and number:
+            with anyio.move_on_after(self._after * number):
+                await self._out[number - 1].wait()
+
+    def _look(self, number: int, item: T) -> None:
+        if self._won.is_set():
+            return
+        if isinstance(item, StreamEnd) and item.reason in FAILURES:
+            self._failures[number] = item
+        elif self._wins(item) or self._branches[number].waiting > self._head:
+            self._win(number)
+
+    def _ended(self, number: int) -> None:
+        self._out[number].set()
+        if not self._won.is_set() and (number not in self._failures or len(self._failures) == len(self._contenders)):
+            self._win(number)
+
+    def _win(self, number: int) -> None:
+        self._winner = number
+        self._won.set()
+        for other, scope in enumerate(self._scopes):
+            if other != number:
+                scope.cancel()

@@ -1,0 +1,130 @@
+"""One stream for consumers in other tasks."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Generic, TypeVar
+
+from streamkit.hops.beside import beside
+from streamkit.hops.channel import Branch, Overflow, at_least_one, close, pump
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@asynccontextmanager
+async def prefetch(items: AsyncIterable[T], *, size: int = 1) -> AsyncGenerator[Branch[T], None]:
+    """Read in a task of its own, at most `size` items ahead of the consumer.
+
+    Unlike a stream's own, a read of the iterator that this gives may be cancelled, by a timeout for example, and asked
+    again: no item is lost. An error of `items` is raised after the items before it, and again whenever it is asked.
+    Leaving the block closes `items`; if that fails and nothing else has, it raises.
+    """
+    async with tee(items, 1, size=size) as (ahead,):
+        yield ahead
+
+
+@asynccontextmanager
+async def tee(
+    items: AsyncIterable[T], consumers: int = 2, *, size: int = 16, overflow: Overflow = "wait"
+) -> AsyncGenerator[tuple[Branch[T], ...], None]:
+    """Give all items to each of several consumers, by one task that reads at most `size` items ahead of the slowest.
+
+    `overflow`: `wait` for the slowest, so that nothing is dropped and nothing grows; or let one that is `size` items behind
+    lose its oldest items, the newest ones, or get an error (`QueueOverflow`). A `StreamEnd` is never dropped.
+    `Branch.waiting` tells how far each is behind, `Branch.dropped` what it missed. A consumer that stops early calls its
+    branch's `aclose`, or it would hold the others up; when all have, the reading stops. For the rest as `prefetch`.
+    """
+    at_least_one(size=size, consumers=consumers)
+    iterator, unclosed = aiter(items), list[Exception]()
+    branches = tuple(Branch[T](size, overflow) for _ in range(consumers))
+    async with beside(partial(pump, iterator, branches, unclosed)):
+        yield branches
+    if unclosed:
+        raise unclosed[0]
+
+
+@asynccontextmanager
+async def broadcast(
+    items: AsyncIterable[T], *, size: int = 64, overflow: Overflow = "error", history: int = 10_000
+) -> AsyncGenerator["Broadcast[T]", None]:
+    """Read once for consumers that come and go: each calls `subscribe`, at any time, and gets what it missed first.
+
+    It reads on without consumers. The last `history` items are kept for those who come late; who comes when more have passed
+    finds the first of them missing (`Branch.dropped`). `size` and `overflow` are those of `tee`, for the items that come
+    after a consumer has.
+    """
+    at_least_one(size=size)
+    iterator, unclosed = aiter(items), list[Exception]()
+    hub = Broadcast[T](size, overflow, history)
+    async with beside(partial(pump, iterator, (hub,), unclosed)):
+        yield hub
+    if unclosed:
+        raise unclosed[0]
+
+
+class Broadcast(Branch[T], Generic[T]):
+    """What `broadcast` gives. Its own queue is the history; consumers read their branches."""
+
+    def __init__(self, size: int, overflow: Overflow, history: int) -> None:
+        super().__init__(history, "drop_oldest")
+        self._each = (size, overflow)
+        self._history: deque[T] = deque(maxlen=history)
+        self._passed = 0
+        self._branches: list[Branch[T]] = []
+
+    def subscribe(self) -> Branch[T]:
+        """A branch with all that is kept and all that comes. `aclose` it when its consumer leaves."""
+        size, overflow = self._each
+        branch = Branch[T](max(size, len(self._history)), overflow)
+        branch.dropped = self._passed - len(self._history)
+        for item in self._history:
+            branch.give(item)
+        if self._finished:
+            branch.finish(self._error)
+        else:
+            self._branches.append(branch)
+        return branch
+
+    @property
+    def consumers(self) -> int:
+        """How many read now."""
+        return len(self._branches)
+
+    def give(self, item: T) -> None:
+        self._history.append(item)
+        self._passed += 1
+        self._branches = [branch for branch in self._branches if not branch.closed]
+        for branch in self._branches:
+            branch.give(item)
+
+    async def room(self) -> None:
+        for branch in self._branches:
+            await branch.room()
+
+    def finish(self, error: Exception | None = None) -> None:
+        super().finish(error)
+        for branch in self._branches:
+            branch.finish(error)
+        self._branches = []
+
+
+@asynccontextmanager
+async def from_generator(
+    function: Callable[[AsyncIterator[T]], AsyncIterator[U]], items: AsyncIterable[T], *, size: int = 1
+) -> AsyncGenerator[Branch[U], None]:
+    """Run an async generator function over `items`, in a task of its own, at most `size` items ahead of the consumer.
+
+    There a timeout inside the generator cannot cancel the consumer, nor one of the consumer's the generator (PEP 789).
+    Leaving the block closes the generator and then `items`.
+    """
+    unclosed: list[Exception] = []
+    iterator = aiter(items)
+    try:
+        async with prefetch(function(iterator), size=size) as ahead:
+            yield ahead
+    finally:
+        await close(iterator, unclosed)
+    if unclosed:
+        raise unclosed[0]
