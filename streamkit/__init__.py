@@ -17,6 +17,7 @@ Where things live:
     dialects                providers' wires, one file each
     stages                  Parse, Extract, Moderate, Accumulate, Count, Timing, Emit
     moderation              rules, matchers, and the text that waits for them
+    partial_json            JSON that is still growing
     tokens                  exact counts of text that is still growing
     sources                 HTTP, recordings
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
@@ -71,6 +72,7 @@ from streamkit.events import (
 from streamkit.functions import stage
 from streamkit.moderation import rules
 from streamkit.moderation.rules import Rule
+from streamkit.partial_json import PartialJson
 from streamkit.source import Source
 from streamkit.sources import adapters, faults, http
 from streamkit.sources.feed import feed
@@ -119,6 +121,7 @@ __all__ = [
     "Logprobs",
     "Moderate",
     "Parse",
+    "PartialJson",
     "Pipeline",
     "PipelineError",
     "PluginError",

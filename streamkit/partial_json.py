@@ -1,0 +1,354 @@
+"""JSON that is still growing: the value so far, at any time, without reading from the beginning again.
+
+The grammar is that of RFC 8259 and nothing more: no comments, no trailing commas, no NaN. Where the RFC leaves it open, it is as
+in Python's `json`: the last of several equal names counts, whole numbers are exact, and too great a number is infinite. Unlike
+there, half of a surrogate pair that stays alone is U+FFFD, so that every string can be encoded.
+"""
+
+import re
+from contextlib import suppress
+from typing import Any, Literal, TypeAlias
+
+from msgspec import UNSET, UnsetType
+
+from streamkit.errors import LimitExceeded, ProtocolError
+from streamkit.events import Json
+
+MAX_CHARS = 16 * 1024 * 1024
+MAX_DEPTH = 200
+MAX_NUMBER_CHARS = 4300
+"""Python's own limit for the digits of an `int` (`sys.get_int_max_str_digits`)."""
+
+Unfinished: TypeAlias = Literal["keep", "drop"]
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
+_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
+_ESCAPE_BEGUN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?")
+_LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_HALVES = re.compile("[\ud800-\udfff]")
+_WORDS: dict[str, Json] = {"true": True, "false": False, "null": None}
+_NUMBER = re.compile(r"[-+.0-9eE]+")
+# What may follow where, in a number: -, 0, other digits (1), point, fraction (f), e, its sign (+), exponent (x).
+_NUMBER_STEPS: dict[str, dict[str, str]] = {
+    "": {"-": "-", "0": "0", **dict.fromkeys("123456789", "1")},
+    "-": {"0": "0", **dict.fromkeys("123456789", "1")},
+    "0": {".": ".", "e": "e", "E": "e"},
+    "1": {".": ".", "e": "e", "E": "e", **dict.fromkeys("0123456789", "1")},
+    ".": dict.fromkeys("0123456789", "f"),
+    "f": {"e": "e", "E": "e", **dict.fromkeys("0123456789", "f")},
+    "e": {"+": "+", "-": "+", **dict.fromkeys("0123456789", "x")},
+    "+": dict.fromkeys("0123456789", "x"),
+    "x": dict.fromkeys("0123456789", "x"),
+}
+_WHOLE_NUMBER = ("0", "1", "f", "x")
+_EXPECTED = {
+    "value": "a value",
+    "first value": "a value or ']'",
+    "first name": "a name in quotes or '}'",
+    "name": "a name in quotes",
+    "colon": "':'",
+    "more": "',' or the end of the array or object",
+    "end": "nothing more",
+}
+
+
+class PartialJson:
+    """Read JSON in pieces, cut anywhere.
+
+    `strings` and `numbers` say whether `value` has what is not finished yet: the beginning of a string is kept, that of a
+    number, which is another number, is not. `true`, `false` and `null` are there when they are whole. What can't become JSON
+    raises `ProtocolError`, at the first character that is wrong, and from then on for every piece; a text longer than
+    `max_chars`, nesting deeper than `max_depth` and a number longer than 4,300 characters raise `LimitExceeded`.
+
+    All of the feeding takes time in proportion to the text, however it is cut.
+    """
+
+    def __init__(
+        self,
+        *,
+        strings: Unfinished = "keep",
+        numbers: Unfinished = "drop",
+        max_chars: int = MAX_CHARS,
+        max_depth: int = MAX_DEPTH,
+    ) -> None:
+        self.strings: Unfinished = strings
+        self.numbers: Unfinished = numbers
+        self.max_chars = max_chars
+        self.max_depth = max_depth
+        self._pieces: list[str] = []
+        self._chars = 0
+        self._failure: ProtocolError | None = None
+        self._expects = "value"
+        self._root: Json | UnsetType = UNSET
+        self._open: list[list[Json] | dict[str, Json]] = []
+        self._names: list[str] = []  # of each open object, the name whose value comes
+        # The token that is not finished: `string`, `number` or `word`, what it has so far, and the pieces that follow.
+        self._token = ""
+        self._text = ""
+        self._more: list[str] = []
+        self._rest = ""  # an escape that is cut in two, or the state of a number
+
+    def feed(self, text: str) -> None:
+        """Take the next piece."""
+        if self._failure:
+            raise self._failure
+        self._pieces.append(text)
+        try:
+            self._read(text)
+        except ProtocolError as error:
+            self._failure = error
+            raise
+        self._chars += len(text)
+
+    @property
+    def text(self) -> str:
+        """What came, verbatim."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the text so far is a whole JSON document; only space may follow, or more digits of a number."""
+        if self._failure:
+            return False
+        return self._root is not UNSET or (self._token == "number" and not self._open and self._rest in _WHOLE_NUMBER)
+
+    @property
+    def value(self) -> "Json | UnsetType":
+        """The value so far, `UNSET` where there is none yet. It does not change when more comes; don't change it either.
+
+        It costs a copy of the arrays and objects that are still open, one reference for each of their items, and the text
+        that the unfinished string has got since the last look. If that last value is still kept somewhere, the whole string
+        is copied. What is closed is shared by all values.
+        """
+        if self._root is not UNSET:
+            return self._root
+        found: Json | UnsetType = self._unfinished()
+        names = iter(reversed(self._names))
+        for container in reversed(self._open):
+            if isinstance(container, list):
+                found = container.copy() if found is UNSET else [*container, found]
+            else:
+                name = next(names)
+                found = container.copy() if found is UNSET else {**container, name: found}
+        return found
+
+    def state(self) -> Any:
+        """All of it as plain data, for `restore`."""
+        limits = {"max_chars": self.max_chars, "max_depth": self.max_depth}
+        return {"text": self.text, "strings": self.strings, "numbers": self.numbers, **limits}
+
+    def restore(self, state: Any) -> None:
+        """Be as the one was that gave this `state`; for one that has read nothing yet. Reads the text once more."""
+        self.strings, self.numbers = state["strings"], state["numbers"]
+        self.max_chars, self.max_depth = state["max_chars"], state["max_depth"]
+        # One that had failed says so again when it is fed.
+        with suppress(ProtocolError):
+            self.feed(state["text"])
+
+    def _read(self, text: str) -> None:
+        if self._chars + len(text) > self.max_chars:
+            raise LimitExceeded(f"expected at most {self.max_chars} characters of JSON (max_chars), found more")
+        at, end = 0, len(text)
+        while at < end:
+            match self._token:
+                case "string":
+                    at = self._string(text, at)
+                case "number":
+                    at = self._number(text, at)
+                case "word":
+                    at = self._word(text, at)
+                case _:
+                    at = _end(_SPACE.match(text, at))
+                    if at < end:
+                        self._begin(text[at], at)
+                        # A number or a word begins with a character of its own.
+                        at += self._token not in ("number", "word")
+
+    def _begin(self, char: str, at: int) -> None:
+        match self._expects, char:
+            case (("value" | "first value" | "name" | "first name"), '"'):
+                self._token = "string"
+            case (("value" | "first value"), "[" | "{"):
+                self._enter(char, at)
+            case (("value" | "first value"), "t" | "f" | "n"):
+                self._token = "word"
+            case (("value" | "first value"), _) if char in _NUMBER_STEPS[""]:
+                self._token = "number"
+            case (("first value" | "more"), "]") if isinstance(self._open[-1], list):
+                self._put(self._open.pop())
+            case (("first name" | "more"), "}") if isinstance(self._open[-1], dict):
+                closed = self._open.pop()
+                self._names.pop()
+                self._put(closed)
+            case "colon", ":":
+                self._expects = "value"
+            case "more", ",":
+                self._expects = "value" if isinstance(self._open[-1], list) else "name"
+            case _:
+                raise self._unexpected(char, at, _EXPECTED[self._expects])
+
+    def _enter(self, char: str, at: int) -> None:
+        if len(self._open) == self.max_depth:
+            raise LimitExceeded(
+                f"character {self._chars + at + 1} of the JSON: expected at most {self.max_depth} arrays and objects "
+                "in each other (max_depth), found more"
+            )
+        if char == "[":
+            self._open.append([])
+            self._expects = "first value"
+        else:
+            self._open.append({})
+            self._names.append("")
+            self._expects = "first name"
+
+    def _put(self, value: Json) -> None:
+        if not self._open:
+            self._root, self._expects = value, "end"
+        elif isinstance(container := self._open[-1], list):
+            container.append(value)
+            self._expects = "more"
+        else:
+            container[self._names[-1]] = value
+            self._expects = "more"
+
+    # Strings
+
+    def _string(self, text: str, at: int) -> int:
+        if self._rest:
+            return self._escape(text, at)
+        stop = _end(_PLAIN.match(text, at))
+        if stop > at:
+            self._more.append(_whole(text[at:stop]))
+        if stop == len(text):
+            return stop
+        if text[stop] == '"':
+            self._end_string()
+        elif text[stop] == "\\":
+            return self._escape(text, stop)
+        else:
+            raise self._unexpected(text[stop], stop, "the rest of a string, where it is to be escaped")
+        return stop + 1
+
+    def _escape(self, text: str, at: int) -> int:
+        # Two escapes at most: the halves of a pair.
+        begun = len(self._rest)
+        window = self._rest + text[at : at + 12]
+        first = _ESCAPE.match(window)
+        if first is None:
+            return self._cut_escape(window, 0, begun, text, at)
+        stop, code = first.end(), _code(first[0])
+        if code is None:
+            self._more.append(_LETTERS.get(window[1], window[1]))
+        elif 0xD800 <= code < 0xDC00:
+            if second := _ESCAPE.match(window, stop):
+                low = _code(second[0])
+                if low is not None and 0xDC00 <= low < 0xE000:
+                    code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
+                    stop = second.end()
+            elif _ESCAPE_BEGUN.fullmatch(window, stop) or stop == len(window):
+                self._rest = window
+                return at + len(window) - begun
+            self._more.append(_whole(chr(code)))
+        else:
+            self._more.append(_whole(chr(code)))
+        self._rest = ""
+        # An escape after a half that stayed alone may have begun in an earlier piece.
+        if stop < begun:
+            self._rest = window[stop:begun]
+            return at
+        return at + stop - begun
+
+    def _cut_escape(self, window: str, start: int, begun: int, text: str, at: int) -> int:
+        if _ESCAPE_BEGUN.fullmatch(window, start):
+            self._rest = window
+            return at + len(window) - begun
+        wrong = at + _end(_ESCAPE_BEGUN.match(window)) - begun
+        raise self._unexpected(text[wrong], wrong, "an escape of JSON")
+
+    def _gather(self) -> str:
+        # Extended in place as long as nobody else has it, which is a matter of its reference count: a look after each piece
+        # costs what is new. (CPython's unicode_concatenate)
+        if self._more:
+            text, self._text = self._text, ""
+            text += "".join(self._more)
+            self._text = text
+            self._more.clear()
+        return self._text
+
+    def _end_string(self) -> None:
+        text = self._gather()
+        self._token = self._text = ""
+        if self._expects in ("name", "first name"):
+            self._names[-1] = text
+            self._expects = "colon"
+        else:
+            self._put(text)
+
+    # Numbers and words
+
+    def _number(self, text: str, at: int) -> int:
+        found = _NUMBER.match(text, at)
+        if found is None:
+            if self._rest not in _WHOLE_NUMBER:
+                raise self._unexpected(text[at], at, "the rest of a number")
+            value = self._as_number()
+            self._token = self._text = self._rest = ""
+            self._put(value)
+            return at
+        for offset, char in enumerate(found[0]):
+            step = _NUMBER_STEPS[self._rest].get(char)
+            if step is None:
+                raise self._unexpected(char, at + offset, "the rest of a number")
+            self._rest = step
+        self._text += found[0]
+        if len(self._text) > MAX_NUMBER_CHARS:
+            raise LimitExceeded(
+                f"character {self._chars + found.end()} of the JSON: expected at most {MAX_NUMBER_CHARS} characters in a "
+                "number, found more"
+            )
+        return found.end()
+
+    def _as_number(self) -> int | float:
+        return int(self._text) if self._rest in ("0", "1") else float(self._text)
+
+    def _word(self, text: str, at: int) -> int:
+        for position in range(at, len(text)):
+            known = self._text + text[position]
+            if known in _WORDS:
+                self._token = self._text = ""
+                self._put(_WORDS[known])
+                return position + 1
+            if not any(word.startswith(known) for word in _WORDS):
+                raise self._unexpected(text[position], position, "true, false or null")
+            self._text = known
+        return len(text)
+
+    def _unfinished(self) -> "Json | UnsetType":
+        naming = self._expects in ("name", "first name")
+        if self._token == "string" and self.strings == "keep" and not naming:
+            return self._gather()
+        # A number that nothing holds may be whole.
+        if self._token == "number" and self._rest in _WHOLE_NUMBER and (self.numbers == "keep" or not self._open):
+            return self._as_number()
+        return UNSET
+
+    def _unexpected(self, char: str, at: int, expected: str) -> ProtocolError:
+        # Of what was found only the marks of JSON itself are shown, for all else is text of the answer.
+        shown = repr(char) if char in '{}[]:,"' else "a control character" if char < " " else "another character"
+        return ProtocolError(f"character {self._chars + at + 1} of the JSON: expected {expected}, found {shown}")
+
+
+def _end(found: re.Match[str] | None) -> int:
+    assert found is not None  # the patterns match the empty string too
+    return found.end()
+
+
+def _code(escape: str) -> int | None:
+    return int(escape[2:], 16) if escape[1] == "u" else None
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
