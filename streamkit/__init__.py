@@ -15,9 +15,10 @@ Where things live:
     events, errors          what comes out, and what can go wrong
     wire                    bytes into lines, lines into server-sent events
     dialects                providers' wires, one file each
-    stages                  Parse, Extract, Moderate, Accumulate, Count, Timing, Emit
+    stages                  Parse, Extract, Moderate, Accumulate, Structured, Count, Timing, Emit
     moderation              rules, matchers, and the text that waits for them
     partial_json            JSON that is still growing
+    validation              JSON into the user's types
     tokens                  exact counts of text that is still growing
     sources                 HTTP, recordings
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
@@ -34,6 +35,7 @@ from streamkit.errors import (
     DeadlineExceeded,
     Disconnected,
     LimitExceeded,
+    OutputError,
     PipelineError,
     PluginError,
     ProtocolError,
@@ -53,7 +55,9 @@ from streamkit.events import (
     Event,
     Finish,
     Flagged,
+    InvalidOutput,
     Logprobs,
+    PartialOutput,
     ProviderNotice,
     ReasoningDelta,
     Redacted,
@@ -62,6 +66,7 @@ from streamkit.events import (
     ResponseStart,
     RoleDelta,
     StreamEnd,
+    StructuredOutput,
     TextDelta,
     Timings,
     TokenCount,
@@ -85,6 +90,7 @@ from streamkit.stages.emit import Emit
 from streamkit.stages.extract import Extract
 from streamkit.stages.moderate import Moderate
 from streamkit.stages.parse import Parse
+from streamkit.stages.structured import Structured
 from streamkit.stages.timing import Timing
 from streamkit.stream import Stream
 from streamkit.tokens import prompt_tokens
@@ -115,13 +121,16 @@ __all__ = [
     "Extract",
     "Finish",
     "Flagged",
+    "InvalidOutput",
     "JsonBody",
     "LimitExceeded",
     "Lines",
     "Logprobs",
     "Moderate",
+    "OutputError",
     "Parse",
     "PartialJson",
+    "PartialOutput",
     "Pipeline",
     "PipelineError",
     "PluginError",
@@ -146,6 +155,8 @@ __all__ = [
     "StreamEnd",
     "StreamInterrupted",
     "StreamkitError",
+    "Structured",
+    "StructuredOutput",
     "TextDelta",
     "Timing",
     "Timings",

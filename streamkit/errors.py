@@ -11,6 +11,7 @@
     ├── ProtocolError          bytes came that the format does not allow
     │   └── LimitExceeded      a line or an event is longer than the limit
     ├── ProviderError          the provider reported an error of its own
+    ├── OutputError            the answer is not the structured output that was asked for
     ├── PipelineError          this program's mistake: stages in the wrong order, a second consumer
     │   └── QueueOverflow      a consumer that fell further behind than it was allowed to
     └── PluginError            a plugin that can't be loaded or breaks its contract
@@ -19,7 +20,9 @@ An exception that a stage raises passes through as it is, with a note that names
 not an exception. No message holds a key, a prompt or text of the answer; what was found is described by its place and kind.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
+
+OutputProblem: TypeAlias = Literal["truncated", "missing", "malformed", "invalid", "limit"]
 
 
 class StreamkitError(Exception):
@@ -137,6 +140,21 @@ class ProviderError(StreamkitError):
         self.retryable = retryable
         self.detail = detail
         self.body = body
+
+
+class OutputError(StreamkitError):
+    """The answer is not the structured output that was asked for: `problem` is that of the `InvalidOutput`, `path` its place."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        problem: OutputProblem = "invalid",
+        path: str = "$",
+    ) -> None:
+        super().__init__(message)
+        self.problem: OutputProblem = problem
+        self.path = path
 
 
 class PipelineError(StreamkitError):

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from streamkit.errors import OutputProblem
 from streamkit.plain import plain_response
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -215,6 +216,46 @@ class Reset(_Event, frozen=True, gc=False, eq=False):
     reason: str
 
 
+class PartialOutput(_Event, frozen=True, gc=False, eq=False):
+    """The JSON of structured output, or of the arguments of tool call `tool_index`, as far as it has come.
+
+    `complete` says that the JSON is whole; that the answer is, says a `StructuredOutput`. Don't change the value.
+    """
+
+    value: Any
+    complete: bool = False
+    tool_index: int | None = None
+    id: str | None = None
+    name: str | None = None
+    index: int = 0
+
+
+class StructuredOutput(_Event, frozen=True, eq=False):
+    """The whole value, as the type that was asked for. With a `tool_index` it is the arguments of the tool `name`."""
+
+    value: Any
+    tool_index: int | None = None
+    id: str | None = None
+    name: str | None = None
+    index: int = 0
+
+
+class InvalidOutput(_Event, frozen=True, gc=False, eq=False):
+    """Structured output that can't be given, and why: `path` is the place in the value, `detail` quotes none of it.
+
+    `truncated` is an answer that was cut short, `missing` one without any JSON, as a refusal is, `malformed` one that is no
+    JSON, `invalid` does not fit the type, and `limit` is too long or too deep.
+    """
+
+    problem: OutputProblem
+    path: str = "$"
+    detail: str = ""
+    tool_index: int | None = None
+    id: str | None = None
+    name: str | None = None
+    index: int = 0
+
+
 class Timings(_Event, frozen=True, gc=False, eq=False):
     """When things came, in seconds since the stream was opened. `None` is what never came.
 
@@ -315,6 +356,9 @@ Event: TypeAlias = (
     | Blocked
     | ProviderNotice
     | Reset
+    | PartialOutput
+    | StructuredOutput
+    | InvalidOutput
     | Timings
     | Completion
     | StreamEnd

@@ -19,7 +19,7 @@ LEVELS: list[set[str]] = [
     {"events", "errors", "plain"},
     {"source", "stream", "stage", "state", "joining", "functions"},
     {"plugins"},
-    {"wire", "dialects", "moderation", "tokens", "partial_json"},
+    {"wire", "dialects", "moderation", "tokens", "partial_json", "validation"},
     {"stages", "sources", "sinks", "hops", "operators"},
     {"streamkit"},
     {"cli", "testing"},

@@ -40,6 +40,7 @@ STAGES: list[Any] = [
     sk.Count("gpt-4o"),
     sk.Count("gpt-4o", running=True),
     sk.Timing(),
+    sk.Structured(tools={"f": dict}, errors="emit"),
     shout,
     drop_reasoning,
     look_up,

@@ -1,0 +1,218 @@
+"""Structured output and the arguments of tools: values while they come, objects when they are whole."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal
+
+from msgspec import UNSET
+
+from streamkit.errors import LimitExceeded, OutputError, OutputProblem, ProtocolError
+from streamkit.events import (
+    Event,
+    Finish,
+    InvalidOutput,
+    PartialOutput,
+    RefusalDelta,
+    RoleDelta,
+    StreamEnd,
+    StructuredOutput,
+    TextDelta,
+    ToolCallDelta,
+)
+from streamkit.partial_json import MAX_CHARS, MAX_DEPTH, PartialJson, Unfinished
+from streamkit.plain import chat_finish
+from streamkit.stage import Stage, cut_short
+from streamkit.validation import check_type, validate
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+Key = tuple[int, int | None]
+"""A choice, and the number of a tool call in it; `None` is its text."""
+
+
+@dataclass
+class Structured(Stage[Event, Event], Generic[T]):
+    """Pass every event on, and tell what the JSON in them is: `PartialOutput` while it comes, `StructuredOutput` at the end.
+
+    `output` is the type of the text (JSON mode, structured output): anything that msgspec converts to, a pydantic model, or a
+    function of the value; `dict` or `object` for JSON of any form, `None` for text that is no JSON. `tools` has the types of
+    tools' arguments by their names; a tool that it does not have gives plain values. A type is asked only when its choice has
+    ended and its JSON is whole.
+
+    What can't be given is an `InvalidOutput`, with the problem and its place, never the text. `errors`: after the end of the
+    stream the first of them is raised as an `OutputError` too, unless the provider reported an error, or only told (`emit`).
+    Nothing is put right: no arguments are not `{}`, and an answer that was cut short is `truncated`, even where its JSON
+    happens to be whole. Text beside calls of tools is not taken for output.
+
+    A partial value comes after each delta that brings the characters since the last one to `every_chars`, `None` for never.
+    `strings` and `numbers` say whether it has what is unfinished; what it costs is told by `PartialJson.value`.
+    """
+
+    output: type[T] | Callable[[Any], T] | None = None
+    tools: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    errors: Literal["raise", "emit"] = "raise"
+    every_chars: int | None = 1
+    strings: Unfinished = "keep"
+    numbers: Unfinished = "drop"
+    max_chars: int = MAX_CHARS
+    max_depth: int = MAX_DEPTH
+    _readers: dict[Key, PartialJson] = field(default_factory=dict[Key, PartialJson], init=False, repr=False)
+    _broken: dict[Key, tuple[OutputProblem, str]] = field(
+        default_factory=dict[Key, tuple[OutputProblem, str]], init=False, repr=False
+    )
+    _untold: dict[Key, int] = field(default_factory=dict[Key, int], init=False, repr=False)
+    # Of each call its id, name and type, set once.
+    _calls: dict[Key, list[str | None]] = field(default_factory=dict[Key, "list[str | None]"], init=False, repr=False)
+    _choices: dict[int, bool] = field(
+        default_factory=dict[int, bool], init=False, repr=False
+    )  # and whether it has ended
+    _failure: InvalidOutput | None = field(default=None, init=False, repr=False)
+    _ended: bool = field(default=False, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for kind in (self.output, *self.tools.values()):
+            if kind is not None:
+                check_type(kind)
+
+    def value_of(self, event: Event) -> T | None:
+        """The object, if this event is the structured output of a choice; for type checkers, who know it by `output`."""
+        return event.value if isinstance(event, StructuredOutput) and event.tool_index is None else None
+
+    def feed(self, item: Event) -> Iterable[Event]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[Event]) -> Iterable[Event]:
+        out: list[Event] = []
+        for event in items:
+            match event:
+                case TextDelta(text=text, index=index):
+                    out.append(event)
+                    self._choices.setdefault(index, False)
+                    if self.output is not None:
+                        self._read((index, None), text, out)
+                case ToolCallDelta():
+                    out.append(event)
+                    self._call(event, out)
+                case RefusalDelta(index=index) | RoleDelta(index=index):
+                    out.append(event)
+                    self._choices.setdefault(index, False)
+                case Finish(reason=reason, index=index):
+                    out.append(event)
+                    cut = chat_finish(reason) in ("length", "content_filter", "error")
+                    self._end_choice(index, cut, out)
+                case StreamEnd():
+                    self._end_all(event.reason not in ("completed", "tool_calls"), out)
+                    out.append(event)
+                    if self._failure and self.errors == "raise" and event.reason != "provider_error":
+                        return cut_short(out, _error(self._failure))
+                case _:
+                    out.append(event)
+        return out
+
+    def flush(self) -> Iterable[Event]:
+        if not self._ended:
+            out: list[Event] = []
+            self._end_all(True, out)
+            yield from out
+            if self._failure and self.errors == "raise":
+                raise _error(self._failure)
+
+    def _call(self, event: ToolCallDelta, out: list[Event]) -> None:
+        self._choices.setdefault(event.index, False)
+        key = (event.index, event.tool_index)
+        known = self._calls.setdefault(key, [None, None, None])
+        for position, said in enumerate((event.id, event.name, event.type)):
+            known[position] = known[position] or said
+        # The input of a custom tool is text of any form.
+        if event.arguments and known[2] != "custom":
+            self._read(key, event.arguments, out)
+
+    def _read(self, key: Key, text: str, out: list[Event]) -> None:
+        if key in self._broken or self._choices[key[0]]:
+            return
+        reader = self._readers.get(key)
+        if reader is None:
+            reader = self._readers[key] = PartialJson(
+                strings=self.strings, numbers=self.numbers, max_chars=self.max_chars, max_depth=self.max_depth
+            )
+        whole = reader.complete
+        try:
+            reader.feed(text)
+        except ProtocolError as error:
+            self._broken[key] = "limit" if isinstance(error, LimitExceeded) else "malformed", str(error)
+            del self._readers[key]
+            return
+        if self.every_chars is not None and not (whole and text.isspace()):
+            self._tell(key, reader, len(text), self.every_chars, out)
+
+    def _tell(self, key: Key, reader: PartialJson, chars: int, every_chars: int, out: list[Event]) -> None:
+        untold = self._untold.get(key, 0) + chars
+        complete = reader.complete
+        if (untold >= every_chars or complete) and (value := reader.value) is not UNSET:
+            untold = 0
+            id, name = self._who(key)
+            out.append(PartialOutput(value, complete, key[1], id, name, key[0]))
+        self._untold[key] = untold
+
+    def _end_all(self, cut: bool, out: list[Event]) -> None:
+        self._ended = True
+        for index in [index for index, ended in self._choices.items() if not ended] or ([] if self._choices else [0]):
+            self._end_choice(index, cut, out)
+
+    def _end_choice(self, index: int, cut: bool, out: list[Event]) -> None:
+        if self._choices.get(index):
+            return
+        self._choices[index] = True
+        calls = [key for key in self._calls if key[0] == index]
+        if self.output is not None and not calls:
+            self._conclude((index, None), self.output, cut, out)
+        for key in calls:
+            _, name, type = self._calls[key]
+            if type != "custom":
+                self._conclude(key, self.tools.get(name or ""), cut, out)
+        self._readers.pop((index, None), None)
+
+    def _conclude(self, key: Key, kind: Any, cut: bool, out: list[Event]) -> None:
+        index, tool_index = key
+        id, name = self._who(key)
+        reader = self._readers.pop(key, None)
+        if reader is None and kind is None and not cut and key not in self._broken:
+            return  # A tool without arguments, and nobody has said that it takes some.
+        try:
+            value = self._value(key, reader, kind, cut)
+        except OutputError as error:
+            invalid = InvalidOutput(error.problem, error.path, str(error), tool_index, id, name, index)
+            self._failure = self._failure or invalid
+            out.append(invalid)
+        else:
+            out.append(StructuredOutput(value, tool_index, id, name, index))
+
+    def _value(self, key: Key, reader: PartialJson | None, kind: Any, cut: bool) -> Any:
+        if key in self._broken:
+            problem, message = self._broken[key]
+            raise OutputError(message, problem=problem)
+        if cut:
+            raise OutputError("expected all of the JSON, found an answer that was cut short", problem="truncated")
+        if reader is None or not reader.text.strip():
+            raise OutputError("expected JSON, found nothing", problem="missing")
+        if not reader.complete or reader.value is UNSET:
+            raise OutputError(
+                "expected all of the JSON, found the end of the answer in the middle of it", problem="truncated"
+            )
+        return reader.value if kind is None else validate(kind, reader.value, reader.text)
+
+    def _who(self, key: Key) -> tuple[str | None, str | None]:
+        id, name, _ = self._calls.get(key, (None, None, None))
+        return id, name
+
+
+def _error(found: InvalidOutput) -> OutputError:
+    where = f"choice {found.index}" if found.tool_index is None else f"choice {found.index}, call {found.tool_index}"
+    return OutputError(f"{where}: {found.detail}", problem=found.problem, path=found.path)

@@ -1,0 +1,125 @@
+"""A whole JSON value into the object that the user asked for, by whatever library the user's type belongs to.
+
+A message of a validator may quote the value, which is text of the answer. What is told here is the place and what was expected.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from types import UnionType
+from typing import Any, cast, get_origin
+
+import msgspec
+
+from streamkit.errors import OutputError, PipelineError
+from streamkit.events import Json
+
+# What msgspec says of a value that does not fit is said by the type alone, as long as it begins so.
+_PLAIN = re.compile(r"(?P<what>Expected [^'\"]*?|Object missing required field `\w+`)(?: - at `(?P<path>[^`]*)`)?")
+_PLACE = re.compile(r" - at `([^`]*)`$")
+
+
+def check_type(kind: Any) -> None:
+    """Raise `PipelineError` for what is neither a type nor a function."""
+    if _reads_json(kind) or _is_type(kind) or callable(kind):
+        return
+    raise PipelineError(f"expected a type or a function, found an object of type {type(kind).__name__}")
+
+
+def validate(kind: Any, value: Json, text: str) -> Any:
+    """The object that `value` is by `kind`; `text` is its JSON. `OutputError` if it does not fit.
+
+    A pydantic model, a pydantic dataclass and a `TypeAdapter` read the JSON themselves; any other type is msgspec's to convert
+    to (Struct, dataclass, TypedDict, `list[int]`, …); what is no type is called with the value. A function refuses it by
+    raising ValueError, TypeError, LookupError or AssertionError.
+    """
+    if read := _reads_json(kind):
+        try:
+            return read(text)
+        except ValueError as error:
+            raise _refused(error, kind) from None
+    if _is_type(kind):
+        try:
+            return msgspec.convert(value, kind, str_keys=True)
+        except msgspec.ValidationError as error:
+            raise _unfit(error) from None
+    try:
+        return kind(value)
+    except (ValueError, TypeError, LookupError, AssertionError) as error:
+        raise OutputError(
+            f"expected what {_name(kind)} takes, but it raised {type(error).__name__}", problem="invalid"
+        ) from None
+
+
+def _reads_json(kind: Any) -> Callable[[str], Any] | None:
+    # By what it can do, so that pydantic is never imported here.
+    for name in ("model_validate_json", "validate_json"):
+        if callable(read := getattr(kind, name, None)):
+            return cast("Callable[[str], Any]", read)
+    return getattr(getattr(kind, "__pydantic_validator__", None), "validate_json", None)
+
+
+def _is_type(kind: Any) -> bool:
+    if kind in (Any, object):
+        return True
+    known = isinstance(kind, type | UnionType) or get_origin(kind) or hasattr(kind, "__supertype__")
+    if not known and not hasattr(kind, "__value__"):
+        return False
+    from msgspec import inspect
+
+    try:
+        # A class of which msgspec knows nothing is a function like any other.
+        return not isinstance(inspect.type_info(kind), inspect.CustomType)
+    except TypeError as error:
+        raise PipelineError(f"{_name(kind)} is no type that JSON can be converted to: {error}") from None
+
+
+def _unfit(error: msgspec.ValidationError) -> OutputError:
+    message = str(error)
+    place = _PLACE.search(message)
+    path = place[1] if place else "$"
+    # A method of the type's own, as `__post_init__`, may say anything.
+    said = _PLAIN.fullmatch(message) if error.__cause__ is None else None
+    what = said["what"] if said else "expected what the type allows"
+    return OutputError(f"{what[0].lower()}{what[1:]} at {path}", problem="invalid", path=path)
+
+
+def _refused(error: ValueError, kind: Any) -> OutputError:
+    errors: Any = getattr(error, "errors", None)
+    if not callable(errors):
+        return OutputError(
+            f"expected what {_name(kind)} takes, but it raised {type(error).__name__}", problem="invalid"
+        )
+    found = cast(list[dict[str, Any]], errors(include_url=False, include_context=False, include_input=False))
+    names = set(_fields(_schema(kind)))
+    path = "$" + "".join(_step(part, names) for part in found[0]["loc"])
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return OutputError(
+        f"expected what {_name(kind)} allows at {path}: {found[0]['type']}{more}", problem="invalid", path=path
+    )
+
+
+def _step(part: object, names: set[str]) -> str:
+    # A name that is not the type's own is a key of the answer.
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{part}" if part in names else "[...]"
+
+
+def _schema(kind: Any) -> object:
+    make = getattr(kind, "model_json_schema", None) or getattr(kind, "json_schema", None)
+    return make() if callable(make) else {"properties": getattr(kind, "__annotations__", {})}
+
+
+def _fields(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        for name, inner in cast(dict[str, object], schema).items():
+            if name == "properties" and isinstance(inner, dict):
+                yield from cast(dict[str, object], inner)
+            yield from _fields(cast(object, inner))
+    elif isinstance(schema, list):
+        for inner in cast(list[object], schema):
+            yield from _fields(inner)
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, "__name__", None) or type(kind).__name__
