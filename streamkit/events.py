@@ -7,6 +7,7 @@ As JSON (`msgspec.json.encode(event)`) an event is an object whose `event` names
 reads it back.
 """
 
+import json
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -41,7 +42,15 @@ class _Event(
     @property
     def raw(self) -> Json:
         """The provider's chunk, decoded anew at each call; `None` for an event that streamkit made."""
-        return None if self.payload is None else msgspec.json.decode(self.payload)
+        if self.payload is None:
+            return None
+        raw: Json
+        try:
+            raw = msgspec.json.decode(self.payload)
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            # It holds half of a surrogate pair, which only this one reads, and leaves as it is.
+            raw = json.loads(self.payload)
+        return raw
 
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.__struct_fields__ if name != "payload")

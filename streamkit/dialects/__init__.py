@@ -15,6 +15,7 @@ from streamkit.dialects.ollama import Ollama
 from streamkit.dialects.openai import OpenAICompletions
 from streamkit.dialects.replicate import Replicate
 from streamkit.dialects.responses import OpenAIResponses
+from streamkit.dialects.surrogates import mark
 from streamkit.dialects.transcription import OpenAITranscription
 from streamkit.dialects.watsonx import Watsonx
 from streamkit.dialects.writer import WriterCompletions
@@ -53,8 +54,13 @@ def by_name(name: str) -> type[Dialect]:
 
 def for_event(event: ServerSentEvent) -> type[Dialect] | None:
     """The dialect that an answer with this event speaks; `None` if the event does not tell, as a ping doesn't."""
-    try:
-        data = msgspec.json.decode(event.data)
-    except NOT_JSON:
-        data = None
+    data = _data(event.data)
     return next((dialect for dialect in DIALECTS.values() if dialect.speaks(event, data)), None)
+
+
+def _data(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except NOT_JSON:
+        marked = mark(text)
+        return None if marked is None else _data(marked)

@@ -7,13 +7,14 @@ from typing import Any, ClassVar, Literal, cast
 
 import msgspec
 
+from streamkit.dialects import surrogates
 from streamkit.errors import ProtocolError, ProviderError
 from streamkit.events import EndReason, Event, ProviderNotice, StreamEnd
 from streamkit.stage import Stage, cut_short
 from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
 
 NOT_JSON = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
-"""What decoding raises: malformed JSON, a lone surrogate, nesting too deep."""
+"""What decoding raises: malformed JSON, half of a surrogate pair, nesting too deep."""
 
 # Of several choices the one that ended worst gives the stream its reason.
 _WORST_FIRST: tuple[EndReason, ...] = ("truncated", "cancelled", "timeout", "content_filter", "length", "tool_calls")
@@ -34,7 +35,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     `reasons` says what the provider's words for an end mean; a word that is not there is a complete answer. Call `finish`
     when the format's own end has come, and `fail` with an error of the provider's. Events that are no JSON, `[DONE]`, an end
-    without its evidence and the order of errors are seen to here.
+    without its evidence, the order of errors and emoji that were cut in two are seen to here.
 
     `errors`: an error inside the stream ends it with `StreamEnd("provider_error")` and then raises `ProviderError`, or only
     ends it so (`emit`). It is `done` when the format's own end has come.
@@ -52,6 +53,8 @@ class Dialect(Stage[ServerSentEvent, Event]):
     finished: dict[int, str | None] = field(default_factory=dict[int, "str | None"], init=False, repr=False)
     _seen: int = field(default=0, init=False, repr=False)
     _cut: bool = field(default=False, init=False, repr=False)
+    _halves: surrogates.Waiting = field(default_factory=dict[surrogates.Place, list[Any]], init=False, repr=False)
+    _halved: bool = field(default=False, init=False, repr=False)  # whether this burst may hold halves
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -72,26 +75,30 @@ class Dialect(Stage[ServerSentEvent, Event]):
         try:
             self._read(items, out)
         except (ProtocolError, ProviderError) as error:
-            return cut_short(out, error)
+            return cut_short([*self._joined(out), *surrogates.release(self._halves)], error)
         self._seen += len(items)
-        return out
+        return self._joined(out) if self._halved else out
 
     def flush(self) -> Iterable[Event]:
         if not self.done:
             end = self._end(saw_done=False)
+            yield from surrogates.release(self._halves)
             yield end
             self._raise_after(end, self._seen)
 
     def _read(self, items: list[ServerSentEvent], out: list[Event]) -> None:
         for number, item in enumerate(items, self._seen + 1):
-            try:
-                data = msgspec.json.decode(item.data)
-            except NOT_JSON as error:
-                self._not_json(item, number, error, out)
-            else:
-                self.take(item, data, number, out)
+            self._read_one(item, number, out)
             if self.done:
                 return
+
+    def _read_one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
+        try:
+            data = msgspec.json.decode(item.data)
+        except NOT_JSON as error:
+            self._not_json(item, number, error, out)
+        else:
+            self.take(item, data, number, out)
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         """Say what one event says. `number` is its place in the stream, for errors."""
@@ -121,6 +128,8 @@ class Dialect(Stage[ServerSentEvent, Event]):
         text = item.data.strip()
         if text == "[DONE]":
             self.finish(out, number)
+        elif (marked := surrogates.mark(item.data)) and _is_json(marked):
+            self._read_halves(item, marked, number, out)
         elif item.event == "error":
             self.fail(item.data, number, out)
         elif isinstance(item, Comment):
@@ -134,6 +143,23 @@ class Dialect(Stage[ServerSentEvent, Event]):
                 f"event {number}: expected JSON or [DONE] after 'data:', found {_describe(text, error)}",
                 excerpt=text[:80],
             )
+
+    def _read_halves(self, item: ServerSentEvent, marked: str, number: int, out: list[Event]) -> None:
+        told: list[Event] = []
+        try:
+            self._read_one(msgspec.structs.replace(item, data=marked), number, told)
+        except ProviderError as error:
+            error.detail, error.body = surrogates.clean(error.detail), surrogates.clean(error.body)
+            raise
+        finally:
+            self._halved = True
+            out += [surrogates.unmark(event, item.data) if event.payload else event for event in told]
+
+    def _joined(self, out: list[Event]) -> list[Event]:
+        if self._halved:
+            out = surrogates.join(out, self._halves)
+            self._halved = bool(self._halves)
+        return out
 
     def _end(self, *, saw_done: bool, reason: EndReason | None = None) -> StreamEnd:
         unfinished = tuple(index for index, finish in self.finished.items() if finish is None)
@@ -151,6 +177,14 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     def _meaning(self, word: str | None) -> EndReason:
         return self.reasons.get(word or "", "completed")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except NOT_JSON:
+        return False
+    return True
 
 
 def provider_error(body: Any, number: int) -> ProviderError:

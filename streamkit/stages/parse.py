@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from streamkit.dialects.surrogates import mark
 from streamkit.errors import LimitExceeded, ProtocolError
 from streamkit.stage import Joinable, Stage, cut_short
 from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
@@ -192,5 +193,6 @@ def _whole(line: str) -> bool:
         _is_json(line)
     # Nesting too deep for the decoder is its reader's to report.
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return False
+        marked = mark(line)
+        return marked is not None and _whole(marked)
     return True

@@ -632,8 +632,7 @@ def test_an_error_field_that_says_nothing_does_not_cost_the_text(error: object) 
         ("<!DOCTYPE html><p>my secret", "'<!DOCTYPE>'"),
         ("<my secret>", "11 characters that are not JSON"),
         ('{"choices": [], "x": NaN, "y": "my secret"}', "43 characters that are not JSON"),
-        ('{"choices": [{"delta": {"content": "\\ud83d my secret"}}]}', "57 characters that are not JSON"),
-        ('{"choices": [{"delta": {"content": "\ud83d my secret"}}]}', "52 characters that are not JSON"),
+        ('{"choices": [{"delta": {"content": "\\ud83d my secret', "52 characters that are not JSON"),
         ('{"choices": ' + "[" * 100_000 + "my secret", "100021 characters that are not JSON"),
     ],
     ids=[
@@ -644,8 +643,7 @@ def test_an_error_field_that_says_nothing_does_not_cost_the_text(error: object) 
         "a page with a declaration",
         "what only looks like a tag",
         "NaN",
-        "half a surrogate pair, escaped",
-        "half a surrogate pair",
+        "JSON cut short, with half a surrogate pair",
         "nesting without end",
     ],
 )

@@ -1,0 +1,141 @@
+"""Emoji that a provider cut in two: the halves of a surrogate pair, one in each of two chunks.
+
+Who cuts text by UTF-16 units, as JavaScript does, sends `"\\ud83d"` and then `"\\ude00"`. JSON allows that and leaves open what
+it means (RFC 8259, section 8.2); msgspec refuses it. So a payload that has such a half is read with the half written in other
+characters, and the halves of one text are joined when they have met. One that stays alone is U+FFFD.
+"""
+
+import re
+from typing import Any, Final, cast
+
+import msgspec
+
+from streamkit.events import (
+    AudioDelta,
+    Event,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    StreamEnd,
+    TextDelta,
+    ToolCallDelta,
+)
+
+_ESCAPE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a whole pair
+    r"|\\u([dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+    "|([\ud800-\udfff])",
+    re.DOTALL,
+)
+# U+FDD0–U+FDEF are for a program's own use and never interchanged. (Unicode, 23.7 Noncharacters)
+_MARK, _DIGITS = "\ufdd0", [chr(0xFDD1 + digit) for digit in range(16)]
+_MARKED = re.compile(f"{_MARK}([{_DIGITS[0]}-{_DIGITS[7]}][{_DIGITS[0]}-{_DIGITS[15]}]{{2}})")
+_LONE = re.compile("[\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
+TEXTS: Final[dict[type[Any], str]] = {
+    TextDelta: "text",
+    ReasoningDelta: "text",
+    RefusalDelta: "text",
+    ToolCallDelta: "arguments",
+    AudioDelta: "transcript",
+}
+"""The events that go on with a text, and the field that has it."""
+_KINDS = {kind.__name__: kind for kind in TEXTS}
+
+Place = tuple[str, int, int]
+"""What a half waits for: more of this kind of event, of this choice, of this call."""
+Waiting = dict[Place, list[Any]]
+"""The halves that came last in their texts, each with the chunk it was in."""
+
+
+def mark(payload: str) -> str | None:
+    """The payload with every lone half written in characters that can be decoded; `None` if there is none."""
+    marked = _ESCAPE.sub(_mark_one, payload)
+    return None if marked == payload else marked
+
+
+def _mark_one(found: re.Match[str]) -> str:
+    half = int(found[1], 16) if found[1] else ord(found[2]) if found[2] else None
+    if half is None:
+        return found[0]
+    offset = half - 0xD800
+    return _MARK + "".join(_DIGITS[offset >> shift & 15] for shift in (8, 4, 0))
+
+
+def unmark(event: Event, payload: str) -> Event:
+    """The event of a marked payload with the halves themselves in its text, and U+FFFD for them anywhere else."""
+    text = TEXTS.get(type(event))
+    changed = {
+        name: _MARKED.sub(_half, value) if name == text and isinstance(value, str) else clean(value)
+        for name in event.__struct_fields__
+        if (value := getattr(event, name)) is not None and name != "payload"
+    }
+    return msgspec.structs.replace(event, **changed, payload=payload)
+
+
+def join(events: list[Event], waiting: Waiting) -> list[Event]:
+    """The events with their halves joined; one that may still meet its other half is in `waiting`."""
+    out: list[Event] = []
+    for event in events:
+        if type(event) in TEXTS:
+            out += _take(cast(TextDelta, event), waiting)
+            continue
+        if isinstance(event, Finish | StreamEnd):
+            index = event.index if isinstance(event, Finish) else None
+            out += release(waiting, index)
+        out.append(event)
+    return out
+
+
+def release(waiting: Waiting, index: int | None = None) -> list[Event]:
+    """U+FFFD for the halves of a choice that wait in vain, or of all."""
+    alone = [place for place in waiting if index in (None, place[1])]
+    return [_alone(place, waiting.pop(place)[1]) for place in alone]
+
+
+def _alone(place: Place, payload: str | None) -> Event:
+    kind = _KINDS[place[0]]
+    fields: dict[str, Any] = {TEXTS[kind]: _REPLACEMENT, "index": place[1], "payload": payload}
+    if kind is ToolCallDelta:
+        fields["tool_index"] = place[2]
+    event: Event = kind(**fields)
+    return event
+
+
+def _take(event: Any, waiting: Waiting) -> list[Event]:
+    name = TEXTS[type(event)]
+    text: str = getattr(event, name) or ""
+    place = (type(event).__name__, event.index, getattr(event, "tool_index", 0))
+    if not text or (place not in waiting and not _LONE.search(text)):
+        return [event]
+    if earlier := waiting.pop(place, None):
+        text = chr(earlier[0]) + text
+    if 0xD800 <= ord(text[-1]) < 0xDC00:
+        waiting[place] = [ord(text[-1]), event.payload]
+        text = text[:-1]
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    # A text is never empty; an event that says something else too is kept.
+    if not whole and not _says_more(event, name):
+        return []
+    return [msgspec.structs.replace(event, **{name: whole})]
+
+
+def _says_more(event: Any, name: str) -> bool:
+    silent = {name, "index", "tool_index", "payload"}
+    return any(getattr(event, other) is not None for other in event.__struct_fields__ if other not in silent)
+
+
+def _half(found: re.Match[str]) -> str:
+    first, second, third = (ord(digit) - ord(_DIGITS[0]) for digit in found[1])
+    return chr(0xD800 + (first << 8 | second << 4 | third))
+
+
+def clean(value: Any) -> Any:
+    """A value of a marked payload, with U+FFFD for each half."""
+    if isinstance(value, str):
+        return _MARKED.sub(_REPLACEMENT, value)
+    if isinstance(value, dict):
+        return {clean(name): clean(inner) for name, inner in cast(dict[Any, Any], value).items()}
+    if isinstance(value, list):
+        return [clean(inner) for inner in cast(list[Any], value)]
+    return value
