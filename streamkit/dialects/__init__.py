@@ -1,7 +1,9 @@
 """Providers' wires, one file each. A dialect is a stage: server-sent events in, `Event`s out, `StreamEnd` last.
 
-`for_event` chooses by the first event; adding a dialect is one file and one line here.
+`for_event` chooses by the first event; adding a dialect is one file and one line here, or a package with an entry point.
 """
+
+from functools import cache
 
 import msgspec
 
@@ -52,10 +54,46 @@ def by_name(name: str) -> type[Dialect]:
     return found
 
 
-def for_event(event: ServerSentEvent) -> type[Dialect] | None:
-    """The dialect that an answer with this event speaks; `None` if the event does not tell, as a ping doesn't."""
+def for_event(event: ServerSentEvent, problems: list[str] | None = None) -> type[Dialect] | None:
+    """The dialect that an answer with this event speaks; `None` if the event does not tell, as a ping doesn't.
+
+    Installed packages' dialects are asked where none of ours speaks. One that can't be loaded, or fails at being asked, is
+    passed over; what is the matter with it is added to `problems`.
+    """
     data = _data(event.data)
-    return next((dialect for dialect in DIALECTS.values() if dialect.speaks(event, data)), None)
+    own = next((dialect for dialect in DIALECTS.values() if dialect.speaks(event, data)), None)
+    # An event without data tells nothing, and no stream of ours is to wait for packages because it begins with one.
+    if own or event.data.strip() in ("", "[DONE]"):
+        return own
+    return _of_a_package(event, data, [] if problems is None else problems)
+
+
+@cache
+def installed() -> tuple[dict[str, type[Dialect]], list[str]]:
+    """What installed packages offer, loaded once in a process, and what is the matter with those that can't be loaded."""
+    found: dict[str, type[Dialect]] = {}
+    problems: list[str] = []
+    for name in plugins.names("dialects"):
+        try:
+            found.setdefault(name, by_name(name))
+        except PluginError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def _of_a_package(event: ServerSentEvent, data: object, problems: list[str]) -> type[Dialect] | None:
+    dialects, broken = installed()
+    problems += [problem for problem in broken if problem not in problems]
+    for name, dialect in dialects.items():
+        try:
+            if dialect.speaks(event, data):
+                return dialect
+        # It is another's code, and the next one may know the wire. The error's own words may quote the answer.
+        except Exception as error:
+            problem = f"streamkit.dialects: {name!r} failed at being asked for a wire: {type(error).__name__}"
+            if problem not in problems:
+                problems.append(problem)
+    return None
 
 
 def _data(text: str) -> object:

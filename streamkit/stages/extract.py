@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, ClassVar, Literal
 
-from streamkit.dialects import DIALECTS, by_name, for_event
+from streamkit.dialects import DIALECTS, by_name, for_event, installed
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.openai import OpenAICompletions
-from streamkit.errors import PipelineError
+from streamkit.errors import PipelineError, PluginError, StreamkitError
 from streamkit.events import CONTENT, Event
 from streamkit.stage import Stage
 from streamkit.wire.events import ServerSentEvent
@@ -17,6 +17,9 @@ from streamkit.wire.events import ServerSentEvent
 @dataclass
 class Extract(Stage[ServerSentEvent, Event]):
     """Read the provider's dialect: chosen by the first event that tells, or `dialect`, by its name or its class.
+
+    Installed packages' dialects are asked too. If the end comes and no dialect ever spoke, those that could not be asked are
+    named in a `PluginError`.
 
     The last event is a `StreamEnd`, given as soon as the format's end marker is there, which also stops the reading.
     `errors`: an error that the provider sends in the stream ends it with `StreamEnd("provider_error")` and then raises
@@ -29,6 +32,7 @@ class Extract(Stage[ServerSentEvent, Event]):
     heard = False
     _reader: Dialect = field(init=False, repr=False, compare=False)
     _decided: bool = field(default=False, init=False, repr=False)
+    _problems: list[str] = field(default_factory=list[str], init=False, repr=False)
 
     def __post_init__(self) -> None:
         # Until an event tells the dialect, OpenAI's reader has them: comments, pings, and an error that comes alone.
@@ -41,9 +45,10 @@ class Extract(Stage[ServerSentEvent, Event]):
         return {"reader": kind.__name__, "state": self._reader.state(), "decided": self._decided, "done": self.done}
 
     def restore(self, state: Any) -> None:
-        known = (type(self._reader), *DIALECTS.values())
-        kind = next((kind for kind in known if kind.__name__ == state["reader"]), None)
-        if kind is None:
+        known = {kind.__name__: kind for kind in (type(self._reader), *DIALECTS.values())}
+        if state["reader"] not in known:
+            known = {kind.__name__: kind for kind in installed()[0].values()}
+        if (kind := known.get(state["reader"])) is None:
             raise PipelineError(f"Extract: the checkpoint is of a dialect that is not known here: {state['reader']!r}")
         self._reader, self._decided, self.done = kind(errors=self.errors), state["decided"], state["done"]
         self._reader.restore(state["state"])
@@ -58,19 +63,31 @@ class Extract(Stage[ServerSentEvent, Event]):
         return events
 
     def flush(self) -> Iterable[Event]:
-        return self._reader.flush()
+        yield from self._reader.flush()
+        if self._problems and not self._decided:
+            raise PluginError(f"no dialect was found that this answer is in, and {'; '.join(self._problems)}")
 
     def _decide(self, items: list[ServerSentEvent]) -> Iterable[Event]:
-        at, kind = next(((at, kind) for at, item in enumerate(items) if (kind := for_event(item))), (len(items), None))
+        told = ((at, kind) for at, item in enumerate(items) if (kind := for_event(item, self._problems)))
+        at, kind = next(told, (len(items), None))
         early = self._reader.feed_all(items[:at])
         if kind is None or self._reader.done or not isinstance(early, list):
-            return early
+            return early if isinstance(early, list) else _noting(self._problems, early)
         self._decided = True
         if kind is not type(self._reader):
             first, self._reader = self._reader, kind(errors=self.errors)
             self._reader.go_on_from(first)
         events = self._reader.feed_all(items[at:])
         return [*early, *events] if isinstance(events, list) else chain(early, events)
+
+
+def _noting(problems: list[str], events: Iterable[Event]) -> Iterable[Event]:
+    try:
+        yield from events
+    except StreamkitError as error:
+        for problem in problems:
+            error.add_note(problem)
+        raise
 
 
 def _holds_content(events: Iterable[Event]) -> bool:
