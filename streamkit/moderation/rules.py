@@ -1,58 +1,208 @@
-"""Rules: what must not leave, and what is done about it."""
+"""Rules from a file, and rules that follow a file while streams run. One rule is in `rule`."""
 
+import logging
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, cast
 
 import msgspec
+import regex
 
-from streamkit.errors import PipelineError
+from streamkit.errors import PipelineError, PluginError
+from streamkit.events import Channel
+from streamkit.moderation.expressions import compiled
+from streamkit.moderation.matchers import plans
+from streamkit.moderation.rule import Action, Normalisation, Rule
+from streamkit.moderation.toml_lines import line_of, lines
 
-Action: TypeAlias = Literal["flag", "redact", "block"]
+__all__ = ["Action", "Live", "Rule", "as_rules", "from_file"]
 
-
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Phrases and regular expressions (of the `regex` package) that belong together, and what happens where one matches.
-
-    `flag` lets the text through and says so; `redact` releases `replacement` instead; `block` releases nothing more of that
-    choice. Phrases match anywhere, inside words too. `ignore_case` compares characters by their lower case.
-    """
-
-    category: str
-    phrases: tuple[str, ...] = ()
-    patterns: tuple[str, ...] = ()
-    action: Action = "redact"
-    replacement: str = "[redacted]"
-    ignore_case: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.phrases and not self.patterns:
-            raise PipelineError(f"rule {self.category!r}: expected phrases or patterns, found neither")
-        if "" in self.phrases:
-            raise PipelineError(
-                f"rule {self.category!r}: expected phrases of at least one character, found an empty one"
-            )
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    rule: list[Rule]
+_log = logging.getLogger("streamkit.moderation")
+_KEYS: dict[str, Any] = {
+    "category": str,
+    "phrases": tuple[str, ...],
+    "phrases_file": str,
+    "patterns": tuple[str, ...],
+    "action": Action,
+    "replacement": str,
+    "ignore_case": bool,
+    "whole_words": bool,
+    "normalise": tuple[Normalisation, ...],
+    "detectors": tuple[str, ...],
+    "check": str,
+    "window": int,
+    "message": str,
+    "severity": str,
+    "channels": tuple[Channel, ...],
+    "max_match": int,
+    "seconds": float,
+    "fail": Literal["closed", "open"],
+}
 
 
 def from_file(path: str | PathLike[str]) -> tuple[Rule, ...]:
-    """Rules from a TOML file with a `[[rule]]` table for each. What is wrong in it raises `PipelineError`."""
-    content = Path(path).read_bytes()
-    try:
-        return tuple(msgspec.convert(tomllib.loads(content.decode()), _File).rule)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise PipelineError(f"{Path(path).name}: {error}") from error
+    """Rules from a TOML file with a `[[rule]]` table for each; `docs/reference/rules.md` has the keys.
+
+    What is wrong in it raises one `PipelineError` that names each mistake with its line.
+    """
+    return _File(Path(path)).rules()
+
+
+class Live:
+    """Rules that follow a file: a run has those that the file has when it begins, and keeps them to its end.
+
+    A file in which something is wrong leaves the rules as they are: the mistake is logged (`streamkit.moderation`), is given
+    to `on_error`, and stands in `error` until the file is right. At first there are no rules to keep, and it is raised.
+    """
+
+    def __init__(self, path: str | PathLike[str], *, on_error: Callable[[Exception], object] | None = None) -> None:
+        self._path = Path(path)
+        self._on_error = on_error
+        self.error: Exception | None = None
+        """Why the file as it is does not count."""
+        file = _File(self._path)
+        self._rules = file.rules()
+        self._stamps = file.stamps
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.rules)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules as they are, after a look at whether the file has changed."""
+        if any(_stamp(path) != stamp for path, stamp in self._stamps.items()):
+            self.reload()
+        return self._rules
+
+    def reload(self) -> bool:
+        """Read the file, whether it has changed or not; false if something is wrong in it."""
+        file = _File(self._path)
+        try:
+            self._rules = file.rules()
+            self.error = None
+        except (PipelineError, PluginError, OSError) as error:
+            self.error = error
+            _log.error("the rules stay as they are: %s", error)
+            if self._on_error:
+                self._on_error(error)
+        self._stamps = file.stamps
+        return self.error is None
 
 
 def as_rules(rules: "Rule | Iterable[Rule]") -> tuple[Rule, ...]:
-    """One rule or many as a tuple. Anything else raises `PipelineError`."""
+    """One rule or many as a tuple; of `Live` ones those of this moment. Anything else raises `PipelineError`."""
     found: tuple[Any, ...] = (rules,) if isinstance(rules, Rule) else tuple(rules)
     for rule in found:
         if not isinstance(rule, Rule):
             raise PipelineError(f"expected rules (streamkit.Rule(…)), found an object of type {type(rule).__name__}")
     return found
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class _File:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mistakes: list[tuple[int, str]] = []
+        self._lines: dict[tuple[str | int, ...], int] = {}
+        self.stamps: dict[Path, tuple[int, int, int] | None] = {}
+
+    def rules(self) -> tuple[Rule, ...]:
+        try:
+            text = self._read(self._path).decode().replace("\r\n", "\n")
+            content = tomllib.loads(text)
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise PipelineError(f"{self._path.name}: {error}") from error
+        self._lines = lines(text)
+        rules = self._tables(content)
+        if self._mistakes:
+            raise PipelineError("\n".join(f"{self._path.name}, line {line}: {said}" for line, said in self._mistakes))
+        return rules
+
+    def _read(self, path: Path) -> bytes:
+        # Stamped before it is read: what is written meanwhile is read the next time.
+        self.stamps[path] = _stamp(path)
+        return path.read_bytes()
+
+    def _wrong(self, said: str, *path: str | int) -> None:
+        self._mistakes.append((line_of(self._lines, path), said))
+
+    def _tables(self, content: dict[str, Any]) -> tuple[Rule, ...]:
+        for key in content:
+            if key != "rule":
+                self._wrong(f"expected [[rule]] tables, found {key!r}", key)
+        tables = content.get("rule")
+        if not isinstance(tables, list):
+            self._wrong("expected [[rule]] tables, found " + ("none" if tables is None else "one thing"), "rule")
+            return ()
+        found = (self._table(number, table) for number, table in enumerate(cast("list[Any]", tables)))
+        return tuple(rule for rule in found if rule)
+
+    def _table(self, number: int, table: Any) -> Rule | None:
+        at = ("rule", number)
+        if not isinstance(table, dict):
+            self._wrong(f"expected a [[rule]] table, found {table!r}", *at)
+            return None
+        before = len(self._mistakes)
+        given = cast("dict[str, Any]", table)
+        fields = {key: self._value(value, key, at) for key, value in given.items() if self._known(key, at)}
+        if "category" not in given:
+            self._wrong("expected a category, found a rule without one", *at)
+        if name := fields.pop("phrases_file", None):
+            fields["phrases"] = (*(fields.get("phrases") or ()), *self._phrases(str(name), at))
+        self._patterns(fields, at)
+        if len(self._mistakes) > before:
+            return None
+        return self._rule(fields, at)
+
+    def _known(self, key: str, at: tuple[str | int, ...]) -> bool:
+        if key not in _KEYS:
+            self._wrong(f"expected a key of {', '.join(_KEYS)}; found {key!r}", *at, key)
+        return key in _KEYS
+
+    def _value(self, value: Any, key: str, at: tuple[str | int, ...]) -> Any:
+        try:
+            return msgspec.convert(value, _KEYS[key])
+        except msgspec.ValidationError as error:
+            said, _, place = str(error).partition(" - at ")
+            element = regex.search(r"\[(\d+)\]", place)
+            path = (*at, key, int(element[1])) if element else (*at, key)
+            self._wrong(f"{key}: {said[0].lower()}{said[1:]}", *path)
+            return None
+
+    def _patterns(self, fields: dict[str, Any], at: tuple[str | int, ...]) -> None:
+        for place, phrase in enumerate(fields.get("phrases") or ()):
+            if not phrase:
+                self._wrong("phrases: expected at least one character, found an empty one", *at, "phrases", place)
+        for place, pattern in enumerate(fields.get("patterns") or ()):
+            try:
+                compiled(pattern, True)
+            except PipelineError as error:
+                self._wrong(str(error), *at, "patterns", place)
+
+    def _phrases(self, name: str, at: tuple[str | int, ...]) -> tuple[str, ...]:
+        try:
+            text = self._read(self._path.parent / name).decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            self._wrong(f"phrases_file: {name!r} can't be read: {said}", *at, "phrases_file")
+            return ()
+        return tuple(phrase for line in text.split("\n") if (phrase := line.strip()))
+
+    def _rule(self, fields: dict[str, Any], at: tuple[str | int, ...]) -> Rule | None:
+        try:
+            rule = Rule(**fields)
+            if rule.normalise or rule.check:
+                plans((rule,))
+            return rule
+        except (PipelineError, PluginError) as error:
+            self._wrong(str(error), *at)
+            return None

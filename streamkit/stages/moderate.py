@@ -24,13 +24,19 @@ from streamkit.events import (
     ToolCallDelta,
 )
 from streamkit.moderation.hold import Hold, Released
-from streamkit.moderation.rules import Rule, as_rules
+from streamkit.moderation.rules import Live, Rule, as_rules
 from streamkit.stage import Stage
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
 _CHANNELS: dict[type, Channel] = {TextDelta: "content", ReasoningDelta: "reasoning", RefusalDelta: "refusal"}
 _DELTAS: dict[Channel, type[Delta]] = {"content": TextDelta, "reasoning": ReasoningDelta, "refusal": RefusalDelta}
-_VERDICTS: dict[str, type[Flagged | Redacted | Blocked]] = {"flag": Flagged, "redact": Redacted, "block": Blocked}
+_VERDICTS: dict[str, type[Flagged | Redacted | Blocked]] = {
+    "annotate": Flagged,
+    "redact": Redacted,
+    "replace": Blocked,
+    "block": Blocked,
+    "stop": Blocked,
+}
 _OF_A_CHOICE = (*_CHANNELS, ToolCallDelta, AudioDelta, Annotation, Logprobs, Finish)
 
 
@@ -47,7 +53,7 @@ class Moderate(Stage[Event, Event]):
     release what was held.
     """
 
-    rules: Rule | Iterable[Rule]
+    rules: Rule | Live | Iterable[Rule]
     channels: tuple[Channel, ...] = ("content", "reasoning", "refusal")
     choices: int = 1
     _holds: dict[tuple[int, Channel], Hold] = field(
@@ -57,11 +63,14 @@ class Moderate(Stage[Event, Event]):
     _logprobs: list[Logprobs] = field(default_factory=list[Logprobs], init=False, repr=False)
     _altered: set[int] = field(default_factory=set[int], init=False, repr=False)
     _blocked: set[int] = field(default_factory=set[int], init=False, repr=False)
+    _now: tuple[Rule, ...] = field(default=(), init=False, repr=False)
     _ended: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.rules = as_rules(self.rules)
-        Hold(self.rules)  # a bad pattern is this program's mistake, and shows when the stage is made
+        if not isinstance(self.rules, Live):
+            self.rules = as_rules(self.rules)
+        self._now = as_rules(self.rules)  # a run keeps the rules that it began with
+        Hold(self._now)  # a bad pattern is this program's mistake, and shows when the stage is made
         for channel in self.channels:
             if channel not in _DELTAS:
                 raise PipelineError(
@@ -98,11 +107,11 @@ class Moderate(Stage[Event, Event]):
         index, channel = delta.index, _CHANNELS[type(delta)]
         hold = self._holds.get((index, channel))
         if hold is None:
-            hold = self._holds[index, channel] = Hold(self._rules())
+            hold = self._holds[index, channel] = Hold(self._rules(channel))
         return self._events(hold.feed(delta.text), channel, index)
 
-    def _rules(self) -> tuple[Rule, ...]:
-        return as_rules(self.rules)
+    def _rules(self, channel: Channel) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self._now if rule.channels is None or channel in rule.channels)
 
     def _events(self, released: list[Released], channel: Channel, index: int) -> Iterable[Event]:
         for piece in released:
@@ -112,6 +121,8 @@ class Moderate(Stage[Event, Event]):
                 if not isinstance(verdict, Flagged):
                     self._altered.add(index)
                 if isinstance(verdict, Blocked):
+                    if piece.text:
+                        yield _DELTAS[channel](piece.text, index)
                     yield from self._block(index)
                     return
             if piece.text:

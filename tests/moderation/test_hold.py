@@ -6,7 +6,7 @@ import pytest
 
 from streamkit import PipelineError, Rule
 from streamkit.moderation.hold import Hold
-from streamkit.moderation.matchers import fold
+from streamkit.moderation.phrases import fold
 
 
 def releases(rule: Rule, *pieces: str) -> list[str]:
@@ -145,10 +145,10 @@ def test_what_stands_before_is_known_however_much_has_left(source: str, before: 
 @pytest.mark.parametrize(
     ("actions", "expected"),
     [
-        (("flag", "redact"), ("second", "*")),
-        (("redact", "flag"), ("first", "*")),
+        (("annotate", "redact"), ("second", "*")),
+        (("redact", "annotate"), ("first", "*")),
         (("redact", "block"), ("second", "")),
-        (("flag", "flag"), ("first", "abc")),
+        (("annotate", "annotate"), ("first", "abc")),
     ],
     ids=["-".join, "redact-flag", "redact-block", "flag-flag"],
 )

@@ -37,7 +37,7 @@ from streamkit import (
 )
 
 END = StreamEnd("completed", True)
-FLAG = Rule("bird", phrases=("blue heron",), action="flag")
+FLAG = Rule("bird", phrases=("blue heron",), action="annotate")
 REDACT = Rule("bird", phrases=("blue heron",), replacement="[bird]")
 BLOCK = Rule("bird", phrases=("blue heron",), action="block")
 
@@ -57,7 +57,7 @@ def text(*pieces: str, index: int = 0) -> list[Event]:
         (REDACT, [*text("a "), Redacted("bird", 2, 12), *text("[bird]", "!"), Finish("stop"), END]),
         (BLOCK, [*text("a "), Blocked("bird", 2, 12), Finish("content_filter"), StreamEnd("moderated")]),
     ],
-    ids=["flag", "redact", "block"],
+    ids=["annotate", "redact", "block"],
 )
 def test_an_action(rule: Rule, released: list[Event]) -> None:
     assert moderate(Moderate(rule), [*text("a bl", "ue her", "on", "!"), Finish("stop"), END]) == released
@@ -298,7 +298,7 @@ def test_log_probabilities_which_spell_the_text_out_come_at_the_end() -> None:
 @pytest.mark.parametrize(
     ("rule", "kept"),
     [(FLAG, LOGPROBS), (REDACT, LOGPROBS[2:]), (BLOCK, LOGPROBS[2:])],
-    ids=["flag", "redact", "block"],
+    ids=["annotate", "redact", "block"],
 )
 def test_log_probabilities_of_a_choice_in_which_text_was_changed_do_not_come(rule: Rule, kept: list[Event]) -> None:
     events: list[Event] = [

@@ -1,0 +1,140 @@
+"""What rules do to a whole text, found as naively as can be: no piece of the package is used but `Rule`.
+
+A phrase occurs in the smallest stretches of the text that, normalised by `unicodedata`, contain the normalised phrase.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import regex
+
+from streamkit import Rule
+
+STRENGTH = ["allow", "annotate", "redact", "replace", "block", "stop"]
+INVISIBLE = "\u200b\u00ad\u200d\ufe0f"
+ALIKE = str.maketrans("\u0430\u0435\u0415", "aeE")  # of the Cyrillic alphabet
+
+
+class Decision(NamedTuple):
+    start: int
+    end: int
+    rule: Rule
+
+
+def lower(text: str) -> str:
+    """Each character by itself in lower case; the two forms of a small sigma are one letter."""
+    return "".join(low if len(low := character.lower()) == 1 else character for character in text).replace("ς", "σ")
+
+
+def normal(text: str, rule: Rule, *, folds: bool) -> str:
+    policy = rule.normalise
+    if "zero_width" in policy:
+        text = "".join(character for character in text if character not in INVISIBLE)
+    if "nfkc" in policy or "accents" in policy:
+        text = unicodedata.normalize("NFKD" if "nfkc" in policy else "NFD", text)
+    if "accents" in policy:
+        text = "".join(character for character in text if unicodedata.category(character) != "Mn")
+    if "look_alikes" in policy:
+        text = text.translate(ALIKE)
+    if "case" in policy:
+        text = text.casefold()
+    elif rule.ignore_case and folds:
+        text = lower(text)
+    return unicodedata.normalize("NFC", text) if "nfkc" in policy or "accents" in policy else text
+
+
+def belongs(character: str, rule: Rule) -> bool:
+    """Whether it belongs to the character before it."""
+    if "zero_width" in rule.normalise and character in INVISIBLE:
+        return True
+    return ("nfkc" in rule.normalise or "accents" in rule.normalise) and (
+        unicodedata.category(character) == "Mn" or character in "\u1161\u11a8"
+    )
+
+
+def edges(text: str, rule: Rule) -> list[int]:
+    return [at for at in range(len(text) + 1) if at == len(text) or at == 0 or not belongs(text[at], rule)]
+
+
+def phrase_spans(phrase: str, rule: Rule, text: str) -> Iterable[tuple[int, int]]:
+    if rule.whole_words:
+        found = regex.finditer(rf"(?<!\w){regex.escape(lower(phrase))}(?!\w)", lower(text), overlapped=True)
+        return [match.span() for match in found]
+    sought = normal(phrase, rule, folds=True)
+    places = edges(text, rule)
+    windows = [
+        (start, end)
+        for number, start in enumerate(places)
+        for end in places[number + 1 :]
+        if sought in normal(text[start:end], rule, folds=True)
+    ]
+    return [
+        one
+        for one in windows
+        if not any(one != other and one[0] <= other[0] and other[1] <= one[1] for other in windows)
+    ]
+
+
+def pattern_spans(pattern: str, rule: Rule, text: str) -> Iterable[tuple[int, int]]:
+    places = edges(text, rule)
+    characters = [(normal(text[at:end], rule, folds=False), at, end) for at, end in pairwise(places)]
+    shown = [(at, end) for seen, at, end in characters for _ in seen]
+    flags = regex.IGNORECASE if rule.ignore_case else 0
+    for match in regex.finditer(pattern, "".join(seen for seen, _, _ in characters), flags):
+        if match[0]:
+            yield shown[match.start()][0], shown[match.end() - 1][1]
+
+
+def decisions(rules: Sequence[Rule], text: str) -> list[Decision]:
+    """What is decided in a whole text: matches that no other allows, those that overlap as one."""
+    spans = list[tuple[int, int, int]]()
+    allowed = list[tuple[int, int]]()
+    for order, rule in enumerate(rules):
+        found = [span for phrase in rule.phrases for span in phrase_spans(phrase, rule, text)]
+        found += [span for pattern in rule.patterns for span in pattern_spans(pattern, rule, text)]
+        if rule.action == "allow":
+            allowed += found
+        else:
+            spans += [(start, end, order) for start, end in found]
+    joined = list[Decision]()
+    for start, end, order in sorted(set(spans)):
+        if any(a <= start and end <= b for a, b in allowed):
+            continue
+        rule = rules[order]
+        if joined and start < joined[-1].end:
+            last = joined.pop()
+            stricter = STRENGTH.index(rule.action) > STRENGTH.index(last.rule.action)
+            joined.append(Decision(last.start, max(last.end, end), rule if stricter else last.rule))
+        else:
+            joined.append(Decision(start, end, rule))
+    return joined
+
+
+def until_the_end(found: Iterable[Decision]) -> list[Decision]:
+    """Those up to the first that ends the text."""
+    kept = list[Decision]()
+    for decision in found:
+        kept.append(decision)
+        if decision.rule.action in ("replace", "block", "stop"):
+            break
+    return kept
+
+
+def readable(text: str, found: Sequence[Decision]) -> str:
+    """What of a whole text may be read."""
+    parts, at = list[str](), 0
+    for decision in until_the_end(found):
+        parts.append(text[at : decision.start])
+        match decision.rule.action:
+            case "annotate":
+                parts.append(text[decision.start : decision.end])
+            case "redact":
+                parts.append(decision.rule.replacement)
+            case "replace":
+                return "".join([*parts, decision.rule.replacement])
+            case _:
+                return "".join(parts)
+        at = decision.end
+    return "".join([*parts, text[at:]])
