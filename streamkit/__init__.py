@@ -55,8 +55,10 @@ from streamkit.events import (
     Event,
     Finish,
     Flagged,
+    HoldExceeded,
     InvalidOutput,
     Logprobs,
+    ModerationReport,
     PartialOutput,
     ProviderNotice,
     ReasoningDelta,
@@ -64,6 +66,7 @@ from streamkit.events import (
     RefusalDelta,
     Reset,
     ResponseStart,
+    Retracted,
     RoleDelta,
     StreamEnd,
     StructuredOutput,
@@ -73,9 +76,11 @@ from streamkit.events import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    Verdict,
 )
 from streamkit.functions import stage
 from streamkit.moderation import rules
+from streamkit.moderation.provider import ProviderRule
 from streamkit.moderation.rules import Rule
 from streamkit.partial_json import PartialJson
 from streamkit.source import Source
@@ -121,12 +126,14 @@ __all__ = [
     "Extract",
     "Finish",
     "Flagged",
+    "HoldExceeded",
     "InvalidOutput",
     "JsonBody",
     "LimitExceeded",
     "Lines",
     "Logprobs",
     "Moderate",
+    "ModerationReport",
     "OutputError",
     "Parse",
     "PartialJson",
@@ -137,12 +144,14 @@ __all__ = [
     "ProtocolError",
     "ProviderError",
     "ProviderNotice",
+    "ProviderRule",
     "QueueOverflow",
     "ReasoningDelta",
     "Redacted",
     "RefusalDelta",
     "Reset",
     "ResponseStart",
+    "Retracted",
     "RoleDelta",
     "Rule",
     "Run",
@@ -165,6 +174,7 @@ __all__ = [
     "ToolCallDelta",
     "UnfinishedEvent",
     "Usage",
+    "Verdict",
     "adapters",
     "cut_short",
     "faults",

@@ -16,7 +16,10 @@ from streamkit.errors import OutputProblem
 from streamkit.plain import plain_response
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
-Channel: TypeAlias = Literal["content", "reasoning", "refusal", "tool_arguments"]
+Channel: TypeAlias = Literal["content", "reasoning", "refusal", "tool_arguments", "tool_name", "prompt"]
+VerdictAction: TypeAlias = Literal["annotate", "redact", "replace", "block", "stop"]
+VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "provider", "max_hold"]
+"""What a verdict comes from; `too_long` and `timeout` are of a rule that could not decide within its bounds."""
 EndReason: TypeAlias = Literal[
     "completed",
     "length",
@@ -181,34 +184,102 @@ class TokenCount(_Event, frozen=True, gc=False, eq=False):
     exact: bool = True
 
 
-class Flagged(_Event, frozen=True, gc=False, eq=False):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """What was decided about one place of a text, as `Completion` keeps it. The matched text is not in it."""
+
+    action: VerdictAction
+    category: str
+    start: int
+    end: int
+    channel: Channel = "content"
+    severity: str | None = None
+    tool_index: int | None = None
+    source: VerdictSource = "rules"
+
+
+class _Decided(_Event, frozen=True, gc=False, eq=False):
+    # `start` and `end` count in the channel's original text; in `tool_arguments` that is the JSON with its escapes decoded.
+    # A verdict of the provider's that has no place is about the text so far.
+    category: str
+    start: int
+    end: int
+    channel: Channel = "content"
+    index: int = 0
+    severity: str | None = None
+    tool_index: int | None = None
+    source: VerdictSource = "rules"
+    action: VerdictAction = "annotate"
+
+    @property
+    def verdict(self) -> Verdict:
+        """The decision without the choice that it belongs to."""
+        place = (self.start, self.end, self.channel)
+        return Verdict(self.action, self.category, *place, self.severity, self.tool_index, self.source)
+
+
+class Flagged(_Decided, frozen=True, gc=False, eq=False):
     """A rule matched and the text was let through. `start` and `end` count in the channel's original text."""
 
+
+class Redacted(_Decided, frozen=True, gc=False, eq=False):
+    """A rule matched and other text was released in its place; with the action `replace`, also in that of all that follows
+    in this channel. The matched text itself is in no event."""
+
+    action: VerdictAction = "redact"
+
+
+class Blocked(_Decided, frozen=True, gc=False, eq=False):
+    """A rule matched and nothing more of this choice is released; with the action `stop`, of any choice."""
+
+    action: VerdictAction = "block"
+
+
+class Retracted(_Event, frozen=True, gc=False, eq=False):
+    """Text that was released already is taken back: `replacement` should stand in its place. Follows the verdict.
+
+    `start` and `end` count in the channel's original text, `released_start` and `released_end` in all that was released of
+    the channel before this event, as it came: earlier retractions don't move them.
+    """
+
     category: str
+    start: int
+    end: int
+    released_start: int
+    released_end: int
+    channel: Channel = "content"
+    index: int = 0
+    replacement: str = ""
+
+
+class HoldExceeded(_Event, frozen=True, gc=False, eq=False):
+    """More text, or for longer, waited for a decision than is allowed. With `release` the text `start:end` leaves undecided."""
+
+    limit: Literal["characters", "seconds"]
+    action: Literal["release", "block"]
     start: int
     end: int
     channel: Channel = "content"
     index: int = 0
+    tool_index: int | None = None
 
 
-class Redacted(_Event, frozen=True, gc=False, eq=False):
-    """A rule matched and other text was released in its place. The matched text itself is in no event."""
+class ModerationReport(_Event, frozen=True, gc=False, eq=False):
+    """What the moderation of a stream cost.
 
-    category: str
-    start: int
-    end: int
-    channel: Channel = "content"
-    index: int = 0
+    `characters_held` waited at least until the next piece came, at most `max_characters_held` at once; `deltas_held` pieces
+    did, together for `seconds_held` (`None` without a clock). `checks` is how often text was given to the rules.
+    `tokens_saved` is the most that can have been saved by closing the source: zero if it was not, `None` if unknown.
+    """
 
-
-class Blocked(_Event, frozen=True, gc=False, eq=False):
-    """A rule matched and nothing more of this choice is released."""
-
-    category: str
-    start: int
-    end: int
-    channel: Channel = "content"
-    index: int = 0
+    checks: int = 0
+    verdicts: int = 0
+    deltas_held: int = 0
+    characters_held: int = 0
+    max_characters_held: int = 0
+    seconds_held: float | None = None
+    max_seconds_held: float | None = None
+    stopped: bool = False
+    tokens_saved: int | None = 0
 
 
 class ProviderNotice(_Event, frozen=True, gc=False, eq=False):
@@ -289,7 +360,10 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """One assembled answer. `content` is `None` where none was sent, as in a call of tools; `text` is then empty."""
+    """One assembled answer. `content` is `None` where none was sent, as in a call of tools; `text` is then empty.
+
+    Behind `Moderate` it is what was released, and `verdicts` says where that is not what the provider sent.
+    """
 
     index: int
     content: str | None = None
@@ -301,6 +375,7 @@ class Choice(msgspec.Struct, frozen=True):
     logprobs: dict[str, Any] | None = None
     annotations: tuple[dict[str, Any], ...] = ()
     audio: dict[str, Any] | None = None
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def text(self) -> str:
@@ -324,6 +399,7 @@ class Completion(_Event, frozen=True, eq=False):
     service_tier: str | None = None
     end: EndReason | None = None
     conflicts: dict[str, Any] = {}
+    moderation: ModerationReport | None = None
 
     @property
     def text(self) -> str:
@@ -363,6 +439,9 @@ Event: TypeAlias = (
     | Flagged
     | Redacted
     | Blocked
+    | Retracted
+    | HoldExceeded
+    | ModerationReport
     | ProviderNotice
     | Reset
     | PartialOutput

@@ -7,13 +7,17 @@ from typing import Any, cast
 from streamkit.events import (
     Annotation,
     AudioDelta,
+    Blocked,
     Choice,
     Completion,
     EndReason,
     Event,
     Finish,
+    Flagged,
     Logprobs,
+    ModerationReport,
     ReasoningDelta,
+    Redacted,
     RefusalDelta,
     ResponseStart,
     RoleDelta,
@@ -22,6 +26,7 @@ from streamkit.events import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    Verdict,
 )
 from streamkit.stage import Stage
 
@@ -48,6 +53,7 @@ class _Parts:
         self.logprobs: dict[str, Any] | None = None
         self.annotations: list[dict[str, Any]] = []
         self.audio: dict[str, Any] = {}
+        self.verdicts: list[Verdict] = []
 
 
 @dataclass
@@ -63,6 +69,7 @@ class Accumulate(Stage[Event, Event]):
     _conflicts: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _usage: Usage | None = field(default=None, init=False, repr=False)
     _end: EndReason | None = field(default=None, init=False, repr=False)
+    _moderation: ModerationReport | None = field(default=None, init=False, repr=False)
 
     def feed(self, item: Event) -> Iterable[Event]:
         return self.feed_all([item])
@@ -93,6 +100,7 @@ class Accumulate(Stage[Event, Event]):
             self._usage,
             end=self._end,
             conflicts=dict(self._conflicts),
+            moderation=self._moderation,
             **self._identity,
         )
 
@@ -115,6 +123,10 @@ class Accumulate(Stage[Event, Event]):
                 self._parts(index).annotations.append(annotation)
             case AudioDelta(index=index):
                 _hear(self._parts(index).audio, event)
+            case Flagged(index=index) | Redacted(index=index) | Blocked(index=index):
+                self._parts(index).verdicts.append(event.verdict)
+            case ModerationReport():
+                self._moderation = event
             case Usage():
                 self._usage = event
             case ResponseStart():
@@ -169,6 +181,7 @@ def _choice(index: int, parts: _Parts) -> Choice:
         _longer({}, parts.logprobs) if parts.logprobs else None,
         tuple(parts.annotations),
         dict(parts.audio) if parts.audio else None,
+        tuple(parts.verdicts),
     )
 
 

@@ -81,12 +81,13 @@ async def test_events_that_say_nothing_of_text_pass_as_they_are(
     events: list[sk.Event] = [
         sk.ResponseStart("chatcmpl-1", model="gpt-4o"),
         sk.RoleDelta("assistant"),
-        sk.ToolCallDelta(0, "call_1", "f"),
         sk.AudioDelta("UklGRg=="),
         sk.Annotation({"type": "url_citation"}),
         sk.Flagged("other", 0, 1),
         sk.TokenCount(1, encoding="elsewhere"),
         sk.ProviderNotice("ping"),
+        # A name is text, and leaves `Moderate` when it is decided: here at the end.
+        sk.ToolCallDelta(0, "call_1", "f"),
     ]
 
     passed = [event async for event in stage.open(events) if event in events]

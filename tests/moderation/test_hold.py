@@ -150,7 +150,7 @@ def test_what_stands_before_is_known_however_much_has_left(source: str, before: 
         (("redact", "block"), ("second", "")),
         (("annotate", "annotate"), ("first", "abc")),
     ],
-    ids=["-".join, "redact-flag", "redact-block", "flag-flag"],
+    ids=["-".join, "redact-annotate", "redact-block", "annotate-annotate"],
 )
 def test_of_matches_that_overlap_the_strictest_action_counts_and_of_equals_the_first(
     actions: tuple[str, str], expected: tuple[str, str]

@@ -34,6 +34,7 @@ from streamkit import (
     TokenCount,
     ToolCallDelta,
     Usage,
+    Verdict,
 )
 
 END = StreamEnd("completed", True)
@@ -111,7 +112,7 @@ def test_channels_that_are_not_named_pass() -> None:
     ]
 
 
-def test_tool_calls_and_what_it_does_not_know_pass() -> None:
+def test_what_no_rule_sees_and_what_it_does_not_know_pass() -> None:
     class Note:
         text = "blue heron"
 
@@ -125,7 +126,7 @@ def test_tool_calls_and_what_it_does_not_know_pass() -> None:
         Note(),  # type: ignore[list-item]
     ]
 
-    assert moderate(Moderate(BLOCK), [*others, END]) == [*others, END]
+    assert moderate(Moderate(BLOCK, channels=("content",)), [*others, END]) == [*others, END]
 
 
 # The end of a choice, and of the stream
@@ -153,12 +154,11 @@ def test_of_two_finishes_the_last_one_comes_last() -> None:
     assert released == [*text("blue sky"), Finish("stop"), END]
 
 
-def test_text_after_a_finish_is_moderated_too() -> None:
+def test_text_after_a_finish_is_moderated_too_and_its_choice_ends_only_once() -> None:
     assert moderate(Moderate(BLOCK), [*text("a"), Finish("stop"), *text("blue heron", "b"), END]) == [
         *text("a"),
         Finish("stop"),
         Blocked("bird", 1, 11),
-        Finish("content_filter"),
         StreamEnd("moderated"),
     ]
 
@@ -174,17 +174,18 @@ def test_a_match_that_only_the_end_decides_ends_the_stream_once() -> None:
         *text("a "),
         Blocked("bird", 2, 7),
         Finish("content_filter"),
-        StreamEnd("moderated"),
+        StreamEnd("moderated", True),
     ]
 
 
-def test_what_the_end_decides_for_one_choice_ends_the_others_too_if_that_is_all() -> None:
+def test_what_the_end_decides_for_one_choice_takes_nothing_from_another() -> None:
     rule = Rule("bird", patterns=(r"heron\w*",), action="block")
 
     assert moderate(Moderate(rule), [*text("heron"), *text("her", index=1), END]) == [
         Blocked("bird", 0, 5),
         Finish("content_filter"),
-        StreamEnd("moderated"),
+        *text("her", index=1),
+        StreamEnd("moderated", True),
     ]
 
 
@@ -239,7 +240,9 @@ def test_what_was_read_in_one_burst_with_the_match_is_not_delivered() -> None:
     run = (Moderate(BLOCK) | Accumulate()).run([*text("a ", "blue heron", "secret"), END])
 
     *_, completion, end = run
-    assert completion == Completion((Choice(0, "a ", "content_filter"),), end="moderated")
+    assert completion == Completion(
+        (Choice(0, "a ", "content_filter", verdicts=(Verdict("block", "bird", 2, 12),)),), end="moderated"
+    )
     assert end == StreamEnd("moderated")
 
 
@@ -279,7 +282,10 @@ def test_no_event_holds_text_that_was_not_released_not_even_its_raw_chunk(rule: 
 def test_a_verdict_shows_its_place_and_category_and_not_the_text() -> None:
     (verdict,) = (event for event in moderate(Moderate(BLOCK), text("blue heron")) if isinstance(event, Blocked))
 
-    assert repr(verdict) == "Blocked(category='bird', start=0, end=10, channel='content', index=0)"
+    assert repr(verdict) == (
+        "Blocked(category='bird', start=0, end=10, channel='content', index=0, severity=None, tool_index=None, "
+        "source='rules', action='block')"
+    )
 
 
 LOGPROBS = [
@@ -385,9 +391,10 @@ def test_a_bad_pattern_is_said_when_the_stage_is_made() -> None:
         Moderate(Rule("x", patterns=("(",)))
 
 
-@pytest.mark.parametrize("channel", ["tool_arguments", "contents"])
+@pytest.mark.parametrize("channel", ["prompt", "contents"])
 def test_a_channel_that_is_not_moderated_is_said_when_the_stage_is_made(channel: str) -> None:
-    with pytest.raises(PipelineError, match=f"expected channels of content, reasoning, refusal; found '{channel}'"):
+    known = "content, reasoning, refusal, tool_arguments, tool_name"
+    with pytest.raises(PipelineError, match=f"expected channels of {known}; found '{channel}'"):
         Moderate(REDACT, channels=("content", channel))  # type: ignore[arg-type]
 
 
