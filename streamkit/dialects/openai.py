@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from streamkit.dialects.base import NOT_JSON, Dialect
+from streamkit.dialects.fields import mapping, text
 from streamkit.dialects.openai_chunks import Choice, Chunk, Function, Message, ToolCall, read_chunk
 from streamkit.dialects.template import Template, unescape
 from streamkit.events import (
@@ -36,6 +37,12 @@ class OpenAICompletions(Dialect):
     _start: tuple[Any, ...] = field(default=(None,) * 6, init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _calls: dict[int, list[str | None]] = field(default_factory=dict[int, "list[str | None]"], init=False, repr=False)
+    # The call that a number of a choice stands for, where the wire has one number for several; and the id of each call, with
+    # that of its response.
+    _numbers: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int], init=False, repr=False)
+    _ids: dict[tuple[int, int], list[str | None]] = field(
+        default_factory=dict[tuple[int, int], "list[str | None]"], init=False, repr=False
+    )
     # It saves time and knows nothing, and is learned anew after a checkpoint.
     _template: Template = field(default_factory=Template, init=False, repr=False, metadata={"state": False})
 
@@ -82,10 +89,10 @@ class OpenAICompletions(Dialect):
             self._choice(choice, payload, out)
         if chunk.moderation:
             out.append(ProviderNotice("moderation", chunk.moderation, payload=payload))
-        if chunk.prompt_filter_results:
-            out.append(ProviderNotice("prompt_filter", chunk.prompt_filter_results, payload=payload))
-        if chunk.usage:
-            out.append(_usage(chunk.usage, payload))
+        if verdict := chunk.prompt_filter_results or chunk.prompt_annotations:
+            out.append(ProviderNotice("prompt_filter", verdict, payload=payload))
+        if usage := chunk.usage or (chunk.x_groq and mapping(chunk.x_groq.get("usage"))):
+            out.append(_usage(usage, payload))
         if len(out) == known + 1:
             self._template.consider(payload, out[-1])
 
@@ -98,8 +105,10 @@ class OpenAICompletions(Dialect):
             add(TextDelta(choice.text, index, payload=payload))
         if choice.logprobs:
             add(Logprobs(choice.logprobs, index, payload=payload))
-        if choice.content_filter_results:
-            add(ProviderNotice("content_filter", choice.content_filter_results, index, payload=payload))
+        if verdict := choice.content_filter_results or choice.content_filter_result:
+            add(ProviderNotice("content_filter", verdict, index, payload=payload))
+        if choice.content_filter_offsets:
+            add(ProviderNotice("content_filter_offsets", choice.content_filter_offsets, index, payload=payload))
         if choice.finish_reason:
             self.finished[index] = choice.finish_reason
             add(Finish(choice.finish_reason, index, payload=payload))
@@ -128,6 +137,8 @@ class OpenAICompletions(Dialect):
             add(RoleDelta(message.role, index, payload=payload))
         if reasoning := message.reasoning_content or message.reasoning:
             add(ReasoningDelta(reasoning, index, payload=payload))
+        if message.reasoning_details:
+            add(ProviderNotice("reasoning_details", message.reasoning_details, index, payload=payload))
         if message.content:
             add(TextDelta(message.content, index, payload=payload))
         if message.refusal:
@@ -142,13 +153,35 @@ class OpenAICompletions(Dialect):
             add(AudioDelta(**known, index=index, payload=payload))
         for annotation in message.annotations or ():
             add(Annotation(annotation, index, payload=payload))
+        for part in message.images or ():
+            add(ProviderNotice(text(part.get("type")) or "content_part", part, index, payload=payload))
 
     def _tool_call(self, call: ToolCall, position: int, index: int, payload: str) -> ToolCallDelta:
-        function = call.function or Function()
-        number = call.index if call.index is not None else self._call_number(call.id, position, index)
+        function = call.function or _custom(call) or Function()
+        if call.index is None:
+            number = self._call_number(call.id, position, index)
+        else:
+            number = self._numbered(call.index, call.id, function.name, index)
         return ToolCallDelta(
             number, call.id, function.name, function.arguments or "", index, call.type, payload=payload
         )
+
+    def _numbered(self, number: int, id: str | None, name: str | None, index: int) -> int:
+        # Ollama and Mistral number all calls 0. Another id with a name is another call; some servers give each piece of one
+        # call an id of its own, but only the first its name. Several responses in one body, as recordings have them, are
+        # joined by their numbers, which is what the official client does.
+        place = (index, number)
+        number = self._numbers.get(place, number)
+        mine = [id, self._start[0]]
+        if id:
+            known = self._ids.setdefault((index, number), mine)
+            if name and known[0] != id and known[1] == mine[1]:
+                calls = {taken: of for (choice, taken), of in self._ids.items() if choice == index}
+                number = next((taken for taken, of in calls.items() if of == mine), 1 + max(calls))
+                self._numbers[place], self._ids[index, number] = number, mine
+                # A piece that fits the template would now belong to the other call.
+                self._template.forget()
+        return number
 
     def _call_number(self, id: str | None, position: int, index: int) -> int:
         # Without an index (Mistral, plain responses) another id is another call, and no id goes on with the last one.
@@ -168,6 +201,10 @@ class OpenAICompletions(Dialect):
             out.append(_usage(chunk.usage, item.data))
         else:
             out.append(ProviderNotice(item.event, data, payload=item.data))
+
+
+def _custom(call: ToolCall) -> Function | None:
+    return None if call.custom is None else Function(call.custom.name, call.custom.input)
 
 
 def _usage(usage: dict[str, Any], payload: str) -> Usage:

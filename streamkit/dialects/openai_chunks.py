@@ -16,11 +16,18 @@ class Function(msgspec.Struct, gc=False):
     arguments: str | None = None
 
 
+class Custom(msgspec.Struct, gc=False):
+    # What a custom tool has in the place of a function; its input is text of any form.
+    name: str | None = None
+    input: str | None = None
+
+
 class ToolCall(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     type: str | None = None
     function: Function | None = None
+    custom: Custom | None = None
 
 
 class Message(msgspec.Struct, gc=False):
@@ -34,6 +41,9 @@ class Message(msgspec.Struct, gc=False):
     function_call: Function | None = None
     audio: dict[str, Any] | None = None
     annotations: list[dict[str, Any]] | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
+    # OpenRouter's; and the parts of a content that is a list which are no text.
+    images: list[dict[str, Any]] | None = None
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -44,6 +54,8 @@ class Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
     content_filter_results: dict[str, Any] | None = None
+    content_filter_result: dict[str, Any] | None = None
+    content_filter_offsets: dict[str, Any] | None = None
 
 
 class Chunk(msgspec.Struct, gc=False):
@@ -58,7 +70,9 @@ class Chunk(msgspec.Struct, gc=False):
     usage: dict[str, Any] | None = None
     error: Any = None
     prompt_filter_results: Any = None
+    prompt_annotations: Any = None  # what Azure called them before
     moderation: Any = None
+    x_groq: dict[str, Any] | None = None  # has Groq's usage
 
 
 _decode = msgspec.json.Decoder(Chunk).decode
@@ -88,7 +102,9 @@ def _lenient(payload: str) -> Chunk | None:
         usage=_dict(chunk.get("usage")),
         error=chunk.get("error"),
         prompt_filter_results=chunk.get("prompt_filter_results"),
+        prompt_annotations=chunk.get("prompt_annotations"),
         moderation=chunk.get("moderation"),
+        x_groq=_dict(chunk.get("x_groq")),
     )
 
 
@@ -101,6 +117,8 @@ def _choice(choice: dict[str, Any]) -> Choice:
         finish_reason=text(choice.get("finish_reason")),
         logprobs=_dict(choice.get("logprobs")),
         content_filter_results=_dict(choice.get("content_filter_results")),
+        content_filter_result=_dict(choice.get("content_filter_result")),
+        content_filter_offsets=_dict(choice.get("content_filter_offsets")),
     )
 
 
@@ -119,6 +137,8 @@ def _message(message: Any) -> Message | None:
         function_call=_function(fields.get("function_call")),
         audio=_dict(fields.get("audio")),
         annotations=mappings(fields.get("annotations")),
+        reasoning_details=mappings(fields.get("reasoning_details")),
+        images=[*_other_parts(fields.get("content")), *mappings(fields.get("images"))],
     )
 
 
@@ -138,12 +158,17 @@ def _content(content: Any) -> tuple[str | None, str | None]:
     return "".join(texts), "".join(thoughts) or None
 
 
+def _other_parts(content: Any) -> list[dict[str, Any]]:
+    return [part for part in mappings(content) if "text" not in part and "thinking" not in part]
+
+
 def _call(call: dict[str, Any]) -> ToolCall:
     return ToolCall(
         index=_index(call.get("index")),
         id=text(call.get("id")),
         type=text(call.get("type")),
         function=_function(call.get("function")),
+        custom=_custom(call.get("custom")),
     )
 
 
@@ -156,6 +181,13 @@ def _function(function: Any) -> Function | None:
     if isinstance(arguments, dict | list):
         arguments = msgspec.json.encode(arguments).decode()
     return Function(text(fields.get("name")), text(arguments))
+
+
+def _custom(custom: Any) -> Custom | None:
+    if not isinstance(custom, dict):
+        return None
+    fields = cast(dict[str, Any], custom)
+    return Custom(text(fields.get("name")), text(fields.get("input")))
 
 
 def _index(value: Any) -> int | None:

@@ -180,7 +180,10 @@ def test_events_are_equal_whatever_chunk_they_were_taken_from() -> None:
             [{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "a"}],
             [ReasoningDelta("Hm"), TextDelta("a")],
         ),
-        ([{"type": "image_url", "image_url": {"url": "u"}}], []),
+        (
+            [{"type": "image_url", "image_url": {"url": "u"}}],
+            [ProviderNotice("image_url", {"type": "image_url", "image_url": {"url": "u"}}, 0)],
+        ),
     ],
     ids=[
         "text parts",
