@@ -39,6 +39,13 @@ class Waiting:
         self._pieces.append((self.length, now, text))
         self._cost.waiting += len(text)
 
+    def passes(self, came: int, until: int) -> bool:
+        """A piece came and may leave at once, as most do; then that is noted. `False` if something waits before or of it."""
+        if self.left < self.length or until < self.length + came:
+            return False
+        self.length = self.left = until
+        return True
+
     def stay(self, came: int) -> None:
         """Of the last piece, of `came` characters, this much could not leave at once."""
         if held := min(came, self.length - self.left):

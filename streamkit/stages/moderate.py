@@ -287,9 +287,13 @@ class Moderate(Stage[Event, Event]):
         waiting, limit = track.waiting, self.max_hold_chars
         came = len(text)
         if limit is None or self.mode != "hold" or waiting.length - waiting.left + came <= limit:
-            before = len(out)
+            before, pieces = len(out), track.check(text)
+            if len(pieces) == 1 and pieces[0].rule is None and waiting.passes(came, pieces[0].end):
+                track.out += came
+                out.append(delta if delta.payload is None else _DELTAS[channel](text, index))
+                return
             waiting.come(text, self._now)
-            self._settle(track, track.check(text), out)
+            self._settle(track, pieces, out)
             if waiting.left < waiting.length:
                 self._stay(track, came, out, before)
             return
