@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from streamkit.errors import OutputProblem
-from streamkit.plain import plain_response
+from streamkit.plain import chat_completion, plain_form
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 Channel: TypeAlias = Literal["content", "reasoning", "refusal", "tool_arguments", "tool_name", "prompt"]
@@ -88,6 +88,42 @@ class ResponseStart(_Event, frozen=True, gc=False, eq=False):
     service_tier: str | None = None
 
 
+class ResponseDetails(_Event, frozen=True, gc=False, eq=False):
+    """What the provider's response object has beside the answer's text, of the response or, with an `index`, of one choice.
+
+    Later ones add to earlier ones. `shape` names the dialect in which `Completion.to_dict` writes the response.
+    """
+
+    details: dict[str, Any] = {}
+    shape: str | None = None
+    index: int | None = None
+
+
+class PartStart(_Event, frozen=True, gc=False, eq=False):
+    """A part of the answer begins: a content block, an output item, a content part. Sent again where it goes on after another.
+
+    `kind` is the provider's word, `data` what it says of the part beside its text. Text comes in deltas alone: those of
+    `channel` belong to this part until the channel's next one starts, and those of the call `tool_index` to the part that
+    names it. `within` is the number of the part that this one is inside of.
+    """
+
+    kind: str
+    number: int = 0
+    data: dict[str, Any] = {}
+    channel: Channel | None = None
+    tool_index: int | None = None
+    within: int | None = None
+    index: int = 0
+
+
+class PartEnd(_Event, frozen=True, gc=False, eq=False):
+    """Part `number` is complete. `data` is what is known only then: a signature, a status, a result; it adds to the first."""
+
+    number: int = 0
+    data: dict[str, Any] = {}
+    index: int = 0
+
+
 class RoleDelta(_Event, frozen=True, gc=False, eq=False):
     """The author's role of one choice; sent when it is first given, and when it changes."""
 
@@ -138,17 +174,19 @@ class AudioDelta(_Event, frozen=True, gc=False, eq=False):
 
 
 class Annotation(_Event, frozen=True, gc=False, eq=False):
-    """A citation or another note on the text, as the provider sent it."""
+    """A citation or another note on the text, as the provider sent it. `part` is the number of the part that it is of."""
 
     annotation: dict[str, Any]
     index: int = 0
+    part: int | None = None
 
 
 class Logprobs(_Event, frozen=True, gc=False, eq=False):
-    """Log probabilities of the tokens in this chunk, as the provider sent them."""
+    """Log probabilities of the tokens in this chunk, as the provider sent them. `part` is the number of their part."""
 
     logprobs: dict[str, Any]
     index: int = 0
+    part: int | None = None
 
 
 class Finish(_Event, frozen=True, gc=False, eq=False):
@@ -359,6 +397,20 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     type: str = "function"
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One part of an assembled answer, in the provider's order: what `PartStart` and `PartEnd` said, with the text it got."""
+
+    kind: str
+    number: int = 0
+    data: dict[str, Any] = {}
+    text: str = ""
+    channel: Channel | None = None
+    tool_index: int | None = None
+    within: int | None = None
+    annotations: tuple[dict[str, Any], ...] = ()
+    logprobs: dict[str, Any] | None = None
+
+
 class Choice(msgspec.Struct, frozen=True):
     """One assembled answer. `content` is `None` where none was sent, as in a call of tools; `text` is then empty.
 
@@ -376,6 +428,8 @@ class Choice(msgspec.Struct, frozen=True):
     annotations: tuple[dict[str, Any], ...] = ()
     audio: dict[str, Any] | None = None
     verdicts: tuple[Verdict, ...] = ()
+    parts: tuple[Part, ...] = ()
+    details: dict[str, Any] = {}
 
     @property
     def text(self) -> str:
@@ -386,7 +440,8 @@ class Choice(msgspec.Struct, frozen=True):
 class Completion(_Event, frozen=True, eq=False):
     """The assembled response. `end` is the `StreamEnd.reason` known when it was assembled, `None` in mid-stream.
 
-    `conflicts` names the identity fields for which a later chunk said something else, with what it said.
+    `conflicts` names the identity fields for which a later chunk said something else, with what it said. `shape` is the
+    dialect that `to_dict` writes, `details` what its response has beside the rest.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -400,6 +455,8 @@ class Completion(_Event, frozen=True, eq=False):
     end: EndReason | None = None
     conflicts: dict[str, Any] = {}
     moderation: ModerationReport | None = None
+    shape: str | None = None
+    details: dict[str, Any] = {}
 
     @property
     def text(self) -> str:
@@ -407,8 +464,15 @@ class Completion(_Event, frozen=True, eq=False):
         return self.choices[0].text if self.choices else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The response that the provider would have sent without streaming, ready for JSON."""
-        return plain_response(self)
+        """The response that the provider would have sent without streaming, ready for JSON.
+
+        A dialect without a form of its own gives OpenAI's chat completion.
+        """
+        return plain_form(self)
+
+    def to_openai(self) -> dict[str, Any]:
+        """The response as OpenAI's chat completion, whoever sent it, so that a program can change the provider."""
+        return chat_completion(self)
 
 
 class StreamEnd(_Event, frozen=True, gc=False, eq=False):
@@ -442,6 +506,9 @@ Event: TypeAlias = (
     | Retracted
     | HoldExceeded
     | ModerationReport
+    | PartStart
+    | PartEnd
+    | ResponseDetails
     | ProviderNotice
     | Reset
     | PartialOutput

@@ -1,54 +1,102 @@
-"""Every provider's answer as OpenAI's chat response, so that an application can change the provider without noticing."""
+"""An answer in its provider's own shape, and in OpenAI's: what was released of it, and nothing else."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import streamkit as sk
-from streamkit.plain import chat_finish
+from streamkit.plain import FORMS, chat_finish
 
-ANTHROPIC = b"""event: message_start
-data: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude","content":[],\
-"usage":{"input_tokens":9,"output_tokens":1}}}
+DATA = Path(__file__).parent / "data" / "dialects"
+SECRET = sk.Rule("x", ("서울",), replacement="[city]")
 
-event: content_block_start
-data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}
 
-event: content_block_delta
-data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}
+def completion_of(name: str, *stages: Any) -> sk.Completion:
+    pipeline: Any = sk.Lines() | sk.Parse() | sk.Extract()
+    for stage in (*stages, sk.Accumulate()):
+        pipeline = pipeline | stage
+    (found,) = (event for event in pipeline.run([(DATA / name).read_bytes()]) if isinstance(event, sk.Completion))
+    return found
 
-event: content_block_stop
-data: {"type":"content_block_stop","index":0}
 
-event: message_delta
-data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":4}}
-
-event: message_stop
-data: {"type":"message_stop"}
-
-"""
+# OpenAI's shape
 
 
 def test_an_answer_of_another_provider_has_openais_chat_shape() -> None:
-    (completion,) = [
-        event
-        for event in (sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()).run([ANTHROPIC])
-        if isinstance(event, sk.Completion)
-    ]
-    assert completion.choices[0].finish_reason == "end_turn"
-    assert completion.to_dict() == {
+    completion = completion_of("anthropic-messages.sse")
+
+    assert completion.choices[0].finish_reason == "tool_use"
+    assert completion.to_openai() == {
         "id": "msg_1",
         "object": "chat.completion",
         "created": None,
-        "model": "claude",
+        "model": "claude-x",
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": "Hi", "refusal": None},
+                "message": {
+                    "role": "assistant",
+                    "content": completion.text,
+                    "refusal": None,
+                    "reasoning_content": "Two cities.",
+                    "tool_calls": [
+                        {
+                            "id": "toolu_1",
+                            "type": "function",
+                            "function": {"name": "weather", "arguments": '{"city":"Zürich"}'},
+                        },
+                        {"id": "toolu_2", "type": "function", "function": {"name": "now", "arguments": ""}},
+                    ],
+                    "annotations": list(completion.choices[0].annotations),
+                },
                 "logprobs": None,
-                "finish_reason": "stop",
+                "finish_reason": "tool_calls",
             }
         ],
-        "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13},
+        "usage": {"prompt_tokens": 125, "completion_tokens": 42, "total_tokens": 167},
+        "service_tier": "standard",
     }
+
+
+def test_a_legacy_completion_has_openais_chat_shape_too() -> None:
+    logprobs = {
+        "tokens": ["Hi", "é"],
+        "token_logprobs": [None, -0.5],
+        "top_logprobs": [None, {"é": -0.5, "e": -2.0}],
+        "text_offset": [0, 2],
+    }
+    completion = sk.Completion((sk.Choice(0, "Hié", "stop", logprobs=logprobs),), object="text_completion")
+
+    assert completion.to_dict()["choices"][0]["text"] == "Hié"
+    assert completion.to_openai()["object"] == "chat.completion"
+    assert completion.to_openai()["choices"][0] == {
+        "index": 0,
+        "message": {"role": "assistant", "content": "Hié", "refusal": None},
+        "logprobs": {
+            "content": [
+                {"token": "Hi", "logprob": None, "bytes": [72, 105], "top_logprobs": []},
+                {
+                    "token": "é",
+                    "logprob": -0.5,
+                    "bytes": [195, 169],
+                    "top_logprobs": [
+                        {"token": "é", "logprob": -0.5, "bytes": [195, 169]},
+                        {"token": "e", "logprob": -2.0, "bytes": [101]},
+                    ],
+                },
+            ]
+        },
+        "finish_reason": "stop",
+    }
+
+
+def test_log_probabilities_that_openai_has_no_form_for_are_left_out() -> None:
+    choice = sk.Choice(0, "Hi", "STOP", logprobs={"chosenCandidates": [{"token": "Hi"}]})
+
+    assert sk.Completion((choice,)).to_openai()["choices"][0]["logprobs"] is None
 
 
 @pytest.mark.parametrize(
@@ -72,4 +120,133 @@ def test_a_word_for_the_end_is_openais_where_that_has_one(word: str, finish: str
 def test_a_call_of_tools_in_the_responses_api_ends_as_one_in_the_chat_api() -> None:
     call = sk.ToolCall("call_1", "f", "{}")
     completion = sk.Completion((sk.Choice(0, None, "completed", tool_calls=(call,)),), object="response")
-    assert completion.to_dict()["choices"][0]["finish_reason"] == "tool_calls"
+    assert completion.to_openai()["choices"][0]["finish_reason"] == "tool_calls"
+
+
+# The provider's own
+
+
+@pytest.mark.parametrize("name", ["writer.sse", "assistants.sse", "replicate.sse"])
+def test_a_dialect_without_a_form_of_its_own_gives_openais(name: str) -> None:
+    completion = completion_of(name)
+
+    assert completion.shape is None
+    assert completion.to_dict() == completion.to_openai()
+
+
+def test_a_dialect_from_elsewhere_offers_its_form() -> None:
+    class Parrot(sk.Dialect):
+        shape = "parrot"
+        plain = staticmethod(lambda completion: {"words": completion.text})
+
+        def take(self, item: sk.ServerSentEvent, data: Any, number: int, out: list[sk.Event]) -> None:
+            self.finished[0] = "done"
+            out += [sk.ResponseDetails(shape=self.shape), sk.TextDelta(data["word"])]
+
+    try:
+        (completion,) = (
+            event
+            for event in (sk.Parse() | sk.Extract(Parrot) | sk.Accumulate()).run(['data: {"word": "Polly"}', ""])
+            if isinstance(event, sk.Completion)
+        )
+        assert completion.to_dict() == {"words": "Polly"}
+        assert completion.to_openai()["choices"][0]["message"]["content"] == "Polly"
+    finally:
+        del FORMS["parrot"]
+
+
+# Behind a moderation
+
+
+def text_of(plain: dict[str, Any]) -> str:
+    return json.dumps(plain, ensure_ascii=False)
+
+
+def test_a_message_holds_the_released_text() -> None:
+    raw = (DATA / "anthropic-messages.sse").read_bytes().decode()
+    assert "Two cities." not in raw  # it comes in two pieces
+
+    rules = [
+        sk.Rule("x", ("cities",), replacement="[places]"),
+        sk.Rule("x", ("Zürich",), replacement="[city]"),
+    ]
+    completion = completion_of("anthropic-messages.sse", sk.Moderate(rules))
+    whole, before = completion.to_dict(), completion_of("anthropic-messages.sse").to_dict()
+
+    assert whole["content"][0] == {**before["content"][0], "thinking": "Two [places]."}
+    assert whole["content"][0]["signature"] == "c2ln"
+    assert whole["content"][2]["text"] == before["content"][2]["text"].replace("Zürich", "[city]")
+
+
+def test_a_response_holds_the_released_text() -> None:
+    whole = completion_of("responses.sse", sk.Moderate(SECRET)).to_dict()
+    before = completion_of("responses.sse").to_dict()
+
+    texts = [part["text"] for item in whole["output"] if item["type"] == "message" for part in item["content"]]
+    assert "".join(texts).startswith("[city]은 9°C.")
+    assert "서울" not in "".join(texts)
+    assert [item["type"] for item in whole["output"]] == [item["type"] for item in before["output"]]
+    # They spell the text out.
+    assert all(not part.get("logprobs") for item in whole["output"] for part in item.get("content") or ())
+
+
+def test_generated_content_holds_the_released_text() -> None:
+    rule = sk.Rule("x", ("Grüße",), replacement="[greeting]")
+    whole = completion_of("gemini-two-candidates.sse", sk.Moderate(rule, choices=2)).to_dict()
+
+    assert whole["candidates"][0]["content"]["parts"][:2] == [
+        {"text": "Two places.", "thought": True},
+        {"text": "[greeting] 👩‍💻"},
+    ]
+    assert "Grüße" not in text_of(whole)
+
+
+BLOCK = {
+    "anthropic-messages.sse": ("cities", "content_filter"),
+    "responses.sse": ("Look", "content_filter"),
+    "gemini-two-candidates.sse": ("places", "content_filter"),
+}
+
+
+@pytest.mark.parametrize("name", BLOCK)
+def test_of_a_blocked_answer_nothing_after_the_block_is_there(name: str) -> None:
+    word, finish = BLOCK[name]
+    completion = completion_of(name, sk.Moderate(sk.Rule("x", (word,), action="block")))
+    whole = completion.to_dict()
+
+    assert completion.end == "moderated"
+    assert word not in text_of(whole)
+    assert completion.choices[0].finish_reason == finish
+    assert completion.choices[0].content == ""
+    match name.partition("-")[0].removesuffix(".sse"):
+        case "anthropic":
+            assert (whole["stop_reason"], [block["type"] for block in whole["content"]]) == (finish, ["thinking"])
+            assert whole["content"][0]["thinking"] == "Two "
+        case "responses":
+            assert (whole["status"], whole["incomplete_details"]) == ("incomplete", {"reason": finish})
+        case _:
+            assert whole["candidates"][0]["finishReason"] == finish
+
+
+@dataclass
+class WithoutCalls(sk.Stage[sk.Event, sk.Event]):
+    def feed(self, item: sk.Event) -> tuple[sk.Event, ...]:
+        return () if isinstance(item, sk.ToolCallDelta) else (item,)
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("anthropic-messages.sse", '"name": "weather"'),
+        ("responses.sse", '"name": "coat"'),
+        ("gemini-two-candidates.sse", '"name": "weather"'),
+        ("cohere-chat.sse", '"name": "weather"'),
+        ("ollama-chat.ndjson", '"name": "get_weather"'),
+    ],
+)
+def test_a_call_that_was_not_released_is_not_there(name: str, inside: str) -> None:
+    whole, without = completion_of(name).to_dict(), completion_of(name, WithoutCalls()).to_dict()
+
+    assert inside in text_of(whole)
+    assert inside not in text_of(without)
+    assert "call_" not in text_of(without)

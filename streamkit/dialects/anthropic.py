@@ -10,20 +10,27 @@ from typing import Any, ClassVar
 import msgspec
 
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.fields import count, mapping, mappings, text, total
+from streamkit.dialects.fields import count, emptied, mapping, mappings, text, total, without
 from streamkit.events import (
     Annotation,
+    Channel,
     EndReason,
     Event,
     Finish,
+    PartEnd,
+    PartStart,
     ProviderNotice,
     ReasoningDelta,
+    ResponseDetails,
     ResponseStart,
     RoleDelta,
     TextDelta,
     ToolCallDelta,
     Usage,
 )
+from streamkit.plain import PlainForm
+from streamkit.plain.anthropic import message
+from streamkit.plain.fields import decoded
 from streamkit.wire.events import ServerSentEvent
 
 _MARKS = {
@@ -37,15 +44,28 @@ _MARKS = {
 }
 
 _INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+_CHANNELS: dict[str, Channel] = {"text": "content", "thinking": "reasoning"}
+# What of a block is told in events of its own.
+_TOLD = {"text": ("text", "citations"), "thinking": ("thinking",), "tool_use": ("name",)}
+
+
+class _Block(msgspec.Struct):
+    # `tool_index` of a call that the caller is to run, `input` the pieces of one that he is not.
+    number: int
+    kind: str
+    tool_index: int | None = None
+    takes_input: bool = False
+    input: list[str] = []
+    late: dict[str, Any] = {}
 
 
 @dataclass
 class AnthropicMessages(Dialect):
     """Messages and text completions. It is `done` at `message_stop`.
 
-    There is one choice, and its content blocks are told in their order: text, thinking, and the tools that the caller is to
-    run. What has no place in that is a `ProviderNotice`: the signatures of thinking, redacted thinking, and the tools that
-    Anthropic runs itself, with their results.
+    There is one choice, and its content blocks are told in their order, each between a `PartStart` and a `PartEnd`: text,
+    thinking, and the tools that the caller is to run. The signature of thinking comes with the block's end. Of a block that is
+    no text the events have all: redacted thinking, and the tools that Anthropic runs itself, with their input and results.
 
     `Usage` is what was said so far, for `message_delta` counts all of the message and leaves out what has not changed. Its
     `prompt_tokens` are all input tokens, those of the cache too, which the provider's `input_tokens` leaves out.
@@ -54,6 +74,8 @@ class AnthropicMessages(Dialect):
 
     # https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons. `pause_turn` is a whole answer too: it is
     # to be sent back as it is, and the model goes on.
+    shape: ClassVar[str | None] = "anthropic"
+    plain: ClassVar[PlainForm | None] = message
     reasons: ClassVar[dict[str, EndReason]] = {
         "refusal": "content_filter",
         "max_tokens": "length",
@@ -62,8 +84,12 @@ class AnthropicMessages(Dialect):
     }
 
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _known: tuple[str | None, str | None] | None = field(default=None, init=False, repr=False)
-    _tools: dict[int | None, int] = field(default_factory=dict["int | None", int], init=False, repr=False)
+    _open: dict[int | None, _Block] = field(default_factory=dict["int | None", _Block], init=False, repr=False)
+    # The block that the text of a channel goes to.
+    _current: dict[Channel, int] = field(default_factory=dict[Channel, int], init=False, repr=False)
+    _blocks: int = field(default=0, init=False, repr=False)
     _calls: int = field(default=0, init=False, repr=False)
 
     @classmethod
@@ -85,7 +111,7 @@ class AnthropicMessages(Dialect):
             case "content_block_start":
                 self._block(mapping(fields.get("content_block")), count(fields.get("index")), item.data, out)
             case "content_block_stop":
-                pass  # All of the block was told.
+                self._end_block(count(fields.get("index")), item.data, out)
             case "message_start":
                 self._start(mapping(fields.get("message")), item.data, out)
             case "message_delta":
@@ -115,6 +141,8 @@ class AnthropicMessages(Dialect):
         )
         if role := text(message.get("role")):
             out.append(RoleDelta(role, payload=payload))
+        details = without(message, ("content", "stop_reason", "usage"))
+        out.append(ResponseDetails({**details, "content": []}, self.shape, payload=payload))
         for index, block in enumerate(mappings(message.get("content"))):
             self._block(block, index, payload, out)
         self._cost(message.get("usage"), payload, out)
@@ -122,7 +150,9 @@ class AnthropicMessages(Dialect):
     def _message(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
         # A plain answer is all of a streamed one at once.
         self._start(message, payload, out)
-        self._stop(message, None, payload, out)
+        for index in list(self._open):
+            self._end_block(index, payload, out)
+        self._finish(message, None, payload, out)
 
     def _completion(self, chunk: dict[str, Any], payload: str, out: list[Event]) -> None:
         # Every chunk says again who it is; the last one has a stop reason, and nothing follows it.
@@ -130,12 +160,21 @@ class AnthropicMessages(Dialect):
         if known != self._known:
             self._known = known
             out.append(ResponseStart(known[0], "completion", model=known[1], payload=payload))
+        details = without(chunk, ("completion", "stop_reason"))
+        if self._details != details:
+            self._details = details
+            out.append(ResponseDetails({**details, "completion": ""}, self.shape, payload=payload))
         self.finished.setdefault(0, None)
         if piece := text(chunk.get("completion")):
             out.append(TextDelta(piece, payload=payload))
-        self._stop(chunk, None, payload, out)
+        self._finish(chunk, None, payload, out)
 
     def _stop(self, delta: dict[str, Any], usage: object, payload: str, out: list[Event]) -> None:
+        if details := without(delta, ("stop_reason",)):
+            out.append(ResponseDetails(details, self.shape, payload=payload))
+        self._finish(delta, usage, payload, out)
+
+    def _finish(self, delta: dict[str, Any], usage: object, payload: str, out: list[Event]) -> None:
         self._cost(usage, payload, out)
         if details := delta.get("stop_details"):
             out.append(ProviderNotice("stop_details", details, 0, payload=payload))
@@ -150,49 +189,82 @@ class AnthropicMessages(Dialect):
             self._usage = {**self._usage, **said}
             out.append(_usage(self._usage, payload))
 
+    # Content blocks
+
     def _block(self, block: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
-        self._tools.pop(index, None)
-        match block.get("type"):
-            case "text" | "thinking":
-                self._tell(block, payload, out)
-            case "tool_use":
-                self._tool(block, index, payload, out)
-            case kind:
-                out.append(ProviderNotice(text(kind) or "content_block", block, 0, payload=payload))
+        kind = text(block.get("type")) or "content_block"
+        opened = self._open[index] = _Block(self._blocks, kind, takes_input="input" in block)
+        self._blocks += 1
+        if kind == "tool_use":
+            opened.tool_index, self._calls = self._calls, self._calls + 1
+        data = emptied(block, _TOLD.get(kind, ()))
+        if kind == "tool_use" and "input" in data:
+            data["input"] = {}
+        self._begin(opened, data, payload, out)
+        if kind in _CHANNELS:
+            self._tell(block, opened.number, payload, out)
+        elif opened.tool_index is not None:
+            # A streamed call begins with `{}`, which is not its input; one that begins with its input gets no more of it.
+            input = block.get("input")
+            opened.takes_input = not input
+            arguments = msgspec.json.encode(input).decode() if input else ""
+            id, name = (text(block.get(key)) for key in ("id", "name"))
+            out.append(ToolCallDelta(opened.tool_index, id, name, arguments, payload=payload))
 
-    def _tell(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _begin(self, block: _Block, data: dict[str, Any], payload: str, out: list[Event]) -> None:
+        channel = _CHANNELS.get(block.kind)
+        if channel:
+            self._current[channel] = block.number
+        of_call: Channel | None = None if block.tool_index is None else "tool_arguments"
+        out.append(PartStart(block.kind, block.number, data, channel or of_call, block.tool_index, payload=payload))
+
+    def _end_block(self, index: int | None, payload: str, out: list[Event]) -> None:
+        if block := self._open.pop(index, None):
+            if block.input:
+                block.late["input"] = decoded("".join(block.input))
+            out.append(PartEnd(block.number, block.late, payload=payload))
+
+    def _tell(self, fields: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
         if piece := text(fields.get("text")):
             out.append(TextDelta(piece, payload=payload))
         if thought := text(fields.get("thinking")):
             out.append(ReasoningDelta(thought, payload=payload))
-        if signature := text(fields.get("signature")):
-            out.append(ProviderNotice("signature", signature, 0, payload=payload))
-        out.extend(Annotation(citation, payload=payload) for citation in mappings(fields.get("citations")))
-
-    def _tool(self, block: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
-        number, self._calls = self._calls, self._calls + 1
-        # A streamed call begins with `{}`, which is not its input; one that begins with its input gets no more of it.
-        input = block.get("input")
-        if not input:
-            self._tools[index] = number
-        arguments = msgspec.json.encode(input).decode() if input else ""
-        id, name = (text(block.get(key)) for key in ("id", "name"))
-        out.append(ToolCallDelta(number, id, name, arguments, payload=payload))
+        out.extend(Annotation(citation, part=number, payload=payload) for citation in mappings(fields.get("citations")))
 
     def _delta(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
         delta, index = mapping(fields.get("delta")), count(fields.get("index"))
         match delta.get("type"):
-            case "text_delta" | "thinking_delta" | "signature_delta":
-                self._tell(delta, payload, out)
+            case "text_delta" | "thinking_delta" as kind:
+                self._tell(delta, self._resume(kind.removesuffix("_delta"), index, payload, out), payload, out)
             case "citations_delta":
-                out.extend(Annotation(citation, payload=payload) for citation in mappings([delta.get("citation")]))
-            case "input_json_delta" if index in self._tools:
-                if piece := text(delta.get("partial_json")):
-                    out.append(ToolCallDelta(self._tools[index], arguments=piece, payload=payload))
+                number = self._resume("text", index, payload, out)
+                for citation in mappings([delta.get("citation")]):
+                    out.append(Annotation(citation, part=number, payload=payload))
+            case "signature_delta" if block := self._open.get(index):
+                block.late["signature"] = delta.get("signature")
+            case "compaction_delta" if block := self._open.get(index):
+                block.late |= without(delta, ("type",))
+            case "input_json_delta" if (block := self._open.get(index)) and block.takes_input:
+                if not (piece := text(delta.get("partial_json"))):
+                    return
+                if block.tool_index is None:
+                    block.input.append(piece)
+                else:
+                    out.append(ToolCallDelta(block.tool_index, arguments=piece, payload=payload))
             case kind:
-                # Also the input of a tool that is not the caller's to run.
                 out.append(ProviderNotice(text(kind) or "content_block_delta", delta, 0, payload=payload))
+
+    def _resume(self, kind: str, index: int | None, payload: str, out: list[Event]) -> int:
+        """The block that text goes to: told to begin if it has not, and to go on if another has begun since."""
+        block = self._open.get(index)
+        if block is None or block.kind != kind:
+            block = self._open[index] = _Block(self._blocks, kind)
+            self._blocks += 1
+            self._begin(block, {"type": kind}, payload, out)
+        elif self._current[_CHANNELS[kind]] != block.number:
+            self._begin(block, {}, payload, out)
+        return block.number
 
 
 def _usage(usage: dict[str, Any], payload: str) -> Usage:

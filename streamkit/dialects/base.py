@@ -10,6 +10,7 @@ import msgspec
 from streamkit.dialects import surrogates
 from streamkit.errors import ProtocolError, ProviderError
 from streamkit.events import EndReason, Event, ProviderNotice, StreamEnd
+from streamkit.plain import FORMS, PlainForm
 from streamkit.stage import Stage, cut_short
 from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
 
@@ -37,6 +38,9 @@ class Dialect(Stage[ServerSentEvent, Event]):
     when the format's own end has come, and `fail` with an error of the provider's. Events that are no JSON, `[DONE]`, an end
     without its evidence, the order of errors and emoji that were cut in two are seen to here.
 
+    A dialect whose plain answer is not OpenAI's chat completion may offer its own: `plain` makes it of a `Completion`, and is
+    called for those that hold the dialect's `shape`, which it sends in a `ResponseDetails`.
+
     `errors`: an error inside the stream ends it with `StreamEnd("provider_error")` and then raises `ProviderError`, or only
     ends it so (`emit`). It is `done` when the format's own end has come.
     """
@@ -49,12 +53,20 @@ class Dialect(Stage[ServerSentEvent, Event]):
         "error": "provider_error",  # OpenRouter's
     }
 
+    shape: ClassVar[str | None] = None
+    plain: ClassVar[PlainForm | None] = None
+
     errors: Literal["raise", "emit"] = "raise"
     finished: dict[int, str | None] = field(default_factory=dict[int, "str | None"], init=False, repr=False)
     _seen: int = field(default=0, init=False, repr=False)
     _cut: bool = field(default=False, init=False, repr=False)
     _halves: surrogates.Waiting = field(default_factory=dict[surrogates.Place, list[Any]], init=False, repr=False)
     _halved: bool = field(default=False, init=False, repr=False)  # whether this burst may hold halves
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.shape and cls.plain:
+            FORMS[cls.shape] = cls.plain
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:

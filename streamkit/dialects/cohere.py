@@ -7,21 +7,27 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.fields import count, mapping, mappings, text, total
+from streamkit.dialects.fields import count, emptied, mapping, mappings, text, total, without
 from streamkit.events import (
     Annotation,
+    Channel,
     EndReason,
     Event,
     Finish,
     Logprobs,
+    PartEnd,
+    PartStart,
     ProviderNotice,
     ReasoningDelta,
+    ResponseDetails,
     ResponseStart,
     RoleDelta,
     TextDelta,
     ToolCallDelta,
     Usage,
 )
+from streamkit.plain import PlainForm
+from streamkit.plain.cohere import chat
 from streamkit.wire.events import ServerSentEvent
 
 _MARKS = {
@@ -37,6 +43,9 @@ _MARKS = {
     "citation-end",
     "message-end",
 }
+_CHANNELS: dict[str, Channel] = {"text": "content", "thinking": "reasoning", "tool_plan": "reasoning"}
+# What of a message is told in events of its own.
+_TOLD = ("tool_plan", "content", "tool_calls", "citations")
 
 
 @dataclass
@@ -47,6 +56,8 @@ class CohereChat(Dialect):
     that were used, of which some are not billed; `details` has both.
     """
 
+    shape: ClassVar[str | None] = "cohere"
+    plain: ClassVar[PlainForm | None] = chat
     # https://docs.cohere.com/reference/chat-stream: ChatFinishReason.
     reasons: ClassVar[dict[str, EndReason]] = {
         "MAX_TOKENS": "length",
@@ -56,6 +67,10 @@ class CohereChat(Dialect):
     }
 
     _calls: dict[int | None, int] = field(default_factory=dict["int | None", int], init=False, repr=False)
+    _parts: int = field(default=0, init=False, repr=False)
+    # The number and kind of the parts of the content and of the calls, by what they are called on the wire.
+    _open: dict[str, tuple[int, str]] = field(default_factory=dict[str, "tuple[int, str]"], init=False, repr=False)
+    _current: dict[Channel, int] = field(default_factory=dict[Channel, int], init=False, repr=False)
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -71,15 +86,16 @@ class CohereChat(Dialect):
         message, index = mapping(delta.get("message")), count(fields.get("index"))
         match kind:
             case "content-delta" | "content-start" | "tool-plan-delta":
-                self._tell(message, payload, out)
-                if logprobs := mapping(fields.get("logprobs")):
-                    out.append(Logprobs(logprobs, payload=payload))
+                self._tell(message, index, payload, out)
+                self._logprobs([fields.get("logprobs")], payload, out)
             case "tool-call-start" | "tool-call-delta":
                 for call in _one_or_many(message.get("tool_calls")):
                     self._call(call, index, kind == "tool-call-start", payload, out)
             case "citation-start":
                 out.extend(Annotation(found, payload=payload) for found in _one_or_many(message.get("citations")))
-            case "content-end" | "tool-call-end" | "citation-end":
+            case "content-end" | "tool-call-end":
+                self._close(f"{'content' if kind == 'content-end' else 'call'} {index}", payload, out)
+            case "citation-end":
                 pass  # All of it was told.
             case "message-start":
                 self._start(fields, message, payload, out)
@@ -98,9 +114,15 @@ class CohereChat(Dialect):
     def _start(self, fields: dict[str, Any], message: dict[str, Any], payload: str, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
         out.append(ResponseStart(text(fields.get("id")), payload=payload))
+        # A stream begins with empty fields for all that may come; those of a plain answer are its own.
+        streamed = "type" in fields
+        hole = {name: value for name, value in message.items() if name not in _TOLD or not (value or streamed)}
+        details = without(fields, ("type", "delta", "finish_reason", "usage"))
+        details |= {"message": hole, **({"logprobs": []} if "logprobs" in fields else {})}
+        out.append(ResponseDetails(details, self.shape, payload=payload))
         if role := text(message.get("role")):
             out.append(RoleDelta(role, payload=payload))
-        self._tell(message, payload, out)
+        self._tell(message, None, payload, out)
 
     def _message(self, answer: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
         # A plain answer is all of a streamed one at once.
@@ -108,18 +130,51 @@ class CohereChat(Dialect):
         self._start(answer, message, payload, out)
         for index, call in enumerate(mappings(message.get("tool_calls"))):
             self._call(call, index, True, payload, out)
+        for name in list(self._open):
+            self._close(name, payload, out)
         out.extend(Annotation(citation, payload=payload) for citation in mappings(message.get("citations")))
-        out.extend(Logprobs(logprobs, payload=payload) for logprobs in mappings(answer.get("logprobs")))
+        self._logprobs(answer.get("logprobs"), payload, out)
         self._stop(answer, number, payload, out)
 
-    def _tell(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _logprobs(self, items: object, payload: str, out: list[Event]) -> None:
+        # An item has the text of its tokens, so that items don't add up to one.
+        if found := mappings(items):
+            out.append(Logprobs({"items": found}, payload=payload))
+
+    def _tell(self, message: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
         if plan := text(message.get("tool_plan")):
+            self._part("tool_plan", {}, "plan", payload, out)
             out.append(ReasoningDelta(plan, payload=payload))
-        for part in _one_or_many(message.get("content")):
+        for at, part in enumerate(_one_or_many(message.get("content"))):
+            place = f"content {at if index is None else index}"
+            kind = text(part.get("type")) or ("thinking" if "thinking" in part else "text")
+            if "type" in part or place not in self._open:
+                self._close(place, payload, out)
+            self._part(kind, {"type": kind, **part}, place, payload, out)
             if thought := text(part.get("thinking")):
                 out.append(ReasoningDelta(thought, payload=payload))
             if piece := text(part.get("text")):
                 out.append(TextDelta(piece, payload=payload))
+
+    # Parts
+
+    def _part(self, kind: str, data: dict[str, Any], place: str, payload: str, out: list[Event]) -> None:
+        """Text of a part follows: told to begin, or to go on if that of another came between."""
+        began = place not in self._open
+        if began:
+            self._open[place] = self._parts, kind
+            self._parts += 1
+        number, kind = self._open[place]
+        channel = _CHANNELS.get(kind)
+        if began or (channel and self._current[channel] != number):
+            beside = emptied(data, ("text", "thinking")) if began else {}
+            out.append(PartStart(kind, number, beside, channel, payload=payload))
+        if channel:
+            self._current[channel] = number
+
+    def _close(self, place: str, payload: str, out: list[Event]) -> None:
+        if known := self._open.pop(place, None):
+            out.append(PartEnd(known[0], payload=payload))
 
     def _call(self, call: dict[str, Any], index: int | None, starts: bool, payload: str, out: list[Event]) -> None:
         if starts or index not in self._calls:
@@ -127,6 +182,12 @@ class CohereChat(Dialect):
         function = mapping(call.get("function"))
         id, name = text(call.get("id")), text(function.get("name"))
         arguments, kind = text(function.get("arguments")) or "", text(call.get("type"))
+        if starts or f"call {index}" not in self._open:
+            self._close(f"call {index}", payload, out)
+            self._open[f"call {index}"] = self._parts, "tool_call"
+            data = {**call, **({"function": emptied(function, ("name", "arguments"))} if function else {})}
+            out.append(PartStart("tool_call", self._parts, data, "tool_arguments", self._calls[index], payload=payload))
+            self._parts += 1
         if starts or id or name or arguments:
             out.append(ToolCallDelta(self._calls[index], id, name, arguments, type=kind, payload=payload))
 

@@ -1,6 +1,9 @@
 """Reading JSON that may be anything: a field of another type than expected is a field that is not there."""
 
+from collections.abc import Container
 from typing import Any, cast
+
+from streamkit.plain.fields import mapping as mapping
 
 
 def text(value: object) -> str | None:
@@ -13,11 +16,6 @@ def count(value: object) -> int | None:
     return value if type(value) is int else None
 
 
-def mapping(value: object) -> dict[str, Any]:
-    """The object, an empty one for anything else."""
-    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
-
-
 def mappings(value: object) -> list[dict[str, Any]]:
     """The objects of a list; what else it holds is left out."""
     items = cast(list[object], value) if isinstance(value, list) else []
@@ -28,3 +26,23 @@ def total(*counts: int | None) -> int | None:
     """The sum of the counts that are known, `None` where none is."""
     known = [value for value in counts if value is not None]
     return sum(known) if known else None
+
+
+def without(fields: dict[str, Any], names: Container[str]) -> dict[str, Any]:
+    """The other fields: those of a part that are not told in events of their own."""
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def emptied(fields: dict[str, Any], names: Container[str]) -> dict[str, Any]:
+    """The fields, those named in their empty form: what they hold is told in events of its own."""
+    return {name: empty(value) if name in names else value for name, value in fields.items()}
+
+
+def empty(value: object) -> Any:
+    """The empty form: of a string, of a list, `None` of anything else."""
+    return "" if isinstance(value, str) else list[Any]() if isinstance(value, list) else None
+
+
+def changed(fields: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """The fields that `known` has not, or has otherwise."""
+    return {name: value for name, value in fields.items() if name not in known or known[name] != value}

@@ -10,27 +10,41 @@ from typing import Any, ClassVar, cast
 import msgspec
 
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.fields import count, mapping, mappings, text, total
+from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text, total, without
 from streamkit.dialects.times import seconds
 from streamkit.events import (
     Annotation,
+    Channel,
     EndReason,
     Event,
     Finish,
     Logprobs,
+    PartEnd,
+    PartStart,
     ProviderNotice,
     ReasoningDelta,
+    ResponseDetails,
     ResponseStart,
     RoleDelta,
     TextDelta,
     ToolCallDelta,
     Usage,
 )
+from streamkit.plain import PlainForm
+from streamkit.plain.gemini import generated
 from streamkit.wire.events import ServerSentEvent
 
 _MARKS = ("candidates", "usageMetadata", "modelVersion", "promptFeedback")
 _PART_NOTES = ("thought", "thoughtSignature", "partMetadata", "videoMetadata")
 """Fields of a part that stand beside what it holds."""
+_METADATA = {"citationMetadata": ("citationSources", "citations"), "groundingMetadata": (), "logprobsResult": ()}
+"""What of a candidate is told in events of its own."""
+
+
+class _Text(msgspec.Struct):
+    # A part of text, which the next chunk may go on with.
+    number: int
+    data: dict[str, Any]
 
 
 @dataclass
@@ -42,12 +56,16 @@ class Gemini(Dialect):
     same.
 
     Functions are called with an object; `arguments` is its JSON. The role `model` is told as `assistant`. Other parts than text
-    and calls (code that was run, images, a call that comes in pieces), signatures and safety ratings are `ProviderNotice`s.
+    and calls (code that was run, images, a call that comes in pieces) are told whole by their `PartStart`, signatures by the
+    `PartEnd`; safety ratings are `ProviderNotice`s. A text goes on in the next chunk, except where it has a signature, which
+    belongs to just that part (https://ai.google.dev/gemini-api/docs/thought-signatures).
 
     `Usage` is cumulative. Its `completion_tokens` are those of the thoughts too, which are output and cost the same
     (https://ai.google.dev/gemini-api/docs/thinking#pricing), its `prompt_tokens` those of the results of Google's own tools.
     """
 
+    shape: ClassVar[str | None] = "gemini"
+    plain: ClassVar[PlainForm | None] = generated
     # https://ai.google.dev/api/generate-content#FinishReason
     reasons: ClassVar[dict[str, EndReason]] = {
         "MAX_TOKENS": "length",
@@ -72,6 +90,9 @@ class Gemini(Dialect):
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _calls: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
+    _texts: dict[int, _Text] = field(default_factory=dict[int, _Text], init=False, repr=False)
+    _parts: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
+    _details: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
     _blocked: bool = field(default=False, init=False, repr=False)
 
     @classmethod
@@ -96,6 +117,10 @@ class Gemini(Dialect):
             out.append(ProviderNotice(item.event, data, payload=payload))
         else:
             self._announce(chunk, payload, out)
+            details = without(chunk, ("candidates", "usageMetadata"))
+            if "candidates" in chunk:
+                details["candidates"] = []
+            self._detail(details, None, payload, out)
             for candidate in mappings(chunk.get("candidates")):
                 self._candidate(candidate, payload, out)
             if feedback := mapping(chunk.get("promptFeedback")):
@@ -117,10 +142,17 @@ class Gemini(Dialect):
             self._identity = known
             out.append(ResponseStart(**known, payload=payload))
 
+    def _detail(self, details: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
+        known = self._details.setdefault(-1 if index is None else index, {})
+        if more := changed(details, known):
+            known |= more
+            out.append(ResponseDetails(more, self.shape, index, payload=payload))
+
     def _candidate(self, candidate: dict[str, Any], payload: str, out: list[Event]) -> None:
         # The first candidate's index is 0, which JSON of protocol buffers may leave out.
         index = count(candidate.get("index")) or 0
         self.finished.setdefault(index, None)
+        self._detail(self._beside(candidate, index), index, payload, out)
         self._content(mapping(candidate.get("content")), index, payload, out)
         citations = mapping(candidate.get("citationMetadata"))
         # The Gemini API calls them sources, Vertex AI citations.
@@ -139,6 +171,7 @@ class Gemini(Dialect):
         # Some models say it with every chunk; the word for an unknown reason stands for none.
         if reason and reason not in ("FINISH_REASON_UNSPECIFIED", self.finished[index]):
             self.finished[index] = reason
+            self._close(index, payload, out)
             out.append(Finish(reason, index, payload=payload))
 
     def _content(self, content: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
@@ -146,21 +179,69 @@ class Gemini(Dialect):
         if role and self._roles.get(index) != role:
             self._roles[index] = role
             out.append(RoleDelta(role, index, payload=payload))
-        for part in mappings(content.get("parts")):
-            self._part(part, index, payload, out)
+        for at, part in enumerate(mappings(content.get("parts"))):
+            if isinstance(part.get("text"), str):
+                self._text(part, index, payload, out, goes_on=at == 0)
+            else:
+                self._part(part, index, payload, out)
+
+    def _beside(self, candidate: dict[str, Any], index: int) -> dict[str, Any]:
+        details = without(candidate, ("content", "finishReason"))
+        for name, lists in _METADATA.items():
+            if name in details:
+                details[name] = {key: [] for key in lists if key in mapping(details[name])}
+        if isinstance(candidate.get("content"), dict):
+            known = mapping(self._details.get(index, {}).get("content"))
+            details["content"] = {**known, **emptied(mapping(candidate["content"]), ("parts",))}
+        return details
+
+    def _text(self, part: dict[str, Any], index: int, payload: str, out: list[Event], *, goes_on: bool) -> None:
+        signature = _signature(part)
+        data = {**without(part, signature), "text": ""}
+        channel: Channel = "reasoning" if part.get("thought") is True else "content"
+        known = self._texts.get(index)
+        if known is None or not goes_on or signature or known.data != data:
+            self._texts[index] = _Text(self._begin("text", data, channel, None, index, payload, out), data)
+        if piece := part["text"]:
+            kind = ReasoningDelta if channel == "reasoning" else TextDelta
+            out.append(kind(piece, index, payload=payload))
+        if signature:
+            self._close(index, payload, out, signature)
 
     def _part(self, part: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
-        for name, value in part.items():
-            if name == "text":
-                if piece := text(value):
-                    kind = ReasoningDelta if part.get("thought") is True else TextDelta
-                    out.append(kind(piece, index, payload=payload))
-            elif name == "functionCall" and (call := mapping(value)).get("name"):
-                out.append(self._call(call, index, payload))
-            elif name not in _PART_NOTES:
-                out.append(ProviderNotice(name, value, index, payload=payload))
-        if signature := part.get("thoughtSignature"):
-            out.append(ProviderNotice("signature", signature, index, payload=payload))
+        call, signature = mapping(part.get("functionCall")), _signature(part)
+        data = without(part, signature)
+        if call.get("name"):
+            told = self._call(call, index, payload)
+            data["functionCall"] = emptied(call, ("name",))
+            if call.get("args") is not None:
+                data["functionCall"]["args"] = {}
+            number = self._begin("functionCall", data, "tool_arguments", told.tool_index, index, payload, out)
+            out.append(told)
+        else:
+            kind = next((name for name in part if name not in _PART_NOTES), "part")
+            number = self._begin(kind, data, None, None, index, payload, out)
+        out.append(PartEnd(number, signature, index, payload=payload))
+
+    def _begin(
+        self,
+        kind: str,
+        data: dict[str, Any],
+        channel: Channel | None,
+        tool: int | None,
+        index: int,
+        payload: str,
+        out: list[Event],
+    ) -> int:
+        self._close(index, payload, out)
+        number = self._parts.get(index, 0)
+        self._parts[index] = number + 1
+        out.append(PartStart(kind, number, data, channel, tool, index=index, payload=payload))
+        return number
+
+    def _close(self, index: int, payload: str, out: list[Event], data: dict[str, Any] | None = None) -> None:
+        if known := self._texts.pop(index, None):
+            out.append(PartEnd(known.number, data or {}, index, payload=payload))
 
     def _call(self, call: dict[str, Any], index: int, payload: str) -> ToolCallDelta:
         number = self._calls.get(index, 0)
@@ -174,6 +255,10 @@ class Gemini(Dialect):
             return "content_filter"
         reason = super()._reason(saw_done, unfinished)
         return "tool_calls" if reason == "completed" and self._calls else reason
+
+
+def _signature(part: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name == "thoughtSignature"}
 
 
 def _usage(usage: dict[str, Any], payload: str) -> Usage:

@@ -4,26 +4,34 @@ https://docs.ollama.com/api/chat, …/api/generate and …/api/streaming.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.fields import count, mapping, mappings, text
+from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without
 from streamkit.dialects.times import seconds
 from streamkit.events import (
     Event,
     Finish,
     Logprobs,
+    PartEnd,
+    PartStart,
     ProviderNotice,
     ReasoningDelta,
+    ResponseDetails,
     ResponseStart,
     RoleDelta,
     TextDelta,
     ToolCallDelta,
     Usage,
 )
+from streamkit.plain import PlainForm
+from streamkit.plain.ollama import answer
 from streamkit.wire.events import JsonBody, ServerSentEvent
+
+# What is told in events of its own.
+_TOLD = ("content", "thinking", "tool_calls", "response", "logprobs", "done_reason")
 
 
 @dataclass
@@ -33,6 +41,8 @@ class Ollama(Dialect):
     That alone is the end's evidence: `done_reason` may be missing or null, as servers before 0.1.38 left it out.
     """
 
+    shape: ClassVar[str | None] = "ollama"
+    plain: ClassVar[PlainForm | None] = answer
     _model: str | None = field(default=None, init=False, repr=False)
     _role: str | None = field(default=None, init=False, repr=False)
     _calls: int = field(default=0, init=False, repr=False)
@@ -63,6 +73,7 @@ class Ollama(Dialect):
         if model and model != self._model:
             self._model = model
             out.append(ResponseStart(created=seconds(fields.get("created_at")), model=model, payload=payload))
+            self._detail(fields, payload, out)
 
     def _tell(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
         role = text(message.get("role"))
@@ -74,21 +85,35 @@ class Ollama(Dialect):
         if said := text(message.get("content")) or text(message.get("response")):
             out.append(TextDelta(said, payload=payload))
         for call in mappings(message.get("tool_calls")):
-            out.append(self._call(call, payload))
+            self._call(call, payload, out)
 
-    def _call(self, call: dict[str, Any], payload: str) -> ToolCallDelta:
+    def _detail(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+        # The times and the state are those of the last line, as in a plain answer.
+        details = {name: value for name, value in fields.items() if name not in _TOLD and not _is_cost(name)}
+        if isinstance(fields.get("message"), dict):
+            details["message"] = without(fields["message"], _TOLD)
+        out.append(ResponseDetails(details, self.shape, payload=payload))
+
+    def _call(self, call: dict[str, Any], payload: str, out: list[Event]) -> None:
         # Calls come whole. Of their own numbers some servers send none, and others 0 for each.
-        function = mapping(call.get("function"))
+        function, number = mapping(call.get("function")), self._calls
         arguments = function.get("arguments")
+        data = {**call, **({"function": emptied(function, ("name",))} if function else {})}
+        if arguments is not None:
+            data["function"]["arguments"] = "" if isinstance(arguments, str) else {}
         if arguments is not None and not isinstance(arguments, str):
             arguments = msgspec.json.encode(arguments).decode()
         self._calls += 1
         id, name = text(call.get("id")), text(function.get("name"))
-        return ToolCallDelta(self._calls - 1, id, name, arguments or "", type="function", payload=payload)
+        out += [
+            PartStart("tool_call", number, data, "tool_arguments", number, payload=payload),
+            ToolCallDelta(number, id, name, arguments or "", type="function", payload=payload),
+            PartEnd(number, payload=payload),
+        ]
 
     def _conclude(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
-        details = {name: value for name, value in fields.items() if name.endswith(("_count", "_duration"))}
-        if details:
+        self._detail(fields, payload, out)
+        if details := {name: value for name, value in fields.items() if _is_cost(name)}:
             prompt, completion = (count(fields.get(name)) for name in ("prompt_eval_count", "eval_count"))
             out.append(Usage(prompt, completion, details=details, payload=payload))
         if reason := text(fields.get("done_reason")):
@@ -106,3 +131,7 @@ class Ollama(Dialect):
 def _is_silent(fields: dict[str, Any]) -> bool:
     # A line whose text is empty says nothing, and is no unknown one.
     return isinstance(fields.get("message"), dict) or isinstance(fields.get("response"), str)
+
+
+def _is_cost(name: str) -> bool:
+    return name.endswith(("_count", "_duration"))

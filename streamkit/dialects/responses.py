@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.fields import count, mapping, mappings, text
+from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text
+from streamkit.dialects.responses_outline import Outline
 from streamkit.events import (
     Annotation,
     AudioDelta,
@@ -20,12 +21,15 @@ from streamkit.events import (
     ProviderNotice,
     ReasoningDelta,
     RefusalDelta,
+    ResponseDetails,
     ResponseStart,
     RoleDelta,
     TextDelta,
     ToolCallDelta,
     Usage,
 )
+from streamkit.plain import PlainForm
+from streamkit.plain.responses import response as plain_response
 from streamkit.wire.events import ServerSentEvent
 
 Piece: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
@@ -48,12 +52,7 @@ _CALLS = {"function_call": "function", "custom_tool_call": "custom"}
 _ENDS = ("completed", "incomplete", "failed", "cancelled")
 _KINDS = (*_PIECES, "logprobs", "annotations", "call")
 # They say nothing that is not said elsewhere.
-_SILENT = {
-    "response.content_part.added",
-    "response.reasoning_summary_part.added",
-    "response.audio.done",
-    "response.audio.transcript.done",
-}
+_SILENT = {"response.audio.done", "response.audio.transcript.done"}
 
 
 @dataclass
@@ -77,12 +76,17 @@ class OpenAIResponses(Dialect):
         "max_output_tokens": "length",
         "cancelled": "cancelled",
     }
+    shape: ClassVar[str | None] = "responses"
+    plain: ClassVar[PlainForm | None] = plain_response
+
     _start: ResponseStart = field(default_factory=ResponseStart, init=False, repr=False)
     _role: str | None = field(default=None, init=False, repr=False)
     # (kind,), (kind, item) and (kind, item, part) of all that has been told.
     _told: set[tuple[str | int, ...]] = field(default_factory=set[tuple[str | int, ...]], init=False, repr=False)
     _calls: dict[int, _Call] = field(default_factory=dict[int, _Call], init=False, repr=False)
     _number: int = field(default=0, init=False, repr=False)
+    _outline: Outline = field(default_factory=Outline, init=False, repr=False)
+    _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -114,17 +118,23 @@ class OpenAIResponses(Dialect):
         match kind:
             case "response.created" | "response.queued" | "response.in_progress":
                 self._announce(mapping(fields.get("response")), payload, out)
+                self._detail(mapping(fields.get("response")), payload, out)
                 return kind == "response.created"
             case "response.output_item.added":
-                return self._begin(item, place[0], payload, out)
+                self._begin(item, place[0], payload, out)
             case "response.output_item.done":
-                return self._item(item, place[0], self._known(place[0]), payload, out)
+                self._item(item, place[0], self._known(place[0]), payload, out)
+            case "response.content_part.added" | "response.reasoning_summary_part.added":
+                self._outline.enter_part(mapping(fields.get("part")), place, payload, out)
             case "response.content_part.done" | "response.reasoning_summary_part.done":
-                self._part(mapping(fields.get("part")), place, self._known(*place), payload, out)
+                part = mapping(fields.get("part"))
+                self._part(part, place, self._known(*place), payload, out)
+                self._outline.leave_part(part, place, payload, out)
             case "response.output_text.annotation.added":
-                self._annotations(mappings([fields.get("annotation")]), place, payload, out)
+                self._annotations(mappings([fields.get("annotation")]), "output_text", place, payload, out)
             case _ if act == "done" and stem in _STREAMED:
-                part = {**fields, "type": _STREAMED[stem]}
+                names = ("text", "refusal", "logprobs")
+                part = {"type": _STREAMED[stem], **{name: fields[name] for name in names if name in fields}}
                 self._part(part, place, self._known(*place), payload, out)
             case _ if act == "done" and stem in _ARGUMENTS:
                 if not self._call(place[0]).spoke:
@@ -154,14 +164,20 @@ class OpenAIResponses(Dialect):
             self._start = start
             out.append(start)
 
+    def _detail(self, response: dict[str, Any], payload: str, out: list[Event]) -> None:
+        details = emptied(response, ("output", "output_text", "usage"))
+        if more := changed(details, self._details):
+            self._details |= more
+            out.append(ResponseDetails(more, self.shape, payload=payload))
+
     def _response(self, fields: dict[str, Any], kind: str, payload: str, number: int, out: list[Event]) -> None:
         response = fields if fields.get("object") == "response" else mapping(fields.get("response"))
         self._announce(response, payload, out)
         status = next((word for word in (response.get("status"), kind.rpartition(".")[2]) if word in _ENDS), None)
-        known = self._known()
+        self._detail(response, payload, out)
+        known, streamed = self._known(), response is not fields
         for place, item in enumerate(mappings(response.get("output"))):
-            if not self._item(item, place, known, payload, out) and response is fields:
-                out.append(ProviderNotice(text(item.get("type")) or "item", item, payload=payload))
+            self._item(item, place, known, payload, out, again=streamed)
         if usage := usage_of(response.get("usage"), payload):
             out.append(usage)
         if status is None:
@@ -190,74 +206,86 @@ class OpenAIResponses(Dialect):
 
     # Items and their parts
 
-    def _begin(self, item: dict[str, Any], place: int, payload: str, out: list[Event]) -> bool:
-        kind = item.get("type")
-        if kind in _CALLS:
+    def _begin(self, item: dict[str, Any], place: int, payload: str, out: list[Event]) -> None:
+        if item.get("type") in _CALLS:
             id = text(item.get("call_id"))
             # Where the items are not numbered, the next call has the number of the last.
             if (call := self._calls.get(place)) and call.id and call.id != id:
                 del self._calls[place]
             self._identify(item, place, payload, out)
-        elif kind == "message":
+        else:
+            self._outline.enter(item, place, None, payload, out)
+        if item.get("type") == "message":
             self._take_role(item, payload, out)
-        return kind in _CALLS or kind in ("message", "reasoning")
 
-    def _item(self, item: dict[str, Any], place: int, known: set[str], payload: str, out: list[Event]) -> bool:
-        """Say what a whole item says, but for the kinds that are known; whether it is of a kind known here."""
+    def _item(
+        self, item: dict[str, Any], place: int, known: set[str], payload: str, out: list[Event], *, again: bool = False
+    ) -> None:
+        """Say what a whole item says, but for the kinds that are known."""
         match item.get("type"):
-            case "message":
-                self._take_role(item, payload, out)
-                for at, part in enumerate(mappings(item.get("content"))):
-                    self._part(part, (place, at), known, payload, out)
-            case "reasoning":
-                for name in ("content", "summary"):
-                    for at, part in enumerate(mappings(item.get(name))):
-                        self._part(part, (place, at), known, payload, out)
             case "function_call" | "custom_tool_call" as kind:
-                if "call" not in known or place in self._calls:
-                    self._identify(item, place, payload, out)
-                    call = self._call(place)
-                    # The number of the item may be that of another call, where items are not numbered.
-                    if not call.spoke and call.id == text(item.get("call_id")):
-                        whole = text(item.get("arguments" if kind == "function_call" else "input"))
-                        self._arguments(place, whole, payload, out)
+                self._whole_call(item, kind, place, known, payload, out)
             case _:
-                return False
-        return True
+                self._outline.enter(item, place, None, payload, out)
+        if item.get("type") == "message":
+            self._take_role(item, payload, out)
+        for name in ("content", "summary") if item.get("type") in ("message", "reasoning") else ():
+            for at, part in enumerate(mappings(item.get(name))):
+                self._part(part, (place, at), known, payload, out)
+                self._outline.leave_part(part, (place, at), payload, out, again=True)
+        self._outline.leave(item, place, payload, out, again=again)
+
+    def _whole_call(
+        self, item: dict[str, Any], kind: str, place: int, known: set[str], payload: str, out: list[Event]
+    ) -> None:
+        if "call" in known and place not in self._calls:
+            self._outline.enter(item, place, self._number, payload, out)
+            return
+        self._identify(item, place, payload, out)
+        call = self._call(place)
+        # The number of the item may be that of another call, where items are not numbered.
+        if not call.spoke and call.id == text(item.get("call_id")):
+            self._arguments(place, text(item.get("arguments" if kind == "function_call" else "input")), payload, out)
 
     def _part(
         self, part: dict[str, Any], place: tuple[int, int], known: set[str], payload: str, out: list[Event]
     ) -> None:
         kind = text(part.get("type")) or ""
         said = text(part.get("refusal" if kind == "refusal" else "text"))
+        self._outline.enter_part(part, place, payload, out)
         if kind in _PIECES and kind not in known and said:
             self._piece(kind, said, place, payload, out)
         if "logprobs" not in known:
-            self._logprobs(part, place, payload, out)
+            self._logprobs(part, kind, place, payload, out)
         if "annotations" not in known:
-            self._annotations(mappings(part.get("annotations")), place, payload, out)
+            self._annotations(mappings(part.get("annotations")), kind, place, payload, out)
 
     def _delta(self, kind: str, piece: str, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
         place = _place(fields)
         if piece:
             self._piece(kind, piece, place, payload, out)
-        self._logprobs(fields, place, payload, out)
+        self._logprobs(fields, kind, place, payload, out)
 
     def _piece(self, kind: str, said: str, place: tuple[int, int], payload: str, out: list[Event]) -> None:
         self._mark(kind, place)
+        self._outline.part(kind, place, payload, out)
         out.append(_PIECES[kind](said, payload=payload))
 
-    def _logprobs(self, fields: dict[str, Any], place: tuple[int, int], payload: str, out: list[Event]) -> None:
+    def _logprobs(
+        self, fields: dict[str, Any], kind: str, place: tuple[int, int], payload: str, out: list[Event]
+    ) -> None:
         if logprobs := mappings(fields.get("logprobs")):
             self._mark("logprobs", place)
-            out.append(Logprobs({"content": logprobs}, payload=payload))
+            number = self._outline.part(kind, place, payload, out)
+            out.append(Logprobs({"content": logprobs}, part=number, payload=payload))
 
     def _annotations(
-        self, annotations: list[dict[str, Any]], place: tuple[int, int], payload: str, out: list[Event]
+        self, annotations: list[dict[str, Any]], kind: str, place: tuple[int, int], payload: str, out: list[Event]
     ) -> None:
         for annotation in annotations:
             self._mark("annotations", place)
-            out.append(Annotation(annotation, payload=payload))
+            number = self._outline.part(kind, place, payload, out)
+            out.append(Annotation(annotation, part=number, payload=payload))
 
     def _take_role(self, item: dict[str, Any], payload: str, out: list[Event]) -> None:
         role = text(item.get("role"))
@@ -276,6 +304,7 @@ class OpenAIResponses(Dialect):
 
     def _identify(self, item: dict[str, Any], place: int, payload: str, out: list[Event]) -> None:
         call = self._call(place)
+        self._outline.enter(item, place, call.number, payload, out)
         if call.named:
             return
         call.named, call.id = True, text(item.get("call_id"))

@@ -4,12 +4,14 @@ https://platform.openai.com/docs/api-reference/audio/transcript-text-delta-event
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.fields import mapping, mappings, text
 from streamkit.dialects.responses import usage_of
-from streamkit.events import Event, Logprobs, ProviderNotice, TextDelta
+from streamkit.events import Event, Logprobs, ProviderNotice, ResponseDetails, TextDelta
+from streamkit.plain import PlainForm
+from streamkit.plain.transcription import transcription
 from streamkit.wire.events import ServerSentEvent
 
 
@@ -20,6 +22,9 @@ class OpenAITranscription(Dialect):
     The text is that of the deltas, or where none came (as with `diarized_json`, whose segments are notices) the last one's.
     """
 
+    shape: ClassVar[str | None] = "transcription"
+    plain: ClassVar[PlainForm | None] = transcription
+
     _spoke: bool = field(default=False, init=False, repr=False)
     _weighed: bool = field(default=False, init=False, repr=False)
 
@@ -28,7 +33,9 @@ class OpenAITranscription(Dialect):
         return (text(mapping(data).get("type")) or event.event).startswith("transcript.text.")
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        self.finished.setdefault(0, None)
+        if 0 not in self.finished:
+            self.finished[0] = None
+            out.append(ResponseDetails(shape=self.shape, payload=item.data))
         fields, payload = mapping(data), item.data
         kind = text(fields.get("type")) or item.event
         if kind == "error" or item.event == "error" or fields.get("error"):

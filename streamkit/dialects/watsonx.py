@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.fields import count, mapping, mappings, text
+from streamkit.dialects.fields import changed, count, mapping, mappings, text, without
 from streamkit.dialects.times import seconds
-from streamkit.events import EndReason, Event, Finish, ProviderNotice, ResponseStart, TextDelta, Usage
+from streamkit.events import EndReason, Event, Finish, ProviderNotice, ResponseDetails, ResponseStart, TextDelta, Usage
+from streamkit.plain import PlainForm
+from streamkit.plain.watsonx import generation
 from streamkit.wire.events import ServerSentEvent
 
 
@@ -17,6 +19,8 @@ from streamkit.wire.events import ServerSentEvent
 class Watsonx(Dialect):
     """Chunks with `results`. The format has no end marker: a `stop_reason` other than `not_finished` is the evidence."""
 
+    shape: ClassVar[str | None] = "watsonx"
+    plain: ClassVar[PlainForm | None] = generation
     reasons: ClassVar[dict[str, EndReason]] = {
         "max_tokens": "length",
         "token_limit": "length",
@@ -25,6 +29,8 @@ class Watsonx(Dialect):
         "error": "provider_error",
     }
     _model: str | None = field(default=None, init=False, repr=False)
+    _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _results: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
     _counts: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
 
     @classmethod
@@ -41,6 +47,10 @@ class Watsonx(Dialect):
         if model and model != self._model:
             self._model = model
             out.append(ResponseStart(created=seconds(fields.get("created_at")), model=model, payload=payload))
+        details = without(changed(fields, self._details), ("results",))
+        if details and results:
+            self._details |= details
+            out.append(ResponseDetails(details, self.shape, payload=payload))
         for index, result in enumerate(results):
             self._result(result, index, payload, out)
         if fields.get("system"):
@@ -58,7 +68,11 @@ class Watsonx(Dialect):
             self._counts = {**self._counts, **counts}
             prompt, completion = (self._counts.get(name) for name in said)
             out.append(Usage(prompt, completion, details=self._counts, payload=payload))
+        beside = without(result, ("generated_text", "stop_reason"))
+        known = self._results.setdefault(index, beside)
+        known |= {name: value for name, value in beside.items() if value}
         reason = text(result.get("stop_reason")) or "not_finished"
         if reason != "not_finished":
+            out.append(ResponseDetails(dict(known), self.shape, index, payload=payload))
             self.finished[index] = reason
             out.append(Finish(reason, index, payload=payload))

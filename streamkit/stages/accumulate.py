@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, cast
+
+import msgspec
 
 from streamkit.events import (
     Annotation,
     AudioDelta,
     Blocked,
+    Channel,
     Choice,
     Completion,
     EndReason,
@@ -16,9 +20,14 @@ from streamkit.events import (
     Flagged,
     Logprobs,
     ModerationReport,
+    Part,
+    PartEnd,
+    PartStart,
     ReasoningDelta,
     Redacted,
     RefusalDelta,
+    Reset,
+    ResponseDetails,
     ResponseStart,
     RoleDelta,
     StreamEnd,
@@ -33,27 +42,48 @@ from streamkit.stage import Stage
 _IDENTITY = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 
 
-class _Call:
-    def __init__(self) -> None:
-        self.id: str | None = None
-        self.name: str | None = None
-        self.type: str | None = None
-        self.arguments: list[str] = []
+class _Call(msgspec.Struct):
+    id: str | None = None
+    name: str | None = None
+    type: str | None = None
+    arguments: list[str] = []
 
 
-class _Parts:
+class _Mark(msgspec.Struct):
+    # From piece `at` on, a channel's text belongs to part `number`.
+    channel: Channel
+    number: int
+    at: int
+
+
+class _Part(msgspec.Struct):
+    kind: str
+    data: dict[str, Any]
+    channel: Channel | None = None
+    tool_index: int | None = None
+    within: int | None = None
+    annotations: list[dict[str, Any]] = []
+    logprobs: dict[str, Any] | None = None
+
+
+class _Gathered(msgspec.Struct):
     # What one choice has gathered so far; texts stay in pieces until someone looks.
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
-        self.calls: dict[int, _Call] = {}
-        self.role: str | None = None
-        self.finish: str | None = None
-        self.logprobs: dict[str, Any] | None = None
-        self.annotations: list[dict[str, Any]] = []
-        self.audio: dict[str, Any] = {}
-        self.verdicts: list[Verdict] = []
+    text: list[str] = []
+    reasoning: list[str] = []
+    refusal: list[str] = []
+    calls: dict[int, _Call] = {}
+    role: str | None = None
+    finish: str | None = None
+    logprobs: dict[str, Any] | None = None
+    annotations: list[dict[str, Any]] = []
+    audio: dict[str, Any] = {}
+    parts: dict[int, _Part] = {}
+    marks: list[_Mark] = []
+    details: dict[str, Any] = {}
+    verdicts: list[Verdict] = []
+
+    def pieces(self, channel: Channel) -> list[str]:
+        return {"content": self.text, "reasoning": self.reasoning, "refusal": self.refusal}.get(channel, [])
 
 
 @dataclass
@@ -62,28 +92,34 @@ class Accumulate(Stage[Event, Event]):
 
     `snapshot` is the completion so far, at any time; on a running stream ask `stream.stage(Accumulate).snapshot`.
     Identity (ids, model, the name of a tool) is set once; what a later chunk says instead is in `Completion.conflicts`.
+
+    `max_chars` bounds the text, reasoning, refusals and audio of all choices together, in code points, `max_tool_chars` the
+    arguments of their tool calls. The event that would pass a bound is dropped with all that follow; the source is closed,
+    and the stream ends with the completion so far and `StreamEnd("limit")`.
     """
 
-    _choices: dict[int, _Parts] = field(default_factory=dict[int, _Parts], init=False, repr=False)
+    max_chars: int | None = None
+    max_tool_chars: int | None = None
+    _choices: dict[int, _Gathered] = field(default_factory=dict[int, _Gathered], init=False, repr=False)
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _conflicts: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _shape: str | None = field(default=None, init=False, repr=False)
     _usage: Usage | None = field(default=None, init=False, repr=False)
     _end: EndReason | None = field(default=None, init=False, repr=False)
     _moderation: ModerationReport | None = field(default=None, init=False, repr=False)
+    _chars: int = field(default=0, init=False, repr=False)
+    _tool_chars: int = field(default=0, init=False, repr=False)
 
     def feed(self, item: Event) -> Iterable[Event]:
         return self.feed_all([item])
 
     def feed_all(self, items: list[Event]) -> Iterable[Event]:
-        choices = self._choices
-        for event in items:
-            if type(event) is TextDelta:
-                parts = choices.get(event.index)
-                if parts is None:
-                    parts = choices[event.index] = _Parts()
-                parts.text.append(event.text)
-            else:
-                self._take(event)
+        if self.max_chars is not None or self.max_tool_chars is not None:
+            within = self._within_limits(items)
+            if within < len(items):
+                return self._stop(items[:within])
+        self._gather(items)
         if self._end is None or type(items[-1]) is not StreamEnd:
             return items
         return [*items[:-1], self.snapshot, items[-1]]
@@ -96,92 +132,198 @@ class Accumulate(Stage[Event, Event]):
     def snapshot(self) -> Completion:
         """The completion so far. Costs one join of the pieces."""
         return Completion(
-            tuple(_choice(index, parts) for index, parts in sorted(self._choices.items())),
+            tuple(_choice(index, gathered) for index, gathered in sorted(self._choices.items())),
             self._usage,
             end=self._end,
             conflicts=dict(self._conflicts),
             moderation=self._moderation,
+            shape=self._shape,
+            details=dict(self._details),
             **self._identity,
         )
+
+    def _gather(self, items: list[Event]) -> None:
+        choices = self._choices
+        for event in items:
+            if type(event) is TextDelta:
+                gathered = choices.get(event.index)
+                if gathered is None:
+                    gathered = choices[event.index] = _Gathered()
+                gathered.text.append(event.text)
+            else:
+                self._take(event)
+
+    def _within_limits(self, items: list[Event]) -> int:
+        """How many of the events don't pass a limit."""
+        for at, event in enumerate(items):
+            match event:
+                case TextDelta(text=text) | ReasoningDelta(text=text) | RefusalDelta(text=text):
+                    self._chars += len(text)
+                case AudioDelta(data=data, transcript=transcript):
+                    self._chars += len(data or "") + len(transcript or "")
+                case ToolCallDelta(arguments=arguments):
+                    self._tool_chars += len(arguments)
+                case _:
+                    continue
+            if _over(self._chars, self.max_chars) or _over(self._tool_chars, self.max_tool_chars):
+                return at
+        return len(items)
+
+    def _stop(self, items: list[Event]) -> list[Event]:
+        if self.done:
+            return []
+        self._gather(items)
+        self.done, self._end = True, "limit"
+        unfinished = tuple(sorted(index for index, gathered in self._choices.items() if gathered.finish is None))
+        return [*items, self.snapshot, StreamEnd("limit", open_choices=unfinished)]
 
     def _take(self, event: Event) -> None:
         match event:
             case ToolCallDelta():
                 self._call(event)
             case ReasoningDelta(text=text, index=index):
-                self._parts(index).reasoning.append(text)
+                self._of(index).reasoning.append(text)
             case RefusalDelta(text=text, index=index):
-                self._parts(index).refusal.append(text)
+                self._of(index).refusal.append(text)
             case Finish(reason=reason, index=index):
-                self._parts(index).finish = reason
+                self._of(index).finish = reason
             case RoleDelta(role=role, index=index):
-                self._parts(index).role = role
-            case Logprobs(logprobs=logprobs, index=index):
-                parts = self._parts(index)
-                parts.logprobs = _longer(parts.logprobs or {}, logprobs)
-            case Annotation(annotation=annotation, index=index):
-                self._parts(index).annotations.append(annotation)
+                self._of(index).role = role
+            case Logprobs(logprobs=logprobs, index=index, part=number):
+                gathered = self._of(index)
+                gathered.logprobs = _longer(gathered.logprobs or {}, logprobs)
+                if number is not None and (part := gathered.parts.get(number)):
+                    part.logprobs = _longer(part.logprobs or {}, logprobs)
+            case Annotation(annotation=annotation, index=index, part=number):
+                gathered = self._of(index)
+                gathered.annotations.append(annotation)
+                if number is not None and (part := gathered.parts.get(number)):
+                    part.annotations.append(annotation)
             case AudioDelta(index=index):
-                _hear(self._parts(index).audio, event)
+                _hear(self._of(index).audio, event)
             case Flagged(index=index) | Redacted(index=index) | Blocked(index=index):
-                self._parts(index).verdicts.append(event.verdict)
+                self._of(index).verdicts.append(event.verdict)
             case ModerationReport():
                 self._moderation = event
             case Usage():
                 self._usage = event
             case ResponseStart():
                 self._identify(event)
+            case PartStart(index=index):
+                _begin(self._of(index), event)
+            case PartEnd(number=number, data=data, index=index):
+                if part := self._of(index).parts.get(number):
+                    part.data = {**part.data, **data}
+            case ResponseDetails():
+                self._detail(event)
+            case Reset():
+                self._begin_anew()
             case StreamEnd(reason=reason):
                 self._end = reason
             case _:
                 pass
 
-    def _parts(self, index: int) -> _Parts:
-        parts = self._choices.get(index)
-        if parts is None:
-            parts = self._choices[index] = _Parts()
-        return parts
+    def _begin_anew(self) -> None:
+        # Another source has taken over: who answers, and all that was said, is another's.
+        for known in (self._choices, self._identity, self._conflicts, self._details):
+            known.clear()
+        self._shape = self._usage = self._moderation = None
+        self._chars = self._tool_chars = 0
+
+    def _of(self, index: int) -> _Gathered:
+        gathered = self._choices.get(index)
+        if gathered is None:
+            gathered = self._choices[index] = _Gathered()
+        return gathered
 
     def _identify(self, event: ResponseStart) -> None:
         for name in _IDENTITY:
-            self._set_once(self._identity, name, getattr(event, name), name)
+            self._identity[name] = self._once(self._identity.get(name), getattr(event, name), name)
+
+    def _detail(self, event: ResponseDetails) -> None:
+        self._shape = self._shape or event.shape
+        if event.index is None:
+            self._details |= event.details
+        else:
+            self._of(event.index).details |= event.details
 
     def _call(self, event: ToolCallDelta) -> None:
-        calls = self._parts(event.index).calls
+        calls = self._of(event.index).calls
         call = calls.get(event.tool_index)
         if call is None:
             call = calls[event.tool_index] = _Call()
         if event.arguments:
             call.arguments.append(event.arguments)
         if event.id or event.name or event.type:
-            for name in ("id", "name", "type"):
-                path = f"choices[{event.index}].tool_calls[{event.tool_index}].{name}"
-                self._set_once(vars(call), name, getattr(event, name), path)
+            path = f"choices[{event.index}].tool_calls[{event.tool_index}]."
+            call.id = self._once(call.id, event.id, path + "id")
+            call.name = self._once(call.name, event.name, path + "name")
+            call.type = self._once(call.type, event.type, path + "type")
 
-    def _set_once(self, known: dict[str, Any], name: str, value: Any, path: str) -> None:
-        if not known.get(name):
-            known[name] = value
-        elif value and known[name] != value:
-            self._conflicts[path] = value
+    def _once(self, known: Any, said: Any, path: str) -> Any:
+        if known and said and known != said:
+            self._conflicts[path] = said
+        return known or said
 
 
-def _choice(index: int, parts: _Parts) -> Choice:
-    spoke = parts.text or not (parts.calls or parts.refusal or parts.audio)
+def _over(count: int, limit: int | None) -> bool:
+    return limit is not None and count > limit
+
+
+def _begin(gathered: _Gathered, event: PartStart) -> None:
+    if part := gathered.parts.get(event.number):
+        part.data = {**part.data, **event.data}
+    else:
+        gathered.parts[event.number] = _Part(
+            event.kind, dict(event.data), event.channel, event.tool_index, event.within
+        )
+    if event.channel:
+        gathered.marks.append(_Mark(event.channel, event.number, len(gathered.pieces(event.channel))))
+
+
+def _choice(index: int, gathered: _Gathered) -> Choice:
+    spoke = gathered.text or not (gathered.calls or gathered.refusal or gathered.audio)
     return Choice(
         index,
-        "".join(parts.text) if spoke else None,
-        parts.finish,
-        "".join(parts.refusal) if parts.refusal else None,
-        "".join(parts.reasoning) if parts.reasoning else None,
+        "".join(gathered.text) if spoke else None,
+        gathered.finish,
+        "".join(gathered.refusal) if gathered.refusal else None,
+        "".join(gathered.reasoning) if gathered.reasoning else None,
         tuple(
             ToolCall(call.id, call.name, "".join(call.arguments), number, call.type or "function")
-            for number, call in sorted(parts.calls.items())
+            for number, call in sorted(gathered.calls.items())
         ),
-        parts.role,
-        _longer({}, parts.logprobs) if parts.logprobs else None,
-        tuple(parts.annotations),
-        dict(parts.audio) if parts.audio else None,
-        tuple(parts.verdicts),
+        gathered.role,
+        _longer({}, gathered.logprobs) if gathered.logprobs else None,
+        tuple(gathered.annotations),
+        dict(gathered.audio) if gathered.audio else None,
+        tuple(gathered.verdicts),
+        _parts(gathered),
+        dict(gathered.details),
+    )
+
+
+def _parts(gathered: _Gathered) -> tuple[Part, ...]:
+    texts: dict[int, list[str]] = {number: [] for number in gathered.parts}
+    marked: set[Channel] = {mark.channel for mark in gathered.marks}
+    for channel in marked:
+        pieces, marks = gathered.pieces(channel), [mark for mark in gathered.marks if mark.channel == channel]
+        marks[0] = _Mark(channel, marks[0].number, 0)  # no text is without its part
+        for mark, following in pairwise([*marks, _Mark(channel, 0, len(pieces))]):
+            texts[mark.number] += pieces[mark.at : following.at]
+    return tuple(
+        Part(
+            part.kind,
+            number,
+            dict(part.data),
+            "".join(texts[number]),
+            part.channel,
+            part.tool_index,
+            part.within,
+            tuple(part.annotations),
+            _longer({}, part.logprobs) if part.logprobs else None,
+        )
+        for number, part in gathered.parts.items()
     )
 
 

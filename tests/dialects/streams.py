@@ -1,20 +1,21 @@
-"""What the tests of the dialects share: one pipeline, the recordings of an API, and ways to cut and to damage a stream."""
+"""What the tests of the dialects share: one pipeline, the recordings of an API, and ways to cut a stream."""
 
-import copy
 import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from hypothesis import strategies as st
+import pytest
 
 import streamkit as sk
 from tests.conftest import SHARED
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "data" / "dialects"
 PIPELINE = sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()
+STRUCTURE = (sk.ResponseDetails, sk.PartStart, sk.PartEnd)
 
 
 class Recording(NamedTuple):
@@ -50,6 +51,14 @@ class Result(NamedTuple):
         assert isinstance(self.events[-1], sk.StreamEnd)
         return self.events[-1]
 
+    @property
+    def told(self) -> list[sk.Event]:
+        """The events but for those that carry the structure."""
+        return [event for event in self.events if not isinstance(event, STRUCTURE)]
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
     def notices(self, kind: str) -> list[Any]:
         return [e.data for e in self.events if isinstance(e, sk.ProviderNotice) and e.kind == kind]
 
@@ -79,10 +88,34 @@ def wire(payloads: Iterable[Any]) -> bytes:
     return b"".join(block(payload) for payload in payloads)
 
 
+def sse(*payloads: Any) -> bytes:
+    """The events without their names; a string is data as it is."""
+    texts = (payload if isinstance(payload, str) else json.dumps(payload) for payload in payloads)
+    return "".join(f"data: {text}\n\n" for text in texts).encode()
+
+
+def ndjson(*payloads: Any) -> bytes:
+    return "".join(json.dumps(payload) + "\n" for payload in payloads).encode()
+
+
 def block(payload: Any) -> bytes:
     kind = payload.get("type") if isinstance(payload, dict) else None
     name = f"event: {kind}\n" if isinstance(kind, str) and kind.isprintable() else ""
     return f"{name}data: {json.dumps(payload)}\n\n".encode()
+
+
+def each(found: list[Recording]) -> pytest.MarkDecorator:
+    """Every recording is a test, or there is one that is skipped."""
+    return pytest.mark.parametrize("recording", found, ids=str)
+
+
+def check_cuts(body: bytes, dialect: str | None = None) -> None:
+    """However the body is cut, the events are the same."""
+    whole = read(body, dialect=dialect)
+    for pieces in cuts(body):
+        result = read(*pieces, dialect=dialect)
+        assert result.events == whole.events
+        assert repr(result.error) == repr(whole.error)
 
 
 def cuts(body: bytes, times: int = 4) -> Iterator[list[bytes]]:
@@ -95,67 +128,6 @@ def cuts(body: bytes, times: int = 4) -> Iterator[list[bytes]]:
 
 
 def payloads(body: bytes) -> list[Any]:
-    """The JSON of every event of a body of one `data:` line each."""
-    lines = (line.removeprefix("data: ") for line in body.decode().splitlines() if line.startswith("data: {"))
-    return [json.loads(line) for line in lines]
-
-
-ODD = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-9, 2**70)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from(["", "x", "0", "😀"]),
-    lambda inner: (
-        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["type", "text", "index"]), inner, max_size=2)
-    ),
-    max_leaves=4,
-)
-
-
-@st.composite
-def damaged(draw: st.DrawFn, originals: list[Any]) -> list[Any]:
-    """The payloads with some left out, doubled, out of order, and with fields removed, added or of another form."""
-    stream = copy.deepcopy(originals)
-    for _ in range(draw(st.integers(1, 5))):
-        if not stream:
-            break
-        at = draw(st.integers(0, len(stream) - 1))
-        match draw(st.sampled_from(["leave out", "double", "move", "insert", "change", "change", "change"])):
-            case "leave out":
-                del stream[at]
-            case "double":
-                stream.insert(at, copy.deepcopy(stream[at]))
-            case "move":
-                stream.insert(draw(st.integers(0, len(stream) - 1)), stream.pop(at))
-            case "insert":
-                stream.insert(at, draw(ODD))
-            case _:
-                _change(draw, stream, at)
-    return stream
-
-
-def _change(draw: st.DrawFn, within: Any, key: Any) -> None:
-    # Down to some depth, then remove the field, replace it, or put another beside it.
-    while isinstance(within[key], dict | list) and within[key] and draw(st.integers(0, 3)):
-        within = within[key]
-        key = draw(st.sampled_from(sorted(within) if isinstance(within, dict) else range(len(within))))
-    if draw(st.booleans()):
-        within[key] = draw(ODD)
-    elif isinstance(within, dict) and draw(st.booleans()):
-        within[draw(st.sampled_from(["type", "index", "error", "extra"]))] = draw(ODD)
-    else:
-        del within[key]
-
-
-def check_damaged(stream: list[Any], dialect: str) -> None:
-    """Whatever came: a typed outcome, one completion before the end, and every event knows its chunk."""
-    result = read(wire(stream), dialect=dialect)
-    # Several chunks may stand in one array.
-    known = [*stream, *(chunk for payload in stream if isinstance(payload, list) for chunk in payload)]
-
-    assert result.error is None or (
-        isinstance(result.error, sk.ProviderError) and result.end.reason == "provider_error"
-    )
-    assert isinstance(result.events[-2], sk.Completion)
-    assert all(event.payload is not None and event.raw in known for event in result.events[:-2])
+    """The JSON of every event of a body of one `data:` line each, or of lines of JSON."""
+    lines = (line.removeprefix(b"data: ") for line in re.split(rb"\r?\n", body))
+    return [json.loads(line) for line in lines if line.startswith(b"{")]

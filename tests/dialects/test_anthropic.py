@@ -1,27 +1,22 @@
 """Anthropic's Messages and text completions: what recordings hold, what the official client makes of them, and odd cases."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
 
 import streamkit as sk
 from streamkit.dialects import for_event
 from streamkit.dialects.anthropic import AnthropicMessages
 from tests.conftest import needs_shared
+from tests.dialects.official import anthropic_message
 from tests.dialects.streams import (
     DATA,
     Recording,
-    check_damaged,
-    cuts,
-    damaged,
     payloads,
     read,
     recordings,
     tell,
-    wire,
 )
 
 MESSAGES = recordings("anthropic.messages")
@@ -85,14 +80,13 @@ def test_the_answer_is_what_the_recording_holds(recording: Recording) -> None:
 
 
 @pytest.mark.parametrize("recording", MESSAGES, ids=str)
-def test_blocks_that_are_not_the_answer_are_notices(recording: Recording) -> None:
-    result = read(recording.body)
+def test_blocks_are_parts_in_their_order(recording: Recording) -> None:
+    parts = read(recording.body).choice.parts
 
-    for kind in ("redacted_thinking", "server_tool_use", "web_search_tool_result"):
-        assert len(result.notices(kind)) == len(blocks_of(recording, kind))
-    searched = "".join(delta["partial_json"] for delta in result.notices("input_json_delta"))
-    assert searched == "".join(block.get("json", "") for block in blocks_of(recording, "server_tool_use"))
-    assert all(isinstance(signature, str) for signature in result.notices("signature"))
+    assert [part.kind for part in parts] == [block["type"] for block in recording.expected["blocks"]]
+    assert ["".join(part.text) for part in parts if part.channel == "content"] == [
+        block["text"] for block in blocks_of(recording, "text")
+    ]
 
 
 @pytest.mark.parametrize("recording", COMPLETIONS, ids=str)
@@ -105,59 +99,20 @@ def test_a_text_completion_is_what_the_recording_holds(recording: Recording) -> 
     assert result.completion.usage is None
 
 
-@pytest.mark.parametrize("recording", MESSAGES + COMPLETIONS, ids=str)
-def test_any_cut_of_the_bytes_gives_the_same_events(recording: Recording) -> None:
-    whole = read(recording.body).events
-
-    for pieces in cuts(recording.body):
-        assert read(*pieces).events == whole
-
-
-@pytest.mark.parametrize("recording", MESSAGES + COMPLETIONS, ids=str)
-def test_every_event_knows_its_chunk(recording: Recording) -> None:
-    chunks = payloads(recording.body)
-
-    for event in read(recording.body).events:
-        assert event.raw in chunks or isinstance(event, sk.Completion | sk.StreamEnd)
-
-
-@pytest.mark.parametrize("recording", MESSAGES + COMPLETIONS, ids=str)
-def test_a_stream_that_was_cut_is_truncated_and_keeps_what_came(recording: Recording) -> None:
-    whole = read(recording.body).choice
-
-    for part in (1, 2):
-        cut = read(recording.body[: len(recording.body) * part // 3])
-
-        assert cut.end == sk.StreamEnd("truncated", open_choices=(0,))
-        assert all(choice.finish_reason is None for choice in cut.completion.choices)
-        assert whole.text.startswith(cut.completion.text)
-
-
 @pytest.mark.parametrize("recording", MESSAGES, ids=str)
-def test_the_answer_is_field_by_field_what_the_official_client_makes_of_it(recording: Recording) -> None:
-    message, result = official(recording.body), read(recording.body)
-    choice, completion = result.choice, result.completion
-    blocks = {kind: [b for b in message["content"] if b["type"] == kind] for kind in ("text", "thinking", "tool_use")}
-    calls = [(call.id, call.name, json.loads(call.arguments or "{}")) for call in choice.tool_calls]
-
-    assert (completion.id, completion.model, choice.role) == (message["id"], message["model"], message["role"])
-    assert choice.text == "".join(block["text"] for block in blocks["text"])
-    assert (choice.reasoning or "") == "".join(block["thinking"] for block in blocks["thinking"])
-    assert "".join(result.notices("signature")) == "".join(block["signature"] for block in blocks["thinking"])
-    assert calls == [(block["id"], block["name"], block["input"]) for block in blocks["tool_use"]]
-    assert list(choice.annotations) == [c for block in blocks["text"] for c in block.get("citations") or ()]
-    assert choice.finish_reason == message["stop_reason"]
-    assert completion.usage is not None
-    assert completion.usage.details == message["usage"]
+def test_the_message_is_field_by_field_what_the_official_client_makes_of_it(recording: Recording) -> None:
+    assert read(recording.body).completion.to_dict() == anthropic_message(recording.body)
 
 
 def test_the_official_client_agrees_on_the_fixture_too() -> None:
-    message, result = official(FIXTURE), read(FIXTURE)
+    assert read(FIXTURE).completion.to_dict() == anthropic_message(FIXTURE)
 
-    assert result.choice.text == message["content"][2]["text"]
-    assert list(result.choice.annotations) == message["content"][2]["citations"]
-    # On purpose: it parses the arguments, and gives a call without any an empty object.
-    assert [call.arguments for call in result.choice.tool_calls] == ['{"city":"Zürich"}', ""]
+
+def test_arguments_are_verbatim_where_the_official_client_parses_them() -> None:
+    message, calls = anthropic_message(FIXTURE), read(FIXTURE).choice.tool_calls
+
+    # On purpose: it gives a call without any arguments an empty object, and so does the message.
+    assert [call.arguments for call in calls] == ['{"city":"Zürich"}', ""]
     assert [block["input"] for block in message["content"][4:]] == [{"city": "Zürich"}, {}]
 
 
@@ -165,39 +120,25 @@ def test_where_the_official_client_sees_no_end_a_cut_stream_is_truncated() -> No
     cut = FIXTURE[: FIXTURE.index(b"event: message_delta")]
 
     # On purpose: it gives a cut message as if it were whole, only without a stop reason.
-    assert official(cut)["stop_reason"] is None
+    assert anthropic_message(cut)["stop_reason"] is None
     assert read(cut).end.reason == "truncated"
-
-
-@pytest.mark.parametrize("name", ["anthropic-messages", "anthropic-complete"])
-def test_the_plain_answer_gives_the_same_completion(name: str) -> None:
-    streamed, plain = (DATA / f"{name}.sse").read_bytes(), (DATA / f"{name}-plain.json").read_bytes()
-
-    assert read(plain).completion == read(streamed).completion
-    for pieces in cuts(plain):
-        assert read(*pieces).events == read(plain).events
 
 
 def test_a_message_is_told_in_its_order() -> None:
     events = read(FIXTURE).events
 
-    assert events[:8] == [
+    assert events[:9] == [
         sk.ResponseStart("msg_1", "message", model="claude-x", service_tier="standard"),
         sk.RoleDelta("assistant"),
         events[2],
+        events[3],
+        sk.PartStart("thinking", 0, {"type": "thinking", "thinking": "", "signature": ""}, "reasoning"),
         sk.ProviderNotice("ping", {"type": "ping"}),
         sk.ReasoningDelta("Two "),
         sk.ReasoningDelta("cities."),
-        sk.ProviderNotice("signature", "c2ln", 0),
-        sk.ProviderNotice("redacted_thinking", {"type": "redacted_thinking", "data": "cmVk"}, 0),
+        sk.PartEnd(0, {"signature": "c2ln"}),
     ]
-    assert events[-8:-3] == [
-        sk.ToolCallDelta(0, "toolu_1", "weather"),
-        sk.ToolCallDelta(0, arguments='{"city":'),
-        sk.ToolCallDelta(0, arguments='"Zürich"}'),
-        sk.ToolCallDelta(1, "toolu_2", "now"),
-        read(FIXTURE).completion.usage,
-    ]
+    assert events[9] == sk.PartStart("redacted_thinking", 1, {"type": "redacted_thinking", "data": "cmVk"})
     assert events[-3:] == [sk.Finish("tool_use"), read(FIXTURE).completion, sk.StreamEnd("tool_calls", True)]
 
 
@@ -292,7 +233,6 @@ def test_arguments_are_verbatim_also_where_they_are_no_json() -> None:
         {"a": 1},
         delta(0, type="compaction_delta", content="x"),
         delta(9, type="input_json_delta", partial_json="{}"),
-        begin(0, type="container_upload", file_id="f"),
         [1],
         None,
     ],
@@ -302,6 +242,29 @@ def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
     (notice,) = (event for event in tell(START, payload, STOP).events if isinstance(event, sk.ProviderNotice))
 
     assert notice.raw == payload
+
+
+def test_a_block_of_a_kind_not_known_is_a_part_that_has_all_of_it() -> None:
+    block = {"type": "container_upload", "file_id": "f"}
+
+    assert sk.PartStart("container_upload", 0, block) in tell(START, begin(0, **block), STOP).events
+
+
+def test_the_text_of_blocks_that_run_together_goes_to_each_its_own() -> None:
+    blocks = [begin(0, type="text", text=""), begin(1, type="text", text="")]
+    pieces = [delta(index, type="text_delta", text=piece) for index, piece in [(0, "a"), (1, "b"), (0, "c"), (1, "d")]]
+
+    message = tell(START, *blocks, *pieces, stop("end_turn"), STOP).completion.to_dict()
+
+    assert [block["text"] for block in message["content"]] == ["ac", "bd"]
+
+
+def test_a_compaction_is_part_of_the_message() -> None:
+    events = [begin(0, type="compaction", content=None), delta(0, type="compaction_delta", content="So far: …")]
+
+    message = tell(START, *events, {"type": "content_block_stop", "index": 0}, STOP).completion.to_dict()
+
+    assert message["content"] == [{"type": "compaction", "content": "So far: …"}]
 
 
 @pytest.mark.parametrize(
@@ -371,45 +334,3 @@ def test_one_event_a_line_is_read_too() -> None:
     lines = b"".join(json.dumps(payload).encode() + b"\n" for payload in payloads(FIXTURE))
 
     assert read(lines).completion == read(FIXTURE).completion
-
-
-@pytest.mark.parametrize("body", [FIXTURE, LEGACY], ids=["messages", "complete"])
-def test_the_fixtures_say_the_same_for_any_cut(body: bytes) -> None:
-    whole = read(body).events
-
-    for pieces in cuts(body):
-        assert read(*pieces).events == whole
-
-
-@given(damaged(payloads(FIXTURE)))
-def test_a_damaged_message_has_a_typed_outcome(stream: list[Any]) -> None:
-    check_damaged(stream, "anthropic")
-
-
-@given(damaged(payloads(LEGACY)))
-def test_a_damaged_completion_has_a_typed_outcome(stream: list[Any]) -> None:
-    check_damaged(stream, "anthropic")
-
-
-def official(body: bytes) -> dict[str, Any]:
-    """What the official client accumulates, as JSON without what was not sent."""
-    anthropic = pytest.importorskip("anthropic")
-    httpx = pytest.importorskip("httpx2")
-
-    class Pieces(httpx.SyncByteStream):  # type: ignore[misc, name-defined]
-        def __iter__(self) -> Iterator[bytes]:
-            yield from (body[at : at + 7] for at in range(0, len(body), 7))
-
-    def answer(_: Any) -> Any:
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Pieces())
-
-    with httpx.Client(transport=httpx.MockTransport(answer)) as http:
-        client = anthropic.Anthropic(api_key="none", base_url="http://provider.test", http_client=http, max_retries=0)
-        asked = {"model": "claude-x", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
-        with client.messages.stream(**asked) as stream:
-            message: dict[str, Any] = stream.get_final_message().to_dict()
-    return message
-
-
-def test_wire_and_payloads_are_each_others_inverse() -> None:
-    assert payloads(wire(payloads(FIXTURE))) == payloads(FIXTURE)

@@ -4,18 +4,20 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
 
 import streamkit as sk
 from streamkit.dialects import for_event
 from streamkit.dialects.gemini import Gemini
 from tests.conftest import needs_shared
-from tests.dialects.streams import DATA, Recording, check_damaged, cuts, damaged, payloads, read, recordings, tell
+from tests.dialects.streams import DATA, Recording, payloads, read, recordings, tell
 
 RECORDINGS = recordings("gemini")
 every_recording = pytest.mark.parametrize("recording", RECORDINGS, ids=str)
 FIXTURE = (DATA / "gemini-two-candidates.sse").read_bytes()
-PLAIN = (DATA / "gemini-two-candidates-plain.json").read_bytes()
+PLAIN = (DATA / "gemini-two-candidates.json").read_bytes()
+
+RATINGS = [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "HIGH", "blocked": True}]
+CALL = {"functionCall": {"id": "call-1", "name": "", "args": {}}, "thoughtSignature": "c2ln"}
 
 
 def chunk(*parts: dict[str, Any], finish: str | None = None, **candidate: Any) -> dict[str, Any]:
@@ -48,34 +50,6 @@ def test_the_answer_is_what_the_official_client_made_of_it(recording: Recording)
     assert (usage.prompt_tokens or 0) + (usage.completion_tokens or 0) == usage.total_tokens
 
 
-@every_recording
-def test_any_cut_of_the_bytes_gives_the_same_events(recording: Recording) -> None:
-    whole = read(recording.body).events
-
-    for pieces in cuts(recording.body):
-        assert read(*pieces).events == whole
-
-
-@every_recording
-def test_every_event_knows_its_chunk(recording: Recording) -> None:
-    chunks = payloads(recording.body)
-
-    for event in read(recording.body).events:
-        assert event.raw in chunks or isinstance(event, sk.Completion | sk.StreamEnd)
-
-
-@every_recording
-def test_a_stream_that_was_cut_is_truncated_and_keeps_what_came(recording: Recording) -> None:
-    whole = read(recording.body).choice
-
-    for part in (1, 2):
-        cut = read(recording.body[: len(recording.body) * part // 3])
-
-        assert cut.end.reason == "truncated"
-        assert all(choice.finish_reason is None for choice in cut.completion.choices)
-        assert whole.text.startswith(cut.completion.text)
-
-
 def test_candidates_are_choices() -> None:
     completion = read(FIXTURE).completion
 
@@ -91,6 +65,13 @@ def test_candidates_are_choices() -> None:
                 sk.ToolCall(None, "now", "{}", 1),
             ),
             role="assistant",
+            parts=(
+                sk.Part("text", 0, {"thought": True, "text": ""}, "Two places.", "reasoning"),
+                sk.Part("text", 1, {"text": ""}, "Grüße 👩‍💻", "content"),
+                sk.Part("functionCall", 2, CALL, "", "tool_arguments", 0),
+                sk.Part("functionCall", 3, {"functionCall": {"name": "", "args": {}}}, "", "tool_arguments", 1),
+            ),
+            details={"index": 0, "content": {"parts": [], "role": "model"}},
         ),
         sk.Choice(
             1,
@@ -98,22 +79,21 @@ def test_candidates_are_choices() -> None:
             "SAFETY",
             role="assistant",
             annotations=({"startIndex": 0, "endIndex": 3, "uri": "https://example.com"},),
+            parts=(sk.Part("text", 0, {"text": ""}, "No.", "content"),),
+            details={
+                "index": 1,
+                "content": {"parts": [], "role": "model"},
+                "safetyRatings": RATINGS,
+                "citationMetadata": {"citationSources": []},
+            },
         ),
     )
     assert read(FIXTURE).end == sk.StreamEnd("content_filter")
 
 
 def test_what_stands_beside_the_answer_is_a_notice() -> None:
-    ratings = [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "HIGH", "blocked": True}]
-
-    assert read(FIXTURE).notices("signature") == ["c2ln"]
-    assert read(FIXTURE).notices("safety_ratings") == [ratings]
-
-
-def test_the_plain_answer_gives_the_same_completion() -> None:
-    assert read(PLAIN).completion == read(FIXTURE).completion
-    for pieces in cuts(PLAIN):
-        assert read(*pieces).events == read(PLAIN).events
+    assert read(FIXTURE).notices("safety_ratings") == [RATINGS]
+    assert sk.PartEnd(2, {"thoughtSignature": "c2ln"}) in read(FIXTURE).events
 
 
 def test_a_stream_that_comes_as_one_array_gives_the_same_events() -> None:
@@ -232,10 +212,54 @@ def test_a_blocked_prompt_ends_without_a_candidate() -> None:
     ],
     ids=lambda part: next(iter(part)),
 )
-def test_other_parts_are_notices(part: dict[str, Any]) -> None:
-    ((kind, data),) = part.items()
+def test_other_parts_are_told_whole(part: dict[str, Any]) -> None:
+    result = tell(chunk(part, finish="STOP"))
 
-    assert tell(chunk(part, finish="STOP")).notices(kind) == [data]
+    assert sk.PartStart(next(iter(part)), 0, part) in result.events
+    assert result.completion.to_dict()["candidates"][0]["content"]["parts"] == [part]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "parts"),
+    [
+        ([[{"text": "a"}], [{"text": "b"}]], [{"text": "ab"}]),
+        ([[{"text": "a"}], [{"text": ""}]], [{"text": "a"}]),
+        ([[{"text": "a"}, {"text": "b"}]], [{"text": "a"}, {"text": "b"}]),
+        ([[{"text": "a", "thought": True}], [{"text": "b"}]], [{"text": "a", "thought": True}, {"text": "b"}]),
+        # https://ai.google.dev/gemini-api/docs/thought-signatures: parts with a signature are not to be merged.
+        (
+            [[{"text": "a"}], [{"text": "", "thoughtSignature": "s"}]],
+            [{"text": "a"}, {"text": "", "thoughtSignature": "s"}],
+        ),
+        (
+            [[{"text": "a", "thoughtSignature": "s"}], [{"text": "b"}]],
+            [{"text": "a", "thoughtSignature": "s"}, {"text": "b"}],
+        ),
+    ],
+)
+def test_a_text_goes_on_in_the_next_chunk(chunks: list[list[dict[str, Any]]], parts: list[dict[str, Any]]) -> None:
+    whole = tell(*(chunk(*said) for said in chunks), chunk(finish="STOP")).completion.to_dict()
+
+    assert whole["candidates"][0]["content"]["parts"] == parts
+
+
+def test_a_blocked_prompt_gives_itself_back() -> None:
+    plain = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 4}, "modelVersion": "m"}
+
+    assert tell(plain).completion.to_dict() == plain
+
+
+def test_grounding_and_citations_stand_in_their_places() -> None:
+    plain = chunk(
+        {"text": "Hi"},
+        finish="STOP",
+        groundingMetadata={"webSearchQueries": ["q"], "groundingChunks": []},
+        citationMetadata={"citations": [{"endIndex": 2, "uri": "https://example.com"}]},
+        logprobsResult={"chosenCandidates": [{"token": "Hi", "logProbability": -0.1}]},
+        avgLogprobs=-0.1,
+    )
+
+    assert tell(plain).completion.to_dict() == plain
 
 
 def test_grounding_and_log_probabilities_belong_to_their_candidate() -> None:
@@ -288,7 +312,7 @@ def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
 def test_candidates_may_say_nothing(candidates: object) -> None:
     result = tell({"candidates": candidates})
 
-    assert result.events[:-2] == []
+    assert result.told[:-2] == []
     assert result.end.reason == "truncated"
 
 
@@ -303,15 +327,3 @@ def test_the_first_event_tells_the_dialect(body: bytes) -> None:
 
     assert for_event(first) is Gemini
     assert read(body).events == read(body, dialect="gemini").events
-
-
-def test_the_fixture_says_the_same_for_any_cut() -> None:
-    whole = read(FIXTURE).events
-
-    for pieces in cuts(FIXTURE):
-        assert read(*pieces).events == whole
-
-
-@given(damaged(payloads(FIXTURE)))
-def test_a_damaged_stream_has_a_typed_outcome(stream: list[Any]) -> None:
-    check_damaged(stream, "gemini")

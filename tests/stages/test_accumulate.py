@@ -1,6 +1,7 @@
 """Accumulate: the response that would have come without streaming, whole at the end and so far at any time."""
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from streamkit import (
     Accumulate,
+    Annotation,
+    AudioDelta,
     Choice,
     Completion,
     Event,
@@ -17,8 +20,14 @@ from streamkit import (
     Lines,
     Logprobs,
     Parse,
+    Part,
+    PartEnd,
+    PartStart,
     ProviderError,
     ReasoningDelta,
+    RefusalDelta,
+    Reset,
+    ResponseDetails,
     ResponseStart,
     RoleDelta,
     StreamEnd,
@@ -246,3 +255,147 @@ def test_an_answer_that_fails_leaves_what_came() -> None:
         StreamEnd("provider_error", False, (0,)),
     ]
     assert run.stage(Accumulate).snapshot.text == "Half an"
+
+
+# Parts
+
+
+def test_text_belongs_to_the_part_of_its_channel_that_started_last() -> None:
+    completion = accumulate(
+        PartStart("thinking", 0, {"type": "thinking"}, "reasoning"),
+        ReasoningDelta("Hm"),
+        PartStart("text", 1, {"type": "text"}, "content"),
+        TextDelta("a"),
+        ReasoningDelta("."),
+        PartStart("text", 2, {"type": "text"}, "content"),
+        TextDelta("b"),
+        PartStart("text", 1, {}, "content"),
+        TextDelta("c"),
+        PartEnd(1, {"status": "completed"}),
+        Annotation({"n": 1}, part=2),
+        Logprobs({"content": [1]}, part=2),
+        Logprobs({"content": [2]}, part=2),
+    )
+
+    assert completion.choices[0].parts == (
+        Part("thinking", 0, {"type": "thinking"}, "Hm.", "reasoning"),
+        Part("text", 1, {"type": "text", "status": "completed"}, "ac", "content"),
+        Part("text", 2, {"type": "text"}, "b", "content", annotations=({"n": 1},), logprobs={"content": [1, 2]}),
+    )
+    assert completion.text == "abc"
+
+
+def test_text_before_the_first_part_belongs_to_it() -> None:
+    completion = accumulate(TextDelta("a"), PartStart("text", 0, {}, "content"), TextDelta("b"))
+
+    assert [part.text for part in completion.choices[0].parts] == ["ab"]
+
+
+def test_the_end_of_a_part_that_never_started_says_nothing() -> None:
+    assert accumulate(TextDelta("a"), PartEnd(3, {"x": 1})).choices[0].parts == ()
+
+
+def test_details_of_the_response_and_of_a_choice_add_up() -> None:
+    completion = accumulate(
+        ResponseDetails({"a": 1, "b": 1}, "gemini"),
+        ResponseDetails({"b": 2}),
+        ResponseDetails({"c": 3}, index=0),
+        TextDelta("Hi"),
+    )
+
+    assert (completion.shape, completion.details) == ("gemini", {"a": 1, "b": 2})
+    assert completion.choices[0].details == {"c": 3}
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    ("limits", "events", "kept"),
+    [
+        ({"max_chars": 3}, [TextDelta("ab"), TextDelta("c"), TextDelta("d")], 2),
+        ({"max_chars": 3}, [TextDelta("ab"), ReasoningDelta("c"), TextDelta("d", 1)], 2),
+        ({"max_chars": 3}, [TextDelta("ab"), RefusalDelta("cd")], 1),
+        ({"max_chars": 3}, [AudioDelta("AAA="), TextDelta("a")], 0),
+        ({"max_chars": 0}, [ResponseStart("c-1"), TextDelta("a")], 1),
+        ({"max_tool_chars": 3}, [TextDelta("abcd"), ToolCallDelta(0, "t", "f", "{"), ToolCallDelta(1, arguments="[1]")], 2),
+    ],
+)  # fmt: skip
+def test_what_would_pass_a_limit_is_dropped_and_the_stream_ends(
+    limits: dict[str, int], events: list[Event], kept: int
+) -> None:
+    for given in (events, [*events, Finish("stop"), END]):
+        out = list(Accumulate(**limits).run(given))
+
+        *passed, completion, end = out
+        assert passed == events[:kept]
+        assert isinstance(completion, Completion)
+        assert isinstance(end, StreamEnd)
+        assert (completion.end, end.reason) == ("limit", "limit")
+
+
+def test_a_limit_that_is_reached_and_not_passed_is_none() -> None:
+    events: list[Event] = [TextDelta("abc"), ToolCallDelta(arguments="{}"), Finish("stop"), END]
+
+    *_, completion, end = Accumulate(max_chars=3, max_tool_chars=2).run(events)
+
+    assert isinstance(completion, Completion)
+    assert (completion.text, end) == ("abc", END)
+
+
+def test_the_end_at_a_limit_names_the_choices_that_were_open() -> None:
+    events: list[Event] = [TextDelta("a"), Finish("stop"), TextDelta("b", 1), TextDelta("c", 1)]
+
+    *_, end = Accumulate(max_chars=2).run(events)
+
+    assert end == StreamEnd("limit", open_choices=(1,))
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5, 100])
+def test_a_limit_is_the_same_for_any_cuts_of_the_bytes(cut: int) -> None:
+    body = (DATA / "chat-n2-usage.sse").read_bytes()
+    pipeline = Lines() | Parse() | Extract() | Accumulate(max_chars=5)
+
+    assert list(pipeline.run(body[at : at + cut] for at in range(0, len(body), cut))) == list(pipeline.run([body]))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_at_a_limit_the_source_is_closed() -> None:
+    closed, sent = list[bool](), 0
+
+    async def source() -> AsyncIterator[bytes]:
+        nonlocal sent
+        try:
+            while True:
+                sent += 1
+                yield b'data: {"choices": [{"index": 0, "delta": {"content": "abc"}}]}\n\n'
+        finally:
+            closed.append(True)
+
+    async with source() | (Lines() | Parse() | Extract() | Accumulate(max_chars=8)) as events:
+        *_, completion, end = [event async for event in events]
+        assert closed == [True]
+
+    assert isinstance(completion, Completion)
+    assert (completion.text, end) == ("abcabc", StreamEnd("limit", open_choices=(0,)))
+    assert sent == 3
+
+
+def test_after_a_reset_the_answer_is_that_of_the_other_source() -> None:
+    events = [
+        ResponseStart("1", model="one"),
+        TextDelta("Half an"),
+        Usage(1, 2),
+        Reset("Disconnected"),
+        ResponseStart("2", model="other"),
+        TextDelta("Hello"),
+        StreamEnd("completed"),
+    ]
+
+    *passed, completion, end = Accumulate().run(events)
+
+    assert [*passed, end] == events
+    assert isinstance(completion, Completion)
+    assert (completion.id, completion.model, completion.text, completion.usage) == ("2", "other", "Hello", None)
+    assert completion.conflicts == {}

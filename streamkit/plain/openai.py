@@ -1,15 +1,18 @@
-"""A completion as the JSON object that the provider would have sent without streaming.
+"""OpenAI's completions, chat and legacy: the form of its own answers, and one that every provider's answer can be put into.
 
-OpenAI's completions have their own shapes; every other provider's answer has OpenAI's chat shape, so that an application can
-change the provider without noticing. (https://platform.openai.com/docs/api-reference/chat/object and …/completions/object)
+https://platform.openai.com/docs/api-reference/chat/object and …/completions/object.
 """
 
-from typing import TYPE_CHECKING, Any
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, cast
+
+from streamkit.plain.fields import mapping
 
 if TYPE_CHECKING:
     from streamkit.events import Choice, Completion, ToolCall, Usage
 
 _OWN = ("chat.completion", "text_completion")
+_CHAT_LOGPROBS = {"content", "refusal"}
 # Other providers' words for an end, in lower case, in OpenAI's.
 _WORDS = {
     "stop": ("end_turn", "stop_sequence", "completed", "complete", "eos_token", "pause_turn"),
@@ -52,20 +55,29 @@ def chat_usage(usage: "Usage") -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def plain_response(completion: "Completion") -> dict[str, Any]:
-    """The whole response, in the legacy shape if the chunks were of the legacy kind, else in the chat shape."""
-    legacy = completion.object == "text_completion"
-    own = completion.object in _OWN
-    shape = _text_choice if legacy else _chat_choice if own else _foreign_choice
+def own_completion(completion: "Completion") -> dict[str, Any]:
+    """The whole response as OpenAI sends it, in the legacy shape if the chunks were of the legacy kind."""
+    if completion.object != "text_completion":
+        return chat_completion(completion)
+    return _response(completion, "text_completion", [_text_choice(choice) for choice in completion.choices])
+
+
+def chat_completion(completion: "Completion") -> dict[str, Any]:
+    """The whole response in the chat shape, with OpenAI's words for the end and its names for the usage."""
+    shape = _chat_choice if completion.object == "chat.completion" else _foreign_choice
+    return _response(completion, "chat.completion", [shape(choice) for choice in completion.choices])
+
+
+def _response(completion: "Completion", kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
     response: dict[str, Any] = {
         "id": completion.id,
-        "object": "text_completion" if legacy else "chat.completion",
+        "object": kind,
         "created": completion.created,
         "model": completion.model,
-        "choices": [shape(choice) for choice in completion.choices],
+        "choices": choices,
     }
-    if completion.usage is not None:
-        response["usage"] = completion.usage.details if own else chat_usage(completion.usage)
+    if (usage := completion.usage) is not None:
+        response["usage"] = usage.details if completion.object in _OWN else chat_usage(usage)
     for name in ("service_tier", "system_fingerprint"):
         if (value := getattr(completion, name)) is not None:
             response[name] = value
@@ -104,6 +116,7 @@ def _chat_choice(choice: "Choice") -> dict[str, Any]:
 
 def _foreign_choice(choice: "Choice") -> dict[str, Any]:
     shape = _chat_choice(choice)
+    shape["logprobs"] = _chat_logprobs(choice.logprobs)
     if word := choice.finish_reason:
         # The Responses API has no word for a call of tools.
         finish = chat_finish(word)
@@ -115,3 +128,26 @@ def _tool_call(call: "ToolCall") -> dict[str, Any]:
     if call.type == "custom":
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     return {"id": call.id, "type": call.type, "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _chat_logprobs(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
+    # The legacy API has parallel lists; what another provider sends can't be told in OpenAI's terms.
+    if logprobs is None or not _CHAT_LOGPROBS.isdisjoint(logprobs):
+        return logprobs
+    tokens, values, tops = (_list(logprobs.get(name)) for name in ("tokens", "token_logprobs", "top_logprobs"))
+    if not tokens:
+        return None
+    return {
+        "content": [
+            {**_token(token, value), "top_logprobs": [_token(*pair) for pair in mapping(top).items()]}
+            for token, value, top in zip_longest(tokens, values[: len(tokens)], tops[: len(tokens)])
+        ]
+    }
+
+
+def _list(value: object) -> list[Any]:
+    return cast(list[Any], value) if isinstance(value, list) else []
+
+
+def _token(token: str, value: float | None) -> dict[str, Any]:
+    return {"token": token, "logprob": value, "bytes": list(token.encode(errors="surrogatepass"))}

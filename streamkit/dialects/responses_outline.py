@@ -1,0 +1,125 @@
+"""The output items of a response and their parts, told as they begin and end; what each of them says is told elsewhere.
+
+https://platform.openai.com/docs/api-reference/responses/object.
+"""
+
+from typing import Any
+
+import msgspec
+
+from streamkit.dialects.fields import changed, emptied, text
+from streamkit.events import Channel, Event, PartEnd, PartStart
+
+CHANNELS: dict[str, Channel] = {
+    "output_text": "content",
+    "refusal": "refusal",
+    "reasoning_text": "reasoning",
+    "summary_text": "reasoning",
+}
+_CALLS = ("function_call", "custom_tool_call")
+# What is told in events of its own, of an item and of a part.
+_TOLD = {
+    "message": ("content",),
+    "reasoning": ("content", "summary"),
+    "function_call": ("name", "arguments"),
+    "custom_tool_call": ("name", "input"),
+    "output_text": ("text", "annotations", "logprobs"),
+    "refusal": ("refusal",),
+    "reasoning_text": ("text",),
+    "summary_text": ("text",),
+}
+
+
+class _Piece(msgspec.Struct):
+    # An item, or a part of one.
+    number: int
+    kind: str
+    data: dict[str, Any]
+    parts: dict[str, "_Piece"] = {}
+
+
+class Outline(msgspec.Struct):
+    """What has begun. Items are known by their ids, and where they have none or change it, by their places."""
+
+    items: list[_Piece] = []
+    places: dict[int, int] = {}
+    current: dict[Channel, int] = {}
+    count: int = 0
+
+    def enter(self, item: dict[str, Any], place: int, tool_index: int | None, payload: str, out: list[Event]) -> int:
+        """An item is spoken of: told if it is another than those before. Gives its number."""
+        found = self._find(item, place)
+        if found is None:
+            kind = text(item.get("type")) or "item"
+            found = self._begin(kind, _beside(item, kind), tool_index, None, payload, out)
+            self.items.append(found)
+        self.places[place] = self.items.index(found)
+        return found.number
+
+    def leave(self, item: dict[str, Any], place: int, payload: str, out: list[Event], *, again: bool = False) -> None:
+        """An item is whole; `again` where that was said before, so that only what is now said otherwise is told."""
+        found = self.items[self.places[place]]
+        self._end(found, _beside(item, found.kind), payload, out, again=again)
+
+    def part(self, kind: str, place: tuple[int, int], payload: str, out: list[Event]) -> int:
+        """Text of a part follows: told to begin, or to go on if that of another came between. Gives its number."""
+        found = self._part({"type": kind}, place, payload, out)
+        channel = CHANNELS.get(kind)
+        if channel and self.current[channel] != found.number:
+            self.current[channel] = found.number
+            out.append(PartStart(kind, found.number, {}, channel, payload=payload))
+        return found.number
+
+    def enter_part(self, part: dict[str, Any], place: tuple[int, int], payload: str, out: list[Event]) -> int:
+        """A part is spoken of: told if it is another than those before. Gives its number."""
+        return self._part(part, place, payload, out).number
+
+    def leave_part(
+        self, part: dict[str, Any], place: tuple[int, int], payload: str, out: list[Event], *, again: bool = False
+    ) -> None:
+        """A part is whole."""
+        found = self._part(part, place, payload, out)
+        self._end(found, _beside(part, found.kind), payload, out, again=again)
+
+    def _find(self, item: dict[str, Any], place: int) -> _Piece | None:
+        kind, id = item.get("type"), item.get("id") or item.get("call_id")
+        for known in self.items:
+            if id is not None and known.kind == kind and id in (known.data.get("id"), known.data.get("call_id")):
+                return known
+        if place not in self.places or (known := self.items[self.places[place]]).kind != kind:
+            return None
+        call = known.data.get("call_id"), item.get("call_id")
+        return None if kind in _CALLS and all(call) and call[0] != call[1] else known
+
+    def _part(self, part: dict[str, Any], place: tuple[int, int], payload: str, out: list[Event]) -> _Piece:
+        kind = text(part.get("type")) or "part"
+        if place[0] not in self.places:
+            reasons = CHANNELS.get(kind) == "reasoning"
+            self.enter({"type": "reasoning" if reasons else "message"}, place[0], None, payload, out)
+        item = self.items[self.places[place[0]]]
+        key = f"{'summary' if kind == 'summary_text' else 'content'}.{place[1]}"
+        if key not in item.parts:
+            item.parts[key] = self._begin(kind, _beside(part, kind), None, item.number, payload, out)
+        return item.parts[key]
+
+    def _begin(
+        self, kind: str, data: dict[str, Any], tool: int | None, within: int | None, payload: str, out: list[Event]
+    ) -> _Piece:
+        piece = _Piece(self.count, kind, data)
+        self.count += 1
+        channel = CHANNELS.get(kind) if tool is None else "tool_arguments"
+        if channel:
+            self.current[channel] = piece.number
+        out.append(PartStart(kind, piece.number, data, channel, tool, within, payload=payload))
+        return piece
+
+    def _end(self, piece: _Piece, data: dict[str, Any], payload: str, out: list[Event], *, again: bool) -> None:
+        more = changed(data, piece.data)
+        if more or not again:
+            piece.data = {**piece.data, **more}
+            out.append(PartEnd(piece.number, more, payload=payload))
+
+
+def _beside(fields: dict[str, Any], kind: str) -> dict[str, Any]:
+    # What is told elsewhere leaves its empty form behind.
+    return emptied(fields, _TOLD.get(kind, ()))

@@ -1,0 +1,53 @@
+"""Gemini's `GenerateContentResponse`. (https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse)"""
+
+from typing import TYPE_CHECKING, Any
+
+from streamkit.plain.fields import arguments_of, calls_of, mapping, released
+
+if TYPE_CHECKING:
+    from streamkit.events import Choice, Completion, Part
+
+# Of a citation; any other annotation is the grounding.
+_CITATION = {"startIndex", "endIndex", "uri", "title", "license", "publicationDate"}
+
+
+def generated(completion: "Completion") -> dict[str, Any]:
+    """The response with the parts of its candidates in order."""
+    whole = dict(completion.details)
+    if "candidates" in whole:
+        whole["candidates"] = [_candidate(choice) for choice in completion.choices]
+    if completion.usage:
+        whole["usageMetadata"] = completion.usage.details
+    return whole
+
+
+def _candidate(choice: "Choice") -> dict[str, Any]:
+    candidate = dict(choice.details)
+    if "content" in candidate or choice.parts:
+        content = dict(mapping(candidate.get("content")))
+        if "parts" in content or choice.parts:
+            content["parts"] = [_part(part, choice) for part in released(choice)]
+        candidate["content"] = content
+    if choice.finish_reason:
+        candidate["finishReason"] = choice.finish_reason
+    if "citationMetadata" in candidate:
+        citations = [annotation for annotation in choice.annotations if annotation.keys() <= _CITATION]
+        candidate["citationMetadata"] = dict.fromkeys(mapping(candidate["citationMetadata"]), citations)
+    if "groundingMetadata" in candidate:
+        grounding = [annotation for annotation in choice.annotations if not annotation.keys() <= _CITATION]
+        # Several chunks may each say more of it.
+        candidate["groundingMetadata"] = {name: value for said in grounding for name, value in said.items()}
+    if "logprobsResult" in candidate:
+        candidate["logprobsResult"] = choice.logprobs or {}
+    return candidate
+
+
+def _part(part: "Part", choice: "Choice") -> dict[str, Any]:
+    whole = dict(part.data)
+    if part.kind == "text":
+        whole["text"] = part.text
+    elif call := calls_of(choice).get(part.tool_index):
+        whole["functionCall"] = {**whole["functionCall"], "name": call.name}
+        if call.arguments:
+            whole["functionCall"]["args"] = arguments_of(call)
+    return whole
