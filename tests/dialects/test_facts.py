@@ -385,7 +385,7 @@ FACTS = {
             sk.ProviderNotice("ping", {"type": "ping"}),
             sk.ReasoningDelta("Hm"),
             sk.TextDelta("Hi"),
-            sk.Annotation({"type": "page_location"}),
+            sk.Annotation({"type": "page_location"}, part=1),
             sk.ToolCallDelta(0, "toolu_1", "f"),
             sk.ToolCallDelta(0, arguments='{"n": 1}'),
             sk.Usage(4, 9, 13, {"input_tokens": 4, "output_tokens": 9}),
