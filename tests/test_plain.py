@@ -158,7 +158,7 @@ def test_a_dialect_from_elsewhere_offers_its_form() -> None:
 # Behind a moderation
 
 
-def text_of(plain: dict[str, Any]) -> str:
+def text_of(plain: Any) -> str:
     return json.dumps(plain, ensure_ascii=False)
 
 
@@ -199,6 +199,42 @@ def test_generated_content_holds_the_released_text() -> None:
         {"text": "[greeting] 👩‍💻"},
     ]
     assert "Grüße" not in text_of(whole)
+
+
+def test_a_citation_that_quotes_what_was_not_released_is_left_out() -> None:
+    rule = sk.Rule("x", ("Grüße",), replacement="[greeting]")
+
+    cohere = completion_of("cohere-chat.sse", sk.Moderate(rule)).to_dict()
+    assert "Grüße" in text_of(completion_of("cohere-chat.sse").to_dict()["message"]["citations"])
+    assert cohere["message"]["content"] == [{"type": "text", "text": "[greeting] 👩‍💻."}]
+    assert "Grüße" not in text_of(cohere)
+
+
+def test_grounding_that_quotes_what_was_not_released_is_left_out() -> None:
+    supports = [{"segment": {"endIndex": 2, "text": word}} for word in ("Hi", "Bob")]
+    plain = {
+        "candidates": [
+            {
+                "content": {"parts": [{"text": "Hi Bob"}], "role": "model"},
+                "finishReason": "STOP",
+                "groundingMetadata": {"webSearchQueries": ["q"], "groundingSupports": supports},
+            }
+        ]
+    }
+    pipeline = sk.Lines() | sk.Parse() | sk.Extract()
+    rule = sk.Rule("x", ("Bob",), replacement="[name]")
+    body = json.dumps(plain).encode()
+
+    *_, whole, _ = (pipeline | sk.Accumulate()).run([body])
+    *_, moderated, _ = (pipeline | sk.Moderate(rule) | sk.Accumulate()).run([body])
+
+    assert isinstance(whole, sk.Completion)
+    assert isinstance(moderated, sk.Completion)
+    assert whole.to_dict() == plain
+    assert moderated.to_dict()["candidates"][0]["groundingMetadata"] == {
+        "webSearchQueries": ["q"],
+        "groundingSupports": supports[:1],
+    }
 
 
 BLOCK = {

@@ -11,6 +11,7 @@ import msgspec
 from streamkit.dialects.base import NOT_JSON, Dialect
 from streamkit.dialects.fields import mapping, text
 from streamkit.dialects.openai_chunks import Choice, Chunk, Function, Message, ToolCall, read_chunk
+from streamkit.dialects.openai_plain import details_of
 from streamkit.dialects.template import Template, unescape
 from streamkit.events import (
     Annotation,
@@ -128,6 +129,8 @@ class OpenAICompletions(Dialect):
             kind = kind.removesuffix(".chunk") if isinstance(kind, str) else None
             fields: list[Any] = [id, kind, *rest]
             out.append(ResponseStart(*fields, payload=payload))
+            if chunk.choices and chunk.choices[0].message is not None:
+                out.extend(details_of(payload))
 
     def _tell(self, message: Message, index: int, payload: str, out: list[Event]) -> None:
         add = out.append

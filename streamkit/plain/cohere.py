@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from streamkit.plain.fields import calls_of, mapping, released
+from streamkit.plain.fields import calls_of, mapping, quotes, released
 
 if TYPE_CHECKING:
     from streamkit.events import Choice, Completion, Part
@@ -26,7 +26,8 @@ def _message(fields: dict[str, Any], choice: "Choice") -> dict[str, Any]:
     plan = next((part.text for part in choice.parts if part.kind == "tool_plan"), None)
     content = [_content(part) for part in choice.parts if part.kind != "tool_plan" and part.tool_index is None]
     calls = [_call(part, choice) for part in released(choice) if part.tool_index is not None]
-    said = {"tool_plan": plan, "content": content, "tool_calls": calls, "citations": list(choice.annotations)}
+    citations = [citation for citation in choice.annotations if quotes(choice, citation.get("text"))]
+    said = {"tool_plan": plan, "content": content, "tool_calls": calls, "citations": citations}
     return {**fields, **{name: value for name, value in said.items() if value}}
 
 

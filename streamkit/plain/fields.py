@@ -24,6 +24,11 @@ def released(choice: "Choice") -> "list[Part]":
     return [part for part in choice.parts if part.tool_index is None or part.tool_index in calls]
 
 
+def quotes(choice: "Choice", text: object) -> bool:
+    """Whether the answer has that text. A citation may quote what a moderation has not released."""
+    return not isinstance(text, str) or text in choice.text or text in (choice.reasoning or "")
+
+
 def arguments_of(call: "ToolCall") -> Any:
     """The arguments as JSON; the string itself where they are none, as in an answer that was cut."""
     return decoded(call.arguments)

@@ -1,8 +1,8 @@
 """Gemini's `GenerateContentResponse`. (https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse)"""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from streamkit.plain.fields import arguments_of, calls_of, mapping, released
+from streamkit.plain.fields import arguments_of, calls_of, mapping, quotes, released
 
 if TYPE_CHECKING:
     from streamkit.events import Choice, Completion, Part
@@ -36,10 +36,21 @@ def _candidate(choice: "Choice") -> dict[str, Any]:
     if "groundingMetadata" in candidate:
         grounding = [annotation for annotation in choice.annotations if not annotation.keys() <= _CITATION]
         # Several chunks may each say more of it.
-        candidate["groundingMetadata"] = {name: value for said in grounding for name, value in said.items()}
+        candidate["groundingMetadata"] = _released(
+            {name: value for said in grounding for name, value in said.items()}, choice
+        )
     if "logprobsResult" in candidate:
         candidate["logprobsResult"] = choice.logprobs or {}
     return candidate
+
+
+def _released(grounding: dict[str, Any], choice: "Choice") -> dict[str, Any]:
+    supports = grounding.get("groundingSupports")
+    if not isinstance(supports, list):
+        return grounding
+    found = [mapping(support) for support in cast(list[object], supports)]
+    kept = [support for support in found if quotes(choice, mapping(support.get("segment")).get("text"))]
+    return {**grounding, "groundingSupports": kept}
 
 
 def _part(part: "Part", choice: "Choice") -> dict[str, Any]:

@@ -64,7 +64,7 @@ def own_completion(completion: "Completion") -> dict[str, Any]:
 
 def chat_completion(completion: "Completion") -> dict[str, Any]:
     """The whole response in the chat shape, with OpenAI's words for the end and its names for the usage."""
-    shape = _chat_choice if completion.object == "chat.completion" else _foreign_choice
+    shape = _own_choice if completion.object == "chat.completion" else _foreign_choice
     return _response(completion, "chat.completion", [shape(choice) for choice in completion.choices])
 
 
@@ -81,7 +81,7 @@ def _response(completion: "Completion", kind: str, choices: list[dict[str, Any]]
     for name in ("service_tier", "system_fingerprint"):
         if (value := getattr(completion, name)) is not None:
             response[name] = value
-    return response
+    return _with(response, completion.details) if completion.shape is None else response
 
 
 def _text_choice(choice: "Choice") -> dict[str, Any]:
@@ -112,6 +112,22 @@ def _chat_choice(choice: "Choice") -> dict[str, Any]:
         "logprobs": choice.logprobs,
         "finish_reason": choice.finish_reason,
     }
+
+
+def _own_choice(choice: "Choice") -> dict[str, Any]:
+    shape, details = _chat_choice(choice), dict(choice.details)
+    rest = mapping(details.pop("message", None))
+    message = shape["message"] = _with(shape["message"], rest)
+    if rest.get("reasoning") == "" and choice.reasoning is not None:  # what some call it
+        message["reasoning"] = message.pop("reasoning_content")
+    return _with(shape, details)
+
+
+def _with(shape: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+    """The shape with what else a plain response had, and without what it had not."""
+    without = rest.get("without", ())
+    said = {name: value for name, value in shape.items() if value is not None or name not in without}
+    return said | {name: value for name, value in rest.items() if name != "without" and said.get(name) is None}
 
 
 def _foreign_choice(choice: "Choice") -> dict[str, Any]:

@@ -702,12 +702,13 @@ def test_a_plain_chat_answer_gives_the_events_of_a_streamed_one() -> None:
     message = {
         "role": "assistant",
         "content": "Hi",
+        "refusal": None,
         "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
     }
     answer = {
         **CHAT,
         "object": "chat.completion",
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
     }
 
     assert run(answer) == [

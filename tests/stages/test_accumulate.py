@@ -76,6 +76,50 @@ def test_the_plain_answer_through_the_same_pipeline_gives_the_same_completion(na
     assert completion_of(plain).to_dict() == json.loads(plain)
 
 
+@pytest.mark.parametrize(
+    ("response", "choice", "message"),
+    [
+        (
+            {"system_fingerprint": None, "service_tier": "default"},
+            {"logprobs": None},
+            {"refusal": None, "annotations": []},
+        ),
+        ({}, {}, {}),
+        ({"provider": "Groq", "usage": None}, {"stop_reason": None, "seed": 3}, {"tool_calls": [], "audio": None}),
+        (
+            {"prompt_filter_results": []},
+            {"content_filter_results": {"hate": {"filtered": False}}},
+            {"reasoning": "Hm."},
+        ),
+        ({}, {"logprobs": {"content": []}}, {"reasoning_content": "Hm.", "reasoning": None}),
+    ],
+    ids=["OpenAI", "the least", "more and empty", "Azure", "reasoning"],
+)
+def test_a_plain_chat_completion_gives_itself_back(
+    response: dict[str, Any], choice: dict[str, Any], message: dict[str, Any]
+) -> None:
+    said = {"role": "assistant", "content": "Hi", **message}
+    plain = {
+        "id": "c-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": said, "finish_reason": "stop", **choice}],
+        **response,
+    }
+
+    assert completion_of(json.dumps(plain).encode()).to_dict() == plain
+
+
+def test_what_else_a_plain_message_has_is_kept_only_if_it_is_no_text() -> None:
+    message = {"role": "assistant", "content": "Hi", "notes": "Hi", "details": [{"text": "Hi"}], "refusal": None}
+    plain = {"object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+
+    (choice,) = completion_of(json.dumps(plain).encode()).to_dict()["choices"]
+
+    assert choice["message"] == {"role": "assistant", "content": "Hi", "refusal": None}
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_what_it_makes_can_be_sent_as_json(name: str) -> None:
     plain = completion_of((DATA / f"{name}.sse").read_bytes()).to_dict()

@@ -1,0 +1,50 @@
+"""What a plain chat completion has, or has not, that a stream does not tell, so that it can be given back as it was."""
+
+from typing import Any
+
+import msgspec
+
+from streamkit.dialects.fields import mapping, mappings
+from streamkit.events import ResponseDetails
+
+# What is told in events of its own; the first of them stand in every completion that is made of a stream.
+_RESPONSE = ("id", "object", "created", "model", "choices"), ("usage", "service_tier", "system_fingerprint")
+_CHOICE = ("index", "message", "logprobs", "finish_reason"), ()
+_MESSAGE = (
+    ("role", "content", "refusal"),
+    ("reasoning_content", "reasoning", "tool_calls", "function_call", "annotations", "audio"),
+)
+
+
+def details_of(payload: str) -> list[ResponseDetails]:
+    """The rest of a plain response and of its choices. Of a message nothing that could be text of the answer."""
+    body = mapping(msgspec.json.decode(payload))
+    found = [ResponseDetails(_beside(body, *_RESPONSE), payload=payload)]
+    for place, choice in enumerate(mappings(body.get("choices"))):
+        details, message = _beside(choice, *_CHOICE), mapping(choice.get("message"))
+        rest = {
+            name: value
+            for name, value in _beside(message, *_MESSAGE).items()
+            if name == "without" or _is_textless(value)
+        }
+        if message.get("reasoning") and "reasoning_content" not in message:
+            rest |= {"reasoning": ""}
+        if rest:
+            details["message"] = rest
+        index = choice.get("index")
+        found.append(ResponseDetails(details, index=index if type(index) is int else place, payload=payload))
+    return [event for event in found if event.details]
+
+
+def _beside(fields: dict[str, Any], always: tuple[str, ...], told: tuple[str, ...]) -> dict[str, Any]:
+    rest = {
+        name: value
+        for name, value in fields.items()
+        if name not in always and (name not in told or value is None or value == [])
+    }
+    without = [name for name in always if name not in fields]
+    return {**rest, "without": without} if without else rest
+
+
+def _is_textless(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float) or value in ([], {})
