@@ -16,9 +16,10 @@ Where things live:
     wire                    bytes into lines, lines into server-sent events
     dialects                providers' wires, one file each
     stages                  Parse, Extract, Moderate, Accumulate, Structured, Count, Timing, Emit
-    moderation              rules, matchers, and the text that waits for them
     partial_json            JSON that is still growing
     validation              JSON into the user's types
+    stages                  Parse, Extract, Moderate, Classify, Accumulate, Count, Timing, Emit
+    moderation              rules, matchers, classifiers, and the text that waits for them
     tokens                  exact counts of text that is still growing
     sources                 HTTP, recordings
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
@@ -50,6 +51,7 @@ from streamkit.events import (
     Annotation,
     AudioDelta,
     Blocked,
+    Checked,
     Choice,
     Completion,
     Event,
@@ -83,9 +85,11 @@ from streamkit.events import (
     Verdict,
 )
 from streamkit.functions import stage
-from streamkit.moderation import rules
+from streamkit.moderation import remote, rules
+from streamkit.moderation.checking import Failures
 from streamkit.moderation.provider import ProviderRule
 from streamkit.moderation.rules import Rule
+from streamkit.moderation.windows import Window, Windows
 from streamkit.partial_json import PartialJson
 from streamkit.source import Source
 from streamkit.sources import adapters, faults, http
@@ -94,6 +98,7 @@ from streamkit.sources.record import record
 from streamkit.sources.replay import replay
 from streamkit.stage import AsyncPipeline, AsyncStage, Pipeline, Run, Stage, cut_short
 from streamkit.stages.accumulate import Accumulate
+from streamkit.stages.classify import Classify
 from streamkit.stages.count import Count
 from streamkit.stages.emit import Emit
 from streamkit.stages.extract import Extract
@@ -115,7 +120,9 @@ __all__ = [
     "AsyncStage",
     "AudioDelta",
     "Blocked",
+    "Checked",
     "Choice",
+    "Classify",
     "Comment",
     "Completion",
     "ConnectFailed",
@@ -128,6 +135,7 @@ __all__ = [
     "Encode",
     "Event",
     "Extract",
+    "Failures",
     "Finish",
     "Flagged",
     "HoldExceeded",
@@ -183,6 +191,8 @@ __all__ = [
     "UnfinishedEvent",
     "Usage",
     "Verdict",
+    "Window",
+    "Windows",
     "adapters",
     "cut_short",
     "faults",
@@ -191,6 +201,7 @@ __all__ = [
     "http",
     "prompt_tokens",
     "record",
+    "remote",
     "replay",
     "rules",
     "stage",

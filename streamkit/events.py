@@ -20,6 +20,7 @@ Channel: TypeAlias = Literal["content", "reasoning", "refusal", "tool_arguments"
 VerdictAction: TypeAlias = Literal["annotate", "redact", "replace", "block", "stop"]
 VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "provider", "max_hold"]
 """What a verdict comes from; `too_long` and `timeout` are of a rule that could not decide within its bounds."""
+CheckOutcome: TypeAlias = Literal["passed", "flagged", "failed_open", "failed_closed", "skipped"]
 EndReason: TypeAlias = Literal[
     "completed",
     "length",
@@ -320,6 +321,35 @@ class ModerationReport(_Event, frozen=True, gc=False, eq=False):
     tokens_saved: int | None = 0
 
 
+class Checked(_Event, frozen=True, gc=False, eq=False):
+    """What became of one window of text that a classifier was to judge.
+
+    `passed` and `flagged` were judged. `skipped` holds nothing but white space, and nobody was asked. `failed_open` was
+    released and `failed_closed` blocked without a verdict; `failure` is then the kind of failure. `scores` are the
+    classifier's. `calls` were made, `seconds` were spent on them, and the first character waited `held` seconds for its
+    verdict; neither time is compared. `context` counts characters of earlier text that were sent again.
+    """
+
+    outcome: CheckOutcome
+    start: int
+    end: int
+    channel: Channel = "content"
+    index: int = 0
+    category: str = ""
+    scores: dict[str, float] = {}
+    failure: str = ""
+    calls: int = 1
+    context: int = 0
+    seconds: float = 0.0
+    held: float = 0.0
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__struct_fields__ if name not in _NOT_COMPARED)
+
+
+_NOT_COMPARED = ("payload", "seconds", "held")
+
+
 class ProviderNotice(_Event, frozen=True, gc=False, eq=False):
     """Something the provider said beside the answer: a filter's verdict, a ping, an event of a kind not known here."""
 
@@ -506,6 +536,7 @@ Event: TypeAlias = (
     | Retracted
     | HoldExceeded
     | ModerationReport
+    | Checked
     | PartStart
     | PartEnd
     | ResponseDetails

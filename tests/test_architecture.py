@@ -27,10 +27,17 @@ LEVELS: list[set[str]] = [
 """Rooms, a module or a folder each, from the bottom; `streamkit` is the public names. A room knows those below it."""
 ONE_ROOM = [{"events", "errors", "plain"}, {"source", "stream", "stage", "state", "joining", "functions"}]
 """Rooms of one level that may know each other."""
-NEIGHBOURS = {("dialects", "wire"), ("sources", "stages"), ("sources", "hops"), ("sinks", "hops")}
-"""A dialect reads what the wire gives, a feed that reconnects parses what it reads, and tasks are in `hops` for all."""
+NEIGHBOURS = {
+    ("dialects", "wire"),
+    ("sources", "stages"),
+    ("sources", "hops"),
+    ("sinks", "hops"),
+    ("moderation", "sources"),
+}
+"""A dialect reads what the wire gives, a feed that reconnects parses what it reads, tasks are in `hops` for all, and a remote
+classifier's answer is read as any other: with its deadlines, retries and errors."""
 ONLY_IN: dict[str, set[str]] = {
-    "aiohttp": {"sources/http.py", "sinks/aiohttp.py", "cli/"},
+    "aiohttp": {"sources/http.py", "sinks/aiohttp.py", "moderation/remote.py", "cli/"},
     "starlette": {"sinks/starlette.py"},
     "tiktoken": {"tokens.py"},
     "rich": {"cli/"},

@@ -34,6 +34,7 @@ EXAMPLES: list[sk.Event] = [
     sk.Blocked("category", 1, 2, "tool_arguments", 1, "high", 3, "rules", "stop"),
     sk.Retracted("category", 1, 2, 0, 1, "refusal", 1, "*"),
     sk.HoldExceeded("seconds", "block", 1, 2, "refusal", 1),
+    sk.Checked("flagged", 1, 2, "refusal", 1, "category", {"category": 0.5}, "timeout", 2, 3, 0.5, 1.5),
     sk.ModerationReport(5, 1, 2, 3, 4, 0.5, 0.25, True, 10),
     sk.Blocked("category", 1, 2, "refusal", 1),
     sk.ResponseDetails({"a": None}, "anthropic"),

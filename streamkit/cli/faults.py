@@ -6,7 +6,7 @@ import gzip
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from streamkit.errors import StreamkitError
@@ -15,6 +15,7 @@ from streamkit.sources.recording import Piece
 
 EVENT_STREAM = {"content-type": "text/event-stream; charset=utf-8"}
 HTML = b"<!doctype html>\n<title>502 Bad Gateway</title>\n<h1>Bad Gateway</h1>\n"
+WRONG_JSON = b'{"object":"list","data":[]}'
 JSON_ERROR = (
     b'{"error":{"message":"The server had an error while processing your request","type":"server_error",'
     b'"param":null,"code":null}}'
@@ -35,8 +36,18 @@ class Sending:
 Make: TypeAlias = Callable[..., Sending]
 
 
-def sending(pieces: Iterator[Piece], demand: str | None) -> Sending:
-    """The answer with these pieces, with the fault that the header demands. `ValueError` says what it may demand."""
+def sending(pieces: Iterator[Piece], demand: str | None, content_type: str | None = None) -> Sending:
+    """The answer with these pieces, with the fault that the header demands. `ValueError` says what it may demand.
+
+    `content_type` is that of an answer which is no event stream.
+    """
+    answer = _sending(pieces, demand)
+    if content_type and answer.headers["content-type"] == EVENT_STREAM["content-type"]:
+        return replace(answer, headers={**answer.headers, "content-type": content_type})
+    return answer
+
+
+def _sending(pieces: Iterator[Piece], demand: str | None) -> Sending:
     if demand is None:
         return Sending(pieces, EVENT_STREAM)
     name, _, value = demand.strip().partition("=")
@@ -104,6 +115,10 @@ def _json_error(pieces: Iterator[Piece]) -> Sending:
     return Sending(iter([(0.0, JSON_ERROR)]), {"content-type": "application/json"})
 
 
+def _wrong_json(pieces: Iterator[Piece]) -> Sending:
+    return Sending(iter([(0.0, WRONG_JSON)]), {"content-type": "application/json"})
+
+
 def _wrong_length(pieces: Iterator[Piece]) -> Sending:
     body = _whole(pieces)
     length = sum(len(data) for _, data in body)
@@ -135,6 +150,7 @@ KINDS: dict[str, tuple[str, str, Make]] = {
     "reset": ("reset=BYTES", _BYTES, _reset),
     "html": ("html", "", _html),
     "json-error": ("json-error", "", _json_error),
+    "wrong-json": ("wrong-json", "", _wrong_json),
     "wrong-length": ("wrong-length", "", _wrong_length),
     "gzip-cut": ("gzip-cut or gzip-cut=BYTES", f"(?:{_BYTES})?", _gzip_cut),
     "no-done": ("no-done", "", _of(_without_done)),

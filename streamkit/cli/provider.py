@@ -9,8 +9,11 @@
     POST /recordings/NAME/v1/chat/completions     the bytes of NAME.sse, or of NAME.jsonl as `streamkit.record` wrote it
                                                   (also /v1/completions, and GET /recordings/NAME)
 
+A moderation takes a string, several, or the parts of one message, with one image at most; a category is flagged when one of
+its words (`Provider.flagged`) occurs in the text, or in the image's address if the category is one that images are judged by.
+
 A header `x-demo-status: 429`, or a model named `error-429`, is answered with that error. With a header `x-demo-fault` a
-streamed answer or a recording goes wrong; BYTES counts in its body:
+streamed answer, a recording or a moderation goes wrong; BYTES counts in its body:
 
     cut=BYTES                     the connection is closed after BYTES, in the middle of the answer
     cut=BYTES:clean               the answer ends there as if it were complete
@@ -25,6 +28,7 @@ streamed answer or a recording goes wrong; BYTES counts in its body:
     gzip-cut[=BYTES]              compressed, and ending after BYTES of that, or after half of it
     html                          a web page with status 200
     json-error                    an error as JSON with status 200
+    wrong-json                    JSON with status 200 that answers another question
 
 What else a request asks for is ignored, and no request is ever logged.
 """
@@ -64,14 +68,15 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Refusal(Exception):
     """A request is answered with an error, in the form that OpenAI gives it."""
 
-    def __init__(self, status: int, message: str, *, param: str | None = None) -> None:
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.param = param
+        self.code = code
 
     def response(self) -> web.Response:
         kind = "requests" if self.status == 429 else "server_error" if self.status >= 500 else "invalid_request_error"
-        code = {401: "invalid_api_key", 429: "rate_limit_exceeded"}.get(self.status)
+        code = self.code or {401: "invalid_api_key", 429: "rate_limit_exceeded"}.get(self.status)
         error = {"message": str(self), "type": kind, "param": self.param, "code": code}
         return _json({"error": error}, self.status, {"retry-after": "1"} if self.status in (429, 503) else None)
 
@@ -154,10 +159,15 @@ class Provider:
         tokens = max(len(choice.take.pieces) for choice in choices)
         return [self.first_token_seconds, *[self.token_seconds] * (tokens - 1), 0]
 
-    async def _moderate(self, request: web.Request) -> web.Response:
+    async def _moderate(self, request: web.Request) -> web.StreamResponse:
         asked = await _read(request, ModerationRequest)
-        results = [script.verdict(text, self.flagged) for text in asked.texts]
-        return _json({"id": _id(request.app[_IDS], "modr-", 32), "model": asked.model, "results": results})
+        if len(asked.images) > 1:
+            # As OpenAI words it. (https://github.com/antiwork/gumroad/pull/4709)
+            message = f"Number of images ({len(asked.images)}) exceeds maximum of 1"
+            raise Refusal(400, message, param="input", code="too_many_images")
+        results = [script.verdict(text, self.flagged, asked.images, omni=asked.omni) for text in asked.texts]
+        answer = {"id": _id(request.app[_IDS], "modr-", 32), "model": asked.model, "results": results}
+        return await self._send(request, iter([(0.0, msgspec.json.encode(answer))]), "application/json")
 
     async def _list(self, request: web.Request) -> web.Response:
         shared: Json = {"object": "model", "created": int(self.clock()), "owned_by": "streamkit"}
@@ -178,10 +188,12 @@ class Provider:
             return read_recording(content)
         return ((number * self.event_seconds, event) for number, event in enumerate(_EVENT.findall(content), 1))
 
-    async def _send(self, request: web.Request, pieces: Iterator[Piece]) -> web.StreamResponse:
+    async def _send(
+        self, request: web.Request, pieces: Iterator[Piece], content_type: str | None = None
+    ) -> web.StreamResponse:
         """Send each piece when its time has come, as it is or with the fault that the request demands."""
         try:
-            answer = sending(pieces, request.headers.get("x-demo-fault"))
+            answer = sending(pieces, request.headers.get("x-demo-fault"), content_type)
         except ValueError as error:
             raise Refusal(400, str(error)) from None
         response = web.StreamResponse(headers=answer.headers)

@@ -123,13 +123,31 @@ FLAGGED: Mapping[str, Category] = {
 }
 
 
-def verdict(text: str, flagged: Mapping[str, Category]) -> dict[str, object]:
-    """Judge `text` as the moderation endpoint does: a category is flagged when one of its words occurs in it."""
-    found = {category for word, category in flagged.items() if re.search(rf"(?i)\b{re.escape(word)}\b", text)}
-    categories = get_args(Category)
-    return {
-        "flagged": bool(found),
+# By the guide to OpenAI's moderation, of which the endpoint's types in the official SDKs say the same.
+BY_IMAGE: frozenset[Category] = frozenset(
+    ("self-harm", "self-harm/instructions", "self-harm/intent", "sexual", "violence", "violence/graphic")
+)
+OMNI_ALONE: frozenset[Category] = frozenset(("illicit", "illicit/violent"))
+
+
+def verdict(
+    text: str, flagged: Mapping[str, Category], images: Sequence[str] = (), *, omni: bool = True
+) -> dict[str, object]:
+    """Judge as the moderation endpoint does: a category is flagged when one of its words occurs in it."""
+    found = _flagged(text, flagged) | {category for url in images for category in _flagged(url, flagged) & BY_IMAGE}
+    categories = [category for category in get_args(Category) if omni or category not in OMNI_ALONE]
+    judged: dict[str, object] = {
+        "flagged": not found.isdisjoint(categories),
         "categories": {category: category in found for category in categories},
         "category_scores": {category: 0.98 if category in found else 0.001 for category in categories},
-        "category_applied_input_types": {category: ["text"] for category in categories},
     }
+    if omni:
+        judged["category_applied_input_types"] = {
+            category: [*(["text"] if text else []), *(["image"] if images and category in BY_IMAGE else [])]
+            for category in categories
+        }
+    return judged
+
+
+def _flagged(text: str, flagged: Mapping[str, Category]) -> set[Category]:
+    return {category for word, category in flagged.items() if re.search(rf"(?i)\b{re.escape(word)}\b", text)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -157,16 +157,49 @@ class TextRequest(Request):
         return {"text": take.text, "index": choice.index, "logprobs": None, "finish_reason": take.finish_reason}
 
 
+class Image(msgspec.Struct):
+    url: str
+
+
+class ModerationPart(msgspec.Struct):
+    type: Literal["text", "image_url"]
+    text: str | None = None
+    image_url: Image | None = None
+
+    def __post_init__(self) -> None:
+        if getattr(self, self.type) is None:
+            raise ValueError(f"Expected a part of type {self.type} to have one, got none")
+
+
 class ModerationRequest(msgspec.Struct):
-    input: str | list[str | Part]
+    input: str | Annotated[list[str | ModerationPart], msgspec.Meta(min_length=1)]
     model: str = "omni-moderation-latest"
+
+    def __post_init__(self) -> None:
+        if len({isinstance(item, str) for item in self.input}) > 1:
+            raise ValueError("Expected strings or parts, got both - at `$.input`")
+        if self.images and not self.omni:
+            raise ValueError(f"Expected text alone for the model {self.model}, got an image - at `$.input`")
+
+    @property
+    def omni(self) -> bool:
+        """Whether it is a model that knows images; those before it know fewer categories too."""
+        return not self.model.startswith("text-moderation-")
 
     @property
     def texts(self) -> list[str]:
         """The texts to judge one by one; the parts of one message are judged as one."""
-        given = [self.input] if isinstance(self.input, str) else self.input
-        texts = [item for item in given if isinstance(item, str)]
-        return texts or ["".join(item.text for item in given if isinstance(item, Part))]
+        if isinstance(self.input, str):
+            return [self.input]
+        return [item for item in self.input if isinstance(item, str)] or [
+            "".join(item.text or "" for item in self.input if isinstance(item, ModerationPart))
+        ]
+
+    @property
+    def images(self) -> list[str]:
+        """The images' addresses."""
+        parts = () if isinstance(self.input, str) else self.input
+        return [part.image_url.url for part in parts if isinstance(part, ModerationPart) and part.image_url]
 
 
 Completion: TypeAlias = ChatRequest | TextRequest

@@ -11,12 +11,14 @@ switch of tasks for each read, and a queue with the size that is named.
     deadlines       a limit on the wait for content, for any stream                1 task
     rate_limit      no more than so many a second                                  1 task
     from_generator  an async generator function as a step                          1 task
+    classify        windows of text judged while the stream is read on              1 task, and 1 for each window
     until           a block of code that ends when something else is done          1 task
     fallback        one after the other, until one succeeds                        none
 """
 
 from streamkit.hops.beside import until
 from streamkit.hops.channel import Branch
+from streamkit.hops.classify import Classified, classify
 from streamkit.hops.fallback import fallback
 from streamkit.hops.merge import merge
 from streamkit.hops.pace import deadlines, rate_limit
@@ -26,7 +28,9 @@ from streamkit.hops.tee import Broadcast, broadcast, from_generator, prefetch, t
 __all__ = [
     "Branch",
     "Broadcast",
+    "Classified",
     "broadcast",
+    "classify",
     "deadlines",
     "fallback",
     "from_generator",

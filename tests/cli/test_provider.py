@@ -14,11 +14,12 @@ import aiohttp
 import openai
 import pytest
 from openai import AsyncOpenAI, AsyncStream
-from openai.types import ModerationTextInputParam
+from openai.types import ModerationImageURLInputParam, ModerationTextInputParam
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageFunctionToolCall
 
 from streamkit.cli import script
 from streamkit.cli.provider import Provider, serve
+from streamkit.cli.script import Category
 
 FAST = Provider(first_token_seconds=0, token_seconds=0)
 COUNT_TO_100 = "Count to 100, with a comma between each number and no newlines. E.g., 1, 2, 3, ..."
@@ -417,6 +418,60 @@ async def test_moderation_judges_the_parts_of_one_message_together() -> None:
         response = await client.moderations.create(input=parts)
 
     assert [result.categories.hate for result in response.results] == [True]
+
+
+@pytest.mark.asyncio
+async def test_moderation_judges_an_image_by_its_address_in_the_categories_that_images_are_judged_by() -> None:
+    words: dict[str, Category] = {"kill": "violence", "idiot": "harassment"}
+    async with client_of(replace(FAST, flagged=words)) as client:
+        image: ModerationImageURLInputParam = {"type": "image_url", "image_url": {"url": "https://x/kill-idiot.png"}}
+        alone = await client.moderations.create(input=[image])
+        both = await client.moderations.create(input=[{"type": "text", "text": "Idiot!"}, image])
+
+    categories, applied = alone.results[0].categories, alone.results[0].category_applied_input_types
+    assert (categories.violence, categories.harassment) == (True, False)
+    assert (applied.violence, applied.harassment) == (["image"], [])
+    categories, applied = both.results[0].categories, both.results[0].category_applied_input_types
+    assert (categories.violence, categories.harassment) == (True, True)
+    assert (applied.violence, applied.harassment) == (["text", "image"], ["text"])
+
+
+@pytest.mark.asyncio
+async def test_an_older_moderation_model_knows_fewer_categories_and_no_images() -> None:
+    _, _, text = await post(FAST, "/v1/moderations", {"model": "text-moderation-latest", "input": "burglary, kill"})
+
+    (result,) = json.loads(text)["results"]
+    assert (result["flagged"], result["categories"]["violence"]) == (True, True)
+    assert "illicit" not in result["categories"]
+    assert "category_applied_input_types" not in result
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "https://x/a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "code"),
+    [
+        ({"input": [IMAGE, IMAGE]}, "Number of images (2) exceeds maximum of 1", "too_many_images"),
+        ({"input": []}, "length >= 1", None),
+        ({}, "missing required field `input`", None),
+        ({"input": 1}, "$.input", None),
+        ({"input": ["a", {"type": "text", "text": "b"}]}, "Expected strings or parts, got both", None),
+        ({"input": [{"type": "image_url"}]}, "Expected a part of type image_url to have one", None),
+        ({"input": [{"type": "audio"}]}, "Invalid enum value 'audio'", None),
+        ({"input": [IMAGE], "model": "text-moderation-latest"}, "Expected text alone for the model", None),
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_moderation_that_can_not_be_is_refused_as_openai_does(
+    body: dict[str, object], message: str, code: str | None
+) -> None:
+    status, content_type, text = await post(FAST, "/v1/moderations", body)
+
+    error = json.loads(text)["error"]
+    assert (status, content_type) == (400, "application/json")
+    assert message in error["message"]
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", "input", code)
 
 
 @pytest.mark.asyncio

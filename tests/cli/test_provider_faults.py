@@ -17,7 +17,7 @@ import pytest
 
 import streamkit as sk
 from streamkit.cli import provider
-from streamkit.cli.faults import HTML, JSON_ERROR, KINDS
+from streamkit.cli.faults import HTML, JSON_ERROR, KINDS, WRONG_JSON
 from streamkit.cli.provider import Provider, serve
 from streamkit.sources.faults import GARBAGE, Cut, Drip, Duplicate, Fault, Garbage
 
@@ -97,6 +97,7 @@ async def ask_recording(tmp_path: Path, fault: str, body: bytes = BODY, served_b
         ("wrong-length", BODY, False),
         ("html", HTML, True),
         ("json-error", JSON_ERROR, True),
+        ("wrong-json", WRONG_JSON, True),
     ],
 )
 @pytest.mark.asyncio
@@ -231,8 +232,8 @@ async def test_a_fault_over_http_is_the_fault_of_a_replay_on_every_route_that_st
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("", "expected one of cut, stall, garbage, duplicate, drip, reset, html, json-error, wrong-length, gzip-cut, "
-             "no-done, endless-line, found ''"),
+        ("", "expected one of cut, stall, garbage, duplicate, drip, reset, html, json-error, wrong-json, wrong-length, "
+             "gzip-cut, no-done, endless-line, found ''"),
         ("cut", "expected cut=BYTES or cut=BYTES:clean, found 'cut'"),
         ("cut=-1", "expected cut=BYTES or cut=BYTES:clean, found 'cut=-1'"),
         ("cut=1:dirty", "expected cut=BYTES or cut=BYTES:clean, found 'cut=1:dirty'"),
@@ -247,6 +248,7 @@ async def test_a_fault_over_http_is_the_fault_of_a_replay_on_every_route_that_st
         ("reset=1e3", "expected reset=BYTES, found 'reset=1e3'"),
         ("html=1", "expected html, found 'html=1'"),
         ("json-error=1", "expected json-error, found 'json-error=1'"),
+        ("wrong-json=1", "expected wrong-json, found 'wrong-json=1'"),
         ("wrong-length=1", "expected wrong-length, found 'wrong-length=1'"),
         ("gzip-cut=half", "expected gzip-cut or gzip-cut=BYTES, found 'gzip-cut=half'"),
         ("no-done=1", "expected no-done, found 'no-done=1'"),
@@ -274,6 +276,31 @@ async def test_a_broken_off_answer_leaves_nothing_in_the_log(tmp_path: Path, cap
             await ask_recording(tmp_path, fault)
 
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "content_type", "shown"),
+    [
+        ("stall=20:0", 200, "application/json", b'"results":['),
+        ("garbage=20", 200, "application/json", GARBAGE),
+        ("html", 200, "text/html; charset=utf-8", HTML),
+        ("json-error", 200, "application/json", JSON_ERROR),
+        ("wrong-json", 200, "application/json", WRONG_JSON),
+        ("cut=20:clean", 200, "application/json", b'{"id":"modr-'),
+        ("nonsense", 400, "application/json", b"x-demo-fault: expected one of"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_moderation_goes_wrong_as_a_stream_does(
+    fault: str, status: int, content_type: str, shown: bytes
+) -> None:
+    async with (
+        serve(FAST) as url,
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/v1/moderations", json={"input": "a"}, headers={"x-demo-fault": fault}) as got,
+    ):
+        assert (got.status, got.headers["content-type"]) == (status, content_type)
+        assert shown in await got.read()
 
 
 # Recordings with times
