@@ -88,6 +88,7 @@ from streamkit.functions import stage
 from streamkit.moderation import remote, rules
 from streamkit.moderation.checking import Failures
 from streamkit.moderation.provider import ProviderRule
+from streamkit.moderation.checking import Failures, Verdict, verdict_of
 from streamkit.moderation.rules import Rule
 from streamkit.moderation.windows import Window, Windows
 from streamkit.partial_json import PartialJson
@@ -205,4 +206,5 @@ __all__ = [
     "replay",
     "rules",
     "stage",
+    "verdict_of",
 ]
