@@ -15,10 +15,9 @@ Where things live:
     events, errors          what comes out, and what can go wrong
     wire                    bytes into lines, lines into server-sent events
     dialects                providers' wires, one file each
-    stages                  Parse, Extract, Moderate, Accumulate, Structured, Count, Timing, Emit
     partial_json            JSON that is still growing
     validation              JSON into the user's types
-    stages                  Parse, Extract, Moderate, Classify, Accumulate, Count, Timing, Emit
+    stages                  Parse, Extract, Moderate, Classify, Accumulate, Structured, Count, Timing, Emit
     moderation              rules, matchers, classifiers, and the text that waits for them
     tokens                  exact counts of text that is still growing
     sources                 HTTP, recordings
@@ -86,9 +85,8 @@ from streamkit.events import (
 )
 from streamkit.functions import stage
 from streamkit.moderation import remote, rules
-from streamkit.moderation.checking import Failures
+from streamkit.moderation.checking import Failures, Judgement, verdict_of
 from streamkit.moderation.provider import ProviderRule
-from streamkit.moderation.checking import Failures, Verdict, verdict_of
 from streamkit.moderation.rules import Rule
 from streamkit.moderation.windows import Window, Windows
 from streamkit.partial_json import PartialJson
@@ -142,6 +140,7 @@ __all__ = [
     "HoldExceeded",
     "InvalidOutput",
     "JsonBody",
+    "Judgement",
     "LimitExceeded",
     "Lines",
     "Logprobs",

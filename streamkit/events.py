@@ -18,7 +18,7 @@ from streamkit.plain import chat_completion, plain_form
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 Channel: TypeAlias = Literal["content", "reasoning", "refusal", "tool_arguments", "tool_name", "prompt"]
 VerdictAction: TypeAlias = Literal["annotate", "redact", "replace", "block", "stop"]
-VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "provider", "max_hold"]
+VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "classifier", "provider", "max_hold"]
 """What a verdict comes from; `too_long` and `timeout` are of a rule that could not decide within its bounds."""
 CheckOutcome: TypeAlias = Literal["passed", "flagged", "failed_open", "failed_closed", "skipped"]
 EndReason: TypeAlias = Literal[

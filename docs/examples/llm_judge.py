@@ -42,13 +42,13 @@ def llm_judge(base_url: str, *, model: str = "gpt-4o-mini", key: str = "", thres
             "messages": [{"role": "system", "content": POLICY}, {"role": "user", "content": question}],
         }
 
-    def verdict(answer: Any) -> sk.Verdict:
+    def verdict(answer: Any) -> sk.Judgement:
         judged = json.loads(answer["choices"][0]["message"]["content"])
         category, confidence = judged["category"], float(judged["confidence"])
         if category not in SCHEMA["properties"]["category"]["enum"]:
             raise ValueError("a category that was not asked for")
         guilty = category != "none" and confidence >= threshold
-        return sk.Verdict("block" if guilty else "allow", category if guilty else "", {category: confidence})
+        return sk.Judgement("block" if guilty else "allow", category if guilty else "", {category: confidence})
 
     headers = {"authorization": f"Bearer {key}"} if key else {}
     return sk.remote.http_classifier(f"{base_url}/chat/completions", request=request, verdict=verdict, headers=headers)

@@ -18,16 +18,15 @@ from streamkit.errors import (
     ProviderError,
     StatusError,
 )
-from streamkit.moderation.rules import Action
 from streamkit.moderation.windows import Window
 
-Decision: TypeAlias = Literal["allow", "flag", "redact", "block"]
+Decision: TypeAlias = Literal["allow", "annotate", "redact", "block"]
 Policy: TypeAlias = Literal["open", "closed", "hold"]
 Failure: TypeAlias = Literal["timeout", "connect", "status", "refused", "answer", "error"]
-_STRENGTH: dict[str, int] = {"allow": 0, "flag": 1, "redact": 2, "block": 3}
+_STRENGTH: dict[str, int] = {"allow": 0, "annotate": 1, "redact": 2, "block": 3}
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Judgement(msgspec.Struct, frozen=True):
     """What a classifier says of a window: let it through, say so, release `replacement` instead, or end the choice."""
 
     action: Decision = "allow"
@@ -39,7 +38,7 @@ class Verdict(msgspec.Struct, frozen=True):
 class Classifier(Protocol):
     """Anything that can be awaited with a window. What it raises is answered as `Failures` says."""
 
-    async def __call__(self, window: Window, /) -> Verdict:
+    async def __call__(self, window: Window, /) -> Judgement:
         """The verdict. It may be cancelled, when the stream ends without it."""
         ...
 
@@ -49,24 +48,24 @@ def verdict_of(
     *,
     thresholds: Mapping[str, float],
     flags: Mapping[str, bool] | None = None,
-    actions: Action | Mapping[str, Action] = "block",
-) -> Verdict:
+    actions: Decision | Mapping[str, Decision] = "block",
+) -> Judgement:
     """The verdict on scores: the strictest action of the categories whose score reaches their threshold.
 
     A category without a threshold of its own has that of `"*"`; without that, `flags` decide, if there are any. `actions`
     are by category too, `"block"` where none is named. Of equal actions the category with the highest score is reported.
     """
     flags = flags or {}
-    reached: list[tuple[int, float, str, Action]] = []
+    reached: list[tuple[int, float, str, Decision]] = []
     for category in {**scores, **flags}:
         score, threshold = scores.get(category, 0.0), thresholds.get(category, thresholds.get("*"))
         if flags.get(category, False) if threshold is None else score >= threshold:
             action = actions if isinstance(actions, str) else actions.get(category, actions.get("*", "block"))
             reached.append((_STRENGTH[action], score, category, action))
     if not reached:
-        return Verdict(scores=dict(scores))
+        return Judgement(scores=dict(scores))
     _, _, category, action = max(reached)
-    return Verdict(action, category, dict(scores))
+    return Judgement(action, category, dict(scores))
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def failure_of(error: Exception) -> Failure:
 class Outcome(msgspec.Struct, frozen=True):
     """What became of a check: a verdict, or the failure and what was decided instead."""
 
-    verdict: Verdict
+    verdict: Judgement
     failure: Failure | None = None
     calls: int = 1
     seconds: float = 0.0
@@ -152,15 +151,15 @@ async def check(window: Window, classifier: Classifier, failures: Failures, dead
             if policy == "hold" and calls < failures.attempts:
                 await anyio.sleep(failures.pause * 2 ** (calls - 1))
                 continue
-            verdict = Verdict() if policy == "open" else Verdict("block", UNCHECKED)
+            verdict = Judgement() if policy == "open" else Judgement("block", UNCHECKED)
             return Outcome(verdict, failure, calls, time.perf_counter() - began)
         return Outcome(verdict, None, calls, time.perf_counter() - began)
 
 
-def _checked(verdict: object) -> Verdict:
+def _checked(verdict: object) -> Judgement:
     # A classifier is anyone's code; `None` from a forgotten `return` must not pass for a verdict.
-    if not isinstance(verdict, Verdict):
+    if not isinstance(verdict, Judgement):
         raise ProtocolError(f"expected a verdict of a classifier, found an object of type {type(verdict).__name__}")
     if verdict.action not in _STRENGTH:
-        raise ProtocolError(f"expected a verdict to allow, flag, redact or block; found {verdict.action!r}")
+        raise ProtocolError(f"expected a verdict to allow, annotate, redact or block; found {verdict.action!r}")
     return verdict

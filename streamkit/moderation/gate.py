@@ -32,7 +32,7 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.moderation.checking import Outcome, Verdict
+from streamkit.moderation.checking import Judgement, Outcome
 from streamkit.moderation.windows import Cutter, Window, Windows
 
 Mode: TypeAlias = Literal["hold", "observe", "optimistic"]
@@ -402,7 +402,7 @@ class Gate:
         lane.open.append(open)
         self.report.tokens += self._windows.tokens_of(open.window.text)
         if open.window.text.isspace():
-            open.outcome = Outcome(Verdict(), calls=0)
+            open.outcome = Outcome(Judgement(), calls=0)
             return
         self._by_id[open.window.id] = lane, open
         self._waiting.append((lane, open))
@@ -421,7 +421,7 @@ class Gate:
     def _in_this_mode(self, outcome: Outcome) -> Outcome:
         # Nothing is stopped by one who only observes; what was not judged was let through, and is recorded so.
         if self._mode == "observe" and outcome.verdict.action != "allow":
-            action: Literal["allow", "flag"] = "allow" if outcome.failure else "flag"
+            action: Literal["allow", "annotate"] = "allow" if outcome.failure else "annotate"
             return msgspec.structs.replace(outcome, verdict=msgspec.structs.replace(outcome.verdict, action=action))
         return outcome
 
@@ -497,18 +497,18 @@ class Gate:
         told: list[Event] = [self._record(open, open.outcome)]
         choice.altered = choice.altered or verdict.action in ("redact", "block")
         match verdict.action:
-            case "flag":
-                told.append(Flagged(*place))
+            case "annotate":
+                told.append(Flagged(*place, source="classifier"))
             case "redact" if self._mode == "optimistic":
-                told.append(Retracted(*place))
+                told.append(_retracted(verdict.category, window.start, window.end, window, verdict.replacement))
             case "redact":
-                told.append(Redacted(*place))
+                told.append(Redacted(*place, source="classifier"))
                 if verdict.replacement:
                     told.append(_DELTAS[window.channel](verdict.replacement, window.index))
             case "block":
                 if self._mode == "optimistic":
-                    told.append(Retracted(verdict.category, window.start, lane.fed, window.channel, window.index))
-                told += [Blocked(*place), *self._block(choice, window.index)]
+                    told.append(_retracted(verdict.category, window.start, lane.fed, window, ""))
+                told += [Blocked(*place, source="classifier"), *self._block(choice, window.index)]
             case _:
                 pass
         return told
@@ -617,3 +617,8 @@ def _kept(event: Event) -> dict[str, Any]:
 
 def _event(kept: dict[str, Any]) -> Event:
     return cast(Event, msgspec.convert(kept["fields"], getattr(events, kept["event"])))
+
+
+def _retracted(category: str, start: int, end: int, window: Window, replacement: str) -> Retracted:
+    # What was released at once stands in what was released where it stood in the text.
+    return Retracted(category, start, end, start, end, window.channel, window.index, replacement)

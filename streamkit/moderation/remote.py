@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from streamkit.errors import LimitExceeded, ProtocolError
-from streamkit.moderation.checking import Verdict, verdict_of
-from streamkit.moderation.rules import Action
+from streamkit.moderation.checking import Decision, Judgement, verdict_of
 from streamkit.moderation.windows import Window
 from streamkit.sources import http
 from streamkit.sources.http import Deadlines
@@ -39,7 +38,7 @@ def openai_moderation(
     key: str | None = None,
     model: str = "omni-moderation-latest",
     thresholds: Mapping[str, float] | None = None,
-    actions: Action | Mapping[str, Action] = "block",
+    actions: Decision | Mapping[str, Decision] = "block",
     headers: Mapping[str, str] | None = None,
     session: "aiohttp.ClientSession | None" = None,
     deadlines: Deadlines = DEADLINES,
@@ -55,7 +54,7 @@ def openai_moderation(
     def request(window: Window) -> object:
         return {"model": model, "input": window.context + window.text}
 
-    def verdict(answer: object) -> Verdict:
+    def verdict(answer: object) -> Judgement:
         (result,) = msgspec.convert(answer, _Moderation).results
         # A category that does not apply may be null.
         scores = {name: score for name, score in result.category_scores.items() if score is not None}
@@ -74,7 +73,7 @@ def http_classifier(
     url: str,
     *,
     request: Callable[[Window], object],
-    verdict: Callable[[Any], Verdict],
+    verdict: Callable[[Any], Judgement],
     headers: Mapping[str, str] | None = None,
     session: "aiohttp.ClientSession | None" = None,
     deadlines: Deadlines = DEADLINES,
@@ -99,7 +98,7 @@ class Remote:
         self,
         url: str,
         request: Callable[[Window], object],
-        verdict: Callable[[Any], Verdict],
+        verdict: Callable[[Any], Judgement],
         headers: Mapping[str, str],
         session: "aiohttp.ClientSession | None",
         deadlines: Deadlines,
@@ -131,7 +130,7 @@ class Remote:
         if owned is not None:
             await owned.close()
 
-    async def __call__(self, window: Window, /) -> Verdict:
+    async def __call__(self, window: Window, /) -> Judgement:
         answer = await self._ask(self._request(window))
         try:
             return self._verdict(answer)

@@ -10,7 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import streamkit as sk
-from streamkit import Checked, Event, Finish, StreamEnd, TextDelta, Verdict, Window, Windows
+from streamkit import Checked, Event, Finish, Judgement, StreamEnd, TextDelta, Window, Windows
 from streamkit.hops import classify
 
 pytestmark = pytest.mark.anyio
@@ -22,14 +22,14 @@ class Desk:
     """A classifier whose verdicts are given by the test, window by window."""
 
     waiting: dict[str, anyio.Event] = field(default_factory=dict)
-    answers: dict[str, Verdict | Exception] = field(default_factory=dict)
+    answers: dict[str, Judgement | Exception] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
     cancelled: list[str] = field(default_factory=list)
     came: anyio.Event = field(default_factory=anyio.Event)
 
-    async def __call__(self, window: Window, /) -> Verdict:
+    async def __call__(self, window: Window, /) -> Judgement:
         self.asked.append(window.text)
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
@@ -47,7 +47,7 @@ class Desk:
             raise answer
         return answer
 
-    def say(self, text: str, answer: Verdict | Exception = Verdict()) -> None:  # noqa: B008 # it is frozen
+    def say(self, text: str, answer: Judgement | Exception = Judgement()) -> None:  # noqa: B008 # it is frozen
         self.answers[text] = answer
         self.waiting.pop(text).set()
 
@@ -106,7 +106,7 @@ async def settled() -> None:
 
 
 ONE_BY_ONE: dict[str, Any] = {"windows": Windows(sentences=1), "merge": 0}
-BLOCK = Verdict("block", "violence")
+BLOCK = Judgement("block", "violence")
 
 
 async def test_windows_are_judged_side_by_side_and_leave_in_their_order() -> None:
@@ -145,10 +145,10 @@ async def test_whatever_order_the_verdicts_come_in_the_same_leaves(seed: int) ->
             await settled()
             if desk.waiting:
                 chosen = order.choice(sorted(desk.waiting))
-                desk.say(chosen, BLOCK if chosen == "Sentence 8. " else Verdict())
+                desk.say(chosen, BLOCK if chosen == "Sentence 8. " else Judgement())
     assert reader.seen == [
         *text(*sentences[:8]),
-        sk.Blocked("violence", 96, 108),
+        sk.Blocked("violence", 96, 108, source="classifier"),
         Finish("content_filter"),
         StreamEnd("moderated"),
     ]
@@ -223,7 +223,7 @@ async def test_on_a_block_checks_are_cancelled_and_the_source_is_closed_before_t
     assert desk.cancelled == ["Three. "]
     assert [event for event in found if not isinstance(event, Checked)] == [
         *text("One. "),
-        sk.Blocked("violence", 5, 15),
+        sk.Blocked("violence", 5, 15, source="classifier"),
         Finish("content_filter"),
         StreamEnd("moderated"),
     ]
@@ -242,7 +242,7 @@ async def test_a_verdict_that_blocks_closes_the_source_though_what_is_before_it_
         found = [event async for event in events if not isinstance(event, Checked)]
     assert found == [
         *text("One. "),
-        sk.Blocked("violence", 5, 15),
+        sk.Blocked("violence", 5, 15, source="classifier"),
         Finish("content_filter"),
         StreamEnd("moderated"),
     ]
@@ -259,7 +259,11 @@ async def test_a_blocked_choice_does_not_stall_another() -> None:
         await settled()
         assert reader.seen == [*text("All is well. ", index=1), Finish("stop", 1)]
         desk.say("You kill. ", BLOCK)
-    assert reader.seen[2:] == [sk.Blocked("violence", 0, 10), Finish("content_filter"), StreamEnd("moderated", True)]
+    assert reader.seen[2:] == [
+        sk.Blocked("violence", 0, 10, source="classifier"),
+        Finish("content_filter"),
+        StreamEnd("moderated", True),
+    ]
 
 
 async def test_an_error_of_the_source_is_raised_after_what_came_whole_before_it_and_again() -> None:
@@ -308,10 +312,10 @@ async def test_what_is_released_at_once_does_not_wait_for_a_verdict(mode: Any) -
     assert (
         reader.seen[len(at_once) :]
         == {
-            "observe": [sk.Flagged("violence", 5, 15), END],
+            "observe": [sk.Flagged("violence", 5, 15, source="classifier"), END],
             "optimistic": [
-                sk.Retracted("violence", 5, 22),
-                sk.Blocked("violence", 5, 15),
+                sk.Retracted("violence", 5, 22, 5, 22),
+                sk.Blocked("violence", 5, 15, source="classifier"),
                 Finish("content_filter"),
                 StreamEnd("moderated"),
             ],

@@ -18,6 +18,7 @@ from streamkit import (
     Event,
     Finish,
     Flagged,
+    Judgement,
     Logprobs,
     PipelineError,
     ProviderNotice,
@@ -31,7 +32,6 @@ from streamkit import (
     TextDelta,
     ToolCallDelta,
     Usage,
-    Verdict,
     Window,
     Windows,
 )
@@ -42,16 +42,16 @@ END = StreamEnd("completed", True)
 SENTENCES = Windows(sentences=1)
 
 
-def judge(window: Window) -> Verdict:
+def judge(window: Window) -> Judgement:
     """By the word that the window has."""
     for word, verdict in {
-        "kill": Verdict("block", "violence"),
-        "damn": Verdict("redact", "rude", replacement="[…]"),
-        "hmm": Verdict("flag", "odd"),
+        "kill": Judgement("block", "violence"),
+        "damn": Judgement("redact", "rude", replacement="[…]"),
+        "hmm": Judgement("annotate", "odd"),
     }.items():
         if word in window.text:
             return verdict
-    return Verdict()
+    return Judgement()
 
 
 def gate_of(windows: Windows = SENTENCES, mode: Mode = "hold", choices: int = 1) -> Gate:
@@ -97,31 +97,43 @@ def test_text_leaves_in_the_pieces_it_came_in_when_its_window_was_judged() -> No
     window = gate.take()
     assert window == Window(0, "It is late. ", "", 0, "content", 0)
     assert gate.take() is None
-    assert gate.decide(0, Outcome(Verdict(scores={"a": 0.1}))) == [
+    assert gate.decide(0, Outcome(Judgement(scores={"a": 0.1}))) == [
         Checked("passed", 0, 12, scores={"a": 0.1}),
         *text("It is", " late. "),
     ]
     assert gate.end() == []
     assert gate.take() == Window(1, "I", "", 12, "content", 0)
-    assert gate.decide(1, Outcome(Verdict())) == [Checked("passed", 12, 13), *text("I")]
+    assert gate.decide(1, Outcome(Judgement())) == [Checked("passed", 12, 13), *text("I")]
 
 
 @pytest.mark.parametrize(
     ("mode", "word", "released"),
     [
-        ("hold", "hmm", [Flagged("odd", 4, 15), *text("It hmm is. "), *text("Ok."), Finish("stop"), END]),
-        ("hold", "damn", [Redacted("rude", 4, 16), *text("[…]"), *text("Ok."), Finish("stop"), END]),
-        ("hold", "kill", [Blocked("violence", 4, 16), Finish("content_filter"), StreamEnd("moderated")]),
-        ("observe", "kill", [Flagged("violence", 4, 16), END]),
-        ("observe", "damn", [Flagged("rude", 4, 16), END]),
-        ("optimistic", "hmm", [Flagged("odd", 4, 15), Finish("stop"), END]),
-        ("optimistic", "damn", [Retracted("rude", 4, 16), Finish("stop"), END]),
+        (
+            "hold",
+            "hmm",
+            [Flagged("odd", 4, 15, source="classifier"), *text("It hmm is. "), *text("Ok."), Finish("stop"), END],
+        ),
+        (
+            "hold",
+            "damn",
+            [Redacted("rude", 4, 16, source="classifier"), *text("[…]"), *text("Ok."), Finish("stop"), END],
+        ),
+        (
+            "hold",
+            "kill",
+            [Blocked("violence", 4, 16, source="classifier"), Finish("content_filter"), StreamEnd("moderated")],
+        ),
+        ("observe", "kill", [Flagged("violence", 4, 16, source="classifier"), END]),
+        ("observe", "damn", [Flagged("rude", 4, 16, source="classifier"), END]),
+        ("optimistic", "hmm", [Flagged("odd", 4, 15, source="classifier"), Finish("stop"), END]),
+        ("optimistic", "damn", [Retracted("rude", 4, 16, 4, 16, replacement="[…]"), Finish("stop"), END]),
         (
             "optimistic",
             "kill",
             [
-                Retracted("violence", 4, 19),
-                Blocked("violence", 4, 16),
+                Retracted("violence", 4, 19, 4, 19),
+                Blocked("violence", 4, 16, source="classifier"),
                 Finish("content_filter"),
                 StreamEnd("moderated"),
             ],
@@ -153,7 +165,7 @@ def test_what_is_blocked_or_redacted_leaves_in_no_event() -> None:
 def test_the_final_part_is_always_checked() -> None:
     assert run(gate_of(), text("you ki", "ll")) == [
         Checked("flagged", 0, 8, category="violence"),
-        Blocked("violence", 0, 8),
+        Blocked("violence", 0, 8, source="classifier"),
         Finish("content_filter"),
         StreamEnd("moderated"),
     ]
@@ -188,7 +200,7 @@ def test_a_finish_and_all_else_of_a_choice_never_pass_its_text_and_what_is_of_no
 
     assert first == [RoleDelta("assistant"), Usage(total_tokens=1), ProviderNotice("ping")]
     assert window
-    assert said(gate.decide(window.id, Outcome(Verdict()))) == [
+    assert said(gate.decide(window.id, Outcome(Judgement()))) == [
         *text("One"),
         Annotation({"url": "x"}),
         *text(" two."),
@@ -208,8 +220,8 @@ def test_a_channel_that_another_follows_is_checked_and_does_not_hold_that_up() -
         ("reasoning", "I think so"),
         ("content", "Yes. "),
     ]
-    assert gate.decide(1, Outcome(Verdict())) == []
-    assert said(gate.decide(0, Outcome(Verdict()))) == [ReasoningDelta("I think so"), TextDelta("Yes. ")]
+    assert gate.decide(1, Outcome(Judgement())) == []
+    assert said(gate.decide(0, Outcome(Judgement()))) == [ReasoningDelta("I think so"), TextDelta("Yes. ")]
 
 
 def test_channels_that_are_not_named_keep_their_place() -> None:
@@ -233,7 +245,7 @@ def test_the_context_is_what_came_before_and_is_counted_apart() -> None:
     ]
     for window in windows:
         if window:
-            gate.decide(window.id, Outcome(Verdict()))
+            gate.decide(window.id, Outcome(Judgement()))
     assert (gate.report.characters, gate.report.context, gate.report.released) == (15, 11, 15)
 
 
@@ -252,7 +264,7 @@ def test_windows_of_a_channel_that_wait_are_judged_together_up_to_a_length() -> 
         (1, "", "Other. "),
         (0, "wo. ", "Three. "),
     ]
-    assert gate.decide(first.id, Outcome(Verdict())) == [Checked("passed", 0, 10), *text("One. ", "Two. ")]
+    assert gate.decide(first.id, Outcome(Judgement())) == [Checked("passed", 0, 10), *text("One. ", "Two. ")]
     assert gate.undecided == 3
 
 
@@ -271,7 +283,7 @@ def test_a_choice_that_is_blocked_does_not_stop_or_stall_another() -> None:
     ]
 
     assert said(run(gate, events)) == [
-        Blocked("violence", 0, 10),
+        Blocked("violence", 0, 10, source="classifier"),
         Finish("content_filter"),
         *text("All ", "is well.", index=1),
         Finish("stop", 1),
@@ -286,18 +298,18 @@ def test_once_a_verdict_blocks_nothing_after_that_window_is_judged_and_reading_m
     windows = [gate.take() for _ in range(3)]
     assert gate.reading
 
-    assert gate.decide(1, Outcome(Verdict("block", "violence"))) == []
+    assert gate.decide(1, Outcome(Judgement("block", "violence"))) == []
     assert not gate.reading
     assert gate.take() is None
     assert gate.undecided == 1
     assert gate.feed(TextDelta("Five. ")) == []
-    assert gate.decide(2, Outcome(Verdict("block", "late"))) == []
+    assert gate.decide(2, Outcome(Judgement("block", "late"))) == []
     assert windows[0]
-    assert gate.decide(0, Outcome(Verdict())) == [
+    assert gate.decide(0, Outcome(Judgement())) == [
         Checked("passed", 0, 5),
         *text("One. "),
         Checked("flagged", 5, 15, category="violence"),
-        Blocked("violence", 5, 15),
+        Blocked("violence", 5, 15, source="classifier"),
         Finish("content_filter"),
         StreamEnd("moderated"),
     ]
@@ -326,7 +338,7 @@ def test_an_answer_assembled_before_leaves_at_the_end_and_not_if_anything_was_al
         END,
     ]
     assert said(run(gate_of(), [*text("damn"), Finish("stop"), whole, END])) == [
-        Redacted("rude", 0, 4),
+        Redacted("rude", 0, 4, source="classifier"),
         *text("[…]"),
         Finish("stop"),
         END,
@@ -350,7 +362,7 @@ def test_what_a_providers_error_cut_off_is_neither_judged_nor_released_but_what_
     window = gate.take()
 
     assert window
-    assert said(gate.decide(window.id, Outcome(Verdict()))) == [*text("One. "), failed]
+    assert said(gate.decide(window.id, Outcome(Judgement()))) == [*text("One. "), failed]
     assert gate.take() is None
     assert gate.end() == []
 
@@ -372,10 +384,10 @@ def test_the_providers_chunk_is_not_released_with_a_part_of_it() -> None:
 @pytest.mark.parametrize(
     ("mode", "outcome", "told"),
     [
-        ("hold", Outcome(Verdict(), "timeout", 3), "failed_open"),
-        ("hold", Outcome(Verdict("block", "unchecked"), "connect", 2), "failed_closed"),
-        ("observe", Outcome(Verdict("block", "unchecked"), "status", 1), "failed_open"),
-        ("optimistic", Outcome(Verdict("block", "unchecked"), "answer", 1), "failed_closed"),
+        ("hold", Outcome(Judgement(), "timeout", 3), "failed_open"),
+        ("hold", Outcome(Judgement("block", "unchecked"), "connect", 2), "failed_closed"),
+        ("observe", Outcome(Judgement("block", "unchecked"), "status", 1), "failed_open"),
+        ("optimistic", Outcome(Judgement("block", "unchecked"), "answer", 1), "failed_closed"),
     ],
 )
 def test_a_window_that_nobody_judged_is_never_called_passed(mode: Mode, outcome: Outcome, told: str) -> None:
@@ -408,7 +420,7 @@ def test_a_window_ends_when_its_first_character_has_waited_long_enough() -> None
     gate.tick(10.6)
     assert gate.take() == Window(0, " a", "", 0)
     assert gate.due is None
-    checked, _, _ = gate.decide(0, Outcome(Verdict(), seconds=0.25))
+    checked, _, _ = gate.decide(0, Outcome(Judgement(), seconds=0.25))
     assert isinstance(checked, Checked)
     assert (checked.seconds, round(checked.held, 6)) == (0.25, 0.85)
 
@@ -487,7 +499,7 @@ def test_nothing_undecided_is_released(pieces: list[tuple[str, str]], data: Any,
             window = taken.pop(0)
             key = ("TextDelta" if window.channel == "content" else "ReasoningDelta", window.index)
             judged[key] = window.end
-            see(gate.decide(window.id, Outcome(Verdict())))
+            see(gate.decide(window.id, Outcome(Judgement())))
 
 
 @given(PIECES, st.data(), st.integers(0, 30), st.sampled_from(["hold", "observe", "optimistic"]))

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 import streamkit as sk
-from streamkit import Verdict, Window
+from streamkit import Judgement, Window
 from streamkit.cli.provider import Provider, serve
 from streamkit.moderation.checking import failure_of
 from streamkit.moderation.remote import http_classifier, openai_moderation
@@ -42,7 +42,7 @@ async def server(answer: Callable[[web.Request], Awaitable[web.StreamResponse]])
     [
         ({}, "all is well", ("allow", "")),
         ({}, "you could kill", ("block", "violence")),
-        ({"actions": "flag"}, "you could kill", ("flag", "violence")),
+        ({"actions": "annotate"}, "you could kill", ("annotate", "violence")),
         ({"actions": {"violence": "redact"}}, "you could kill", ("redact", "violence")),
         ({"actions": {"violence": "redact"}}, "kill the idiot", ("block", "harassment")),
         ({"thresholds": {"violence": 0.99}}, "you could kill", ("allow", "")),
@@ -68,7 +68,7 @@ async def test_the_context_the_model_and_the_key_are_sent_as_openai_wants_them()
         return web.json_response(CLEAN)
 
     async with server(answer) as url:
-        assert await openai_moderation(f"{url}/", key=KEY)(KILL) == Verdict()
+        assert await openai_moderation(f"{url}/", key=KEY)(KILL) == Judgement()
     assert seen == [("Bearer sk-secret", {"model": "omni-moderation-latest", "input": "And so you could kill"})]
 
 
@@ -77,15 +77,15 @@ async def test_any_endpoint_can_be_asked_and_read() -> None:
         question = await request.json()
         return web.json_response({"toxic": 0.9 if "kill" in question["inputs"] else 0.1})
 
-    def verdict(answered: Any) -> Verdict:
-        return sk.Verdict("block" if answered["toxic"] > 0.5 else "allow", scores=answered)
+    def verdict(answered: Any) -> Judgement:
+        return sk.Judgement("block" if answered["toxic"] > 0.5 else "allow", scores=answered)
 
     async with server(answer) as url:
         classifier = http_classifier(
             f"{url}/moderations", request=lambda window: {"inputs": window.text}, verdict=verdict
         )
-        assert await classifier(KILL) == Verdict("block", scores={"toxic": 0.9})
-        assert await classifier(Window(1, "fine")) == Verdict(scores={"toxic": 0.1})
+        assert await classifier(KILL) == Judgement("block", scores={"toxic": 0.9})
+        assert await classifier(Window(1, "fine")) == Judgement(scores={"toxic": 0.1})
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ async def test_after_a_failure_that_may_pass_it_is_asked_again(failing: str) -> 
         return web.Response()
 
     async with server(answer) as url:
-        assert await openai_moderation(url, retry=Retry(attempts=2, first=0.001))(KILL) == Verdict()
+        assert await openai_moderation(url, retry=Retry(attempts=2, first=0.001))(KILL) == Judgement()
     assert len(asked) == 2
     assert asked[0] == asked[1]
 
@@ -201,7 +201,7 @@ async def test_what_the_reader_of_an_answer_raises_is_told_by_its_class_alone() 
     async def answer(request: web.Request) -> web.Response:
         return web.json_response({"text": "you could kill"})
 
-    def verdict(answered: Any) -> Verdict:
+    def verdict(answered: Any) -> Judgement:
         raise KeyError(answered["text"])
 
     async with server(answer) as url:
@@ -318,4 +318,4 @@ async def test_a_deadline_of_the_stage_ends_a_check_that_stalls() -> None:
         checked, blocked = await answer_of(url, sk.Classify(classifier, deadline=0.05))
 
     assert checked == sk.Checked("failed_closed", 0, 15, category="unchecked", failure="timeout")
-    assert blocked == sk.Blocked("unchecked", 0, 15)
+    assert blocked == sk.Blocked("unchecked", 0, 15, source="classifier")

@@ -25,6 +25,7 @@ from streamkit import (
     Failures,
     Finish,
     Flagged,
+    Judgement,
     Parse,
     PipelineError,
     ProtocolError,
@@ -33,7 +34,6 @@ from streamkit import (
     StatusError,
     StreamEnd,
     TextDelta,
-    Verdict,
     Window,
     Windows,
 )
@@ -47,11 +47,11 @@ END = StreamEnd("completed", True)
 class Scripted:
     """A classifier that says by words what it says, and remembers what it was asked."""
 
-    answers: dict[str, Verdict | Exception | None] = field(default_factory=dict)
+    answers: dict[str, Judgement | Exception | None] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     cancelled: int = 0
 
-    async def __call__(self, window: Window, /) -> Verdict:
+    async def __call__(self, window: Window, /) -> Judgement:
         self.asked.append(window.text)
         try:
             await checkpoint()
@@ -61,11 +61,11 @@ class Scripted:
                         await anyio.sleep_forever()
                     if isinstance(answer, Exception):
                         raise answer
-                    return answer or Verdict()
+                    return answer or Judgement()
         except anyio.get_cancelled_exc_class():
             self.cancelled += 1
             raise
-        return Verdict()
+        return Judgement()
 
 
 @dataclass
@@ -92,7 +92,7 @@ def text(*pieces: str, index: int = 0) -> list[Event]:
     return [TextDelta(piece, index) for piece in pieces]
 
 
-KILL = Scripted({"kill": Verdict("block", "violence")})
+KILL = Scripted({"kill": Judgement("block", "violence")})
 
 
 async def collect(events: AsyncIterator[Any]) -> list[Event]:
@@ -129,7 +129,7 @@ async def test_on_a_block_the_source_is_closed_before_the_end_is_delivered() -> 
 
     assert events[-1] == StreamEnd("moderated")
     assert [event for event in events if isinstance(event, Blocked | Finish)] == [
-        Blocked("violence", 6, 16),
+        Blocked("violence", 6, 16, source="classifier"),
         Finish("content_filter"),
     ]
     assert [event.text for event in events if isinstance(event, Completion)] == ["Well. "]
@@ -147,12 +147,18 @@ async def test_the_modes_on_one_answer(mode: Any) -> None:
     assert (
         events
         == {
-            "hold": [Blocked("violence", 0, 10), Finish("content_filter"), StreamEnd("moderated")],
-            "observe": [*text("You kill. "), Flagged("violence", 0, 10), *text("Ok."), Finish("stop"), END],
+            "hold": [Blocked("violence", 0, 10, source="classifier"), Finish("content_filter"), StreamEnd("moderated")],
+            "observe": [
+                *text("You kill. "),
+                Flagged("violence", 0, 10, source="classifier"),
+                *text("Ok."),
+                Finish("stop"),
+                END,
+            ],
             "optimistic": [
                 *text("You kill. "),
-                Retracted("violence", 0, 10),
-                Blocked("violence", 0, 10),
+                Retracted("violence", 0, 10, 0, 10),
+                Blocked("violence", 0, 10, source="classifier"),
                 Finish("content_filter"),
                 StreamEnd("moderated"),
             ],
@@ -261,7 +267,7 @@ async def test_open_releases_and_closed_blocks_and_either_is_recorded(error: Exc
     ]
     assert await run(classifier(), "closed", "One. ") == [
         Checked("failed_closed", 0, 5, category="unchecked", failure=kind),
-        Blocked("unchecked", 0, 5),
+        Blocked("unchecked", 0, 5, source="classifier"),
         Finish("content_filter"),
         StreamEnd("moderated"),
     ]
@@ -286,14 +292,14 @@ async def test_hold_asks_again_and_then_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "outcome", "failure"), [(Verdict(), "passed", ""), (LookupError(), "failed_open", "error")]
+    ("second", "outcome", "failure"), [(Judgement(), "passed", ""), (LookupError(), "failed_open", "error")]
 )
 async def test_what_was_held_leaves_with_the_verdict_of_a_later_attempt(
-    second: Verdict | Exception, outcome: Any, failure: str
+    second: Judgement | Exception, outcome: Any, failure: str
 ) -> None:
-    answers: list[Verdict | Exception] = [StatusError("429", status=429), second]
+    answers: list[Judgement | Exception] = [StatusError("429", status=429), second]
 
-    async def classifier(window: Window) -> Verdict:
+    async def classifier(window: Window) -> Judgement:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -304,7 +310,7 @@ async def test_what_was_held_leaves_with_the_verdict_of_a_later_attempt(
     assert events[:2] == [Checked(outcome, 0, 5, failure=failure, calls=2), *text("One. ")]
 
 
-@pytest.mark.parametrize("answer", [None, True, "allow", Verdict("perhaps")], ids=repr)  # type: ignore[arg-type]
+@pytest.mark.parametrize("answer", [None, True, "allow", Judgement("perhaps")], ids=repr)  # type: ignore[arg-type]
 async def test_what_is_no_verdict_does_not_pass_for_one(answer: Any) -> None:
     async def classifier(window: Window) -> Any:
         return answer
@@ -344,9 +350,9 @@ def test_a_mistake_shows_when_the_stage_is_made(make: Callable[[], object], mess
         ({"thresholds": {"violence": 0.9}}, ("block", "violence")),
         ({"thresholds": {"*": 0.3}}, ("block", "violence")),
         ({"thresholds": {"*": 0.3, "violence": 0.95}}, ("block", "hate")),
-        ({"thresholds": {"*": 0.3}, "actions": "flag"}, ("flag", "violence")),
-        ({"thresholds": {"*": 0.3}, "actions": {"violence": "flag"}}, ("block", "hate")),
-        ({"thresholds": {"*": 0.3}, "actions": {"hate": "redact", "*": "flag"}}, ("redact", "hate")),
+        ({"thresholds": {"*": 0.3}, "actions": "annotate"}, ("annotate", "violence")),
+        ({"thresholds": {"*": 0.3}, "actions": {"violence": "annotate"}}, ("block", "hate")),
+        ({"thresholds": {"*": 0.3}, "actions": {"hate": "redact", "*": "annotate"}}, ("redact", "hate")),
         ({"thresholds": {}, "flags": {"hate": True, "violence": False}}, ("block", "hate")),
         ({"thresholds": {"hate": 0.5}, "flags": {"hate": True}}, ("allow", "")),
         ({"thresholds": {}, "flags": {"unscored": True}}, ("block", "unscored")),
@@ -364,7 +370,7 @@ def test_scores_become_a_verdict(options: Any, verdict: tuple[str, str]) -> None
 
 
 async def test_runs_share_nothing() -> None:
-    stage = Classify(Scripted({"kill": Verdict("block", "violence")}), Windows(sentences=1))
+    stage = Classify(Scripted({"kill": Judgement("block", "violence")}), Windows(sentences=1))
     ends: list[StreamEnd] = []
     reports: list[int] = []
 
