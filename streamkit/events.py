@@ -441,10 +441,11 @@ class Part(msgspec.Struct, frozen=True):
     logprobs: dict[str, Any] | None = None
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True, eq=False):
     """One assembled answer. `content` is `None` where none was sent, as in a call of tools; `text` is then empty.
 
-    Behind `Moderate` it is what was released, and `verdicts` says where that is not what the provider sent.
+    Behind `Moderate` it is what was released, and `verdicts` says where that is not what the provider sent. `details`, what
+    the provider's choice has beside the rest, are not compared: a plain answer can have more of them.
     """
 
     index: int
@@ -461,6 +462,18 @@ class Choice(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...] = ()
     details: dict[str, Any] = {}
 
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__struct_fields__ if name != "details")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._values() == self._values()
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
     @property
     def text(self) -> str:
         """The text, empty where none was sent."""
@@ -471,7 +484,7 @@ class Completion(_Event, frozen=True, eq=False):
     """The assembled response. `end` is the `StreamEnd.reason` known when it was assembled, `None` in mid-stream.
 
     `conflicts` names the identity fields for which a later chunk said something else, with what it said. `shape` is the
-    dialect that `to_dict` writes, `details` what its response has beside the rest.
+    dialect that `to_dict` writes, `details`, which are not compared, what its response has beside the rest.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -487,6 +500,9 @@ class Completion(_Event, frozen=True, eq=False):
     moderation: ModerationReport | None = None
     shape: str | None = None
     details: dict[str, Any] = {}
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__struct_fields__ if name not in ("payload", "details"))
 
     @property
     def text(self) -> str:

@@ -232,3 +232,13 @@ def test_an_event_has_a_json_form_that_reads_back(event: sk.Event) -> None:
 def test_the_json_form_names_the_class_and_leaves_out_what_was_not_said() -> None:
     assert msgspec.json.encode(sk.TextDelta("Hi", 1)) == b'{"event":"TextDelta","text":"Hi","index":1}'
     assert msgspec.json.encode(sk.StreamEnd("length")) == b'{"event":"StreamEnd","reason":"length"}'
+
+
+def test_what_only_a_plain_answer_tells_makes_no_difference_between_answers() -> None:
+    plain, streamed = sk.Choice(0, "Hi", details={"message": {"annotations": []}}), sk.Choice(0, "Hi")
+
+    assert plain == streamed
+    assert hash(plain) == hash(streamed)
+    assert plain != sk.Choice(0, "Ho")
+    assert plain != "Hi"
+    assert sk.Completion((plain,), details={"provider": "x"}) == sk.Completion((streamed,))
