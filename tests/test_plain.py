@@ -264,6 +264,34 @@ def test_of_a_blocked_answer_nothing_after_the_block_is_there(name: str) -> None
             assert whole["candidates"][0]["finishReason"] == finish
 
 
+def test_no_part_of_a_blocked_candidate_comes_after_the_block() -> None:
+    code = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
+    chunks = [
+        {
+            "candidates": [
+                {"content": {"parts": [{"text": "Hi Bob."}]}},
+                {"index": 1, "content": {"parts": [{"text": "Yes"}]}},
+            ]
+        },
+        {
+            "candidates": [
+                {"content": {"parts": [code]}},
+                {"index": 1, "content": {"parts": [code]}, "finishReason": "STOP"},
+            ]
+        },
+    ]
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()
+    moderate = sk.Moderate(sk.Rule("x", ("Bob",), action="block"), choices=2)
+
+    *_, completion, _ = (sk.Lines() | sk.Parse() | sk.Extract() | moderate | sk.Accumulate()).run([body])
+
+    assert isinstance(completion, sk.Completion)
+    blocked, other = completion.to_dict()["candidates"]
+    assert blocked["content"]["parts"] == [{"text": "Hi "}]
+    assert blocked["finishReason"] == "content_filter"
+    assert other["content"]["parts"] == [{"text": "Yes"}, code]
+
+
 @dataclass
 class WithoutCalls(sk.Stage[sk.Event, sk.Event]):
     def feed(self, item: sk.Event) -> tuple[sk.Event, ...]:

@@ -19,6 +19,8 @@ from streamkit.events import (
     HoldExceeded,
     Logprobs,
     ModerationReport,
+    PartEnd,
+    PartStart,
     ProviderNotice,
     ReasoningDelta,
     Redacted,
@@ -249,6 +251,8 @@ class Moderate(Stage[Event, Event]):
                 | ToolCallDelta(index=index)
                 | AudioDelta(index=index)
                 | Annotation(index=index)
+                | PartStart(index=index)
+                | PartEnd(index=index)
                 | Logprobs(index=index)
                 | Finish(index=index)
             ):
