@@ -60,6 +60,10 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _head: str = field(default="", init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
+    # The id and the name that were said of each call.
+    _calls: dict[tuple[int, int], list[str | None]] = field(
+        default_factory=dict[tuple[int, int], "list[str | None]"], init=False, repr=False
+    )
     _usage: Usage | None = field(default=None, init=False, repr=False)
     _ended: bool = field(default=False, init=False, repr=False)
 
@@ -71,6 +75,8 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
         choice_of = text_choice if self.legacy else chat_choice
         try:
             for event in items:
+                if type(event) is ToolCallDelta:
+                    event = self._once(event)
                 if choice := choice_of(event):
                     if choice.index not in self._roles:
                         self._take_role("assistant", choice.index, out)
@@ -99,6 +105,15 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
                 self._end(reason, out)
             case _:
                 pass
+
+    def _once(self, event: ToolCallDelta) -> ToolCallDelta:
+        # Clients join what comes twice, `f` and `f` to `ff`, and take another id for another call.
+        if event.id is None and event.name is None:
+            return event
+        said = self._calls.setdefault((event.index, event.tool_index), [None, None])
+        id, name = None if said[0] else event.id, None if event.name == said[1] else event.name
+        self._calls[event.index, event.tool_index] = [said[0] or id, said[1] or name]
+        return msgspec.structs.replace(event, id=id, name=name)
 
     def _identify(self, event: ResponseStart) -> None:
         # The same in every chunk, whatever a later one of the provider's says: clients tell responses apart by it.

@@ -237,3 +237,20 @@ def test_a_real_answer_written_again_is_the_same_answer(recording: Path) -> None
     )
     assert (again.usage, again.end) == (completion.usage, completion.end)
     assert (again.id, again.model) == (completion.id or again.id, completion.model or "unknown")
+
+
+def test_the_id_and_the_name_of_a_call_are_said_once() -> None:
+    calls = [
+        sk.ToolCallDelta(0, name="f"),
+        sk.ToolCallDelta(0, "call_1", "f", "{}", type="function"),
+        sk.ToolCallDelta(0, "call_2", "f", "{}"),
+    ]
+    chunks = [
+        json.loads(event.data) for event in Emit().run([*calls, sk.StreamEnd("tool_calls")]) if event.data[0] == "{"
+    ]
+    deltas = [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks[1:]]
+    assert deltas == [
+        {"index": 0, "function": {"name": "f", "arguments": ""}},
+        {"index": 0, "id": "call_1", "type": "function", "function": {"arguments": "{}"}},
+        {"index": 0, "function": {"arguments": "{}"}},
+    ]
