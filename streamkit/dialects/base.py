@@ -178,7 +178,9 @@ class Dialect(Stage[ServerSentEvent, Event]):
         return StreamEnd(reason or self._reason(saw_done, unfinished), saw_done, unfinished)
 
     def _reason(self, saw_done: bool, unfinished: tuple[int, ...]) -> EndReason:
-        ends = {self._meaning(word) for word in self.finished.values()}
+        # A marker that comes before anything else means what it means where no choice has said why it ended.
+        words = list(self.finished.values()) or ([None] if saw_done else [])
+        ends = {self._meaning(word) for word in words}
         if "provider_error" in ends:
             return "provider_error"
         # The end marker is evidence by itself: some servers never send a finish reason. So are finish reasons without it.

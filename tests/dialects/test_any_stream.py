@@ -1,0 +1,356 @@
+"""Any answer in any dialect, cut anywhere: the answer. Damaged in any way: an outcome that has a name, and no false end."""
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import streamkit as sk
+
+
+class Answer(NamedTuple):
+    """What the model says: its text and the arguments of its calls, in the pieces in which they are sent."""
+
+    texts: list[str]
+    thoughts: list[str]
+    calls: list[list[str]]
+
+
+class Wire(NamedTuple):
+    """The blocks of a stream, and those that say that the answer is over; without them it never is."""
+
+    blocks: list[bytes]
+    evidence: list[bytes]
+
+
+def in_pieces(draw: st.DrawFn, *, halves: bool = True) -> list[str]:
+    """A text, cut by UTF-16 units, so that an emoji may be cut in two, or by characters."""
+    text = draw(st.text(st.sampled_from('ab {}[]":\\\n\u2028é漢😀🇩👩\u200d'), max_size=12))
+    if not halves:
+        places = sorted(draw(st.sets(st.integers(0, len(text)), max_size=3)) | {0, len(text)})
+        return [text[start:end] for start, end in pairwise(places)]
+    units = text.encode("utf-16-le")
+    places = sorted(draw(st.sets(st.integers(0, len(units) // 2), max_size=4)) | {0, len(units) // 2})
+    return [units[2 * start : 2 * end].decode("utf-16-le", "surrogatepass") for start, end in pairwise(places)]
+
+
+@st.composite
+def answers(draw: st.DrawFn, *, halves: bool = True) -> Answer:
+    calls = [in_pieces(draw, halves=halves) for _ in range(draw(st.integers(0, 2)))]
+    return Answer(in_pieces(draw, halves=halves), in_pieces(draw, halves=halves), calls)
+
+
+def sse(payload: Any, name: str | None = None) -> bytes:
+    """A block of the stream; the JSON is escaped, as halves of a pair can't be written otherwise."""
+    data = payload if isinstance(payload, str) else json.dumps(payload)
+    lines = "".join(f"data: {line}\n" for line in data.split("\n"))
+    return (f"event: {name}\n{lines}\n" if name else f"{lines}\n").encode()
+
+
+def named(payload: dict[str, Any]) -> bytes:
+    return sse(payload, payload["type"])
+
+
+def joined(pieces: list[str]) -> str:
+    return "".join(pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+
+
+# One for each dialect
+
+
+def openai(answer: Answer) -> Wire:
+    def chunk(finish: str | None = None, **delta: Any) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        return sse({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
+
+    def call(number: int, arguments: str, **more: Any) -> bytes:
+        id = {"id": f"call_{number}", "type": "function"} if more else {}
+        return chunk(tool_calls=[{"index": number, **id, "function": {**more, "arguments": arguments}}])
+
+    end = [chunk("stop"), sse("[DONE]")]
+    blocks = [
+        chunk(role="assistant", content=""),
+        *(chunk(reasoning_content=piece) for piece in answer.thoughts),
+        *(chunk(content=piece) for piece in answer.texts),
+    ]
+    for number, pieces in enumerate(answer.calls):
+        blocks += [call(number, "", name="f"), *(call(number, piece) for piece in pieces)]
+    used = {"id": "c", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
+    return Wire([*blocks, end[0], sse(used), end[1]], end)
+
+
+def legacy(answer: Answer) -> Wire:
+    def chunk(text: str, finish: str | None = None) -> bytes:
+        return sse({"object": "text_completion", "choices": [{"index": 0, "text": text, "finish_reason": finish}]})
+
+    end = [chunk("", "stop"), sse("[DONE]")]
+    return Wire([*map(chunk, answer.texts), *end], end)
+
+
+def anthropic(answer: Answer) -> Wire:
+    start = {"type": "message_start", "message": {"id": "m", "role": "assistant", "content": [], "usage": {}}}
+    blocks = [named(start), named({"type": "ping"})]
+    contents: list[tuple[dict[str, Any], str, str, list[str]]] = [
+        ({"type": "thinking", "thinking": ""}, "thinking_delta", "thinking", answer.thoughts),
+        ({"type": "text", "text": ""}, "text_delta", "text", answer.texts),
+    ]
+    for number, pieces in enumerate(answer.calls):
+        tool = {"type": "tool_use", "id": f"call_{number}", "name": "f", "input": {}}
+        contents.append((tool, "input_json_delta", "partial_json", pieces))
+    for index, (block, kind, field, pieces) in enumerate(contents):
+        blocks.append(named({"type": "content_block_start", "index": index, "content_block": block}))
+        for piece in pieces:
+            delta = {"type": kind, field: piece}
+            blocks.append(named({"type": "content_block_delta", "index": index, "delta": delta}))
+        blocks.append(named({"type": "content_block_stop", "index": index}))
+    end = [
+        named({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}}),
+        named({"type": "message_stop"}),
+    ]
+    return Wire([*blocks, *end], end)
+
+
+def gemini(answer: Answer) -> Wire:
+    def chunk(finish: str | None = None, **part: Any) -> bytes:
+        candidate = {"index": 0, "content": {"role": "model", "parts": [part] if part else []}}
+        return sse({"candidates": [candidate | ({"finishReason": finish} if finish else {})], "modelVersion": "m"})
+
+    end = chunk("STOP")
+    thoughts = [chunk(text=piece, thought=True) for piece in answer.thoughts]
+    return Wire([*thoughts, *(chunk(text=piece) for piece in answer.texts), end], [end])
+
+
+def cohere(answer: Answer) -> Wire:
+    def event(kind: str, index: int, **message: Any) -> bytes:
+        return named({"type": kind, "index": index, "delta": {"message": message}})
+
+    blocks = [named({"type": "message-start", "id": "m", "delta": {"message": {"role": "assistant"}}})]
+    blocks += [event("tool-plan-delta", 0, tool_plan=piece) for piece in answer.thoughts]
+    blocks += [event("content-start", 0, content={"type": "text", "text": ""})]
+    blocks += [event("content-delta", 0, content={"text": piece}) for piece in answer.texts]
+    for number, pieces in enumerate(answer.calls):
+        call = {"id": f"call_{number}", "type": "function", "function": {"name": "f", "arguments": ""}}
+        blocks.append(event("tool-call-start", number, tool_calls=call))
+        blocks += [event("tool-call-delta", number, tool_calls={"function": {"arguments": piece}}) for piece in pieces]
+    end = named({"type": "message-end", "delta": {"finish_reason": "COMPLETE"}})
+    return Wire([*blocks, end], [end])
+
+
+def responses(answer: Answer) -> Wire:
+    def event(kind: str, output: int, **fields: Any) -> bytes:
+        return named({"type": f"response.{kind}", "output_index": output, "item_id": f"i_{output}", **fields})
+
+    response = {"id": "r", "object": "response", "created_at": 1, "model": "m", "output": []}
+    blocks = [named({"type": "response.created", "response": response})]
+    blocks += [event("reasoning_text.delta", 0, content_index=0, delta=piece) for piece in answer.thoughts]
+    blocks += [event("output_text.delta", 1, content_index=0, delta=piece) for piece in answer.texts]
+    blocks += [event("output_text.done", 1, content_index=0, text=joined(answer.texts))]
+    for number, pieces in enumerate(answer.calls, 2):
+        item = {"id": f"i_{number}", "type": "function_call", "call_id": f"call_{number - 2}", "name": "f"}
+        blocks.append(event("output_item.added", number, item={**item, "arguments": ""}))
+        blocks += [event("function_call_arguments.delta", number, delta=piece) for piece in pieces]
+        blocks.append(event("function_call_arguments.done", number, arguments=joined(pieces)))
+    end = named({"type": "response.completed", "response": {**response, "status": "completed"}})
+    return Wire([*blocks, end], [end])
+
+
+def ollama(answer: Answer) -> Wire:
+    def line(done: bool = False, **message: Any) -> bytes:
+        end = {"done_reason": "stop"} if done else {}
+        fields = {"model": "m", "created_at": "2025-07-01T10:00:00Z", "message": {"role": "assistant", **message}}
+        return (json.dumps({**fields, "done": done, **end}) + "\n").encode()
+
+    end = line(True, content="")
+    thoughts = [line(content="", thinking=piece) for piece in answer.thoughts]
+    return Wire([*thoughts, *(line(content=piece) for piece in answer.texts), end], [end])
+
+
+def watsonx(answer: Answer) -> Wire:
+    def chunk(text: str, stop: str = "not_finished") -> bytes:
+        return sse({"model_id": "m", "results": [{"generated_text": text, "stop_reason": stop}]}, "message")
+
+    end = chunk("", "eos_token")
+    return Wire([*map(chunk, answer.texts), end], [end])
+
+
+def assistants(answer: Answer) -> Wire:
+    def delta(text: str) -> bytes:
+        part = {"index": 0, "type": "text", "text": {"value": text, "annotations": []}}
+        return sse({"id": "m", "delta": {"content": [part]}}, "thread.message.delta")
+
+    start = sse({"id": "r", "object": "thread.run", "created_at": 1, "model": "m"}, "thread.run.created")
+    end = sse({"id": "r", "object": "thread.run", "status": "completed"}, "thread.run.completed")
+    return Wire([start, *map(delta, answer.texts), end, sse("[DONE]", "done")], [end])
+
+
+def transcription(answer: Answer) -> Wire:
+    deltas = [sse({"type": "transcript.text.delta", "delta": piece}) for piece in answer.texts]
+    end = sse({"type": "transcript.text.done", "text": joined(answer.texts)})
+    return Wire([*deltas, end], [end])
+
+
+def replicate(answer: Answer) -> Wire:
+    end = sse("{}", "done")
+    return Wire([*(sse(piece, "output") for piece in answer.texts), end], [end])
+
+
+def writer(answer: Answer) -> Wire:
+    end = sse("[DONE]")
+    return Wire([*(sse({"value": piece}) for piece in answer.texts), end], [end])
+
+
+DIALECTS: dict[str, Callable[[Answer], Wire]] = {
+    "openai": openai,
+    "openai, legacy": legacy,
+    "anthropic": anthropic,
+    "gemini": gemini,
+    "cohere": cohere,
+    "responses": responses,
+    "ollama": ollama,
+    "watsonx": watsonx,
+    "assistants": assistants,
+    "transcription": transcription,
+    "replicate": replicate,
+    "writer": writer,
+}
+THINKING = {"openai", "anthropic", "gemini", "cohere", "responses", "ollama"}
+CALLING = {"openai", "anthropic", "cohere", "responses"}
+each_dialect = pytest.mark.parametrize("name", DIALECTS)
+quick = settings(max_examples=40, deadline=None)
+
+
+def read(pieces: list[bytes], dialect: str | None = None) -> tuple[list[sk.Event], sk.StreamkitError | None]:
+    """What came, and the error of streamkit's tree; any other fails the test."""
+    events: list[sk.Event] = []
+    pipeline = sk.Lines() | sk.Parse() | sk.Extract(dialect) | sk.Accumulate()
+    try:
+        events.extend(pipeline.run(iter(pieces)))
+    except sk.StreamkitError as error:
+        return events, error
+    return events, None
+
+
+def cut(body: bytes, at: set[int]) -> list[bytes]:
+    places = sorted({0, len(body), *(place for place in at if place < len(body))})
+    return [body[start:end] for start, end in pairwise(places)]
+
+
+def dialect_of(name: str) -> str:
+    return name.partition(",")[0]
+
+
+def drawn(name: str, data: st.DataObject) -> tuple[Answer, Wire]:
+    # Text that is no JSON has no escapes, and no halves either.
+    answer = data.draw(answers(halves=name != "replicate"))
+    return answer, DIALECTS[name](answer)
+
+
+@each_dialect
+@quick
+@given(data=st.data(), at=st.sets(st.integers(0, 3000), max_size=20))
+def test_any_answer_is_read_for_any_cuts(name: str, data: st.DataObject, at: set[int]) -> None:
+    answer, wire = drawn(name, data)
+    body = b"".join(wire.blocks)
+
+    events, error = read(cut(body, at), dialect_of(name))
+
+    assert error is None
+    *_, completion, end = events
+    assert isinstance(end, sk.StreamEnd)
+    assert end.reason == "completed"
+    assert isinstance(completion, sk.Completion)
+    (choice,) = completion.choices or (sk.Choice(0),)
+    assert choice.text == joined(answer.texts)
+    assert (choice.reasoning or "") == (joined(answer.thoughts) if name in THINKING else "")
+    if name in CALLING:
+        assert [call.arguments for call in choice.tool_calls] == [joined(pieces) for pieces in answer.calls]
+    assert read([body], dialect_of(name)) == (events, None)
+
+
+@each_dialect
+@quick
+@given(data=st.data())
+def test_the_dialect_is_found_out(name: str, data: st.DataObject) -> None:
+    answer, wire = drawn(name, data)
+    # An empty answer of these is nothing but an end, which others have too.
+    if name in ("replicate", "writer") and not answer.texts:
+        return
+
+    assert read([b"".join(wire.blocks)]) == read([b"".join(wire.blocks)], dialect_of(name))
+
+
+@st.composite
+def damaged(draw: st.DrawFn, blocks: list[bytes]) -> list[bytes]:
+    """The blocks with some left out, doubled or in the wrong order, and perhaps the rest of the body gone."""
+    blocks = list(blocks)
+    for _ in range(draw(st.integers(0, 4))):
+        if not blocks:
+            break
+        at, other = (draw(st.integers(0, len(blocks) - 1)) for _ in range(2))
+        match draw(st.sampled_from(["drop", "double", "swap", "truncate"])):
+            case "drop":
+                del blocks[at]
+            case "double":
+                blocks.insert(at, blocks[at])
+            case "swap":
+                blocks[at], blocks[other] = blocks[other], blocks[at]
+            case _:
+                blocks[at:] = [blocks[at][: draw(st.integers(0, len(blocks[at])))]]
+    return blocks
+
+
+@each_dialect
+@quick
+@given(data=st.data())
+def test_without_the_evidence_of_its_end_no_answer_is_complete(name: str, data: st.DataObject) -> None:
+    _, wire = drawn(name, data)
+    rest = [block for block in wire.blocks if block not in wire.evidence]
+
+    events, error = read([b"".join(data.draw(damaged(rest)))], dialect_of(name))
+
+    assert error is not None or isinstance(events[-1], sk.StreamEnd)
+    ends = [event.reason for event in events if isinstance(event, sk.StreamEnd)]
+    assert not {"completed", "tool_calls"} & set(ends)
+    completions = [event.end for event in events if isinstance(event, sk.Completion)]
+    assert not {"completed", "tool_calls"} & set(completions)
+
+
+@each_dialect
+@quick
+@given(data=st.data())
+def test_a_stream_that_is_cut_before_its_evidence_is_never_complete(name: str, data: st.DataObject) -> None:
+    _, wire = drawn(name, data)
+    before = b"".join(wire.blocks[: wire.blocks.index(wire.evidence[0])])
+
+    events, error = read([before[: data.draw(st.integers(0, len(before)))]], dialect_of(name))
+
+    assert error is not None or (isinstance(events[-1], sk.StreamEnd) and events[-1].reason == "truncated")
+
+
+@each_dialect
+@quick
+@given(
+    data=st.data(),
+    changes=st.lists(st.tuples(st.integers(0, 3000), st.binary(max_size=3)), min_size=1, max_size=6),
+    at=st.sets(st.integers(0, 3000), max_size=8),
+)
+def test_any_damage_has_an_outcome_which_cuts_do_not_change(
+    name: str, data: st.DataObject, changes: list[tuple[int, bytes]], at: set[int]
+) -> None:
+    _, wire = drawn(name, data)
+    body = b"".join(data.draw(damaged(wire.blocks)))
+    for place, change in changes:
+        place %= len(body) + 1
+        body = body[:place] + change + body[place + len(change) :]
+
+    events, error = read([body], dialect_of(name))
+
+    assert error is not None or isinstance(events[-1], sk.StreamEnd)
+    others, other = read(cut(body, at), dialect_of(name))
+    assert others == events
+    assert repr(other) == repr(error)
+    assert all(repr(event) and isinstance(event.raw, object) for event in events)
