@@ -13,6 +13,7 @@ Where things live:
     joining, functions      what `|` checks; plain functions as stages
     state                   a run as plain data, to go on in another process
     events, errors          what comes out, and what can go wrong
+    gaps                    the waits between moments: percentiles and stalls
     wire                    bytes into lines, lines into server-sent events
     dialects                providers' wires, one file each
     partial_json            JSON that is still growing
@@ -84,6 +85,7 @@ from streamkit.events import (
     Verdict,
 )
 from streamkit.functions import stage
+from streamkit.gaps import Stall
 from streamkit.moderation import remote, rules
 from streamkit.moderation.checking import Failures, Judgement, verdict_of
 from streamkit.moderation.provider import ProviderRule
@@ -175,6 +177,7 @@ __all__ = [
     "Source",
     "SourceError",
     "Stage",
+    "Stall",
     "StatusError",
     "Stream",
     "StreamEnd",

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from streamkit.errors import OutputProblem
+from streamkit.gaps import Stall, gaps, percentile, stalls
 from streamkit.plain import chat_completion, plain_form
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -407,14 +408,63 @@ class InvalidOutput(_Event, frozen=True, gc=False, eq=False):
 class Timings(_Event, frozen=True, gc=False, eq=False):
     """When things came, in seconds since the stream was opened. `None` is what never came.
 
-    `deltas` has the time of every piece of content, reasoning, refusal or tool call; all pieces of one network read came
-    at one time.
+    `first_content` is when content of the answer arrived, also if a stage such as `Moderate` held it back. `deltas` has the
+    time at which every piece of content, reasoning, refusal or tool call left; all pieces of one network read came at one
+    time, so that the gaps between them are zero. `tokens` are those of the answer by the provider's usage, else as
+    `Count` found them; `hidden_tokens` of them were for reasoning that was not shown.
     """
 
     first_byte: float | None
     first_content: float | None
     deltas: tuple[float, ...]
     total: float
+    tokens: int | None = None
+    hidden_tokens: int = 0
+
+    @property
+    def first_released(self) -> float | None:
+        """When the first delta left; later than `first_content` by as long as it was held."""
+        return self.deltas[0] if self.deltas else None
+
+    def gap(self, percent: float) -> float | None:
+        """The wait between two deltas that `percent` of them do not exceed, 50 being the median and 100 the longest.
+
+        Interpolated linearly between the two closest ranks, as numpy does. `None` with fewer than two deltas.
+        """
+        return percentile(gaps(self.deltas), percent)
+
+    def stalls(self, seconds: float = 1.0) -> list[Stall]:
+        """The waits between two deltas that were longer than `seconds`. The wait for the first is none of them."""
+        return stalls(self.deltas, seconds)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The tokens after the first, by the time from the first content to the last delta: the wait for it does not count.
+
+        Nor does reasoning that was not shown, which fell into that wait. `None` where the tokens are not known, or where
+        everything came at once, as without streaming.
+        """
+        if self.tokens is None or self.first_content is None or not self.deltas:
+            return None
+        seconds, tokens = self.deltas[-1] - self.first_content, self.tokens - self.hidden_tokens - 1
+        return tokens / seconds if seconds > 0 and tokens > 0 else None
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """The figures by their names, ready for JSON and for a log; without the single deltas."""
+        waits = sorted(gaps(self.deltas))
+        return {
+            "first_byte": self.first_byte,
+            "first_content": self.first_content,
+            "first_released": self.first_released,
+            "total": self.total,
+            "deltas": len(self.deltas),
+            "gap_p50": percentile(waits, 50),
+            "gap_p95": percentile(waits, 95),
+            "gap_p99": percentile(waits, 99),
+            "gap_max": waits[-1] if waits else None,
+            "tokens": self.tokens,
+            "tokens_per_second": self.tokens_per_second,
+        }
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):

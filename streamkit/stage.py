@@ -79,6 +79,10 @@ class Joinable(Generic[In, Out]):
         """Take back what `state` gave, on a fresh copy."""
         restore(self, state)
 
+    def heard_content(self) -> None:
+        """Hear that a burst holds content of the answer, which a stage before this one may hold back."""
+        return
+
     def parts(self) -> "tuple[Joinable[Any, Any], ...]":
         """The stages that this one is joined of; for a single stage, itself."""
         return (self,)
@@ -211,6 +215,9 @@ class Pipeline(Stage[In, Out]):
             stage.restore(known)
         self.done = any(stage.done for stage in self.stages)
 
+    def heard_content(self) -> None:
+        tell_content(self.stages)
+
     def feed(self, item: In) -> Iterable[Out]:
         return self.feed_all([item])
 
@@ -229,6 +236,8 @@ class Pipeline(Stage[In, Out]):
                 if items:
                     given = stage.feed_all(items)
                     produced = cast(list[Any], given) if type(given) is list else _collect(given, produced)
+                    if stage.heard:
+                        tell_content(self.stages[position + 1 :])
                 # After a failure further up, this run has no natural end. (Law 5)
                 if flushing and failure is None:
                     produced = produced.copy()
@@ -274,6 +283,9 @@ class AsyncPipeline(AsyncStage[In, Out]):
             stage.restore(known)
         self.done = any(stage.done for stage in self.stages)
 
+    def heard_content(self) -> None:
+        tell_content(self.stages)
+
     # A stream takes this pipeline apart, to deliver each result as soon as it is there. Only a stage that holds a pipeline
     # of its own calls what follows.
 
@@ -288,10 +300,13 @@ class AsyncPipeline(AsyncStage[In, Out]):
 
     async def _advance(self, items: list[Any], *, flushing: bool) -> Iterable[Any]:
         failure: Exception | None = None
-        for stage in self.stages[_last_done(self.stages) if flushing else 0 :]:
+        start = _last_done(self.stages) if flushing else 0
+        for position, stage in enumerate(self.stages[start:], start):
             produced: list[Any] = []
             try:
                 await _feed_async(stage, items, produced)
+                if items and stage.heard:
+                    tell_content(self.stages[position + 1 :])
                 if flushing and failure is None:
                     flushed = (
                         stage.flush() if isinstance(stage, Stage) else await cast(AsyncStage[Any, Any], stage).flush()
@@ -435,6 +450,12 @@ def unframed(item: object) -> bool:
 def hears_time(stage: Joinable[Any, Any]) -> bool:
     """Whether a stage has a `tick` of its own; the others need no clock."""
     return type(stage).tick is not Joinable.tick  # pyright: ignore[reportUnknownMemberType] # a method of any of them
+
+
+def tell_content(stages: Iterable[Joinable[Any, Any]]) -> None:
+    """Tell the stages after the one that heard content of it."""
+    for stage in stages:
+        stage.heard_content()
 
 
 def find_stage(stages: Iterable[object], kind: type[A]) -> A:

@@ -439,23 +439,29 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         return produced
 
     async def _feed(self, level: _Level, produced: list[Any]) -> None:
-        self._tick([level], None)
+        # The first level takes what was read just now; that moment is also the first byte's, for all.
+        self._tick(self.levels if level is self.levels[0] else [level], None)
         if pipeline := level.fused:
             burst = list(level.waiting)
             level.waiting.clear()
             produced.extend(pipeline.feed_all(burst))
-            if self.source.watches_content:
-                self._listen(pipeline)
+            if self.source.watches_content or level is not self.levels[-1]:
+                self._listen(level, pipeline)
         else:
             stage = cast("AsyncStage[Any, Any]", level.stage)
             produced.extend(await _named(stage, stage.feed(level.waiting.popleft())))
 
-    def _listen(self, pipeline: "Pipeline[Any, Any]") -> None:
+    def _listen(self, level: _Level, pipeline: "Pipeline[Any, Any]") -> None:
         for part in pipeline.stages:
             if part.heard:
                 # It is about this burst; the next one may not even reach that stage.
                 part.heard = False
-                self.source.heard_content()
+                if self.source.watches_content:
+                    self.source.heard_content()
+                following = self.levels[self.levels.index(level) + 1 :]
+                self._tick(following, None)
+                for deeper in following:
+                    deeper.stage.heard_content()
 
     async def _flush(self, level: _Level, produced: list[Any]) -> None:
         level.flushed = True

@@ -16,7 +16,7 @@ PACKAGE = Path(streamkit.__file__).parent
 PLUGINS = PACKAGE.parent / "plugins"
 
 LEVELS: list[set[str]] = [
-    {"events", "errors", "plain"},
+    {"events", "errors", "plain", "gaps"},
     {"source", "stream", "stage", "state", "joining", "functions"},
     {"plugins"},
     {"wire", "dialects", "moderation", "tokens", "partial_json", "validation"},
@@ -25,7 +25,7 @@ LEVELS: list[set[str]] = [
     {"cli", "testing"},
 ]
 """Rooms, a module or a folder each, from the bottom; `streamkit` is the public names. A room knows those below it."""
-ONE_ROOM = [{"events", "errors", "plain"}, {"source", "stream", "stage", "state", "joining", "functions"}]
+ONE_ROOM = [{"events", "errors", "plain", "gaps"}, {"source", "stream", "stage", "state", "joining", "functions"}]
 """Rooms of one level that may know each other."""
 NEIGHBOURS = {
     ("dialects", "wire"),

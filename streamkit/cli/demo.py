@@ -138,7 +138,7 @@ async def _write(console: Console, url: str, request: Request, before: str = "")
                 writer.write(event.text)
     writer.end()
     times = the(sk.Timings, seen)
-    first, total = show.seconds(times.first_content), show.seconds(times.total)
+    first, total = show.seconds(times.first_released), show.seconds(times.total)
     show.put(console, f"first text after {first}, all {len(times.deltas)} deltas after {total}", "dim")
     return seen
 
@@ -202,7 +202,7 @@ async def _take_lane(url: str, request: Request, lane: show.Lane) -> None:
         async for event in events:
             match event:
                 case sk.TextDelta() if lane.first is None:
-                    lane.first = events.stage(sk.Timing).timings.first_content
+                    lane.first = events.stage(sk.Timing).timings.first_released
                 case sk.Timings(total=total):
                     lane.total = total
                 case _:

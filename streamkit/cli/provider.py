@@ -91,8 +91,9 @@ class Provider:
     `bill_frames` what OpenAI bills beside them: the tokens that frame a chat's messages, and the one that ends an answer.
 
     A stream waits `first_token_seconds`, then `token_seconds` before each further token; an answer in one piece takes
-    as long. A recording is sent whole, or an event each `event_seconds`; one that has times is sent as it came. With a
-    `seed`, a server's ids are repeatable.
+    as long. A recording is sent whole, or an event each `event_seconds`; one that has times is sent as it came. Each piece
+    has its moment on `timer`, so that a delay is made up for and not added to. `clock` dates the answers. With a `seed`, a
+    server's ids are repeatable.
     """
 
     answers: Answers = field(default_factory=dict[str, Answer])
@@ -107,6 +108,7 @@ class Provider:
     bill_frames: bool = False
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.time
+    timer: Callable[[], float] = time.monotonic
 
     def app(self) -> web.Application:
         """Make one server of it. Run by other means than `serve`, give the runner `handler_cancellation=True`."""
@@ -197,21 +199,21 @@ class Provider:
         except ValueError as error:
             raise Refusal(400, str(error)) from None
         response = web.StreamResponse(headers=answer.headers)
+        began = self.timer()
         # A client may be gone before the server has noticed; then nobody is left to tell.
         with suppress(ConnectionResetError):
             await response.prepare(request)
             try:
-                await self._write(response, answer.pieces)
+                await self._write(response, answer.pieces, began)
             except StreamkitError:
                 await _hang_up(request, reset=answer.reset)
         return response
 
-    async def _write(self, response: web.StreamResponse, pieces: Iterator[Piece]) -> None:
-        now = 0.0
+    async def _write(self, response: web.StreamResponse, pieces: Iterator[Piece], began: float) -> None:
         for at, data in pieces:
-            await self.sleep(max(0.0, at - now))
+            # Until the moment itself: what writing and waking up cost would add up over a long answer.
+            await self.sleep(max(0.0, began + at - self.timer()))
             await response.write(data)
-            now = at
 
 
 @asynccontextmanager

@@ -25,6 +25,24 @@ FAST = Provider(first_token_seconds=0, token_seconds=0)
 COUNT_TO_100 = "Count to 100, with a comma between each number and no newlines. E.g., 1, 2, 3, ..."
 
 
+@dataclass
+class VirtualTime:
+    """A timer that only sleeping moves, each time by `late` seconds more than asked."""
+
+    late: float = 0.0
+    now: float = 100.0
+    slept: list[float] = field(default_factory=list[float])
+    woken: list[float] = field(default_factory=list[float])
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds + self.late
+        self.woken.append(self.now - 100.0)
+
+
 @asynccontextmanager
 async def client_of(provider: Provider) -> AsyncGenerator[AsyncOpenAI, None]:
     async with serve(provider) as url, AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
@@ -484,18 +502,37 @@ async def test_the_models_are_listed() -> None:
 
 @pytest.mark.asyncio
 async def test_an_answer_in_one_piece_takes_as_long_as_its_stream() -> None:
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    provider = Provider(answers={"Ping?": ["Po", "ng", "!"]}, first_token_seconds=0.5, token_seconds=0.25, sleep=sleep)
+    time = VirtualTime()
+    pace = Provider(first_token_seconds=0.5, token_seconds=0.25, sleep=time.sleep, timer=time)
+    provider = replace(pace, answers={"Ping?": ["Po", "ng", "!"]})
     await post(provider, "/v1/completions", {"prompt": "Ping?", "stream": True, "n": 2})
-    assert slept == [0.5, 0.25, 0.25, 0]
+    assert time.slept == [0.5, 0.25, 0.25, 0]
 
-    slept.clear()
+    time.slept.clear()
     await post(provider, "/v1/completions", {"prompt": "Ping?", "n": 2})
-    assert slept == [1.0]
+    assert time.slept == [1.0]
+
+
+@pytest.mark.asyncio
+async def test_a_delay_is_made_up_for_and_does_not_add_up() -> None:
+    time = VirtualTime(late=0.0625)
+    pace = Provider(first_token_seconds=0.5, token_seconds=0.25, sleep=time.sleep, timer=time)
+    provider = replace(pace, answers={"Ping?": ["a"] * 8})
+
+    await post(provider, "/v1/completions", {"prompt": "Ping?", "stream": True})
+
+    assert time.woken[:8] == [0.5 + 0.25 * token + 0.0625 for token in range(8)]
+
+
+@pytest.mark.asyncio
+async def test_who_is_late_by_more_than_a_token_sends_the_next_at_once() -> None:
+    time = VirtualTime(late=0.375)
+    pace = Provider(first_token_seconds=0.5, token_seconds=0.25, sleep=time.sleep, timer=time)
+    provider = replace(pace, answers={"Ping?": ["a"] * 4})
+
+    await post(provider, "/v1/completions", {"prompt": "Ping?", "stream": True})
+
+    assert time.slept == [0.5, 0.0, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.asyncio
@@ -537,16 +574,12 @@ async def test_a_recording_is_served_byte_for_byte(tmp_path: Path, path: str) ->
 @pytest.mark.asyncio
 async def test_a_recording_can_be_paced_by_event(tmp_path: Path) -> None:
     (tmp_path / "demo.sse").write_bytes(RECORDED)
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    provider = replace(FAST, recordings=tmp_path, event_seconds=0.25, sleep=sleep)
+    time = VirtualTime()
+    provider = replace(FAST, recordings=tmp_path, event_seconds=0.25, sleep=time.sleep, timer=time)
     _, _, text = await post(provider, "/recordings/demo/v1/completions", {})
 
     assert text.encode() == RECORDED
-    assert slept == [0.25, 0.25, 0.25, 0.25]
+    assert time.slept == [0.25, 0.25, 0.25, 0.25]
 
 
 @pytest.mark.parametrize("name", ["missing", "..%2Fsecret", "%2E%2E%2Fsecret", "folder%2F..%2F..%2Fsecret", "a*"])

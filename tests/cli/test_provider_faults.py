@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,6 +37,21 @@ class Answer:
     complete: bool
     """Whether HTTP's own end of the body came."""
     reset: bool
+
+
+@dataclass
+class VirtualTime:
+    """A timer that only sleeping moves."""
+
+    now: float = 0.0
+    waits: list[float] = field(default_factory=list[float])
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
 
 
 async def ask(url: str, fault: str) -> Answer:
@@ -169,14 +184,11 @@ async def test_an_endless_line_goes_on_until_the_client_leaves(tmp_path: Path, f
 )
 @pytest.mark.asyncio
 async def test_a_drop_and_a_stall_take_their_time(tmp_path: Path, fault: str, expected: list[float]) -> None:
-    waits: list[float] = []
+    time = VirtualTime()
 
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
+    answer = await ask_recording(tmp_path, fault, served_by=replace(FAST, sleep=time.sleep, timer=time))
 
-    answer = await ask_recording(tmp_path, fault, served_by=replace(FAST, sleep=sleep))
-
-    assert (answer.body, waits) == (BODY, expected)
+    assert (answer.body, time.waits) == (BODY, expected)
 
 
 @pytest.mark.asyncio
@@ -312,15 +324,12 @@ async def test_a_recording_that_has_times_is_sent_as_it_came(tmp_path: Path) -> 
         '{"streamkit": "recording/1"}\n{"t": 0.5, "text": "data: 1\\n"}\n{"t": 2, "b64": "Cg=="}\n{"t": 3, "end": "eof"}\n',
         encoding="utf-8",
     )
-    waits: list[float] = []
+    time = VirtualTime()
 
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    async with serve(replace(FAST, recordings=tmp_path, event_seconds=9, sleep=sleep)) as url:
+    async with serve(replace(FAST, recordings=tmp_path, event_seconds=9, sleep=time.sleep, timer=time)) as url:
         answer = await ask(f"{url}/recordings/a", "cut=999")
 
-    assert (answer.body, answer.complete, waits) == (b"data: 1\n\n", True, [0.5, 1.5, 1.0])
+    assert (answer.body, answer.complete, time.waits) == (b"data: 1\n\n", True, [0.5, 1.5, 1.0])
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Timing: when things came, by whatever clock it is told."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from streamkit import (
+    AsyncStage,
     AudioDelta,
     Event,
     Extract,
@@ -16,10 +19,12 @@ from streamkit import (
     RefusalDelta,
     RoleDelta,
     Rule,
+    Stall,
     StreamEnd,
     TextDelta,
     Timing,
     Timings,
+    TokenCount,
     ToolCallDelta,
     Usage,
     replay,
@@ -93,6 +98,140 @@ def test_after_moderation_it_tells_when_text_was_released() -> None:
     generated, released = (event for event in run if isinstance(event, Timings))
 
     assert (generated.first_content, released.first_content) == (1.0, 2.0)
+
+
+def chunk(content: str) -> str:
+    return f'data: {{"choices":[{{"index":0,"delta":{{"content":"{content}"}}}}]}}\n\n'
+
+
+HERON = Rule("x", phrases=("blue heron",), action="block")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (
+            ["blue", " s", "ky"],
+            Timings(first_byte=1.0, first_content=1.0, deltas=(2.0, 3.0), total=4.0),
+        ),
+        (["blue", " heron"], Timings(first_byte=1.0, first_content=1.0, deltas=(), total=2.0)),
+        (["blue heron"], Timings(first_byte=1.0, first_content=1.0, deltas=(), total=1.0)),
+        (["ok"], Timings(first_byte=1.0, first_content=1.0, deltas=(1.0,), total=2.0)),
+    ],
+    ids=["held", "blocked", "blocked in the read that brought it", "not held"],
+)
+def test_placed_last_it_knows_when_content_arrived_and_when_it_was_released(
+    pieces: list[str], expected: Timings
+) -> None:
+    pipeline = Parse() | Extract() | Moderate(HERON) | Timing()
+    body = [chunk(piece).encode() for piece in pieces] + [b"data: [DONE]\n\n"]
+
+    run = pipeline.run(iter(body), clock=clock(*map(float, range(9))).__next__)
+
+    assert [event for event in run if isinstance(event, Timings)] == [expected]
+    assert expected.first_released == (expected.deltas[0] if expected.deltas else None)
+
+
+@dataclass
+class Slow(AsyncStage[Event, Event]):
+    """Keep all text until the end, as a remote check might."""
+
+    _kept: list[Event] = field(default_factory=list[Event], init=False)
+
+    async def feed(self, item: Event) -> Iterable[Event]:
+        if isinstance(item, TextDelta):
+            self._kept.append(item)
+            return ()
+        return (*self._kept, item) if isinstance(item, StreamEnd) else (item,)
+
+
+@pytest.mark.anyio
+async def test_behind_a_stage_that_waits_it_hears_of_content_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "slow.jsonl"
+    lines = [{"t": 0.25, "text": ": hello\n\n"}, {"t": 0.5, "text": chunk("a")}, {"t": 2.0, "text": "data: [DONE]\n\n"}]
+    path.write_text("\n".join(map(json.dumps, [{"streamkit": "recording/1"}, *lines])))
+
+    async with replay(path) | Parse() | Extract() | Slow() | Timing() as stream:
+        timings = [event async for event in stream if isinstance(event, Timings)]
+
+    assert timings == [Timings(first_byte=0.25, first_content=0.5, deltas=(2.0,), total=2.0)]
+
+
+# The figures
+
+
+def test_the_gaps_between_deltas_have_percentiles() -> None:
+    timings = Timings(0.5, 1.0, (1.0, 1.5, 1.5, 2.0, 5.0), 6.0)
+
+    assert [timings.gap(percent) for percent in (0, 50, 75, 100)] == [0.0, 0.5, 1.125, 3.0]
+    assert timings.stalls(2.5) == [Stall(after=4, at=2.0, seconds=3.0)]
+    assert timings.stalls() == timings.stalls(1.0)
+
+
+@pytest.mark.parametrize("deltas", [(), (1.0,)])
+def test_without_two_deltas_there_is_no_gap(deltas: tuple[float, ...]) -> None:
+    timings = Timings(0.5, 1.0, deltas, 6.0)
+
+    assert (timings.gap(50), timings.gap(100), timings.stalls()) == (None, None, [])
+
+
+@pytest.mark.parametrize(
+    ("events", "tokens", "rate"),
+    [
+        ([TextDelta("a"), TextDelta("b")], None, None),
+        ([TextDelta("a"), TextDelta("b"), Usage(completion_tokens=9)], 9, 8.0),
+        ([TextDelta("a"), TextDelta("b"), Usage(prompt_tokens=9)], None, None),
+        ([TextDelta("a"), TextDelta("b"), TokenCount(4), TokenCount(3, "reasoning"), TokenCount(2, index=1)], 9, 8.0),
+        ([TextDelta("a"), TokenCount(1), TextDelta("b"), TokenCount(3)], 3, 1.0),
+        ([TextDelta("a"), TextDelta("b"), Usage(completion_tokens=9), TokenCount(5)], 9, 8.0),
+        ([TextDelta("a"), Usage(completion_tokens=9)], 9, None),
+        ([TextDelta("a"), TextDelta("b"), Usage(completion_tokens=1)], 1, None),
+        ([Usage(completion_tokens=9)], 9, None),
+    ],
+    ids=["unknown", "usage", "usage without", "count", "running", "both", "one delta", "one token", "no content"],
+)
+def test_tokens_a_second_are_those_after_the_first_content(
+    events: list[Event], tokens: int | None, rate: float | None
+) -> None:
+    # The first delta comes after 10 s, the second 1 s (or 2, behind a count) later.
+    times = clock(0.0, 10.0, *(10.0 + number for number in range(1, 9)))
+    *_, timings, _ = Timing().run(iter([*events, END]), clock=times.__next__)
+
+    assert isinstance(timings, Timings)
+    assert (timings.tokens, timings.tokens_per_second) == (tokens, rate)
+
+
+@pytest.mark.parametrize(
+    ("shown", "rate"), [([], 4.0), ([ReasoningDelta("hm")], 9.0)], ids=["hidden reasoning", "shown reasoning"]
+)
+@pytest.mark.parametrize("details", ["completion_tokens_details", "output_tokens_details"])
+def test_reasoning_that_was_not_shown_is_no_part_of_the_rate(details: str, shown: list[Event], rate: float) -> None:
+    usage = Usage(None, 10, None, {details: {"reasoning_tokens": 5}})
+    answer = [*shown, TextDelta("a")] if shown else [TextDelta("a"), Finish("stop")]
+    events: list[Event] = [*answer, TextDelta("b"), usage, END]
+
+    *_, timings, _ = Timing().run(iter(events), clock=clock(*(number / 2 for number in range(9))).__next__)
+
+    assert isinstance(timings, Timings)
+    assert (timings.tokens, timings.tokens_per_second) == (10, rate)
+
+
+def test_the_figures_are_ready_for_a_log() -> None:
+    timings = Timings(0.25, 0.5, (1.0, 1.5, 3.0), 4.0, tokens=6)
+
+    assert timings.to_dict() == {
+        "first_byte": 0.25,
+        "first_content": 0.5,
+        "first_released": 1.0,
+        "total": 4.0,
+        "deltas": 3,
+        "gap_p50": 1.0,
+        "gap_p95": 1.45,
+        "gap_p99": 1.49,
+        "gap_max": 1.5,
+        "tokens": 6,
+        "tokens_per_second": 2.0,
+    }
 
 
 @pytest.fixture
