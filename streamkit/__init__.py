@@ -25,10 +25,12 @@ Where things live:
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
     hops                    every task boundary
     plugins                 entry points
+    comparison, picture     streaming beside waiting, as a table and as SVG
     cli                     the command line and the embedded provider
 """
 
 from streamkit import hops
+from streamkit.comparison import Comparison, compare
 from streamkit.dialects.base import Dialect
 from streamkit.errors import (
     ConnectFailed,
@@ -125,6 +127,7 @@ __all__ = [
     "Choice",
     "Classify",
     "Comment",
+    "Comparison",
     "Completion",
     "ConnectFailed",
     "ContentTypeError",
@@ -197,6 +200,7 @@ __all__ = [
     "Window",
     "Windows",
     "adapters",
+    "compare",
     "cut_short",
     "faults",
     "feed",
