@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import streamkit
-from streamkit.cli import demo
+from streamkit.cli import comparing, demo, doctor, inspection, reading, show
 from streamkit.cli.provider import Provider, serve
 from streamkit.errors import StreamkitError
 
@@ -25,6 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         match options.command:
             case "demo":
                 demo.run(fast=options.fast)
+            case "run":
+                return reading.run(options)
+            case "replay":
+                return reading.replay(options)
+            case "inspect":
+                console = show.make_console()
+                return inspection.run(console, options.file, stall=options.stall, as_json=options.json)
+            case "compare":
+                return comparing.run(show.make_console(), options)
+            case "doctor":
+                return doctor.run(show.make_console(widest=None))
             case _:
                 asyncio.run(_serve(_provider(options), options.host, options.port))
     except (StreamkitError, OSError) as error:
@@ -43,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"streamkit {streamkit.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _describe_demo(commands.add_parser("demo", help="show what streamkit does; needs no key and no network"))
+    reading.describe_run(commands.add_parser("run", help="ask an endpoint, and write the answer while it comes"))
+    reading.describe_replay(commands.add_parser("replay", help="write the text of a recorded answer as it came"))
+    inspection.describe(commands.add_parser("inspect", help="tell what is in a recording"))
+    comparing.describe(commands.add_parser("compare", help="measure what streaming saves at an endpoint"))
+    commands.add_parser("doctor", help="tell what this installation has, and what it lacks")
     _describe_serve_demo(commands.add_parser("serve-demo", help="run the demo's provider until Ctrl-C"))
     return parser
 

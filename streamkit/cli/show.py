@@ -21,14 +21,15 @@ INDENT = "  "
 WIDEST = 100
 
 
-def make_console() -> Console:
-    """Standard output. What its encoding does not have becomes a question mark."""
+def make_console(widest: int | None = WIDEST) -> Console:
+    """Standard output, no wider than that. What its encoding does not have becomes a question mark."""
     # Files have it; what stands in for one, as in a notebook, may not.
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="replace")
     console = Console(highlight=False)
-    console.width = min(console.width, WIDEST)
+    if widest is not None:
+        console.width = min(console.width, widest)
     return console
 
 

@@ -40,6 +40,11 @@ class Extract(Stage[ServerSentEvent, Event]):
         kind = chosen or OpenAICompletions
         self._reader, self._decided = kind(errors=self.errors), self.dialect is not None
 
+    @property
+    def spoken(self) -> type[Dialect] | None:
+        """The dialect that the answer speaks; `None` before an event has told."""
+        return type(self._reader) if self._decided else None
+
     def state(self) -> dict[str, Any]:
         kind = type(self._reader)
         return {"reader": kind.__name__, "state": self._reader.state(), "decided": self._decided, "done": self.done}

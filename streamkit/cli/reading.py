@@ -1,0 +1,215 @@
+"""`streamkit run` and `streamkit replay`: an answer as text, while it comes, and an exit code that says how it ended."""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+import streamkit as sk
+from streamkit.cli import asking, live, show
+from streamkit.cli.doctor import where_table
+from streamkit.errors import StreamkitError
+from streamkit.events import EndReason
+from streamkit.tokens import encoding_name
+
+EXIT_CODES: dict[EndReason, int] = {
+    "completed": 0,
+    "tool_calls": 0,
+    "error": 1,
+    "length": 3,
+    "content_filter": 4,
+    "truncated": 5,
+    "provider_error": 6,
+    "moderated": 7,
+    "timeout": 8,
+    "limit": 9,
+    "cancelled": 130,
+}
+CODES = (
+    "Exit codes: " + ", ".join(f"{code} {reason}" for reason, code in EXIT_CODES.items()) + "; 2 for wrong arguments."
+)
+
+
+def describe_run(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `run`."""
+    parser.description = "Ask an endpoint, and write the text of the answer while it comes."
+    parser.epilog = CODES
+    asking.describe(parser)
+    add = parser.add_argument
+    add("--body", default="-", metavar="FILE", help="the request as JSON; -, the default, is standard input")
+    add("--record", metavar="FILE", help="record the answer too, for `streamkit replay`")
+    _describe_reading(parser)
+
+
+def describe_replay(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `replay`."""
+    parser.description = "Write the text of a recorded answer, at the pace at which it came."
+    parser.epilog = CODES
+    add = parser.add_argument
+    add("file", metavar="FILE", type=Path, help="a recording, or the body of an answer")
+    add(
+        "--pace", type=_pace, default=1.0, metavar="TIMES", help="how many times as fast; 0 does not wait (%(default)s)"
+    )
+    add("--model", help="count the tokens as this model does")
+    _describe_reading(parser)
+
+
+def _describe_reading(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--rules", metavar="FILE", help="moderate by the rules in this TOML file")
+    add("--json", action="store_true", help="write the completion as JSON when it has ended, instead of the text")
+    add(
+        "--price", type=_price, metavar="PROMPT/ANSWER", help="what a million tokens cost, for the line in the terminal"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """`streamkit run`."""
+    body = asking.body(options.body)
+    source: sk.Source[bytes] = sk.http.post(options.url, json={"stream": True} | body, headers=asking.headers(options))
+    if options.record:
+        source = sk.record(source, options.record)
+    return _read(source, options, body)
+
+
+def replay(options: argparse.Namespace) -> int:
+    """`streamkit replay`."""
+    return _read(sk.replay(options.file, pace=options.pace or None), options, {"model": options.model})
+
+
+def _read(source: sk.Source[bytes], options: argparse.Namespace, body: Mapping[str, Any]) -> int:
+    out, err = show.make_console(widest=None), Console(stderr=True, highlight=False)
+    pipeline = _pipeline(options.rules, body.get("model"), counted=err.is_interactive)
+    meter = Meter(source | pipeline, options.price, body)
+    try:
+        return asyncio.run(read(meter, out, err, as_json=options.json))
+    except BrokenPipeError:
+        # Whoever read this has enough, as `head` does. (https://docs.python.org/3/library/signal.html#note-on-sigpipe)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _pipeline(rules: str | None, model: object, *, counted: bool) -> sk.Pipeline[str, sk.Event]:
+    pipeline: sk.Pipeline[str, sk.Event] = sk.Parse() | sk.Extract()
+    if rules:
+        pipeline = pipeline | sk.Moderate(sk.rules.from_file(rules))
+    if counted and isinstance(model, str) and where_table(encoding := encoding_name(model)[0]):
+        # Nothing is fetched for a number in a line.
+        pipeline = pipeline | sk.Count(encoding)
+    return pipeline | sk.Accumulate() | sk.Timing()
+
+
+class Meter:
+    """What the line below the text says."""
+
+    def __init__(self, stream: sk.Stream[sk.Event], price: live.Price | None, body: Mapping[str, Any]) -> None:
+        self.stream = stream
+        self.usage: sk.Usage | None = None
+        self._price = price
+        self._timing = stream.stage(sk.Timing)
+        try:
+            self._count: sk.Count | None = stream.stage(sk.Count)
+        except sk.PipelineError:
+            self._count = None
+        self._prompt = _prompt_tokens(body) if price and self._count else None
+        self._began = time.monotonic()
+
+    def line(self) -> str:
+        """The line now."""
+        timings = self._timing.timings
+        if timings.tokens is None and self._count:
+            timings = msgspec.structs.replace(timings, tokens=self._count.tokens())
+        reported = self.usage.prompt_tokens if self.usage else None
+        end = self.stream.end
+        return live.line(
+            tokens=timings.tokens,
+            deltas=len(timings.deltas),
+            rate=timings.tokens_per_second,
+            cost=self._price.of(self._prompt if reported is None else reported, timings.tokens)
+            if self._price
+            else None,
+            # Not the source's clock, which stands still while nothing comes.
+            seconds=time.monotonic() - self._began,
+            end=end.reason if end else None,
+        )
+
+
+async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = False) -> int:
+    """Write the answer, and give the exit code. What goes wrong with it is one line on standard error."""
+    stream, complaint = meter.stream, None
+    async with live.shown(out, err, meter.line) as text:
+        try:
+            async with stream as events:
+                async for event in events:
+                    if isinstance(event, sk.Usage):
+                        meter.usage = event
+                    elif not as_json:
+                        _write(event, text)
+        except StreamkitError as error:
+            complaint = str(error)
+        _conclude(stream.stage(sk.Accumulate).snapshot, text, as_json=as_json)
+    reason = stream.end.reason if stream.end else "error"
+    if complaint is None and EXIT_CODES[reason]:
+        complaint = f"the answer ended with {reason}"
+    if complaint is not None:
+        print(f"streamkit: {complaint}", file=sys.stderr)
+    return EXIT_CODES[reason]
+
+
+def _prompt_tokens(body: Mapping[str, Any]) -> int | None:
+    match body:
+        case {"messages": [*messages], "model": str(model)} if all(map(_is_text, messages)):
+            return sk.prompt_tokens(messages, model)
+        case _:
+            return None
+
+
+def _conclude(completion: sk.Completion, text: live.Plain | live.Drawn, *, as_json: bool) -> None:
+    if as_json:
+        text.write(msgspec.json.encode(completion.to_dict()).decode() + "\n")
+        return
+    for call in completion.choices[0].tool_calls if completion.choices else ():
+        text.write(msgspec.json.encode({"name": call.name, "arguments": call.arguments}).decode() + "\n")
+
+
+def _write(event: sk.Event, text: live.Plain | live.Drawn) -> None:
+    match event:
+        # Of several answers one can be read while it comes: the first.
+        case sk.TextDelta(text=piece, index=0) | sk.RefusalDelta(text=piece, index=0):
+            text.write(piece)
+        case _:
+            pass
+
+
+def _is_text(message: object) -> bool:
+    match message:
+        case {"content": str()}:
+            return True
+        case _:
+            return False
+
+
+def _pace(text: str) -> float:
+    try:
+        if 0 <= (pace := float(text)) < float("inf"):
+            return pace
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected 0 or more, found {text!r}")
+
+
+def _price(text: str) -> live.Price:
+    try:
+        prompt, completion = map(float, text.split("/"))
+        if 0 <= prompt < float("inf") and 0 <= completion < float("inf"):
+            return live.Price(prompt, completion)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected two prices, such as 0.15/0.60; found {text!r}")

@@ -1,0 +1,77 @@
+"""`streamkit doctor`: what is here, and what is not."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+import streamkit
+from streamkit import plugins
+from streamkit.cli import doctor
+from streamkit.cli.main import main
+
+TABLE = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    lines = capsys.readouterr().out.splitlines()
+    return {line[:22].strip(): line[22:].strip() for line in lines}
+
+
+def test_here_nothing_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+
+    found = told(capsys)
+    assert found["Python"].startswith(platform.python_version())
+    assert found["streamkit"] == streamkit.__version__
+    assert {name: found[name] for name in ("aiohttp", "msgspec", "tiktoken")} == {
+        name: version(name) for name in ("aiohttp", "msgspec", "tiktoken")
+    }
+    assert found["table o200k_base"] == "installed"
+    assert found["output"].startswith("no terminal, without live lines, ")
+
+
+def test_what_is_missing_is_named_and_the_exit_code_is_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_but_rich(name: str) -> str:
+        if name == "rich":
+            return "13.0"
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "version", none_but_rich)
+
+    assert main(["doctor"]) == 1
+    found = told(capsys)
+    assert found["aiohttp"] == "missing; needed is aiohttp>=3.10"
+    assert found["rich"] == "13.0"
+    assert found["trio"] == "not installed; optional"
+
+
+def test_an_old_python_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.sys, "version_info", (3, 10, 4))
+
+    assert main(["doctor"]) == 1
+    assert told(capsys)["Python"].endswith(", but 3.11 or later is needed")
+
+
+@pytest.mark.parametrize("encoding", ["o200k_base", "o200k_harmony"])
+def test_a_table_is_found_in_a_package_or_in_tiktokens_cache_or_not_at_all(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    assert doctor.where_table(encoding) == "installed"
+
+    monkeypatch.setattr(plugins, "find", lambda group, name: None)
+    assert doctor.where_table(encoding) is None
+
+    (tmp_path / hashlib.sha1(TABLE.encode()).hexdigest()).touch()
+    assert doctor.where_table(encoding) == "in tiktoken's cache"
+
+    # tiktoken's own rule: an empty name means no cache.
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
+    assert doctor.where_table(encoding) is None

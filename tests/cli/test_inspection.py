@@ -1,0 +1,129 @@
+"""`streamkit inspect`: all that is in a recording but the text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamkit.cli.main import main
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def chunk(content: str) -> str:
+    return f'data: {{"model":"m","choices":[{{"index":0,"delta":{{"content":"{content}"}}}}]}}\n\n'
+
+
+def recorded(folder: Path, *entries: dict[str, Any]) -> Path:
+    head = {"streamkit": "recording/1", "method": "POST", "url": "http://a/v1", "status": 200, "headers": {"a": "b"}}
+    path = folder / "r.jsonl"
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in (head, *entries)))
+    return path
+
+
+def inspected(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, Any]]:
+    code = main(["inspect", str(path), "--json", *options])
+    return code, json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+    last = f'data: {{"choices":[],"usage":{json.dumps(usage)}}}\n\ndata: [DONE]\n\n'
+    finish = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    return recorded(
+        tmp_path,
+        {"t": 0.25, "text": chunk("secret")},
+        {"t": 0.5, "text": chunk("words")},
+        {"t": 2.5, "text": chunk("!")},
+        {"t": 2.75, "text": finish + last},
+        {"t": 2.75, "end": "closed"},
+    )
+
+
+def test_it_tells_what_was_asked_what_came_when_and_how_it_ended(
+    whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = inspected(whole, capsys)
+
+    size = sum(len(json.loads(line).get("text", "")) for line in whole.read_text().splitlines()[1:])
+    assert code == 0
+    assert found.pop("events")["TextDelta"] == 3
+    assert found == {
+        "recording": {"format": "recording/1", "method": "POST", "url": "http://a/v1", "status": 200},
+        "pieces": {"number": 4, "bytes": size, "seconds": 2.75},
+        "dialect": "openai",
+        "model": "m",
+        "end": "completed",
+        "error": None,
+        "choices": [{"finish": "stop", "characters": 12}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
+        "timings": {
+            "first_byte": 0.25,
+            "first_content": 0.25,
+            "first_released": 0.25,
+            "total": 2.75,
+            "deltas": 3,
+            "gap_p50": 1.125,
+            "gap_p95": pytest.approx(1.9125),
+            "gap_p99": pytest.approx(1.9825),
+            "gap_max": 2.0,
+            "tokens": 3,
+            "tokens_per_second": pytest.approx(2 / 2.25),
+        },
+        "stalls": [{"after": 2, "at": 0.5, "seconds": 2.0}],
+    }
+
+
+def test_for_people_it_is_a_few_lines_without_the_text(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(whole), "--stall", "3"]) == 0
+
+    output, errors = capsys.readouterr()
+    assert [line.split()[0] for line in output.splitlines()] == [
+        *("recording", "pieces", "dialect", "model", "events", "end", "choices", "usage", "timings")
+    ]
+    assert "finish stop, characters 12" in output
+    assert "secret" not in output
+    assert errors == ""
+
+
+def test_a_recording_that_broke_off_is_told_as_far_as_it_came(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recorded(tmp_path, {"t": 0.5, "text": chunk("a")}, {"t": 1, "end": "error", "error": "Disconnected"})
+
+    code, found = inspected(path, capsys)
+
+    assert (code, found["end"], found["dialect"]) == (1, "truncated", "openai")
+    assert found["error"] == "Disconnected: the recorded stream ended with Disconnected"
+    assert found["timings"]["first_content"] == 0.5
+    assert found["choices"] == [{"finish": None, "characters": 1}]
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect"),
+    [
+        ("anthropic-messages.sse", "anthropic"),
+        ("gemini-two-candidates.sse", "gemini"),
+        ("cohere-chat.sse", "cohere"),
+        ("dialects/responses.sse", "responses"),
+        ("dialects/ollama-chat.ndjson", "ollama"),
+        ("chat-tools.sse", "openai"),
+    ],
+)
+def test_the_dialect_is_the_one_that_was_read(name: str, dialect: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, found = inspected(DATA / name, capsys)
+
+    assert found["dialect"] == dialect
+    assert found["recording"] == {"format": "no recording/1, but a body in one piece"}
+
+
+def test_a_file_that_is_no_answer_has_no_dialect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.sse").touch()
+
+    code, found = inspected(tmp_path / "empty.sse", capsys)
+
+    assert (code, found["dialect"], found["end"], found["events"]["StreamEnd"]) == (0, None, "truncated", 1)

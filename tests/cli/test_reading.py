@@ -1,0 +1,281 @@
+"""`streamkit run` and `streamkit replay`: the text, the exit code, and the line in a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from streamkit.cli.main import main
+from streamkit.cli.provider import Provider
+from streamkit.cli.reading import CODES, EXIT_CODES
+from streamkit.cli.script import ToolCall
+from streamkit.events import EndReason
+from tests.cli.served import served
+
+ANSWERS = {
+    "Ping?": ["Po", "ng"],
+    "Lines?": "one\ntwo\n",
+    "Secret?": "the code word is blue heron 42, and more",
+    "Tool?": ToolCall("now", '{"zone": "UTC"}', ""),
+}
+COMMAND = (sys.executable, "-W", "error", "-c", "import sys; from streamkit.cli.main import main; sys.exit(main())")
+
+
+@pytest.fixture(scope="module")
+def url() -> Generator[str]:
+    with served(Provider(answers=ANSWERS, first_token_seconds=0, token_seconds=0, seed=1)) as base:
+        yield f"{base}/chat/completions"
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Path:
+    return request(tmp_path, "Ping?")
+
+
+def request(folder: Path, text: str, **options: object) -> Path:
+    path = folder / "body.json"
+    path.write_text(json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}], **options}))
+    return path
+
+
+def test_the_text_is_written_and_its_last_line_ended(url: str, asked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", url, "--body", str(asked)]) == 0
+    assert capsys.readouterr() == ("Pong\n", "")
+
+
+def test_a_last_line_that_is_ended_stays_as_it_is(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", url, "--body", str(request(tmp_path, "Lines?"))]) == 0
+    assert capsys.readouterr() == ("one\ntwo\n", "")
+
+
+def test_the_request_comes_from_standard_input(
+    url: str, asked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(asked.read_bytes())))
+
+    assert main(["run", url]) == 0
+    assert capsys.readouterr().out == "Pong\n"
+
+
+def test_the_completion_is_written_as_json(url: str, asked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", url, "--body", str(asked), "--json"]) == 0
+
+    completion = json.loads(capsys.readouterr().out)
+    assert completion["object"] == "chat.completion"
+    assert completion["choices"][0]["message"]["content"] == "Pong"
+
+
+def test_a_request_that_is_not_to_be_streamed_is_read_too(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", url, "--body", str(request(tmp_path, "Ping?", stream=False))]) == 0
+    assert capsys.readouterr().out == "Pong\n"
+
+
+def test_a_call_of_a_tool_is_a_line_of_json(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = request(tmp_path, "Tool?", tools=[{"type": "function", "function": {"name": "now"}}])
+
+    assert main(["run", url, "--body", str(body)]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "now", "arguments": '{"zone": "UTC"}'}
+
+
+def test_of_several_answers_the_first_is_written(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", url, "--body", str(request(tmp_path, "Ping?", n=2))]) == 0
+    assert capsys.readouterr().out == "Pong\n"
+
+
+def test_what_a_rule_forbids_is_not_written_and_the_exit_code_tells(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\ncategory = "secret"\nphrases = ["blue heron 42"]\naction = "block"\n')
+
+    assert main(["run", url, "--body", str(request(tmp_path, "Secret?")), "--rules", str(rules)]) == 7
+    assert capsys.readouterr() == ("the code word is \n", "streamkit: the answer ended with moderated\n")
+
+
+def test_every_reason_for_an_end_has_an_exit_code_that_the_help_tells() -> None:
+    assert set(EXIT_CODES) == set(EndReason.__args__)
+    assert all(f"{code} {reason}" in CODES for reason, code in EXIT_CODES.items())
+    assert 2 not in EXIT_CODES.values()
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "complaint"),
+    [
+        (b"data: {}\n\n", 5, "the answer ended with truncated"),
+        (
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}\n\ndata: [DONE]\n\n',
+            3,
+            "the answer ended with length",
+        ),
+        (
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"content_filter"}]}\n\ndata: [DONE]\n\n',
+            4,
+            "the answer ended with content_filter",
+        ),
+        (b'data: {"error":{"message":"secret words","code":"x"}}\n\n', 6, "the provider reported an error"),
+        (b"data: {nonsense\n\n", 1, "expected JSON"),
+    ],
+    ids=["truncated", "length", "content filter", "provider's error", "no JSON"],
+)
+def test_how_an_answer_ended_is_told_on_standard_error_and_by_the_exit_code(
+    body: bytes, code: int, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.sse").write_bytes(body)
+
+    assert main(["replay", str(tmp_path / "a.sse")]) == code
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("streamkit: ")
+    assert complaint in errors
+    assert "secret words" not in errors
+
+
+def test_an_answer_that_broke_off_is_written_as_far_as_it_came(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chunk = json.dumps('data: {"choices":[{"index":0,"delta":{"content":"Half"}}]}\n\n')
+    (tmp_path / "a.jsonl").write_text(
+        f'{{"streamkit": "recording/1"}}\n{{"t": 0, "text": {chunk}}}\n{{"t": 0, "end": "error", "error": "Disconnected"}}\n'
+    )
+
+    assert main(["replay", str(tmp_path / "a.jsonl")]) == 5
+    assert capsys.readouterr() == ("Half\n", "streamkit: the recorded stream ended with Disconnected\n")
+
+
+def test_what_was_recorded_can_be_replayed(
+    url: str, asked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = str(tmp_path / "r.jsonl")
+
+    assert main(["run", url, "--body", str(asked), "--record", recording]) == 0
+    assert main(["replay", recording, "--pace", "0"]) == 0
+    assert main(["replay", recording, "--pace", "1000"]) == 0
+    assert capsys.readouterr() == ("Pong\nPong\nPong\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("replay", "the following arguments are required: FILE"),
+        ("replay x --pace -1", "argument --pace: expected 0 or more, found '-1'"),
+        ("replay x --pace inf", "argument --pace: expected 0 or more, found 'inf'"),
+        ("replay x --price 1", "argument --price: expected two prices, such as 0.15/0.60; found '1'"),
+        ("replay x --price 1/nan", "argument --price: expected two prices, such as 0.15/0.60; found '1/nan'"),
+        ("run", "the following arguments are required: URL"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments.split())
+
+    assert left.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(tmp_path / "missing.jsonl")]) == 1
+    output, errors = capsys.readouterr()
+    assert (output, errors.count("\n")) == ("", 1)
+    assert errors.startswith("streamkit: [Errno 2]")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_who_reads_only_the_beginning_gets_no_traceback(tmp_path: Path) -> None:
+    words = "".join(f'data: {{"choices":[{{"index":0,"delta":{{"content":"{"x" * 5000}"}}}}]}}\n\n' for _ in range(40))
+    (tmp_path / "a.sse").write_text(words)
+    with subprocess.Popen(
+        [*COMMAND, "replay", str(tmp_path / "a.sse")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.read(10) == b"x" * 10
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert (process.returncode, errors) == (1, b"")
+
+
+# In a terminal
+
+# What rich looks at to find out where it writes.
+ASKED = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LINES")
+needs_pty = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+
+
+class Terminal:
+    """A command that runs in a terminal of 60 columns."""
+
+    def __init__(self, *arguments: str) -> None:
+        import pty
+
+        self.shown = ""
+        self._screen, its_end = pty.openpty()
+        environment = {name: value for name, value in os.environ.items() if name not in ASKED}
+        environment |= {"TERM": "xterm", "COLUMNS": "60"}
+        self._process = subprocess.Popen(
+            [*COMMAND, *arguments], stdin=its_end, stdout=its_end, stderr=its_end, env=environment
+        )
+        os.close(its_end)
+
+    def read_until(self, text: str | None) -> None:
+        """Read until this is on the screen, or to the end."""
+        while text is None or text not in self.shown:
+            try:
+                came = os.read(self._screen, 65536)
+            except OSError:  # the end, on Linux
+                came = b""
+            if not came:
+                assert text is None, f"ended without {text!r}: {self.shown!r}"
+                return
+            self.shown += came.decode()
+
+    def press_ctrl_c(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> int:
+        self.read_until(None)
+        os.close(self._screen)
+        return self._process.wait(timeout=30)
+
+
+@needs_pty
+def test_in_a_terminal_there_is_a_line_with_tokens_rate_and_cost_below_the_text(tmp_path: Path) -> None:
+    body = request(tmp_path, "Ping?", stream_options={"include_usage": True})
+    with served(Provider(answers={"Ping?": ["po", "ng"] * 20}, first_token_seconds=0, token_seconds=0.01)) as base:
+        terminal = Terminal("run", f"{base}/chat/completions", "--body", str(body), "--price", "2/10")
+        code = terminal.end()
+
+    assert code == 0
+    assert terminal.shown.startswith("\x1b[?25l")
+    assert terminal.shown.endswith("\x1b[?25h")
+    *_, rest, line, _ = terminal.shown.replace("\x1b[2m", "").replace("\x1b[0m", "").split("\r\n")
+    # 80 characters in rows of 60, and what the provider reports: 1 token of the prompt and 1 of the answer.
+    assert rest.endswith("po" + "ngpo" * 4 + "ng")
+    assert line.startswith("1 tokens  cost 0.000012  ")
+
+
+@needs_pty
+def test_ctrl_c_leaves_the_text_the_line_and_the_cursor(tmp_path: Path) -> None:
+    with served(Provider(first_token_seconds=0, token_seconds=0.02)) as base:
+        terminal = Terminal(
+            "run", f"{base}/chat/completions", "--body", str(request(tmp_path, "Count to 1000")), "--price", "2/10"
+        )
+        terminal.read_until("1, 2, 3")
+        terminal.press_ctrl_c()
+        code = terminal.end()
+
+    assert code == 130
+    assert "cancelled" in terminal.shown
+    assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
+    assert "Traceback" not in terminal.shown
