@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import msgspec
 
+from streamkit.errors import PipelineError
+
 
 class Stall(msgspec.Struct, frozen=True, gc=False):
     """A wait between two deltas that was too long: after how many deltas, at what second it began, how many it took."""
@@ -35,7 +37,7 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
     least, 100 the greatest. `None` where there are no values.
     """
     if not 0 <= percent <= 100:
-        raise ValueError(f"expected 0 to 100 percent, found {percent!r}")
+        raise PipelineError(f"expected 0 to 100 percent, found {percent!r}")
     if not values:
         return None
     ordered = sorted(values)

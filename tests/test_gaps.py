@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit import Stall
+from streamkit import PipelineError, Stall
 from streamkit.gaps import gaps, percentile, stalls
 
 
@@ -44,7 +44,7 @@ def test_percentiles_are_those_of_the_standard_library(values: list[float]) -> N
 
 @pytest.mark.parametrize("percent", [-1, 100.1, float("nan")])
 def test_no_percentile_beyond_all_of_them(percent: float) -> None:
-    with pytest.raises(ValueError, match="expected 0 to 100 percent, found"):
+    with pytest.raises(PipelineError, match="expected 0 to 100 percent, found"):
         percentile([1.0], percent)
 
 

@@ -44,6 +44,11 @@ def describe_run(parser: argparse.ArgumentParser) -> None:
     asking.describe(parser)
     add = parser.add_argument
     add("--body", default="-", metavar="FILE", help="the request as JSON; -, the default, is standard input")
+    add(
+        "--as-is",
+        action="store_true",
+        help="send the request as it is; otherwise `stream` is set where it says nothing",
+    )
     add("--record", metavar="FILE", help="record the answer too, for `streamkit replay`")
     _describe_reading(parser)
 
@@ -73,7 +78,8 @@ def _describe_reading(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """`streamkit run`."""
     body = asking.body(options.body)
-    source: sk.Source[bytes] = sk.http.post(options.url, json={"stream": True} | body, headers=asking.headers(options))
+    asked = body if options.as_is else {"stream": True} | body
+    source: sk.Source[bytes] = sk.http.post(options.url, json=asked, headers=asking.headers(options))
     if options.record:
         source = sk.record(source, options.record)
     return _read(source, options, body)
@@ -154,7 +160,11 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
                         _write(event, text)
         except StreamkitError as error:
             complaint = str(error)
-        _conclude(stream.stage(sk.Accumulate).snapshot, text, as_json=as_json)
+        completion = stream.stage(sk.Accumulate).snapshot
+        if as_json and completion.choices:
+            text.write(msgspec.json.encode(completion.to_dict()).decode() + "\n")
+        elif not as_json and complaint is None:
+            _write_calls(completion, text)
     reason = stream.end.reason if stream.end else "error"
     if complaint is None and EXIT_CODES[reason]:
         complaint = f"the answer ended with {reason}"
@@ -171,10 +181,7 @@ def _prompt_tokens(body: Mapping[str, Any]) -> int | None:
             return None
 
 
-def _conclude(completion: sk.Completion, text: live.Plain | live.Drawn, *, as_json: bool) -> None:
-    if as_json:
-        text.write(msgspec.json.encode(completion.to_dict()).decode() + "\n")
-        return
+def _write_calls(completion: sk.Completion, text: live.Plain | live.Drawn) -> None:
     for call in completion.choices[0].tool_calls if completion.choices else ():
         text.write(msgspec.json.encode({"name": call.name, "arguments": call.arguments}).decode() + "\n")
 

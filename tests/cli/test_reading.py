@@ -8,15 +8,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import streamkit as sk
+from streamkit.cli.live import Price
 from streamkit.cli.main import main
 from streamkit.cli.provider import Provider
-from streamkit.cli.reading import CODES, EXIT_CODES
+from streamkit.cli.reading import CODES, EXIT_CODES, Meter
 from streamkit.cli.script import ToolCall
 from streamkit.events import EndReason
 from tests.cli.served import served
@@ -79,6 +81,24 @@ def test_a_request_that_is_not_to_be_streamed_is_read_too(
 ) -> None:
     assert main(["run", url, "--body", str(request(tmp_path, "Ping?", stream=False))]) == 0
     assert capsys.readouterr().out == "Pong\n"
+
+
+def test_a_request_that_does_not_say_is_streamed_unless_it_is_to_stay_as_it_is(
+    url: str, asked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in ([], ["--as-is"]):
+        recording = tmp_path / "r.jsonl"
+        assert main(["run", url, "--body", str(asked), "--record", str(recording), *options]) == 0
+        assert ("chat.completion.chunk" in recording.read_text()) is (options == [])
+    assert capsys.readouterr().out == "Pong\nPong\n"
+
+
+def test_without_an_answer_there_is_no_json(url: str, asked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", url.replace("chat", "nowhere"), "--body", str(asked), "--json"]) == 1
+
+    output, errors = capsys.readouterr()
+    assert (output, errors.count("\n")) == ("", 1)
+    assert "found status 404" in errors
 
 
 def test_a_call_of_a_tool_is_a_line_of_json(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,6 +224,49 @@ def test_who_reads_only_the_beginning_gets_no_traceback(tmp_path: Path) -> None:
         errors = process.stderr.read()
 
     assert (process.returncode, errors) == (1, b"")
+
+
+# The line
+
+
+TWO_AND_TEN = Price(prompt=2, completion=10)
+
+
+def metered(messages: object, *, counted: bool = True, price: Price | None = TWO_AND_TEN) -> Meter:
+    """The meter of an answer of three tokens that came without a usage."""
+    body = b"".join(
+        b'data: {"choices":[{"index":0,"delta":{"content":" %s"}}]}\n\n' % word for word in (b"a", b"b", b"c")
+    )
+    pipeline = sk.Parse() | sk.Extract() | sk.Count("gpt-4o") | sk.Timing()
+    bare = sk.Parse() | sk.Extract() | sk.Timing()
+    return Meter((pipeline if counted else bare).open(body), price, {"model": "gpt-4o", "messages": messages})
+
+
+ONE_WORD = [{"role": "user", "content": "Ping?"}]
+A_PART = [{"role": "user", "content": [{"type": "text", "text": "Ping?"}]}]
+
+
+@pytest.mark.parametrize(
+    ("meter", "before", "after"),
+    [
+        # Nine tokens of the prompt, and three of the answer.
+        (lambda: metered(ONE_WORD), "0 tokens  cost 0.000018", "3 tokens  cost 0.000048"),
+        (lambda: metered(A_PART), "0 tokens  cost >= 0.000000", "3 tokens  cost >= 0.000030"),
+        (lambda: metered(ONE_WORD, price=None), "0 tokens", "3 tokens"),
+        (lambda: metered(ONE_WORD, counted=False), "0 deltas  cost >= 0.000000", "3 deltas  cost >= 0.000000"),
+    ],
+    ids=["counted", "a prompt that can't be counted", "without a price", "not counted"],
+)
+@pytest.mark.asyncio
+async def test_before_a_usage_comes_the_line_has_what_was_counted(
+    meter: Callable[[], Meter], before: str, after: str
+) -> None:
+    found = meter()
+    assert found.line().startswith(before)
+    async with found.stream as events:
+        assert len([event async for event in events if isinstance(event, sk.TextDelta)]) == 3
+        assert found.line().startswith(after)
+        assert found.line().endswith("s  truncated")
 
 
 # In a terminal

@@ -57,6 +57,14 @@ async def over_anything(
     assert_type([event async for event in sk.replay(recording) | sk.Parse()], list[sk.ServerSentEvent | sk.StreamEnd])
 
 
+async def compared(url: str, body: dict[str, object]) -> None:
+    found = await sk.compare(url, body, body, runs=3, through=sk.Moderate(sk.Rule("a", ("b",))) | sk.Count("gpt-4o"))
+    assert_type(found, sk.Comparison)
+    assert_type(found.saved, dict[str, float])
+    assert_type([row.typical.timings for row in found.rows], list[sk.Timings])
+    assert_type(found.rows[0].typical.timings.stalls(), list[sk.Stall])
+
+
 def parts_join_in_any_grouping() -> None:
     wire = sk.Lines() | sk.Parse()
     events = sk.Extract() | sk.Accumulate()
