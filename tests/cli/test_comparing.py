@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 from collections.abc import Generator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
+from streamkit.cli import comparing
 from streamkit.cli.main import main
 from streamkit.cli.provider import Provider
 from tests.cli.served import served
@@ -55,6 +59,24 @@ def test_a_request_of_ones_own_and_the_figures_as_json(
         ("legacy", "whole", 4, ["length"] * 3),
     ]
     assert set(found["saved"]) == {"legacy"}
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_terminal_gets_colours_and_a_pipe_plain_lines(
+    url: str, terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    body = tmp_path / "body.json"
+    body.write_text('{"prompt": "1,2,3,", "max_tokens": 2}')
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, color_system="standard" if terminal else None, width=100)
+    parser = argparse.ArgumentParser()
+    comparing.describe(parser)
+
+    assert comparing.run(console, parser.parse_args([url, "--body", str(body)])) == 0
+
+    assert ("\x1b[" in file.getvalue()) is terminal
+    assert "legacy: the first text" in file.getvalue()
 
 
 def test_an_endpoint_that_refuses_is_one_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:

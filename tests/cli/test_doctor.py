@@ -75,3 +75,15 @@ def test_a_table_is_found_in_a_package_or_in_tiktokens_cache_or_not_at_all(
     # tiktoken's own rule: an empty name means no cache.
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
     assert doctor.where_table(encoding) is None
+
+
+def test_a_package_that_is_not_installed_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "requires", nowhere)
+
+    assert main(["doctor"]) == 1
+    assert told(capsys)["packages"] == "streamkit is not installed as a package, so that what it needs is not known"

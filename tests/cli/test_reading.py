@@ -189,6 +189,8 @@ def test_what_was_recorded_can_be_replayed(
     [
         ("replay", "the following arguments are required: FILE"),
         ("replay x --pace -1", "argument --pace: expected 0 or more, found '-1'"),
+        ("replay x --pace fast", "argument --pace: expected 0 or more, found 'fast'"),
+        ("replay x --price a/b", "argument --price: expected two prices, such as 0.15/0.60; found 'a/b'"),
         ("replay x --pace inf", "argument --pace: expected 0 or more, found 'inf'"),
         ("replay x --price 1", "argument --price: expected two prices, such as 0.15/0.60; found '1'"),
         ("replay x --price 1/nan", "argument --price: expected two prices, such as 0.15/0.60; found '1/nan'"),
