@@ -104,8 +104,11 @@ def test_the_message_is_field_by_field_what_the_official_client_makes_of_it(reco
     assert read(recording.body).completion.to_dict() == anthropic_message(recording.body)
 
 
-def test_the_official_client_agrees_on_the_fixture_too() -> None:
-    assert read(FIXTURE).completion.to_dict() == anthropic_message(FIXTURE)
+@pytest.mark.parametrize("name", ["anthropic-messages", "anthropic-server-tool"])
+def test_the_official_client_agrees_on_the_fixtures_too(name: str) -> None:
+    body = (DATA / f"{name}.sse").read_bytes()
+
+    assert read(body).completion.to_dict() == anthropic_message(body)
 
 
 def test_arguments_are_verbatim_where_the_official_client_parses_them() -> None:
