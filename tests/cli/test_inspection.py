@@ -106,9 +106,9 @@ def test_a_recording_that_broke_off_is_told_as_far_as_it_came(
 @pytest.mark.parametrize(
     ("name", "dialect"),
     [
-        ("anthropic-messages.sse", "anthropic"),
-        ("gemini-two-candidates.sse", "gemini"),
-        ("cohere-chat.sse", "cohere"),
+        ("dialects/anthropic-messages.sse", "anthropic"),
+        ("dialects/gemini-two-candidates.sse", "gemini"),
+        ("dialects/cohere-chat.sse", "cohere"),
         ("dialects/responses.sse", "responses"),
         ("dialects/ollama-chat.ndjson", "ollama"),
         ("chat-tools.sse", "openai"),
