@@ -38,12 +38,9 @@ class OpenAICompletions(Dialect):
     _start: tuple[Any, ...] = field(default=(None,) * 6, init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _calls: dict[int, list[str | None]] = field(default_factory=dict[int, "list[str | None]"], init=False, repr=False)
-    # The call that a number of a choice stands for, where the wire has one number for several; and the id of each call, with
-    # that of its response.
+    # The call that a number of a choice stands for, where the wire has one number for several; and the id of each call.
     _numbers: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int], init=False, repr=False)
-    _ids: dict[tuple[int, int], list[str | None]] = field(
-        default_factory=dict[tuple[int, int], "list[str | None]"], init=False, repr=False
-    )
+    _ids: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str], init=False, repr=False)
     # It saves time and knows nothing, and is learned anew after a checkpoint.
     _template: Template = field(default_factory=Template, init=False, repr=False, metadata={"state": False})
 
@@ -171,19 +168,16 @@ class OpenAICompletions(Dialect):
 
     def _numbered(self, number: int, id: str | None, name: str | None, index: int) -> int:
         # Ollama and Mistral number all calls 0. Another id with a name is another call; some servers give each piece of one
-        # call an id of its own, but only the first its name. Several responses in one body, as recordings have them, are
-        # joined by their numbers, which is what the official client does.
+        # call an id of its own, but only the first its name. What follows the end of a choice, as in recordings of several
+        # responses, is joined by its numbers, which is what the official client does.
         place = (index, number)
         number = self._numbers.get(place, number)
-        mine = [id, self._start[0]]
-        if id:
-            known = self._ids.setdefault((index, number), mine)
-            if name and known[0] != id and known[1] == mine[1]:
-                calls = {taken: of for (choice, taken), of in self._ids.items() if choice == index}
-                number = next((taken for taken, of in calls.items() if of == mine), 1 + max(calls))
-                self._numbers[place], self._ids[index, number] = number, mine
-                # A piece that fits the template would now belong to the other call.
-                self._template.forget()
+        if id and id != self._ids.setdefault((index, number), id) and name and self.finished[index] is None:
+            calls = {known: taken for (choice, taken), known in self._ids.items() if choice == index}
+            number = calls.get(id, 1 + max(calls.values()))
+            self._numbers[place], self._ids[index, number] = number, id
+            # A piece that fits the template would now belong to the other call.
+            self._template.forget()
         return number
 
     def _call_number(self, id: str | None, position: int, index: int) -> int:
