@@ -23,6 +23,8 @@ Where things live:
     tokens                  exact counts of text that is still growing
     sources                 HTTP, recordings
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
+    operators (ops)         small stages: map, take, batch, smooth, stop sequences, …
+    naming                  functions and classes by name
     hops                    every task boundary
     plugins                 entry points
     comparison, picture     streaming beside waiting, as a table and as SVG
@@ -31,6 +33,7 @@ Where things live:
 
 from streamkit import hops
 from streamkit.comparison import Comparison, compare
+from streamkit import operators as ops
 from streamkit.dialects.base import Dialect
 from streamkit.errors import (
     ConnectFailed,
@@ -206,6 +209,7 @@ __all__ = [
     "feed",
     "hops",
     "http",
+    "ops",
     "prompt_tokens",
     "record",
     "remote",

@@ -17,7 +17,7 @@ PLUGINS = PACKAGE.parent / "plugins"
 
 LEVELS: list[set[str]] = [
     {"events", "errors", "plain", "gaps"},
-    {"source", "stream", "stage", "state", "joining", "functions"},
+    {"source", "stream", "stage", "state", "joining", "functions", "naming"},
     {"plugins"},
     {"wire", "dialects", "moderation", "tokens", "partial_json", "validation", "picture"},
     {"stages", "sources", "sinks", "hops", "operators"},
@@ -26,7 +26,7 @@ LEVELS: list[set[str]] = [
     {"cli", "testing"},
 ]
 """Rooms, a module or a folder each, from the bottom; `streamkit` is the public names. A room knows those below it."""
-ONE_ROOM = [{"events", "errors", "plain", "gaps"}, {"source", "stream", "stage", "state", "joining", "functions"}]
+ONE_ROOM = LEVELS[:2]
 """Rooms of one level that may know each other."""
 NEIGHBOURS = {
     ("dialects", "wire"),

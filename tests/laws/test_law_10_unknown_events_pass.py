@@ -44,6 +44,11 @@ STAGES: list[Any] = [
     shout,
     drop_reasoning,
     look_up,
+    sk.ops.Choices(0),
+    sk.ops.Smooth(),
+    sk.ops.Sentences(),
+    sk.ops.Coalesce(),
+    sk.ops.StopAt("hunter2"),
     sk.Moderate(RULES) | sk.Accumulate() | shout | sk.Count("gpt-4o") | sk.Timing(),
 ]
 every_stage = pytest.mark.parametrize("stage", STAGES, ids=str)

@@ -1,0 +1,124 @@
+"""Which events: by their class, by their choice, and each to a pipeline of its own."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar, cast
+
+from streamkit.errors import PipelineError
+from streamkit.events import Event, StreamEnd
+from streamkit.naming import ReadsAsWritten
+from streamkit.operators.each import check_function, choice_of
+from streamkit.stage import Stage
+
+A = TypeVar("A")
+B = TypeVar("B")
+K = TypeVar("K", bound=Event)
+
+
+@dataclass(repr=False)
+class Select(ReadsAsWritten, Stage[Event, K | StreamEnd], Generic[K]):
+    """The events of a class, or of several as a tuple, and the `StreamEnd`. All others are dropped, unknown ones too."""
+
+    types: type[K] | tuple[type[K], ...]
+
+    def __post_init__(self) -> None:
+        kinds = cast("tuple[object, ...]", self.types if isinstance(self.types, tuple) else (self.types,))
+        if not kinds or not all(isinstance(kind, type) for kind in kinds):
+            raise PipelineError("Select takes a class of events, or a tuple of them: Select((TextDelta, Finish))")
+
+    def item_types(self) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
+        kinds = self.types if isinstance(self.types, tuple) else (self.types,)
+        return super().item_types()[0], (*kinds, StreamEnd)
+
+    def feed(self, item: Event) -> Iterable[K | StreamEnd]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[Event]) -> Iterable[K | StreamEnd]:
+        kinds = self.types
+        return [item for item in items if type(item) is StreamEnd or isinstance(item, kinds)]
+
+
+@dataclass(repr=False)
+class Choices(ReadsAsWritten, Stage[Event, Event]):
+    """The events of one choice, or of several as a tuple, by their index, and those that belong to no choice."""
+
+    index: int | tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        wanted: tuple[object, ...] = self.index if isinstance(self.index, tuple) else (self.index,)
+        if not all(isinstance(index, int) for index in wanted):
+            raise PipelineError("Choices takes the index of a choice, or a tuple of them: Choices((0, 2))")
+
+    def feed(self, item: Event) -> Iterable[Event]:
+        wanted = self.index if isinstance(self.index, tuple) else (self.index,)
+        index = choice_of(item)
+        return (item,) if index is None or index in wanted else ()
+
+
+@dataclass(repr=False)
+class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
+    """Each item to the pipeline in `branches` that `choose` names; with another name it passes as it is.
+
+    The branches are sync, have their state for this run, and are flushed at the end in the order in which they stand. A
+    `StreamEnd` goes to all of them and comes out once, last. A branch that wants nothing more ends the whole.
+    """
+
+    choose: Callable[[A], str]
+    branches: dict[str, Stage[A, B]]
+    _running: dict[str, Stage[A, B]] = field(
+        default_factory=dict[str, Stage[A, B]], init=False, repr=False, compare=False
+    )
+    _ended: bool = field(default=False, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_function(self, self.choose)
+        for name, branch in self.branches.items():
+            found = cast(object, branch)
+            if not isinstance(found, Stage):
+                raise PipelineError(
+                    f"Switch takes sync stages and pipelines, found an object of type {type(found).__name__} for {name!r}"
+                )
+
+    def fresh(self) -> "Switch[A, B]":
+        fresh = replace(self)
+        fresh._running = {name: branch.fresh() for name, branch in self.branches.items()}
+        return fresh
+
+    def tick(self, now: float) -> None:
+        for branch in self._running.values():
+            branch.tick(now)
+
+    def feed(self, item: A) -> Iterable[A | B]:
+        if self._ended:
+            return
+        if isinstance(item, StreamEnd):
+            yield from self._conclude(item)
+        elif branch := self._running.get(self.choose(item)):
+            end: StreamEnd | None = None
+            for given in branch.feed(item):
+                if isinstance(given, StreamEnd):
+                    end = given
+                else:
+                    yield given
+            if branch.done:
+                self.done = True
+                yield from self._conclude(end, besides=branch)
+        else:
+            yield item
+
+    def flush(self) -> Iterable[A | B]:
+        if not self._ended:
+            yield from self._conclude(None)
+
+    def _conclude(self, end: StreamEnd | None, besides: Stage[A, B] | None = None) -> Iterable[A | B]:
+        self._ended = True
+        for branch in self._running.values():
+            if end and branch is not besides:
+                yield from _without_end(branch.feed(cast(Any, end)))
+            yield from _without_end(branch.flush())
+        if end:
+            yield cast(Any, end)
+
+
+def _without_end(items: Iterable[B]) -> Iterable[B]:
+    return (item for item in items if not isinstance(item, StreamEnd))

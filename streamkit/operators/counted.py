@@ -1,0 +1,151 @@
+"""How many items: the first, the rest, and several at once. A `StreamEnd` is not counted; it passes, and comes last."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast, get_args
+
+from streamkit.errors import PipelineError
+from streamkit.events import Event, StreamEnd
+from streamkit.naming import ReadsAsWritten
+from streamkit.operators.each import check_function, check_number, check_seconds, ending
+from streamkit.stage import Stage
+
+A = TypeVar("A")
+_EVENTS = get_args(Event)
+
+
+@dataclass(repr=False)
+class Take(ReadsAsWritten, Stage[A, A]):
+    """The first `count` items; then the source is closed.
+
+    Events then end with `StreamEnd("cancelled")`, as after `cancel()`: the answer went on, and this is not all of it.
+    """
+
+    count: int
+    _taken: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_number("count", self.count)
+
+    def feed(self, item: A) -> Iterable[A]:
+        if self.done:
+            return ()
+        if end := ending(item):
+            return end
+        self._taken += 1
+        self.done = self._taken >= self.count
+        return (item, *_left(item)) if self.done else (item,)
+
+
+@dataclass(repr=False)
+class TakeUntil(ReadsAsWritten, Stage[A, A]):
+    """The items before the first for which `predicate` is true, and with `inclusive` that one; then the source is closed.
+
+    Events then end with `StreamEnd("cancelled")`, as they do with `Take`.
+    """
+
+    predicate: Callable[[A], object]
+    inclusive: bool = False
+
+    def __post_init__(self) -> None:
+        check_function(self, self.predicate)
+
+    def feed(self, item: A) -> Iterable[A]:
+        if self.done:
+            return ()
+        if (end := ending(item)) or not self.predicate(item):
+            return end or (item,)
+        self.done = True
+        return (item, *_left(item)) if self.inclusive else _left(item)
+
+
+@dataclass(repr=False)
+class Skip(ReadsAsWritten, Stage[A, A]):
+    """All but the first `count` items."""
+
+    count: int
+    _skipped: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_number("count", self.count, least=0)
+
+    def feed(self, item: A) -> Iterable[A]:
+        if self._skipped >= self.count or isinstance(item, StreamEnd):
+            return (item,)
+        self._skipped += 1
+        return ()
+
+
+@dataclass(repr=False)
+class Batch(ReadsAsWritten, Stage[A, list[A]]):
+    """Lists of items: of `size`, or of what came within `seconds` of the first, or of whichever is there sooner.
+
+    Time is the source's, and is told with each burst: a batch whose time is over leaves when more comes, or at the end. The
+    last may be shorter; none is empty. With `seconds` the lists depend on when the items came.
+    """
+
+    size: int | None = None
+    seconds: float | None = None
+    _items: list[A] = field(default_factory=list[A], init=False, repr=False)
+    _since: float = field(default=0.0, init=False, repr=False)
+    _now: float = field(default=0.0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.size is None and self.seconds is None:
+            raise PipelineError("Batch needs a size, or seconds, or both")
+        if self.size is not None:
+            check_number("size", self.size)
+        if self.seconds is not None:
+            check_seconds("seconds", self.seconds)
+
+    @property
+    def held(self) -> int:
+        """Items that wait for others."""
+        return len(self._items)
+
+    def tick(self, now: float) -> None:
+        self._now = now
+
+    def feed(self, item: A) -> Iterable[list[A]]:
+        if end := ending(item):
+            return (*self.flush(), *end)
+        over = self.seconds is not None and self._items and self._now - self._since >= self.seconds
+        due = self.flush() if over else ()
+        if not self._items:
+            self._since = self._now
+        self._items.append(item)
+        return (*due, *self.flush()) if len(self._items) == self.size else due
+
+    def flush(self) -> Iterable[list[A]]:
+        items, self._items = self._items, []
+        return (items,) if items else ()
+
+
+@dataclass(repr=False)
+class Window(ReadsAsWritten, Stage[A, list[A]]):
+    """The last `size` items as a list, again after every `step` items. Fewer than `size` items make no window."""
+
+    size: int
+    step: int = 1
+    _items: list[A] = field(default_factory=list[A], init=False, repr=False)
+    _missing: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_number("size", self.size)
+        check_number("step", self.step)
+        self._missing = self.size
+
+    def feed(self, item: A) -> Iterable[list[A]]:
+        if end := ending(item):
+            return end
+        self._items = [*self._items[-(self.size - 1) :], item] if self.size > 1 else [item]
+        self._missing -= 1
+        if self._missing:
+            return ()
+        self._missing = self.step
+        return (self._items.copy(),)
+
+
+def _left(item: A) -> tuple[A, ...]:
+    # Only a stream of events has an end of its own.
+    return cast("tuple[Any, ...]", (StreamEnd("cancelled"),)) if isinstance(item, _EVENTS) else ()

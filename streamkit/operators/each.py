@@ -1,0 +1,120 @@
+"""What is done to each item. A `StreamEnd` is no item: it passes, and comes last."""
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from streamkit.errors import PipelineError
+from streamkit.events import StreamEnd
+from streamkit.naming import ReadsAsWritten
+from streamkit.stage import Stage
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(repr=False)
+class Map(ReadsAsWritten, Stage[A, B]):
+    """What `function` makes of each item."""
+
+    function: Callable[[A], B]
+
+    def __post_init__(self) -> None:
+        check_function(self, self.function)
+
+    def feed(self, item: A) -> Iterable[B]:
+        yield from (ending(item) or (self.function(item),))
+
+
+@dataclass(repr=False)
+class FlatMap(ReadsAsWritten, Stage[A, B]):
+    """All that `function` makes of each item: none, one or many."""
+
+    function: Callable[[A], Iterable[B]]
+
+    def __post_init__(self) -> None:
+        check_function(self, self.function)
+
+    def feed(self, item: A) -> Iterable[B]:
+        yield from (ending(item) or self.function(item))
+
+
+@dataclass(repr=False)
+class Filter(ReadsAsWritten, Stage[A, A]):
+    """The items for which `predicate` is true."""
+
+    predicate: Callable[[A], object]
+
+    def __post_init__(self) -> None:
+        check_function(self, self.predicate)
+
+    def feed(self, item: A) -> Iterable[A]:
+        return ending(item) or ((item,) if self.predicate(item) else ())
+
+
+@dataclass(repr=False)
+class Scan(ReadsAsWritten, Stage[A, B]):
+    """What has come together so far, after each item: `function(so far, item)`, which begins with `initial`.
+
+    `initial` is copied for each run. `value` is what has come together.
+    """
+
+    function: Callable[[B, A], B]
+    initial: B
+    value: B = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_function(self, self.function)
+        self.value = copy.deepcopy(self.initial)
+
+    def feed(self, item: A) -> Iterable[B]:
+        if end := ending(item):
+            return end
+        self.value = self.function(self.value, item)
+        return (self.value,)
+
+
+@dataclass(repr=False)
+class Tap(ReadsAsWritten, Stage[A, A]):
+    """Pass each item on, after `function` has looked at it; the `StreamEnd` too. What it raises ends the run."""
+
+    function: Callable[[A], object]
+
+    def __post_init__(self) -> None:
+        check_function(self, self.function)
+
+    def feed(self, item: A) -> Iterable[A]:
+        self.function(item)
+        return (item,)
+
+
+def ending(item: Any) -> tuple[Any, ...]:
+    """The `StreamEnd`, if this is it; else nothing."""
+    return (item,) if isinstance(item, StreamEnd) else ()
+
+
+def choice_of(event: object) -> int | None:
+    """The index of the choice that an event belongs to; `None` for none."""
+    index = getattr(event, "index", None)
+    return index if isinstance(index, int) else None
+
+
+def check_function(stage: object, function: object) -> None:
+    """Raise `PipelineError` for what can't be called."""
+    if not callable(function):
+        raise PipelineError(
+            f"{type(stage).__name__} takes a function, found an object of type {type(function).__name__}"
+        )
+
+
+def check_number(name: str, number: object, least: int = 1) -> None:
+    """Raise `PipelineError` for what is not a whole number of at least `least`."""
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+        raise PipelineError(f"{name}: expected a whole number of {least} or more, found {number!r}")
+
+
+def check_seconds(name: str, seconds: object) -> None:
+    """Raise `PipelineError` for what is no length of time."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds < float("inf"):
+        raise PipelineError(f"{name}: expected seconds, more than 0, found {seconds!r}")

@@ -1,0 +1,97 @@
+"""Which events, and which way they go."""
+
+from typing import Any
+
+import pytest
+
+import streamkit as sk
+from streamkit import ops
+
+END = sk.StreamEnd("completed", True)
+EVENTS = [sk.RoleDelta("assistant"), sk.TextDelta("a"), sk.TextDelta("b", 1), sk.Usage(1), sk.Finish("stop"), END]
+
+
+@pytest.mark.parametrize(
+    ("stage", "left"),
+    [
+        (ops.Select(sk.TextDelta), [sk.TextDelta("a"), sk.TextDelta("b", 1), END]),
+        (ops.Select((sk.Usage, sk.Finish)), [sk.Usage(1), sk.Finish("stop"), END]),
+        (ops.Choices(1), [sk.TextDelta("b", 1), sk.Usage(1), END]),
+        (ops.Choices((0, 1)), EVENTS),
+        (ops.Select(sk.TextDelta) | ops.Choices(0), [sk.TextDelta("a"), END]),
+    ],
+    ids=str,
+)
+def test_what_is_left(stage: sk.Stage[Any, Any], left: list[sk.Event]) -> None:
+    assert list(stage.run(EVENTS)) == list(stage.run(iter(EVENTS))) == left
+
+
+def test_what_can_follow_a_selection_is_checked() -> None:
+    with pytest.raises(sk.PipelineError, match="Select gives Usage, StreamEnd, but Parse takes str"):
+        ops.Select(sk.Usage) | sk.Parse()  # type: ignore[operator]
+
+
+def by_index(event: Any) -> str:
+    return str(getattr(event, "index", "none"))
+
+
+def test_each_item_takes_its_way_and_order_is_kept() -> None:
+    shout = ops.Map[sk.TextDelta, sk.TextDelta](lambda delta: sk.TextDelta(delta.text.upper(), delta.index))
+    stage: sk.Stage[Any, Any] = ops.Switch(by_index, {"0": shout, "1": ops.Smooth()})
+    events = [
+        sk.TextDelta("x", 1),
+        sk.TextDelta("a"),
+        sk.TextDelta("c", 2),
+        sk.TextDelta("y z", 1),
+        sk.TextDelta("b"),
+        END,
+    ]
+
+    expected = [
+        sk.TextDelta("A"),
+        sk.TextDelta("c", 2),
+        sk.TextDelta("xy ", 1),
+        sk.TextDelta("B"),
+        sk.TextDelta("z", 1),
+        END,
+    ]
+    assert list(stage.run(events)) == expected
+    assert list(stage.run(events)) == expected  # a run leaves nothing in the stage
+    assert list(stage.run(events[:-1])) == expected[:-1]
+
+
+def test_the_end_comes_once_after_what_every_branch_has_left() -> None:
+    stage: sk.Stage[Any, Any] = ops.Switch(by_index, {"0": sk.Accumulate(), "1": sk.Accumulate()})
+
+    *deltas, first, second, end = stage.run([sk.TextDelta("a"), sk.TextDelta("b", 1), END])
+
+    assert (len(deltas), end) == (2, END)
+    assert [completion.choices[0].text for completion in (first, second)] == ["a", "b"]
+
+
+def test_a_branch_that_wants_nothing_more_ends_the_whole() -> None:
+    stage: sk.Stage[Any, Any] = ops.Switch(by_index, {"0": ops.StopAt("#"), "1": ops.Smooth()})
+
+    events = [sk.TextDelta("wait", 1), sk.TextDelta("a#"), sk.TextDelta("b", 1), END]
+
+    assert list(stage.run(events)) == [
+        sk.TextDelta("a"),
+        sk.Finish("stop"),
+        sk.TextDelta("wait", 1),
+        sk.StreamEnd("completed"),
+    ]
+
+
+def test_branches_hear_the_time() -> None:
+    stage: sk.Stage[Any, Any] = ops.Switch(str, {"1": ops.Debounce(1.0)})
+    clock = iter([0.0, 0.0, 5.0, 6.0]).__next__
+
+    assert list(stage.run(iter(["1", "1"]), clock=clock)) == ["1", "1"]
+
+
+def test_an_async_stage_is_no_branch() -> None:
+    class Waits(sk.AsyncStage[Any, Any]):
+        pass
+
+    with pytest.raises(sk.PipelineError, match="Switch takes sync stages and pipelines, found an object of type Waits"):
+        ops.Switch(str, {"a": Waits()})  # type: ignore[dict-item]

@@ -1,0 +1,82 @@
+"""Item types through every operator: no line here is an error, and no type unknown."""
+
+from typing import assert_type
+
+import streamkit as sk
+from streamkit import ops
+
+events = sk.Parse() | sk.Extract()
+
+
+def text_of(event: sk.Event) -> str:
+    return event.text if isinstance(event, sk.TextDelta) else ""
+
+
+def words(event: sk.Event) -> list[str]:
+    return text_of(event).split()
+
+
+def is_long(text: str) -> bool:
+    return len(text) > 10
+
+
+def is_finish(event: sk.Event) -> bool:
+    return isinstance(event, sk.Finish)
+
+
+def total(so_far: int, text: str) -> int:
+    return so_far + len(text)
+
+
+def way(event: sk.Event) -> str:
+    return type(event).__name__
+
+
+# Items
+
+assert_type(ops.Map(text_of), ops.Map[sk.Event, str])
+assert_type(events | ops.Map(text_of), sk.Pipeline[str, str])
+assert_type(events | ops.FlatMap(words), sk.Pipeline[str, str])
+assert_type(events | ops.Map(text_of) | ops.Filter(is_long), sk.Pipeline[str, str])
+assert_type(events | ops.Filter(is_finish) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Map(text_of) | ops.Scan(total, 0), sk.Pipeline[str, int])
+assert_type(events | ops.Tap[sk.Event](print) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
+assert_type(ops.Scan(total, 0).value, int)
+
+# How many and how often
+
+assert_type(events | ops.Take(3) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.TakeUntil(is_finish, inclusive=True), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Skip(1) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Map(text_of) | ops.Batch[str](3, 0.5), sk.Pipeline[str, list[str]])
+assert_type(events | ops.Map(text_of) | ops.Window[str](3, step=2), sk.Pipeline[str, list[str]])
+assert_type(events | ops.Debounce(0.5) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Throttle(0.5) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
+
+# Which
+
+assert_type(ops.Select(sk.TextDelta), ops.Select[sk.TextDelta])
+assert_type(events | ops.Select(sk.TextDelta), sk.Pipeline[str, sk.TextDelta | sk.StreamEnd])
+assert_type(
+    events | ops.Select[sk.TextDelta | sk.Finish]((sk.TextDelta, sk.Finish)),
+    sk.Pipeline[str, sk.TextDelta | sk.Finish | sk.StreamEnd],
+)
+assert_type(events | ops.Select(sk.TextDelta) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Choices(0), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Switch(way, {"TextDelta": ops.Smooth()}), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Switch(way, {"TextDelta": ops.Map(text_of)}), sk.Pipeline[str, sk.Event | str])
+
+# Text
+
+assert_type(events | ops.Smooth() | sk.Accumulate(), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Smooth(r"[,;]\s") | ops.Sentences() | ops.Coalesce(), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Smooth(lambda text: len(text) // 8 * 8), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.StopAt(("END", "\n\n"), include=True), sk.Pipeline[str, sk.Event])
+assert_type(events.run([]).stage(ops.StopAt).held, int)
+
+
+async def over_a_stream(body: bytes) -> None:
+    async with (events | ops.Map(text_of) | ops.Filter(is_long)).open(body) as stream:
+        assert_type(stream, sk.Stream[str])
+        async for text in stream:
+            assert_type(text, str | sk.StreamEnd)
