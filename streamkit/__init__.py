@@ -32,8 +32,8 @@ Where things live:
 """
 
 from streamkit import hops
-from streamkit.comparison import Comparison, compare
 from streamkit import operators as ops
+from streamkit.comparison import Comparison, compare
 from streamkit.dialects.base import Dialect
 from streamkit.errors import (
     ConnectFailed,
@@ -91,6 +91,7 @@ from streamkit.events import (
 )
 from streamkit.functions import stage
 from streamkit.gaps import Stall
+from streamkit.hops import sync
 from streamkit.moderation import remote, rules
 from streamkit.moderation.checking import Failures, Judgement, verdict_of
 from streamkit.moderation.provider import ProviderRule
@@ -216,5 +217,6 @@ __all__ = [
     "replay",
     "rules",
     "stage",
+    "sync",
     "verdict_of",
 ]

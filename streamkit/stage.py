@@ -40,6 +40,9 @@ class Joinable(Generic[In, Out]):
     heard: bool | None = None
     """Whether the last burst held content of the answer; `None` for a stage that can't tell, which most can't."""
 
+    completes: bool = False
+    """Whether this stage gives a `Completion`, which `Stream.final` needs."""
+
     def fresh(self: A) -> A:
         """A copy with the same configuration and its state as new. Lists, dicts and sets of the configuration are copied."""
         from streamkit.joining import check_class

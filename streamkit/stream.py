@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import anyio
 
 from streamkit.errors import PipelineError, StreamInterrupted
-from streamkit.events import EndReason, StreamEnd
+from streamkit.events import Completion, EndReason, StreamEnd, TextDelta
 from streamkit.source import Source
 from streamkit.state import Checkpoint, Level, pack, unpack
 
@@ -73,6 +73,45 @@ class Stream(Generic[Out]):
         from streamkit.stage import find_stage
 
         return find_stage([part for level in self._run.levels for part in level.stage.parts()], kind)
+
+    async def collect(self) -> "list[Out | StreamEnd]":
+        """Read to the end, and give all items. What a failed stream delivered before its error is lost with it."""
+        return [item async for item in self]
+
+    async def text(self, index: int = 0) -> str:
+        """Read to the end, and give the text of one choice: all that came. `end` tells whether it is complete.
+
+        A pipeline that gives no events raises `PipelineError` before anything is sent.
+        """
+        gives = self._pipeline.parts()[-1].item_types()[1]
+        if gives is not None and not any(issubclass(TextDelta, kind) for kind in gives):
+            names = ", ".join(kind.__name__ for kind in gives[:3])
+            raise PipelineError(
+                f"text() needs a pipeline that gives TextDelta, as after Extract(); this one gives {names}"
+            )
+        pieces: list[str] = []
+        async for item in self:
+            if isinstance(item, TextDelta) and item.index == index:
+                pieces.append(item.text)
+        return "".join(pieces)
+
+    async def final(self) -> Completion:
+        """Read to the end, and give the last `Completion`; its `end` tells whether it is complete.
+
+        Without a stage that makes one it raises `PipelineError` before anything is sent. A stream that fails raises its
+        error, and one that was cancelled `StreamInterrupted`; what came before is in `stream.stage(Accumulate).snapshot`.
+        """
+        if not any(part.completes for part in self._pipeline.parts()):
+            raise PipelineError("final() needs a stage that makes a Completion: join Accumulate() to the pipeline")
+        completion: Completion | None = None
+        async for item in self:
+            if isinstance(item, Completion):
+                completion = item
+        if completion is None:
+            if self.end and self.end.reason == "cancelled":
+                raise StreamInterrupted("the stream was cancelled before its Completion came")
+            raise PipelineError("a stage after the one that makes a Completion drops it")
+        return completion
 
     def checkpoint(self) -> dict[str, Any]:
         """All that this run knows, between two items, as plain data: `pipeline.open(rest, checkpoint=…)` goes on with it.

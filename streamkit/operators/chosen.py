@@ -78,6 +78,7 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
                 raise PipelineError(
                     f"Switch takes sync stages and pipelines, found an object of type {type(found).__name__} for {name!r}"
                 )
+        self.completes = any(part.completes for branch in self.branches.values() for part in branch.parts())
 
     def fresh(self) -> "Switch[A, B]":
         fresh = replace(self)

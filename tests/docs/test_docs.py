@@ -8,6 +8,7 @@ from pathlib import Path
 from types import CodeType
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from streamkit.cli.provider import Provider, serve
 
@@ -45,18 +46,19 @@ def test_the_code_on_the_page_runs(
     (tmp_path / "rules.toml").write_text(RULES, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    async def run() -> None:
-        async with serve(Provider(first_token_seconds=0, token_seconds=0)) as url:
-            body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "the launch code"}]}
-            names: dict[str, object] = {
-                "__name__": "page",
-                "url": f"{url}/v1/chat/completions",
-                "body": body,
-                "headers": {"authorization": "Bearer not-a-key"},
-            }
-            await execute(page, names)
-
-    asyncio.run(run())
+    # In a thread of its own, since a page may show code that is not async and waits.
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(Provider(first_token_seconds=0, token_seconds=0))) as url,
+    ):
+        body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "the launch code"}]}
+        names: dict[str, object] = {
+            "__name__": "page",
+            "url": f"{url}/v1/chat/completions",
+            "body": body,
+            "headers": {"authorization": "Bearer not-a-key"},
+        }
+        asyncio.run(execute(page, names))
     if page.name == "README.md" and page.parent == ROOT:
         shown = capsys.readouterr().out
         assert "the code word is [redacted]" in shown

@@ -80,3 +80,17 @@ async def over_a_stream(body: bytes) -> None:
         assert_type(stream, sk.Stream[str])
         async for text in stream:
             assert_type(text, str | sk.StreamEnd)
+
+
+async def whole(body: bytes) -> None:
+    assert_type(await events.open(body).text(), str)
+    assert_type(await events.open(body).collect(), list[sk.Event | sk.StreamEnd])
+    assert_type(await (events | sk.Accumulate()).open(body).final(), sk.Completion)
+
+
+def without_async(body: bytes) -> None:
+    with sk.sync((events | ops.Map(text_of)).open(body)) as texts:
+        for text in texts:
+            assert_type(text, str | sk.StreamEnd)
+        assert_type(texts.end, sk.StreamEnd | None)
+    assert_type(sk.sync(events.open(body)).final(), sk.Completion)

@@ -1,0 +1,154 @@
+"""A stream for code that is not async: it runs in an event loop in a thread of its own."""
+
+import atexit
+import warnings
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, Literal, TypeVar, cast
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from streamkit.errors import PipelineError
+from streamkit.events import Completion, StreamEnd
+from streamkit.stream import Stream
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Synchronous(Iterator["T | StreamEnd"], Generic[T]):
+    """A stream for code that has no event loop, or is in the middle of one, as in a notebook. Made by `sync`.
+
+    What is read runs in the context of each call, so that stages see the caller's context variables. Leaving the block, the
+    end and an error close the stream and end its thread; a bridge without `with` that is dropped does so too, with one
+    `ResourceWarning`. It is not to be shared by threads, `cancel` apart.
+    """
+
+    def __init__(self, stream: Stream[T], backend: Literal["asyncio", "trio"]) -> None:
+        self._stream = stream
+        self._backend = backend
+        self._thread = ExitStack()
+        self._portal: BlockingPortal | None = None
+        self._closed = False
+        self._items: AsyncIterator[T | StreamEnd] | None = None
+        self._failure: Exception | None = None
+        self._at_exit = partial(_close_left_open, weakref.ref(self))
+
+    @property
+    def end(self) -> StreamEnd | None:
+        """Why the stream ended; `None` while it has not."""
+        return self._stream.end
+
+    def stage(self, kind: type[A]) -> A:
+        """This run's own copy of the stage of that class, as `Stream.stage` gives it."""
+        return self._stream.stage(kind)
+
+    def collect(self) -> "list[T | StreamEnd]":
+        """Read to the end, as `Stream.collect` does."""
+        return self._read(self._stream.collect)
+
+    def text(self, index: int = 0) -> str:
+        """Read to the end, as `Stream.text` does."""
+        return self._read(partial(self._stream.text, index))
+
+    def final(self) -> Completion:
+        """Read to the end, as `Stream.final` does."""
+        return self._read(self._stream.final)
+
+    def cancel(self) -> None:
+        """End the stream early, from any thread, as `Stream.cancel` does."""
+        if self._portal and not self._closed:
+            self._portal.start_task_soon(self._stream.cancel)
+        else:
+            self._stream.cancel()
+
+    def close(self) -> None:
+        """Close the stream and end the thread. Does nothing the second time."""
+        self._leave(None, None, None)
+
+    def __enter__(self) -> "Synchronous[T]":
+        try:
+            self._call(self._stream.__aenter__)
+        except BaseException:
+            self._end_thread()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave(kind, error, traceback)
+
+    def __next__(self) -> "T | StreamEnd":
+        if self._failure:
+            raise self._failure
+        if self._closed:
+            raise StopIteration
+        if self._items is None:
+            self._items = aiter(self._stream)
+        try:
+            return self._call(self._items.__anext__)
+        except StopAsyncIteration:
+            self._end_thread()
+            raise StopIteration from None
+        except Exception as error:
+            # The stream has closed itself.
+            self._failure = error
+            self._end_thread()
+            raise
+
+    def __del__(self) -> None:
+        if self._portal and not self._closed:
+            warnings.warn("a stream was dropped before its end; use `with`", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    def _read(self, work: Callable[[], Awaitable[B]]) -> B:
+        try:
+            return self._call(work)
+        finally:
+            self.close()
+
+    def _call(self, work: Callable[[], Awaitable[B]]) -> B:
+        if self._closed:
+            raise PipelineError("this stream is closed; open another one")
+        if self._portal is None:
+            self._portal = self._thread.enter_context(start_blocking_portal(self._backend))
+            # Later in the interpreter's end the thread stands still, and would be waited for without end.
+            atexit.register(self._at_exit)
+        return self._portal.call(work)
+
+    def _leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._portal is None or self._closed:
+            self._closed = True
+            return
+        try:
+            self._portal.call(self._stream.__aexit__, kind, error, traceback)
+        finally:
+            self._end_thread()
+
+    def _end_thread(self) -> None:
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        self._thread.close()
+
+
+def _close_left_open(bridge: "weakref.ref[Synchronous[Any]]") -> None:
+    if left_open := bridge():
+        left_open.close()
+
+
+def sync(stream: Stream[T], *, backend: Literal["asyncio", "trio"] = "asyncio") -> Synchronous[T]:
+    """Read a stream from code that is not async: `with sync(source | pipeline) as events: for event in events: …`.
+
+    The stream runs in an event loop in a thread of its own, which begins with the first read or `with`. The price is a switch
+    of threads for every item, some tens of microseconds.
+    """
+    if not isinstance(cast(object, stream), Stream):
+        raise PipelineError(f"sync takes a stream (source | pipeline), found an object of type {type(stream).__name__}")
+    return Synchronous(stream, backend)
