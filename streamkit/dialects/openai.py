@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import msgspec
 
+from streamkit.dialects import fields
 from streamkit.dialects.base import NOT_JSON, Dialect
-from streamkit.dialects.fields import mapping, text
 from streamkit.dialects.openai_chunks import Choice, Chunk, Function, Message, ToolCall, read_chunk
 from streamkit.dialects.openai_plain import details_of
 from streamkit.dialects.template import Template, unescape
@@ -89,7 +89,7 @@ class OpenAICompletions(Dialect):
             out.append(ProviderNotice("moderation", chunk.moderation, payload=payload))
         if verdict := chunk.prompt_filter_results or chunk.prompt_annotations:
             out.append(ProviderNotice("prompt_filter", verdict, payload=payload))
-        if usage := chunk.usage or (chunk.x_groq and mapping(chunk.x_groq.get("usage"))):
+        if usage := chunk.usage or (chunk.x_groq and fields.mapping(chunk.x_groq.get("usage"))):
             out.append(_usage(usage, payload))
         if len(out) == known + 1:
             self._template.consider(payload, out[-1])
@@ -154,7 +154,7 @@ class OpenAICompletions(Dialect):
         for annotation in message.annotations or ():
             add(Annotation(annotation, index, payload=payload))
         for part in message.images or ():
-            add(ProviderNotice(text(part.get("type")) or "content_part", part, index, payload=payload))
+            add(ProviderNotice(fields.text(part.get("type")) or "content_part", part, index, payload=payload))
 
     def _tool_call(self, call: ToolCall, position: int, index: int, payload: str) -> ToolCallDelta:
         function = call.function or _custom(call) or Function()
