@@ -21,6 +21,9 @@ Where things live:
     stages                  Parse, Extract, Moderate, Classify, Accumulate, Structured, Count, Timing, Emit
     moderation              rules, matchers, classifiers, and the text that waits for them
     tokens                  exact counts of text that is still growing
+    stages                  Parse, Extract, Moderate, Accumulate, Count, Budget, Timing, Emit
+    moderation              rules, matchers, and the text that waits for them
+    tokens                  exact counts of text that is still growing, of prompts, and prices
     sources                 HTTP, recordings
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
     operators (ops)         small stages: map, take, batch, smooth, stop sequences, …
@@ -87,6 +90,7 @@ from streamkit.events import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    UsageReport,
     Verdict,
 )
 from streamkit.functions import stage
@@ -105,6 +109,7 @@ from streamkit.sources.record import record
 from streamkit.sources.replay import replay
 from streamkit.stage import AsyncPipeline, AsyncStage, Pipeline, Run, Stage, cut_short
 from streamkit.stages.accumulate import Accumulate
+from streamkit.stages.budget import Budget
 from streamkit.stages.classify import Classify
 from streamkit.stages.count import Count
 from streamkit.stages.emit import Emit
@@ -114,7 +119,9 @@ from streamkit.stages.parse import Parse
 from streamkit.stages.structured import Structured
 from streamkit.stages.timing import Timing
 from streamkit.stream import Stream
-from streamkit.tokens import prompt_tokens
+from streamkit.tokens import counters, prices
+from streamkit.tokens.prices import Prices
+from streamkit.tokens.prompts import PromptTokens, prompt_tokens
 from streamkit.wire.encode import Encode
 from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
 from streamkit.wire.lines import Lines
@@ -127,6 +134,7 @@ __all__ = [
     "AsyncStage",
     "AudioDelta",
     "Blocked",
+    "Budget",
     "Checked",
     "Choice",
     "Classify",
@@ -165,6 +173,8 @@ __all__ = [
     "Pipeline",
     "PipelineError",
     "PluginError",
+    "Prices",
+    "PromptTokens",
     "ProtocolError",
     "ProviderError",
     "ProviderNotice",
@@ -200,17 +210,20 @@ __all__ = [
     "ToolCallDelta",
     "UnfinishedEvent",
     "Usage",
+    "UsageReport",
     "Verdict",
     "Window",
     "Windows",
     "adapters",
     "compare",
+    "counters",
     "cut_short",
     "faults",
     "feed",
     "hops",
     "http",
     "ops",
+    "prices",
     "prompt_tokens",
     "record",
     "remote",

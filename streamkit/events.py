@@ -8,6 +8,7 @@ reads it back.
 """
 
 import json
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -222,6 +223,35 @@ class TokenCount(_Event, frozen=True, gc=False, eq=False):
     index: int = 0
     encoding: str = ""
     exact: bool = True
+
+
+class UsageReport(_Event, frozen=True, gc=False, eq=False):
+    """What an answer cost, as the provider says it and as it was counted here, side by side. `None` is unknown, never zero.
+
+    `source` tells where the three figures are from: `provider`, its own; `local`, counted here, where it said nothing;
+    `partial`, what is known of an answer that did not come to its own end (the provider may have generated and billed
+    more): the larger of what came and of what the provider had said till then.
+
+    `counted` are the tokens of all text that passed here, `exact` whether that is by the model's own encoding. `difference`
+    is the provider's completion tokens less `counted`, and less the `reasoning_tokens` where no reasoning was to be seen;
+    what is left is mostly the token that ends an answer. `cost` is in `currency`. `name` is that of the `Count`.
+    """
+
+    source: Literal["provider", "local", "partial"]
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    counted: int = 0
+    counted_prompt: int | None = None
+    exact: bool = True
+    difference: int | None = None
+    provider: Usage | None = None
+    cost: Decimal | None = None
+    currency: str | None = None
+    model: str | None = None
+    name: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -596,6 +626,7 @@ Event: TypeAlias = (
     | Finish
     | Usage
     | TokenCount
+    | UsageReport
     | Flagged
     | Redacted
     | Blocked

@@ -40,10 +40,10 @@ classifier's answer is read as any other: with its deadlines, retries and errors
 ONLY_IN: dict[str, set[str]] = {
     "aiohttp": {"sources/http.py", "sinks/aiohttp.py", "moderation/remote.py", "cli/"},
     "starlette": {"sinks/starlette.py"},
-    "tiktoken": {"tokens.py"},
+    "tiktoken": {"tokens/encodings.py", "tokens/models.py"},
     "rich": {"cli/", "comparison.py"},
     "ahocorasick": {"moderation/"},
-    "regex": {"moderation/", "tokens.py"},
+    "regex": {"moderation/", "tokens/running.py"},
     "asyncio": {"sinks/aiohttp.py", "cli/", "testing/"},
     "trio": set(),
 }

@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import inspect
 import pickle
+from decimal import Decimal
 from typing import Any, get_args
 
 import msgspec
@@ -29,6 +30,9 @@ EXAMPLES: list[sk.Event] = [
     sk.Finish("stop", 1),
     sk.Usage(1, 2, 3, {"prompt_tokens": 1}),
     sk.TokenCount(1, "reasoning", 1, "o200k_base", False),
+    sk.UsageReport(
+        "provider", 36, 301, 337, 0, 0, 300, 36, True, 1, sk.Usage(36, 301, 337), Decimal("0.1"), "USD", "m", "n"
+    ),
     sk.Flagged("category", 1, 2, "refusal", 1),
     sk.Redacted("category", 1, 2, "refusal", 1),
     sk.Blocked("category", 1, 2, "tool_arguments", 1, "high", 3, "rules", "stop"),

@@ -172,7 +172,7 @@ def _show_assembled(console: Console, completion: sk.Completion) -> None:
 
 def _show_tokens(console: Console, events: list[sk.Event]) -> None:
     show.heading(console, "5  The tokens of the chat")
-    prompt, text = sk.prompt_tokens(COUNT_TO_100.body["messages"], MODEL), the(sk.TokenCount, events).tokens
+    prompt, text = sk.prompt_tokens(COUNT_TO_100.body["messages"], MODEL).tokens, the(sk.TokenCount, events).tokens
     counted = sk.Usage(prompt_tokens=prompt, completion_tokens=text, total_tokens=prompt + text)
     reported = the(sk.Usage, events)
     show.put(console, show.tokens({"counted": counted, "reported": reported, "in the guide": GUIDE}))

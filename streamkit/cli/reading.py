@@ -176,7 +176,7 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
 def _prompt_tokens(body: Mapping[str, Any]) -> int | None:
     match body:
         case {"messages": [*messages], "model": str(model)} if all(map(_is_text, messages)):
-            return sk.prompt_tokens(messages, model)
+            return sk.prompt_tokens(messages, model).tokens
         case _:
             return None
 

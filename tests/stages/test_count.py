@@ -1,7 +1,14 @@
-"""Count: the tokens of each channel of each choice, before the end or after each delta."""
+"""Count: the tokens of each channel of each choice, before the end or after each delta, and the report beside the provider's."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
+import streamkit as sk
 from streamkit import (
     Count,
     Event,
@@ -13,6 +20,7 @@ from streamkit import (
     TokenCount,
     ToolCallDelta,
     Usage,
+    UsageReport,
 )
 
 END = StreamEnd("completed", True)
@@ -41,6 +49,7 @@ def test_each_channel_of_each_choice_is_counted_by_itself() -> None:
         TokenCount(1, "refusal", 0, "cl100k_base"),
         TokenCount(5, "tool_arguments", 0, "cl100k_base"),
         TokenCount(2, "content", 1, "cl100k_base"),
+        UsageReport("local", None, 13, 99, counted=13, provider=Usage(total_tokens=99), model="cl100k_base"),
         END,
     ]
 
@@ -59,7 +68,7 @@ def test_the_count_can_be_read_at_any_time() -> None:
 
 
 def test_deltas_do_not_add_up_to_the_text_and_the_count_is_that_of_the_text() -> None:
-    *_, count, _ = Count("cl100k_base").run([TextDelta("hel"), TextDelta("lo"), END])
+    *_, count, _, _ = Count("cl100k_base").run([TextDelta("hel"), TextDelta("lo"), END])
 
     assert count == TokenCount(1, encoding="cl100k_base")
 
@@ -76,22 +85,25 @@ def test_a_running_count_follows_each_delta() -> None:
         TextDelta(" world"),
         TokenCount(2, encoding="cl100k_base"),
         TokenCount(2, encoding="cl100k_base"),
+        UsageReport("local", None, 2, counted=2, model="cl100k_base"),
         END,
     ]
 
 
 @pytest.mark.parametrize("running", [True, False])
 def test_a_model_that_is_not_known_is_counted_by_another_encoding_and_said_to_be_inexact(running: bool) -> None:
-    events = Count("nobody-knows-1", running=running).run([TextDelta("hello"), END])
+    with pytest.warns(UserWarning, match="'nobody-knows-1' is not known; o200k_base stands in"):
+        events = list(Count("nobody-knows-1", running=running).run([TextDelta("hello"), END]))
 
     counts = [event for event in events if isinstance(event, TokenCount)]
 
     assert counts == [TokenCount(1, encoding="o200k_base", exact=False)] * (2 if running else 1)
+    assert [event.exact for event in events if isinstance(event, UsageReport)] == [False]
 
 
 @pytest.mark.parametrize("text", ["<|endoftext|>", "<|im_start|>user<|im_end|>"])
 def test_text_that_looks_like_a_special_token_is_text(text: str) -> None:
-    *_, count, _ = Count("gpt-4o").run([TextDelta(text), END])
+    *_, count, _, _ = Count("gpt-4o").run([TextDelta(text), END])
 
     assert isinstance(count, TokenCount)
     assert count.tokens > 1
@@ -101,11 +113,16 @@ def test_a_stream_without_a_last_event_is_counted_at_its_end() -> None:
     assert list(Count("cl100k_base").run([TextDelta("hello")])) == [
         TextDelta("hello"),
         TokenCount(1, encoding="cl100k_base"),
+        UsageReport("partial", None, 1, counted=1, model="cl100k_base"),
     ]
 
 
 def test_a_stream_without_text_has_no_count() -> None:
-    assert list(Count("cl100k_base").run([Finish("stop"), END])) == [Finish("stop"), END]
+    assert list(Count("cl100k_base").run([Finish("stop"), END])) == [
+        Finish("stop"),
+        UsageReport("local", None, 0, model="cl100k_base"),
+        END,
+    ]
 
 
 def test_two_runs_of_one_stage_count_by_themselves() -> None:
@@ -115,3 +132,206 @@ def test_two_runs_of_one_stage_count_by_themselves() -> None:
     list(second)
 
     assert (first.stage(Count).tokens(), second.stage(Count).tokens(), stage.tokens()) == (1, 3, 0)
+
+
+def test_without_a_model_and_a_counter_there_is_nothing_to_count_by() -> None:
+    with pytest.raises(sk.PipelineError, match="expected the name of a model"):
+        Count()
+
+
+# The report
+
+
+def reported(count: Count, *events: Event) -> UsageReport:
+    (report,) = [event for event in count.run(list(events)) if isinstance(event, UsageReport)]
+    return report
+
+
+ONE_TO_100 = TextDelta("\n\n" + ", ".join(str(number) for number in range(1, 101)) + ".")
+
+
+def test_the_guides_figures_come_out_and_differ_by_the_token_that_ends_the_answer() -> None:
+    message = "Count to 100, with a comma between each number and no newlines. E.g., 1, 2, 3, ..."
+    prompt = sk.prompt_tokens([{"role": "user", "content": message}], "gpt-3.5-turbo")
+
+    report = reported(Count("gpt-3.5-turbo", prompt=prompt), ONE_TO_100, Finish("stop"), Usage(36, 301, 337), END)
+
+    assert (prompt.tokens, prompt.exact) == (36, True)
+    assert report == UsageReport(
+        "provider", 36, 301, 337, None, None, 300, 36, True, 1, Usage(36, 301, 337), model="gpt-3.5-turbo"
+    )
+
+
+def test_without_the_providers_usage_the_report_is_what_was_counted_and_the_prompt_is_unknown() -> None:
+    report = reported(Count("cl100k_base"), TextDelta("hello world"), END)
+
+    assert (report.source, report.completion_tokens, report.counted) == ("local", 2, 2)
+    assert (report.prompt_tokens, report.total_tokens, report.reasoning_tokens, report.provider) == (None,) * 4
+    assert (report.difference, report.cost) == (None, None)
+
+
+@pytest.mark.parametrize("reason", ["truncated", "cancelled", "moderated", "provider_error", "limit", "timeout"])
+def test_an_answer_that_did_not_come_to_its_own_end_is_partly_known(reason: sk.events.EndReason) -> None:
+    report = reported(Count("cl100k_base"), TextDelta("hello world"), Usage(10, 1, 11), StreamEnd(reason))
+
+    assert (report.source, report.prompt_tokens, report.completion_tokens, report.total_tokens) == (
+        "partial",
+        10,
+        2,
+        12,
+    )
+    assert report.provider == Usage(10, 1, 11)
+
+
+@pytest.mark.parametrize("reason", ["completed", "length", "content_filter", "tool_calls"])
+def test_an_answer_that_came_to_its_own_end_costs_what_the_provider_says(reason: sk.events.EndReason) -> None:
+    report = reported(Count("cl100k_base"), TextDelta("hello world"), Usage(10, 3, 13), StreamEnd(reason, True))
+
+    assert (report.source, report.completion_tokens, report.difference) == ("provider", 3, 1)
+
+
+DETAILS: dict[str, dict[str, Any]] = {
+    "OpenAI": {"completion_tokens_details": {"reasoning_tokens": 40}, "prompt_tokens_details": {"cached_tokens": 8}},
+    "Responses": {"output_tokens_details": {"reasoning_tokens": 40}, "input_tokens_details": {"cached_tokens": 8}},
+    "Gemini": {"thoughtsTokenCount": 40, "cachedContentTokenCount": 8},
+}
+
+
+@pytest.mark.parametrize("details", DETAILS.values(), ids=DETAILS.keys())
+def test_reasoning_that_is_not_to_be_seen_is_reported_apart(details: dict[str, Any]) -> None:
+    report = reported(Count("cl100k_base"), TextDelta("hello world"), Usage(10, 43, 53, details), END)
+
+    assert (report.reasoning_tokens, report.cached_tokens, report.counted, report.difference) == (40, 8, 2, 1)
+
+
+def test_reasoning_that_is_to_be_seen_is_counted_with_the_rest() -> None:
+    usage = Usage(10, 6, 16, DETAILS["OpenAI"])
+
+    report = reported(Count("cl100k_base"), ReasoningDelta("Hmm, hello"), TextDelta("hello world"), usage, END)
+
+    assert (report.counted, report.difference) == (5, 1)
+
+
+def test_usage_that_comes_all_the_time_is_replaced_and_never_added_up_or_forgotten() -> None:
+    """As vLLM sends it with `continuous_usage_stats`; and a later one that does not know leaves what was known."""
+    usages = [Usage(10, 1, 11), Usage(10, 2, 12), Usage(None, 3), Usage()]
+
+    report = reported(Count("cl100k_base"), TextDelta("hello world"), *usages, END)
+
+    assert report.provider == Usage(10, 3, 13)
+    assert (report.prompt_tokens, report.completion_tokens, report.total_tokens) == (10, 3, 13)
+
+
+def test_the_report_can_be_read_after_a_failure() -> None:
+    def broken() -> Iterator[Event]:
+        yield TextDelta("hello world")
+        raise ValueError("the line broke")
+
+    run = Count("cl100k_base", prompt=7).run(broken())
+    with pytest.raises(ValueError, match="the line broke"):
+        list(run)
+
+    report = run.stage(Count).report
+    assert (report.source, report.prompt_tokens, report.completion_tokens, report.total_tokens) == ("partial", 7, 2, 9)
+
+
+@pytest.mark.anyio
+async def test_the_report_can_be_read_after_a_cancellation() -> None:
+    stream = Count("cl100k_base").open([TextDelta("hello world"), TextDelta(" again"), END])
+    async with stream as events:
+        async for _ in events:
+            stream.cancel()
+            break
+
+    report = stream.stage(Count).report
+    assert report.source == "partial" or report.provider is None
+    assert report.counted == report.completion_tokens == 3
+
+
+def test_generated_released_and_billed_are_three_figures_under_moderation() -> None:
+    @dataclass
+    class Generated(Count):
+        """What comes from the provider."""
+
+    rule = sk.Rule("secret", patterns=("hunter2",), action="block")
+    pipeline = Generated("cl100k_base", name="generated") | sk.Moderate(rule) | Count("cl100k_base", name="released")
+    deltas: list[Event] = [
+        TextDelta("the password is"),
+        Usage(9, 5, 14),
+        TextDelta(" hunter2, I think"),
+        Usage(9, 11, 20),
+    ]
+
+    run = pipeline.run(deltas)
+    events = list(run)
+
+    generated, released = run.stage(Generated).report, events[-2]
+    assert isinstance(released, UsageReport)
+    assert (generated.name, generated.source, generated.counted) == ("generated", "partial", 8)
+    assert (released.name, released.source, released.counted) == ("released", "partial", 4)
+    assert generated.provider == Usage(9, 11, 20)
+    assert generated.completion_tokens == 11
+
+
+def test_a_replay_is_counted_as_the_stream_was() -> None:
+    chunks = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("hello", " wor", "ld")]
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    pipeline = sk.Parse() | sk.Extract() | Count("cl100k_base")
+
+    live, again = (list(pipeline.run(body.encode())) for _ in range(2))
+
+    assert live == again
+    assert [event.counted for event in again if isinstance(event, UsageReport)] == [2]
+
+
+# Counters and prices
+
+
+def test_a_function_counts_in_the_encodings_stead() -> None:
+    def words(text: str) -> int:
+        return len(text.split())
+
+    events = list(Count(counter=words).run([TextDelta("one tw"), TextDelta("o three"), END]))
+
+    assert events[2] == TokenCount(3, encoding="words")
+
+
+def test_characters_are_an_estimate_and_say_so() -> None:
+    events = list(Count(counter="characters").run([TextDelta("123456789"), END]))
+
+    assert events[1] == TokenCount(3, encoding="characters/4", exact=False)
+    assert events[2] == UsageReport("local", None, 3, counted=3, exact=False)
+
+
+PRICES = {
+    "currency": "EUR",
+    "models": {
+        "dated-2024-*": {"input": 1, "output": 2},
+        "dated*": {"input": 100, "cached_input": 50, "output": 200, "reasoning": 400},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("answered_by", "usage", "cost"),
+    [
+        (None, Usage(1_000_000, 500_000, 1_500_000), Decimal(200)),
+        (None, Usage(1_000_000, 500_000, None, DETAILS["Gemini"]), Decimal("200.0076")),
+        ("dated-2024-08-06", Usage(1_000_000, 500_000, 1_500_000), Decimal(2)),
+        ("another", Usage(1_000_000, 500_000, 1_500_000), Decimal(200)),
+        (None, Usage(None, 500_000), None),
+    ],
+    ids=["plain", "cached and reasoning", "the model that answered", "the model that was asked", "no prompt"],
+)
+def test_the_report_has_the_cost_by_your_prices(answered_by: str | None, usage: Usage, cost: Decimal | None) -> None:
+    count = Count("dated", counter="characters", prices=PRICES)
+
+    report = reported(count, sk.ResponseStart(model=answered_by), TextDelta("a"), usage, END)
+
+    assert (report.cost, report.currency) == (cost, "EUR")
+
+
+def test_a_model_without_a_price_has_no_cost_rather_than_none_at_all() -> None:
+    report = reported(Count("unpriced", counter="characters", prices=PRICES), TextDelta("a"), Usage(1, 1, 2), END)
+
+    assert report.cost is None

@@ -8,7 +8,7 @@ _ = sk.StreamEnd("done")  # error
 _ = sk.TextDelta()  # error
 _ = sk.TextDelta(1)  # error
 _ = sk.TextDelta("a", 0, "{}")  # error
-_ = sk.Count()  # error
+_ = sk.Count(1)  # error
 _ = sk.Parse(json_body="raise")  # error
 _ = sk.Extract(errors="ignore")  # error
 
