@@ -21,7 +21,7 @@ from streamkit.events import (
     Usage,
 )
 from streamkit.stage import Stage
-from streamkit.tokens.counters import Counter, CounterLike, TextCount, find_counter
+from streamkit.tokens.counters import Counter, CounterLike, TextCount, find_counter, restored, state_of
 from streamkit.tokens.prices import Price, Prices, as_prices
 from streamkit.tokens.prompts import PromptTokens
 from streamkit.tokens.usage import merged, reasoning_tokens
@@ -56,9 +56,9 @@ class Budget(Stage[Event, Event]):
     prompt: int | PromptTokens | None = field(default=None, kw_only=True)
     prices: Prices | Mapping[str, Any] | None = field(default=None, kw_only=True)
     _counts: dict[tuple[int, Channel], TextCount] = field(
-        default_factory=dict[tuple[int, Channel], TextCount], init=False, repr=False
+        default_factory=dict[tuple[int, Channel], TextCount], init=False, repr=False, metadata={"state": False}
     )
-    _used: Counter | None = field(default=None, init=False, repr=False)
+    _used: Counter | None = field(default=None, init=False, repr=False, metadata={"state": False})
     _usage: Usage | None = field(default=None, init=False, repr=False)
     _price: Price | None = field(default=None, init=False, repr=False)
     _finished: bool = field(default=False, init=False, repr=False)
@@ -86,6 +86,14 @@ class Budget(Stage[Event, Event]):
     def spent(self) -> int:
         """Tokens of text that have passed."""
         return sum(count.tokens for count in self._counts.values())
+
+    def state(self) -> Any:
+        return {**super().state(), "counts": state_of(self._counts)}
+
+    def restore(self, state: Any) -> None:
+        known = dict(state)
+        self._counts = restored(known.pop("counts"), self._counter())
+        super().restore(known)
 
     def feed(self, item: Event) -> Iterable[Event]:
         if self.done:

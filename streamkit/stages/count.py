@@ -20,7 +20,7 @@ from streamkit.events import (
     UsageReport,
 )
 from streamkit.stage import Stage
-from streamkit.tokens.counters import Counter, CounterLike, TextCount, find_counter
+from streamkit.tokens.counters import Counter, CounterLike, TextCount, find_counter, restored, state_of
 from streamkit.tokens.prices import Prices, as_prices
 from streamkit.tokens.prompts import PromptTokens
 from streamkit.tokens.usage import cached_tokens, merged, reasoning_tokens, summed
@@ -48,9 +48,9 @@ class Count(Stage[Event, Event]):
     prices: Prices | Mapping[str, Any] | None = field(default=None, kw_only=True)
     name: str = field(default="", kw_only=True)
     _counts: dict[tuple[int, Channel], TextCount] = field(
-        default_factory=dict[tuple[int, Channel], TextCount], init=False, repr=False
+        default_factory=dict[tuple[int, Channel], TextCount], init=False, repr=False, metadata={"state": False}
     )
-    _used: Counter | None = field(default=None, init=False, repr=False)
+    _used: Counter | None = field(default=None, init=False, repr=False, metadata={"state": False})
     _usage: Usage | None = field(default=None, init=False, repr=False)
     _answered_by: str | None = field(default=None, init=False, repr=False)
     _end: EndReason | None = field(default=None, init=False, repr=False)
@@ -110,6 +110,14 @@ class Count(Stage[Event, Event]):
             model=self._answered_by or self.model,
             name=self.name,
         )
+
+    def state(self) -> Any:
+        return {**super().state(), "counts": state_of(self._counts)}
+
+    def restore(self, state: Any) -> None:
+        known = dict(state)
+        self._counts = restored(known.pop("counts"), self._counter())
+        super().restore(known)
 
     def feed(self, item: Event) -> Iterable[Event]:
         match item:

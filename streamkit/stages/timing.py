@@ -18,7 +18,7 @@ class Timing(Stage[Event, Event]):
     A time is kept for every delta, so that memory grows by 8 bytes for each, and 24 for each network read.
     """
 
-    _opened: float | None = field(default=None, init=False, repr=False)
+    _opened: float | None = field(default=None, init=False, repr=False, metadata={"state": False})
     _first_byte: float | None = field(default=None, init=False, repr=False)
     _first_content: float | None = field(default=None, init=False, repr=False)
     _now: float = field(default=0.0, init=False, repr=False)
@@ -46,7 +46,8 @@ class Timing(Stage[Event, Event]):
 
     def tick(self, now: float) -> None:
         if self._opened is None:
-            self._opened = now
+            # After a checkpoint the clock is another one; the time in between does not count.
+            self._opened = now - self._now
             return
         self._now = now - self._opened
         if self._first_byte is None:

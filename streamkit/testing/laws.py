@@ -23,13 +23,14 @@ from streamkit import (
     PipelineError,
     ReasoningDelta,
     RefusalDelta,
+    Run,
     Stage,
     StreamEnd,
     TextDelta,
     ToolCallDelta,
 )
 from streamkit.testing.leaks import no_leaks
-from streamkit.testing.sources import HANG, Scripted
+from streamkit.testing.sources import HANG, Scripted, VirtualClock
 
 Candidate: TypeAlias = Stage[Any, Any] | AsyncStage[Any, Any]
 Read: TypeAlias = Callable[[list[Any]], object]
@@ -89,7 +90,7 @@ def fresh_state(stage: Candidate, items: list[Any], read: Read) -> None:
     first, second = outcome(stage, items), outcome(stage, items)
     _same("fresh state: a second run", second, first)
     if isinstance(stage, Stage):
-        runs, found = [stage.run(items), stage.run(items)], [list[Any](), list[Any]()]
+        runs, found = [_started(stage, items), _started(stage, items)], [list[Any](), list[Any]()]
         while any([_next_into(run, into) for run, into in zip(runs, found, strict=True)]):  # noqa: C419 # both, each time
             pass
         _same("fresh state: one of two runs that take turns", found[0], first)
@@ -100,7 +101,9 @@ def fresh_state(stage: Candidate, items: list[Any], read: Read) -> None:
 def bursts(stage: Candidate, items: list[Any], read: Read) -> None:
     """It makes no difference how many items come at a time."""
     if isinstance(stage, Stage):
-        alone, at_once = list(stage.run(iter(items))), stage.fresh()
+        alone, at_once = list(_started(stage, iter(items))), stage.fresh()
+        at_once.tick(0.0)
+        at_once.tick(0.0)
         together = [*(at_once.feed_all(items) if items else ()), *at_once.flush()]
         _same("bursts: all items in one feed_all", together, alone)
 
@@ -199,7 +202,12 @@ LAWS: Final[Mapping[str, Law]] = {
 
 def outcome(stage: Candidate, items: list[Any]) -> list[Any]:
     """All that comes out."""
-    return list(stage.run(items)) if isinstance(stage, Stage) else _run(partial(_collect, stage, items))
+    return list(_started(stage, items)) if isinstance(stage, Stage) else _run(partial(_collect, stage, items))
+
+
+def _started(stage: Stage[Any, Any], items: Iterable[Any], checkpoint: Any = None) -> Run[Any]:
+    # On a clock that stands still, so that two runs have the same times.
+    return stage.run(items, clock=VirtualClock(), checkpoint=checkpoint)
 
 
 _BACKENDS = ("asyncio", "trio") if importlib.util.find_spec("trio") else ("asyncio",)
@@ -227,17 +235,23 @@ async def _until_failure(stage: Candidate, items: list[Any]) -> tuple[list[Any],
 
 
 def _run_handed_over(stage: Stage[Any, Any], items: list[Any], size: int) -> list[Any]:
-    run = stage.run(iter(items))
+    run = _started(stage, iter(items))
     found = list(islice(run, size))
     checkpoint = json.loads(json.dumps(run.checkpoint()))
-    return found + list(stage.run(iter(items[checkpoint["received"] :]), checkpoint=checkpoint))
+    return found + list(_started(stage, iter(_behind(items, checkpoint["received"])), checkpoint))
+
+
+def _behind(items: list[Any], received: int) -> list[Any]:
+    if items and isinstance(items[0], bytes):
+        return [rest] if (rest := b"".join(items)[received:]) else []
+    return items[received:]
 
 
 async def _stream_handed_over(stage: Candidate, items: list[Any], size: int) -> list[Any]:
     async with stage.open(Scripted(*items)) as stream:
         found = [await anext(stream) for _ in range(size)]
         checkpoint = json.loads(json.dumps(stream.checkpoint()))
-    rest = Scripted[Any](*items[checkpoint["received"] :])
+    rest = Scripted[Any](*_behind(items, checkpoint["received"]))
     async with stage.open(rest, checkpoint=checkpoint) as stream:
         return found + [item async for item in stream]
 
@@ -270,6 +284,7 @@ async def _cancelled_from_outside(stage: Candidate, items: list[Any]) -> None:
 
 async def _without_flush(stage: Candidate, items: list[Any]) -> list[Any]:
     found, fresh = list[Any](), stage.fresh()
+    fresh.tick(0.0)
     for item in items:
         fresh.tick(0.0)
         found += fresh.feed(item) if isinstance(fresh, Stage) else await fresh.feed(item)
@@ -289,7 +304,7 @@ def _taken(stage: Candidate, items: list[Any]) -> int:
     async def collect() -> list[Any]:
         return [item async for item in stage.open(counted())]
 
-    assert list(stage.run(counted())) if isinstance(stage, Stage) else _run(collect), "it gave nothing at all"
+    assert list(_started(stage, counted())) if isinstance(stage, Stage) else _run(collect), "it gave nothing at all"
     return taken
 
 

@@ -4,11 +4,12 @@ A counter makes a count for each text; a count takes the text as it comes and sa
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from streamkit import plugins
 from streamkit.errors import PipelineError
+from streamkit.events import Channel
 from streamkit.tokens.encodings import load_encoding
 from streamkit.tokens.models import encoding_name
 from streamkit.tokens.running import RunningCount
@@ -216,3 +217,17 @@ def _named(name: str, model: str | None) -> Counter:
     if not isinstance(made, Counter):
         raise PipelineError(f"streamkit.counters: expected {name!r} to make a counter, found a {type(made).__name__}")
     return made
+
+
+def state_of(counts: Mapping[tuple[int, Channel], TextCount]) -> list[Any]:
+    """Counts by choice and channel as plain data."""
+    return [[index, channel, count.state()] for (index, channel), count in counts.items()]
+
+
+def restored(state: list[Any], counter: Counter) -> dict[tuple[int, Channel], TextCount]:
+    """The counts again, made by the same counter."""
+    counts: dict[tuple[int, Channel], TextCount] = {}
+    for index, channel, known in state:
+        counts[index, channel] = count = counter.count()
+        count.restore(known)
+    return counts

@@ -1,0 +1,85 @@
+"""Every stage of streamkit keeps the laws that its own kit holds a stranger's to."""
+
+from typing import Any
+
+import pytest
+
+import streamkit as sk
+from streamkit.moderation.checking import Judgement
+from streamkit.testing import check_stage, joined
+from tests.laws.conftest import CHUNKS
+
+BODY = ("".join(f"data: {chunk}\n\n" for chunk in CHUNKS) + "data: [DONE]\n\n").encode()
+PIECES = [BODY[at : at + 97] for at in range(0, len(BODY), 97)]
+EVENTS: list[Any] = list((sk.Lines() | sk.Parse() | sk.Extract()).run([BODY]))
+SPOKEN: list[Any] = [
+    sk.TextDelta("The password is hun"),
+    sk.TextDelta("ter2. "),
+    sk.ReasoningDelta("Mind hunter2"),
+    sk.TextDelta("Other. hunter", 1),
+    sk.ToolCallDelta(0, "call_1", "f", '{"a": "hunt'),
+    sk.ToolCallDelta(0, arguments='er2", "b": 1}'),
+    sk.TextDelta("Good bye. "),
+    sk.Finish("stop"),
+    sk.Finish("stop", 1),
+    sk.StreamEnd("completed", saw_done=True),
+]
+RULE = sk.Rule("secret", ("hunter2",), ("pass\\w+",))
+
+
+async def judge(window: sk.Window) -> Judgement:
+    return Judgement("redact", "secret") if "hunter2" in window.text else Judgement()
+
+
+def said(items: list[Any]) -> dict[Any, str]:
+    """The text of each channel of each choice, whatever pieces it came in."""
+    texts: dict[Any, str] = {}
+    for item in items:
+        for name in ("text", "arguments"):
+            if isinstance(text := getattr(item, name, None), str):
+                key = type(item).__name__, item.index
+                texts[key] = texts.get(key, "") + text
+    return texts
+
+
+def emitted(items: list[Any]) -> dict[Any, str]:
+    return said(list((sk.Lines() | sk.Parse() | sk.Extract()).run(items)))
+
+
+def rest(items: list[Any]) -> list[Any]:
+    """Text joined, and without what is about single deltas."""
+    return joined([item for item in items if not isinstance(item, sk.PartialOutput | sk.Timings)])
+
+
+STAGES: dict[str, tuple[Any, list[Any], Any, set[str]]] = {
+    "Lines": (sk.Lines(), PIECES, None, set()),
+    "Lines | Parse": (sk.Lines() | sk.Parse(), PIECES, None, set()),
+    "Extract": (sk.Lines() | sk.Parse() | sk.Extract(), PIECES, None, set()),
+    "Accumulate": (sk.Accumulate(), EVENTS, None, set()),
+    "Moderate": (sk.Moderate(RULE, choices=2), SPOKEN, None, set()),
+    "Moderate, optimistic": (sk.Moderate(RULE, choices=2, mode="optimistic"), SPOKEN, None, {"split_invariance"}),
+    "Moderate, observe": (sk.Moderate(RULE, choices=2, mode="observe"), SPOKEN, None, {"split_invariance"}),
+    "Classify": (sk.Classify(judge), SPOKEN, None, set()),
+    "Count": (sk.Count("cl100k_base"), EVENTS, None, set()),
+    "Budget": (sk.Budget(7, model="cl100k_base"), SPOKEN, None, set()),
+    "Timing": (sk.Timing(), EVENTS, rest, set()),
+    "Structured": (sk.Structured(), EVENTS, rest, set()),
+    "Emit | Encode": (sk.Emit() | sk.Encode(), EVENTS, emitted, {"unknown_events"}),
+    "all of them": (
+        sk.Lines()
+        | sk.Parse()
+        | sk.Extract()
+        | sk.Moderate(RULE, choices=2)
+        | sk.Accumulate()
+        | sk.Count("o200k_base"),
+        PIECES,
+        None,
+        set(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_keeps_the_laws(name: str) -> None:
+    stage, items, read, skip = STAGES[name]
+    check_stage(stage, items, skip=skip, **({"read": read} if read else {}))
