@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from streamkit.events import Channel, ToolCallDelta
+from streamkit.events import Channel, PartEnd, PartStart, ToolCallDelta
 from streamkit.moderation.escaped import Escaped, replace
 from streamkit.moderation.hold import Hold, Released
 from streamkit.moderation.rules import Rule
@@ -86,6 +86,13 @@ class Waiting:
     def shift(self, later: float) -> None:
         """Go on by a clock that is so much later."""
         self._pieces = deque((end, None if came is None else came + later, piece) for end, came, piece in self._pieces)
+
+
+class Mark(msgspec.Struct):
+    """The beginning or the end of a part of the answer, which stands behind text that waits: `behind` so much of each channel."""
+
+    event: PartStart | PartEnd
+    behind: list[tuple[Channel, int]]
 
 
 class Track:

@@ -35,7 +35,7 @@ from streamkit.events import (
 from streamkit.moderation.hold import Hold, Released
 from streamkit.moderation.provider import ProviderRule, as_provider_rules, decide
 from streamkit.moderation.rules import Live, Rule, as_rules
-from streamkit.moderation.track import Call, Cost, Track
+from streamkit.moderation.track import Call, Cost, Mark, Track
 from streamkit.stage import Stage, cut_short
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
@@ -106,6 +106,7 @@ class Moderate(Stage[Event, Event]):
     _calls: dict[tuple[int, int], Call] = field(default_factory=dict[tuple[int, int], Call], init=False, repr=False)
     _finishes: dict[int, Finish] = field(default_factory=dict[int, Finish], init=False, repr=False)
     _logprobs: list[Logprobs] = field(default_factory=list[Logprobs], init=False, repr=False)
+    _parts: dict[int, list[Mark]] = field(default_factory=dict[int, list[Mark]], init=False, repr=False)
     _came: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
     _altered: set[int] = field(default_factory=set[int], init=False, repr=False)
     _cut: set[int] = field(default_factory=set[int], init=False, repr=False)
@@ -271,8 +272,27 @@ class Moderate(Stage[Event, Event]):
                 return
             case Logprobs():
                 self._logprobs.append(_bare(event))
+            case PartStart() | PartEnd():
+                self._part(_bare(event), out)
             case _:
                 out.append(_bare(event))
+
+    def _part(self, event: PartStart | PartEnd, out: list[Event]) -> None:
+        # It stands behind the text that came before it, also where that waits.
+        waits: list[tuple[Channel, int]] = [
+            (channel, track.waiting.length)
+            for (choice, channel), track in self._texts.items()
+            if choice == event.index and track.waiting.left < track.waiting.length
+        ]
+        if waits or self._parts.get(event.index):
+            self._parts.setdefault(event.index, []).append(Mark(event, waits))
+        else:
+            out.append(event)
+
+    def _pass_parts(self, index: int, out: list[Event]) -> None:
+        marks = self._parts.get(index, [])
+        while marks and all(self._texts[index, channel].waiting.left >= at for channel, at in marks[0].behind):
+            out.append(marks.pop(0).event)
 
     # Text
 
@@ -332,6 +352,7 @@ class Moderate(Stage[Event, Event]):
     def _leave_undecided(self, track: Track, out: list[Event]) -> None:
         if text := self._undecided(track):
             out.append(_DELTAS[track.channel](text, track.index))
+        self._pass_parts(track.index, out)
 
     def _settle(self, track: Track, pieces: list[Released], out: list[Event], call: Call | None = None) -> None:
         for piece in pieces:
@@ -358,11 +379,22 @@ class Moderate(Stage[Event, Event]):
         waiting = track.waiting
         if piece.end <= waiting.left:
             return
-        text = piece.text if piece.start >= waiting.left else piece.text[waiting.left - piece.start :]
-        waiting.leave(piece.end, self._now)
-        if track.tool_index is None and text:
-            track.out += len(text)
-            out.append(_DELTAS[track.channel](text, track.index))
+        start, as_it_came = max(piece.start, waiting.left), len(piece.text) == piece.end - piece.start
+        for end in (*self._places(track, start, piece.end), piece.end) if as_it_came else (piece.end,):
+            text = (
+                piece.text[start - piece.start : end - piece.start] if as_it_came else piece.text[start - piece.start :]
+            )
+            waiting.leave(end, self._now)
+            if track.tool_index is None and text:
+                track.out += len(text)
+                out.append(_DELTAS[track.channel](text, track.index))
+            self._pass_parts(track.index, out)
+            start = end
+
+    def _places(self, track: Track, start: int, end: int) -> list[int]:
+        """Where in a piece of text a part of the answer begins or ends."""
+        behind = (place for mark in self._parts.get(track.index, ()) for place in mark.behind)
+        return sorted({at for channel, at in behind if channel == track.channel and start < at < end})
 
     def _redact(self, track: Track, piece: Released, rule: Rule, call: Call | None, out: list[Event]) -> None:
         self._altered.add(track.index)
@@ -375,6 +407,7 @@ class Moderate(Stage[Event, Event]):
         else:
             self._release(track, piece, out)
             track.waiting.leave(piece.end, self._now)
+        self._pass_parts(track.index, out)
 
     def _replace(self, track: Track, piece: Released, rule: Rule, call: Call | None, out: list[Event]) -> None:
         self._altered.add(track.index)
@@ -391,6 +424,7 @@ class Moderate(Stage[Event, Event]):
         if rule.replacement:
             track.out += len(rule.replacement)
             out.append(_DELTAS[track.channel](rule.replacement, track.index))
+        self._pass_parts(track.index, out)
 
     def _retract(self, track: Track, start: int, end: int, rule: Rule, replacement: str, out: list[Event]) -> bool:
         # From the start of what is undecided on, text has left as it came, so that the distances are the same.
@@ -570,6 +604,7 @@ class Moderate(Stage[Event, Event]):
             self._stop(out)
 
     def _drop(self, index: int) -> None:
+        self._parts.pop(index, None)
         for (choice, _), track in self._texts.items():
             if choice == index:
                 track.waiting.leave(track.waiting.length, None)
@@ -646,6 +681,7 @@ class Moderate(Stage[Event, Event]):
             "texts": [track.state() for track in self._texts.values()],
             "calls": [[index, tool_index, call.state()] for (index, tool_index), call in self._calls.items()],
             "finishes": [[finish.index, finish.reason] for finish in self._finishes.values()],
+            "parts": [[index, msgspec.to_builtins(marks)] for index, marks in self._parts.items()],
             "logprobs": [[item.index, item.logprobs] for item in self._logprobs],
             "came": [list(entry) for entry in self._came.items()],
             "sets": {name: sorted(getattr(self, name)) for name in _SETS},
@@ -665,6 +701,7 @@ class Moderate(Stage[Event, Event]):
             call = self._calls[index, tool_index] = self._new_call(index, tool_index)
             call.restore(known)
         self._finishes = {index: Finish(reason, index) for index, reason in state["finishes"]}
+        self._parts = {index: msgspec.convert(marks, list[Mark]) for index, marks in state["parts"]}
         self._logprobs = [Logprobs(logprobs, index) for index, logprobs in state["logprobs"]]
         self._came = dict(state["came"])
         for name in _SETS:
