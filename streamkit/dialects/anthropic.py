@@ -125,7 +125,7 @@ class AnthropicMessages(Dialect):
             case _ if kind == "error" or item.event == "error" or (kind is None and fields.get("error")):
                 self.fail(fields.get("error") or data, number, out)
             case _:  # A ping, or what is not known.
-                out.append(ProviderNotice(text(kind) or item.event, data, payload=item.data))
+                self.not_known(text(kind) or item.event, data, item.data, out)
 
     def _start(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
@@ -253,7 +253,7 @@ class AnthropicMessages(Dialect):
                 else:
                     out.append(ToolCallDelta(block.tool_index, arguments=piece, payload=payload))
             case kind:
-                out.append(ProviderNotice(text(kind) or "content_block_delta", delta, 0, payload=payload))
+                self.not_known(text(kind) or "content_block_delta", delta, payload, out, 0)
 
     def _resume(self, kind: str, index: int | None, payload: str, out: list[Event]) -> int:
         """The block that text goes to: told to begin if it has not, and to go on if another has begun since."""

@@ -13,7 +13,6 @@ from streamkit.events import (
     EndReason,
     Event,
     Finish,
-    ProviderNotice,
     RefusalDelta,
     ResponseStart,
     RoleDelta,
@@ -77,7 +76,7 @@ class OpenAIAssistants(Dialect):
             and not self.done
             and item.event not in ("thread.message.delta", "thread.message.completed")
         ):
-            out.append(ProviderNotice(item.event, data, payload=payload))
+            self.not_known(item.event, data, payload, out)
 
     def _start(self, run: dict[str, Any], payload: str, out: list[Event]) -> None:
         id, kind, model = (text(run.get(name)) for name in ("id", "object", "model"))

@@ -27,6 +27,8 @@ _RETRYABLE = {"408", "409", "429", "500", "502", "503", "504", "529"} | {
     "rate_limit_error",
     "rate_limit_exceeded",
 }
+_EXPECTED = {"ping", "comment", "heartbeat", "keep-alive"}
+_KINDS = 100
 _HTML = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
 
 
@@ -58,6 +60,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     errors: Literal["raise", "emit"] = "raise"
     finished: dict[int, str | None] = field(default_factory=dict[int, "str | None"], init=False, repr=False)
+    unknown: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
     _seen: int = field(default=0, init=False, repr=False)
     _cut: bool = field(default=False, init=False, repr=False)
     _halves: surrogates.Waiting = field(default_factory=dict[surrogates.Place, list[Any]], init=False, repr=False)
@@ -129,6 +132,14 @@ class Dialect(Stage[ServerSentEvent, Event]):
         out.append(self._end(saw_done=False, reason="provider_error"))
         if self.errors == "raise":
             raise provider_error(body, number)
+
+    def not_known(self, kind: str, data: Any, payload: str, out: list[Event], index: int | None = None) -> None:
+        """An event of a kind that this dialect has no word for. It is passed on as a notice, and counted by its kind."""
+        if kind not in _EXPECTED:
+            # A server that makes its kinds up does not fill the memory.
+            counted = kind if kind in self.unknown or len(self.unknown) < _KINDS else "others"
+            self.unknown[counted] = self.unknown.get(counted, 0) + 1
+        out.append(ProviderNotice(kind, data, index, payload=payload))
 
     def _raise_after(self, end: StreamEnd, number: int) -> None:
         # The answer ended with a word for a failure, and no error object came with it.

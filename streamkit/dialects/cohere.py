@@ -17,7 +17,6 @@ from streamkit.events import (
     Logprobs,
     PartEnd,
     PartStart,
-    ProviderNotice,
     ReasoningDelta,
     ResponseDetails,
     ResponseStart,
@@ -109,7 +108,7 @@ class CohereChat(Dialect):
                 # https://docs.cohere.com/reference/errors: an object with a message, and perhaps an id.
                 self.fail(fields.get("error") or data, number, out)
             case _:
-                out.append(ProviderNotice(text(kind) or item.event, data, payload=payload))
+                self.not_known(text(kind) or item.event, data, payload, out)
 
     def _start(self, fields: dict[str, Any], message: dict[str, Any], payload: str, out: list[Event]) -> None:
         self.finished.setdefault(0, None)

@@ -114,7 +114,7 @@ class Gemini(Dialect):
         if chunk.get("error") or item.event == "error":
             self.fail(chunk.get("error") or data, number, out)
         elif not any(mark in chunk for mark in _MARKS):
-            out.append(ProviderNotice(item.event, data, payload=payload))
+            self.not_known(item.event, data, payload, out)
         else:
             self._announce(chunk, payload, out)
             details = without(chunk, ("candidates", "usageMetadata"))

@@ -17,7 +17,6 @@ from streamkit.events import (
     Logprobs,
     PartEnd,
     PartStart,
-    ProviderNotice,
     ReasoningDelta,
     ResponseDetails,
     ResponseStart,
@@ -66,7 +65,7 @@ class Ollama(Dialect):
             self._conclude(fields, payload, out)
             self.finish(out, number)
         elif len(out) == known and not _is_silent(fields):
-            out.append(ProviderNotice(item.event, data, payload=payload))
+            self.not_known(item.event, data, payload, out)
 
     def _announce(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
         model = text(fields.get("model"))

@@ -197,7 +197,7 @@ class OpenAICompletions(Dialect):
         elif chunk is not None and chunk.usage:
             out.append(_usage(chunk.usage, item.data))
         else:
-            out.append(ProviderNotice(item.event, data, payload=item.data))
+            self.not_known(item.event, data, item.data, out)
 
 
 def _custom(call: ToolCall) -> Function | None:

@@ -109,7 +109,7 @@ class OpenAIResponses(Dialect):
         elif fields.get("object") == "response" or (stem == "response" and act in _ENDS):
             self._response(fields, kind, payload, number, out)
         elif not self._tell(kind, fields, payload, out):
-            out.append(ProviderNotice(kind, data, payload=payload))
+            self.not_known(kind, data, payload, out)
 
     def _tell(self, kind: str, fields: dict[str, Any], payload: str, out: list[Event]) -> bool:
         """Say what an event beside the deltas and the end says; whether it is of a kind known here."""

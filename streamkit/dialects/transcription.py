@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.fields import mapping, mappings, text
 from streamkit.dialects.responses import usage_of
-from streamkit.events import Event, Logprobs, ProviderNotice, ResponseDetails, TextDelta
+from streamkit.events import Event, Logprobs, ResponseDetails, TextDelta
 from streamkit.plain import PlainForm
 from streamkit.plain.transcription import transcription
 from streamkit.wire.events import ServerSentEvent
@@ -50,7 +50,7 @@ class OpenAITranscription(Dialect):
                 out.append(usage)
             self.finish(out, number)
         else:
-            out.append(ProviderNotice(kind, data, payload=payload))
+            self.not_known(kind, data, payload, out)
 
     def _tell(self, fields: dict[str, Any], said: object, payload: str, out: list[Event]) -> None:
         if piece := text(said):

@@ -56,7 +56,7 @@ class Watsonx(Dialect):
         if fields.get("system"):
             out.append(ProviderNotice("system", fields["system"], payload=payload))
         if len(out) == known and not results:
-            out.append(ProviderNotice(item.event, data, payload=payload))
+            self.not_known(item.event, data, payload, out)
 
     def _result(self, result: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
         self.finished.setdefault(index, None)

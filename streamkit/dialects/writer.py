@@ -8,7 +8,7 @@ from typing import Any
 
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.fields import mapping, text
-from streamkit.events import Event, ProviderNotice, TextDelta
+from streamkit.events import Event, TextDelta
 from streamkit.wire.events import ServerSentEvent
 
 
@@ -28,4 +28,4 @@ class WriterCompletions(Dialect):
         elif piece := text(fields.get("value")):
             out.append(TextDelta(piece, payload=item.data))
         elif fields.get("value") != "":
-            out.append(ProviderNotice(item.event, data, payload=item.data))
+            self.not_known(item.event, data, item.data, out)

@@ -45,6 +45,11 @@ class Extract(Stage[ServerSentEvent, Event]):
         """The dialect that the answer speaks; `None` before an event has told."""
         return type(self._reader) if self._decided else None
 
+    @property
+    def unknown(self) -> dict[str, int]:
+        """How often an event came of each kind that the dialect has no word for. Each was passed on as a `ProviderNotice`."""
+        return dict(self._reader.unknown)
+
     def state(self) -> dict[str, Any]:
         kind = type(self._reader)
         return {"reader": kind.__name__, "state": self._reader.state(), "decided": self._decided, "done": self.done}

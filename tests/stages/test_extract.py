@@ -62,3 +62,25 @@ def test_what_a_package_offers_and_is_no_dialect_is_refused(monkeypatch: pytest.
     monkeypatch.setattr(plugins, "find", lambda group, name: print)
     with pytest.raises(sk.PluginError, match=r"^streamkit\.dialects: 'other' is no subclass of Dialect$"):
         Extract("other")
+
+
+def test_events_of_a_kind_that_is_not_known_are_counted_and_passed_on() -> None:
+    kinds = ["message_start", "ping", "sparkle", "sparkle", "glow", "message_stop"]
+    body = "".join(f'event: {kind}\ndata: {{"type": "{kind}", "n": {at}}}\n\n' for at, kind in enumerate(kinds))
+
+    run = (sk.Lines() | sk.Parse() | Extract()).run([body.encode()])
+    notices = [event for event in run if isinstance(event, sk.ProviderNotice)]
+
+    assert run.stage(Extract).unknown == {"sparkle": 2, "glow": 1}
+    assert [notice.kind for notice in notices] == ["ping", "sparkle", "sparkle", "glow"]
+    assert notices[1].raw == {"type": "sparkle", "n": 2}
+
+
+def test_a_server_that_makes_its_kinds_up_fills_no_memory() -> None:
+    body = "".join(f'data: {{"type": "kind-{at}"}}\n\n' for at in range(1000))
+
+    run = (sk.Lines() | sk.Parse() | Extract("anthropic")).run([body.encode()])
+
+    assert len(list(run)) == 1001
+    assert len(run.stage(Extract).unknown) == 101
+    assert run.stage(Extract).unknown["others"] == 900
