@@ -29,12 +29,14 @@ Where things live:
     operators (ops)         small stages: map, take, batch, smooth, stop sequences, …
     naming                  functions and classes by name
     hops                    every task boundary
+    description, figures    what a pipeline is, and what its stages did in a run
+    pipelines, registry     pipelines written down; stages by name
     plugins                 entry points
     comparison, picture     streaming beside waiting, as a table and as SVG
     cli                     the command line and the embedded provider
 """
 
-from streamkit import hops
+from streamkit import hops, pipelines
 from streamkit import operators as ops
 from streamkit.comparison import Comparison, compare
 from streamkit.dialects.base import Dialect
@@ -223,6 +225,7 @@ __all__ = [
     "hops",
     "http",
     "ops",
+    "pipelines",
     "prices",
     "prompt_tokens",
     "record",

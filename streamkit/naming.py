@@ -10,15 +10,21 @@ from streamkit.errors import PipelineError
 
 def named(name: str) -> Callable[..., Any]:
     """The function or class that `package.module:name` names. It is imported; what can't be found raises `PipelineError`."""
-    found: object = None
-    if ":" in name:
-        try:
-            found = pkgutil.resolve_name(name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise PipelineError(f"{name!r} can't be found: {error}") from error
+    found = resolved(name)
     if not callable(found):
-        raise PipelineError(f"expected the name of a function or class, as package.module:name; found {name!r}")
+        raise PipelineError(f"{name!r}: expected a function or class, found an object of type {type(found).__name__}")
     return cast(Callable[..., Any], found)
+
+
+def resolved(name: str) -> object:
+    """The object that `package.module:name` names. It is imported; what can't be found raises `PipelineError`."""
+    module, _, path = name.partition(":")
+    if not module or not path:
+        raise PipelineError(f"expected a name as package.module:name, found {name!r}")
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PipelineError(f"{name!r} can't be found: {error}") from error
 
 
 def name_of(function: object) -> str | None:
@@ -37,9 +43,12 @@ class ReadsAsWritten:
     """A stage of `streamkit.operators`, shown as `ops.Name(…)` with the options that are not the default."""
 
     def __repr__(self) -> str:
-        stage: Any = self
-        shown = [f"{name}={shown_as(value)}" for name, value in chosen(stage).items()]
-        return f"ops.{type(self).__name__}({', '.join(shown)})"
+        return f"ops.{written(self)}"
+
+
+def written(stage: Any) -> str:
+    """A stage as it is written, with the options that are not the default."""
+    return f"{type(stage).__name__}({', '.join(f'{name}={shown_as(value)}' for name, value in chosen(stage).items())})"
 
 
 def chosen(stage: Any) -> dict[str, Any]:

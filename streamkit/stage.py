@@ -14,13 +14,16 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
 from itertools import islice
 from time import perf_counter
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from streamkit.errors import PipelineError, StreamInterrupted
-from streamkit.events import Event
+from streamkit.events import Event, Json
 from streamkit.source import BURST, Source, as_source
 from streamkit.state import Checkpoint, Level, pack, restore, state_of, unpack
 from streamkit.stream import Stream, amount, close_all
+
+if TYPE_CHECKING:
+    from streamkit.figures import Figures
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -89,6 +92,33 @@ class Joinable(Generic[In, Out]):
     def parts(self) -> "tuple[Joinable[Any, Any], ...]":
         """The stages that this one is joined of; for a single stage, itself."""
         return (self,)
+
+    def describe(self) -> "list[dict[str, Json]]":
+        """The stages as plain data: name, options that are not the default, classes of items, whether it may wait."""
+        from streamkit.description import describe
+
+        return describe(self)
+
+    def mermaid(self) -> str:
+        """The pipeline as a picture: the text of a Mermaid flow chart."""
+        from streamkit.description import mermaid
+
+        return mermaid(self)
+
+    def to_data(self) -> "list[dict[str, Json]]":
+        """The pipeline as plain data, of which `streamkit.pipelines.from_data` makes it again.
+
+        A function or class that has no name in a module raises `PipelineError`.
+        """
+        from streamkit.description import to_data
+
+        return to_data(self)
+
+    def measured(self: A) -> A:
+        """The same pipeline, with `figures` of each stage on its runs. Stages that are joined later are not measured."""
+        from streamkit.figures import measured
+
+        return measured(self)
 
     def open(
         self,
@@ -366,6 +396,13 @@ class Run(Iterator[Out]):
     def stage(self, kind: type[A]) -> A:
         """This run's own copy of the stage of that class, to read its state. `PipelineError` if there is none."""
         return find_stage(self._pipeline.stages, kind)
+
+    @property
+    def figures(self) -> "list[Figures]":
+        """What each stage did so far, on a run of a pipeline that is `measured()`."""
+        from streamkit.figures import figures_of
+
+        return figures_of(self._pipeline.stages)
 
     def __next__(self) -> Out:
         while True:

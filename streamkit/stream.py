@@ -22,6 +22,7 @@ from streamkit.state import Checkpoint, Level, pack, unpack
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from streamkit.figures import Figures
     from streamkit.stage import AsyncStage, Joinable, Pipeline, Stage
 
 Out = TypeVar("Out", covariant=True)
@@ -73,6 +74,13 @@ class Stream(Generic[Out]):
         from streamkit.stage import find_stage
 
         return find_stage([part for level in self._run.levels for part in level.stage.parts()], kind)
+
+    @property
+    def figures(self) -> "list[Figures]":
+        """What each stage did so far, in a stream over a pipeline that is `measured()`. After a retry, of the last try."""
+        from streamkit.figures import figures_of
+
+        return figures_of([part for level in self._run.levels for part in level.stage.parts()])
 
     async def collect(self) -> "list[Out | StreamEnd]":
         """Read to the end, and give all items. What a failed stream delivered before its error is lost with it."""

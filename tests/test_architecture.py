@@ -17,10 +17,10 @@ PLUGINS = PACKAGE.parent / "plugins"
 
 LEVELS: list[set[str]] = [
     {"events", "errors", "plain", "gaps"},
-    {"source", "stream", "stage", "state", "joining", "functions", "naming"},
+    {"source", "stream", "stage", "state", "joining", "functions", "naming", "description", "figures"},
     {"plugins"},
-    {"wire", "dialects", "moderation", "tokens", "partial_json", "validation", "picture"},
-    {"stages", "sources", "sinks", "hops", "operators"},
+    {"wire", "dialects", "moderation", "tokens", "partial_json", "validation", "picture", "registry"},
+    {"stages", "sources", "sinks", "hops", "operators", "pipelines"},
     {"comparison"},
     {"streamkit"},
     {"cli", "testing"},

@@ -91,8 +91,11 @@ class Live:
         return self.error is None
 
 
-def as_rules(rules: "Rule | Iterable[Rule]") -> tuple[Rule, ...]:
-    """One rule or many as a tuple; of `Live` ones those of this moment. Anything else raises `PipelineError`."""
+def as_rules(rules: "Rule | Iterable[Rule] | str | PathLike[str]") -> tuple[Rule, ...]:
+    """One rule or many as a tuple; those of a file by its path; of `Live` ones those of this moment. Anything else raises
+    `PipelineError`."""
+    if isinstance(rules, str | PathLike):
+        return from_file(rules)
     found: tuple[Any, ...] = (rules,) if isinstance(rules, Rule) else tuple(rules)
     for rule in found:
         if not isinstance(rule, Rule):

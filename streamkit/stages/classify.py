@@ -8,10 +8,11 @@ from streamkit.events import Channel, Event
 from streamkit.moderation.checking import Classifier, Failures, Policy, as_failures, check
 from streamkit.moderation.gate import CHANNELS, Gate, Mode, Report
 from streamkit.moderation.windows import Windows
+from streamkit.naming import written
 from streamkit.stage import AsyncStage
 
 
-@dataclass
+@dataclass(repr=False)
 class Classify(AsyncStage[Event, Event]):
     """Have a classifier judge the text of each choice, window by window, and wait for each verdict.
 
@@ -32,13 +33,16 @@ class Classify(AsyncStage[Event, Event]):
     choices: int = 1
     failures: Failures | Policy = "closed"
     deadline: float | None = None
-    _gate: Gate = field(init=False, repr=False)
+    _gate: Gate = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         if not callable(self.classifier):
             raise PipelineError(f"expected a classifier, found an object of type {type(self.classifier).__name__}")
         self.failures = as_failures(self.failures)
         self._gate = Gate(self.windows, self.mode, self.channels, self.choices)
+
+    def __repr__(self) -> str:
+        return written(self)
 
     @property
     def report(self) -> Report:

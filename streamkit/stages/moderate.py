@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
@@ -58,7 +59,7 @@ MAX_HOLD_CHARS = 1 << 20
 
 @dataclass
 class Moderate(Stage[Event, Event]):
-    """Apply rules to each channel of each choice, and decide what of it may leave.
+    """Apply rules, or those of a file by its path, to each channel of each choice, and decide what of it may leave.
 
     `mode`: in `hold` nothing undecided leaves, so that no part of a forbidden match is released before the decision. In
     `observe` everything passes as it came and the verdicts, the same ones, are only told. In `optimistic` text leaves at once;
@@ -86,7 +87,7 @@ class Moderate(Stage[Event, Event]):
     what was held, nor does one whose rules fail.
     """
 
-    rules: Rule | Live | Iterable[Rule]
+    rules: Rule | Live | Iterable[Rule] | str | PathLike[str]
     channels: tuple[Channel, ...] = _MODERATED
     choices: int = 1
     mode: Mode = "hold"

@@ -138,7 +138,7 @@ def test_what_came_before_a_function_failed_is_delivered() -> None:
             "expected channels of content, reasoning, refusal; found 'tools'",
         ),
         (lambda: ops.named("nowhere:f"), "'nowhere:f' can't be found: No module named 'nowhere'"),
-        (lambda: ops.named("json"), "expected the name of a function or class, as package.module:name; found 'json'"),
+        (lambda: ops.named("json"), "expected a name as package.module:name, found 'json'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

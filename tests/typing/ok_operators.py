@@ -4,6 +4,7 @@ from typing import assert_type
 
 import streamkit as sk
 from streamkit import ops
+from streamkit.events import Json
 
 events = sk.Parse() | sk.Extract()
 
@@ -94,3 +95,12 @@ def without_async(body: bytes) -> None:
             assert_type(text, str | sk.StreamEnd)
         assert_type(texts.end, sk.StreamEnd | None)
     assert_type(sk.sync(events.open(body)).final(), sk.Completion)
+
+
+def written_down() -> None:
+    assert_type(events.measured(), sk.Pipeline[str, sk.Event])
+    assert_type(events.mermaid(), str)
+    assert_type(sk.pipelines.dumps(events, "json"), str)
+    assert_type(sk.pipelines.from_file("pipeline.toml").mermaid(), str)
+    assert_type(sk.pipelines.from_data(events.to_data()).describe(), list[dict[str, Json]])
+    assert_type([one.seconds for one in events.measured().run([]).figures], list[float])

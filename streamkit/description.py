@@ -1,0 +1,162 @@
+"""What a pipeline is, as plain data and as a picture."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike, fspath
+from typing import Any, cast, get_args
+
+import msgspec
+
+from streamkit.errors import PipelineError
+from streamkit.events import Event, Json
+from streamkit.functions import AsyncFunctionStage, FunctionStage
+from streamkit.naming import chosen, name_of
+from streamkit.stage import AsyncStage, Joinable
+
+_EVENTS: tuple[type, ...] = get_args(Event)
+
+
+def describe(pipeline: Joinable[Any, Any]) -> list[dict[str, Json]]:
+    """The stages in their order: name, options that are not the default, classes of items, and whether it may wait.
+
+    Options that a stage hides from its `repr` are not in it.
+    """
+    return [_described(stage) for stage in pipeline.parts()]
+
+
+def to_data(pipeline: Joinable[Any, Any]) -> list[dict[str, Json]]:
+    """What `streamkit.pipelines.from_data` makes the same pipeline of: a table a stage, `use` and its options."""
+    return [{"use": _use(stage), **_options(stage, _unwritable(stage))} for stage in pipeline.parts()]
+
+
+def mermaid(pipeline: Joinable[Any, Any]) -> str:
+    """The pipeline as a Mermaid flow chart; an edge says what goes along it, an async stage has round ends."""
+    lines = ["flowchart LR"]
+    stages = pipeline.parts()
+    for number, stage in enumerate(stages):
+        shown = [name_shown(stage), *(f"{name}={_short(value)}" for name, value in _described_options(stage).items())]
+        label = "<br/>".join(map(_escaped, shown))
+        left, right = ("([", "])") if isinstance(stage, AsyncStage) else ("[", "]")
+        lines.append(f'    s{number}{left}"{label}"{right}')
+    lines.append(f"    in(( )) -->{_edge(stages[0].item_types()[0])} s0")
+    for number, stage in enumerate(stages):
+        following = f"s{number + 1}" if number + 1 < len(stages) else "out(( ))"
+        lines.append(f"    s{number} -->{_edge(stage.item_types()[1])} {following}")
+    return "\n".join(lines) + "\n"
+
+
+def name_shown(stage: Joinable[Any, Any]) -> str:
+    """What a stage is called: its class, or the function that it was made of."""
+    kind: Any = type(stage)
+    return repr(stage) if kind in (FunctionStage, AsyncFunctionStage) else kind.__name__
+
+
+def _described(stage: Joinable[Any, Any]) -> dict[str, Json]:
+    takes, gives = stage.item_types()
+    return {
+        "stage": name_shown(stage),
+        "options": _described_options(stage),
+        "takes": _class_names(takes),
+        "gives": _class_names(gives),
+        "waits": isinstance(stage, AsyncStage),
+    }
+
+
+def _described_options(stage: Joinable[Any, Any]) -> dict[str, Json]:
+    shown = {field.name for field in dataclasses.fields(cast(Any, stage)) if field.repr}
+    if isinstance(stage, FunctionStage | AsyncFunctionStage):
+        return {}
+    return {name: value for name, value in _options(stage, _unnamed).items() if name in shown}
+
+
+def _class_names(kinds: tuple[type, ...] | None) -> Json:
+    if kinds is None:
+        return None
+    if set(_EVENTS) <= set(kinds):
+        return ["Event"]
+    return [kind.__name__ for kind in kinds]
+
+
+def _use(stage: Joinable[Any, Any]) -> str:
+    kind: Any = type(stage)
+    name: str | None
+    if isinstance(stage, FunctionStage | AsyncFunctionStage):
+        # A decorated function pickles by the name of the stage that it has become.
+        make, arguments = cast(Any, stage).__reduce__()
+        name = name_of(arguments[0]) if make is kind else arguments[0]
+    else:
+        name = kind.__name__ if kind.__module__.startswith("streamkit.") else name_of(kind)
+    if name is None:
+        raise PipelineError(f"{name_shown(stage)} has no name in a module, by which it could be found again")
+    return name
+
+
+def _options(stage: Any, otherwise: Callable[[object], Json]) -> dict[str, Json]:
+    if isinstance(stage, FunctionStage | AsyncFunctionStage):
+        return {}
+    return {name: _plain(value, otherwise) for name, value in chosen(stage).items()}
+
+
+def _plain(value: Any, otherwise: Callable[[object], Json]) -> Json:
+    match value:
+        case None | str() | bool() | int() | float():
+            return value
+        case Joinable():
+            stage = cast(Joinable[Any, Any], value)
+            return cast(Json, to_data(stage) if otherwise is not _unnamed else describe(stage))
+        case msgspec.Struct():
+            fields = msgspec.structs.fields(value)
+            return {
+                field.name: _plain(getattr(value, field.name), otherwise)
+                for field in fields
+                if getattr(value, field.name) != field.default
+            }
+        case Mapping():
+            items = cast("Mapping[Any, Any]", value).items()
+            return {str(key): _plain(item, otherwise) for key, item in items}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(item, otherwise) for item in cast("Iterable[Any]", value)]
+        case PathLike():
+            return str(fspath(cast("PathLike[str]", value)))
+        case type() if value in _EVENTS:
+            return value.__name__
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {name: _plain(item, otherwise) for name, item in chosen(value).items()}
+        case _ if callable(value) and (name := name_of(value)):
+            return {"named": name}
+        case _:
+            return otherwise(value)
+
+
+def _unnamed(value: object) -> Json:
+    return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
+
+
+def _unwritable(stage: Joinable[Any, Any]) -> Callable[[object], Json]:
+    def fail(value: object) -> Json:
+        found = (
+            "a function that has no name in a module"
+            if callable(value)
+            else f"an object of type {type(value).__name__}"
+        )
+        raise PipelineError(f"{name_shown(stage)} can't be written down: it has {found} as an option")
+
+    return fail
+
+
+def _short(value: Json) -> str:
+    text = str(value["named"] if isinstance(value, dict) and list(value) == ["named"] else value)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _escaped(text: str) -> str:
+    # Mermaid's own escapes: https://mermaid.js.org/syntax/flowchart.html#entity-codes-to-escape-characters
+    return text.replace("#", "#35;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+
+
+def _edge(kinds: tuple[type, ...] | None) -> str:
+    names = _class_names(kinds)
+    if not isinstance(names, list):
+        return ""
+    shown = ", ".join(map(str, names[:3])) + (", …" if len(names) > 3 else "")
+    return f'|"{_escaped(shown)}"|'

@@ -1,0 +1,313 @@
+"""Pipelines written down: as data, in TOML or in JSON.
+
+    [[stage]]
+    use = "Parse"
+
+    [[stage]]
+    use = "Moderate"
+    rules = "rules.toml"
+
+`use` is the name of one of streamkit's stages, of an installed package's, or `package.module:name` of a class, a stage or a
+function; what else stands there are the stage's options. A function as an option is `{ named = "package.module:name" }`. What is
+named is imported, so that a pipeline file is to be trusted as a program is.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+import tomllib
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias, Union, cast, get_args, get_origin
+
+import msgspec
+
+from streamkit import events
+from streamkit.description import to_data
+from streamkit.errors import PipelineError
+from streamkit.functions import stage as function_stage
+from streamkit.joining import is_stage_class
+from streamkit.naming import named
+from streamkit.registry import stage_named
+from streamkit.stage import AsyncStage, Joinable, Stage
+
+Format: TypeAlias = Literal["toml", "json"]
+AnyStage: TypeAlias = Stage[Any, Any] | AsyncStage[Any, Any]
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class _Place(NamedTuple):
+    # Where a stage is written, for messages: what to say of it, and of an option.
+    text: str = ""
+    line: int | None = None
+
+    def of(self, number: int, option: str | None = None) -> str:
+        at = self.line
+        if at is not None and option:
+            lines = self.text.splitlines()[at - 1 :]
+            written = re.compile(rf'\s*[{{,]?\s*"?{re.escape(option)}"?\s*[=:]')
+            at += next((after for after, line in enumerate(lines) if written.match(line)), 0)
+        return f"line {at}" if at is not None else f"stage {number}"
+
+
+class _Misfit(Exception):
+    # Something else was expected of an option.
+    def __init__(self, message: str, option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+def from_file(path: str | PathLike[str]) -> AnyStage:
+    """The pipeline of a `.json` file, or else of a TOML file. Files that it names lie beside it.
+
+    What is wrong raises `PipelineError`, which names the file and the line.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+        return loads(text, "json" if file.suffix == ".json" else "toml", folder=file.parent)
+    except (UnicodeDecodeError, PipelineError) as error:
+        raise PipelineError(f"{file.name}: {error}") from error
+
+
+def loads(text: str, format: Format = "toml", *, folder: str | PathLike[str] = "") -> AnyStage:
+    """The pipeline that `text` says; relative paths in it begin at `folder`. Raises as `from_file` does."""
+    try:
+        data = tomllib.loads(text) if format == "toml" else json.loads(text)
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        last = f"at line {len(text.splitlines())}, the end of the document"
+        raise PipelineError(str(error).replace("at end of document", last)) from error
+    match data:
+        case {"stage": list()} if len(cast("dict[str, object]", data)) == 1:
+            found = cast("list[object]", data["stage"])
+        case list() if format == "json":
+            found = cast("list[object]", data)
+        case _:
+            raise PipelineError("expected a list of stages, called stage, and nothing else")
+    lines = _toml_lines(text) if format == "toml" else _json_lines(text)
+    places = [_Place(text, line) for line in lines] if len(lines) == len(found) else []
+    return _joined(found, places, Path(folder))
+
+
+def from_data(data: Iterable[Mapping[str, object]]) -> AnyStage:
+    """The pipeline of which `to_data` gives these tables. What is wrong raises `PipelineError`, which names the stage."""
+    return _joined(list(data), [], Path())
+
+
+def dumps(pipeline: Joinable[Any, Any], format: Format = "toml") -> str:
+    """The pipeline as text that `loads` reads. What has no name, or no form in the format, raises `PipelineError`."""
+    data = to_data(pipeline)
+    if format == "json":
+        return json.dumps({"stage": data}, indent=2, ensure_ascii=False) + "\n"
+    tables = ("\n".join(f"{_key(name)} = {_toml(value)}" for name, value in table.items()) for table in data)
+    return "\n".join(f"[[stage]]\n{table}\n" for table in tables)
+
+
+# Data into stages
+
+
+def _joined(data: Sequence[object], places: list[_Place], folder: Path) -> AnyStage:
+    if not data:
+        raise PipelineError("expected at least one stage, found none")
+    pipeline: Any = None
+    for number, table in enumerate(data, 1):
+        place = places[number - 1] if places else _Place()
+        try:
+            stage = _stage(table, folder)
+            pipeline = stage if pipeline is None else pipeline | stage
+        except _Misfit as error:
+            raise PipelineError(f"{place.of(number, error.option)}: {error}") from error
+        except (PipelineError, OSError) as error:
+            raise PipelineError(f"{place.of(number)}: {error}") from error
+    return cast(AnyStage, pipeline)
+
+
+def _stage(table: object, folder: Path) -> Joinable[Any, Any]:
+    if not isinstance(table, Mapping) or not isinstance(use := cast(Any, table).get("use"), str):
+        raise PipelineError("expected a table with the stage's name as `use`")
+    given = cast("Mapping[str, object]", table)
+    kind = stage_named(use)
+    options = {name: value for name, value in given.items() if name != "use"}
+    if not is_stage_class(kind):
+        if options:
+            raise PipelineError(f"{use} is a function and has no options, found {', '.join(options)}")
+        return cast("Joinable[Any, Any]", kind if isinstance(kind, Joinable) else function_stage(kind))
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    for name, value in options.items():
+        if name not in fields:
+            expected = f"it has {', '.join(fields)}" if fields else "it has none"
+            raise _Misfit(f"{kind.__name__} has no option {name!r}; {expected}", name)
+        try:
+            options[name] = _fit(value, _hint(kind, fields[name]), folder)
+        except (_Misfit, PipelineError) as error:
+            raise _Misfit(f"{kind.__name__}, {name}: {error}", name) from error
+    missing = [name for name, field in fields.items() if name not in options and _required(field)]
+    if missing:
+        raise PipelineError(f"{kind.__name__} needs {', '.join(missing)}")
+    return cast("Joinable[Any, Any]", kind(**options))
+
+
+def _required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _hint(kind: type, field: "dataclasses.Field[Any]") -> Any:
+    if not isinstance(cast(object, field.type), str):
+        return field.type
+    owner = next(base for base in kind.__mro__ if field.name in vars(base).get("__annotations__", {}))
+    try:
+        return eval(cast(str, field.type), vars(sys.modules[owner.__module__]))
+    # It may name what only a type checker imports; the stage itself then says what is wrong.
+    except NameError:
+        return Any
+
+
+def _fit(value: object, hint: Any, folder: Path) -> Any:
+    """`value`, which data can hold, as what `hint` asks for."""
+    table = cast("dict[str, Any]", value) if isinstance(value, dict) else None
+    if table is not None and list(table) == ["named"]:
+        return named(table["named"])
+    origin = get_origin(hint) or hint
+    if value is None:
+        return _converted(value, hint)
+    if origin in (Union, types.UnionType):
+        # A path is also a text; only this one knows where it begins.
+        members = sorted((member for member in get_args(hint) if member is not types.NoneType), key=_is_no_path)
+        return _first_that_fits(value, members, folder)
+    if table is not None and isinstance(origin, type) and (hints := _fields(origin)):
+        return _struct(table, origin, hints, folder)
+    arguments, given = get_args(hint), cast(object, value)
+    if table is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        item_hint = arguments[1] if arguments else Any
+        return {name: _fit(item, item_hint, folder) for name, item in table.items()}
+    match given:
+        case str() if _is_path(hint):
+            return folder / given
+        case str() if origin is type:
+            return getattr(events, given) if hasattr(events, given) else named(given)
+        case list() if _is_stage(origin):
+            return _joined(cast("list[object]", given), [], folder)
+        case list() if origin is tuple and arguments and arguments[-1] is not ...:
+            items = cast("list[Any]", given)
+            if len(items) != len(arguments):
+                raise _Misfit(f"expected {len(arguments)} values, found {len(items)}")
+            return tuple(_fit(item, argument, folder) for item, argument in zip(items, arguments, strict=True))
+        case list() if origin is not list and _is_many(origin):
+            item_hint = arguments[0] if arguments else Any
+            return tuple(_fit(item, item_hint, folder) for item in cast("list[Any]", given))
+        case _:
+            return _converted(given, hint)
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """The hints of a Struct's or a dataclass's options; of any other class none."""
+    if issubclass(kind, msgspec.Struct):
+        return {field.name: field.type for field in msgspec.structs.fields(kind)}
+    if dataclasses.is_dataclass(kind):
+        return {field.name: _hint(cast(type, kind), field) for field in dataclasses.fields(kind) if field.init}
+    return {}
+
+
+def _struct(table: dict[str, Any], kind: Any, hints: dict[str, Any], folder: Path) -> Any:
+    if unknown := table.keys() - hints.keys():
+        raise _Misfit(f"{kind.__name__} has no {', '.join(sorted(map(repr, unknown)))}; it has {', '.join(hints)}")
+    fitted = {name: _fit(value, hints[name], folder) for name, value in table.items()}
+    try:
+        return kind(**fitted)
+    except TypeError as error:
+        raise _Misfit(str(error)) from error
+
+
+def _first_that_fits(value: Any, members: Iterable[Any], folder: Path) -> Any:
+    misfits: list[str] = []
+    for member in members:
+        try:
+            return _fit(value, member, folder)
+        except _Misfit as misfit:
+            misfits.append(str(misfit))
+    raise _Misfit(misfits[0] if len(set(misfits)) == 1 else "; or: ".join(dict.fromkeys(misfits)))
+
+
+def _converted(value: object, hint: Any) -> Any:
+    if (get_origin(hint) or hint) is Callable:
+        raise _Misfit(f'expected a function as {{ named = "package.module:name" }}, found {value!r}')
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        raise _Misfit(str(error)) from error
+    except TypeError:
+        kind = get_origin(hint) or hint
+        if isinstance(kind, type) and kind is not object and not getattr(kind, "_is_protocol", False):
+            raise _Misfit(f"expected {kind.__name__}, which data can't hold") from None
+        # A type that only the stage knows: a type variable, a protocol. It checks for itself.
+        return value
+
+
+def _is_no_path(hint: Any) -> bool:
+    return not _is_path(hint)
+
+
+def _is_path(hint: Any) -> bool:
+    origin = get_origin(hint) or hint
+    return origin is PathLike or (isinstance(origin, type) and issubclass(origin, Path))
+
+
+def _is_stage(origin: Any) -> bool:
+    return isinstance(origin, type) and issubclass(origin, Joinable)
+
+
+def _is_many(origin: Any) -> bool:
+    # `Iterable`, `Sequence`, `tuple`, …; a class of someone's own that can be iterated is something else.
+    known = isinstance(origin, type) and origin.__module__ in ("builtins", "collections.abc")
+    return known and hasattr(origin, "__iter__") and not issubclass(origin, str | bytes | Mapping)
+
+
+# Where the stages stand
+
+
+def _toml_lines(text: str) -> list[int]:
+    header = re.compile(r"\s*\[\[\s*stage\s*\]\]")
+    return [number for number, line in enumerate(text.splitlines(), 1) if header.match(line)]
+
+
+def _json_lines(text: str) -> list[int]:
+    # The list's items are decoded one by one, to see where each begins.
+    decoder, lines, at = json.JSONDecoder(), list[int](), text.find("[") + 1
+    while at and (at := _skip(text, at)) < len(text) and text[at] != "]":
+        lines.append(text.count("\n", 0, at) + 1)
+        _, at = decoder.raw_decode(text, at)
+    return lines
+
+
+def _skip(text: str, at: int) -> int:
+    return len(text) - len(text[at:].lstrip(" \t\r\n,"))
+
+
+# Data into TOML (https://toml.io/en/v1.0.0)
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float():
+            return repr(value)
+        case str():
+            # JSON's escapes are TOML's; of the control characters TOML escapes one more.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list():
+            return f"[{', '.join(map(_toml, cast('list[Any]', value)))}]"
+        case dict():
+            pairs = cast("dict[str, Any]", value).items()
+            return f"{{ {', '.join(f'{_key(name)} = {_toml(item)}' for name, item in pairs)} }}" if value else "{}"
+        case _:
+            raise PipelineError("TOML has no null, which is an option here; write the pipeline as JSON")
