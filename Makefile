@@ -22,8 +22,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/pipeline.py
+	$(BIN)/python tests/benchmarks/counting.py
 
-# The properties of the reader and of moderation and counting, for as long as it takes: about a quarter of an hour.
+# The properties of the reader and of moderation and counting, for as long as it takes: about half an hour.
 fuzz: $(READY)
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) $(BIN)/python -m pytest tests/fuzz -q
 

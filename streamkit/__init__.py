@@ -106,6 +106,7 @@ from streamkit.moderation.windows import Window, Windows
 from streamkit.partial_json import PartialJson
 from streamkit.source import Source
 from streamkit.sources import adapters, faults, http
+from streamkit.sources.counting import count_prompt
 from streamkit.sources.feed import feed
 from streamkit.sources.record import record
 from streamkit.sources.replay import replay
@@ -218,6 +219,7 @@ __all__ = [
     "Windows",
     "adapters",
     "compare",
+    "count_prompt",
     "counters",
     "cut_short",
     "faults",

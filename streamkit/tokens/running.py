@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 
 _KEEP = 256  # characters of news that are worth a look before anybody reads
 _TRY = 128  # characters of tail above which a place to cut is looked for by pattern, and inside a piece
-_LEFT = 48  # characters that a cut inside a piece leaves behind it
+_LEFT = 48  # characters that a cut inside a piece leaves behind it, and
+_LEFT_TOKENS = (
+    3  # tokens, for the last ones of a row of spaces are its remainder and change; twice as many after each mistake
+)
+_MOST_LEFT_TOKENS = 48
 _SLICE = 2048  # characters of news that are taken at a time
+_WINDOW = 1024  # bytes of a long piece that are merged at a time
 _LONGEST = 4096  # characters that tiktoken's own pattern matching is given: o200k overflows its stack at a row of 100,000 spaces
 _CONTEXT = 512  # characters of context above which a cut is not worth it
 _KINDS = (r"[\p{Lu}\p{Lt}]", r"\p{Ll}", r"[\p{Lm}\p{Lo}]", r"\p{M}", r"\p{N}", r"[\r\n]", " ", r"[^\S\r\n ]", "'", "/")
@@ -62,6 +67,7 @@ class RunningCount:
         self._final = 0
         self._cuts: list[_Cut] = []
         self._inside = 0
+        self._spare = _LEFT_TOKENS
         self._tail = ""
         self._news: list[str] = []
         self._waiting = 0
@@ -116,9 +122,9 @@ class RunningCount:
         # Text without spaces (Chinese, one long word): ask the pattern itself, each time the tail has grown enough.
         if not cut and len(self._tail) > self._try_at:
             cut = self._between_pieces()
-            if not cut and _is_whole(self._tail):
-                self._cut_inside()
-            self._try_at = max(_TRY, 2 * (len(self._tail) - cut))
+            done = bool(cut) or (_is_whole(self._tail) and self._cut_inside())
+            left = len(self._tail) - cut
+            self._try_at = left + _TRY if done else 2 * left
         if cut:
             self._finish(cut)
 
@@ -128,32 +134,38 @@ class RunningCount:
         tokens = self._encode_tail()
         self._final += self._inside + len(tokens)
         self._cuts.clear()
-        self._inside = 0
+        self._inside, self._spare = 0, _LEFT_TOKENS
         self._tail = rest
 
     def _encode_tail(self) -> list[int]:
-        tokens, taken = self._encode(self._tail), 1
-        while self._cuts and not self._holds(self._cuts[-1], tokens):
-            undone = self._cuts[-taken:]
-            del self._cuts[-taken:]
-            self._inside -= sum(cut.tokens for cut in undone)
-            self._tail = "".join([*(cut.text for cut in undone), self._tail])
-            tokens, taken = self._encode(self._tail), 2 * taken
-        return tokens
+        taken = 1
+        while True:
+            while self._cuts and not self._is_inside(self._cuts[-1]):
+                taken = self._take_back(taken)
+            tokens = self._encode(self._tail)
+            if not self._cuts or self._belong(self._cuts[-1].last, tokens[0]):
+                return tokens
+            taken = self._take_back(taken)
+            self._spare = min(2 * self._spare, _MOST_LEFT_TOKENS)
 
-    def _holds(self, cut: _Cut, tokens: list[int]) -> bool:
-        if not tokens:
-            return True
-        end = self._pattern.match(self._tail)
+    def _take_back(self, cuts: int) -> int:
+        # And how many to take back the next time: more and more, for each costs a look at the whole tail.
+        undone = self._cuts[-cuts:]
+        del self._cuts[-cuts:]
+        self._inside -= sum(cut.tokens for cut in undone)
+        self._tail = "".join([*(cut.text for cut in undone), self._tail])
+        return 4 * cuts
+
+    def _is_inside(self, cut: _Cut) -> bool:
+        # Whether the pieces up to the cut end where they did, and the one that it lies in where the tail's first one ends.
         ends, at = list[int](), 0
         for piece in self._pattern.finditer(cut.context + self._tail):
             at = piece.end()
             if at > len(cut.context):
                 break
             ends.append(at)
-        return bool(
-            end and ends == cut.ends and at == len(cut.context) + end.end() and self._belong(cut.last, tokens[0])
-        )
+        first = self._pattern.match(self._tail)
+        return bool(first and ends == cut.ends and at == len(cut.context) + first.end())
 
     def _belong(self, last: bytes, token: int) -> bool:
         following = self._encoding.decode_single_token_bytes(token)
@@ -161,7 +173,7 @@ class RunningCount:
         joined = self._piece(last + following)
         return len(joined) == 2 and joined[1] == token
 
-    def _cut_inside(self) -> None:
+    def _cut_inside(self) -> bool:
         tokens = self._encode_tail()
         tail, context = self._tail, self._cuts[-1].context if self._cuts else ""
         pieces = [piece.span() for piece in self._pattern.finditer(context + tail)]
@@ -172,8 +184,8 @@ class RunningCount:
                 last = self._encoding.decode_single_token_bytes(tokens[position - 1])
                 heads = [_collapsed((context + tail)[start : min(end, cut)]) for start, end in pieces if start < cut]
                 ends = [*accumulate(map(len, heads))][:-1]
-                self._add(_Cut(tail[:place], position, last, "".join(heads), ends), tokens)
-                return
+                return self._add(_Cut(tail[:place], position, last, "".join(heads), ends))
+        return False
 
     def _boundaries(self, tail: str, tokens: list[int]) -> Iterator[tuple[int, int]]:
         # Places where a token and a character end, from the back: how many tokens are before it, and characters.
@@ -181,16 +193,18 @@ class RunningCount:
         at, target = len(data), len(tail[:-_LEFT].encode())
         for position in range(len(tokens) - 1, 0, -1):
             at -= len(self._encoding.decode_single_token_bytes(tokens[position]))
-            if at <= target and data[at] & 0xC0 != 0x80:
+            if at <= target and position <= len(tokens) - self._spare and data[at] & 0xC0 != 0x80:
                 yield position, len(data[:at].decode())
 
-    def _add(self, cut: _Cut, tokens: list[int]) -> None:
+    def _add(self, cut: _Cut) -> bool:
         tail, self._tail = self._tail, self._tail[len(cut.text) :]
-        if len(cut.context) > _CONTEXT or not self._holds(cut, tokens[cut.tokens :]):
+        # That the tokens belong together is known, for they come from one encoding.
+        if len(cut.context) > _CONTEXT or not self._is_inside(cut):
             self._tail = tail
-            return
+            return False
         self._cuts.append(cut)
         self._inside += cut.tokens
+        return True
 
     def _between_pieces(self) -> int:
         # A piece is certain when what decided its end is there: the characters after it, as many as the longest contraction
@@ -219,7 +233,20 @@ class RunningCount:
         if len(text) <= _LONGEST or not _is_whole(text):
             return self._encoding.encode_ordinary(text)
         pieces = (piece.group().encode() for piece in self._pattern.finditer(text))
-        return [token for piece in pieces for token in self._piece(piece)]
+        return [token for piece in pieces for token in self._long_piece(piece)]
+
+    def _long_piece(self, piece: bytes) -> list[int]:
+        # In windows: at once a row of a million characters takes tiktoken three times as long.
+        tokens, at = list[int](), 0
+        while at < len(piece):
+            found = self._piece(piece[at : at + _WINDOW])
+            if tokens and not self._belong(self._encoding.decode_single_token_bytes(tokens[-1]), found[0]):
+                return self._piece(piece)
+            if at + _WINDOW < len(piece):
+                found = found[:-_LEFT_TOKENS]
+            tokens += found
+            at += sum(len(self._encoding.decode_single_token_bytes(token)) for token in found)
+        return tokens
 
     def _piece(self, piece: bytes) -> list[int]:
         encode = cast(Any, self._encoding)._encode_single_piece  # It has no public name.
