@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import uvicorn
 from aiohttp import web
@@ -61,13 +61,13 @@ async def aiohttp_app(app: web.Application, **options: Any) -> AsyncGenerator[st
 
 
 @asynccontextmanager
-async def asgi_app(app: ASGIApp) -> AsyncGenerator[str, None]:
+async def asgi_app(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> AsyncGenerator[str, None]:
     with socket.socket() as listening:
         # Connections wait in the socket's own queue until the server is there.
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+            uvicorn.Config(app, log_config=None, lifespan=lifespan, ws="none", timeout_graceful_shutdown=1)
         )
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         try:

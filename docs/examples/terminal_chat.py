@@ -1,0 +1,71 @@
+"""A chat in the terminal. Ctrl-C ends an answer, Ctrl-D or an empty line the chat.
+
+    streamkit serve-demo --port 8080
+    python docs/examples/terminal_chat.py http://127.0.0.1:8080/v1
+
+It keeps the conversation, and says after each answer how many tokens it has and how long it took. What was said until Ctrl-C
+stays part of the conversation. The key is taken from OPENAI_API_KEY, another model from the second argument.
+"""
+
+import asyncio
+import os
+import sys
+import time
+
+import streamkit as sk
+
+# What a terminal would obey: a model's text must not move the cursor or set the title.
+OBEYED = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+
+Message = dict[str, str]
+
+
+def chat(base_url: str, model: str = "gpt-4o-mini") -> None:
+    messages: list[Message] = []
+    with asyncio.Runner() as runner:
+        while question := ask():
+            messages.append({"role": "user", "content": question})
+            answer = respond(runner, base_url, model, messages)
+            if answer:
+                messages.append({"role": "assistant", "content": answer})
+            else:
+                messages.pop()  # nobody answered: it can be asked again
+
+
+def ask() -> str:
+    """The next question; empty at the end."""
+    try:
+        return input("> ").strip()
+    except (EOFError, KeyboardInterrupt):
+        print()
+        return ""
+
+
+def respond(runner: asyncio.Runner, base_url: str, model: str, messages: list[Message]) -> str:
+    """Show the answer while it comes, and return what came, also of one that was ended early."""
+    body = {"model": model, "stream": True, "messages": messages}
+    headers = {"authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', '')}"}
+    pipeline = sk.Parse() | sk.Extract() | sk.Count(model) | sk.Accumulate()
+    answer = sk.http.post(f"{base_url}/chat/completions", json=body, headers=headers) | pipeline
+    began, note = time.monotonic(), ""
+    try:
+        runner.run(show(answer))
+    except KeyboardInterrupt:
+        note = ", stopped"  # and its connection is closed already
+    except sk.StreamkitError as error:
+        note = f", {error}"
+    if answer.end and answer.end.reason not in ("completed", "cancelled"):
+        note = f", {answer.end.reason}{note}"
+    print(f"\n[{answer.stage(sk.Count).tokens()} tokens, {time.monotonic() - began:.1f} s{note}]")
+    return answer.stage(sk.Accumulate).snapshot.text
+
+
+async def show(answer: sk.Stream[sk.Event]) -> None:
+    async with answer as events:
+        async for event in events:
+            if isinstance(event, sk.TextDelta | sk.RefusalDelta):
+                print(event.text.translate(OBEYED), end="", flush=True)
+
+
+if __name__ == "__main__":
+    chat(*sys.argv[1:3])

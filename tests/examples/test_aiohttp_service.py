@@ -1,0 +1,98 @@
+"""The gateway on aiohttp, between a plain client and the embedded provider."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from streamkit.cli.provider import Provider, serve
+from tests.examples.conftest import Load
+from tests.examples.providers import PROVIDER, Stalling
+from tests.sinks.servers import aiohttp_app
+
+pytestmark = pytest.mark.asyncio
+
+
+@asynccontextmanager
+async def gateway(load: Load, provider: Provider, **options: Any) -> AsyncGenerator[aiohttp.ClientSession, None]:
+    async with (
+        serve(provider) as upstream,
+        aiohttp_app(load("aiohttp_service").application(f"{upstream}/v1", **options)) as url,
+        aiohttp.ClientSession(url) as session,
+    ):
+        yield session
+
+
+def asking(prompt: str, **more: Any) -> Any:
+    body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": prompt}]} | more
+    return {"url": "/v1/chat/completions", "json": body}
+
+
+def text_of(answer: str) -> str:
+    chunks = [json.loads(line[6:]) for line in answer.splitlines() if line.startswith("data: {")]
+    return "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "ended"),
+    [
+        (
+            "the launch code",
+            "Certainly. The launch is at dawn, the code word is [redacted], and nobody else should hear of it.",
+            "completed: 24 tokens",
+        ),
+        ("the bomb", "Here is I can't help with that.", "moderated: 8 tokens"),
+    ],
+)
+async def test_an_answer_is_moderated_counted_and_timed(
+    load: Load, caplog: pytest.LogCaptureFixture, prompt: str, text: str, ended: str
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    async with gateway(load, PROVIDER) as session, session.post(**asking(prompt)) as got:
+        answer = await got.text()
+    assert (got.status, got.headers["x-accel-buffering"]) == (200, "no")
+    assert text_of(answer) == text
+    assert answer.endswith("data: [DONE]\n\n")
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "gateway"]
+    assert said.startswith(f"{ended}, first text after 0.")
+    assert "blue heron" not in said
+
+
+async def test_a_client_that_leaves_cancels_the_answer_at_the_provider(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    stalling = Stalling(pieces=5)
+    async with gateway(load, stalling.provider) as session:
+        async with session.post(**asking("the launch code")) as got:
+            await got.content.readuntil(b"\n\n")
+            await stalling.stalled.wait()
+        await asyncio.wait_for(stalling.left.wait(), 5)
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "gateway"]
+    assert said.startswith("cancelled: ")
+
+
+async def test_the_status_is_decided_before_the_first_byte(load: Load) -> None:
+    async with gateway(load, PROVIDER) as session, session.post(**asking("hello", model="error-429")) as got:
+        assert (got.status, got.headers["retry-after"]) == (429, "1")
+        assert (await got.json())["error"]["code"] == "rate_limit_exceeded"
+
+
+async def test_a_silent_provider_is_bridged_with_keep_alives(load: Load) -> None:
+    stalling = Stalling(pieces=2)
+    async with gateway(load, stalling.provider, ping=0.01) as session, session.post(**asking("the launch code")) as got:
+        await got.content.readuntil(b": ping\n\n")
+        stalling.go_on.set()
+        assert (await got.text()).endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("body", [b"no JSON", b"[]", b'{"model": "gpt-4o"}', b'{"stream": true}'])
+async def test_what_is_no_request_for_a_stream_is_refused(load: Load, body: bytes) -> None:
+    async with gateway(load, PROVIDER) as session, session.post("/v1/chat/completions", data=body) as got:
+        assert got.status == 400
+        assert (await got.json())["error"]["type"] == "invalid_request_error"
