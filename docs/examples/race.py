@@ -12,6 +12,7 @@ smaller model, and what it said before is void. The key, one for all here, is ta
 import argparse
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
 
 import streamkit as sk
@@ -58,4 +59,7 @@ if __name__ == "__main__":
     parser.add_argument("urls", nargs="+", metavar="URL", help="the base URL of a provider, with its /v1")
     parser.add_argument("--hedge", type=float, default=0.0, metavar="SECONDS", help="how long to wait for each")
     options = parser.parse_args()
-    asyncio.run(main(options.prompt, options.urls, hedge=options.hedge, key=os.environ.get("OPENAI_API_KEY", "")))
+    try:
+        asyncio.run(main(options.prompt, options.urls, hedge=options.hedge, key=os.environ.get("OPENAI_API_KEY", "")))
+    except sk.StreamkitError as error:
+        sys.exit(f"nobody answered: {error}")

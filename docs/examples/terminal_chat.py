@@ -47,16 +47,16 @@ def respond(runner: asyncio.Runner, base_url: str, model: str, messages: list[Me
     headers = {"authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', '')}"}
     pipeline = sk.Parse() | sk.Extract() | sk.Count(model) | sk.Accumulate()
     answer = sk.http.post(f"{base_url}/chat/completions", json=body, headers=headers) | pipeline
-    began, note = time.monotonic(), ""
+    began = time.monotonic()
     try:
         runner.run(show(answer))
     except KeyboardInterrupt:
-        note = ", stopped"  # and its connection is closed already
+        end = "stopped"  # and the connection is closed already
     except sk.StreamkitError as error:
-        note = f", {error}"
-    if answer.end and answer.end.reason not in ("completed", "cancelled"):
-        note = f", {answer.end.reason}{note}"
-    print(f"\n[{answer.stage(sk.Count).tokens()} tokens, {time.monotonic() - began:.1f} s{note}]")
+        end = str(error)
+    else:
+        end = answer.end.reason if answer.end else ""
+    print(f"\n[{answer.stage(sk.Count).tokens()} tokens, {time.monotonic() - began:.1f} s, {end}]")
     return answer.stage(sk.Accumulate).snapshot.text
 
 

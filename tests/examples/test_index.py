@@ -1,0 +1,23 @@
+"""The index of the examples, and what each says of itself."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.examples.conftest import EXAMPLES
+
+FILES = sorted(EXAMPLES.glob("*.py"))
+
+
+def test_the_index_names_each_example() -> None:
+    index = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| \[(\w+\.py)\]", index, re.MULTILINE)) == [file.name for file in FILES]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_an_example_says_in_its_first_lines_how_it_is_run_and_where_it_listens(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    head = text.split('"""')[1]
+    assert f"\n    python docs/examples/{file.name} " in head
+    assert set(re.findall(r"port=(\d+)", text)) <= set(re.findall(r"http://127\.0\.0\.1:(\d+)", head))
