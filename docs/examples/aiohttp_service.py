@@ -88,4 +88,5 @@ def report(stream: sk.Stream[sk.ServerSentEvent]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    web.run_app(application(sys.argv[1], key=os.environ.get("OPENAI_API_KEY", "")), host="127.0.0.1", port=8001)
+    app = application(sys.argv[1], key=os.environ.get("OPENAI_API_KEY", ""))
+    web.run_app(app, host="127.0.0.1", port=8001, shutdown_timeout=2)

@@ -86,4 +86,4 @@ async def rest(hub: Hub, seen: int) -> AsyncGenerator[sk.ServerSentEvent | sk.St
 
 if __name__ == "__main__":
     app = application(*sys.argv[1:3], key=os.environ.get("OPENAI_API_KEY", ""))
-    web.run_app(app, host="127.0.0.1", port=8004, handler_cancellation=True)
+    web.run_app(app, host="127.0.0.1", port=8004, shutdown_timeout=2)

@@ -1,8 +1,9 @@
 """A language model as the judge of another's answer, while that streams.
 
-    python docs/examples/llm_judge.py http://127.0.0.1:8080/v1 "Tell me about the launch code."
+    python docs/examples/llm_judge.py https://api.openai.com/v1 "Tell me about the launch code."
 
-It asks any server that speaks OpenAI's chat completions (`streamkit serve-demo` is one), with the key of OPENAI_API_KEY.
+It asks any server that speaks OpenAI's chat completions, with the key of OPENAI_API_KEY. `streamkit serve-demo` speaks them, but
+is no judge: there the answer is withheld, as `unchecked`.
 """
 
 import asyncio
