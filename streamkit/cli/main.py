@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import streamkit
-from streamkit.cli import comparing, demo, doctor, inspection, reading, show
+from streamkit.cli import comparing, demo, doctor, inspection, listing, new_plugin, reading, show
 from streamkit.cli.provider import Provider, serve
 from streamkit.errors import StreamkitError
 
@@ -34,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return inspection.run(console, options.file, stall=options.stall, as_json=options.json)
             case "compare":
                 return comparing.run(show.make_console(), options)
+            case "plugins":
+                return listing.run(show.make_console(widest=None), as_json=options.json)
+            case "new-plugin":
+                return new_plugin.run(show.make_console(widest=None), options)
             case "doctor":
                 return doctor.run(show.make_console(widest=None))
             case _:
@@ -58,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     reading.describe_replay(commands.add_parser("replay", help="write the text of a recorded answer as it came"))
     inspection.describe(commands.add_parser("inspect", help="tell what is in a recording"))
     comparing.describe(commands.add_parser("compare", help="measure what streaming saves at an endpoint"))
+    listing.describe(commands.add_parser("plugins", help="list what installed packages offer"))
+    new_plugin.describe(commands.add_parser("new-plugin", help="write a package with a stage of your own"))
     commands.add_parser("doctor", help="tell what this installation has, and what it lacks")
     _describe_serve_demo(commands.add_parser("serve-demo", help="run the demo's provider until Ctrl-C"))
     return parser

@@ -1,9 +1,12 @@
 """`streamkit new-plugin NAME`: a package with one stage, its tests and its entry point, ready to be changed."""
 
+import argparse
 import keyword
 import re
 from pathlib import Path
 from string import Template
+
+from rich.console import Console
 
 import streamkit
 from streamkit import plugins
@@ -120,6 +123,26 @@ def test_no_digit_is_released(events: list[Event]) -> None:
         assert not isinstance(event, TextDelta) or not any(map(str.isdigit, event.text))
 """,
 }
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = (
+        "Write a package with one stage, its tests and its entry point. "
+        "It passes its tests and strict type checks at once."
+    )
+    parser.add_argument("name", metavar="NAME", help="the distribution's name, such as streamkit-shop")
+    parser.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where to put its folder (here)")
+
+
+def run(console: Console, options: argparse.Namespace) -> int:
+    """Write it, and say what to do next."""
+    folder = write(options.name, options.into)
+    console.out(f"{folder} is written. Next:\n", highlight=False)
+    console.out(
+        f"  cd {folder}\n  pip install -e . --group dev\n  python -m pytest && mypy && pyright", highlight=False
+    )
+    return 0
 
 
 def write(name: str, into: Path) -> Path:

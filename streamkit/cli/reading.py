@@ -5,20 +5,23 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import msgspec
 from rich.console import Console
 
 import streamkit as sk
+from streamkit import plugins
 from streamkit.cli import asking, live, show
 from streamkit.cli.doctor import where_table
 from streamkit.errors import StreamkitError
 from streamkit.events import EndReason
 from streamkit.tokens import encoding_name
 
+AnyStage: TypeAlias = sk.Stage[sk.Event, sk.Event] | sk.AsyncStage[sk.Event, sk.Event]
+AnyPipeline: TypeAlias = sk.Pipeline[str, sk.Event] | sk.AsyncPipeline[str, sk.Event]
 EXIT_CODES: dict[EndReason, int] = {
     "completed": 0,
     "tool_calls": 0,
@@ -68,6 +71,13 @@ def describe_replay(parser: argparse.ArgumentParser) -> None:
 
 def _describe_reading(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add(
+        "--stage",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="put in the stage that an installed package offers by this name, before the rules; repeatable",
+    )
     add("--rules", metavar="FILE", help="moderate by the rules in this TOML file")
     add("--json", action="store_true", help="write the completion as JSON when it has ended, instead of the text")
     add(
@@ -92,7 +102,8 @@ def replay(options: argparse.Namespace) -> int:
 
 def _read(source: sk.Source[bytes], options: argparse.Namespace, body: Mapping[str, Any]) -> int:
     out, err = show.make_console(widest=None), Console(stderr=True, highlight=False)
-    pipeline = _pipeline(options.rules, body.get("model"), counted=err.is_interactive)
+    stages = [_stage(name) for name in options.stage]
+    pipeline = _pipeline(stages, options.rules, body.get("model"), counted=err.is_interactive)
     meter = Meter(source | pipeline, options.price, body)
     try:
         return asyncio.run(read(meter, out, err, as_json=options.json))
@@ -102,8 +113,27 @@ def _read(source: sk.Source[bytes], options: argparse.Namespace, body: Mapping[s
         return 1
 
 
-def _pipeline(rules: str | None, model: object, *, counted: bool) -> sk.Pipeline[str, sk.Event]:
-    pipeline: sk.Pipeline[str, sk.Event] = sk.Parse() | sk.Extract()
+def _stage(name: str) -> AnyStage:
+    found = plugins.find("stages", name)
+    if found is None:
+        known = ", ".join(plugins.names("stages")) or "none"
+        raise sk.PipelineError(f"--stage: expected the name of an installed stage ({known}), found {name!r}")
+    try:
+        made: Any = found() if not isinstance(found, sk.Stage | sk.AsyncStage) else cast("Any", found)
+    except TypeError as error:
+        raise sk.PipelineError(f"--stage: {name!r} can't be made without options: {error}") from error
+    if not isinstance(made, sk.Stage | sk.AsyncStage):
+        raise sk.PluginError(
+            f"--stage: expected {name!r} to make a stage, found an object of type {type(made).__name__}"
+        )
+    return cast("AnyStage", made)
+
+
+def _pipeline(stages: Iterable[AnyStage], rules: str | None, model: object, *, counted: bool) -> AnyPipeline:
+    pipeline: AnyPipeline = sk.Parse() | sk.Extract()
+    for stage in stages:
+        pipeline = pipeline | stage
+    # Last, so that the rules see what the stages make of the text.
     if rules:
         pipeline = pipeline | sk.Moderate(sk.rules.from_file(rules))
     if counted and isinstance(model, str) and where_table(encoding := encoding_name(model)[0]):

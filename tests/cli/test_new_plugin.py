@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamkit import PipelineError
+from streamkit.cli.main import main
 from streamkit.cli.new_plugin import write
 
 
@@ -81,3 +82,21 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
     with pytest.raises(PipelineError, match="exists already"):
         write("shop", tmp_path)
+
+
+def test_the_command_writes_it_and_says_what_is_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new-plugin", "my-shop", "--into", str(tmp_path)]) == 0
+
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
+        "my-shop/README.md",
+        "my-shop/pyproject.toml",
+        "my-shop/src/my_shop/__init__.py",
+        "my-shop/src/my_shop/py.typed",
+        "my-shop/tests/test_my_shop.py",
+    ]
+    assert f"cd {tmp_path / 'my-shop'}\n" in capsys.readouterr().out
+
+
+def test_the_command_refuses_what_the_function_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new-plugin", "My Shop", "--into", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("streamkit: expected a name such as my-plugin")

@@ -21,6 +21,7 @@ from streamkit.cli.provider import Provider
 from streamkit.cli.reading import CODES, EXIT_CODES, Meter
 from streamkit.cli.script import ToolCall
 from streamkit.events import EndReason
+from tests.cli.packages import install
 from tests.cli.served import served
 
 ANSWERS = {
@@ -344,3 +345,79 @@ def test_ctrl_c_leaves_the_text_the_line_and_the_cursor(tmp_path: Path) -> None:
     assert "cancelled" in terminal.shown
     assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
     assert "Traceback" not in terminal.shown
+
+
+STAGES = """
+from dataclasses import dataclass
+import streamkit as sk
+
+@dataclass
+class Shout(sk.Stage[sk.Event, sk.Event]):
+    def feed(self, item):
+        return (sk.TextDelta(item.text.upper()),) if isinstance(item, sk.TextDelta) else (item,)
+
+@sk.stage
+async def twice(delta: sk.TextDelta) -> list[sk.TextDelta]:
+    return [delta, delta]
+
+@dataclass
+class Named(Shout):
+    name: str
+
+def nothing():
+    return 42
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    # Of all that may be installed, only this.
+    monkeypatch.setenv("STREAMKIT_PLUGINS", "kit-read,streamkit-encodings")
+    monkeypatch.delitem(sys.modules, "kit_read", raising=False)
+    names = {"shout": "Shout", "twice": "twice", "named": "Named", "nothing": "nothing"}
+    install(tmp_path, "kit-read", names, STAGES)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [(["shout"], "PONG\n"), (["twice"], "PoPongng\n"), (["twice", "shout"], "POPONGNG\n")],
+    ids=["a class", "a decorated function that may wait", "both"],
+)
+def test_stages_of_installed_packages_are_put_in_by_name(
+    url: str, asked: Path, capsys: pytest.CaptureFixture[str], stages: list[str], expected: str
+) -> None:
+    options = [word for name in stages for word in ("--stage", name)]
+
+    assert main(["run", url, "--body", str(asked), *options]) == 0
+    assert capsys.readouterr().out == expected
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_rules_see_what_the_stages_make(
+    url: str, asked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.toml").write_text('[[rule]]\ncategory = "x"\nphrases = ["PONG"]\nignore_case = false\n')
+
+    assert main(["run", url, "--body", str(asked), "--stage", "shout", "--rules", str(tmp_path / "r.toml")]) == 0
+    assert capsys.readouterr().out == "[redacted]\n"
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("loud", "expected the name of an installed stage (named, nothing, shout, twice), found 'loud'"),
+        ("named", "'named' can't be made without options: "),
+        ("nothing", "expected 'nothing' to make a stage, found an object of type int"),
+    ],
+)
+def test_a_stage_that_can_not_be_put_in_is_told_before_anything_is_asked(
+    asked: Path, capsys: pytest.CaptureFixture[str], name: str, problem: str
+) -> None:
+    assert main(["run", "http://127.0.0.1:9/", "--body", str(asked), "--stage", name]) == 1
+
+    output, errors = capsys.readouterr()
+    assert (output, errors.count("\n")) == ("", 1)
+    assert errors.startswith(f"streamkit: --stage: {problem}")
