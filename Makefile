@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PLUGINS = $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 READY = $(VENV)/.ready
 
 .PHONY: demo test lint bench fuzz lock clean
@@ -28,11 +29,11 @@ bench: $(READY)
 fuzz: $(READY)
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) $(BIN)/python -m pytest tests/fuzz -q
 
-$(READY): pyproject.toml requirements/dev.txt plugins/streamkit-encodings/pyproject.toml
+$(READY): pyproject.toml requirements/dev.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e plugins/streamkit-encodings
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . $(PLUGINS:%=-e %)
 	touch $@
 
 # After a change of the dependencies in pyproject.toml. Needs uv.

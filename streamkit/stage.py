@@ -209,7 +209,10 @@ class AsyncStage(Joinable[In, Out]):
         return ()
 
     async def close(self) -> None:
-        """Let go of connections. Called once at every end of a run, also after a failure; its time is bounded."""
+        """Let go of connections. Called once at every end of a run, also after a failure; its time is bounded.
+
+        It is awaited while the failure or cancellation that ends the run is handled, so that `sys.exception()` is that one.
+        """
         return
 
     def __or__(self, following: "Stage[Out, Next] | AsyncStage[Out, Next]") -> "AsyncPipeline[In, Next]":

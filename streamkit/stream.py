@@ -292,13 +292,23 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         if not self.opened:
             return
         try:
-            await (guard.aclose() if guard else close_all(self._closing))
+            await self._close(guard)
             if self._unclosed:
                 raise self._unclosed
         except Exception as error:
             if because is None:
                 raise
             because.add_note(f"and closing the stream failed: {type(error).__name__}: {error}")
+
+    async def _close(self, guard: AsyncGenerator[None, None] | None) -> None:
+        # Not by the guard, in which a stage's `close` would find its GeneratorExit in place of the failure that ends the run.
+        closing = self._closing.copy()
+        self._closing.clear()
+        try:
+            await close_all(closing)
+        finally:
+            if guard:
+                await guard.aclose()
 
     async def fail(self, error: BaseException) -> None:
         """Close, and say the same from now on. (Law 5)"""

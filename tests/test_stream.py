@@ -1,5 +1,6 @@
 """A running pipeline: one consumer, `cancel`, what is closed when, and why it ended."""
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -974,3 +975,34 @@ async def test_end_is_none_until_the_consumer_has_seen_all() -> None:
         seen = [(await anext(stream), stream.end) for _ in events]
 
     assert seen == [(events[0], None), (events[1], None), (events[2], events[2])]
+
+
+@dataclass
+class Closing(AsyncSame):
+    """Note what is handled when it is closed."""
+
+    seen: list[type[BaseException] | None]
+
+    def fresh(self) -> "Closing":
+        return self
+
+    async def close(self) -> None:
+        self.seen.append(type(error) if (error := sys.exception()) else None)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("entered", [True, False], ids=["async with", "iterated"])
+async def test_a_stage_that_is_closed_finds_the_failure_that_ends_the_run(entered: bool) -> None:
+    seen: list[type[BaseException] | None] = []
+    for script in (Script([1]), Script([1], Broken())):
+        stream = Closing(seen).open(script)
+        try:
+            if entered:
+                async with stream as items:
+                    assert [item async for item in items] == [1]
+            else:
+                assert [item async for item in stream] == [1]
+        except Broken:
+            pass
+
+    assert seen == [None, Broken]

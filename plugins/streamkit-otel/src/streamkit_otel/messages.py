@@ -1,0 +1,83 @@
+"""The answer as the conventions write it, for those who ask for its text."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from streamkit import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
+
+_KINDS = {TextDelta: "text", RefusalDelta: "text", ReasoningDelta: "reasoning"}
+
+
+class Part(msgspec.Struct):
+    """A text, or a call of a tool: its number, id, name, and pieces of its arguments."""
+
+    kind: str
+    pieces: list[str] = []
+    number: int | None = None
+    id: str | None = None
+    name: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the conventions' schema has it."""
+        text = "".join(self.pieces)
+        if self.number is None:
+            return {"type": self.kind, "content": text}
+        try:
+            arguments: Any = json.loads(text)
+        except ValueError:
+            # Of a call that was cut off; what came of it is text.
+            arguments = text
+        return {"type": self.kind, "id": self.id, "name": self.name or "", "arguments": arguments}
+
+
+class Messages:
+    """The parts of each choice, in the order in which they began.
+
+    https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-output-messages.json
+    """
+
+    def __init__(self) -> None:
+        self._choices: dict[int, list[Part]] = {}
+
+    def add(self, event: Event) -> None:
+        """Take what an event says of the answer."""
+        match event:
+            case TextDelta() | RefusalDelta() | ReasoningDelta():
+                self._text(_KINDS[type(event)], event.text, event.index)
+            case ToolCallDelta():
+                self._call(event)
+            case _:
+                pass
+
+    def json(self, finished: dict[int, str]) -> str:
+        """All choices, as JSON."""
+        messages = [
+            {"role": "assistant", "parts": [part.to_dict() for part in parts], "finish_reason": finished.get(index, "")}
+            for index, parts in sorted(self._choices.items())
+        ]
+        return json.dumps(messages, ensure_ascii=False)
+
+    def _text(self, kind: str, text: str, index: int) -> None:
+        parts = self._choices.setdefault(index, [])
+        if not parts or parts[-1].kind != kind:
+            parts.append(Part(kind))
+        parts[-1].pieces.append(text)
+
+    def _call(self, delta: ToolCallDelta) -> None:
+        parts = self._choices.setdefault(delta.index, [])
+        part = next((part for part in parts if part.number == delta.tool_index), None)
+        if part is None:
+            part = Part("tool_call", number=delta.tool_index)
+            parts.append(part)
+        part.id, part.name = part.id or delta.id, part.name or delta.name
+        part.pieces.append(delta.arguments)
+
+    def state(self) -> Any:
+        """The same as plain data."""
+        return msgspec.to_builtins(list(self._choices.items()))
+
+    def restore(self, state: Any) -> None:
+        """Go on from where another one was."""
+        self._choices = dict(msgspec.convert(state, list[tuple[int, list[Part]]]))

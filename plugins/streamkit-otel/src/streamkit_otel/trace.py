@@ -1,0 +1,197 @@
+"""The stage."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TypeVar
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider, get_tracer
+from opentelemetry.util.types import AttributeValue
+
+from streamkit import (
+    AsyncStage,
+    AudioDelta,
+    Event,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    ResponseDetails,
+    ResponseStart,
+    StreamEnd,
+    TextDelta,
+    TokenCount,
+    ToolCallDelta,
+    Usage,
+)
+from streamkit_otel import names
+from streamkit_otel.instruments import instruments
+from streamkit_otel.messages import Messages
+
+V = TypeVar("V")
+_OUTPUT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, AudioDelta)
+_FAILED = {"truncated", "provider_error", "timeout", "error"}
+_NOT_STATE = {"state": False}
+
+
+@dataclass
+class Trace(AsyncStage[Event, Event]):
+    """Tell OpenTelemetry of the stream: a span from its opening to whatever end it has, and the GenAI metrics. Every event
+    passes as it is.
+
+    The span is a child of the one that is current where the stream is opened. `model` is the request's, `attributes` are
+    added to the span. `provider` is told from the response's form if it isn't given. Nothing of the answer's text is told
+    without `capture_content`; then `gen_ai.output.messages` has what has passed this stage, so let it stand behind
+    `Moderate`.
+
+    It is an `AsyncStage`, though it never waits: only such a stage is told of every end, by `close`.
+    """
+
+    model: str | None = None
+    provider: str | None = None
+    operation: str = "chat"
+    server_address: str | None = None
+    server_port: int | None = None
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict[str, AttributeValue])
+    capture_content: bool = False
+    tracer_provider: TracerProvider | None = field(default=None, repr=False)
+    meter_provider: MeterProvider | None = field(default=None, repr=False)
+    _response: dict[str, str] = field(default_factory=dict[str, str], init=False, repr=False)
+    _spoken: str | None = field(default=None, init=False, repr=False)
+    _finished: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
+    _tokens: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
+    _counted: int | None = field(default=None, init=False, repr=False)
+    _reason: str | None = field(default=None, init=False, repr=False)
+    _flushed: bool = field(default=False, init=False, repr=False)
+    _messages: Messages = field(default_factory=Messages, init=False, repr=False)
+    # A run that goes on elsewhere has another span there, and another clock.
+    _span: Span | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
+    _handled: BaseException | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
+    _began: float = field(default=0.0, init=False, repr=False, compare=False, metadata=_NOT_STATE)
+    _opened: float | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
+    _first: float | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
+    _now: float = field(default=0.0, init=False, repr=False, compare=False, metadata=_NOT_STATE)
+    _last: float | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
+
+    def tick(self, now: float) -> None:
+        self._now = now
+        if self._opened is None:
+            # In the consumer's own context, before the source is opened.
+            self._opened = now
+            self._begin()
+        elif self._first is None:
+            self._first = now - self._opened
+
+    async def feed(self, item: Event) -> Iterable[Event]:
+        if isinstance(item, _OUTPUT):
+            self._chunk()
+        if self.capture_content:
+            self._messages.add(item)
+        match item:
+            case ResponseStart():
+                self._response |= _known({names.RESPONSE_ID: item.id, names.RESPONSE_MODEL: item.model})
+            case ResponseDetails(shape=str(shape)):
+                self._spoken = names.PROVIDERS.get(shape, shape)
+            case Finish():
+                self._finished[item.index] = item.reason
+            case Usage():
+                self._tokens |= _known({"input": item.prompt_tokens, "output": item.completion_tokens})
+            case TokenCount():
+                self._counted = (self._counted or 0) + item.tokens
+            case StreamEnd():
+                self._reason = item.reason
+            case _:
+                pass
+        return (item,)
+
+    async def flush(self) -> Iterable[Event]:
+        self._flushed = True
+        return ()
+
+    async def close(self) -> None:
+        # It is called while the failure is handled that ends the stream. One that the consumer was handling when it opened
+        # the stream is none of this stream's.
+        error = sys.exception()
+        self._end(None if error is self._handled else error)
+
+    def __del__(self) -> None:
+        # The coroutine that read the stream was dropped, so that nothing could wait for `close` any more.
+        if getattr(self, "_span", None):
+            self._end(None)
+
+    def _begin(self) -> None:
+        self._began, self._handled = perf_counter(), sys.exception()
+        tracer = get_tracer("streamkit_otel", tracer_provider=self.tracer_provider)
+        name = f"{self.operation} {self.model}" if self.model else self.operation
+        # What a sampler may decide by is there from the beginning.
+        known = {**self.attributes, **self._about(), names.REQUEST_STREAM: True}
+        self._span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=known)
+
+    def _about(self) -> dict[str, AttributeValue]:
+        found: dict[str, AttributeValue | None] = {
+            names.OPERATION: self.operation,
+            names.PROVIDER: self.provider or self._spoken or "openai",
+            names.REQUEST_MODEL: self.model,
+            names.SERVER_ADDRESS: self.server_address,
+            names.SERVER_PORT: self.server_port if self.server_address else None,
+        }
+        return _known(found)
+
+    def _chunk(self) -> None:
+        if self._last is not None:
+            instruments(self.meter_provider).per_chunk.record(self._now - self._last, self._measured())
+        self._last = self._now
+
+    def _measured(self) -> dict[str, AttributeValue]:
+        model = self._response.get(names.RESPONSE_MODEL)
+        return {**self._about(), **({names.RESPONSE_MODEL: model} if model else {})}
+
+    def _end(self, error: BaseException | None) -> None:
+        span, self._span = self._span, None
+        if span is None:
+            return
+        reason, failure = self._why(error)
+        for name, value in self._outcome(reason, failure).items():
+            span.set_attribute(name, value)
+        if failure:
+            # Without the message, which may quote what came.
+            span.set_status(StatusCode.ERROR)
+        self._measure(failure)
+        span.end()
+
+    def _why(self, error: BaseException | None) -> tuple[str, str | None]:
+        # What is no Exception is a cancellation, whatever the event loop calls it.
+        if isinstance(error, Exception) and not self._flushed:
+            kind = type(error)
+            return str(getattr(error, "end_reason", "error")), f"{kind.__module__}.{kind.__qualname__}"
+        reason = self._reason or ("completed" if self._flushed else "cancelled")
+        return reason, reason if reason in _FAILED else None
+
+    def _outcome(self, reason: str, failure: str | None) -> dict[str, AttributeValue]:
+        found: dict[str, AttributeValue | None] = {
+            **self._response,
+            names.PROVIDER: self.provider or self._spoken or "openai",
+            names.FINISH_REASONS: [self._finished[index] for index in sorted(self._finished)] or None,
+            names.INPUT_TOKENS: self._tokens.get("input"),
+            names.OUTPUT_TOKENS: self._tokens.get("output", self._counted),
+            names.FIRST_CHUNK: self._first,
+            names.END_REASON: reason,
+            names.ERROR_TYPE: failure,
+            names.OUTPUT_MESSAGES: self._messages.json(self._finished) if self.capture_content else None,
+        }
+        return _known(found)
+
+    def _measure(self, failure: str | None) -> None:
+        made, about = instruments(self.meter_provider), self._measured()
+        # The wall's, since nobody tells the source's time at a failure.
+        made.duration.record(perf_counter() - self._began, about | ({names.ERROR_TYPE: failure} if failure else {}))
+        if self._first is not None:
+            made.first_chunk.record(self._first, about)
+        counted: dict[str, int] = {} if self._counted is None else {"output": self._counted}
+        for kind, tokens in (counted | self._tokens).items():
+            made.tokens.record(tokens, about | {names.TOKEN_TYPE: kind})
+
+
+def _known(values: Mapping[str, V | None]) -> dict[str, V]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,11 @@
+"""The checks by name, for rule files: `check = "pii-iban"`."""
+
+from streamkit_pii.numbers import NATIONAL
+from streamkit_pii.searches import NationalIds, Numbers, Phones
+
+STREAMKIT_API = 1
+
+card = Numbers("card")
+iban = Numbers("iban")
+phone = Phones()
+national_id = NationalIds(tuple(NATIONAL))

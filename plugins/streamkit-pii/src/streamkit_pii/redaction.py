@@ -1,0 +1,82 @@
+"""What to put into a pipeline."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from streamkit import Moderate, PipelineError, Rule
+from streamkit_pii.numbers import NATIONAL
+from streamkit_pii.searches import WINDOW, NationalIds, Numbers, Phones
+
+KINDS = ("card", "iban", "email", "phone")
+"""What is found everywhere; of phones, the numbers that are written with their country's code."""
+COUNTRIES = tuple(NATIONAL)
+"""The countries whose national identity numbers are known."""
+
+
+def redact(
+    *,
+    countries: Iterable[str] = (),
+    kinds: Iterable[str] = KINDS,
+    action: Literal["annotate", "redact", "replace", "block", "stop"] = "redact",
+    replacement: str | None = None,
+) -> Moderate:
+    """A stage that lets personal data leave as marks; see `rules`, which puts the same into a `Moderate` of your own."""
+    return Moderate(rules(countries=countries, kinds=kinds, action=action, replacement=replacement))
+
+
+def rules(
+    *,
+    countries: Iterable[str] = (),
+    kinds: Iterable[str] = KINDS,
+    action: Literal["annotate", "redact", "replace", "block", "stop"] = "redact",
+    replacement: str | None = None,
+) -> list[Rule]:
+    """A rule for each kind, and one for the identity numbers of each country.
+
+    `countries` (ISO 3166, such as `DE`) also says whose phone numbers are written without their country's code. Without a
+    `replacement`, each mark names what stood there: `[phone]`, `[US id]`. Unknown names raise `PipelineError`.
+    """
+    chosen = [country.upper() for country in _several("countries", countries)]
+    wanted = _several("kinds", kinds)
+    _known("kinds", wanted, KINDS)
+    _known("countries", chosen, tuple(Phones.regions()))
+    found = [_rule(kind, replacement or f"[{kind}]", action, _check(kind, tuple(chosen))) for kind in wanted]
+    ids = [country for country in chosen if country in NATIONAL]
+    return found + [
+        _rule(f"{country} id", replacement or f"[{country} id]", action, NationalIds((country,))) for country in ids
+    ]
+
+
+def _check(kind: str, countries: tuple[str, ...]) -> Numbers | Phones | None:
+    match kind:
+        case "phone":
+            return Phones(countries)
+        case "email":
+            return None
+        case _:
+            return Numbers(kind)
+
+
+def _rule(
+    category: str,
+    replacement: str,
+    action: Literal["annotate", "redact", "replace", "block", "stop"],
+    check: Numbers | Phones | NationalIds | None,
+) -> Rule:
+    # Characters of no width between the digits hide nothing.
+    if check is None:
+        # streamkit has a detector of its own for these.
+        return Rule(category, detectors=(category,), action=action, replacement=replacement, normalise=("zero_width",))
+    return Rule(category, check=check, window=WINDOW, action=action, replacement=replacement, normalise=("zero_width",))
+
+
+def _several(name: str, given: Iterable[str]) -> list[str]:
+    if isinstance(given, str):
+        raise PipelineError(f"expected {name} as a list of strings, found a string")
+    return list(dict.fromkeys(given))
+
+
+def _known(name: str, found: Iterable[str], known: tuple[str, ...]) -> None:
+    if wrong := [value for value in found if value not in known]:
+        shown = ", ".join(known) if len(known) < 10 else "ISO 3166, such as DE"
+        raise PipelineError(f"expected {name} of {shown}; found {', '.join(map(repr, wrong))}")
