@@ -4,8 +4,9 @@ import ast
 import asyncio
 import inspect
 import re
+import sys
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -46,14 +47,17 @@ def test_the_code_on_the_page_runs(
     (tmp_path / "rules.toml").write_text(RULES, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    # In a thread of its own, since a page may show code that is not async and waits.
+    # The provider in a thread of its own, since a page may show code that is not async and waits.
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(serve(Provider(first_token_seconds=0, token_seconds=0))) as url,
     ):
         body = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "the launch code"}]}
-        names: dict[str, object] = {
-            "__name__": "page",
+        # A module, so that what a page defines can be pickled.
+        module = ModuleType("page")
+        monkeypatch.setitem(sys.modules, "page", module)
+        names = vars(module)
+        names |= {
             "url": f"{url}/v1/chat/completions",
             "body": body,
             "headers": {"authorization": "Bearer not-a-key"},
