@@ -63,7 +63,7 @@ def pipeline(asked: Asked) -> sk.Pipeline[str, sk.Event]:
     """`Count` stands behind `Moderate`: it counts what leaves."""
     moderated = sk.Parse() | sk.Extract() | sk.Moderate(RULES, choices=asked.n or 1) | sk.Count(asked.model)
     if (asked.stream_options or {}).get("include_usage"):
-        return moderated | Bill(sk.prompt_tokens(asked.messages, asked.model))
+        return moderated | Bill(sk.prompt_tokens(asked.messages, asked.model).tokens)
     return moderated
 
 
