@@ -69,7 +69,7 @@ async def read(request: web.Request) -> dict[str, Any]:
 def pipeline(asked: dict[str, Any]) -> sk.Pipeline[str, sk.ServerSentEvent]:
     """`Count` stands behind `Moderate`: it counts what leaves."""
     n = asked.get("n")
-    moderate = sk.Moderate(RULES, choices=n if isinstance(n, int) else 1)
+    moderate = sk.Moderate(RULES, choices=n if isinstance(n, int) and n > 0 else 1)
     counted = sk.Parse() | sk.Extract() | moderate | sk.Count(asked["model"])
     return counted | sk.Timing() | sk.Accumulate() | sk.Emit()
 

@@ -91,6 +91,16 @@ async def test_a_silent_provider_is_bridged_with_keep_alives(load: Load) -> None
         assert (await got.text()).endswith("data: [DONE]\n\n")
 
 
+@pytest.mark.parametrize("n", [0, "two", None])
+async def test_what_the_provider_has_to_judge_is_left_to_it(load: Load, n: object) -> None:
+    async with gateway(load, PROVIDER) as session, session.post(**asking("hello", n=n)) as got:
+        async with (
+            serve(PROVIDER) as upstream,
+            session.post(f"{upstream}/v1/chat/completions", json=asking("hello", n=n)["json"]) as own,
+        ):
+            assert got.status == own.status
+
+
 @pytest.mark.parametrize("body", [b"no JSON", b"[]", b'{"model": "gpt-4o"}', b'{"stream": true}'])
 async def test_what_is_no_request_for_a_stream_is_refused(load: Load, body: bytes) -> None:
     async with gateway(load, PROVIDER) as session, session.post("/v1/chat/completions", data=body) as got:
