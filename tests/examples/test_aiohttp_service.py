@@ -77,6 +77,7 @@ async def test_a_client_that_leaves_cancels_the_answer_at_the_provider(
     assert said.startswith("cancelled: ")
 
 
+@pytest.mark.filterwarnings("ignore:the encoding of model")  # which names an error, and no model
 async def test_the_status_is_decided_before_the_first_byte(load: Load) -> None:
     async with gateway(load, PROVIDER) as session, session.post(**asking("hello", model="error-429")) as got:
         assert (got.status, got.headers["retry-after"]) == (429, "1")

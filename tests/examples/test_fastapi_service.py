@@ -76,12 +76,14 @@ async def test_an_answer_in_one_piece_is_moderated_as_well(load: Load, prompt: s
 
 
 @pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.filterwarnings("ignore:the encoding of model")  # which names an error, and no model
 async def test_what_the_provider_refuses_is_refused(load: Load, stream: bool) -> None:
     async with client_of(load) as client:
         with pytest.raises(openai.RateLimitError):
             await client.chat.completions.create(**asking("hello", model="error-429", stream=stream))
 
 
+@pytest.mark.filterwarnings("ignore:the encoding of model")  # which names an error, and no model
 async def test_a_failure_of_the_provider_is_a_502(load: Load) -> None:
     async with client_of(load) as client:
         with pytest.raises(openai.InternalServerError) as caught:
