@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 import msgspec
 
-from streamkit import events
 from streamkit.errors import PipelineError
 from streamkit.events import (
     Annotation,
@@ -33,14 +32,11 @@ from streamkit.events import (
     ToolCallDelta,
 )
 from streamkit.moderation.checking import Judgement, Outcome
-from streamkit.moderation.windows import Cutter, Window, Windows
+from streamkit.moderation.lanes import CHANNEL_OF, DELTA_OF, Delta, Lane, Open, Piece, Waiting, event_of, kept_event
+from streamkit.moderation.windows import Window, Windows
 
 Mode: TypeAlias = Literal["hold", "observe", "optimistic"]
-Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
-_CHANNELS: dict[type, Channel] = {TextDelta: "content", ReasoningDelta: "reasoning", RefusalDelta: "refusal"}
-_DELTAS: dict[Channel, type[Delta]] = {"content": TextDelta, "reasoning": ReasoningDelta, "refusal": RefusalDelta}
-CHANNELS: tuple[Channel, ...] = tuple(_DELTAS)
-_OF_A_CHOICE = (*_CHANNELS, ToolCallDelta, AudioDelta, Annotation, Logprobs, Finish)
+_OF_A_CHOICE = (*CHANNEL_OF, ToolCallDelta, AudioDelta, Annotation, Logprobs, Finish)
 _MOST_OTHERS = 256
 """Events beside the text that may wait for one window; then it ends, so that what waits is bounded."""
 
@@ -72,104 +68,12 @@ class Report(msgspec.Struct):
     """Tokens that came, as `Windows.tokens_of` counts the text that was judged."""
     stopped: int = 0
     """Choices that were blocked."""
+    stopped_tokens: int = 0
+    """Of `tokens`, those of the choices that were blocked."""
 
     def tokens_saved(self, max_tokens: int) -> int:
         """The most tokens that stopping may have saved, of a request that allows `max_tokens` for each choice."""
-        return max(0, self.stopped * max_tokens - self.tokens) if self.stopped else 0
-
-
-class _Open:
-    # A window on its way: cut, then sent, then decided, then released.
-    def __init__(self, window: Window, waited: float) -> None:
-        self.window = window
-        self.waited = waited
-        self.sent = False
-        self.outcome: Outcome | None = None
-        self.told = False
-
-    def state(self) -> Any:
-        kept = msgspec.to_builtins({"window": self.window, "outcome": self.outcome})
-        return {**kept, "waited": self.waited, "told": self.told}
-
-    @classmethod
-    def of(cls, state: Any) -> "_Open":
-        open = cls(msgspec.convert(state["window"], Window), state["waited"])
-        open.outcome, open.told = msgspec.convert(state["outcome"], Outcome | None), state["told"]
-        return open
-
-
-class _Lane:
-    # One channel of one choice.
-    def __init__(self, windows: Windows, channel: Channel, index: int) -> None:
-        self.channel: Channel = channel
-        self.index = index
-        self.cutter = Cutter(windows)
-        self.start = 0  # where the window that is not complete begins in the channel's text
-        self.released = 0
-        self.context = ""
-        self.since: float | None = None
-        self.open: deque[_Open] = deque()
-
-    @property
-    def fed(self) -> int:
-        return self.start + len(self.cutter.text)
-
-    @property
-    def tells(self) -> bool:
-        """Whether there is anything to judge yet."""
-        return bool(self.cutter.text.strip())
-
-    def state(self) -> Any:
-        own = {name: getattr(self, name) for name in ("start", "released", "context", "since")}
-        return {**own, "text": self.cutter.state(), "open": [open.state() for open in self.open]}
-
-    def restore(self, state: Any) -> None:
-        for name in ("start", "released", "context", "since"):
-            setattr(self, name, state[name])
-        self.cutter.restore(state["text"])
-        self.open = deque(map(_Open.of, state["open"]))
-
-
-class _Piece:
-    # Text in a queue, released up to `at`.
-    def __init__(self, text: str, lane: _Lane) -> None:
-        self.text = text
-        self.lane = lane
-        self.at = 0
-
-
-class _Choice:
-    def __init__(self) -> None:
-        self.lanes: dict[Channel, _Lane] = {}
-        self.queue: deque[_Piece | Event] = deque()
-        self.others = 0  # events in the queue that are no text
-        self.condemned = False  # a verdict blocks it; windows before that one are still to be decided
-        self.blocked = False
-        self.altered = False
-
-    def state(self) -> Any:
-        return {
-            **{name: getattr(self, name) for name in ("others", "condemned", "blocked", "altered")},
-            "lanes": {channel: lane.state() for channel, lane in self.lanes.items()},
-            "queue": [
-                {"text": item.text[item.at :], "channel": item.lane.channel}
-                if isinstance(item, _Piece)
-                else _kept(item)
-                for item in self.queue
-            ],
-        }
-
-    def restore(self, state: Any) -> None:
-        for name in ("others", "condemned", "blocked", "altered"):
-            setattr(self, name, state[name])
-        self.queue = deque(
-            _Piece(kept["text"], self.lanes[kept["channel"]]) if "text" in kept else _event(kept)
-            for kept in state["queue"]
-        )
-
-    @property
-    def undecided(self) -> bool:
-        return any(lane.open or lane.cutter.text for lane in self.lanes.values())
+        return max(0, self.stopped * max_tokens - self.stopped_tokens)
 
 
 _PLAIN = ("next_id", "ending", "ended", "now")
@@ -186,16 +90,16 @@ class Gate:
         if mode not in get_args(Mode):
             raise PipelineError(f"expected the mode hold, observe or optimistic; found {mode!r}")
         for channel in self._channels:
-            if channel not in _DELTAS:
+            if channel not in DELTA_OF:
                 raise PipelineError(
-                    f"expected channels of {', '.join(_DELTAS)}; found {channel!r}, which is not moderated"
+                    f"expected channels of {', '.join(DELTA_OF)}; found {channel!r}, which is not moderated"
                 )
         self.report = Report()
         self.done = False
         """Whether the last event of a stream that was stopped has left."""
-        self._choices: dict[int, _Choice] = {}
-        self._waiting: deque[tuple[_Lane, _Open]] = deque()
-        self._by_id: dict[int, tuple[_Lane, _Open]] = {}
+        self._choices: dict[int, Waiting] = {}
+        self._waiting: deque[tuple[Lane, Open]] = deque()
+        self._by_id: dict[int, tuple[Lane, Open]] = {}
         self._next_id = 0
         self._late: list[Event] = []
         self._ending = False
@@ -232,8 +136,8 @@ class Gate:
             "report": msgspec.to_builtins(self.report),
             **{name: getattr(self, f"_{name}") for name in _PLAIN},
             "done": self.done,
-            "final": None if self._final is None else _kept(self._final),
-            "late": [_kept(event) for event in self._late],
+            "final": None if self._final is None else kept_event(self._final),
+            "late": [kept_event(event) for event in self._late],
             "undecided": list(self._by_id),
             "choices": {str(index): choice.state() for index, choice in self._choices.items()},
         }
@@ -244,8 +148,8 @@ class Gate:
         for name in _PLAIN:
             setattr(self, f"_{name}", state[name])
         self.done = state["done"]
-        self._final = None if state["final"] is None else cast(StreamEnd, _event(state["final"]))
-        self._late = [_event(kept) for kept in state["late"]]
+        self._final = None if state["final"] is None else cast(StreamEnd, event_of(state["final"]))
+        self._late = [event_of(kept) for kept in state["late"]]
         self._choices = {int(index): self._choice(int(index), kept) for index, kept in state["choices"].items()}
         opened = {
             open.window.id: (lane, open)
@@ -256,10 +160,10 @@ class Gate:
         self._by_id = {id: opened[id] for id in state["undecided"]}
         self._waiting = deque(self._by_id.values())
 
-    def _choice(self, index: int, state: Any) -> "_Choice":
-        choice = _Choice()
+    def _choice(self, index: int, state: Any) -> "Waiting":
+        choice = Waiting()
         for channel, kept in state["lanes"].items():
-            lane = choice.lanes[channel] = _Lane(self._windows, channel, index)
+            lane = choice.lanes[channel] = Lane(self._windows, channel, index)
             lane.restore(kept)
         choice.restore(state)
         return choice
@@ -324,7 +228,7 @@ class Gate:
         index: object = getattr(event, "index", None)
         if not isinstance(index, int):
             return [self._shown(event)]
-        choice = self._choices.setdefault(index, _Choice())
+        choice = self._choices.setdefault(index, Waiting())
         if (choice.blocked or choice.condemned) and isinstance(event, _OF_A_CHOICE):
             return []
         if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
@@ -333,17 +237,17 @@ class Gate:
             self._close_all(choice)
         return self._other(choice, event, index)
 
-    def _text(self, choice: _Choice, delta: Delta) -> list[Event]:
-        channel = _CHANNELS[type(delta)]
+    def _text(self, choice: Waiting, delta: Delta) -> list[Event]:
+        channel = CHANNEL_OF[type(delta)]
         # A channel that another one follows is over for now, or it would hold up that one.
         self._close_all(choice, but=channel)
         if channel not in self._channels:
             return self._other(choice, delta, delta.index)
         lane = choice.lanes.get(channel)
         if lane is None:
-            lane = choice.lanes[channel] = _Lane(self._windows, channel, delta.index)
+            lane = choice.lanes[channel] = Lane(self._windows, channel, delta.index)
         if self._mode == "hold":
-            choice.queue.append(_Piece(delta.text, lane))
+            choice.queue.append(Piece(delta.text, lane))
         else:
             self.report.released += len(delta.text)
         if lane.since is None:
@@ -351,7 +255,7 @@ class Gate:
         self._cut(lane, lane.cutter.feed(delta.text))
         return self._settle(delta.index) if self._mode == "hold" else [delta, *self._settle(delta.index)]
 
-    def _other(self, choice: _Choice, event: Event, index: int) -> list[Event]:
+    def _other(self, choice: Waiting, event: Event, index: int) -> list[Event]:
         if self._mode == "hold" and isinstance(event, Logprobs):
             # They spell out text that may wait.
             self._late.append(_bare(event))
@@ -370,7 +274,7 @@ class Gate:
 
     # Windows
 
-    def _lanes(self) -> list[_Lane]:
+    def _lanes(self) -> list[Lane]:
         return [
             lane
             for choice in self._choices.values()
@@ -378,16 +282,16 @@ class Gate:
             for lane in choice.lanes.values()
         ]
 
-    def _close_all(self, choice: _Choice, but: Channel | None = None) -> None:
+    def _close_all(self, choice: Waiting, but: Channel | None = None) -> None:
         for channel, lane in choice.lanes.items():
             if channel != but:
                 self._close(lane)
 
-    def _close(self, lane: _Lane) -> None:
+    def _close(self, lane: Lane) -> None:
         if lane.cutter.text:
             self._cut(lane, lane.cutter.feed("", final=True))
 
-    def _cut(self, lane: _Lane, texts: list[str]) -> None:
+    def _cut(self, lane: Lane, texts: list[str]) -> None:
         for text in texts:
             waited = 0.0 if self._now is None or lane.since is None else self._now - lane.since
             window = Window(self._next_id, text, lane.context, lane.start, lane.channel, lane.index)
@@ -396,18 +300,20 @@ class Gate:
             lane.since = self._now if lane.cutter.text else None
             if self._windows.overlap:
                 lane.context = (lane.context + text)[-self._windows.overlap :]
-            self._send(lane, _Open(window, waited))
+            self._send(lane, Open(window, waited))
 
-    def _send(self, lane: _Lane, open: _Open) -> None:
+    def _send(self, lane: Lane, open: Open) -> None:
         lane.open.append(open)
-        self.report.tokens += self._windows.tokens_of(open.window.text)
+        tokens = self._windows.tokens_of(open.window.text)
+        self.report.tokens += tokens
+        self._choices[lane.index].tokens += tokens
         if open.window.text.isspace():
             open.outcome = Outcome(Judgement(), calls=0)
             return
         self._by_id[open.window.id] = lane, open
         self._waiting.append((lane, open))
 
-    def _merge(self, lane: _Lane, first: _Open, most: int) -> None:
+    def _merge(self, lane: Lane, first: Open, most: int) -> None:
         while len(lane.open) > (place := lane.open.index(first) + 1):
             following = lane.open[place]
             text = first.window.text + following.window.text
@@ -446,10 +352,10 @@ class Gate:
                 self._tell(choice, released)
         return released
 
-    def _release(self, choice: _Choice, released: list[Event]) -> None:
+    def _release(self, choice: Waiting, released: list[Event]) -> None:
         while choice.queue and not choice.blocked:
             match choice.queue[0]:
-                case _Piece() as piece:
+                case Piece() as piece:
                     if not self._release_text(choice, piece, released):
                         return
                 case event:
@@ -457,7 +363,7 @@ class Gate:
                     choice.queue.popleft()
                     choice.others -= 1
 
-    def _release_text(self, choice: _Choice, piece: _Piece, released: list[Event]) -> bool:
+    def _release_text(self, choice: Waiting, piece: Piece, released: list[Event]) -> bool:
         lane = piece.lane
         if not lane.open or lane.open[0].outcome is None:
             return False
@@ -473,14 +379,14 @@ class Gate:
             self.report.withheld += len(text)
         else:
             self.report.released += len(text)
-            released.append(_DELTAS[lane.channel](text, lane.index))
+            released.append(DELTA_OF[lane.channel](text, lane.index))
         if lane.released == open.window.end:
             lane.open.popleft()
         if piece.at == len(piece.text):
             choice.queue.popleft()
         return True
 
-    def _tell(self, choice: _Choice, released: list[Event]) -> None:
+    def _tell(self, choice: Waiting, released: list[Event]) -> None:
         for lane in choice.lanes.values():
             while lane.open and lane.open[0].outcome is not None and not choice.blocked:
                 released += self._told(choice, lane, lane.open.popleft())
@@ -489,7 +395,7 @@ class Gate:
             choice.queue.clear()
             choice.others = 0
 
-    def _told(self, choice: _Choice, lane: _Lane, open: _Open) -> list[Event]:
+    def _told(self, choice: Waiting, lane: Lane, open: Open) -> list[Event]:
         assert open.outcome is not None, "told before it was decided"
         open.told = True
         window, verdict = open.window, open.outcome.verdict
@@ -504,7 +410,7 @@ class Gate:
             case "redact":
                 told.append(Redacted(*place, source="classifier"))
                 if verdict.replacement:
-                    told.append(_DELTAS[window.channel](verdict.replacement, window.index))
+                    told.append(DELTA_OF[window.channel](verdict.replacement, window.index))
             case "block":
                 if self._mode == "optimistic":
                     told.append(_retracted(verdict.category, window.start, lane.fed, window, ""))
@@ -513,7 +419,7 @@ class Gate:
                 pass
         return told
 
-    def _record(self, open: _Open, outcome: Outcome) -> Checked:
+    def _record(self, open: Open, outcome: Outcome) -> Checked:
         window, verdict, report = open.window, outcome.verdict, self.report
         kind: CheckOutcome = "passed"
         if not outcome.calls:
@@ -544,9 +450,10 @@ class Gate:
             held=held,
         )
 
-    def _block(self, choice: _Choice, index: int) -> list[Event]:
-        self.report.withheld += sum(len(item.text) - item.at for item in choice.queue if isinstance(item, _Piece))
+    def _block(self, choice: Waiting, index: int) -> list[Event]:
+        self.report.withheld += sum(len(item.text) - item.at for item in choice.queue if isinstance(item, Piece))
         self.report.stopped += 1
+        self.report.stopped_tokens += choice.tokens
         choice.blocked = True
         choice.queue.clear()
         for lane in choice.lanes.values():
@@ -606,17 +513,6 @@ def _spells_out(event: Event, altered: set[int], cut_off: bool) -> bool:
 def _bare(event: Event) -> Event:
     # The chunk that an event was taken from may hold text that waits, or that must never leave.
     return msgspec.structs.replace(event, payload=None) if getattr(event, "payload", None) is not None else event
-
-
-def _kept(event: Event) -> dict[str, Any]:
-    kind = type(event).__name__
-    if getattr(events, kind, None) is not type(event):
-        raise PipelineError(f"expected streamkit's own events in what is kept, found an object of type {kind}")
-    return {"event": kind, "fields": msgspec.to_builtins(event)}
-
-
-def _event(kept: dict[str, Any]) -> Event:
-    return cast(Event, msgspec.convert(kept["fields"], getattr(events, kept["event"])))
 
 
 def _retracted(category: str, start: int, end: int, window: Window, replacement: str) -> Retracted:

@@ -36,7 +36,8 @@ from streamkit import (
     Windows,
 )
 from streamkit.moderation.checking import Outcome
-from streamkit.moderation.gate import CHANNELS, Gate, Mode
+from streamkit.moderation.gate import Gate, Mode
+from streamkit.moderation.lanes import CHANNELS
 
 END = StreamEnd("completed", True)
 SENTENCES = Windows(sentences=1)
@@ -323,6 +324,13 @@ def test_what_the_stopping_saved_is_told_of_a_request_that_has_a_limit() -> None
     run(gate, text("All is well. ", "You kill. "))
 
     assert (gate.report.tokens, gate.report.tokens_saved(100), gate.report.tokens_saved(3)) == (5, 95, 0)
+
+
+def test_what_a_choice_cost_that_was_not_stopped_is_not_taken_off_what_was_saved() -> None:
+    gate = gate_of(Windows(sentences=1, count=lambda text: len(text.split())), choices=2)
+    run(gate, [*text("You kill. "), *text("All is well, ", "all of it. ", index=1), Finish("stop", 1), END])
+
+    assert (gate.report.tokens, gate.report.stopped_tokens, gate.report.tokens_saved(100)) == (8, 2, 98)
 
 
 # The end
