@@ -60,7 +60,8 @@ def edges(text: str, rule: Rule) -> list[int]:
 
 def phrase_spans(phrase: str, rule: Rule, text: str) -> Iterable[tuple[int, int]]:
     if rule.whole_words:
-        found = regex.finditer(rf"(?<!\w){regex.escape(lower(phrase))}(?!\w)", lower(text), overlapped=True)
+        sought, text = (lower(phrase), lower(text)) if rule.ignore_case else (phrase, text)
+        found = regex.finditer(rf"(?<!\w){regex.escape(sought)}(?!\w)", text, overlapped=True)
         return [match.span() for match in found]
     sought = normal(phrase, rule, folds=True)
     places = edges(text, rule)

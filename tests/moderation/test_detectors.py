@@ -1,0 +1,170 @@
+"""What the ready-made detectors find and what they let go. Keys are put together here, so that none stands in a file."""
+
+import base64
+import json
+import random
+from itertools import pairwise
+from time import process_time
+
+import pytest
+
+from streamkit import Rule
+from streamkit.moderation import detectors
+from streamkit.moderation.hold import Hold
+
+HEX = "0123456789abcdef" * 16
+JWT = ".".join(
+    base64.urlsafe_b64encode(part).decode().rstrip("=")
+    for part in (json.dumps({"alg": "HS256", "typ": "JWT"}).encode(), json.dumps({"sub": "1"}).encode(), b"signature")
+)
+KEY = "PRIVATE " + "KEY-----"
+BODY = "\n".join(["QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2"] * 3)
+PEM = f"-----BEGIN {KEY}\n{BODY}\nd3h5ejAxMjM0NTY3ODk=\n-----END {KEY}"
+ENCRYPTED = (
+    f"-----BEGIN RSA {KEY}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0123456789ABCDEF\n\n"
+    f"{BODY}\n-----END RSA {KEY}"
+)
+
+
+def redacted(text: str, *names: str, **fields: object) -> str:
+    """The text with `*` for what was found, the same in one piece and in single characters."""
+    rule = Rule("x", detectors=names, replacement="*", **fields)  # type: ignore[arg-type]
+    whole, single = (
+        "".join(part.text for piece in [*pieces, None] for part in hold.feed(piece or "", final=piece is None))
+        for hold, pieces in ((Hold((rule,)), [text]), (Hold((rule,)), list(text)))
+    )
+    assert single == whole
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("email", "mail ann.lee+x@mail.example.co.uk, or", "mail *, or"),
+        ("email", "write to a@b.com.", "write to *."),
+        ("email", "jürgen@müller.example!", "*!"),
+        ("email", "f" * 70 + "@example.org", "f" * 6 + "*"),
+        ("email", "a @ b.com, a@b, @handle, a@b.c", "a @ b.com, a@b, @handle, a@b.c"),
+        ("phone", "call +1 (415) 555-2671 today", "call * today"),
+        ("phone", "call +442071838750.", "call *."),
+        ("phone", "call 0049 89 1234 5678", "call *"),
+        ("phone", "call (415) 555-2671 or 415.555.2671", "call * or *"),
+        ("phone", "Tel. 089/1234567", "Tel. *"),
+        ("phone", "on 2024-01-15, 1234567890, 3.14159265 and +5", "on 2024-01-15, 1234567890, 3.14159265 and +5"),
+        ("card", "card 4111 1111 1111 1111, exp", "card *, exp"),
+        ("card", "378282246310005 and 5555-5555-5555-4444", "* and *"),
+        ("card", "4111 1111 1111 1112 is none", "4111 1111 1111 1112 is none"),
+        ("card", "1234 4111 1111 1111 1111 99", "1234 * 99"),
+        ("card", "4111111111111111 123", "* 123"),
+        ("card", "0000 0000 0000 0000 41111111111111110", "0000 0000 0000 0000 41111111111111110"),
+        ("iban", "to GB82 WEST 1234 5698 7654 32 please", "to * please"),
+        ("iban", "DE89370400440532013000, NO93 8601 1117 947", "*, *"),
+        (
+            "iban",
+            "GB82 WEST 1234 5698 7654 33 and ZZ82WEST12345698765432",
+            "GB82 WEST 1234 5698 7654 33 and ZZ82WEST12345698765432",
+        ),
+        ("jwt", f"Bearer {JWT} end", "Bearer * end"),
+        ("jwt", "eyJub3RoaW5n.eyJhIjoxfQ.abc", "eyJub3RoaW5n.eyJhIjoxfQ.abc"),
+        ("private_key", f"key:\n{PEM}\nthat was it", "key:\n*\nthat was it"),
+        ("private_key", f"{ENCRYPTED} done", "* done"),
+        ("private_key", json.dumps(PEM), '"*"'),
+        ("private_key", f"cut off: {PEM[:150]}", "cut off: *"),
+        ("private_key", "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----", None),
+        ("ip", "at 192.168.0.1, 2001:db8::8a2e:370:7334 and fe80::1.", "at *, * and *."),
+        ("ip", "version 1.2.3, 1.2.3.4.5, 256.1.1.1, 12:30:45, std::vector, ::1", None),
+        ("ipv4", "10.0.0.1 and 2001:db8::1", "* and 2001:db8::1"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "nothing",
+)
+def test_what_is_found(name: str, text: str, found: str | None) -> None:
+    assert redacted(text, name) == (text if found is None else found)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("openai_key", "sk-" + HEX[:48]),
+        ("openai_key", "sk-" + "proj-" + HEX[:80] + "_-"),
+        ("anthropic_key", "sk-" + "ant-api03-" + HEX[:93] + "AA"),
+        ("aws_key", "AKIA" + "IOSFODNN7EXAMPLE"),
+        ("github_key", "ghp_" + HEX[:36]),
+        ("github_key", "github_" + "pat_" + HEX[:22] + "_" + HEX[:59]),
+        ("slack_key", "xox" + "b-" + "123456789012-abcdefghij"),
+        ("google_key", "AIza" + HEX[:35]),
+        ("stripe_key", "sk_" + "live_" + HEX[:24]),
+        ("huggingface_key", "hf_" + "aBcDeFgH" * 4 + "ij"),
+        ("gitlab_key", "glpat-" + HEX[:20]),
+        ("npm_key", "npm_" + HEX[:36]),
+    ],
+    ids=lambda value: value[:9],
+)
+def test_a_key_is_found_by_its_maker_and_among_all(name: str, key: str) -> None:
+    text = f'{{"key": "{key}"}}, not {key[:8]}'
+
+    assert redacted(text, name) == redacted(text, "api_key") == f'{{"key": "*"}}, not {key[:8]}'
+    others = tuple(other for other in detectors.API_KEYS if other != name)
+    assert redacted(text, *others) == text
+
+
+def test_every_key_is_one_of_api_key() -> None:
+    assert detectors.named(("api_key", "aws_key")) == list(detectors.API_KEYS.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "found"),
+    [
+        ("4111\u200b1111 1111\u00ad 1111", {"normalise": ("zero_width",)}, "*"),
+        ("４１１１ 1111 1111 １１１１!", {"normalise": ("nfkc",)}, "*!"),
+        ("AKIA" + "IOSFODNN7EXAMPLE", {"normalise": ("case", "look_alikes", "leet")}, "*"),
+        ("аnn@example.com", {"normalise": ("look_alikes",)}, "*"),
+    ],
+    ids=["zero-width", "fullwidth", "digits and capitals stay what they are", "Cyrillic"],
+)
+def test_a_disguise_that_the_rule_sees_through_does_not_hide_it(
+    text: str, fields: dict[str, object], found: str
+) -> None:
+    assert redacted(text, "card", "email", "aws_key", **fields) == found
+
+
+def test_an_address_may_be_excepted() -> None:
+    rules = (
+        Rule("x", detectors=("email",), replacement="*"),
+        Rule("ours", phrases=("help@example.com",), action="allow"),
+    )
+
+    for pieces in (["help@example.com, ann@example.com"], [*"help@example.com, ann@example.com"]):
+        hold = Hold(rules)
+        out = [part for piece in pieces for part in hold.feed(piece)] + hold.feed("", final=True)
+        assert "".join(part.text for part in out) == "help@example.com, *"
+
+
+@pytest.mark.parametrize("name", sorted(detectors.NAMES))
+def test_no_text_makes_a_detector_slow(name: str) -> None:
+    """Text of what its candidates are made of, and no match: a reading that is not linear takes minutes."""
+    texts = ["a" * 20_000, "1 " * 10_000, "a.b-" * 5_000, "1:" * 10_000, "eyJ" * 7_000, "sk-" * 7_000, "@a." * 7_000]
+
+    began = process_time()
+    for text in texts:
+        hold = Hold((Rule("x", detectors=(name,), action="annotate"),))
+        causes = {part.cause for part in [*hold.feed(text), *hold.feed("", final=True)]}
+        assert causes <= {"match", "too_long"}
+
+    assert process_time() - began < 5
+
+
+def test_any_cuts_give_the_same() -> None:
+    text = f"a@b.com {JWT} 4111 1111 1111 1111 {PEM} GB82 WEST 1234 5698 7654 32, +1 (415) 555-2671 fe80::1 "
+    rule = Rule(
+        "x", detectors=("email", "jwt", "card", "private_key", "iban", "phone", "ip", "api_key"), replacement="*"
+    )
+    whole = Hold((rule,))
+    expected = [part for part in [*whole.feed(text), *whole.feed("", final=True)] if part.rule]
+    choose = random.Random(7)
+
+    assert len(expected) == 7
+    for _ in range(20):
+        cuts = sorted(choose.choices(range(len(text)), k=12))
+        hold = Hold((rule,))
+        out = [part for a, b in pairwise([0, *cuts, len(text)]) for part in hold.feed(text[a:b])]
+        assert [part for part in [*out, *hold.feed("", final=True)] if part.rule] == expected
