@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 import anyio.lowlevel
 
@@ -59,6 +59,13 @@ class Source(ABC, Generic[T]):
     def now(self) -> float:
         """Seconds on this source's clock: monotonic; a replay's is virtual."""
         return time.perf_counter()
+
+    async def __aenter__(self) -> NoReturn:
+        # It has no meaning without a pipeline, and Python's own error would not say so.
+        raise PipelineError("a source is read through a pipeline: write `async with source | stage as events`")
+
+    async def __aexit__(self, *_: object) -> None:
+        return
 
     def __or__(
         self, pipeline: "Stage[T, Out] | AsyncStage[T, Out] | Stage[str, Out] | AsyncStage[str, Out]"

@@ -17,10 +17,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from streamkit.errors import PipelineError, StreamInterrupted
-from streamkit.events import Event, Json
+from streamkit.events import Event, Json, StreamEnd
 from streamkit.source import BURST, Source, as_source
 from streamkit.state import Checkpoint, Level, pack, restore, state_of, unpack
-from streamkit.stream import Stream, amount, close_all
+from streamkit.stream import Stream, amount, close_all, last_end
 
 if TYPE_CHECKING:
     from streamkit.figures import Figures
@@ -39,6 +39,9 @@ class Joinable(Generic[In, Out]):
 
     done: bool = False
     """Set by a stage that wants nothing more: the source is closed, this stage and those after it are flushed."""
+
+    ended: StreamEnd | None = None
+    """How the answer ended that passed through a pipeline, also where its last stage gives no `StreamEnd` on."""
 
     heard: bool | None = None
     """Whether the last burst held content of the answer; `None` for a stage that can't tell, which most can't."""
@@ -286,6 +289,8 @@ class Pipeline(Stage[In, Out]):
                 if stage.done:
                     self.done, failure = True, None
             items = produced
+            if items and (end := last_end(items if flushing else items[-1:])):
+                self.ended = end
         return items if failure is None else cut_short(items, failure)
 
 
@@ -456,7 +461,13 @@ class Run(Iterator[Out]):
             raise PipelineError("this run has ended, so that there is nothing to go on with")
         level = Level(self._pipeline.state(), [], self._ended)
         return Checkpoint(
-            self._names, self._received, self._framed, self._ended, [level], pack(ready), pack([None])
+            self._names,
+            self._received,
+            self._framed,
+            self._ended,
+            [level],
+            pack(ready),
+            pack([None, self._pipeline.ended]),
         ).to_dict()
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:

@@ -260,6 +260,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         # In place, since the guard has this list.
         self._closing[:] = [*(stage.close for stage in stages if isinstance(stage, AsyncStage)), self.source.close]
         self._framed, self._received = None, 0
+        self._passed: StreamEnd | None = None  # the end of the answer, as the deepest stage had it that gave it on
 
     async def _try_again(self, error: Exception) -> bool:
         # Only while nothing was released: what was, can't be taken back.
@@ -345,7 +346,13 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             raise PipelineError("this stream has ended, so that there is nothing to go on with")
         levels = [Level(level.stage.state(), pack(level.waiting), level.flushed) for level in self.levels]
         return Checkpoint(
-            self._names(), self._received, self._framed, self._exhausted, levels, pack(ready), pack([self._end])
+            self._names(),
+            self._received,
+            self._framed,
+            self._exhausted,
+            levels,
+            pack(ready),
+            pack([self._end, self._passed]),
         ).to_dict()
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
@@ -357,7 +364,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             level.waiting.extend(unpack(saved.waiting))
             level.flushed = saved.flushed
         self._received, self._exhausted, self._ready = known.received, known.exhausted, iter(unpack(known.ready))
-        (self._end,) = unpack(known.end)
+        self._end, self._passed = unpack(known.end)
         # What was given to the consumer can't be taken back.
         self._delivered = True
 
@@ -442,7 +449,8 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         for depth, level in enumerate(self.levels):
             if not level.flushed:
                 return await self._advance(depth, self._flush)
-        self._end = self._end or StreamEnd("completed")
+        # A stage that writes the answer out gives no `StreamEnd` on; what it ended with is true all the same. (Law 5)
+        self._end = self._end or self._passed or StreamEnd("completed")
         await self.aclose()
         return []
 
@@ -483,16 +491,17 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
                 return []
             failed, self._failure = True, error
             self._abandon(self.levels[: depth + 1])
+        ended = level.fused.ended if level.fused else last_end(produced)
+        self._passed = ended or self._passed
         if level.stage.done and not level.flushed:
-            if any(isinstance(item, StreamEnd) and item.saw_done for item in produced):
+            if ended and ended.saw_done:
                 await self.source.drain()
             await self._stop_reading(depth, failed)
         if depth + 1 < len(self.levels):
             self.levels[depth + 1].waiting.extend(produced)
             return []
         # The last event of a burst, and of what is left at the end any: a stage may add to it in `flush`.
-        last = reversed(produced if self._exhausted else produced[-1:])
-        self._end = next((item for item in last if isinstance(item, StreamEnd)), self._end)
+        self._end = last_end(produced if self._exhausted else produced[-1:]) or self._end
         return produced
 
     async def _feed(self, level: _Level, produced: list[Any]) -> None:
@@ -559,6 +568,11 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
 def amount(burst: Sequence[Any]) -> int:
     """How much a read brought: bytes, or else items."""
     return sum(map(len, burst)) if isinstance(burst[0], bytes | bytearray | memoryview) else len(burst)
+
+
+def last_end(items: Sequence[Any]) -> StreamEnd | None:
+    """The last end of an answer among the items."""
+    return next((item for item in reversed(items) if isinstance(item, StreamEnd)), None)
 
 
 async def _named(stage: "AsyncStage[Any, Any]", work: Awaitable[Iterable[Any]]) -> Iterable[Any]:

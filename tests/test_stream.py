@@ -1006,3 +1006,10 @@ async def test_a_stage_that_is_closed_finds_the_failure_that_ends_the_run(entere
             pass
 
     assert seen == [None, Broken]
+
+
+@pytest.mark.anyio
+async def test_a_source_without_a_pipeline_says_what_is_missing() -> None:
+    with pytest.raises(sk.PipelineError, match=r"write `async with source \| stage as events`"):
+        async with sk.feed("http://127.0.0.1:9"):
+            pass

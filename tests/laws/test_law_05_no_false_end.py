@@ -418,3 +418,33 @@ async def test_a_failure_after_the_terminal_event_is_the_end_all_the_same() -> N
         await read(stream, seen)
     assert seen[-1] == sk.StreamEnd("completed", saw_done=True)
     assert stream.end == sk.StreamEnd("error")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'data: {"choices": [{"index": 0, "delta": {"content": "Half"}}]}\n\n', "truncated"),
+        (b'data: {"choices": [{"index": 0, "delta": {"content": "the secret"}}]}\n\ndata: [DONE]\n\n', "moderated"),
+        (b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]}\n\ndata: [DONE]\n\n', "length"),
+        (b'data: {"choices": [{"index": 0, "delta": {"content": "All"}}]}\n\ndata: [DONE]\n\n', "completed"),
+    ],
+    ids=["truncated", "moderated", "length", "completed"],
+)
+@pytest.mark.parametrize("waits", [False, True], ids=["fused", "with an async stage"])
+async def test_the_end_is_told_also_behind_a_stage_that_writes_the_answer_out(
+    body: bytes, reason: str, waits: bool
+) -> None:
+    @sk.stage
+    async def wait(event: sk.TextDelta) -> sk.TextDelta:
+        await anyio.lowlevel.checkpoint()
+        return event
+
+    read = sk.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("secret", ("secret",), action="block"))
+    stream = (read | wait | sk.Emit()).open([body]) if waits else (read | sk.Emit()).open([body])
+
+    items = [item async for item in stream]
+
+    assert not any(isinstance(item, sk.StreamEnd) for item in items)
+    assert stream.end is not None
+    assert stream.end.reason == reason
