@@ -318,6 +318,25 @@ async def test_an_attempt_that_begins_anew_has_a_span_of_its_own(told: Told) -> 
     assert (second.attributes or {})["streamkit.end_reason"] == "completed"
 
 
+async def test_what_was_void_is_not_told(told: Told) -> None:
+    first: list[Any] = [sk.ResponseStart("chatcmpl-0", model="other"), sk.TextDelta("Once"), sk.Finish("length")]
+    async for _ in told.trace(capture_content=True).open([*first, sk.Reset("Disconnected"), *ANSWER]):
+        pass
+
+    assert told.get("gen_ai.response.id") == "chatcmpl-1"
+    assert told.get("gen_ai.response.finish_reasons") == ("stop",)
+    assert "Once" not in told.get("gen_ai.output.messages")
+
+
+async def test_a_consumer_that_leaves_with_the_last_event_has_the_whole_answer(told: Told) -> None:
+    async with told.trace().open(ANSWER) as events:
+        async for event in events:
+            if isinstance(event, sk.StreamEnd):
+                break
+
+    assert told.get("streamkit.end_reason") == "completed"
+
+
 # Where it belongs
 
 

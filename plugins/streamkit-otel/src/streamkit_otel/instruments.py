@@ -7,10 +7,9 @@ from opentelemetry.metrics import Histogram, MeterProvider, get_meter_provider
 
 from streamkit_otel import names
 
-# The conventions' advice: powers of two from 10 ms, for tokens powers of four.
+# The bounds that the conventions advise.
 _SECONDS = [0.01 * 2**power for power in range(14)]
-_CHUNK_SECONDS = [0.001, *(0.01 * 2**power for power in range(12))]
-_TOKENS = [4**power for power in range(14)]
+_TOKENS = [4.0**power for power in range(14)]
 
 
 class Instruments(NamedTuple):
@@ -42,6 +41,6 @@ def _make(provider: MeterProvider) -> Instruments:
     return Instruments(
         histogram(names.DURATION, "s", "GenAI operation duration.", _SECONDS),
         histogram(names.TIME_TO_FIRST_CHUNK, "s", "Time to receive the first chunk of a stream.", _SECONDS),
-        histogram(names.TIME_PER_OUTPUT_CHUNK, "s", "Time between one chunk of output and the next.", _CHUNK_SECONDS),
-        histogram(names.TOKEN_USAGE, "{token}", "Number of input and output tokens used.", list(map(float, _TOKENS))),
+        histogram(names.TIME_PER_OUTPUT_CHUNK, "s", "Time between one chunk of output and the next.", _SECONDS),
+        histogram(names.TOKEN_USAGE, "{token}", "Number of input and output tokens used.", _TOKENS),
     )

@@ -17,6 +17,7 @@ from streamkit import (
     Finish,
     ReasoningDelta,
     RefusalDelta,
+    Reset,
     ResponseDetails,
     ResponseStart,
     StreamEnd,
@@ -61,7 +62,7 @@ class Trace(AsyncStage[Event, Event]):
     _spoken: str | None = field(default=None, init=False, repr=False)
     _finished: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _tokens: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
-    _counted: int | None = field(default=None, init=False, repr=False)
+    _counted: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
     _reason: str | None = field(default=None, init=False, repr=False)
     _flushed: bool = field(default=False, init=False, repr=False)
     _messages: Messages = field(default_factory=Messages, init=False, repr=False)
@@ -98,7 +99,10 @@ class Trace(AsyncStage[Event, Event]):
             case Usage():
                 self._tokens |= _known({"input": item.prompt_tokens, "output": item.completion_tokens})
             case TokenCount():
-                self._counted = (self._counted or 0) + item.tokens
+                # Of one text the last count is the one that counts.
+                self._counted[f"{item.index} {item.channel}"] = item.tokens
+            case Reset():
+                self._forget()
             case StreamEnd():
                 self._reason = item.reason
             case _:
@@ -128,15 +132,24 @@ class Trace(AsyncStage[Event, Event]):
         known = {**self.attributes, **self._about(), names.REQUEST_STREAM: True}
         self._span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=known)
 
+    def _provider(self) -> str:
+        # Those who speak as OpenAI does send no details of another form.
+        return self.provider or self._spoken or "openai"
+
     def _about(self) -> dict[str, AttributeValue]:
         found: dict[str, AttributeValue | None] = {
             names.OPERATION: self.operation,
-            names.PROVIDER: self.provider or self._spoken or "openai",
+            names.PROVIDER: self._provider(),
             names.REQUEST_MODEL: self.model,
             names.SERVER_ADDRESS: self.server_address,
             names.SERVER_PORT: self.server_port if self.server_address else None,
         }
         return _known(found)
+
+    def _forget(self) -> None:
+        for known in (self._response, self._finished, self._tokens, self._counted):
+            known.clear()
+        self._spoken, self._messages = None, Messages()
 
     def _chunk(self) -> None:
         if self._last is not None:
@@ -148,7 +161,7 @@ class Trace(AsyncStage[Event, Event]):
         return {**self._about(), **({names.RESPONSE_MODEL: model} if model else {})}
 
     def _end(self, error: BaseException | None) -> None:
-        span, self._span = self._span, None
+        span, self._span, self._handled = self._span, None, None
         if span is None:
             return
         reason, failure = self._why(error)
@@ -162,7 +175,7 @@ class Trace(AsyncStage[Event, Event]):
 
     def _why(self, error: BaseException | None) -> tuple[str, str | None]:
         # What is no Exception is a cancellation, whatever the event loop calls it.
-        if isinstance(error, Exception) and not self._flushed:
+        if isinstance(error, Exception) and self._reason is None and not self._flushed:
             kind = type(error)
             return str(getattr(error, "end_reason", "error")), f"{kind.__module__}.{kind.__qualname__}"
         reason = self._reason or ("completed" if self._flushed else "cancelled")
@@ -171,10 +184,10 @@ class Trace(AsyncStage[Event, Event]):
     def _outcome(self, reason: str, failure: str | None) -> dict[str, AttributeValue]:
         found: dict[str, AttributeValue | None] = {
             **self._response,
-            names.PROVIDER: self.provider or self._spoken or "openai",
+            names.PROVIDER: self._provider(),
             names.FINISH_REASONS: [self._finished[index] for index in sorted(self._finished)] or None,
             names.INPUT_TOKENS: self._tokens.get("input"),
-            names.OUTPUT_TOKENS: self._tokens.get("output", self._counted),
+            names.OUTPUT_TOKENS: self._used().get("output"),
             names.FIRST_CHUNK: self._first,
             names.END_REASON: reason,
             names.ERROR_TYPE: failure,
@@ -188,9 +201,12 @@ class Trace(AsyncStage[Event, Event]):
         made.duration.record(perf_counter() - self._began, about | ({names.ERROR_TYPE: failure} if failure else {}))
         if self._first is not None:
             made.first_chunk.record(self._first, about)
-        counted: dict[str, int] = {} if self._counted is None else {"output": self._counted}
-        for kind, tokens in (counted | self._tokens).items():
+        for kind, tokens in self._used().items():
             made.tokens.record(tokens, about | {names.TOKEN_TYPE: kind})
+
+    def _used(self) -> dict[str, int]:
+        # What the provider bills counts before what was counted here.
+        return ({"output": sum(self._counted.values())} if self._counted else {}) | self._tokens
 
 
 def _known(values: Mapping[str, V | None]) -> dict[str, V]:
