@@ -162,6 +162,7 @@ def decided(released: Iterable[Released]) -> list[Decision]:
 
 
 @settings(deadline=None, max_examples=700)
+@example(rules=[Rule("half a ligature", ("ff",), ignore_case=False, normalise=("case",))], pieces=["fﬀ"], ends=[""])
 @given(rules=ODD_RULES, pieces=st.lists(ODD_TEXTS, max_size=4), ends=st.lists(ODD_TEXTS, min_size=1, max_size=3))
 def test_whatever_a_rule_ignores_the_cuts_change_nothing_and_nothing_leaves_too_early(
     rules: list[Rule], pieces: list[str], ends: list[str]

@@ -1,6 +1,7 @@
 """What rules do to a whole text, found as naively as can be: no piece of the package is used but `Rule`.
 
-A phrase occurs in the smallest stretches of the text that, normalised by `unicodedata`, contain the normalised phrase.
+A phrase occurs in the stretches of the text that, normalised by `unicodedata`, contain the normalised phrase from their first
+character to their last.
 """
 
 import unicodedata
@@ -65,17 +66,25 @@ def phrase_spans(phrase: str, rule: Rule, text: str) -> Iterable[tuple[int, int]
         return [match.span() for match in found]
     sought = normal(phrase, rule, folds=True)
     places = edges(text, rule)
-    windows = [
-        (start, end)
-        for number, start in enumerate(places)
-        for end in places[number + 1 :]
-        if sought in normal(text[start:end], rule, folds=True)
-    ]
+    # An occurrence is of the characters from the first to the last that it touches, also where it takes only a part of
+    # them, as half a ligature: it is in this stretch, and in none that lacks its first character or its last.
     return [
-        one
-        for one in windows
-        if not any(one != other and one[0] <= other[0] and other[1] <= one[1] for other in windows)
+        (start, end)
+        for first, start in enumerate(places)
+        for last, end in enumerate(places[first + 1 :], first + 1)
+        if occurrences(sought, normal(text[start:end], rule, folds=True))
+        > occurrences(sought, normal(text[places[first + 1] : end], rule, folds=True))
+        + occurrences(sought, normal(text[start : places[last - 1]], rule, folds=True))
+        - (
+            occurrences(sought, normal(text[places[first + 1] : places[last - 1]], rule, folds=True))
+            if last - first > 1
+            else 0
+        )
     ]
+
+
+def occurrences(sought: str, text: str) -> int:
+    return sum(text.startswith(sought, at) for at in range(len(text)))
 
 
 def pattern_spans(pattern: str, rule: Rule, text: str) -> Iterable[tuple[int, int]]:
