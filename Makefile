@@ -24,6 +24,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/pipeline.py
 	$(BIN)/python tests/benchmarks/counting.py
+	$(BIN)/python tests/benchmarks/moderation.py
 
 # The properties of the reader and of moderation and counting, for as long as it takes: about half an hour.
 fuzz: $(READY)

@@ -20,6 +20,8 @@ Where things live:
     validation              JSON into the user's types
     stages                  Parse, Extract, Moderate, Classify, Accumulate, Structured, Count, Timing, Emit
     moderation              rules, matchers, classifiers, and the text that waits for them
+    stages                  Parse, Extract, Moderate, Accumulate, Count, Timing, Emit
+    moderation              rules, matchers, detectors, and the text that waits for them
     tokens                  exact counts of text that is still growing
     stages                  Parse, Extract, Moderate, Accumulate, Count, Budget, Timing, Emit
     moderation              rules, matchers, and the text that waits for them

@@ -181,6 +181,12 @@ class Decomposed(_Places):
         self._next = min((place for _, place in self._marks), default=self._read) if self._waits else self._read
         return "".join(shown)
 
+    def end(self, place: int) -> int:
+        # A match that ends within a character ends with it: what follows and shows nothing may not have come.
+        last = place - self._forgotten - 1
+        within = place - self._forgotten < len(self._starts) and self._starts[last + 1] == self._starts[last]
+        return self._starts[last] + 1 if within else super().end(place)
+
     def _order(self, shown: list[str]) -> None:
         # Sorted, marks don't stand where they stood: each of them stands for the whole run.
         ordered = sorted(self._marks, key=lambda mark: unicodedata.combining(mark[0]))

@@ -92,6 +92,11 @@ def test_whole_words(text: str, pieces: list[str], out: list[str]) -> None:
     assert released(phrase(text, whole_words=True), *pieces) == out
 
 
+@pytest.mark.parametrize("pieces", [["ﬁ\u00ad", "x"], ["ﬁ", "\u00adx"], ["ﬁ\u00adx"]], ids=repr)
+def test_a_match_that_ends_within_a_character_ends_with_it_for_any_cuts(pieces: list[str]) -> None:
+    assert "".join(released(phrase("f", "nfkc", "zero_width"), *pieces)) == "*\u00adx"
+
+
 def test_places_are_those_of_the_text_itself() -> None:
     hold = Hold((phrase("secret", "nfkc", "zero_width"),))
 
