@@ -1,11 +1,18 @@
 """What all tests share: where the recordings lie, if they are there, and the event loops of the core's tests."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SHARED = Path(__file__).parents[2] / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared is not here")
+
+# The same examples each time, so that a run that fails fails again; `make fuzz` tries others, and many more.
+settings.register_profile("steady", derandomize=True, deadline=None)
+if "FUZZ_EXAMPLES" not in os.environ:
+    settings.load_profile("steady")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
