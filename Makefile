@@ -7,12 +7,15 @@ BIN = $(VENV)/bin
 PLUGINS = $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint bench fuzz lock clean
+.PHONY: demo test cover lint bench fuzz lock clean
 
 demo: $(READY)
 	$(BIN)/streamkit demo
 
 test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+cover: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 lint: $(READY)
