@@ -16,9 +16,10 @@ Where things live:
     gaps                    the waits between moments: percentiles and stalls
     wire                    bytes into lines, lines into server-sent events
     dialects                providers' wires, one file each
+    plain                   a Completion as the provider's own response without streaming
     partial_json            JSON that is still growing
     validation              JSON into the user's types
-    stages                  Parse, Extract, Moderate, Classify, Accumulate, Structured, Count, Timing, Emit
+    stages                  Parse, Extract, Moderate, Classify, Accumulate, Structured, Count, Budget, Timing, Emit
     moderation              rules, matchers, classifiers, and the text that waits for them
     stages                  Parse, Extract, Moderate, Accumulate, Count, Timing, Emit
     moderation              rules, matchers, detectors, and the text that waits for them
@@ -36,6 +37,7 @@ Where things live:
     plugins                 entry points
     comparison, picture     streaming beside waiting, as a table and as SVG
     cli                     the command line and the embedded provider
+    testing                 the laws as checks for anybody's stage, scripted sources, a watch on leaks
 """
 
 from streamkit import hops, pipelines
