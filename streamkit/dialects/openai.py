@@ -59,7 +59,8 @@ class OpenAICompletions(Dialect):
                 if plain or (text := unescape(text)):
                     used = True
                     if kind is None:
-                        add(ToolCallDelta(template.tool_index, None, None, text, index, payload=payload))
+                        call = template.id, template.name, text, index, template.type
+                        add(ToolCallDelta(template.tool_index, *call, payload=payload))
                     else:
                         add(kind(text, index, payload=payload))
                     continue

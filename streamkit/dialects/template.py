@@ -35,6 +35,9 @@ class Template:
         self.kind: type[TextDelta] | type[ReasoningDelta] | None = TextDelta  # None: a piece of a tool call
         self.index = 0
         self.tool_index = 0
+        self.id: str | None = None  # of a call, as its name and type, each empty or not there
+        self.name: str | None = None
+        self.type: str | None = None
         self.used = False
         self._wait = self._patience = 1
 
@@ -69,6 +72,7 @@ class Template:
             self.head, self.tail, self.index, self.used = head, tail, event.index, False
             if isinstance(event, ToolCallDelta):
                 self.kind, self.tool_index = None, event.tool_index
+                self.id, self.name, self.type = event.id, event.name, event.type
             else:
                 self.kind = type(event)
             return

@@ -66,6 +66,7 @@ SHAPES = [
     '{"choices":[{"index":0,"delta":{"reasoning_content":"~","reasoning":"@"}}]}',
     '{"choices":[{"index":0,"delta":{"reasoning":"~","content":"@"}}]}',
     '{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"@"}}]}}]}',
+    '{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"","type":"","function":{"name":"","arguments":"@"}}]}}]}',
     '{"choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"function":{"arguments":"@"}}]}}]}',
     '{"choices":[{"index":0,"delta":{"tool_calls":[{"function":{"arguments":"@"}}]}}]}',
     '{"choices":[{"index":0,"delta":{"tool_calls":[{"id":"~","function":{"arguments":"@"}}]}}]}',
@@ -112,6 +113,14 @@ def test_it_agrees_with_decoding_every_chunk(payloads: list[str], size: int) -> 
     short, full = readers()
 
     assert outcome(short, payloads, size) == outcome(full, payloads, 1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_it_agrees_where_one_shape_repeats(shape: str) -> None:
+    payloads = [shape.replace("@", text) for text in ("Hel", "lo", " wor", "ld")]
+    short, full = readers()
+
+    assert outcome(short, payloads, 1) == outcome(full, payloads, 1)
 
 
 @settings(deadline=None, max_examples=400)
