@@ -3,14 +3,15 @@
     checkpoint = stream.checkpoint()                           # what JSON has: dicts, lists, texts, numbers
     stream = pipeline.open(rest_of_the_body, checkpoint=checkpoint)
 
-A stage's state are its fields with `init=False`, read back by their annotations. A field that holds something else, such as
-an automaton, is an object with `state()`, which gives plain data, and `restore(state)`, which takes it on one newly made.
+A stage's state are its fields with `init=False`, read back by their annotations. A field annotated with a type variable holds
+items of any class (`list[A]` in a `Stage[A, A]`), which are written with the name of theirs. A field that holds something else,
+such as an automaton, is an object with `state()`, which gives plain data, and `restore(state)`, which takes it on one newly made.
 """
 
 import dataclasses
 import sys
 from collections.abc import Iterable
-from typing import Any, cast, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
@@ -106,7 +107,11 @@ def _packed(item: Any) -> dict[str, Any]:
     kind = cast("type[Any]", type(item))
     if isinstance(item, msgspec.Struct):
         return {"class": f"{kind.__module__}:{kind.__qualname__}", "value": msgspec.to_builtins(item)}
-    if kind is bytes or kind in (str, int, float, bool, dict, list, type(None)):
+    if kind is list:
+        return {"class": "list", "value": pack(item)}
+    if kind is dict:
+        return {"class": "dict", "value": [pack(pair) for pair in item.items()]}
+    if kind is bytes or kind in (str, int, float, bool, type(None)):
         return {"class": kind.__name__, "value": msgspec.to_builtins(item)}
     raise PipelineError(f"a checkpoint holds events, text, bytes and plain data; found an item of type {kind.__name__}")
 
@@ -114,7 +119,7 @@ def _packed(item: Any) -> dict[str, Any]:
 def _unpacked(packed: Any) -> Any:
     module, _, name = packed["class"].rpartition(":")
     if not module:
-        return msgspec.convert(packed["value"], bytes) if name == "bytes" else packed["value"]
+        return _unpacked_plain(name, packed["value"])
     # Only of modules that are loaded: what a checkpoint says must not import anything.
     kind: Any = sys.modules.get(module)
     for part in name.split("."):
@@ -122,6 +127,14 @@ def _unpacked(packed: Any) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         raise PipelineError(f"the checkpoint holds an item of a class that is not known here: {packed['class']!r}")
     return msgspec.convert(packed["value"], kind)
+
+
+def _unpacked_plain(kind: str, value: Any) -> Any:
+    if kind == "list":
+        return unpack(value)
+    if kind == "dict":
+        return dict(map(unpack, value))
+    return msgspec.convert(value, bytes) if kind == "bytes" else value
 
 
 def _fields(stage: Any) -> list[dataclasses.Field[Any]]:
@@ -141,9 +154,15 @@ def _pairs(hint: Any) -> Any:
     return list[tuple[get_args(hint)]] if get_origin(hint) is dict and get_args(hint)[0] is not str else None  # type: ignore[misc]
 
 
+def _holds_items(hint: Any) -> bool:
+    return isinstance(hint, TypeVar) or any(map(_holds_items, get_args(hint)))
+
+
 def _plain(value: Any, hint: Any) -> Any:
     if hasattr(value, "state"):
         return value.state()
+    if _holds_items(hint):
+        return _packed(value)
     shown: Any = value
     if _pairs(hint):
         shown = list(cast("dict[Any, Any]", value).items())
@@ -151,6 +170,8 @@ def _plain(value: Any, hint: Any) -> Any:
 
 
 def _typed(stage: Any, name: str, value: Any, hint: Any) -> Any:
+    if _holds_items(hint):
+        return _unpacked(value)
     pairs = _pairs(hint)
     try:
         found: Any = msgspec.convert(value, pairs or hint, str_keys=True, dec_hook=_made)

@@ -66,7 +66,7 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
     choose: Callable[[A], str]
     branches: dict[str, Stage[A, B]]
     _running: dict[str, Stage[A, B]] = field(
-        default_factory=dict[str, Stage[A, B]], init=False, repr=False, compare=False
+        default_factory=dict[str, Stage[A, B]], init=False, repr=False, compare=False, metadata={"state": False}
     )
     _ended: bool = field(default=False, init=False, repr=False)
 
@@ -84,6 +84,18 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
         fresh = replace(self)
         fresh._running = {name: branch.fresh() for name, branch in self.branches.items()}
         return fresh
+
+    def state(self) -> Any:
+        return super().state() | {"branches": {name: branch.state() for name, branch in self._running.items()}}
+
+    def restore(self, state: Any) -> None:
+        own = dict(state)
+        running = own.pop("branches", {})
+        if running.keys() != self._running.keys():
+            raise PipelineError(f"Switch: expected a state of the branches {[*self._running]}, found {[*running]}")
+        super().restore(own)
+        for name, branch in self._running.items():
+            branch.restore(running[name])
 
     def tick(self, now: float) -> None:
         for branch in self._running.values():

@@ -128,7 +128,7 @@ class Sentences(Smooth):
     once, and may overtake the sentence that they came in. `Finish` and `StreamEnd` come after it.
     """
 
-    by: str | Rule = field(default="sentence", init=False)
+    by: str | Rule = field(default="sentence", init=False, metadata={"state": False})
     max_held: int = 4000
 
     def released_by(self, event: Event) -> list[tuple[int, Channel]]:

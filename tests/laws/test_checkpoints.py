@@ -16,14 +16,18 @@ from streamkit import (
     Encode,
     Event,
     Extract,
+    Finish,
     Lines,
     Parse,
     Pipeline,
     PipelineError,
+    RoleDelta,
     Run,
     Stage,
     Stream,
+    StreamEnd,
     TextDelta,
+    ops,
     stage,
 )
 from tests.laws.conftest import CHUNKS
@@ -245,3 +249,60 @@ def test_a_state_that_is_not_plain_says_what_its_stage_needs() -> None:
 
     with pytest.raises(PipelineError, match=r"Secretive\._hidden: expected plain data, or an object with state\(\)"):
         Secretive().run([1]).checkpoint()
+
+
+def upper(event: Event) -> Event:
+    return TextDelta(event.text.upper()) if isinstance(event, TextDelta) else event
+
+
+def is_text(event: Event) -> bool:
+    return isinstance(event, TextDelta)
+
+
+def kind_of(event: Event) -> str:
+    return type(event).__name__
+
+
+def number(so_far: int, event: Event) -> int:
+    return so_far + 1
+
+
+OPERATORS: list[Stage[Event, Any]] = [
+    ops.Map(upper),
+    ops.FlatMap[Event, Event](lambda event: [event, event]),
+    ops.Filter(is_text),
+    ops.Scan(number, 0),
+    ops.Tap[Event](repr),
+    ops.Take(3),
+    ops.TakeUntil(is_text, inclusive=True),
+    ops.Skip(2),
+    ops.Batch(2),
+    ops.Window(2),
+    ops.Debounce(1.0),
+    ops.Throttle(1.0),
+    ops.Select(TextDelta),
+    ops.Choices(0),
+    ops.Switch(kind_of, {"TextDelta": ops.Smooth(), "Finish": ops.Skip(1)}),
+    ops.Smooth(),
+    ops.Sentences(),
+    ops.Coalesce(),
+    ops.StopAt(("you? I",)),
+]
+
+
+def test_every_operator_is_held_to_it() -> None:
+    assert {type(operator).__name__ for operator in OPERATORS} == {name for name in ops.__all__ if name[0].isupper()}
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: type(operator).__name__)
+def test_an_operator_goes_on_from_a_checkpoint_after_any_item(operator: Stage[Event, Any]) -> None:
+    pieces = ("He", "llo. ", "How are y", "ou? I", " am well. ", "B", "ye")
+    events: list[Event] = [RoleDelta("assistant"), *map(TextDelta, pieces), Finish("stop"), StreamEnd("completed")]
+    whole = list(operator.run(iter(events), clock=lambda: 0.0))
+
+    for after in range(len(whole)):
+        run = operator.run(iter(events), clock=lambda: 0.0)
+        items = [item for _, item in zip(range(after), run, strict=False)]
+        checkpoint = plain(run.checkpoint())
+        rest = operator.run(iter(events[checkpoint["received"] :]), clock=lambda: 0.0, checkpoint=checkpoint)
+        assert items + list(rest) == whole
