@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
+import regex
+
 from streamkit.moderation import detectors, phrases
 from streamkit.moderation.checks import Windows, callable_of
 from streamkit.moderation.expressions import compiled
@@ -64,7 +66,17 @@ def _others(order: int, rule: Rule) -> list[Callable[[], Matcher]]:
         makes.append(_seen(rule, make))
     for kind in detectors.named(rule.detectors):
         compiled(kind.pattern, False)
-        make = partial(Pattern, kind.pattern, order, rule, ignore_case=False, longest=kind.longest, accept=kind.accept)
+        begins = regex.compile(kind.begins)
+        make = partial(
+            Pattern,
+            kind.pattern,
+            order,
+            rule,
+            ignore_case=False,
+            longest=kind.longest,
+            accept=kind.accept,
+            begins=begins,
+        )
         makes.append(_seen(rule, make, {"case", "look_alikes"}))
     if rule.check:
         check, window = callable_of(rule)

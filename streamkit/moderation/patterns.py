@@ -16,6 +16,7 @@ class Pattern:
     """A regular expression's matches, the same as in the whole text: leftmost, not overlapping.
 
     `accept` says how much of what matched is a match; of what it refuses, the search goes on at the second character.
+    `begins` is what every match begins with, compiled: where nothing does, no more is looked for.
 
     At every `longest` characters of the text, what has been undecided for that many counts as matched, and the search goes on
     after it; so neither the text that waits nor the work for a character grows without end, and both are the same for any cuts.
@@ -30,12 +31,14 @@ class Pattern:
         ignore_case: bool,
         longest: int,
         accept: Callable[[str], int] = len,
+        begins: Any = None,
     ) -> None:
         self._pattern, self._undecided = compiled(source, ignore_case)
         self._order = order
         self._rule = rule
         self._longest = longest
         self._accept = accept
+        self._begins = begins
         self._text = ""  # the undecided text, with some context before it
         self._offset = 0  # where _text begins in the whole
         self._from = 0  # where in _text the undecided part begins
@@ -53,15 +56,26 @@ class Pattern:
 
     def _search(self, text: str, spans: list[Span], final: bool) -> None:
         self._text += text
-        seconds = self._rule.seconds + len(self._text) * _SECONDS_A_CHARACTER
-        try:
-            self._from = self._matches(spans, final, seconds)
-        except TimeoutError:
-            self._give_up("timeout", spans)
+        if not self._idle(final):
+            seconds = self._rule.seconds + len(self._text) * _SECONDS_A_CHARACTER
+            try:
+                self._from = self._matches(spans, final, seconds)
+            except TimeoutError:
+                self._give_up("timeout", spans)
         if (surplus := self._from - CONTEXT) > 0:
             self._text = self._text[surplus:]
             self._offset += surplus
             self._from = CONTEXT
+
+    def _idle(self, final: bool) -> bool:
+        """Whether nothing begins that is complete; then what is undecided is at most a beginning at the end of the text."""
+        if self._begins is None:
+            return False
+        found = self._begins.search(self._text, self._from, partial=True)
+        if found and not found.partial:
+            return False
+        self._from = found.start() if found and not final else len(self._text)
+        return True
 
     def _matches(self, spans: list[Span], final: bool, seconds: float) -> int:
         hold = self._first_undecided(final, seconds)

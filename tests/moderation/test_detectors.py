@@ -7,10 +7,14 @@ from itertools import pairwise
 from time import process_time
 
 import pytest
+import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streamkit import Rule
 from streamkit.moderation import detectors
 from streamkit.moderation.hold import Hold
+from streamkit.moderation.patterns import Pattern
 
 HEX = "0123456789abcdef" * 16
 JWT = ".".join(
@@ -151,6 +155,32 @@ def test_no_text_makes_a_detector_slow(name: str) -> None:
         assert causes <= {"match", "too_long"}
 
     assert process_time() - began < 5
+
+
+PIECES = (
+    *"aBz09 .,:;@-_+/()\n\u0301é١",
+    "word ", "a@b.", "com ", "sk-", "ant-", "api03-", "AKIA", "gh", "p_", "github", "_pat_", "xox", "b-", "xapp-1-", "AIza",
+    "sk_", "live_", "hf_", "gl", "pat-", "npm_", "4111 1111 ", "11111111", "+49 ", "(0", "GB82", "WEST", "eyJ", "eyJhbGciOiJ9.",
+    "-----BEGIN ", "PRIVATE ", "KEY-----", "127.0.", "0.1", "fe80::", "1:2:3:4:", HEX[:40], HEX[:22], "x" * 64,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    pieces=st.lists(st.sampled_from(PIECES) | st.sampled_from([JWT, PEM, "a@b.com", "+1 415 555 2671"]), max_size=25)
+)
+@pytest.mark.parametrize("name", sorted({*detectors.NAMES} - {"api_key", "ip"}))
+def test_to_look_first_for_how_it_begins_changes_nothing(name: str, pieces: list[str]) -> None:
+    (kind,) = detectors.named((name,))
+    rule = Rule("x", detectors=(name,), seconds=60)
+    quick, plain = (
+        Pattern(kind.pattern, 0, rule, ignore_case=False, longest=100, accept=kind.accept, begins=begins)
+        for begins in (regex.compile(kind.begins), None)
+    )
+
+    for piece in pieces:
+        assert quick.feed(piece, final=False) == plain.feed(piece, final=False)
+    assert quick.feed("", final=True) == plain.feed("", final=True)
 
 
 def test_any_cuts_give_the_same() -> None:

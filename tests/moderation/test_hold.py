@@ -4,8 +4,9 @@ from time import process_time
 
 import pytest
 
-from streamkit import PipelineError, Rule
+from streamkit import Moderate, PipelineError, ReasoningDelta, Rule, TextDelta
 from streamkit.moderation.hold import Hold
+from streamkit.moderation.matchers import plans
 from streamkit.moderation.phrases import fold
 
 
@@ -224,3 +225,19 @@ def test_a_long_text_in_one_piece_takes_no_more_than_linear_time(rule: Rule, tex
 
     assert process_time() - began < 3
     assert released == whole.replace("e", "*") if "*" in released else released == whole
+
+
+def test_a_thousand_streams_share_what_ten_thousand_phrases_are_compiled_to() -> None:
+    everywhere = Rule("x", phrases=tuple(f"phrase {number}" for number in range(10_000)), replacement="*")
+    here = Rule("y", phrases=("heron",), channels=("content", "refusal"), replacement="+")
+    plans.cache_clear()
+    stage = Moderate((everywhere, here))
+
+    for number in range(1_000):
+        run = stage.fresh()
+        out = list(run.run([kind(f"heron, phrase {number};") for kind in (TextDelta, ReasoningDelta)]))
+        text = "".join(event.text for event in out if isinstance(event, TextDelta))
+        assert text == "+, *;"
+
+    # The rules of all, of content and refusal, and of the other channels.
+    assert plans.cache_info().misses == 2
