@@ -20,12 +20,7 @@ Where things live:
     partial_json            JSON that is still growing
     validation              JSON into the user's types
     stages                  Parse, Extract, Moderate, Classify, Accumulate, Structured, Count, Budget, Timing, Emit
-    moderation              rules, matchers, classifiers, and the text that waits for them
-    stages                  Parse, Extract, Moderate, Accumulate, Count, Timing, Emit
-    moderation              rules, matchers, detectors, and the text that waits for them
-    tokens                  exact counts of text that is still growing
-    stages                  Parse, Extract, Moderate, Accumulate, Count, Budget, Timing, Emit
-    moderation              rules, matchers, and the text that waits for them
+    moderation              rules, matchers, detectors, classifiers, and the text that waits for them
     tokens                  exact counts of text that is still growing, of prompts, and prices
     sources                 HTTP, recordings
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI

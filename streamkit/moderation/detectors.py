@@ -163,11 +163,9 @@ _DETECTORS = {
         rf"(?:[0-9A-Fa-f]{{0,4}}:){{2,7}}(?:(?:{_OCTET}\.){{3}}{_OCTET}|[0-9A-Fa-f]{{0,4}})(?![\w:])",
         _ipv6,
     ),
-    # One search for all of them; no two can begin at one place.
-    "api_key": Detector("|".join(f"(?:{key.pattern})" for key in API_KEYS.values())),
     **API_KEYS,
 }
-_GROUPS = {"ip": ("ipv4", "ipv6")}
+_GROUPS = {"api_key": tuple(API_KEYS), "ip": ("ipv4", "ipv6")}
 NAMES = frozenset({*_DETECTORS, *_GROUPS})
 
 

@@ -241,3 +241,34 @@ def test_a_thousand_streams_share_what_ten_thousand_phrases_are_compiled_to() ->
 
     # The rules of all, of content and refusal, and of the other channels.
     assert plans.cache_info().misses == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("(?r)secret", "'(?r)'"),
+        ("(?if:secret)", "'(?if:'"),
+        ("(?w)\\bcan\\b", "'(?w)'"),
+        ("a\\Kb", r"'\\\\K'"),
+        ("\\Gab", r"'\\\\G'"),
+        ("\\X", r"'\\\\X'"),
+        ("a(?R)?b", "'(?R)'"),
+        ("a(*SKIP)b", "'(*SKIP)'"),
+        ("(?:secret){e<=1}", "'{e<=1}'"),
+        ("(?:secret){1<=i<=2,2d+1s<=4}", "'{1<=i<=2,2d+1s<=4}'"),
+        ("(?V1)strasse", "full case folding"),
+    ],
+)
+def test_a_pattern_that_no_beginning_of_the_text_decides_is_refused(source: str, found: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        Hold((pattern(source),))
+
+    assert str(caught.value).endswith(f"{found} can't be decided while text is still coming".replace("\\\\", "\\"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [r"\\K", r"[\]{e}X]", r"\{e\}", "{x}", "a{2,3}", r"(?#(?r)a", r"(?P<r>a)(?&r)", r"\p{Ll}{2}", "(?V1)(?-f)a"],
+)
+def test_what_only_looks_like_it_is_not(source: str) -> None:
+    Hold((pattern(source),))
