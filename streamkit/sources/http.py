@@ -120,6 +120,8 @@ class Http(Source[bytes]):
             parts = urlsplit(self._url)
         except ValueError:
             return "an address that can't be read"
+        if not parts.netloc:
+            return "an address without a host"
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @property
@@ -264,7 +266,7 @@ class Http(Source[bytes]):
         except aiohttp.ClientResponseError as error:
             raise Disconnected(f"{self!r}: {type(error).__name__}") from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise ConnectFailed(f"{self!r}: {type(error).__name__}") from None
+            raise ConnectFailed(f"{self!r}: expected http://host/path or https://…: {type(error).__name__}") from None
         except aiohttp.ClientConnectorError as error:
             raise ConnectFailed(f"{self!r}: no connection: {type(error).__name__}") from error
         except (aiohttp.ClientError, ConnectionError) as error:

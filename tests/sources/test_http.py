@@ -340,8 +340,18 @@ async def test_what_the_server_said_of_the_answer_can_be_read_while_it_comes() -
         ("http://[::1]:80/v1#sk-secret", "<POST http://[::1]:80/v1>"),
         ("http://api.example:99999999/v1?key=sk-secret", "<POST http://api.example:99999999/v1>"),
         ("http://[::1/v1?key=sk-secret", "<POST an address that can't be read>"),
+        ("user:sk-secret@api.example/v1", "<POST an address without a host>"),
+        ("api.example/v1", "<POST an address without a host>"),
     ],
-    ids=["in the query", "before the host", "in the fragment", "with a bad port", "with a bad address"],
+    ids=[
+        "in the query",
+        "before the host",
+        "in the fragment",
+        "with a bad port",
+        "with a bad address",
+        "no scheme",
+        "bare",
+    ],
 )
 async def test_a_source_is_shown_without_what_may_be_a_key(url: str, shown: str) -> None:
     source = http.post(url, headers={"authorization": "Bearer sk-secret"}, json={"prompt": "sk-secret"})
@@ -391,6 +401,7 @@ async def test_an_address_that_is_none_has_failed_to_connect_and_is_not_quoted(u
     _, error = await failure(http.post(url) | PIPELINE)
 
     assert isinstance(error, ConnectFailed)
+    assert "expected http://host/path" in str(error)
     assert "sk-secret" not in "".join(traceback.format_exception(error))
 
 
