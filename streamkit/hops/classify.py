@@ -13,7 +13,8 @@ from streamkit.events import Channel, Event
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import at_least_one, close
 from streamkit.moderation.checking import Classifier, Failures, Outcome, Policy, as_failures, check
-from streamkit.moderation.gate import Gate, Mode, Report
+from streamkit.moderation.deltas import Mode
+from streamkit.moderation.gate import Gate, Report
 from streamkit.moderation.lanes import CHANNELS
 from streamkit.moderation.windows import Window, Windows
 from streamkit.stream import CLOSE_SECONDS

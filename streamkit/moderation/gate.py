@@ -6,7 +6,7 @@ their order; choices don't wait for each other.
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 
@@ -32,10 +32,10 @@ from streamkit.events import (
     ToolCallDelta,
 )
 from streamkit.moderation.checking import Judgement, Outcome
-from streamkit.moderation.lanes import CHANNEL_OF, DELTA_OF, Delta, Lane, Open, Piece, Waiting, event_of, kept_event
+from streamkit.moderation.deltas import CHANNEL_OF, DELTA_OF, Delta, Mode, bare
+from streamkit.moderation.lanes import Lane, Open, Piece, Waiting, event_of, kept_event
 from streamkit.moderation.windows import Window, Windows
 
-Mode: TypeAlias = Literal["hold", "observe", "optimistic"]
 _OF_A_CHOICE = (*CHANNEL_OF, ToolCallDelta, AudioDelta, Annotation, Logprobs, Finish)
 _MOST_OTHERS = 256
 """Events beside the text that may wait for one window; then it ends, so that what waits is bounded."""
@@ -223,7 +223,7 @@ class Gate:
             return self._conclude(event)
         if self._mode != "observe" and isinstance(event, Completion):
             # It holds all of the text.
-            self._late.append(_bare(event))
+            self._late.append(bare(event))
             return []
         index: object = getattr(event, "index", None)
         if not isinstance(index, int):
@@ -258,7 +258,7 @@ class Gate:
     def _other(self, choice: Waiting, event: Event, index: int) -> list[Event]:
         if self._mode == "hold" and isinstance(event, Logprobs):
             # They spell out text that may wait.
-            self._late.append(_bare(event))
+            self._late.append(bare(event))
             return []
         waits = self._mode == "hold" or (self._mode == "optimistic" and isinstance(event, Finish))
         if not waits or not (choice.queue or choice.undecided):
@@ -270,7 +270,7 @@ class Gate:
         return self._settle(index)
 
     def _shown(self, event: Event) -> Event:
-        return _bare(event) if self._mode == "hold" else event
+        return bare(event) if self._mode == "hold" else event
 
     # Windows
 
@@ -508,11 +508,6 @@ def _spells_out(event: Event, altered: set[int], cut_off: bool) -> bool:
     if isinstance(event, Logprobs):
         return cut_off or event.index in altered
     return cut_off or bool(altered)
-
-
-def _bare(event: Event) -> Event:
-    # The chunk that an event was taken from may hold text that waits, or that must never leave.
-    return msgspec.structs.replace(event, payload=None) if getattr(event, "payload", None) is not None else event
 
 
 def _retracted(category: str, start: int, end: int, window: Window, replacement: str) -> Retracted:

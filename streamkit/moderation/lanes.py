@@ -4,19 +4,17 @@ All of it can be kept as JSON has it, and gone on with.
 """
 
 from collections import deque
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import msgspec
 
 from streamkit import events
 from streamkit.errors import PipelineError
-from streamkit.events import Channel, Event, ReasoningDelta, RefusalDelta, TextDelta
+from streamkit.events import Channel, Event
 from streamkit.moderation.checking import Outcome
+from streamkit.moderation.deltas import DELTA_OF
 from streamkit.moderation.windows import Cutter, Window, Windows
 
-Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
-CHANNEL_OF: dict[type, Channel] = {TextDelta: "content", ReasoningDelta: "reasoning", RefusalDelta: "refusal"}
-DELTA_OF: dict[Channel, type[Delta]] = {"content": TextDelta, "reasoning": ReasoningDelta, "refusal": RefusalDelta}
 CHANNELS: tuple[Channel, ...] = tuple(DELTA_OF)
 
 

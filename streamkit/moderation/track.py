@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from streamkit.events import Channel, PartEnd, PartStart, ToolCallDelta
+from streamkit.events import Channel, ToolCallDelta
 from streamkit.moderation.escaped import Escaped, replace
 from streamkit.moderation.hold import Hold, Released
 from streamkit.moderation.rules import Rule
@@ -22,6 +22,12 @@ class Cost(msgspec.Struct):
     max_waiting: int = 0
     seconds: float | None = None
     max_seconds: float | None = None
+
+    def restore(self, state: Any) -> None:
+        """Go on from what another one is as plain data. Who counts with this one goes on with it."""
+        known = msgspec.convert(state, Cost)
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(known, name))
 
 
 class Waiting:
@@ -86,13 +92,6 @@ class Waiting:
     def shift(self, later: float) -> None:
         """Go on by a clock that is so much later."""
         self._pieces = deque((end, None if came is None else came + later, piece) for end, came, piece in self._pieces)
-
-
-class Mark(msgspec.Struct):
-    """The beginning or the end of a part of the answer, which stands behind text that waits: `behind` so much of each channel."""
-
-    event: PartStart | PartEnd
-    behind: list[tuple[Channel, int]]
 
 
 class Track:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event
 from streamkit.moderation.checking import Classifier, Failures, Policy, as_failures, check
-from streamkit.moderation.gate import Gate, Mode, Report
+from streamkit.moderation.deltas import Mode
+from streamkit.moderation.gate import Gate, Report
 from streamkit.moderation.lanes import CHANNELS
 from streamkit.moderation.windows import Windows
 from streamkit.naming import written

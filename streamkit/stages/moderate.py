@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 
@@ -13,11 +13,9 @@ from streamkit.events import (
     AudioDelta,
     Blocked,
     Channel,
-    EndReason,
     Event,
     Finish,
     Flagged,
-    HoldExceeded,
     Logprobs,
     ModerationReport,
     PartEnd,
@@ -26,34 +24,24 @@ from streamkit.events import (
     ReasoningDelta,
     Redacted,
     RefusalDelta,
-    Retracted,
     RoleDelta,
     StreamEnd,
     TextDelta,
     ToolCallDelta,
-    VerdictSource,
 )
-from streamkit.moderation.hold import Hold, Released
+from streamkit.moderation.calls import Calls
+from streamkit.moderation.choices import Choices, Ending
+from streamkit.moderation.deltas import CHANNEL_OF, DELTA_OF, Delta, Mode, bare
+from streamkit.moderation.ends import Ends
+from streamkit.moderation.hold import Hold
 from streamkit.moderation.provider import ProviderRule, as_provider_rules, decide
 from streamkit.moderation.rules import Live, Rule, as_rules
-from streamkit.moderation.track import Call, Cost, Mark, Track
+from streamkit.moderation.texts import Texts
+from streamkit.moderation.track import Cost
+from streamkit.moderation.verdicts import Bounds, verdict
 from streamkit.stage import Stage, cut_short
 
-Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
-Mode: TypeAlias = Literal["hold", "observe", "optimistic"]
-Exceeded: TypeAlias = Literal["characters", "seconds"]
-_CHANNELS: dict[type, Channel] = {TextDelta: "content", ReasoningDelta: "reasoning", RefusalDelta: "refusal"}
-_DELTAS: dict[Channel, type[Delta]] = {"content": TextDelta, "reasoning": ReasoningDelta, "refusal": RefusalDelta}
-_MODERATED: tuple[Channel, ...] = (*_DELTAS, "tool_arguments", "tool_name")
-_VERDICTS: dict[str, type[Flagged | Redacted | Blocked]] = {
-    "annotate": Flagged,
-    "redact": Redacted,
-    "replace": Redacted,
-    "block": Blocked,
-    "stop": Blocked,
-}
-# Such a stream did not come to its end, and neither did the texts in it.
-_INTERRUPTED: frozenset[EndReason] = frozenset({"provider_error", "cancelled", "timeout", "limit", "error"})
+_MODERATED: tuple[Channel, ...] = (*DELTA_OF, "tool_arguments", "tool_name")
 MAX_HOLD_CHARS = 1 << 20
 
 
@@ -101,27 +89,13 @@ class Moderate(Stage[Event, Event]):
     _rules_of: dict[Channel, tuple[Rule, ...]] = field(
         default_factory=dict[Channel, tuple[Rule, ...]], init=False, repr=False, compare=False
     )
-    _texts: dict[tuple[int, Channel], Track] = field(
-        default_factory=dict[tuple[int, Channel], Track], init=False, repr=False
-    )
-    _calls: dict[tuple[int, int], Call] = field(default_factory=dict[tuple[int, int], Call], init=False, repr=False)
-    _finishes: dict[int, Finish] = field(default_factory=dict[int, Finish], init=False, repr=False)
-    _logprobs: list[Logprobs] = field(default_factory=list[Logprobs], init=False, repr=False)
-    _parts: dict[int, list[Mark]] = field(default_factory=dict[int, list[Mark]], init=False, repr=False)
-    _came: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
-    _altered: set[int] = field(default_factory=set[int], init=False, repr=False)
-    _cut: set[int] = field(default_factory=set[int], init=False, repr=False)
-    _blocked: set[int] = field(default_factory=set[int], init=False, repr=False)
-    _finished: set[int] = field(default_factory=set[int], init=False, repr=False)
-    _complete: set[int] = field(default_factory=set[int], init=False, repr=False)
-    _raw: dict[str, list[str]] = field(default_factory=dict[str, list[str]], init=False, repr=False)
+    _choices: Choices = field(init=False, repr=False, compare=False)
+    _texts: Texts = field(init=False, repr=False, compare=False)
+    _calls: Calls = field(init=False, repr=False, compare=False)
+    _ends: Ends = field(init=False, repr=False, compare=False)
     _cost: Cost = field(default_factory=Cost, init=False, repr=False)
-    _now: float | None = field(default=None, init=False, repr=False)
+    _raw: dict[str, list[str]] = field(default_factory=dict[str, list[str]], init=False, repr=False)
     _restored_at: float | None = field(default=None, init=False, repr=False)
-    _ended: bool = field(default=False, init=False, repr=False)
-    _silent: bool = field(default=False, init=False, repr=False)
-    _saw_done: bool = field(default=False, init=False, repr=False)
-    _saved: int | None = field(default=0, init=False, repr=False)
     _failed: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -150,6 +124,19 @@ class Moderate(Stage[Event, Event]):
         if self.provider:
             # Its verdicts are about so much of the text, which needs to be known.
             self._rules_of.setdefault("content", ())
+        bounds = Bounds(self.max_hold_chars, self.max_hold_seconds, self.on_max_hold)
+        self._choices = Choices(self.choices)
+        self._texts = Texts(self._rules_of, self._choices, self._cost, self.mode, bounds)
+        self._calls = Calls(self._rules_of, self._texts, self._cost, self.mode, bounds)
+        self._ends = Ends(
+            self._choices,
+            self._texts,
+            self._calls,
+            self._cost,
+            silent=self.mode == "observe",
+            max_tokens=self.max_tokens,
+            reports=self.reports,
+        )
 
     @property
     def exempt(self) -> tuple[str, ...]:
@@ -165,9 +152,7 @@ class Moderate(Stage[Event, Event]):
     @property
     def report(self) -> ModerationReport:
         """What the moderation has cost so far."""
-        cost = self._cost
-        waited = (cost.deltas, cost.characters, cost.max_waiting, cost.seconds, cost.max_seconds)
-        return ModerationReport(cost.checks, cost.verdicts, *waited, self.done, self._saved)
+        return self._ends.report
 
     def raw(self, index: int = 0, channel: Channel = "content", tool_index: int | None = None) -> str:
         """A text as it came, with what was not released; of calls of tools, as JSON. `PipelineError` without `keep_raw`."""
@@ -179,8 +164,11 @@ class Moderate(Stage[Event, Event]):
 
     def tick(self, now: float) -> None:
         if self._restored_at is not None:
-            self._catch_up(now - self._restored_at)
-        self._now = now
+            later, self._restored_at = now - self._restored_at, None
+            texts = [track.waiting for track in self._texts.tracks.values()]
+            for waiting in (*texts, *(call.waiting for _, call in self._calls.items)):
+                waiting.shift(later)
+        self._texts.now = now
 
     # Items in, items out
 
@@ -191,32 +179,37 @@ class Moderate(Stage[Event, Event]):
         if self._failed:
             raise PipelineError("the rules have failed before in this stream; nothing more of it is released")
         out: list[Event] = []
-        rules, observing = self._rules_of, self.mode == "observe"
+        rules, observing, ends = self._rules_of, self.mode == "observe", self._ends
         try:
             if self.max_hold_seconds is not None:
                 self._expire(self.max_hold_seconds, out)
-            for event in items:
-                if self.done:
+            # One cast for all, since this is what each delta goes through.
+            for event in cast(list[Any], items):
+                if ends.done:
                     break
                 if observing:
                     self._observe(event, out)
-                elif (channel := _CHANNELS.get(type(event))) and channel in rules:
-                    self._text(cast(Delta, event), channel, out)
+                elif (channel := CHANNEL_OF.get(event.__class__)) and channel in rules:
+                    self._text(event, channel, out)
                 else:
                     self._take(event, out)
         except Exception as error:
             self._failed = True
             return cut_short(out, error)
+        finally:
+            self.done = ends.done
         return out
 
     def flush(self) -> Iterable[Event]:
         out: list[Event] = []
-        if not self.done and not self._ended:
+        if not self.done and not self._ends.ended:
             try:
-                self._rest(out)
+                self._ends.rest(out)
             except Exception as error:
                 self._failed = True
                 return cut_short(out, error)
+            finally:
+                self.done = self._ends.done
             if self.mode == "observe":
                 out = [event for event in out if isinstance(event, Flagged | Redacted | Blocked)]
             if self.reports and not self.done:
@@ -226,15 +219,15 @@ class Moderate(Stage[Event, Event]):
     def _observe(self, event: Event, out: list[Event]) -> None:
         # The same work as in the other modes; of what comes of it, the verdicts alone are told.
         told: list[Event] = []
-        if not self._silent and not self._ended:
-            channel = _CHANNELS.get(type(event))
+        if not self._ends.silent and not self._ends.ended:
+            channel = CHANNEL_OF.get(type(event))
             if channel and channel in self._rules_of:
                 self._text(cast(Delta, event), channel, told)
             else:
                 self._take(event, told)
         told = [item for item in told if isinstance(item, Flagged | Redacted | Blocked) and item is not event]
         if isinstance(event, StreamEnd):
-            self._ended = True
+            self._ends.ended = True
             out += [*told, *((self.report,) if self.reports else ()), event]
         else:
             out += [event, *told]
@@ -242,7 +235,7 @@ class Moderate(Stage[Event, Event]):
     def _take(self, event: Event, out: list[Event]) -> None:
         match event:
             case StreamEnd():
-                self._conclude(event, out)
+                self._ends.conclude(event, out)
             case ProviderNotice() if self.provider:
                 self._provider(event, out)
             case (
@@ -258,418 +251,72 @@ class Moderate(Stage[Event, Event]):
                 | Logprobs(index=index)
                 | Finish(index=index)
             ):
-                self._came.setdefault(index, 0)
+                self._choices.came.setdefault(index, 0)
                 self._of_a_choice(event, index, out)
             case _:
-                out.append(_bare(event))
+                out.append(bare(event))
 
     def _of_a_choice(self, event: Event, index: int, out: list[Event]) -> None:
         match event:
             case Finish():
-                self._finish(event, out)
+                self._ends.finish(event, out)
             case ToolCallDelta() if "tool_arguments" in self._rules_of or "tool_name" in self._rules_of:
                 self._call(event, out)
-            case _ if index in self._blocked:
+            case _ if index in self._choices.blocked:
                 return
             case Logprobs():
-                self._logprobs.append(_bare(event))
+                self._choices.logprobs.append(bare(event))
             case PartStart() | PartEnd():
-                self._part(_bare(event), out)
+                self._texts.parts.feed(bare(event), out)
             case _:
-                out.append(_bare(event))
-
-    def _part(self, event: PartStart | PartEnd, out: list[Event]) -> None:
-        # It stands behind the text that came before it, also where that waits.
-        waits: list[tuple[Channel, int]] = [
-            (channel, track.waiting.length)
-            for (choice, channel), track in self._texts.items()
-            if choice == event.index and track.waiting.left < track.waiting.length
-        ]
-        if waits or self._parts.get(event.index):
-            self._parts.setdefault(event.index, []).append(Mark(event, waits))
-        else:
-            out.append(event)
-
-    def _pass_parts(self, index: int, out: list[Event]) -> None:
-        marks = self._parts.get(index, [])
-        while marks and all(self._texts[index, channel].waiting.left >= at for channel, at in marks[0].behind):
-            out.append(marks.pop(0).event)
-
-    # Text
+                out.append(bare(event))
 
     def _text(self, delta: Delta, channel: Channel, out: list[Event]) -> None:
-        text, index = delta.text, delta.index
-        self._came[index] = self._came.get(index, 0) + 1
+        choices, index = self._choices, delta.index
+        came = choices.came
+        came[index] = came.get(index, 0) + 1
         if self.keep_raw:
-            self._keep(index, channel, None, text)
-        if index in self._blocked:
-            return
-        track = self._texts.get((index, channel))
-        if track is None:
-            track = self._texts[index, channel] = Track((index, channel, None), self._rules_of[channel], self._cost)
-        if track.over:
-            return
-        waiting, limit = track.waiting, self.max_hold_chars
-        came = len(text)
-        if limit is None or self.mode != "hold" or waiting.length - waiting.left + came <= limit:
-            before, pieces = len(out), track.check(text)
-            if len(pieces) == 1 and pieces[0].rule is None and waiting.passes(came, pieces[0].end):
-                track.out += came
-                out.append(delta if delta.payload is None else _DELTAS[channel](text, index))
-                return
-            waiting.come(text, self._now)
-            self._settle(track, pieces, out)
-            if waiting.left < waiting.length:
-                self._stay(track, came, out, before)
-            return
-        # In such slices that the bound means the same for any cuts: no character can come to be one too many within one.
-        while text and not track.over and index not in self._blocked:
-            room = max(limit - (waiting.length - waiting.left), 1)
-            piece, text = text[:room], text[room:]
-            waiting.come(piece, self._now)
-            self._settle(track, track.check(piece), out)
-            waiting.stay(len(piece))
-            if waiting.length - waiting.left > limit and not track.over and index not in self._blocked:
-                self._exceed(track, "characters", out)
-
-    def _stay(self, track: Track, came: int, out: list[Event], before: int) -> None:
-        if self.mode == "hold":
-            track.waiting.stay(came)
-            return
-        # What is decided of a delta and what is not leave together, as it came.
-        last = out[-1] if len(out) > before else None
-        if isinstance(last, TextDelta | ReasoningDelta | RefusalDelta):
-            whole = last.text + self._undecided(track)
-            out[-1] = _DELTAS[track.channel](whole, track.index)
-        else:
-            self._leave_undecided(track, out)
-
-    def _undecided(self, track: Track) -> str:
-        text = track.waiting.text()
-        track.out += len(text)
-        track.waiting.leave(track.waiting.length, self._now)
-        return text
-
-    def _leave_undecided(self, track: Track, out: list[Event]) -> None:
-        if text := self._undecided(track):
-            out.append(_DELTAS[track.channel](text, track.index))
-        self._pass_parts(track.index, out)
-
-    def _settle(self, track: Track, pieces: list[Released], out: list[Event], call: Call | None = None) -> None:
-        for piece in pieces:
-            rule = piece.rule
-            if rule is None or rule.action == "allow":
-                self._release(track, piece, out)
-                continue
-            source: VerdictSource = "rules" if piece.cause == "match" else piece.cause
-            self._tell(rule.action, rule.category, piece.start, piece.end, track, rule.severity, source, out)
-            match rule.action:
-                case "annotate":
-                    self._release(track, piece, out)
-                case "redact":
-                    self._redact(track, piece, rule, call, out)
-                case "replace":
-                    self._replace(track, piece, rule, call, out)
-                    return
-                case _:
-                    self._retract(track, piece.start, track.waiting.left, rule, "", out)
-                    self._block(track.index, rule.message, out, stop=rule.action == "stop")
-                    return
-
-    def _release(self, track: Track, piece: Released, out: list[Event]) -> None:
-        waiting = track.waiting
-        if piece.end <= waiting.left:
-            return
-        start, as_it_came = max(piece.start, waiting.left), len(piece.text) == piece.end - piece.start
-        for end in (*self._places(track, start, piece.end), piece.end) if as_it_came else (piece.end,):
-            text = (
-                piece.text[start - piece.start : end - piece.start] if as_it_came else piece.text[start - piece.start :]
-            )
-            waiting.leave(end, self._now)
-            if track.tool_index is None and text:
-                track.out += len(text)
-                out.append(_DELTAS[track.channel](text, track.index))
-            self._pass_parts(track.index, out)
-            start = end
-
-    def _places(self, track: Track, start: int, end: int) -> list[int]:
-        """Where in a piece of text a part of the answer begins or ends."""
-        behind = (place for mark in self._parts.get(track.index, ()) for place in mark.behind)
-        return sorted({at for channel, at in behind if channel == track.channel and start < at < end})
-
-    def _redact(self, track: Track, piece: Released, rule: Rule, call: Call | None, out: list[Event]) -> None:
-        self._altered.add(track.index)
-        if call:
-            call.edit(track.channel, piece.start, piece.end, piece.text)
-            track.waiting.leave(piece.end, self._now)
-        elif self._retract(track, piece.start, min(piece.end, track.waiting.left), rule, piece.text, out):
-            # The replacement stands in the retraction; what had not left of the match never does.
-            track.waiting.leave(max(piece.end, track.waiting.left), self._now)
-        else:
-            self._release(track, piece, out)
-            track.waiting.leave(piece.end, self._now)
-        self._pass_parts(track.index, out)
-
-    def _replace(self, track: Track, piece: Released, rule: Rule, call: Call | None, out: list[Event]) -> None:
-        self._altered.add(track.index)
-        self._cut.add(track.index)
-        track.over = True
-        if call:
-            call.over = True
-            call.waiting.leave(call.waiting.length, self._now)
-            call.take()
-            self._say(rule.replacement, track.index, out)
-            return
-        self._retract(track, piece.start, track.waiting.left, rule, "", out)
-        track.waiting.leave(track.waiting.length, self._now)
-        if rule.replacement:
-            track.out += len(rule.replacement)
-            out.append(_DELTAS[track.channel](rule.replacement, track.index))
-        self._pass_parts(track.index, out)
-
-    def _retract(self, track: Track, start: int, end: int, rule: Rule, replacement: str, out: list[Event]) -> bool:
-        # From the start of what is undecided on, text has left as it came, so that the distances are the same.
-        if track.tool_index is not None or start >= end:
-            return False
-        first = track.out - (track.waiting.left - start)
-        place = (start, end, first, first + end - start, track.channel, track.index)
-        out.append(Retracted(rule.category, *place, replacement))
-        return True
-
-    def _tell(
-        self,
-        action: str,
-        category: str,
-        start: int,
-        end: int,
-        track: Track,
-        severity: str | None,
-        source: VerdictSource,
-        out: list[Event],
-    ) -> None:
-        self._cost.verdicts += 1
-        kind: Any = _VERDICTS[action]
-        place = (start, end, track.channel, track.index)
-        out.append(kind(category, *place, severity, track.tool_index, source, action))
-
-    def _say(self, text: str | None, index: int, out: list[Event]) -> None:
-        if text:
-            if content := self._texts.get((index, "content")):
-                content.out += len(text)
-            out.append(TextDelta(text, index))
-
-    # Calls of tools
+            self._keep(index, channel, None, delta.text)
+        if index not in choices.blocked and (ending := self._texts.feed(delta, channel, out)):
+            self._ends.block(index, ending, out)
 
     def _call(self, delta: ToolCallDelta, out: list[Event]) -> None:
-        index, limit = delta.index, self.max_hold_chars
-        self._came[index] = self._came.get(index, 0) + 1
+        choices, index = self._choices, delta.index
+        choices.came[index] = choices.came.get(index, 0) + 1
         if self.keep_raw:
             self._keep(index, "tool_arguments", delta.tool_index, delta.arguments)
             self._keep(index, "tool_name", delta.tool_index, delta.name or "")
-        if index in self._blocked:
-            return
-        call = self._calls.get((index, delta.tool_index))
-        if call is None:
-            call = self._calls[index, delta.tool_index] = self._new_call(index, delta.tool_index)
-        rest: ToolCallDelta | None = _bare(delta)
-        while rest and not call.over and index not in self._blocked:
-            piece, rest = (rest, None) if limit is None or call.open else _split(rest, limit - _waits(call))
-            self._call_piece(call, piece, out)
-            if limit is not None and _waits(call) > limit:
-                self._exceed(call, "characters", out)
-
-    def _new_call(self, index: int, tool_index: int) -> Call:
-        name, arguments = self._rules_of.get("tool_name", ()), self._rules_of.get("tool_arguments", ())
-        call = Call(
-            Track((index, "tool_name", tool_index), name, self._cost) if name else None,
-            Track((index, "tool_arguments", tool_index), arguments, self._cost) if arguments else None,
-            self._cost,
-        )
-        harmless = all(rule.action in ("allow", "annotate") for rule in (*name, *arguments))
-        # Where nothing can be taken away, nothing needs to wait.
-        call.open = self.mode == "observe" or harmless
-        return call
-
-    def _call_piece(self, call: Call, delta: ToolCallDelta, out: list[Event]) -> None:
-        new = call.spelled(delta)
-        if new and call.named:
-            # The name was judged as a whole; a client that joins the pieces of a name must not get more of it.
-            delta, new = msgspec.structs.replace(delta, name=None) if call.name else delta, ""
-        if call.open:
-            out.append(delta)
-        else:
-            call.keep(delta)
-            call.waiting.come(new + delta.arguments, self._now)
-            call.waiting.stay(len(new) + len(delta.arguments))
-        self._check(call.name, new, call, out)
-        if delta.arguments and not call.named:
-            call.named = True
-            self._check(call.name, "", call, out, final=True)
-        self._check(call.arguments, call.meant(delta), call, out)
-        if call.decided and not call.over and delta.index not in self._blocked:
-            self._send(call, out)
-
-    def _check(self, track: Track | None, text: str, call: Call, out: list[Event], *, final: bool = False) -> None:
-        if track and (text or final) and not call.over and track.index not in self._blocked:
-            track.waiting.come(text, self._now)
-            self._settle(track, track.check(text, final=final), out, call)
-
-    def _send(self, call: Call, out: list[Event]) -> None:
-        call.waiting.leave(call.waiting.length, self._now)
-        out += call.take()
-
-    # Bounds
+        if index not in choices.blocked and (ending := self._calls.feed(bare(delta), out)):
+            self._ends.block(index, ending, out)
 
     def _expire(self, limit: float, out: list[Event]) -> None:
-        for what in self._held():
-            since = what.waiting.since()
-            if self._now is not None and since is not None and self._now - since > limit and not self.done:
-                self._exceed(what, "seconds", out)
+        for (index, _), track in list(self._texts.tracks.items()):
+            if self._waits_beyond(limit, track.waiting.since()) and (
+                ending := self._texts.exceed(track, "seconds", out)
+            ):
+                self._ends.block(index, ending, out)
+        for index, call in self._calls.items:
+            if self._waits_beyond(limit, call.waiting.since()) and (ending := self._calls.exceed(call, "seconds", out)):
+                self._ends.block(index, ending, out)
 
-    def _held(self) -> list[Track | Call]:
-        return [*self._texts.values(), *self._calls.values()]
-
-    def _exceed(self, what: Track | Call, limit: Exceeded, out: list[Event]) -> None:
-        track = what if isinstance(what, Track) else what.arguments or what.name
-        if track is None or track.index in self._blocked:
-            return
-        start = track.waiting.left if isinstance(what, Track) else what.past
-        end = track.waiting.length
-        out.append(HoldExceeded(limit, self.on_max_hold, start, end, track.channel, track.index, track.tool_index))
-        if self.on_max_hold == "block":
-            self._tell("block", "max_hold", start, end, track, None, "max_hold", out)
-            self._block(track.index, None, out)
-        elif isinstance(what, Track):
-            self._leave_undecided(what, out)
-        else:
-            self._send(what, out)
-            what.open = True
-
-    # The provider's verdicts
+    def _waits_beyond(self, limit: float, since: float | None) -> bool:
+        now = self._texts.now
+        return now is not None and since is not None and now - since > limit and not self._ends.done
 
     def _provider(self, notice: ProviderNotice, out: list[Event]) -> None:
-        out.append(_bare(notice))
-        everyone = sorted(self._came) or range(self.choices)
+        out.append(bare(notice))
+        everyone = sorted(self._choices.came) or range(self.choices)
         for rule, finding in decide(as_provider_rules(self.provider), notice):
             for index in everyone if notice.index is None else (notice.index,):
-                if rule.action == "allow" or index in self._blocked or self.done or self._silent:
+                if rule.action == "allow" or index in self._choices.blocked or self._ends.stopped:
                     continue
-                content = self._texts.get((index, "content"))
+                content = self._texts.tracks.get((index, "content"))
                 start, end = finding.span or (0, 0 if finding.of_prompt or not content else content.waiting.length)
-                channel: Channel = "prompt" if finding.of_prompt else "content"
                 self._cost.verdicts += 1
-                kind: Any = _VERDICTS[rule.action]
-                place = (start, end, channel, index)
-                out.append(kind(finding.category, *place, finding.severity, None, "provider", rule.action))
+                place: tuple[int, int, Channel, int] = (start, end, "prompt" if finding.of_prompt else "content", index)
+                out.append(verdict(rule.action, finding.category, place, finding.severity, "provider"))
                 if rule.action != "annotate":
-                    self._block(index, rule.message, out, stop=rule.action == "stop")
-
-    # Ends
-
-    def _finish(self, finish: Finish, out: list[Event]) -> None:
-        index = finish.index
-        self._complete.add(index)
-        if index in self._blocked:
-            return
-        self._finishes.pop(index, None)
-        self._finishes[index] = _bare(finish)
-        # More text may come after a finish reason; what it would complete must not have left.
-        if not self._waits(index):
-            self._end_choice(index, out)
-        if self._blocked - self._complete and self._all_over():
-            self._stop(out)
-
-    def _waits(self, index: int) -> bool:
-        texts = (track.waiting for (choice, _), track in self._texts.items() if choice == index)
-        return any(waiting.left < waiting.length for waiting in texts) or any(
-            call.pending for (choice, _), call in self._calls.items() if choice == index
-        )
-
-    def _end_choice(self, index: int, out: list[Event]) -> None:
-        finish = self._finishes.pop(index)
-        self._finished.add(index)
-        out.append(msgspec.structs.replace(finish, reason="content_filter") if index in self._cut else finish)
-
-    def _all_over(self) -> bool:
-        ended = self._blocked | self._finished | self._finishes.keys()
-        return len(ended) >= self.choices and ended >= self._came.keys()
-
-    def _block(self, index: int, message: str | None, out: list[Event], *, stop: bool = False) -> None:
-        self._blocked.add(index)
-        self._finishes.pop(index, None)
-        self._drop(index)
-        if index not in self._finished:
-            self._say(message, index, out)
-            out.append(Finish("content_filter", index))
-        if stop or (not self._ended and self._all_over()):
-            self._stop(out)
-
-    def _drop(self, index: int) -> None:
-        self._parts.pop(index, None)
-        for (choice, _), track in self._texts.items():
-            if choice == index:
-                track.waiting.leave(track.waiting.length, None)
-        for key in [key for key in self._calls if key[0] == index]:
-            waiting = self._calls.pop(key).waiting
-            waiting.leave(waiting.length, None)
-
-    def _stop(self, out: list[Event]) -> None:
-        if self.done or self._silent:
-            return
-        if self.mode == "observe":
-            self._silent = True
-        else:
-            self.done, self._saved = True, self._unspent()
-        for index in sorted((self._finished | self._finishes.keys()) - self._blocked):
-            self._rest(out, index)
-        for index in sorted(self._came.keys() - self._blocked - self._finished):
-            self._drop(index)
-            out.append(Finish("content_filter", index))
-        out += (self.report,) if self.reports else ()
-        out.append(StreamEnd("moderated", self._saw_done))
-
-    def _unspent(self) -> int | None:
-        # A delta holds a token at least.
-        if self.max_tokens is None:
-            return None
-        came = [came for index, came in self._came.items() if index not in self._complete]
-        unseen = max(self.choices - len(self._came), 0)
-        return sum(max(self.max_tokens - count, 0) for count in came) + unseen * self.max_tokens
-
-    def _conclude(self, end: StreamEnd, out: list[Event]) -> None:
-        self._ended, self._saw_done = True, end.saw_done
-        interrupted = end.reason in _INTERRUPTED
-        if not interrupted:
-            self._rest(out)
-        if self.done:
-            return
-        out += (self.report,) if self.reports else ()
-        moderated = not interrupted and (self._blocked or self._cut)
-        out.append(StreamEnd("moderated", end.saw_done) if moderated else end)
-
-    def _rest(self, out: list[Event], only: int | None = None) -> None:
-        for (index, _), track in list(self._texts.items()):
-            if self._goes_on(index, only) and not track.over:
-                self._settle(track, track.check("", final=True), out)
-                track.over = True
-        for (index, _), call in list(self._calls.items()):
-            if self._goes_on(index, only) and not call.over:
-                self._end_call(call, index, out)
-        out += [item for item in self._logprobs if self._goes_on(item.index, only) and item.index not in self._altered]
-        for index in [index for index in self._finishes if self._goes_on(index, only)]:
-            self._end_choice(index, out)
-
-    def _goes_on(self, index: int, only: int | None) -> bool:
-        # When all is stopped, the choices that had ended before still come to their own end.
-        return index not in self._blocked and (not (self.done or self._silent) if only is None else index == only)
-
-    def _end_call(self, call: Call, index: int, out: list[Event]) -> None:
-        if not call.named:
-            self._check(call.name, "", call, out, final=True)
-        self._check(call.arguments, call.ending(), call, out, final=True)
-        if not call.over and index not in self._blocked:
-            self._send(call, out)
-        call.over = True
+                    self._ends.block(index, Ending(rule.message, rule.action == "stop"), out)
 
     # What is kept
 
@@ -679,65 +326,23 @@ class Moderate(Stage[Event, Event]):
     def state(self) -> Any:
         """What a run of this stage knows, as plain data."""
         return {
-            "texts": [track.state() for track in self._texts.values()],
-            "calls": [[index, tool_index, call.state()] for (index, tool_index), call in self._calls.items()],
-            "finishes": [[finish.index, finish.reason] for finish in self._finishes.values()],
-            "parts": [[index, msgspec.to_builtins(marks)] for index, marks in self._parts.items()],
-            "logprobs": [[item.index, item.logprobs] for item in self._logprobs],
-            "came": [list(entry) for entry in self._came.items()],
-            "sets": {name: sorted(getattr(self, name)) for name in _SETS},
-            "flags": {name: getattr(self, name) for name in _FLAGS},
+            **self._texts.state(),
+            **self._calls.state(),
+            **self._choices.state(),
+            "flags": {**self._ends.state(), "_now": self._texts.now, "_failed": self._failed},
             "raw": {place: "".join(pieces) for place, pieces in self._raw.items()},
             "cost": msgspec.to_builtins(self._cost),
         }
 
     def restore(self, state: Any) -> None:
         """Go on from where another run of a stage with the same configuration was. Its clock may be another one."""
-        self._cost = msgspec.convert(state["cost"], Cost)
-        for known in state["texts"]:
-            index, channel, _ = known[:3]
-            track = self._texts[index, channel] = Track((index, channel, None), self._rules_of[channel], self._cost)
-            track.restore(known)
-        for index, tool_index, known in state["calls"]:
-            call = self._calls[index, tool_index] = self._new_call(index, tool_index)
-            call.restore(known)
-        self._finishes = {index: Finish(reason, index) for index, reason in state["finishes"]}
-        self._parts = {index: msgspec.convert(marks, list[Mark]) for index, marks in state["parts"]}
-        self._logprobs = [Logprobs(logprobs, index) for index, logprobs in state["logprobs"]]
-        self._came = dict(state["came"])
-        for name in _SETS:
-            setattr(self, name, set(state["sets"][name]))
-        for name in _FLAGS:
-            setattr(self, name, state["flags"][name])
+        self._cost.restore(state["cost"])
+        for part in (self._texts, self._calls, self._choices):
+            part.restore(state)
+        self._ends.restore(flags := state["flags"])
+        self.done, self._failed = flags["done"], flags["_failed"]
+        self._restored_at, self._texts.now = flags["_now"], None
         self._raw = {place: [text] for place, text in state["raw"].items()}
-        self._restored_at, self._now = self._now, None
-
-    def _catch_up(self, later: float) -> None:
-        self._restored_at = None
-        for what in self._held():
-            what.waiting.shift(later)
-
-
-_SETS = ("_altered", "_cut", "_blocked", "_finished", "_complete")
-_FLAGS = ("done", "_now", "_ended", "_silent", "_saved", "_saw_done", "_failed")
-E = TypeVar("E", bound=Event)
-
-
-def _bare(event: E) -> E:
-    # The chunk that an event was taken from may hold text that waits, or that must never leave.
-    return msgspec.structs.replace(event, payload=None) if getattr(event, "payload", None) is not None else event
-
-
-def _waits(call: Call) -> int:
-    return call.waiting.length - call.waiting.left
-
-
-def _split(delta: ToolCallDelta, room: int) -> tuple[ToolCallDelta, ToolCallDelta | None]:
-    room = max(room, 1)
-    if len(delta.arguments) <= room:
-        return delta, None
-    rest = ToolCallDelta(delta.tool_index, None, None, delta.arguments[room:], delta.index)
-    return msgspec.structs.replace(delta, arguments=delta.arguments[:room]), rest
 
 
 def _place(index: int, channel: Channel, tool_index: int | None) -> str:

@@ -36,7 +36,8 @@ from streamkit import (
     Windows,
 )
 from streamkit.moderation.checking import Outcome
-from streamkit.moderation.gate import Gate, Mode
+from streamkit.moderation.deltas import Mode
+from streamkit.moderation.gate import Gate
 from streamkit.moderation.lanes import CHANNELS
 
 END = StreamEnd("completed", True)
