@@ -54,7 +54,7 @@ class Choices:
         """The same as plain data."""
         return {
             "finishes": [[finish.index, finish.reason] for finish in self.finishes.values()],
-            "logprobs": [[item.index, item.logprobs] for item in self.logprobs],
+            "logprobs": [[item.index, item.logprobs, item.part] for item in self.logprobs],
             "came": [list(entry) for entry in self.came.items()],
             "sets": {f"_{name}": sorted(getattr(self, name)) for name in _SETS},
         }
@@ -62,7 +62,7 @@ class Choices:
     def restore(self, state: Any) -> None:
         """Go on from where other ones were."""
         self.finishes = {index: Finish(reason, index) for index, reason in state["finishes"]}
-        self.logprobs = [Logprobs(logprobs, index) for index, logprobs in state["logprobs"]]
+        self.logprobs = [Logprobs(logprobs, index, part) for index, logprobs, part in state["logprobs"]]
         self.came = dict(state["came"])
         for name in _SETS:
             setattr(self, name, set(state["sets"][f"_{name}"]))

@@ -14,6 +14,7 @@ PIECES = [BODY[at : at + 97] for at in range(0, len(BODY), 97)]
 EVENTS: list[Any] = list((sk.Lines() | sk.Parse() | sk.Extract()).run([BODY]))
 SPOKEN: list[Any] = [
     sk.TextDelta("The password is hun"),
+    sk.Logprobs({"content": [{"token": "ter2"}]}, part=0),
     sk.TextDelta("ter2. "),
     sk.ReasoningDelta("Mind hunter2"),
     sk.TextDelta("Other. hunter", 1),
