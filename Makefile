@@ -28,6 +28,8 @@ bench: $(READY)
 	$(BIN)/python tests/benchmarks/pipeline.py
 	$(BIN)/python tests/benchmarks/counting.py
 	$(BIN)/python tests/benchmarks/moderation.py
+	$(BIN)/python tests/benchmarks/timing.py
+	$(BIN)/python tests/benchmarks/streams.py
 
 # The properties of the reader and of moderation and counting, for as long as it takes: about half an hour.
 fuzz: $(READY)
