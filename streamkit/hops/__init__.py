@@ -13,6 +13,7 @@ switch of tasks for each read, and a queue with the size that is named.
     from_generator  an async generator function as a step                          1 task
     classify        windows of text judged while the stream is read on              1 task, and 1 for each window
     until           a block of code that ends when something else is done          1 task
+    Threaded        a stage's heavy items in a thread                              1 thread, for these
     sync            for code that is not async                                     1 thread
     fallback        one after the other, until one succeeds                        none
 """
@@ -26,12 +27,14 @@ from streamkit.hops.pace import deadlines, rate_limit
 from streamkit.hops.race import race
 from streamkit.hops.synchronous import Synchronous, sync
 from streamkit.hops.tee import Broadcast, broadcast, from_generator, prefetch, tee
+from streamkit.hops.threaded import Threaded
 
 __all__ = [
     "Branch",
     "Broadcast",
     "Classified",
     "Synchronous",
+    "Threaded",
     "broadcast",
     "classify",
     "deadlines",
