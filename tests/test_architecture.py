@@ -124,6 +124,13 @@ def test_every_module_is_in_a_room() -> None:
     assert rooms - {"__init__", "__pycache__", "py.typed"} <= set().union(*LEVELS)
 
 
+def test_the_page_on_the_house_has_the_same_table() -> None:
+    page = (PACKAGE.parent / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    table = page.partition("```text\n")[2].partition("```")[0]
+
+    assert [set(line.removeprefix("→").strip().split(", ")) for line in table.splitlines()] == LEVELS[::-1]
+
+
 @pytest.mark.parametrize("file", files(), ids=name_of)
 def test_imports_point_one_way(file: Path) -> None:
     importer = "streamkit" if name_of(file) == "__init__.py" else name_of(file).split("/")[0].removesuffix(".py")
