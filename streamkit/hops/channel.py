@@ -1,14 +1,15 @@
 """The queue between a task that reads and a consumer, and the reading."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from typing import Generic, Literal, TypeAlias, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from typing import Generic, Literal, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 
 from streamkit.errors import PipelineError, QueueOverflow
 from streamkit.events import StreamEnd
+from streamkit.joining import kind_of
 from streamkit.stream import CLOSE_SECONDS
 
 T = TypeVar("T")
@@ -143,6 +144,14 @@ async def close(items: object, unclosed: list[Exception]) -> None:
                 await aclose()
             except Exception as error:
                 unclosed.append(error)
+
+
+def reading(items: AsyncIterable[T]) -> AsyncIterator[T]:
+    """The iterator of a stream. `PipelineError` for what is none, as a hop that was not entered."""
+    if not isinstance(cast(object, items), AsyncIterable):
+        entered = "; enter it first, with `async with`" if hasattr(items, "__aenter__") else ""
+        raise PipelineError(f"expected a stream or another async iterable, found {kind_of(items)}{entered}")
+    return aiter(items)
 
 
 def at_least_one(**numbers: float) -> None:

@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 
 from streamkit.events import Channel, Event
 from streamkit.hops.beside import beside
-from streamkit.hops.channel import at_least_one, close
+from streamkit.hops.channel import at_least_one, close, reading
 from streamkit.moderation.checking import Classifier, Failures, Outcome, Policy, as_failures, check
 from streamkit.moderation.deltas import Mode
 from streamkit.moderation.gate import Gate, Report
@@ -48,7 +48,7 @@ async def classify(
     at_least_one(concurrency=concurrency, ahead=ahead)
     gate = Gate(windows, mode, channels, choices)
     checks = _Checks(classifier, as_failures(failures), deadline, concurrency, merge, windows.seconds is not None)
-    classified = Classified(aiter(events), gate, checks, ahead)
+    classified = Classified(reading(events), gate, checks, ahead)
     async with beside(classified.work):
         yield classified
     if classified.unclosed:

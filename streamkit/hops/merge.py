@@ -6,7 +6,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from streamkit.hops.beside import beside
-from streamkit.hops.channel import Branch, Signal, at_least_one, pump
+from streamkit.hops.channel import Branch, Signal, at_least_one, pump, reading
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ async def merge(*items: AsyncIterable[T], size: int = 1) -> AsyncGenerator["Merg
     """
     at_least_one(size=size)
     news, unclosed = Signal(), list[Exception]()
-    iterators = [aiter(each) for each in items]
+    iterators = [reading(each) for each in items]
     branches = [Branch[T](size, news=news) for _ in iterators]
     works = [partial(pump, iterator, (branch,), unclosed) for iterator, branch in zip(iterators, branches, strict=True)]
     async with beside(*works):

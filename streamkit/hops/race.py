@@ -10,7 +10,7 @@ import anyio.lowlevel
 
 from streamkit.events import CONTENT, StreamEnd
 from streamkit.hops.beside import beside
-from streamkit.hops.channel import Branch, at_least_one, close
+from streamkit.hops.channel import Branch, at_least_one, close, reading
 
 T = TypeVar("T")
 FAILURES = ("truncated", "provider_error", "timeout", "error")
@@ -40,7 +40,7 @@ async def race(
     `head` bounds what is kept of each before its first content: one with more than that wins. `size` is that of `prefetch`.
     """
     at_least_one(contenders=len(contenders), head=head, size=size)
-    runners = _Race([aiter(contender) for contender in contenders], after, wins, head, size)
+    runners = _Race([reading(contender) for contender in contenders], after, wins, head, size)
     works = [partial(runners.run, number) for number in range(len(contenders))]
     async with beside(*works):
         yield await runners.decided()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from streamkit.hops.beside import beside
-from streamkit.hops.channel import Branch, Overflow, at_least_one, close, pump
+from streamkit.hops.channel import Branch, Overflow, at_least_one, close, pump, reading
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -37,7 +37,7 @@ async def tee(
     branch's `aclose`, or it would hold the others up; when all have, the reading stops. For the rest as `prefetch`.
     """
     at_least_one(size=size, consumers=consumers)
-    iterator, unclosed = aiter(items), list[Exception]()
+    iterator, unclosed = reading(items), list[Exception]()
     branches = tuple(Branch[T](size, overflow) for _ in range(consumers))
     async with beside(partial(pump, iterator, branches, unclosed)):
         yield branches
@@ -56,7 +56,7 @@ async def broadcast(
     after a consumer has.
     """
     at_least_one(size=size)
-    iterator, unclosed = aiter(items), list[Exception]()
+    iterator, unclosed = reading(items), list[Exception]()
     hub = Broadcast[T](size, overflow, history)
     async with beside(partial(pump, iterator, (hub,), unclosed)):
         yield hub
@@ -120,7 +120,7 @@ async def from_generator(
     Leaving the block closes the generator and then `items`.
     """
     unclosed: list[Exception] = []
-    iterator = aiter(items)
+    iterator = reading(items)
     try:
         async with prefetch(function(iterator), size=size) as ahead:
             yield ahead

@@ -183,3 +183,14 @@ async def test_a_race_of_nobody_is_refused() -> None:
     with pytest.raises(sk.PipelineError, match="expected a contenders of 1 or more, found 0"):
         async with race():
             pass
+
+
+async def test_a_hop_that_was_not_entered_is_no_stream() -> None:
+    with pytest.raises(sk.PipelineError, match="found an object of type _AsyncGeneratorContextManager; enter it first"):
+        async with merge(race(Told(HI)()), Told(HI)()):  # type: ignore[arg-type]
+            pass
+    with pytest.raises(
+        sk.PipelineError, match="expected a stream or another async iterable, found an object of type int"
+    ):
+        async with race(1):  # type: ignore[arg-type]
+            pass
