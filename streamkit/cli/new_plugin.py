@@ -98,7 +98,7 @@ class $stage(Stage[Event, Event]):
 ''',
     "src/$module/py.typed": "",
     "tests/test_$module.py": """\
-from hypothesis import given
+from hypothesis import given, settings
 from streamkit import Event, Finish, StreamEnd, TextDelta
 from streamkit.testing import check_stage, strategies
 
@@ -117,6 +117,7 @@ def test_digits_leave_as_a_mark() -> None:
     assert released == ["Call **", "*, or ", "no"]
 
 
+@settings(deadline=None)  # a busy machine is no mistake
 @given(strategies.answers())
 def test_no_digit_is_released(events: list[Event]) -> None:
     for event in $stage().run(events):
