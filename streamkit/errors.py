@@ -7,7 +7,8 @@
     │   ├── ContentTypeError   an answer that is no stream of events
     │   ├── Disconnected       the connection broke after it was made
     │   ├── DeadlineExceeded   one of the deadlines passed; it names itself
-    │   └── StreamInterrupted  a read was cancelled from outside; the run can't go on
+    │   ├── StreamInterrupted  a read was cancelled from outside; the run can't go on
+    │   └── RecordingError     what came could not be recorded
     ├── ProtocolError          bytes came that the format does not allow
     │   └── LimitExceeded      a line or an event is longer than the limit
     ├── ProviderError          the provider reported an error of its own
@@ -93,6 +94,12 @@ class StreamInterrupted(SourceError):
     """A read was cancelled from outside, by a timeout in the consumer for example, so that the run can't go on."""
 
     end_reason = "cancelled"
+
+
+class RecordingError(SourceError):
+    """What came could not be recorded, as `record` was asked to."""
+
+    end_reason = "error"
 
 
 class ProtocolError(StreamkitError):

@@ -8,7 +8,7 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from streamkit.errors import PipelineError, SourceError
+from streamkit.errors import PipelineError, RecordingError
 from streamkit.source import Source, as_source
 from streamkit.sources.recording import End, cleaned, end_line, head_line, piece_line
 
@@ -30,7 +30,7 @@ def record(
     named in `keep_headers`.
 
     Each piece is in the file before it is handed on, so that a crash leaves all that came. If the file can't be written,
-    `SourceError` is raised: at the opening before the source is opened, later after everything that was read.
+    `RecordingError` is raised: at the opening before the source is opened, later after everything that was read.
     """
     return Tap(source, Path(path), tuple(keep_headers), about or {})
 
@@ -53,7 +53,7 @@ class Tap(Source[bytes]):
         # A copy; and what has no JSON is refused here, not in the middle of a stream.
         self._about: dict[str, Any] = msgspec.to_builtins(cleaned(about, keep_headers), str_keys=True)
         self._file: IO[bytes] | None = None
-        self._failure: SourceError | None = None
+        self._failure: RecordingError | None = None
         self._opened_at: float | None = None
         self._begun = False  # the first line is written
         self._ended = False  # the last line is written
@@ -167,7 +167,7 @@ class Tap(Source[bytes]):
             yield
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            self._failure = SourceError(f"{self._path}: the recording can't be written: {reason}")
+            self._failure = RecordingError(f"{self._path}: the recording can't be written: {reason}")
             self._failure.__cause__ = error
             file, self._file = self._file, None
             # Closing tries again to write what could not be written.

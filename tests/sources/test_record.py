@@ -562,3 +562,14 @@ def test_a_tap_shows_what_is_recorded_and_where_but_no_key() -> None:
     tap = record(sk.http.get("https://me:sk-secret@api.example/v1?key=sk-secret"), "a.jsonl")
 
     assert repr(tap) == "<<GET https://api.example/v1> recorded to a.jsonl>"
+
+
+@pytest.mark.anyio
+async def test_a_recording_that_fails_is_an_error_and_no_cut_answer(tmp_path: Path) -> None:
+    stream = record(Scripted((0, [HELLO])), tmp_path / "no" / "such" / "folder") | PIPELINE
+
+    with pytest.raises(sk.RecordingError, match="can't be written"):
+        async with stream as events:
+            await anext(events)
+
+    assert stream.end == sk.StreamEnd("error")
