@@ -224,38 +224,41 @@ class AsyncStage(Joinable[In, Out]):
         return cast("AsyncPipeline[In, Next]", join(self, following))
 
 
+class _Joined(Joinable[In, Out]):
+    # What both kinds of pipeline have of their stages, whatever these are.
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.parts()))
+
+    def framing(self) -> "Stage[bytes, In] | None":
+        return self.parts()[0].framing()
+
+    def tick(self, now: float) -> None:
+        for stage in self.parts():
+            stage.tick(now)
+
+    def state(self) -> Any:
+        return [stage.state() for stage in self.parts()]
+
+    def restore(self, state: Any) -> None:
+        for stage, known in zip(self.parts(), state, strict=True):
+            stage.restore(known)
+        self.done = any(stage.done for stage in self.parts())
+
+    def heard_content(self) -> None:
+        tell_content(self.parts())
+
+
 @dataclasses.dataclass(repr=False)
-class Pipeline(Stage[In, Out]):
+class Pipeline(_Joined[In, Out], Stage[In, Out]):
     """Sync stages joined by `|`, run fused: a burst goes through as a list, stage by stage."""
 
     stages: tuple[Stage[Any, Any], ...]
-
-    def __repr__(self) -> str:
-        return " | ".join(map(repr, self.stages))
 
     def parts(self) -> tuple[Joinable[Any, Any], ...]:
         return self.stages
 
     def fresh(self) -> "Pipeline[In, Out]":
         return Pipeline(tuple(stage.fresh() for stage in self.stages))
-
-    def framing(self) -> "Stage[bytes, In] | None":
-        return self.stages[0].framing()
-
-    def tick(self, now: float) -> None:
-        for stage in self.stages:
-            stage.tick(now)
-
-    def state(self) -> Any:
-        return [stage.state() for stage in self.stages]
-
-    def restore(self, state: Any) -> None:
-        for stage, known in zip(self.stages, state, strict=True):
-            stage.restore(known)
-        self.done = any(stage.done for stage in self.stages)
-
-    def heard_content(self) -> None:
-        tell_content(self.stages)
 
     def feed(self, item: In) -> Iterable[Out]:
         return self.feed_all([item])
@@ -295,37 +298,16 @@ class Pipeline(Stage[In, Out]):
 
 
 @dataclasses.dataclass(repr=False)
-class AsyncPipeline(AsyncStage[In, Out]):
+class AsyncPipeline(_Joined[In, Out], AsyncStage[In, Out]):
     """Stages joined by `|`, at least one of which may wait."""
 
     stages: tuple[Joinable[Any, Any], ...]
-
-    def __repr__(self) -> str:
-        return " | ".join(map(repr, self.stages))
 
     def parts(self) -> tuple[Joinable[Any, Any], ...]:
         return self.stages
 
     def fresh(self) -> "AsyncPipeline[In, Out]":
         return AsyncPipeline(tuple(stage.fresh() for stage in self.stages))
-
-    def framing(self) -> "Stage[bytes, In] | None":
-        return self.stages[0].framing()
-
-    def tick(self, now: float) -> None:
-        for stage in self.stages:
-            stage.tick(now)
-
-    def state(self) -> Any:
-        return [stage.state() for stage in self.stages]
-
-    def restore(self, state: Any) -> None:
-        for stage, known in zip(self.stages, state, strict=True):
-            stage.restore(known)
-        self.done = any(stage.done for stage in self.stages)
-
-    def heard_content(self) -> None:
-        tell_content(self.stages)
 
     # A stream takes this pipeline apart, to deliver each result as soon as it is there. Only a stage that holds a pipeline
     # of its own calls what follows.
