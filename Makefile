@@ -38,8 +38,11 @@ fuzz: $(READY)
 $(READY): pyproject.toml requirements/dev.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	# --no-deps: the lock is complete. With dependency resolution, pip rejects a locked package that another one requests
+	# with an extra (coverage[toml]) as soon as a newer release exists.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . $(PLUGINS:%=-e %)
+	$(BIN)/python -m pip check
 	touch $@
 
 # After a change of the dependencies in pyproject.toml. Needs uv.

@@ -54,10 +54,10 @@ def _python() -> Iterator[tuple[str, str, bool]]:
 
 def _packages() -> Iterator[tuple[str, str, bool]]:
     try:
-        needed = [requirement for requirement in requires("streamkit") or () if ";" not in requirement]
+        needed = [requirement for requirement in requires("streamkit-llm") or () if ";" not in requirement]
     except PackageNotFoundError:
         needed = []
-        yield "packages", "streamkit is not installed as a package, so that what it needs is not known", False
+        yield "packages", "streamkit-llm is not installed as a package, so that what it needs is not known", False
     for requirement in needed:
         name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
         found = _version(name)

@@ -12,6 +12,8 @@ import streamkit
 from streamkit import plugins
 from streamkit.errors import PipelineError
 
+# An extra and not a dependency group: the pip that Python 3.11 bundles (23.2) has no --group.
+INSTALL = "python -m pip install -e '.[dev]'"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 _FILES = {
@@ -26,14 +28,14 @@ version = "0.1.0"
 description = "A stage for streamkit: digits leave as a mark"
 readme = "README.md"
 requires-python = ">=3.11"
-dependencies = ["streamkit>=$version"]
+dependencies = ["streamkit-llm>=$version"]
 classifiers = ["Typing :: Typed"]
+
+[project.optional-dependencies]
+dev = ["mypy>=1.13", "pyright>=1.1.390", "streamkit-llm[testing]>=$version"]
 
 [project.entry-points."streamkit.stages"]
 $name = "$module:$stage"
-
-[dependency-groups]
-dev = ["mypy>=1.13", "pyright>=1.1.390", "streamkit[testing]>=$version"]
 
 [tool.hatch.build.targets.wheel]
 packages = ["src/$module"]
@@ -66,7 +68,7 @@ pipeline = sk.Parse() | sk.Extract() | $stage() | sk.Accumulate()
 In a pipeline file it is `$name`.
 
 ```sh
-pip install -e . --group dev
+python -m pip install -e '.[dev]'
 python -m pytest && mypy && pyright
 ```
 """,
@@ -140,9 +142,7 @@ def run(console: Console, options: argparse.Namespace) -> int:
     """Write it, and say what to do next."""
     folder = write(options.name, options.into)
     console.out(f"{folder} is written. Next:\n", highlight=False)
-    console.out(
-        f"  cd {folder}\n  pip install -e . --group dev\n  python -m pytest && mypy && pyright", highlight=False
-    )
+    console.out(f"  cd {folder}\n  {INSTALL}\n  python -m pytest && mypy && pyright", highlight=False)
     return 0
 
 

@@ -86,4 +86,4 @@ def test_a_package_that_is_not_installed_is_told(
     monkeypatch.setattr(doctor, "requires", nowhere)
 
     assert main(["doctor"]) == 1
-    assert told(capsys)["packages"] == "streamkit is not installed as a package, so that what it needs is not known"
+    assert told(capsys)["packages"] == "streamkit-llm is not installed as a package, so that what it needs is not known"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sysconfig
 import venv
@@ -11,7 +12,7 @@ import pytest
 
 from streamkit import PipelineError
 from streamkit.cli.main import main
-from streamkit.cli.new_plugin import write
+from streamkit.cli.new_plugin import INSTALL, write
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,10 @@ def python(package: Path) -> Path:
     # What the package depends on is not fetched anew; it is seen in the environment of these tests.
     (site / "dependencies.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     interpreter = environment / "bin/python"
-    run(interpreter, package, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", ".")
+    # The command that `new-plugin` prints, with the pip of this environment, the one that its Python bundles.
+    python, *arguments = shlex.split(INSTALL)
+    assert python == "python"
+    run(interpreter, package, *arguments, "--quiet", "--no-build-isolation", "--no-index")
     return interpreter
 
 
@@ -94,7 +98,7 @@ def test_the_command_writes_it_and_says_what_is_next(tmp_path: Path, capsys: pyt
         "my-shop/src/my_shop/py.typed",
         "my-shop/tests/test_my_shop.py",
     ]
-    assert f"cd {tmp_path / 'my-shop'}\n" in capsys.readouterr().out
+    assert f"  cd {tmp_path / 'my-shop'}\n  {INSTALL}\n" in capsys.readouterr().out
 
 
 def test_the_command_refuses_what_the_function_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
