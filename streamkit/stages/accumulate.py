@@ -121,7 +121,7 @@ class Accumulate(Stage[Event, Event]):
             if within < len(items):
                 return self._stop(items[:within])
         self._gather(items)
-        if self._end is None or type(items[-1]) is not StreamEnd:
+        if self._end is None or not items or type(items[-1]) is not StreamEnd:
             return items
         return [*items[:-1], self.snapshot, items[-1]]
 

@@ -62,6 +62,8 @@ class Parse(Stage[str, ServerSentEvent]):
         return self.feed_all([item])
 
     def feed_all(self, items: list[str]) -> Iterable[ServerSentEvent]:
+        if not items:
+            return ()
         if not self._started and not self._start(items):
             return ()
         if type(items[-1]) is UnfinishedLine:

@@ -67,7 +67,7 @@ class Timing(Stage[Event, Event]):
             self._first_content = self._deltas[0]
         if not _TOLD.isdisjoint(map(type, items)):
             self._note(items)
-        if not isinstance(items[-1], StreamEnd):
+        if not items or not isinstance(items[-1], StreamEnd):
             return items
         self._ended = True
         return [*items[:-1], self.timings, items[-1]]

@@ -99,13 +99,12 @@ def fresh_state(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def bursts(stage: Candidate, items: list[Any], read: Read) -> None:
-    """It makes no difference how many items come at a time."""
+    """It makes no difference how many items come at a time, or that none do: a read may hold no complete line."""
     if isinstance(stage, Stage):
-        alone, at_once = list(_started(stage, iter(items))), stage.fresh()
-        at_once.tick(0.0)
-        at_once.tick(0.0)
-        together = [*(at_once.feed_all(items) if items else ()), *at_once.flush()]
-        _same("bursts: all items in one feed_all", together, alone)
+        alone = list(_started(stage, iter(items)))
+        _same("bursts: all items in one feed_all", _in_bursts(stage, [items]), alone)
+        single = [burst for item in items for burst in ([], [item], [])]
+        _same("bursts: an empty feed_all around each item", _in_bursts(stage, single), alone)
 
 
 def split_invariance(stage: Candidate, items: list[Any], read: Read) -> None:
@@ -208,6 +207,18 @@ def outcome(stage: Candidate, items: list[Any]) -> list[Any]:
 def _started(stage: Stage[Any, Any], items: Iterable[Any], checkpoint: Any = None) -> Run[Any]:
     # On a clock that stands still, so that two runs have the same times.
     return stage.run(items, clock=VirtualClock(), checkpoint=checkpoint)
+
+
+def _in_bursts(stage: Stage[Any, Any], bursts: Iterable[list[Any]]) -> list[Any]:
+    running, found = stage.fresh(), list[Any]()
+    running.tick(0.0)
+    for burst in bursts:
+        running.tick(0.0)
+        found.extend(running.feed_all(burst))
+        if running.done:
+            break
+    found.extend(running.flush())
+    return found
 
 
 _BACKENDS = ("asyncio", "trio") if importlib.util.find_spec("trio") else ("asyncio",)
