@@ -4,6 +4,7 @@
     ├── SourceError            the bytes did not come, or stopped coming
     │   ├── ConnectFailed      no connection was made
     │   ├── StatusError        an HTTP status that is not a success
+    │   │   └── RedirectError  a redirect that is not followed, since it would lose or disclose something
     │   ├── ContentTypeError   an answer that is no stream of events
     │   ├── Disconnected       the connection broke after it was made
     │   ├── DeadlineExceeded   one of the deadlines passed; it names itself
@@ -62,6 +63,16 @@ class StatusError(SourceError):
     def retryable(self) -> bool:
         """Whether the same request may succeed later: 408, 409, 429 and all of 5xx, as the official SDKs have it."""
         return self.status in (408, 409, 429) or self.status >= 500
+
+
+class RedirectError(StatusError):
+    """A redirect that is not followed. `location` is its target without query and user part; empty if there is none."""
+
+    def __init__(
+        self, message: str, *, status: int = 0, location: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message, status=status, headers=headers)
+        self.location = location
 
 
 class ContentTypeError(SourceError):

@@ -38,6 +38,7 @@ NEIGHBOURS = {
 """A dialect reads what the wire gives, a feed that reconnects parses what it reads, tasks are in `hops` for all, and a remote
 classifier's answer is read as any other: with its deadlines, retries and errors."""
 ONLY_IN: dict[str, set[str]] = {
+    "yarl": {"sources/redirects.py"},
     "aiohttp": {"sources/http.py", "sinks/aiohttp.py", "moderation/remote.py", "cli/"},
     "starlette": {"sinks/starlette.py"},
     "tiktoken": {"tokens/encodings.py", "tokens/models.py"},

@@ -9,11 +9,11 @@ aiohttp is imported when the first request is made.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from streamkit.errors import LimitExceeded, ProtocolError
+from streamkit.errors import LimitExceeded, PipelineError, ProtocolError
 from streamkit.moderation.checking import Decision, Judgement, verdict_of
 from streamkit.moderation.windows import Window
 from streamkit.sources import http
@@ -64,6 +64,8 @@ def openai_moderation(
             flags["flagged"], scores["flagged"] = True, 1.0
         return verdict_of(scores, thresholds=thresholds or {}, flags=flags, actions=actions)
 
+    if key is not None and not isinstance(cast(object, key), str):
+        raise PipelineError(f"key: expected a str, found {type(key).__name__}")
     authorized = {"authorization": f"Bearer {key}", **(headers or {})} if key else headers
     url = f"{base_url.rstrip('/')}/moderations"
     return Remote(url, request, verdict, authorized or {}, session, deadlines, retry)
@@ -104,6 +106,7 @@ class Remote:
         deadlines: Deadlines,
         retry: Retry | None,
     ) -> None:
+        http.post(url, headers=headers)  # what can't be sent is refused now, not at the first check
         self._url = url
         self._request = request
         self._verdict = verdict

@@ -5,16 +5,30 @@
 aiohttp is imported when the first source is opened.
 """
 
+import os
+import ssl
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from http.cookies import CookieError
+from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
 
-from streamkit.errors import ConnectFailed, ContentTypeError, DeadlineExceeded, Disconnected, SourceError, StatusError
+from streamkit.errors import (
+    ConnectFailed,
+    ContentTypeError,
+    DeadlineExceeded,
+    Disconnected,
+    PipelineError,
+    RedirectError,
+    SourceError,
+    StatusError,
+)
 from streamkit.source import Source
+from streamkit.sources import redirects as redirecting
+from streamkit.sources.redirects import MAX_REDIRECTS, Redirect, Redirects, Request
+from streamkit.sources.request import address, check_headers, check_method, check_url, json_problem, sendable_again
 from streamkit.sources.retry import Retry
 
 if TYPE_CHECKING:
@@ -25,6 +39,7 @@ HEAD_BYTES = 64 * 1024
 DRAIN_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.25
 _NO_STREAM = ("text/html", "application/xhtml+xml")
+_OURS = frozenset({"allow_redirects", "max_redirects"})
 
 
 @dataclass(frozen=True)
@@ -54,18 +69,25 @@ def post(
     session: "aiohttp.ClientSession | None" = None,
     deadlines: Deadlines | None = None,
     retry: Retry | None = None,
+    redirects: Redirects = "same-origin",
     **options: Any,
 ) -> "Http":
     """POST, and read the answer's body as it comes. Nothing is sent before the stream is opened.
 
     `session`: lent, it stays open, and its connection can be used again when the answer ended properly; without one the
-    source makes its own and closes it. `retry`: try again while nothing was released; without one there is one attempt.
-    Further options (`proxy`, `ssl`, `params`, …) go to `aiohttp.ClientSession.request`.
+    source makes its own and closes it. `retry`: try again while nothing was released; by default there is one attempt, and
+    always with a `data` that can be read only once. Further options (`data`, `proxy`, `ssl`, `params`, …) go to
+    `aiohttp.ClientSession.request`.
 
-    A status of 400 or more raises `StatusError` with the head of the body, an HTML answer `ContentTypeError`, a broken
+    `redirects`: within the origin (scheme, host and port) they are followed with the whole request. A redirect to another
+    origin, or one that turns POST into GET and so would lose the body (301, 302, 303), raises `RedirectError`. `"any"` follows
+    these, too, but never sends the body, credentials, cookies or the caller's headers to another origin, except harmless
+    headers such as `Accept`; a redirect that requires the body there (307, 308) remains an error. `"never"` follows none.
+
+    A status of 300 or more raises `StatusError` with the head of the body, an HTML answer `ContentTypeError`, a broken
     connection `Disconnected`.
     """
-    return Http("POST", url, {"json": json, "headers": headers, **options}, session, deadlines, retry)
+    return Http("POST", url, {"json": json, "headers": headers, **options}, session, deadlines, retry, redirects)
 
 
 def get(
@@ -75,10 +97,11 @@ def get(
     session: "aiohttp.ClientSession | None" = None,
     deadlines: Deadlines | None = None,
     retry: Retry | None = None,
+    redirects: Redirects = "same-origin",
     **options: Any,
 ) -> "Http":
     """GET; all else as `post`."""
-    return Http("GET", url, {"headers": headers, **options}, session, deadlines, retry)
+    return Http("GET", url, {"headers": headers, **options}, session, deadlines, retry, redirects)
 
 
 class Http(Source[bytes]):
@@ -92,8 +115,18 @@ class Http(Source[bytes]):
         session: "aiohttp.ClientSession | None",
         deadlines: Deadlines | None,
         retry: Retry | None,
+        redirects: Redirects = "same-origin",
     ) -> None:
-        self.method = method
+        check_method(method)
+        check_url(url)
+        check_headers(options.get("headers"))
+        if options.get("json") is not None and options.get("data") is not None:
+            raise PipelineError("expected json or data, found both")
+        if given := _OURS & options.keys():
+            raise PipelineError(f"{min(given)}: expected redirects='never', 'same-origin' or 'any' in its place")
+        if redirects not in get_args(Redirects):
+            raise PipelineError(f"redirects: expected 'never', 'same-origin' or 'any', found {redirects!r}")
+        self.method = method.upper()
         self.attempts: list[str] = []
         """What became of each attempt before the last: the name of the error that ended it."""
         self.deadlines = deadlines or Deadlines()
@@ -104,6 +137,7 @@ class Http(Source[bytes]):
         self._owned: aiohttp.ClientSession | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._retry = retry
+        self._redirects: Redirects = redirects
         self._spent = 0.0  # seconds waited between attempts
         self._ends_at: float | None = None
         self._broken: Disconnected | None = None
@@ -116,13 +150,7 @@ class Http(Source[bytes]):
     @property
     def url(self) -> str:
         """The address without its query and user part, either of which may hold a key."""
-        try:
-            parts = urlsplit(self._url)
-        except ValueError:
-            return "an address that can't be read"
-        if not parts.netloc:
-            return "an address without a host"
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return address(self._url)
 
     @property
     def status(self) -> int | None:
@@ -140,12 +168,13 @@ class Http(Source[bytes]):
         session = self._lent or self._owned
         if session is None:
             session = self._owned = aiohttp.ClientSession()
+        if session.closed:
+            raise PipelineError(f"{self!r}: expected an open session, found one that is closed")
         if self._ends_at is None and self.deadlines.total is not None:
             self._ends_at = self.now() + self.deadlines.total
-        timeout = aiohttp.ClientTimeout(total=None, connect=self.deadlines.connect)
         with self._waiting(("first_byte", self.deadlines.first_byte), wire="connect"):
-            self._response = await session.request(self.method, self._url, timeout=timeout, **self._options)
-        await self._check(self._response)
+            response = await self._ask(session)
+        await self._check(response)
 
     async def read(self) -> Sequence[bytes]:
         assert self._response is not None, "read before open"
@@ -170,6 +199,8 @@ class Http(Source[bytes]):
         self.attempts.append(type(error).__name__)
         wait = self._retry.wait(len(self.attempts), error) if self._retry else None
         if self._retry is None or wait is None or self._spent + wait > self._retry.budget:
+            return False
+        if not sendable_again(self._options.get("data")):
             return False
         if self._ends_at is not None and self.now() + wait >= self._ends_at:
             return False
@@ -200,8 +231,60 @@ class Http(Source[bytes]):
             # Gives the connection back if the body was read to its end, and closes it otherwise.
             response.release()
 
+    async def _ask(self, session: "aiohttp.ClientSession") -> "aiohttp.ClientResponse":
+        request = Request(self.method, self._url, self._options)
+        for followed in range(MAX_REDIRECTS + 1):
+            # Stored at once, so that it is released if this is cancelled.
+            self._response = response = await self._send(session, request)
+            if response.status not in redirecting.STATUSES:
+                return response
+            redirect = Redirect(repr(self), response.status, response.url, response.headers)
+            try:
+                if followed == MAX_REDIRECTS:
+                    raise redirecting.refused(redirect, f"after {followed} others")
+                request = redirecting.follow(request, redirect, self._redirects)
+            except RedirectError as error:
+                error.body = await self._head(response)
+                raise
+            response.release()
+        raise AssertionError("the last round returns or raises")
+
+    async def _send(self, session: "aiohttp.ClientSession", request: Request) -> "aiohttp.ClientResponse":
+        import aiohttp
+
+        if not request.foreign:
+            return await self._request(session, request)
+        # The caller's session would add its own headers, cookies and credentials; only its connections are used.
+        clean = aiohttp.ClientSession(
+            connector=session.connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=session.trust_env,
+        )
+        try:
+            return await self._request(clean, request)
+        finally:
+            clean.detach()
+
+    async def _request(self, session: "aiohttp.ClientSession", request: Request) -> "aiohttp.ClientResponse":
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, connect=self.deadlines.connect)
+        fixed: dict[str, Any] = {"timeout": timeout, "allow_redirects": False, "raise_for_status": False}
+        try:
+            return await session.request(request.method, request.url, **fixed, **request.options)
+        except aiohttp.ClientError:
+            raise
+        # Their messages, and those of the values they name, may hold what was to be sent.
+        except (ValueError, TypeError, AttributeError, LookupError, CookieError, RecursionError) as error:
+            problem = json_problem(request.options.get("json"), session.json_serialize) or (
+                f"{type(error).__name__}; expected a host name, credentials in Latin-1, not both a user part in the address "
+                "and an authorization header, and options that aiohttp.ClientSession.request knows"
+            )
+            raise PipelineError(f"{self!r}: this request can't be sent: {problem}") from None
+
     async def _check(self, response: "aiohttp.ClientResponse") -> None:
-        if response.status >= 400:
+        if response.status >= 300:
             raise StatusError(
                 f"{self!r}: expected a success, found status {response.status}",
                 status=response.status,
@@ -260,20 +343,43 @@ class Http(Source[bytes]):
             yield
         except SourceError:
             raise
-        except TimeoutError as error:
-            raise self._too_late(deadline, seconds) from error
-        # These quote the whole address, with what may be a key in it, or the request's headers: they are not chained.
+        # Errors of aiohttp may quote the whole address, the headers or a proxy's credentials, in their message or `repr`, and
+        # are therefore not chained. The operating system's errors contain none of these.
+        except TimeoutError:
+            raise self._too_late(deadline, seconds) from None
         except aiohttp.ClientResponseError as error:
             raise Disconnected(f"{self!r}: {type(error).__name__}") from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise ConnectFailed(f"{self!r}: expected http://host/path or https://…: {type(error).__name__}") from None
         except aiohttp.ClientConnectorError as error:
-            raise ConnectFailed(f"{self!r}: no connection: {type(error).__name__}") from error
+            raise ConnectFailed(f"{self!r}: no connection: {_reason(error)}") from _system_error(error)
         except (aiohttp.ClientError, ConnectionError) as error:
-            raise Disconnected(f"{self!r}: the connection broke: {type(error).__name__}") from error
+            raise Disconnected(f"{self!r}: the connection broke: {_reason(error)}") from _system_error(error)
 
 
 def _left_over(content: Any) -> bytes:
     # Its public methods all raise once the reader has an error, so that only this one gives the rest of the buffer.
     read: Any = getattr(content, "_read_nowait", None)
     return bytes(read(-1)) if read else b""
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """The error of the operating system or of TLS for which one of aiohttp's stands."""
+    found = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error.__cause__
+    return found if isinstance(found, OSError) else None
+
+
+def _reason(error: Exception) -> str:
+    """The error's class, and what the operating system says."""
+    system = _system_error(error) or (error if isinstance(error, OSError) else None)
+    return f"{type(error).__name__}: {_text(system)}" if system and _text(system) else type(error).__name__
+
+
+def _text(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        # Its number is one of OpenSSL's.
+        return str(getattr(error, "verify_message", "") or error.reason or "")
+    if error.errno and error.errno > 0:
+        return f"[Errno {error.errno}] {os.strerror(error.errno)}"
+    # A name that is not found has a number below 0; for several addresses asyncio makes one error without a number.
+    return error.strerror or str(error)

@@ -30,7 +30,7 @@ class Retry:
         """Seconds to wait after the `failed`th attempt failed with `error`; `None` if it is not worth another."""
         if failed >= self.attempts or not retryable(error):
             return None
-        after = _retry_after(error) if isinstance(error, StatusError) else None
+        after = retry_after(error) if isinstance(error, StatusError) else None
         if after is not None:
             return after
         return float(min(self.longest, self.first * 2 ** (failed - 1)) * (0.5 + self.random() / 2))
@@ -47,7 +47,8 @@ def retryable(error: Exception) -> bool:
             return isinstance(error, ConnectFailed | Disconnected)
 
 
-def _retry_after(error: StatusError) -> float | None:
+def retry_after(error: StatusError) -> float | None:
+    """The seconds that a server asks to wait, if it does so readably."""
     # RFC 9110, 10.2.3: seconds or a date; the official SDKs also read milliseconds from `retry-after-ms`.
     headers = {name.lower(): value for name, value in error.headers.items()}
     try:
@@ -60,5 +61,5 @@ def _retry_after(error: StatusError) -> float | None:
         at, now = parsedate_to_datetime(seconds), parsedate_to_datetime(headers["date"])
         return max(0.0, (at - now).total_seconds())
     # A header that says nothing readable says nothing; a date without the server's own `Date` can't be trusted.
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return None

@@ -150,10 +150,18 @@ FAULTS = {
         server.body(
             head=b"HTTP/1.1 302 Found\r\nlocation: /redirect-loop\r\ncontent-length: 0\r\nconnection: close\r\n"
         ),
-        "truncated",
-        sk.Disconnected,
+        "error",
+        sk.RedirectError,
         text="",
     ),
+    "redirect-away": Fault(
+        "a redirect to another origin",
+        server.status(307, b"location: https://elsewhere.invalid/\r\n"),
+        "error",
+        sk.RedirectError,
+        text="",
+    ),
+    "redirect-nowhere": Fault("a redirect without an address", server.status(302), "error", sk.RedirectError, text=""),
 }
 
 WAITS = sk.http.Deadlines(first_byte=SOON, idle_bytes=SOON, first_content=2 * SOON, idle_content=2 * SOON)

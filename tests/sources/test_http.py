@@ -207,7 +207,10 @@ async def test_a_refused_connection_has_failed_to_connect() -> None:
     _, error = await failure(http.post(f"http://127.0.0.1:{port}/v1?key=secret") | PIPELINE)
 
     assert isinstance(error, ConnectFailed)
-    assert str(error) == f"<POST http://127.0.0.1:{port}/v1>: no connection: ClientConnectorError"
+    assert (
+        str(error)
+        == f"<POST http://127.0.0.1:{port}/v1>: no connection: ClientConnectorError: [Errno 111] Connection refused"
+    )
 
 
 async def test_a_connection_that_breaks_is_disconnected_after_everything_that_came() -> None:
@@ -338,7 +341,13 @@ async def test_what_the_server_said_of_the_answer_can_be_read_while_it_comes() -
         ("https://api.example/v1/chat?key=sk-secret", "<POST https://api.example/v1/chat>"),
         ("https://user:sk-secret@api.example:8443/v1", "<POST https://api.example:8443/v1>"),
         ("http://[::1]:80/v1#sk-secret", "<POST http://[::1]:80/v1>"),
-        ("http://api.example:99999999/v1?key=sk-secret", "<POST http://api.example:99999999/v1>"),
+        ("http://api.example:99999999/v1?key=sk-secret", "<POST an address that can't be read>"),
+        ("http://api.example:sk-secret/v1", "<POST an address that can't be read>"),
+        ("https://user:sk-secret/Zm9@api.example/v1", "<POST an address that can't be read>"),
+        ("https://user:12/sk-secret@api.example/v1", "<POST https://user:12>"),
+        ("https://us\ter/sk-secret@api.example/v1", "<POST https://user>"),
+        ("https://ключ:sk-secret☃@api.example/v1", "<POST https://api.example/v1>"),
+        ("https://api.example/models/claude@20240620", "<POST https://api.example>"),
         ("http://[::1/v1?key=sk-secret", "<POST an address that can't be read>"),
         ("user:sk-secret@api.example/v1", "<POST an address without a host>"),
         ("api.example/v1", "<POST an address without a host>"),
@@ -348,6 +357,12 @@ async def test_what_the_server_said_of_the_answer_can_be_read_while_it_comes() -
         "before the host",
         "in the fragment",
         "with a bad port",
+        "as the port",
+        "a password with a slash",
+        "a password of digits and a slash",
+        "a tab",
+        "not in Latin-1",
+        "an @ that may end a user part",
         "with a bad address",
         "no scheme",
         "bare",

@@ -1,0 +1,99 @@
+"""Checks of a request before anything is sent. No error quotes a part of the request: each may contain a key."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import cast
+from urllib.parse import urlsplit
+
+from streamkit.errors import PipelineError
+
+# What HTTP does not allow in a field value; `\t` it does. (RFC 9110, 5.5)
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PLAIN = (bytes, bytearray, memoryview, str, int, float)
+
+
+def address(url: str) -> str:
+    """The URL for messages: without query, fragment and user part, which may contain a key. An invalid URL is only described."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # which raises if it is no number
+    except ValueError:
+        return "an address that can't be read"
+    if not parts.netloc:
+        return "an address without a host"
+    # In `http://user:12/key@host`, by the rules of URLs, the host is `user` and the key is part of the path.
+    path = "" if "@" in parts.path + parts.query + parts.fragment else parts.path
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
+    # Control characters and lone surrogates would break the log.
+    return shown if shown.isprintable() else "".join(mark if mark.isprintable() else "\ufffd" for mark in shown)
+
+
+def check_method(method: object) -> None:
+    """Raise `PipelineError` unless it is the name of a method."""
+    if not isinstance(method, str) or not _TOKEN.fullmatch(method):
+        raise PipelineError("method: expected a word such as GET or POST, found something else")
+
+
+def check_url(url: object) -> None:
+    """Raise `PipelineError` unless it is a string."""
+    if not isinstance(url, str):
+        raise PipelineError(f"url: expected a str, found {type(url).__name__}")
+
+
+def check_headers(headers: object) -> None:
+    """Raise `PipelineError` for headers that HTTP can't transport. It gives their number, not their name, which may be a key."""
+    pairs = pairs_of(headers)
+    for number, (name, value) in enumerate(pairs, 1):
+        if problem := _problem(name, value):
+            raise PipelineError(f"headers: {problem} in header {number} of {len(pairs)}")
+
+
+def pairs_of(headers: object) -> list[tuple[object, object]]:
+    """The names and values of a mapping, or of an iterable of pairs."""
+    if headers is None:
+        return []
+    kind = type(headers).__name__
+    try:
+        given = cast("Mapping[object, object]", headers).items() if isinstance(headers, Mapping) else headers
+        return [(name, value) for name, value in cast("Iterable[tuple[object, object]]", given)]
+    except (TypeError, ValueError):
+        raise PipelineError(f"headers: expected a mapping of names to values, found {kind}") from None
+
+
+def _problem(name: object, value: object) -> str | None:
+    for what, text in (("name", name), ("value", value)):
+        if not isinstance(text, str):
+            return f"expected a str as the {what}, found {type(text).__name__}"
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            return f"expected text that has a UTF-8 form as the {what}, found a lone surrogate"
+    if not _TOKEN.fullmatch(cast(str, name)):
+        return "expected a name of letters, digits and hyphens, found another character"
+    if found := unsendable(cast(str, value)):
+        return f"expected a value of one line, found {found!r} (a key read from a file ends with a line end?)"
+    return None
+
+
+def unsendable(value: str) -> str | None:
+    """The first character that a header's value can't hold."""
+    found = _FORBIDDEN.search(value)
+    return found.group() if found else None
+
+
+def sendable_again(data: object) -> bool:
+    """Whether a body can be sent twice. A file or a generator, also as a field of a form, is exhausted after the first time."""
+    if isinstance(data, Mapping):
+        return all(isinstance(value, _PLAIN) for value in cast("Mapping[object, object]", data).values())
+    return data is None or isinstance(data, _PLAIN)
+
+
+def json_problem(value: object, dumps: Callable[[object], str]) -> str | None:
+    """Why `dumps` can't write a value, by the class of what has no JSON; `None` if it can."""
+    try:
+        dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        # Python's own names a class; another serializer may quote the value.
+        named = dumps is json.dumps and isinstance(error, TypeError)
+        return f"json: {error}" if named else f"json: {type(error).__name__}"
+    return None
