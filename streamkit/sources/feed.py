@@ -1,129 +1,393 @@
 """A feed of server-sent events that reconnects by itself, as a browser's `EventSource` does. (WHATWG HTML, 9.2.3)"""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import inspect
+import math
+import random
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import anyio
 
-from streamkit.errors import ConnectFailed, ContentTypeError, DeadlineExceeded, Disconnected, StatusError
+from streamkit.errors import (
+    ConnectFailed,
+    ContentTypeError,
+    DeadlineExceeded,
+    Disconnected,
+    PipelineError,
+    ProtocolError,
+    StatusError,
+)
 from streamkit.source import Source
 from streamkit.sources.http import Deadlines, Http
+from streamkit.sources.redirects import Redirects
+from streamkit.sources.request import address, check_headers, pairs_of, sendable_again, unsendable
+from streamkit.sources.retry import retry_after
 from streamkit.stages.parse import Parse
-from streamkit.wire.events import ServerSentEvent
+from streamkit.wire.events import Comment, ServerSentEvent
 from streamkit.wire.lines import Lines
 
 if TYPE_CHECKING:
     import aiohttp
 
-RECONNECT_SECONDS = 3.0
-"""The wait before a reconnection until the feed sets another with `retry:`; the standard suggests a few seconds."""
+MAX_WAIT_SECONDS = 3600.0
+"""No wait before a reconnection is longer, whatever a server asks for."""
 NO_CONTENT = 204
+_DOUBLINGS = 32  # enough for any `longest`, and no overflow
+CLOSE_SECONDS = 5.0
+_LOST = (ConnectFailed, Disconnected, DeadlineExceeded, StatusError)
+
+
+@dataclass(frozen=True)
+class Reconnect:
+    """How long a feed waits before it connects again, and which failures do not end it. Times are in seconds.
+
+    The wait is `initial`, or the reconnection time that the feed set with `retry:`, but at least `least`, so that a server
+    that sends `retry: 0` and closes does not get thousands of connections. It doubles, up to `longest`, for each connection in
+    a row that delivered no event. A random part of up to `jitter` times the wait is added, so that clients that lost their
+    server together do not reconnect together.
+
+    `attempts`: end the feed after this many connections in a row without an event. `statuses`: also reconnect after a status
+    that may be temporary (408, 409, 429, 5xx), and wait as long as its `Retry-After` demands. `from_start`: also reconnect if
+    the first connection fails; by default that raises, so that a wrong address is noticed at once.
+    """
+
+    initial: float = 3.0
+    least: float = 0.5  # as in Firefox
+    longest: float = 60.0
+    jitter: float = 0.5
+    attempts: int | None = None
+    statuses: bool = False
+    from_start: bool = False
+    random: Callable[[], float] = field(default=random.random, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("initial", "least", "longest", "jitter"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise PipelineError(f"{name}: expected 0 or more, and a finite number; found {value!r}")
+        if self.attempts is not None and self.attempts < 1:
+            raise PipelineError(f"attempts: expected 1 or more, or None for no bound; found {self.attempts!r}")
+
+    def wait(self, base: float, fruitless: int, error: Exception | None) -> float:
+        """Seconds to wait: `base` is the feed's reconnection time, `fruitless` the connections in a row without an event."""
+        after = retry_after(error) if isinstance(error, StatusError) else None
+        grown = min(self.longest, max(self.least, base) * 2 ** min(max(0, fruitless - 1), _DOUBLINGS))
+        wait = max(self.least, base if after is None else after, grown if after is None else 0.0)
+        return min(MAX_WAIT_SECONDS, wait * (1 + self.jitter * self.random()))
+
+
+@dataclass(frozen=True)
+class Reconnection:
+    """The argument of `on_reconnect`: the feed is about to connect again, in `wait` seconds.
+
+    `number` counts from 1. `error` is what ended the last connection; `None` if the server closed it properly, or if
+    `restart()` was called (`restarted`).
+    """
+
+    number: int
+    error: Exception | None
+    wait: float
+    last_event_id: str
+    restarted: bool = False
+
+
+class Connection(Protocol):
+    """One connection of a feed, as `Http` is one."""
+
+    @property
+    def status(self) -> int | None: ...
+    async def open(self) -> None: ...
+    async def read(self) -> Sequence[bytes]: ...
+    async def close(self) -> None: ...
+    def heard_content(self) -> None: ...
+
+
+Connect: TypeAlias = Callable[[str, float | None], Connection]
+"""Creates an unopened connection from the last event ID and the seconds that remain of the total deadline."""
 
 
 def feed(
     url: str,
     *,
+    method: str | None = None,
+    json: object = None,
+    data: bytes | str | Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     session: "aiohttp.ClientSession | None" = None,
     deadlines: Deadlines | None = None,
     last_event_id: str = "",
+    comments: bool = False,
+    reconnect: Reconnect | None = None,
     reconnects: int | None = None,
+    on_reconnect: Callable[[Reconnection], None] | None = None,
+    redirects: Redirects = "same-origin",
     **options: Any,
 ) -> "Feed":
-    """GET a feed and keep to it: when the body ends or breaks, connect again with `Last-Event-ID`.
+    """Read a feed of server-sent events. When the body ends or breaks, connect again with `Last-Event-ID`.
 
-    It waits as long as the feed's last `retry:` says. A status other than 200, or a content type other than
-    `text/event-stream`, ends it with an error, and 204 without one, as the standard has it. `reconnects` bounds how often it
-    connects again without having received an event in between; `None` is no bound.
+    `method` defaults to GET, or to POST with a body (`json`, `data`), which is sent with each connection. `comments`: also
+    emit each comment, as a `Comment`. `reconnect`: the policy of waits and failures. `reconnects`: connect again at most this
+    often in all, with or without events in between; calls of `restart()` don't count. After that the feed ends if the server
+    closed the connection properly, and raises if it broke. `on_reconnect` is called on the event loop, before each wait.
 
-    For plain feeds. An answer of a language model can't be taken up again in this way.
+    As in the standard, 204 ends the feed; any other status than 200, or another type than `text/event-stream`, raises.
+    `deadlines` apply to each connection, and one that passes makes the feed connect again; an event is content, a comment is
+    not. `total` applies to the whole feed, waits included, and ends it. `redirects` and `options`: as for `http.post`.
+
+    For plain feeds. The answer of a language model can't be resumed in this way.
     """
-    named = dict(headers or {})
-    return Feed(url, {"headers": named, **options}, session, deadlines, last_event_id, reconnects)
+    check_headers(headers)
+    if not sendable_again(data):
+        raise PipelineError(f"data: expected bytes or text, to send again; found {type(data).__name__}")
+    if unsendable(last_event_id):
+        raise PipelineError("last_event_id: expected text that a header can hold, found a control character")
+    given = [(str(name), str(value)) for name, value in pairs_of(headers)]
+    first_id = last_event_id or next((value for name, value in given if name.lower() == "last-event-id"), "")
+    fixed = _with_defaults(given)
+    verb = method or ("GET" if json is None and data is None else "POST")
+    body = {name: value for name, value in (("json", json), ("data", data)) if value is not None}
+    limits = deadlines or Deadlines()
+
+    def connect(last_id: str, total: float | None) -> Connection:
+        resume = [("Last-Event-ID", last_id)] if last_id else []
+        asked = {**options, **body, "headers": [*fixed, *resume]}
+        return _FeedConnection(verb, url, asked, session, replace(limits, total=total), None, redirects)
+
+    connect("", None)  # raises now for what can't be sent, and not at the first reconnection
+    return Feed(
+        connect,
+        name=address(url),
+        total=limits.total,
+        last_event_id=first_id,
+        comments=comments,
+        reconnect=reconnect or Reconnect(),
+        reconnects=reconnects,
+        on_reconnect=on_reconnect,
+    )
+
+
+def _with_defaults(given: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The caller's headers, and those of an `EventSource` that are not among them; `Last-Event-ID` is each connection's own."""
+    names = {name.lower() for name, _ in given}
+    defaults = [("Accept", "text/event-stream"), ("Cache-Control", "no-cache")]
+    kept = [(name, value) for name, value in given if name.lower() != "last-event-id"]
+    return [*((name, value) for name, value in defaults if name.lower() not in names), *kept]
 
 
 class Feed(Source[ServerSentEvent]):
-    """A feed's events. Made by `feed`."""
+    """The events of a feed. Created by `feed`. `connections` counts those that succeeded, `reconnections` the notifications."""
 
     def __init__(
         self,
-        url: str,
-        options: dict[str, Any],
-        session: "aiohttp.ClientSession | None",
-        deadlines: Deadlines | None,
-        last_event_id: str,
-        reconnects: int | None,
+        connect: Connect,
+        *,
+        name: str = "",
+        total: float | None = None,
+        last_event_id: str = "",
+        comments: bool = False,
+        reconnect: Reconnect,
+        reconnects: int | None = None,
+        on_reconnect: Callable[[Reconnection], None] | None = None,
     ) -> None:
+        if inspect.iscoroutinefunction(on_reconnect):
+            raise PipelineError(
+                "on_reconnect: expected a plain function, found an async one, which would not be awaited"
+            )
+        if reconnects is not None and reconnects < 0:
+            raise PipelineError(f"reconnects: expected 0 or more, or None for no bound; found {reconnects!r}")
         self.last_event_id = last_event_id
         self.connections = 0
-        self._url = url
-        self._options = options
-        self._session = session
-        self._deadlines = deadlines
-        self._reconnects = reconnects
-        self._fruitless = 0
-        self._wait = RECONNECT_SECONDS
-        self._http: Http | None = None
+        self.reconnections = 0
+        self._connect = connect
+        self._name = name
+        self._total = total
+        self._comments = comments
+        self._policy = reconnect
+        self._budget = reconnects
+        self._on_reconnect = on_reconnect
+        self._base = reconnect.initial
+        self._connection: Connection | None = None
         self._lines, self._parse = Lines(), Parse()
+        self._seen = False  # this connection delivered an event
+        self._fruitless = 0  # connections in a row without an event
+        self._wait: float | None = None  # before the next connection, while there is none
+        self._failure: Exception | None = None  # raised after the events before it
+        self._ends_at: float | None = None
+        self._ended = True  # also before it is opened
+        self._restarting = False
+        self._scope: anyio.CancelScope | None = None  # what `restart` interrupts
 
     def __repr__(self) -> str:
-        return f"<feed {Http('GET', self._url, {}, None, None, None).url}>"
+        return f"<feed {self._name}>"
+
+    @property
+    def reconnect_seconds(self) -> float:
+        """The reconnection time that the feed set last, or that it began with."""
+        return self._base
+
+    def restart(self) -> None:
+        """Drop the connection, or the wait for one, and connect at once with `Last-Event-ID`. Keeps the reconnection time.
+
+        May be called from any task of the same event loop. Does nothing before the feed is opened and after its end.
+        """
+        if not self._ended:
+            self._restarting = True
+            if self._scope:
+                self._scope.cancel()
 
     async def open(self) -> None:
-        accept = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        resume = {"Last-Event-ID": self.last_event_id} if self.last_event_id else {}
-        options = self._options | {"headers": accept | self._options["headers"] | resume}
-        # What the last connection left unfinished is dropped with it; the last event ID stays.
-        self._lines, self._parse = Lines(), Parse(resume_from=self.last_event_id)
-        self._http = Http("GET", self._url, options, self._session, self._deadlines, None)
-        await self._http.open()
-        self.connections += 1
-        if self._http.status == NO_CONTENT:
-            return
-        if self._http.status != 200:
-            raise StatusError(
-                f"{self!r}: expected status 200, found {self._http.status}", status=self._http.status or 0
-            )
-        kind = self._http.headers.get("Content-Type", "")
-        if kind.partition(";")[0].strip().lower() != "text/event-stream":
-            raise ContentTypeError(f"{self!r}: expected text/event-stream, found {kind!r}", content_type=kind)
+        if self._total is not None:
+            self._ends_at = self.now() + self._total
+        self._ended = False
+        try:
+            with self._interruptible():
+                await self._begin()
+        except _LOST as error:
+            if not self._policy.from_start:
+                raise
+            await self._lose(error)
 
     async def read(self) -> Sequence[ServerSentEvent]:
-        while self._http and self._http.status != NO_CONTENT:
-            try:
-                pieces = await self._http.read()
-            except (Disconnected, DeadlineExceeded) as error:
-                await self._reconnect(error)
-                continue
-            events = list(self._parse.feed_all(list(self._lines.feed_all(list(pieces))))) if pieces else []
-            self._remember()
-            if events:
-                self._fruitless = 0
-                return events
-            if not pieces:
-                await self._reconnect(None)
+        while not self._ended:
+            if self._failure:
+                raise self._failure
+            with self._interruptible():
+                if events := await self._step():
+                    return events
         return ()
 
     async def close(self) -> None:
-        http, self._http = self._http, None
-        if http:
-            await http.close()
+        self._ended = True
+        await self._drop()
 
-    def _remember(self) -> None:
+    @contextmanager
+    def _interruptible(self) -> Generator[None, None, None]:
+        try:
+            with anyio.CancelScope() as self._scope:
+                yield
+        finally:
+            self._scope = None
+
+    async def _step(self) -> Sequence[ServerSentEvent]:
+        if self._restarting:
+            await self._restart()
+        try:
+            if self._wait is not None:
+                await self._pause(self._wait)
+                await self._begin()
+                return ()
+            assert self._connection is not None, "read before open"
+            pieces = await self._connection.read()
+        except _LOST as error:
+            await self._lose(error)
+            return ()
+        if pieces:
+            return self._parsed(pieces)
+        await self._lose(None)
+        return ()
+
+    async def _begin(self) -> None:
+        if found := unsendable(self.last_event_id):
+            raise ProtocolError(f"{self!r}: expected an event ID that a header can hold, found one with {found!r}")
+        # An unfinished event is discarded with its connection; the last event ID is kept.
+        self._lines, self._parse = Lines(), Parse(comments=self._comments, resume_from=self.last_event_id)
+        self._connection = self._connect(self.last_event_id, self._left())
+        await self._connection.open()
+        self.connections += 1
+        self._wait = None
+        self._ended = self._connection.status == NO_CONTENT
+
+    def _parsed(self, pieces: Sequence[bytes]) -> list[ServerSentEvent]:
+        lines, events = list[str](), list[ServerSentEvent]()
+        # The events before a fault are delivered before it is raised. (Law 1)
+        try:
+            lines.extend(self._lines.feed_all(list(pieces)))
+        except ProtocolError as error:
+            self._failure = error
+        try:
+            events.extend(self._parse.feed_all(lines))
+        except ProtocolError as error:
+            self._failure = error
         self.last_event_id = self._parse.last_event_id
         if self._parse.retry is not None:
-            self._wait = self._parse.retry / 1000
+            self._base = self._parse.retry / 1000
+        if not all(isinstance(event, Comment) for event in events):
+            self._fruitless = 0
+            self._seen = True
+            assert self._connection is not None
+            self._connection.heard_content()
+        return events
 
-    async def _reconnect(self, error: Exception | None) -> None:
-        while True:
-            await self.close()
-            if self._reconnects is not None and self._fruitless >= self._reconnects:
-                if error:
-                    raise error
-                return None
-            self._fruitless += 1
-            await anyio.sleep(self._wait)
-            try:
-                return await self.open()
-            except (ConnectFailed, Disconnected, DeadlineExceeded) as failed:
-                error = failed
+    async def _lose(self, error: Exception | None) -> None:
+        """The connection ended: decide whether to connect again, and when."""
+        await self._drop()
+        if isinstance(error, DeadlineExceeded) and error.deadline == "total":
+            raise self._too_late() from None
+        if isinstance(error, StatusError) and not (self._policy.statuses and error.retryable):
+            raise error
+        self._fruitless = 0 if self._seen else self._fruitless + 1
+        if self._exhausted():
+            if error:
+                raise error
+            self._ended = True
+            return
+        if self._budget is not None:
+            self._budget -= 1
+        self._announce(error, self._policy.wait(self._base, self._fruitless, error))
+
+    def _exhausted(self) -> bool:
+        attempts = self._policy.attempts
+        return self._budget == 0 or (attempts is not None and self._fruitless >= attempts)
+
+    async def _restart(self) -> None:
+        await self._drop()
+        self._announce(None, 0.0, restarted=True)
+        self._restarting = False
+
+    def _announce(self, error: Exception | None, wait: float, *, restarted: bool = False) -> None:
+        self._wait, self._seen = wait, False
+        self.reconnections += 1
+        if self._on_reconnect:
+            self._on_reconnect(Reconnection(self.reconnections, error, wait, self.last_event_id, restarted))
+
+    async def _pause(self, wait: float) -> None:
+        left = self._left()
+        await anyio.sleep(wait if left is None else min(wait, left))
+        if left is not None and left <= wait:
+            raise self._too_late()
+
+    def _left(self) -> float | None:
+        return None if self._ends_at is None else max(0.0, self._ends_at - self.now())
+
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"{self!r}: the deadline 'total' of {self._total} s passed", deadline="total", seconds=self._total or 0.0
+        )
+
+    async def _drop(self) -> None:
+        if self._connection:
+            # `restart` interrupts reads and waits, not this. Kept until it is closed, in case this is cancelled natively.
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._connection.close()
+            self._connection = None
+
+
+class _FeedConnection(Http):
+    """One connection, whose answer must be a feed as the standard defines it."""
+
+    async def _check(self, response: "aiohttp.ClientResponse") -> None:
+        await super()._check(response)
+        if response.status == NO_CONTENT:
+            return
+        if response.status != 200:
+            raise StatusError(f"{self!r}: expected status 200, found {response.status}", status=response.status)
+        # Not `response.content_type`, which has a default for a missing one.
+        kind = response.headers.get("Content-Type", "")
+        if kind.partition(";")[0].strip().lower() != "text/event-stream":
+            raise ContentTypeError(
+                f"{self!r}: expected text/event-stream, found {kind!r}",
+                content_type=kind,
+                body=await self._head(response),
+            )
