@@ -224,8 +224,8 @@ async def serve(provider: Provider, host: str = "127.0.0.1", port: int = 0) -> A
     Answers still under way when the block is left are cut off.
     """
     runner = web.AppRunner(provider.app(), handler_cancellation=True, access_log=None)
-    await runner.setup()
     try:
+        await runner.setup()
         site = web.TCPSite(runner, host, port)
         await site.start()
         # Not `site.name`, which is `…:0` in older releases of aiohttp.

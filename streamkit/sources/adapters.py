@@ -6,14 +6,13 @@ version, are the same to it.
 
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
-import anyio
-import anyio.to_thread
-
 from streamkit.errors import Disconnected
 from streamkit.source import Source, adapters
+from streamkit.sources.files import Handle
 
 PIECE_BYTES = 64 * 1024
 _CLIENTS = ("aiohttp", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3")
@@ -66,30 +65,30 @@ class File(Source[bytes]):
 
     def __init__(self, file: Path | IO[Any]) -> None:
         self._path = file if isinstance(file, Path) else None
-        self._file: IO[Any] | None = None if isinstance(file, Path) else file
+        self._handle = Handle[bytes](partial(file.open, "rb") if isinstance(file, Path) else lambda: file)
 
     def __repr__(self) -> str:
         return f"<file {self._path.name}>" if self._path else "<open file>"
 
     async def open(self) -> None:
         if self._path:
-            self._file = await anyio.to_thread.run_sync(self._path.open, "rb")
+            await self._handle.run(lambda _: b"")
 
     async def read(self) -> Sequence[bytes]:
         # Of a terminal or a pipe a read waits; when the stream is cancelled it is left to itself.
-        piece = await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+        piece = await self._handle.run(_read)
         return (piece,) if piece else ()
 
-    def _read(self) -> bytes:
-        file: Any = getattr(self._file, "buffer", self._file)
-        # `read1` gives what is there; `read` would wait for all of a buffer.
-        data = file.read1(PIECE_BYTES) if hasattr(file, "read1") else file.read(PIECE_BYTES)
-        return data.encode() if isinstance(data, str) else bytes(data or b"")
-
     async def close(self) -> None:
-        file, self._file = self._file, None
-        if self._path and file:
-            file.close()
+        if self._path:
+            self._handle.close()
+
+
+def _read(file: Any) -> bytes:
+    file = getattr(file, "buffer", file)
+    # `read1` gives what is there; `read` would wait for all of a buffer.
+    data = file.read1(PIECE_BYTES) if hasattr(file, "read1") else file.read(PIECE_BYTES)
+    return data.encode() if isinstance(data, str) else bytes(data or b"")
 
 
 adapters.append(adapt)

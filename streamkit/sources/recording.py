@@ -14,11 +14,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from io import BytesIO
 from typing import Literal, TypeAlias, cast
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from streamkit.errors import Disconnected, ProtocolError
+from streamkit.sources.request import address
 
 Piece: TypeAlias = tuple[float, bytes]
 """When it came, in seconds since the opening, and what. Without any bytes it is a moment, such as that of the end."""
@@ -26,6 +26,8 @@ End: TypeAlias = Literal["eof", "error", "closed"]
 
 VERSION = "recording/1"
 REDACTED = "[redacted]"
+MAX_SECONDS = 366 * 24 * 3600
+"""The latest time that a recording may name, a year after its opening."""
 _SECRET = re.compile(
     r".*auth.*|.*cookie.*|(?:content-)?location|referer"  # an address may hold a key in its query
     r"|(?:.*[-_])?(?:api-?key|credentials?|key|passw(?:or)?d|secret|session|signature|token)"
@@ -88,7 +90,7 @@ def cleaned(facts: Mapping[str, object], keep_headers: Collection[str] = ()) -> 
     """The facts for a first line: a `url` without its query and user part, `headers` without values that may be secret."""
     clean = dict(facts)
     if "url" in clean:
-        clean["url"] = _bare(str(clean["url"]))
+        clean["url"] = address(str(clean["url"]))
     if "headers" in clean:
         clean["headers"] = _redacted(dict(cast("Mapping[str, object]", clean["headers"])), keep_headers)
     return clean
@@ -125,9 +127,12 @@ def _version(line: bytes) -> str | None:
 
 def _entry(number: int, line: bytes) -> _Entry:
     try:
-        return _decode_entry(line)
+        entry = _decode_entry(line)
     except _UNREADABLE as error:
         raise ProtocolError(f"line {number}: expected a recorded piece: {error}", line=number) from error
+    if not 0 <= entry.t <= MAX_SECONDS:
+        raise ProtocolError(f"line {number}: expected t from 0 to {MAX_SECONDS} seconds, found {entry.t}", line=number)
+    return entry
 
 
 def _redacted(headers: Mapping[str, object], keep: Collection[str]) -> dict[str, str]:
@@ -136,8 +141,3 @@ def _redacted(headers: Mapping[str, object], keep: Collection[str]) -> dict[str,
         name: REDACTED if _SECRET.fullmatch(name) and name.lower() not in kept else str(value)
         for name, value in headers.items()
     }
-
-
-def _bare(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

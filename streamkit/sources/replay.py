@@ -8,12 +8,15 @@ from typing import TypeAlias
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 
 from streamkit.errors import Disconnected, PipelineError, ProtocolError
 from streamkit.source import Source
 from streamkit.sources.faults import Fault
 from streamkit.sources.recording import Piece, read_recording
 
+LONGEST_WAIT = 3600.0
+"""No piece is waited for longer, in seconds, whatever time the file gives it; only a `Stall` of the caller's may be endless."""
 Cutting: TypeAlias = int | Callable[[bytes], Iterable[bytes]]
 
 
@@ -24,7 +27,7 @@ def replay(
     cut: Cutting | None = None,
     faults: Iterable[Fault] = (),
 ) -> "Replay":
-    """Replay a recording: at `pace` times its speed (1 as recorded), or without waiting.
+    """Replay a recording: at `pace` times its speed (1 as recorded, but no wait of more than an hour), or without waiting.
 
     Its clock is the recording's in either case, so that timings come out as they were. Any file that is no recording is
     taken as the body itself, in one piece. A line that is no piece raises `ProtocolError`, and a recorded error
@@ -58,7 +61,9 @@ class Replay(Source[bytes]):
         return self._now
 
     async def open(self) -> None:
-        pieces = read_recording(await anyio.Path(self._path).read_bytes())
+        # The thread opens, reads and closes the file by itself; a cancellation does not wait for it.
+        content = await anyio.to_thread.run_sync(self._path.read_bytes, abandon_on_cancel=True)
+        pieces = read_recording(content)
         if self._cut is not None:
             pieces = recut(pieces, self._cut)
         for fault in self._faults:
@@ -76,7 +81,7 @@ class Replay(Source[bytes]):
         if at == math.inf:
             await anyio.sleep_forever()
         elif self._pace:
-            await anyio.sleep(max(0.0, at - self._now) / self._pace)
+            await anyio.sleep(min(LONGEST_WAIT, max(0.0, at - self._now) / self._pace))
         else:
             await anyio.lowlevel.checkpoint()
         self._now = max(self._now, at)

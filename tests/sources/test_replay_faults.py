@@ -132,6 +132,36 @@ def test_a_line_that_is_no_piece_is_named_after_the_pieces_before_it(line: bytes
     assert raised.value.line == 4
 
 
+@pytest.mark.parametrize(
+    "time",
+    ["1e308", "1e999", "-1e308", "-1", "-1e-9", "31622401", "1" * 400, "NaN", "Infinity", '"1"', "null", "true", "[1]"],
+)
+@pytest.mark.parametrize("entry", ['"text": "b"', '"end": "eof"', '"end": "error"'], ids=["piece", "end", "error"])
+def test_a_time_that_no_recording_has_is_an_error_after_the_pieces_before_it(time: str, entry: str) -> None:
+    pieces = read_recording(
+        b'{"streamkit": "recording/1"}\n{"t": 0, "text": "a"}\n' + f'{{"t": {time}, {entry}}}\n'.encode()
+    )
+
+    assert next(pieces) == (0.0, b"a")
+    with pytest.raises(sk.ProtocolError, match=r"^line 3: expected (t from 0 to 31622400 seconds|a recorded piece)"):
+        next(pieces)
+
+
+@pytest.mark.anyio
+async def test_a_piece_that_comes_very_late_is_not_waited_for_that_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.sources.replay.LONGEST_WAIT", 0.01)
+    path = tmp_path / "late.jsonl"
+    path.write_bytes(b'{"streamkit":"recording/1"}\n{"t":0,"text":"data: x\\n"}\n{"t":31622400,"text":"\\n"}\n')
+
+    source = sk.replay(path, pace=1)
+    with anyio.fail_after(10):
+        async with source | sk.Parse() as events:
+            assert [event async for event in events] == [sk.ServerSentEvent(data="x")]
+    assert source.now() == 31622400
+
+
 def test_a_recording_of_another_version_is_not_guessed_at() -> None:
     with pytest.raises(sk.ProtocolError, match="line 1: expected 'recording/1', found 'recording/2'"):
         next(read_recording(b'{"streamkit": "recording/2"}\n'))

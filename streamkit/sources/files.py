@@ -1,0 +1,57 @@
+"""A file that worker threads open and read. Nobody has to wait for them: whoever uses it last closes it."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import IO, Any, Generic, TypeVar
+
+import anyio.to_thread
+
+T = TypeVar("T")
+
+
+class Handle(Generic[T]):
+    """An open file, or one that is opened by its first use.
+
+    A thread can't be cancelled: it may still open or read the file when the task that waited for it is gone. Closing then is
+    that thread's to do, for a file that it opened would else stay open, and closing one in the middle of a read would wait for
+    the read in the event loop.
+    """
+
+    def __init__(self, open: Callable[[], IO[Any]]) -> None:
+        self._open = open
+        self._lock = Lock()
+        self._file: IO[Any] | None = None
+        self._used = False
+        self._closed = False
+
+    async def run(self, use: Callable[[IO[Any]], T]) -> T | None:
+        """What `use` makes of the file, in a worker thread; `None` when it was closed. A cancellation does not wait."""
+        return await anyio.to_thread.run_sync(self._run, use, abandon_on_cancel=True)
+
+    def close(self) -> None:
+        """Close the file, now or when the thread that uses it is done."""
+        with self._lock:
+            self._closed = True
+            if self._used:
+                return
+        self._release()
+
+    def _run(self, use: Callable[[IO[Any]], T]) -> T | None:
+        with self._lock:
+            if self._closed:
+                return None
+            self._used = True
+        try:
+            if self._file is None:
+                self._file = self._open()
+            return use(self._file)
+        finally:
+            with self._lock:
+                self._used, closed = False, self._closed
+            if closed:
+                self._release()
+
+    def _release(self) -> None:
+        file, self._file = self._file, None
+        if file:
+            file.close()
