@@ -22,11 +22,15 @@ from aiohttp import web
 
 import streamkit as sk
 from streamkit.sinks.aiohttp import respond
+from streamkit.sources.retry import Retry
 
 RULES = (
     sk.Rule("secret", phrases=("blue heron 42",), action="redact"),
     sk.Rule("weapons", phrases=("how to build a bomb",), action="block", message="I can't help with that."),
 )
+# A connection that is used again may be closed by the provider at that moment. Then the request is sent again, at once,
+# if no byte of the answer was released. A provider that asks to wait (429) is the client's to answer.
+RETRY = Retry(attempts=3, first=0, budget=0)
 SESSION = web.AppKey("session", aiohttp.ClientSession)
 log = logging.getLogger("gateway")
 
@@ -42,7 +46,8 @@ def application(base_url: str, *, key: str = "", ping: float = 15.0) -> web.Appl
 
     async def chat(request: web.Request) -> web.StreamResponse:
         asked = await read(request)
-        stream = sk.http.post(f"{base_url}/chat/completions", json=asked, session=app[SESSION]) | pipeline(asked)
+        source = sk.http.post(f"{base_url}/chat/completions", json=asked, session=app[SESSION], retry=RETRY)
+        stream = source | pipeline(asked)
         try:
             return await respond(request, stream, ping=ping)
         finally:

@@ -92,6 +92,48 @@ async def test_a_silent_provider_is_bridged_with_keep_alives(load: Load) -> None
         assert (await got.text()).endswith("data: [DONE]\n\n")
 
 
+@asynccontextmanager
+async def closing_idle_connections() -> AsyncGenerator[tuple[str, list[int]], None]:
+    """A provider that answers one request on each connection, keeps it open, and closes it when the next request arrives.
+
+    So it is whenever a server closes an idle connection in the moment in which a client uses it. Notes the number of each
+    request on its connection.
+    """
+    answer = (
+        b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    )
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(answer)
+    numbers: list[int] = []
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in (1, 2):
+            request = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length.partition(b":")[2]))
+            numbers.append(number)
+            if number == 1:
+                writer.write(head + answer)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", numbers
+
+
+async def test_a_connection_that_the_provider_closes_just_then_costs_no_answer(load: Load) -> None:
+    async with (
+        closing_idle_connections() as (upstream, numbers),
+        aiohttp_app(load("aiohttp_service").application(upstream)) as url,
+        aiohttp.ClientSession(url) as session,
+    ):
+        for _ in range(3):
+            async with session.post(**asking("hello")) as got:
+                assert got.status == 200
+                assert text_of(await got.text()) == "Hi"
+    assert numbers == [1, 2, 1, 2, 1]
+
+
 @pytest.mark.parametrize("n", [0, "two", None])
 async def test_what_the_provider_has_to_judge_is_left_to_it(load: Load, n: object) -> None:
     async with gateway(load, PROVIDER) as session, session.post(**asking("hello", n=n)) as got:
