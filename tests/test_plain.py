@@ -48,9 +48,9 @@ def test_an_answer_of_another_provider_has_openais_chat_shape() -> None:
                             "type": "function",
                             "function": {"name": "weather", "arguments": '{"city":"Zürich"}'},
                         },
-                        {"id": "toolu_2", "type": "function", "function": {"name": "now", "arguments": ""}},
+                        {"id": "toolu_2", "type": "function", "function": {"name": "now", "arguments": "{}"}},
                     ],
-                    "annotations": list(completion.choices[0].annotations),
+                    "annotations": [],  # that of a document, which has no address
                 },
                 "logprobs": None,
                 "finish_reason": "tool_calls",
@@ -106,15 +106,57 @@ def test_log_probabilities_that_openai_has_no_form_for_are_left_out() -> None:
         ("STOP", "stop"),
         ("MAX_TOKENS", "length"),
         ("max_output_tokens", "length"),
-        ("tool_use", "tool_calls"),
         ("SAFETY", "content_filter"),
         ("refusal", "content_filter"),
         ("length", "length"),
-        ("a word of its own", "a word of its own"),
+        ("a word of its own", None),
+        (None, None),
     ],
 )
-def test_a_word_for_the_end_is_openais_where_that_has_one(word: str, finish: str) -> None:
+def test_a_word_for_the_end_is_openais_where_that_has_one(word: str | None, finish: str | None) -> None:
     assert chat_finish(word) == finish
+
+
+@pytest.mark.parametrize("word", ["stop", "STOP", "tool_use", "function_call"])
+@pytest.mark.parametrize("called", [None, "tool_calls", "function_call"])
+def test_a_word_for_a_normal_end_is_what_was_called(word: str, called: Any) -> None:
+    assert chat_finish(word, called) == (called or "stop")
+
+
+@pytest.mark.parametrize(
+    ("end", "finish"), [("completed", "stop"), ("moderated", "content_filter"), ("truncated", "odd"), (None, "odd")]
+)
+def test_an_answer_with_a_word_of_its_own_ends_by_how_the_stream_ended(end: Any, finish: str) -> None:
+    completion = sk.Completion((sk.Choice(0, "a", "odd"),), end=end)
+    assert completion.to_openai()["choices"][0]["finish_reason"] == finish
+
+
+def test_a_call_of_any_provider_has_what_openais_clients_need() -> None:
+    calls = (sk.ToolCall(None, "f"), sk.ToolCall(None, "f", " ", 1), sk.ToolCall("call_1", "g", "x", 2, "custom"))
+    completion = sk.Completion((sk.Choice(0, None, "STOP", tool_calls=calls),), end="tool_calls")
+    first, second, custom = completion.to_openai()["choices"][0]["message"]["tool_calls"]
+    assert (first["type"], first["function"], second["function"]["arguments"]) == (
+        "function",
+        {"name": "f", "arguments": "{}"},
+        "{}",
+    )
+    assert first["id"] != second["id"]
+    assert first["id"] == completion.to_openai()["choices"][0]["message"]["tool_calls"][0]["id"]
+    assert custom == {"id": "call_1", "type": "custom", "custom": {"name": "g", "input": "x"}}
+
+
+@pytest.mark.parametrize("end", ["truncated", "length", "content_filter", "unheard of"])
+def test_the_arguments_of_a_call_that_was_cut_are_not_completed(end: Any) -> None:
+    completion = sk.Completion((sk.Choice(0, None, tool_calls=(sk.ToolCall(None, "f"),)),), end=end)
+    assert completion.to_openai()["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] == ""
+
+
+@pytest.mark.parametrize("action", ["redact", "replace", "block", "stop"])
+def test_an_answer_of_which_something_was_withheld_has_no_citations(action: Any) -> None:
+    citation = {"type": "url_citation", "url_citation": {"url": "https://a.b", "title": "secret"}}
+    verdict = sk.Verdict(action, "x", 0, 1)
+    completion = sk.Completion((sk.Choice(0, "a", "stop", annotations=(citation,), verdicts=(verdict,)),))
+    assert completion.to_openai()["choices"][0]["message"]["annotations"] == []
 
 
 def test_a_call_of_tools_in_the_responses_api_ends_as_one_in_the_chat_api() -> None:

@@ -1,9 +1,10 @@
 """Reading JSON that may be anything: a field of another type than expected is a field that is not there."""
 
 from collections.abc import Container
-from typing import Any, cast
+from typing import Any
 
 from streamkit.plain.fields import mapping as mapping
+from streamkit.plain.fields import mappings as mappings
 
 
 def text(value: object) -> str | None:
@@ -14,12 +15,6 @@ def text(value: object) -> str | None:
 def count(value: object) -> int | None:
     """The whole number, `None` for anything else."""
     return value if type(value) is int else None
-
-
-def mappings(value: object) -> list[dict[str, Any]]:
-    """The objects of a list; what else it holds is left out."""
-    items = cast(list[object], value) if isinstance(value, list) else []
-    return [cast(dict[str, Any], item) for item in items if isinstance(item, dict)]
 
 
 def total(*counts: int | None) -> int | None:

@@ -1,10 +1,11 @@
-"""What went wrong, told as OpenAI tells it: an error object, and the HTTP status that says the same.
+"""Failures in OpenAI's form: an error object, and the HTTP status that goes with it.
 
-https://platform.openai.com/docs/guides/error-codes. What a client is told holds no words of the provider's, which may quote
-a prompt or a key, and none of this program's.
+https://platform.openai.com/docs/guides/error-codes. The object holds no message of the provider's, which may quote a prompt or
+a key, unless that is asked for with `details`; and nothing of this program's.
 """
 
 import re
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -19,7 +20,28 @@ _MESSAGES: dict[str, str] = {
     "cancelled": "the stream was cancelled before it was complete",
     "timeout": "the provider did not answer in time",
     "limit": "the provider sent more than is allowed",
+    "unknown": "the provider ended the response for a reason that is not known",
+    "reset": "the response was started again, which a client of this format cannot follow",
 }
+
+
+class Reason(NamedTuple):
+    """A provider's own reason for an error: its code, its type, and its message."""
+
+    code: str | int | None = None
+    type: str | None = None
+    detail: str = ""
+
+
+@runtime_checkable
+class _Explained(Protocol):
+    # An error that has the provider's reason.
+    @property
+    def code(self) -> str | int | None: ...
+    @property
+    def type(self) -> str | None: ...
+    @property
+    def detail(self) -> str: ...
 
 
 class Failure(ServerSentEvent, frozen=True, gc=False):
@@ -44,20 +66,32 @@ def failure_at_end(reason: str) -> Failure:
     return _failure(message, 504 if reason == "timeout" else 502, code=reason)
 
 
-def failure_of(error: Exception) -> Failure | None:
-    """For an error of the source, the format or the provider; `None` for any other, which is a mistake of this program's."""
+def reason_of(error: Exception) -> Reason | None:
+    """The provider's own reason, of an error that has one."""
+    return Reason(error.code, error.type, error.detail) if isinstance(error, _Explained) else None
+
+
+def failure_of(error: Exception, *, details: bool = False) -> Failure | None:
+    """For an error of the source, the format or the provider; `None` for any other, which is a mistake of this program's.
+
+    `details`: pass the provider's own message, code and type on, where it gave them.
+    """
+    reason = (reason_of(error) if details else None) or Reason()
     match error:
         case StatusError(status=status, headers=headers):
             refused = 400 <= status < 500
             message = f"the provider refused the request with status {status}" if refused else "the provider failed"
-            code = "rate_limit_exceeded" if status == 429 else None
-            return _failure(message, status if refused else 502, code=code, retry_after=_retry_after(headers))
+            code = reason.code or ("rate_limit_exceeded" if status == 429 else None)
+            status = status if refused else 502
+            return _failure(
+                reason.detail or message, status, kind=reason.type, code=code, retry_after=_retry_after(headers)
+            )
         case ProviderError(code=code, type=kind):
-            return _failure(_MESSAGES["provider_error"], _status(code), kind=kind, code=code)
+            return _failure(reason.detail or _MESSAGES["provider_error"], _status(code), kind=kind, code=code)
         case DeadlineExceeded():
             return failure_at_end("timeout")
-        case SourceError(end_reason=reason) | ProtocolError(end_reason=reason):
-            return failure_at_end(reason)
+        case SourceError(end_reason=end) | ProtocolError(end_reason=end):
+            return failure_at_end(end)
         case _:
             return None
 

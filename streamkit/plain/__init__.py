@@ -6,12 +6,40 @@ A dialect names its form in `Dialect.shape` and gives it as `Dialect.plain`, whi
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from streamkit.plain.openai import chat_completion, chat_finish, chat_usage, own_completion
+from streamkit.plain.citations import Bytes, Span, chat_annotations
+from streamkit.plain.openai import (
+    Called,
+    call_id,
+    chat_completion,
+    chat_finish,
+    chat_logprobs,
+    chat_usage,
+    end_finish,
+    own_completion,
+    text_completion,
+    text_logprobs,
+)
 
 if TYPE_CHECKING:
     from streamkit.events import Completion
 
-__all__ = ["FORMS", "PlainForm", "chat_completion", "chat_finish", "chat_usage", "plain_form"]
+__all__ = [
+    "FORMS",
+    "Bytes",
+    "Called",
+    "PlainForm",
+    "Span",
+    "call_id",
+    "chat_annotations",
+    "chat_completion",
+    "chat_finish",
+    "chat_logprobs",
+    "chat_usage",
+    "end_finish",
+    "plain_form",
+    "text_completion",
+    "text_logprobs",
+]
 
 PlainForm: TypeAlias = Callable[["Completion"], dict[str, Any]]
 FORMS: dict[str, PlainForm] = {}

@@ -13,6 +13,17 @@ def mapping(value: object) -> dict[str, Any]:
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
 
+def mappings(value: object) -> list[dict[str, Any]]:
+    """The objects of a list; what else it holds is left out."""
+    items = cast(list[object], value) if isinstance(value, list) else []
+    return [cast(dict[str, Any], item) for item in items if isinstance(item, dict)]
+
+
+def numbers(value: object) -> list[int]:
+    """The whole numbers of a list; what else it holds is left out."""
+    return [item for item in cast(list[object], value) if type(item) is int] if isinstance(value, list) else []
+
+
 def calls_of(choice: "Choice") -> "dict[int | None, ToolCall]":
     """The calls by their numbers. A call that was not released is not there, and then neither is its part."""
     return {call.index: call for call in choice.tool_calls}

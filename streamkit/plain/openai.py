@@ -3,13 +3,21 @@
 https://platform.openai.com/docs/api-reference/chat/object and …/completions/object.
 """
 
+from collections.abc import Container
+from hashlib import blake2b
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
+import msgspec
+
+from streamkit.plain.citations import choice_annotations
 from streamkit.plain.fields import mapping
 
 if TYPE_CHECKING:
     from streamkit.events import Choice, Completion, ToolCall, Usage
+
+Called: TypeAlias = Literal["tool_calls", "function_call"] | None
+"""What a choice called, if it did."""
 
 _OWN = ("chat.completion", "text_completion")
 _CHAT_LOGPROBS = {"content", "refusal"}
@@ -40,32 +48,83 @@ _WORDS = {
     ),
 }
 _FINISH = {word: name for name, words in _WORDS.items() for word in (name, *words)}
+_FINISH["function_call"] = "function_call"
+# How an answer ended, where no word of the provider's says it.
+_ENDS = {
+    "completed": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "moderated": "content_filter",
+}
 
 
-def chat_finish(word: str) -> str:
-    """A provider's word for the end in OpenAI's chat API; one that has no such meaning stays as it is."""
-    return _FINISH.get(word.lower(), word)
+def chat_finish(word: str | None, called: Called = None) -> str | None:
+    """A provider's word for the end in OpenAI's; `None` for a word that is not known.
+
+    An answer that came to its end ends with `tool_calls` if it calls tools, and only then, whatever the provider says of it:
+    Gemini, Ollama and Responses have no word for that.
+    """
+    finish = _FINISH.get((word or "").lower())
+    return called or "stop" if finish in ("stop", "tool_calls", "function_call") else finish
+
+
+def end_finish(end: str | None, called: Called = None) -> str | None:
+    """The same for a choice that has no such word, by the reason of a `StreamEnd`; `None` if that is no success."""
+    return chat_finish(_ENDS.get(end or ""), called)
 
 
 def chat_usage(usage: "Usage") -> dict[str, Any]:
     """A provider's usage by OpenAI's names. What is unknown is left out."""
     if "prompt_tokens" in usage.details:
         return usage.details
-    known = {name: getattr(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    prompt, completion, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
+    if total is None and prompt is not None and completion is not None:
+        total = prompt + completion
+    known = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
     return {name: value for name, value in known.items() if value is not None}
 
 
+def call_id(response: tuple[object, ...], index: int, call: int, name: str | None) -> str:
+    """The id of a call to which the provider gave none: the same for the same call, however often it is asked for.
+
+    `response` is what tells the response from others: clients keep calls by their ids over a whole conversation.
+    """
+    seed = msgspec.json.encode((*map(str, response), index, call, name))
+    return f"call_{blake2b(seed, digest_size=12).hexdigest()}"
+
+
 def own_completion(completion: "Completion") -> dict[str, Any]:
-    """The whole response as OpenAI sends it, in the legacy shape if the chunks were of the legacy kind."""
-    if completion.object != "text_completion":
-        return chat_completion(completion)
-    return _response(completion, "text_completion", [_text_choice(choice) for choice in completion.choices])
+    """The whole response as its provider sends it, in the legacy shape if the chunks were of the legacy kind."""
+    if completion.object == "text_completion":
+        return _response(completion, "text_completion", [_text_choice(choice) for choice in completion.choices])
+    if completion.object == "chat.completion":
+        return _response(completion, "chat.completion", [_own_choice(choice) for choice in completion.choices])
+    return chat_completion(completion)
 
 
-def chat_completion(completion: "Completion") -> dict[str, Any]:
-    """The whole response in the chat shape, with OpenAI's words for the end and its names for the usage."""
-    shape = _own_choice if completion.object == "chat.completion" else _foreign_choice
-    return _response(completion, "chat.completion", [shape(choice) for choice in completion.choices])
+def chat_completion(completion: "Completion", withheld: Container[int] | None = None) -> dict[str, Any]:
+    """The whole response in the chat shape, as OpenAI's clients expect it whoever answered.
+
+    `withheld` are the choices of which a moderation held text back, whose annotations are left out; by default those that
+    have verdicts.
+    """
+    choices = [_client_choice(completion, choice, withheld) for choice in completion.choices]
+    return _response(completion, "chat.completion", choices)
+
+
+def text_completion(completion: "Completion") -> dict[str, Any]:
+    """The whole response in the shape of the older completions, which have text alone."""
+    choices = [
+        {
+            "text": choice.text,
+            "index": choice.index,
+            "logprobs": text_logprobs(choice.logprobs),
+            "finish_reason": chat_finish(choice.finish_reason) or end_finish(completion.end) or choice.finish_reason,
+        }
+        for choice in completion.choices
+    ]
+    return _response(completion, "text_completion", choices)
 
 
 def _response(completion: "Completion", kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -130,14 +189,47 @@ def _with(shape: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
     return said | {name: value for name, value in rest.items() if name != "without" and said.get(name) is None}
 
 
-def _foreign_choice(choice: "Choice") -> dict[str, Any]:
-    shape = _chat_choice(choice)
-    shape["logprobs"] = _chat_logprobs(choice.logprobs)
-    if word := choice.finish_reason:
-        # The Responses API has no word for a call of tools.
-        finish = chat_finish(word)
-        shape["finish_reason"] = "tool_calls" if finish == "stop" and choice.tool_calls else finish
+def _client_choice(completion: "Completion", choice: "Choice", withheld: Container[int] | None) -> dict[str, Any]:
+    own = completion.object == "chat.completion"
+    shape = _own_choice(choice) if own else _chat_choice(choice)
+    message: dict[str, Any] = shape["message"]
+    if not own:
+        shape["logprobs"] = chat_logprobs(choice.logprobs)
+    called = called_by(choice.tool_calls)
+    finish = chat_finish(choice.finish_reason, called) or end_finish(completion.end, called)
+    shape["finish_reason"] = finish or choice.finish_reason
+    # The arguments of a choice that was cut may have been cut, too: they are left as they are.
+    complete = finish in ("tool_calls", "function_call") and completion.end in _ENDS
+    for place, call in enumerate(call for call in choice.tool_calls if call.type != "function_call"):
+        message["tool_calls"][place] = _client_call(completion, choice, call, complete=complete)
+    if complete and (function := message.get("function_call")) and not function["arguments"].strip():
+        message["function_call"] = {**function, "arguments": "{}"}
+    if choice.annotations:
+        message["annotations"] = [] if _is_withheld(choice, withheld) else choice_annotations(choice)
     return shape
+
+
+def called_by(calls: "tuple[ToolCall, ...]") -> Called:
+    """What these calls are, by the name of the field that has them."""
+    if not calls:
+        return None
+    return "function_call" if all(call.type == "function_call" for call in calls) else "tool_calls"
+
+
+def _is_withheld(choice: "Choice", withheld: Container[int] | None) -> bool:
+    # A completion does not say which text was held back, only that some was.
+    if withheld is None:
+        return any(verdict.action != "annotate" for verdict in choice.verdicts)
+    return choice.index in withheld
+
+
+def _client_call(completion: "Completion", choice: "Choice", call: "ToolCall", *, complete: bool) -> dict[str, Any]:
+    response = (completion.id, completion.created, completion.model)
+    id = call.id or call_id(response, choice.index, call.index, call.name)
+    if call.type == "custom":
+        return {"id": id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+    arguments = "{}" if complete and not call.arguments.strip() else call.arguments
+    return {"id": id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _tool_call(call: "ToolCall") -> dict[str, Any]:
@@ -146,7 +238,13 @@ def _tool_call(call: "ToolCall") -> dict[str, Any]:
     return {"id": call.id, "type": call.type, "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _chat_logprobs(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
+def text_logprobs(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Log probabilities as the older completions have them; `None` for any others."""
+    return logprobs if logprobs and "tokens" in logprobs else None
+
+
+def chat_logprobs(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Log probabilities as chat completions have them; `None` for those of another form."""
     # The legacy API has parallel lists; what another provider sends can't be told in OpenAI's terms.
     if logprobs is None or not _CHAT_LOGPROBS.isdisjoint(logprobs):
         return logprobs

@@ -1,38 +1,51 @@
 """Events into the server-sent events of a provider's wire."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from streamkit.dialects.openai_emit import OpenAIChunks
+import msgspec
+
+from streamkit.dialects.openai_emit import OpenAIChunks, whole_seconds
 from streamkit.errors import PipelineError
-from streamkit.events import Event
+from streamkit.events import Completion, Event
+from streamkit.plain import chat_completion, text_completion
 from streamkit.stage import Stage
 from streamkit.wire.events import ServerSentEvent
 
 
 @dataclass
 class Emit(Stage[Event, ServerSentEvent]):
-    """Write an answer as a provider would have sent it, so that the provider's own clients read it.
+    """Write an answer as OpenAI would have sent it, so that OpenAI's clients read it, whoever answered.
 
     `openai` writes chunks of chat completions, `openai-legacy` those of completions, which carry text alone. Verdicts,
-    counts, timings and all else that streamkit adds are not on the wire. The role comes first, and the last `Usage` as a
-    chunk without choices before the end. An answer that is complete, was cut at its length or moderated ends with `[DONE]`;
-    any other with an error in its place, which clients raise: also one whose events end without a `StreamEnd`.
+    counts, timings and all else that streamkit adds are not on the wire.
 
-    `id`, `created` and `model` are said where the provider said nothing before the first chunk.
+    - The role comes first. A call of a tool has an id, which is made from what is known of it where the provider gave none,
+      and arguments, `{}` if it has none. Each choice ends with one of OpenAI's finish reasons.
+    - Citations come as `url_citation` before that, and not at all where moderation withheld something of the choice, which
+      they might quote.
+    - `include_usage`: send the last `Usage` in a chunk without choices before the end, as OpenAI does for a request with
+      `stream_options.include_usage`, and only for that: such a chunk breaks a client that expects choices.
+    - An answer that is complete, was cut at its length or moderated ends with `[DONE]`; any other with an error in its place,
+      which clients raise: also one whose events end without a `StreamEnd`, and one that begins anew (`Reset`) after
+      something of it was written.
+
+    `id`, `created` and `model` are used where the provider said nothing before the first chunk.
     """
 
     dialect: Literal["openai", "openai-legacy"] = "openai"
     id: str | None = None
     created: int = 0
     model: str = "unknown"
+    include_usage: bool = field(default=False, kw_only=True)
     _writer: OpenAIChunks = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.dialect not in ("openai", "openai-legacy"):
             raise PipelineError(f"expected one of the dialects openai, openai-legacy; found {self.dialect!r}")
-        self._writer = OpenAIChunks(self.id, self.created, self.model, legacy=self.dialect == "openai-legacy")
+        legacy = self.dialect == "openai-legacy"
+        self._writer = OpenAIChunks(self.id, self.created, self.model, legacy, self.include_usage)
 
     def feed(self, item: Event) -> Iterable[ServerSentEvent]:
         return self._writer.feed_all([item])
@@ -42,3 +55,14 @@ class Emit(Stage[Event, ServerSentEvent]):
 
     def flush(self) -> Iterable[ServerSentEvent]:
         return self._writer.flush()
+
+    def response(self, completion: Completion, withheld: Container[int] | None = None) -> dict[str, Any]:
+        """The same answer for a client that did not ask for a stream: the whole JSON object.
+
+        `withheld` are the choices of which a moderation held text back, by default all that have verdicts.
+        """
+        known = {name: getattr(completion, name) for name in ("id", "created", "model")}
+        identity = {name: known[name] or value for name, value in self._writer.defaults.items()}
+        known = identity | {"created": whole_seconds(identity["created"])}
+        whole = msgspec.structs.replace(completion, **known)
+        return text_completion(whole) if self._writer.legacy else chat_completion(whole, withheld)

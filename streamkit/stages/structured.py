@@ -105,7 +105,7 @@ class Structured(Stage[Event, Event], Generic[T]):
                     self._choices.setdefault(index, False)
                 case Finish(reason=reason, index=index):
                     out.append(event)
-                    cut = chat_finish(reason) in ("length", "content_filter", "error")
+                    cut = reason == "error" or chat_finish(reason) in ("length", "content_filter")
                     self._end_choice(index, cut, out)
                 case StreamEnd():
                     self._end_all(event.reason not in ("completed", "tool_calls"), out)

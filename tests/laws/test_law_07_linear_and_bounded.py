@@ -200,3 +200,32 @@ def test_an_answer_that_is_passed_on_takes_no_memory() -> None:
 def test_by_default_there_are_limits() -> None:
     assert sk.Lines().max_line_bytes == 16 * MIB
     assert sk.Parse().max_event_bytes == 16 * MIB
+
+
+@pytest.mark.parametrize(
+    "kind", ["calls", "calls without arguments", "citations", "places in bytes", "finishes", "choices"]
+)
+def test_emit_takes_time_linear_in_what_it_completes_at_the_end_of_a_choice(kind: str) -> None:
+    support = {"segment": {"startIndex": 1, "endIndex": 3}, "groundingChunkIndices": [0]}
+    source = {"web": {"uri": "https://a.b/c", "title": "T"}}
+
+    def write(size: int) -> None:
+        events: dict[str, list[sk.Event]] = {
+            "calls": [sk.ToolCallDelta(number, None, "f", "{}") for number in range(size)],
+            "calls without arguments": [sk.ToolCallDelta(number, None, "f") for number in range(size)],
+            "citations": [sk.Annotation({"url": f"https://a.b/{number}"}) for number in range(size)],
+            "places in bytes": [
+                sk.ResponseDetails(shape="gemini"),
+                sk.TextDelta("ü" * size),
+                *(sk.Annotation({"groundingChunks": [source], "groundingSupports": [support]}) for _ in range(size)),
+            ],
+            "finishes": [
+                sk.ToolCallDelta(0, "call_1", "f"),
+                *(sk.Finish(("stop", "length")[n % 2]) for n in range(size)),
+            ],
+            "choices": [sk.TextDelta("a", number) for number in range(size)],
+        }
+        items = [*events[kind], sk.Finish("stop"), sk.StreamEnd("completed")]
+        assert len(list(sk.Emit().feed_all(items))) > 2
+
+    assert growth(write, 400) < LINEAR
