@@ -33,10 +33,12 @@ NEIGHBOURS = {
     ("sources", "stages"),
     ("sources", "hops"),
     ("sinks", "hops"),
+    ("sinks", "stages"),
     ("moderation", "sources"),
 }
-"""A dialect reads what the wire gives, a feed that reconnects parses what it reads, tasks are in `hops` for all, and a remote
-classifier's answer is read as any other: with its deadlines, retries and errors."""
+"""A dialect reads what the wire gives, a feed that reconnects parses what it reads, tasks are in `hops` for all, a sink writes
+events or assembles them for each client, and a remote classifier's answer is read as any other: with its deadlines, retries and
+errors."""
 ONLY_IN: dict[str, set[str]] = {
     "yarl": {"sources/redirects.py"},
     "aiohttp": {"sources/http.py", "sinks/aiohttp.py", "moderation/remote.py", "cli/"},

@@ -1,89 +1,135 @@
 """A stream as an aiohttp handler's response."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Generator, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import anyio
 from aiohttp import web
 
-from streamkit.sinks.answer import PING_SECONDS, Answer, Item, answering, refusal_headers, stream_headers
+from streamkit.sinks.answer import (
+    PING_SECONDS,
+    Answer,
+    Item,
+    OnEnd,
+    Options,
+    answering,
+    ending,
+    json_headers,
+    stream_headers,
+)
+from streamkit.stages.emit import Emit
 
 
 async def respond(
     request: web.Request,
     stream: AsyncIterable[Item],
     *,
+    body: Mapping[str, Any] | None = None,
+    emit: Emit | None = None,
     ping: float | None = PING_SECONDS,
     headers: Mapping[str, str] | None = None,
+    error_details: bool = False,
+    log_details: bool = False,
+    on_end: OnEnd | None = None,
 ) -> web.StreamResponse:
-    """Send a stream of server-sent events, or of bytes that are such. `return await respond(request, stream)`.
+    """Send an answer's events to a client of OpenAI's API. `return await respond(request, stream, body=body)`.
+
+    `body` is the request's JSON. With `stream: true` in it the client gets server-sent events, with the usage chunk only if
+    it has `stream_options.include_usage`; else one JSON object, with a status that is decided when the answer is complete. A
+    `prompt` in place of `messages` is a request for a legacy completion. Without a `body` every client gets server-sent
+    events. `emit` writes them, and gives the response its identity where the provider did not; by default each response has
+    an id of its own. A stream of `ServerSentEvent` or bytes is sent as it is.
 
     Nothing is sent before the first item, which may take its time. A stream that fails before it is answered with a status
     and a JSON error object: the provider's own status from 400 to 499, 504 for a deadline, 502 for what else a provider or
-    the way to it may do. A later failure is sent as an error event and ends the answer, without `[DONE]`. Any other error is
-    a mistake of this program's and raised.
+    the way to it may do. A later failure is sent as an error event and ends the response, without `[DONE]`. Any other error
+    is a mistake of this program's and raised.
+
+    `error_details`: clients also receive the provider's own message, code and type of an error, which may quote the prompt,
+    or a key that the provider rejects. `log_details`: the message is also in the log, which always has code and type.
 
     `ping`: seconds without an event after which a comment is sent, `None` for never. One item at most is read ahead of the
-    socket. The stream is closed at every end, and at once when the client has gone, before the first item too; read the
-    request's body before, for aiohttp does not look for the client's end in the midst of it.
+    socket. The stream is closed at every end, and at once when the client has disconnected, before the first item and while
+    a whole answer is collected, too; read the request's body before, for aiohttp does not notice a disconnect while a body
+    is unread. `on_end` is called once, when the response was sent and the stream is closed, also after a disconnect or an
+    error; it may be `async`. An error of its own is logged.
     """
-    head = stream_headers(headers)
-    response = web.StreamResponse(headers=head)
-    with anyio.CancelScope() as scope, _on_departure(request, scope.cancel):
-        async with answering(stream, ping=ping) as answer:
-            if answer.refusal is None:
-                await _send(request, response, answer)
-                return response
-            refusal, head = answer.refusal, head | refusal_headers(answer.refusal)
-            return web.Response(body=refusal.data.encode(), status=refusal.status, headers=head)
-    # The client has gone; aiohttp finds that out by itself.
-    return response
+    options = Options(body, emit, ping, error_details, log_details)
+    response = web.StreamResponse(headers=stream_headers(headers))
+    async with ending(on_end):
+        with anyio.CancelScope() as scope, _on_disconnect(request, scope.cancel):
+            async with answering(stream, options) as answer:
+                if whole := _whole(answer, response.headers):
+                    response = whole
+                    # Otherwise aiohttp would send it only after `on_end`.
+                    await _delivered(_send_whole(request, whole))
+                elif await _delivered(response.prepare(request)):
+                    await _send(response, answer)
+        # Also after a disconnect, which aiohttp notices by itself.
+        return response
 
 
-async def _send(request: web.Request, response: web.StreamResponse, answer: Answer) -> None:
-    try:
-        await response.prepare(request)
-    except ConnectionResetError:
-        return
+def _whole(answer: Answer, headers: Mapping[str, str]) -> web.Response | None:
+    if refusal := answer.refusal:
+        head = {**headers, **json_headers(refusal)}
+        return web.Response(body=refusal.data.encode(), status=refusal.status, headers=head)
+    if answer.whole is not None:
+        return web.Response(body=answer.whole, headers={**headers, **json_headers()})
+    return None
+
+
+async def _send_whole(request: web.Request, response: web.Response) -> None:
+    await response.prepare(request)
+    await response.write_eof()
+
+
+async def _send(response: web.StreamResponse, answer: Answer) -> None:
     async for data in answer:
-        try:
-            await response.write(data)
-        # Nobody is left to tell. The stream's own errors are not caught here.
-        except ConnectionResetError:
+        if not await _delivered(response.write(data)):
             return
+    await _delivered(response.write_eof())
+
+
+async def _delivered(sending: Awaitable[object]) -> bool:
+    """Send, and return whether the client was there. The stream's own errors do not occur in here."""
+    try:
+        await sending
+    except ConnectionResetError:
+        return False
+    return True
 
 
 @contextmanager
-def _on_departure(request: web.Request, tell: Callable[[], None]) -> Generator[None, None, None]:
-    """Hear at once that the connection is lost. aiohttp tells only a handler that writes, or one that it may cancel."""
+def _on_disconnect(request: web.Request, call: Callable[[], None]) -> Generator[None, None, None]:
+    """Call at once when the connection is lost. aiohttp reports that only to a handler that writes, or that it may cancel."""
     transport = request.transport
     if transport is None:
-        tell()
+        call()
         yield
     else:
         protocol = cast(asyncio.Protocol, transport.get_protocol())
-        listening = _Listening(protocol, tell)
-        transport.set_protocol(listening)
+        watching = _Watching(protocol, call)
+        transport.set_protocol(watching)
         try:
             yield
         finally:
             # The connection's next request belongs to aiohttp alone.
-            if transport.get_protocol() is listening:
+            if transport.get_protocol() is watching:
                 transport.set_protocol(protocol)
 
 
-class _Listening(asyncio.Protocol):
-    """Stands before a connection's protocol, passes everything on, and tells when the connection is lost."""
+class _Watching(asyncio.Protocol):
+    """Stands before a connection's protocol, passes everything on, and calls when the connection is lost."""
 
-    def __init__(self, protocol: asyncio.Protocol, tell: Callable[[], None]) -> None:
+    def __init__(self, protocol: asyncio.Protocol, call: Callable[[], None]) -> None:
         self._protocol = protocol
-        self._tell = tell
+        self._call = call
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._protocol.connection_lost(exc)
-        self._tell()
+        self._call()
 
     def data_received(self, data: bytes) -> None:
         self._protocol.data_received(data)

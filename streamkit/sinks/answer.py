@@ -1,30 +1,83 @@
-"""What a response sends, whatever the framework: a status, then events, and pings while there are none."""
+"""What a response contains, whatever the framework: a status, then server-sent events and pings, or one JSON object."""
 
+import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, cast
+from uuid import uuid4
 
 import anyio
+import msgspec
 
-from streamkit.dialects.openai_errors import INTERNAL, SUCCESSES, Failure, failure_at_end, failure_of
+from streamkit.dialects.fields import mapping
+from streamkit.dialects.openai_emit import Withheld
+from streamkit.dialects.openai_errors import INTERNAL, SUCCESSES, Failure, Reason, failure_at_end, failure_of, reason_of
 from streamkit.errors import PipelineError, SourceError
-from streamkit.events import StreamEnd
+from streamkit.events import Completion, Event, Reset, StreamEnd
 from streamkit.hops import prefetch
+from streamkit.stages.accumulate import Accumulate
+from streamkit.stages.emit import Emit
 from streamkit.wire.encode import Encode, encode, encode_comment
 from streamkit.wire.events import ServerSentEvent, UnfinishedEvent
 
-Item: TypeAlias = ServerSentEvent | bytes | StreamEnd
-"""What a sink takes. The one `StreamEnd` is that of a stream that was cancelled, which no stage sees."""
+Item: TypeAlias = Event | ServerSentEvent | bytes
+"""What a sink takes: an answer's events, or what is ready to be sent."""
+OnEnd: TypeAlias = Callable[[], Awaitable[object] | object]
 PING_SECONDS = 15.0  # as WHATWG HTML 9.2.7 advises, since proxies drop connections that are silent for longer
+END_SECONDS = 10.0
+"""How long `on_end` may take."""
 _HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
     "x-accel-buffering": "no",  # nginx would else gather the events before it sends them
 }
 _BLANK_LINES = (b"\n\n", b"\r\r", b"\r\n\r\n")
-_HINT = "put Emit() at the end of the pipeline"
 _log = logging.getLogger("streamkit.sinks")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the sinks of all frameworks have in common; their docstrings have the meaning of each."""
+
+    body: Mapping[str, Any] | None = None
+    emit: Emit | None = None
+    ping: float | None = PING_SECONDS
+    error_details: bool = False
+    log_details: bool = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether the client gets events; else it gets one JSON object."""
+        return self.body is None or bool(_fields(self.body).get("stream"))
+
+    def emitter(self) -> Emit:
+        """The emitter of this response, with the usage chunk if the request has `stream_options.include_usage`."""
+        if self.body is None:
+            return self.emit or _new_emit({})
+        fields = _fields(self.body)
+        include_usage = mapping(fields.get("stream_options")).get("include_usage") is True
+        return replace(self.emit or _new_emit(fields), include_usage=include_usage)
+
+
+def _fields(body: object) -> Mapping[str, Any]:
+    # A client may send any JSON, which is for the provider to refuse.
+    return cast(Mapping[str, Any], body) if isinstance(body, Mapping) else {}
+
+
+def _new_emit(body: Mapping[str, Any]) -> Emit:
+    legacy = "prompt" in body and "messages" not in body
+    model = body.get("model")
+    return Emit(
+        "openai-legacy" if legacy else "openai",
+        # Clients tell responses, and calls without an id of their own, apart by it.
+        id=f"{'cmpl' if legacy else 'chatcmpl'}-{uuid4().hex}",
+        created=int(time.time()),
+        model=model if isinstance(model, str) else "unknown",
+    )
 
 
 def stream_headers(more: Mapping[str, str] | None) -> dict[str, str]:
@@ -32,33 +85,62 @@ def stream_headers(more: Mapping[str, str] | None) -> dict[str, str]:
     return _HEADERS | {name.lower(): value for name, value in (more or {}).items()}
 
 
-def refusal_headers(refusal: Failure) -> dict[str, str]:
-    """What else stands in the head of an answer that is an error object instead."""
-    retry_after = {"retry-after": refusal.retry_after} if refusal.retry_after else {}
+def json_headers(refusal: Failure | None = None) -> dict[str, str]:
+    """The headers of a JSON object in place of the stream, an error object for a `refusal`."""
+    retry_after = {"retry-after": refusal.retry_after} if refusal and refusal.retry_after else {}
     return {"content-type": "application/json", **retry_after}
 
 
 @asynccontextmanager
-async def answering(stream: AsyncIterable[Item], *, ping: float | None) -> "AsyncGenerator[Answer, None]":
-    """Wait for the first item, which decides the status. Leaving the block closes the stream."""
+async def answering(stream: AsyncIterable[Item], options: Options) -> "AsyncGenerator[Answer, None]":
+    """Wait for the first item, which decides the status, or for the whole answer. Leaving the block closes the stream."""
     async with prefetch(stream) as items:
-        answer = Answer(items, ping)
+        answer = Answer(items, options)
         await answer.begin()
         yield answer
 
 
+@asynccontextmanager
+async def ending(on_end: OnEnd | None) -> AsyncGenerator[None, None]:
+    """Call `on_end` when the block is left, however it is left. It is shielded from cancellation for `END_SECONDS`.
+
+    The response was sent by then: an error of `on_end` is logged, and changes nothing else.
+    """
+    try:
+        yield
+    finally:
+        if on_end is not None:
+            with anyio.move_on_after(END_SECONDS, shield=True) as scope:
+                await _called(on_end)
+            if scope.cancelled_caught:
+                _log.warning("on_end did not finish within %g s and was cancelled", END_SECONDS)
+
+
+async def _called(on_end: OnEnd) -> None:
+    try:
+        result = on_end()
+        if inspect.isawaitable(result):
+            await result
+    except Exception:
+        _log.exception("on_end failed")
+
+
 class Answer(AsyncIterator[bytes]):
-    """The body, piece by piece, if there is no `refusal`.
+    """The response: `refusal`, an error with a status; `whole`, one JSON object; or else the body piece by piece.
 
     A stream that fails on its way ends with an error event. An error that is a mistake of this program's is raised after it,
     for the framework to report.
     """
 
     refusal: Failure | None = None
+    whole: bytes | None = None
 
-    def __init__(self, items: AsyncIterator[Item], ping: float | None) -> None:
+    def __init__(self, items: AsyncIterator[Item], options: Options) -> None:
         self._items = items
-        self._ping = ping
+        self._options = options
+        self._emit = options.emitter()
+        self._withheld = Withheld()
+        self._frames = _Frames(items, self._emit, expected=options.body is not None)
         self._encode = Encode()
         self._first = b""
         self._tail = b""
@@ -67,17 +149,45 @@ class Answer(AsyncIterator[bytes]):
         self._ended = False
 
     async def begin(self) -> None:
-        """Wait for the first item, however long it takes. Raises what is no failure of the source or the provider."""
+        """Wait for the first item or the whole answer, however long it takes.
+
+        Raises what is no failure of the source or the provider.
+        """
         try:
-            match await self._take(None):
+            match await (self._take(None) if self._options.streams else self._collect()):
                 case Failure() as failure:
                     self.refusal = failure
+                case Completion() as completion:
+                    self.whole = msgspec.json.encode(self._emit.response(completion, self._withheld.choices))
                 case first:
                     self._first = self._write(first)
         except Exception as error:
-            self.refusal = _reported(error)
+            self.refusal = self._reported(error)
             if self.refusal is None:
                 raise
+
+    async def _collect(self) -> "Completion | Failure":
+        """Read to the end. The pipeline's own `Completion` is the answer if it makes one."""
+        accumulate = Accumulate()
+        own: Completion | None = None
+        end = "truncated"
+        async for item in self._items:
+            if isinstance(item, ServerSentEvent | bytes):
+                raise PipelineError(
+                    f"this client did not ask for a stream: expected an answer's events, found {type(item).__name__}; "
+                    "leave out Emit(), respond() writes the events for each client"
+                )
+            match item:
+                case Completion():
+                    own = item
+                case StreamEnd(reason=reason):
+                    end = reason
+                case Reset():
+                    own, self._withheld = None, Withheld()
+                case _:
+                    self._withheld.feed(item)
+            accumulate.feed(item)
+        return (own or accumulate.snapshot) if end in SUCCESSES else failure_at_end(end)
 
     async def __anext__(self) -> bytes:
         data, self._first = self._first, b""
@@ -92,23 +202,21 @@ class Answer(AsyncIterator[bytes]):
     async def _next(self) -> bytes:
         try:
             # A comment within an event would be part of it.
-            return self._write(await self._take(self._ping if self._between_events else None))
+            return self._write(await self._take(self._options.ping if self._between_events else None))
         except Exception as error:
             self._ended = True
-            failure = _reported(error)
+            failure = self._reported(error)
             if failure is None or not self._between_events:
                 self._error = error
             return encode(failure or INTERNAL) if self._between_events else b""
 
     async def _take(self, patience: float | None) -> "ServerSentEvent | bytes | _Silence | None":
-        item: Item | _Silence | None = _Silence()
+        item: ServerSentEvent | bytes | _Silence | None = _Silence()
         with anyio.move_on_after(patience):
-            item = await anext(self._items, None)
-        if isinstance(item, StreamEnd):
-            item = None if item.reason in SUCCESSES else failure_at_end(item.reason)
+            item = await anext(self._frames, None)
         if isinstance(item, Failure):
-            # The error that it tells of may follow, and knows more.
-            await anext(self._items, None)
+            # The error behind it may follow, and has the reason.
+            await anext(self._frames, None)
         return item
 
     def _write(self, item: "ServerSentEvent | bytes | _Silence | None") -> bytes:
@@ -131,8 +239,20 @@ class Answer(AsyncIterator[bytes]):
                 self._tail = (self._tail + item[-4:])[-4:]
                 self._between_events = self._tail.endswith(_BLANK_LINES)
                 return item
-            case _:
-                raise PipelineError(f"expected server-sent events or bytes, found {type(item).__name__}: {_HINT}")
+
+    def _reported(self, error: Exception) -> Failure | None:
+        """The failure to send to the client, and a line in the log; `None` for an error that the framework will report."""
+        failure = failure_of(error, details=self._options.error_details)
+        if failure:
+            _log.warning("a stream failed: %s%s", error, _logged(reason_of(error), self._options.log_details))
+        return failure
+
+
+def _logged(reason: Reason | None, details: bool) -> str:
+    if reason is None:
+        return ""
+    detail = f", message {reason.detail!r}" if details and reason.detail else ""
+    return f"; code {reason.code!r}, type {reason.type!r}{detail}"
 
 
 class _Silence:
@@ -140,9 +260,54 @@ class _Silence:
     pass
 
 
-def _reported(error: Exception) -> Failure | None:
-    """The failure to tell the client of, and a line in the log; `None` for an error that the framework will report."""
-    failure = failure_of(error)
-    if failure:
-        _log.warning("a stream failed: %s", error)
-    return failure
+class _Frames(AsyncIterator["ServerSentEvent | bytes"]):
+    """The items as they are sent: events as `emit` writes them, all others as they are.
+
+    `expected`: a stream without any item is an answer that did not come, and not a response that is empty.
+    """
+
+    def __init__(self, items: AsyncIterator[Item], emit: Emit, *, expected: bool) -> None:
+        self._items = items
+        self._emit = emit
+        self._ready: deque[ServerSentEvent | bytes] = deque()
+        self._writes = expected
+        self._ended = False
+        self._error: Exception | None = None
+
+    async def __anext__(self) -> "ServerSentEvent | bytes":
+        while not self._ready:
+            if self._error:
+                raise self._error
+            if self._ended:
+                raise StopAsyncIteration
+            await self._read()
+        return self._ready.popleft()
+
+    async def _read(self) -> None:
+        try:
+            item = await anext(self._items)
+        except StopAsyncIteration:
+            self._ended = True
+            if self._writes:
+                self._extend(self._emit.flush())
+            return
+        match item:
+            case ServerSentEvent() | bytes():
+                self._writes = False
+                self._ready.append(item)
+            case StreamEnd(reason=reason) if not self._writes:
+                # The stream was cancelled, which no stage sees.
+                self._ready.extend(() if reason in SUCCESSES else (failure_at_end(reason),))
+            case msgspec.Struct():
+                self._writes = True
+                self._extend(self._emit.feed(item))
+            case _:
+                raise PipelineError(f"expected events, server-sent events or bytes, found {type(item).__name__}")
+
+    def _extend(self, frames: Iterable[ServerSentEvent]) -> None:
+        # What was written before an error is sent before it. (Law 1)
+        try:
+            for frame in frames:
+                self._ready.append(frame)
+        except Exception as error:
+            self._error = error

@@ -1,28 +1,51 @@
 """A stream as a response of Starlette, and so of FastAPI."""
 
 from collections.abc import AsyncIterable, Mapping
+from typing import Any
 
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from streamkit.hops import until
-from streamkit.sinks.answer import PING_SECONDS, Answer, Item, answering, refusal_headers, stream_headers
+from streamkit.sinks.answer import (
+    PING_SECONDS,
+    Answer,
+    Item,
+    OnEnd,
+    Options,
+    answering,
+    ending,
+    json_headers,
+    stream_headers,
+)
+from streamkit.stages.emit import Emit
 
-CLIENT_CLOSED_REQUEST = 499  # nginx's, for the log of who stands between; nobody receives it
+CLIENT_CLOSED_REQUEST = 499  # nginx's, for the log of proxies between; nobody receives it
 
 
 class EventStreamResponse(Response):
-    """A stream of server-sent events, or of bytes that are such.
+    """An answer's events for a client of OpenAI's API. `return EventStreamResponse(stream, body=body)`.
+
+    `body` is the request's JSON. With `stream: true` in it the client gets server-sent events, with the usage chunk only if
+    it has `stream_options.include_usage`; else one JSON object, with a status that is decided when the answer is complete. A
+    `prompt` in place of `messages` is a request for a legacy completion. Without a `body` every client gets server-sent
+    events. `emit` writes them, and gives the response its identity where the provider did not; by default each response has
+    an id of its own. A stream of `ServerSentEvent` or bytes is sent as it is.
 
     Nothing is sent before the first item, which may take its time. A stream that fails before it is answered with a status
     and a JSON error object: the provider's own status from 400 to 499, 504 for a deadline, 502 for what else a provider or
-    the way to it may do. A later failure is sent as an error event and ends the answer, without `[DONE]`. Any other error is
-    a mistake of this program's and raised.
+    the way to it may do. A later failure is sent as an error event and ends the response, without `[DONE]`. Any other error
+    is a mistake of this program's and raised.
+
+    `error_details`: clients also receive the provider's own message, code and type of an error, which may quote the prompt,
+    or a key that the provider rejects. `log_details`: the message is also in the log, which always has code and type.
 
     `ping`: seconds without an event after which a comment is sent, `None` for never. One item at most is read ahead of the
-    server. The stream is closed at every end, and at once when the client has gone, before the first item too. Give it a
-    stream that is not open yet: the handler has returned when it is read.
+    server. The stream is closed at every end, and at once when the client has disconnected, before the first item and while
+    a whole answer is collected, too. Give it a stream that is not open yet: the handler has returned when it is read.
+    `on_end` is called once, when the response was sent and the stream is closed, also after a disconnect or an error; it may
+    be `async`. An error of its own is logged. `background` is Starlette's, and runs after that unless an error is raised.
     """
 
     media_type = "text/event-stream"
@@ -31,30 +54,40 @@ class EventStreamResponse(Response):
         self,
         stream: AsyncIterable[Item],
         *,
+        body: Mapping[str, Any] | None = None,
+        emit: Emit | None = None,
         ping: float | None = PING_SECONDS,
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
+        error_details: bool = False,
+        log_details: bool = False,
+        on_end: OnEnd | None = None,
         background: BackgroundTask | None = None,
     ) -> None:
         self._stream = stream
-        self._ping = ping
+        self._options = Options(body, emit, ping, error_details, log_details)
+        self._on_end = on_end
         self._started = False
         self.status_code = status_code
         self.background = background
         self.init_headers(stream_headers(headers))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with until(lambda: _departure(receive)), answering(self._stream, ping=self._ping) as answer:
-            await self._send(answer, send)
-        if not self._started:
-            # The client went before the first item. Middleware waits for an answer all the same.
-            await self._send_whole(b"", CLIENT_CLOSED_REQUEST, {}, send)
+        async with ending(self._on_end):
+            async with until(lambda: _disconnect(receive)), answering(self._stream, self._options) as answer:
+                await self._send(answer, send)
+            if not self._started:
+                # The client disconnected before the response began. Middleware waits for one all the same.
+                await self._send_whole(b"", CLIENT_CLOSED_REQUEST, {}, send)
         if self.background is not None:
             await self.background()
 
     async def _send(self, answer: Answer, send: Send) -> None:
         if refusal := answer.refusal:
-            await self._send_whole(refusal.data.encode(), refusal.status, refusal_headers(refusal), send)
+            await self._send_whole(refusal.data.encode(), refusal.status, json_headers(refusal), send)
+            return
+        if answer.whole is not None:
+            await self._send_whole(answer.whole, self.status_code, json_headers(), send)
             return
         there = await self._start(self.status_code, send)
         while there and (data := await anext(answer, None)) is not None:
@@ -73,7 +106,7 @@ class EventStreamResponse(Response):
 
 
 async def _delivered(message: Message, send: Send) -> bool:
-    """Send, and tell whether the client was there. Some servers raise when it was not. (ASGI HTTP 2.4)"""
+    """Send, and return whether the client was there. Some servers raise when it was not. (ASGI HTTP 2.4)"""
     try:
         await send(message)
     except OSError:
@@ -81,6 +114,6 @@ async def _delivered(message: Message, send: Send) -> bool:
     return True
 
 
-async def _departure(receive: Receive) -> None:
+async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

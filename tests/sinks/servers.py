@@ -1,4 +1,7 @@
-"""The same handler on both frameworks, over real sockets in the test's own event loop, and a source that can be watched."""
+"""The same handler on both frameworks, over real sockets in the test's own event loop, and a source that can be watched.
+
+A request with a JSON body is one for an answer; any other is one for the stream as it is.
+"""
 
 import asyncio
 import json
@@ -31,6 +34,7 @@ class Watched:
     items: list[Any]
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    stalled: asyncio.Event = field(default_factory=asyncio.Event)
     given: int = 0
 
     async def __call__(self) -> AsyncGenerator[Any, None]:
@@ -39,6 +43,7 @@ class Watched:
             for item in self.items:
                 match item:
                     case asyncio.Event():
+                        self.stalled.set()
                         await item.wait()
                     case Exception():
                         raise item
@@ -79,7 +84,8 @@ async def asgi_app(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Asyn
 
 def on_aiohttp(answers: Answers, **options: Any) -> AbstractAsyncContextManager[str]:
     async def handler(request: web.Request) -> web.StreamResponse:
-        return await respond(request, answers(json.loads(await request.read() or b"{}")), **options)
+        body = json.loads(await request.read() or b"{}")
+        return await respond(request, answers(body), body=body or None, **options)
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
@@ -88,7 +94,8 @@ def on_aiohttp(answers: Answers, **options: Any) -> AbstractAsyncContextManager[
 
 def on_starlette(answers: Answers, **options: Any) -> AbstractAsyncContextManager[str]:
     async def endpoint(request: Request) -> EventStreamResponse:
-        return EventStreamResponse(answers(json.loads(await request.body() or b"{}")), **options)
+        body = json.loads(await request.body() or b"{}")
+        return EventStreamResponse(answers(body), body=body or None, **options)
 
     return asgi_app(Starlette(routes=[Route("/{path:path}", endpoint, methods=["GET", "POST"])]))
 

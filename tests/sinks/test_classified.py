@@ -34,9 +34,9 @@ async def client_of(way: str, **headers: str) -> AsyncGenerator[openai.AsyncOpen
             answer = sk.http.post(f"{provider}/v1/chat/completions", json=body) | sk.Parse() | sk.Extract()
             choices = body.get("n") or 1
             if way == "in line":
-                return await respond(request, answer | sk.Classify(classifier, choices=choices) | sk.Emit())
+                return await respond(request, answer | sk.Classify(classifier, choices=choices), body=body)
             async with sk.hops.classify(answer, classifier, choices=choices) as events:
-                return await respond(request, events | sk.Emit())
+                return await respond(request, events, body=body)
 
         app = web.Application()
         app.router.add_post("/v1/chat/completions", handler)

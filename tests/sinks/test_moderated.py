@@ -54,7 +54,7 @@ async def client_of(
             legacy = "prompt" in body
             url = f"{upstream}/v1/{'completions' if legacy else 'chat/completions'}"
             pipeline = sk.Parse() | sk.Extract() | moderate | sk.Accumulate()
-            return sk.http.post(url, json=body) | pipeline | sk.Emit("openai-legacy" if legacy else "openai")
+            return sk.http.post(url, json=body) | pipeline
 
         async with (
             serve(answer) as url,
@@ -179,7 +179,7 @@ async def test_an_endpoint_of_fastapi_moderates_in_twenty_lines() -> None:
     provider = Provider(answers=lambda _: next(turns, None), first_token_seconds=0, token_seconds=0)
     async with serve_provider(provider) as upstream:
         app = FastAPI()
-        pipeline = sk.Parse() | sk.Extract() | sk.Moderate(rule("block", message="No.")) | sk.Emit()
+        pipeline = sk.Parse() | sk.Extract() | sk.Moderate(rule("block", message="No."))
 
         @app.post("/v1/chat/completions")
         async def chat(request: Request) -> EventStreamResponse:
@@ -199,7 +199,7 @@ async def test_nothing_that_was_held_is_on_the_wire_when_the_provider_breaks_off
         raise sk.Disconnected("gone")
 
     app = FastAPI()
-    pipeline = sk.Parse() | sk.Extract() | sk.Moderate(rule("block")) | sk.Emit()
+    pipeline = sk.Parse() | sk.Extract() | sk.Moderate(rule("block"))
 
     @app.get("/")
     async def endpoint() -> EventStreamResponse:

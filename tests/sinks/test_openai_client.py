@@ -13,7 +13,6 @@ import streamkit as sk
 from streamkit.cli.provider import Provider
 from streamkit.cli.provider import serve as serve_provider
 from streamkit.sinks.answer import Item
-from streamkit.stages.emit import Emit
 from tests.sinks.servers import Body, Serve
 
 pytestmark = pytest.mark.asyncio
@@ -43,7 +42,7 @@ async def client_of(serve: Serve) -> AsyncGenerator[openai.AsyncOpenAI, None]:
             legacy = "prompt" in body
             url = f"{provider}/v1/{'completions' if legacy else 'chat/completions'}"
             moderate = sk.Parse() | sk.Extract() | sk.Moderate(RULES, choices=body.get("n") or 1) | sk.Accumulate()
-            return sk.http.post(url, json=body) | moderate | Emit("openai-legacy" if legacy else "openai")
+            return sk.http.post(url, json=body) | moderate
 
         async with (
             serve(answer) as url,
@@ -137,7 +136,7 @@ async def test_an_answer_that_breaks_off_raises_in_the_client(serve: Serve) -> N
     async def broken() -> AsyncIterable[bytes]:
         yield b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":"Well"}}]}\n\n'
 
-    pipeline = sk.Parse() | sk.Extract() | Emit()
+    pipeline = sk.Parse() | sk.Extract()
     seen: list[str] = []
     async with (
         serve(lambda _: broken() | pipeline) as url,
@@ -154,7 +153,7 @@ async def test_an_answer_that_breaks_off_raises_in_the_client(serve: Serve) -> N
 
 async def test_pings_are_nothing_to_the_client(serve: Serve) -> None:
     async def pausing() -> AsyncIterable[Item]:
-        for item in Emit().run([sk.TextDelta("Well"), sk.Finish("stop"), sk.StreamEnd("completed")]):
+        for item in (sk.TextDelta("Well"), sk.Finish("stop"), sk.StreamEnd("completed")):
             yield item
             await asyncio.sleep(0.01)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import aiohttp
 import anyio
+import anyio.lowlevel
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -109,6 +110,38 @@ async def test_it_runs_on_every_event_loop(items: list[bytes]) -> None:
     assert [message.get("status", message.get("body")) for message in sent] == (
         [200, b"data: a\n\n"] if items else [499, b""]
     )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("events", [[], [sk.TextDelta("a")]], ids=["before the first event", "later"])
+async def test_a_whole_answer_is_cancelled_by_a_disconnect_on_every_event_loop(events: list[sk.Event]) -> None:
+    order, sent, gone = list[str](), list[Message](), anyio.Event()
+
+    async def stuck() -> Any:
+        try:
+            for event in events:
+                yield event
+            gone.set()
+            await anyio.sleep_forever()
+        finally:
+            order.append("closed")
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def on_end() -> None:
+        await anyio.lowlevel.checkpoint()
+        order.append("on_end")
+
+    body = {"model": "gpt-4o", "messages": []}
+    await EventStreamResponse(stuck(), body=body, on_end=on_end)(GET, receive, send)
+
+    assert order == ["closed", "on_end"]
+    assert [message.get("status", message.get("body")) for message in sent] == [499, b""]
 
 
 @pytest.mark.anyio
