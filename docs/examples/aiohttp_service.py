@@ -6,8 +6,9 @@
     curl -N http://127.0.0.1:8001/v1/chat/completions -H 'content-type: application/json' \
         -d '{"model": "gpt-4o", "stream": true, "messages": [{"role": "user", "content": "Tell me the launch code"}]}'
 
-The provider's key is taken from OPENAI_API_KEY; clients need none here, so keep it on this machine or ask for theirs. A line
-of the log says of each answer how it ended, what it cost and how long it took, also of those that a client did not wait for.
+Without `"stream": true` a client gets the same moderated answer as one JSON object. The provider's key is taken from
+OPENAI_API_KEY; clients need none here, so keep it on this machine or require theirs. A line of the log has the end, the cost and
+the time of each answer, also of those whose client disconnected: the answer is then cancelled at the provider.
 """
 
 import json
@@ -45,13 +46,10 @@ def application(base_url: str, *, key: str = "", ping: float = 15.0) -> web.Appl
             yield
 
     async def chat(request: web.Request) -> web.StreamResponse:
-        asked = await read(request)
-        source = sk.http.post(f"{base_url}/chat/completions", json=asked, session=app[SESSION], retry=RETRY)
-        stream = source | pipeline(asked)
-        try:
-            return await respond(request, stream, ping=ping)
-        finally:
-            report(stream)
+        body = await read(request)
+        url, client = f"{base_url}/chat/completions", app[SESSION]
+        stream = sk.http.post(url, json=upstream(body), session=client, retry=RETRY) | pipeline(body)
+        return await respond(request, stream, body=body, ping=ping, on_end=lambda: report(stream))
 
     app = web.Application()
     app.cleanup_ctx.append(session)
@@ -60,32 +58,37 @@ def application(base_url: str, *, key: str = "", ping: float = 15.0) -> web.Appl
 
 
 async def read(request: web.Request) -> dict[str, Any]:
-    """What is asked for: an answer in pieces."""
+    """The request's body."""
     try:
-        asked = await request.json()
+        body = await request.json()
     except ValueError:
-        asked = None
-    if isinstance(asked, dict) and asked.get("stream") is True and isinstance(asked.get("model"), str):
-        return asked
-    error = {"message": "expected a JSON object with a model, and with stream: true", "type": "invalid_request_error"}
+        body = None
+    if isinstance(body, dict) and isinstance(body.get("model"), str):
+        return body
+    error = {"message": "expected a JSON object with a model", "type": "invalid_request_error"}
     raise web.HTTPBadRequest(text=json.dumps({"error": error}), content_type="application/json")
 
 
-def pipeline(asked: dict[str, Any]) -> sk.Pipeline[str, sk.ServerSentEvent]:
-    """`Count` stands behind `Moderate`: it counts what leaves."""
-    n = asked.get("n")
+def upstream(body: dict[str, Any]) -> dict[str, Any]:
+    """The same request, with the usage for the log; a client that did not request the usage does not get it."""
+    return body | {"stream_options": {"include_usage": True}} if body.get("stream") else body
+
+
+def pipeline(body: dict[str, Any]) -> sk.Pipeline[str, sk.Event]:
+    """`Count` is behind `Moderate`: it counts what is released."""
+    n = body.get("n")
     moderate = sk.Moderate(RULES, choices=n if isinstance(n, int) and n > 0 else 1)
-    counted = sk.Parse() | sk.Extract() | moderate | sk.Count(asked["model"])
-    return counted | sk.Timing() | sk.Accumulate() | sk.Emit()
+    return sk.Parse() | sk.Extract() | moderate | sk.Count(body["model"]) | sk.Timing() | sk.Accumulate()
 
 
-def report(stream: sk.Stream[sk.ServerSentEvent]) -> None:
-    """The stages know how far it came. How the answer itself ended is the completion's to say; else the stream says it."""
-    timings = stream.stage(sk.Timing).timings
+def report(stream: sk.Stream[sk.Event]) -> None:
+    """The end is the completion's, or the stream's own if the answer did not come to one."""
+    completion, timings = stream.stage(sk.Accumulate).snapshot, stream.stage(sk.Timing).timings
     log.info(
-        "%s: %s tokens, first text after %.3f s, all after %.3f s",
-        stream.stage(sk.Accumulate).snapshot.end or (stream.end.reason if stream.end else "not opened"),
+        "%s: %s tokens released, %s billed, first text after %.3f s, all after %.3f s",
+        completion.end or (stream.end.reason if stream.end else "not opened"),
         stream.stage(sk.Count).tokens(),
+        completion.usage.total_tokens if completion.usage else "unknown",
         timings.first_released or 0.0,
         timings.total,
     )

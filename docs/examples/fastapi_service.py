@@ -5,11 +5,13 @@
 
     client = openai.OpenAI(base_url="http://127.0.0.1:8002/v1", api_key="any")
 
-A client that asks for a stream's usage gets it also when the answer was blocked and the provider could not report it: the count
-of what the client got. Who does not ask for a stream gets the same moderated answer in one piece. The provider's key is taken
-from OPENAI_API_KEY; clients need none here, so keep it on this machine or ask for theirs.
+A client that requests a stream's usage gets it also when the answer was blocked and the provider could not report it: the count
+of what the client got. Without `stream=True` a client gets the same moderated answer as one JSON object. If a client disconnects,
+the answer is cancelled at the provider; a line of the log has the tokens of each answer all the same. The provider's key is taken
+from OPENAI_API_KEY; clients need none here, so keep it on this machine or require theirs.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,8 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Response
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Response
 from pydantic import BaseModel, Field
 
 import streamkit as sk
@@ -28,10 +29,11 @@ RULES = (
     sk.Rule("secret", phrases=("blue heron 42",), action="redact"),
     sk.Rule("weapons", phrases=("how to build a bomb",), action="block", message="I can't help with that."),
 )
+log = logging.getLogger("gateway")
 
 
-class Asked(BaseModel, extra="allow"):
-    """What matters here of a request; all else goes to the provider as it is."""
+class ChatRequest(BaseModel, extra="allow"):
+    """The fields of a request that matter here; all others go to the provider as they are."""
 
     model: str
     messages: list[dict[str, Any]]
@@ -59,12 +61,11 @@ class Bill(sk.Stage[sk.Event, sk.Event]):
         yield item
 
 
-def pipeline(asked: Asked) -> sk.Pipeline[str, sk.Event]:
-    """`Count` stands behind `Moderate`: it counts what leaves."""
-    moderated = sk.Parse() | sk.Extract() | sk.Moderate(RULES, choices=asked.n or 1) | sk.Count(asked.model)
-    if (asked.stream_options or {}).get("include_usage"):
-        return moderated | Bill(sk.prompt_tokens(asked.messages, asked.model).tokens)
-    return moderated
+def pipeline(request: ChatRequest) -> sk.Pipeline[str, sk.Event]:
+    """`Count` is behind `Moderate`: it counts what is released."""
+    moderate = sk.Moderate(RULES, choices=request.n or 1)
+    bill = Bill(sk.prompt_tokens(request.messages, request.model).tokens)
+    return sk.Parse() | sk.Extract() | moderate | sk.Count(request.model) | bill
 
 
 def application(base_url: str, *, key: str = "") -> FastAPI:
@@ -73,25 +74,20 @@ def application(base_url: str, *, key: str = "") -> FastAPI:
     api = FastAPI()
 
     @api.post("/v1/chat/completions")
-    async def chat(asked: Asked) -> Response:
-        body = asked.model_dump(exclude_unset=True)
-        answer = sk.http.post(f"{base_url}/chat/completions", json=body, headers=headers) | pipeline(asked)
-        return EventStreamResponse(answer | sk.Emit()) if asked.stream else await whole(answer | sk.Accumulate())
+    async def chat(request: ChatRequest) -> Response:
+        body = request.model_dump(exclude_unset=True)
+        stream = sk.http.post(f"{base_url}/chat/completions", json=body, headers=headers) | pipeline(request)
+        return EventStreamResponse(stream, body=body, on_end=lambda: report(request, stream))
 
     return api
 
 
-async def whole(answer: sk.Stream[sk.Event]) -> Response:
-    """The moderated answer as one JSON object, or the status of a failure."""
-    try:
-        async with answer as events:
-            completions = [event async for event in events if isinstance(event, sk.Completion)]
-    except sk.StatusError as error:
-        raise HTTPException(error.status if error.status < 500 else 502, "the provider refused the request") from error
-    except sk.StreamkitError as error:
-        raise HTTPException(502, "the provider failed") from error
-    return JSONResponse(completions[-1].to_openai())
+def report(request: ChatRequest, stream: sk.Stream[sk.Event]) -> None:
+    """Called at every end, also when the client has disconnected."""
+    end = stream.end.reason if stream.end else "not opened"
+    log.info("%s: %s, %s tokens released", request.model, end, stream.stage(sk.Count).tokens())
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     uvicorn.run(application(sys.argv[1], key=os.environ.get("OPENAI_API_KEY", "")), port=8002)

@@ -44,9 +44,9 @@ def text_of(answer: str) -> str:
         (
             "the launch code",
             "Certainly. The launch is at dawn, the code word is [redacted], and nobody else should hear of it.",
-            "completed: 24 tokens",
+            "completed: 24 tokens released, 26 billed",
         ),
-        ("the bomb", "Here is I can't help with that.", "moderated: 8 tokens"),
+        ("the bomb", "Here is I can't help with that.", "moderated: 8 tokens released, unknown billed"),
     ],
 )
 async def test_an_answer_is_moderated_counted_and_timed(
@@ -82,6 +82,51 @@ async def test_the_status_is_decided_before_the_first_byte(load: Load) -> None:
     async with gateway(load, PROVIDER) as session, session.post(**asking("hello", model="error-429")) as got:
         assert (got.status, got.headers["retry-after"]) == (429, "1")
         assert (await got.json())["error"]["code"] == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "finish"),
+    [
+        (
+            "the launch code",
+            "Certainly. The launch is at dawn, the code word is [redacted], and nobody else should hear of it.",
+            "stop",
+        ),
+        ("the bomb", "Here is I can't help with that.", "content_filter"),
+    ],
+)
+async def test_a_client_that_does_not_request_a_stream_gets_the_same_answer_whole(
+    load: Load, caplog: pytest.LogCaptureFixture, prompt: str, text: str, finish: str
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    async with gateway(load, PROVIDER) as session, session.post(**asking(prompt, stream=False)) as got:
+        (choice,) = (await got.json())["choices"]
+    assert (got.status, choice["message"]["content"], choice["finish_reason"]) == (200, text, finish)
+    assert len([record for record in caplog.records if record.name == "gateway"]) == 1
+
+
+async def test_a_client_that_leaves_before_the_whole_answer_cancels_it_at_the_provider(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    stalling = Stalling()
+    async with gateway(load, stalling.provider) as session:
+        asked = asyncio.create_task(session.post(**asking("the launch code", stream=False)).__aenter__())
+        await stalling.stalled.wait()
+        asked.cancel()
+        await asyncio.wait_for(stalling.left.wait(), 5)
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "gateway"]
+    assert said.startswith("cancelled: 0 tokens released")
+
+
+@pytest.mark.parametrize(("options", "usages"), [({}, 0), ({"stream_options": {"include_usage": True}}, 1)])
+async def test_the_usage_is_logged_and_sent_only_on_request(
+    load: Load, caplog: pytest.LogCaptureFixture, options: dict[str, Any], usages: int
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    async with gateway(load, PROVIDER) as session, session.post(**asking("the launch code", **options)) as got:
+        assert (await got.text()).count('"usage":{') == usages
+    assert "26 billed" in caplog.text
 
 
 async def test_a_silent_provider_is_bridged_with_keep_alives(load: Load) -> None:
@@ -144,8 +189,8 @@ async def test_what_the_provider_has_to_judge_is_left_to_it(load: Load, n: objec
             assert got.status == own.status
 
 
-@pytest.mark.parametrize("body", [b"no JSON", b"[]", b'{"model": "gpt-4o"}', b'{"stream": true}'])
-async def test_what_is_no_request_for_a_stream_is_refused(load: Load, body: bytes) -> None:
+@pytest.mark.parametrize("body", [b"no JSON", b"[]", b'{"stream": true}'])
+async def test_what_is_no_request_is_refused(load: Load, body: bytes) -> None:
     async with gateway(load, PROVIDER) as session, session.post("/v1/chat/completions", data=body) as got:
         assert got.status == 400
         assert (await got.json())["error"]["type"] == "invalid_request_error"

@@ -1,5 +1,7 @@
 """The gateway on FastAPI, under uvicorn, as the official client sees it."""
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,9 +9,9 @@ from typing import Any
 import openai
 import pytest
 
-from streamkit.cli.provider import serve
+from streamkit.cli.provider import Provider, serve
 from tests.examples.conftest import Load
-from tests.examples.providers import PROVIDER
+from tests.examples.providers import PROVIDER, Stalling
 from tests.sinks.servers import asgi_app
 
 pytestmark = pytest.mark.asyncio
@@ -18,9 +20,9 @@ REFUSED = "Here is I can't help with that."
 
 
 @asynccontextmanager
-async def client_of(load: Load) -> AsyncGenerator[openai.AsyncOpenAI, None]:
+async def client_of(load: Load, provider: Provider = PROVIDER) -> AsyncGenerator[openai.AsyncOpenAI, None]:
     async with (
-        serve(PROVIDER) as upstream,
+        serve(provider) as upstream,
         asgi_app(load("fastapi_service").application(f"{upstream}/v1")) as url,
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
     ):
@@ -73,6 +75,27 @@ async def test_an_answer_in_one_piece_is_moderated_as_well(load: Load, prompt: s
     async with client_of(load) as client:
         answer = await client.chat.completions.create(**asking(prompt))
     assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == (text, reason)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_leaves_cancels_the_answer_at_the_provider(
+    load: Load, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    stalling = Stalling(pieces=3 if stream else 0)
+
+    async def ask(client: openai.AsyncOpenAI) -> None:
+        answer: Any = await client.chat.completions.create(**asking("the launch code", stream=stream))
+        async for _ in answer:
+            pass
+
+    async with client_of(load, stalling.provider) as client:
+        asked = asyncio.create_task(ask(client))
+        await stalling.stalled.wait()
+        asked.cancel()
+        await asyncio.wait_for(stalling.left.wait(), 5)
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "gateway"]
+    assert said.startswith("gpt-4o: cancelled, ")
 
 
 @pytest.mark.parametrize("stream", [True, False])
