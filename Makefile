@@ -7,7 +7,9 @@ BIN = $(VENV)/bin
 PLUGINS = $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 READY = $(VENV)/.ready
 
-.PHONY: demo test cover lint bench fuzz lock clean
+CLIENTS = .clients
+
+.PHONY: demo test cover lint bench fuzz clients lock clean
 
 demo: $(READY)
 	$(BIN)/streamkit demo
@@ -35,6 +37,14 @@ bench: $(READY)
 fuzz: $(READY)
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) $(BIN)/python -m pytest tests/fuzz -q
 
+# What OpenAI's clients for Python and npm read, over all recordings, beside docs/reference/clients.md: a few minutes.
+clients: $(READY) $(CLIENTS)/.ready
+	$(BIN)/python -m tests.clients $$(cat $(CLIENTS)/arguments) $(ARGS)
+
+$(CLIENTS)/.ready: $(READY) requirements/clients.txt tests/clients/install.py tests/clients/javascript/package-lock.json
+	$(BIN)/python -m tests.clients.install $(CLIENTS)
+	touch $@
+
 $(READY): pyproject.toml requirements/dev.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
@@ -45,9 +55,12 @@ $(READY): pyproject.toml requirements/dev.txt $(PLUGINS:%=%/pyproject.toml)
 	$(BIN)/python -m pip check
 	touch $@
 
-# After a change of the dependencies in pyproject.toml. Needs uv.
+# After a change of the dependencies in pyproject.toml or of the clients. Needs uv and npm.
+COMPILE = uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
 lock:
-	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) --group clients -o requirements/clients.txt
+	npm install --prefix tests/clients/javascript --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:
-	rm -rf $(VENV) .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,6 +4,7 @@ Offline: what each locked distribution requires is read from the metadata of its
 for other platforms only have none here, and are the one thing that is not checked.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from streamkit.cli.new_plugin import write
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements/dev.txt"
+CLIENTS = ROOT / "requirements/clients.txt"
+NPM = ROOT / "tests/clients/javascript/package-lock.json"
 PLATFORMS = {
     "linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "macos": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
@@ -51,8 +54,8 @@ class Locked(NamedTuple):
         return self.marker is None or self.marker.evaluate(environment)
 
 
-def locked() -> dict[str, Locked]:
-    lines = re.findall(r"^([A-Za-z0-9][\w.-]*)==([^ ;\\]+)(?: ; ([^\\\n]+))?", LOCK.read_text(), re.MULTILINE)
+def locked(lock: Path = LOCK) -> dict[str, Locked]:
+    lines = re.findall(r"^([A-Za-z0-9][\w.-]*)==([^ ;\\]+)(?: ; ([^\\\n]+))?", lock.read_text(), re.MULTILINE)
     return {
         canonicalize_name(name): Locked(version, Marker(marker) if marker else None) for name, version, marker in lines
     }
@@ -125,13 +128,25 @@ def test_the_lock_is_what_is_installed_here() -> None:
     assert {name: metadata(name)["Version"] for name in here} == {name: line.version for name, line in here.items()}
 
 
-def test_every_line_has_hashes_and_no_address() -> None:
-    text = LOCK.read_text()
+@pytest.mark.parametrize("lock", [LOCK, CLIENTS], ids=lambda path: path.name)
+def test_every_line_has_hashes_and_no_address(lock: Path) -> None:
+    text = lock.read_text()
     blocks = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
 
-    assert len(blocks) == len(locked()) > 50
+    assert len(blocks) == len(locked(lock)) > 50
     assert [block.split("==")[0] for block in blocks if "--hash=sha256:" not in block] == []
     assert "://" not in text
+
+
+def test_every_package_of_npm_has_its_hash_and_no_address() -> None:
+    packages = json.loads(NPM.read_text())["packages"]
+    wanted = json.loads(NPM.with_name("package.json").read_text())["dependencies"]
+
+    assert packages.pop("")["dependencies"] == wanted
+    assert all(re.fullmatch(r"\d[\w.]*", version) for version in wanted.values())
+    assert [name for name, package in packages.items() if not package["integrity"].startswith("sha512-")] == []
+    assert [name for name, package in packages.items() if "resolved" in package] == []
+    assert len(packages) > 10
 
 
 def test_nothing_requires_the_distribution_of_a_stranger(tmp_path: Path) -> None:
