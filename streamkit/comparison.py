@@ -64,8 +64,8 @@ class Row(msgspec.Struct, frozen=True):
         return _median(answer.timings.first_released for answer in self.answers)
 
     @property
-    def total(self) -> float:
-        return _median(answer.timings.total for answer in self.answers) or 0.0
+    def total(self) -> float | None:
+        return _median(answer.timings.total for answer in self.answers)
 
     @property
     def tokens(self) -> float | None:
@@ -78,7 +78,7 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def typical(self) -> Answer:
         """The answer whose total is the median, the lower one of two."""
-        ordered = sorted(self.answers, key=lambda answer: answer.timings.total)
+        ordered = sorted(self.answers, key=lambda answer: answer.timings.total or 0.0)
         return ordered[(len(ordered) - 1) // 2]
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,7 +139,12 @@ class Comparison(msgspec.Struct, frozen=True):
         from streamkit.picture import Curve, draw
 
         curves = [
-            Curve(f"{row.api}, {row.mode}", row.typical.growth, row.typical.timings.total, dashed=row.mode == "whole")
+            Curve(
+                f"{row.api}, {row.mode}",
+                row.typical.growth,
+                row.typical.timings.total or 0.0,
+                dashed=row.mode == "whole",
+            )
             for row in self.rows
         ]
         return draw("Text that can be read", curves, "seconds after the request", "characters")

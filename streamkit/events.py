@@ -200,12 +200,18 @@ class Finish(_Event, frozen=True, gc=False, eq=False):
 
 
 class Usage(_Event, frozen=True, gc=False, eq=False):
-    """What the provider says it cost so far. `None` is unknown, never zero; `details` is the provider's whole object."""
+    """What the response cost so far, as the provider reports it. `None` is unknown, never zero.
+
+    `prompt_tokens` are all tokens of the input, those that a cache served or stored included, and `completion_tokens` all of the
+    output, reasoning included, whatever the provider's own figures leave out. `details` is the provider's whole object. Usage is
+    cumulative: the latest of a response counts. One with more `responses` is their sum, and `details` are the latest one's.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
     details: dict[str, Any] = {}
+    responses: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """The provider's own object."""
@@ -215,7 +221,8 @@ class Usage(_Event, frozen=True, gc=False, eq=False):
 class TokenCount(_Event, frozen=True, gc=False, eq=False):
     """Tokens counted here in the text that passed, by `encoding`: one channel of one choice.
 
-    `exact` is false where the model's encoding is not known and another stands in for it.
+    In `tool_arguments` it is those of call `tool_index`. `exact` is false where the model's encoding is not known and another
+    stands in for it.
     """
 
     tokens: int
@@ -223,18 +230,23 @@ class TokenCount(_Event, frozen=True, gc=False, eq=False):
     index: int = 0
     encoding: str = ""
     exact: bool = True
+    tool_index: int | None = None
 
 
 class UsageReport(_Event, frozen=True, gc=False, eq=False):
-    """What an answer cost, as the provider says it and as it was counted here, side by side. `None` is unknown, never zero.
+    """What a stream cost, as the provider reports it and as it was counted here, side by side. `None` is unknown, never zero.
 
-    `source` tells where the three figures are from: `provider`, its own; `local`, counted here, where it said nothing;
-    `partial`, what is known of an answer that did not come to its own end (the provider may have generated and billed
-    more): the larger of what came and of what the provider had said till then.
+    `source` is where the three figures are from: `provider`; `local`, counted here, where the provider reported nothing;
+    `partial`, what is known of an answer that did not come to its own end (the provider may have generated and billed more): the
+    larger of what came and of what the provider had reported until then.
 
-    `counted` are the tokens of all text that passed here, `exact` whether that is by the model's own encoding. `difference`
-    is the provider's completion tokens less `counted`, and less the `reasoning_tokens` where no reasoning was to be seen;
-    what is left is mostly the token that ends an answer. `cost` is in `currency`. `name` is that of the `Count`.
+    `cached_tokens` and `cache_write_tokens` of the prompt were served and stored by a cache, `reasoning_tokens` are part of the
+    completion. `counted` are the tokens of all text that passed here, `exact` whether that is by the model's own encoding.
+    `difference` is the provider's completion tokens less `counted`, and less the `reasoning_tokens` where no reasoning was to be
+    seen; what is left is mostly the token that ends an answer. `cost` is by your prices, in `currency`; `provider_cost` is the
+    charge that the provider itself reports, mostly in US dollars. `name` is that of the `Count`.
+
+    Of several responses in one stream, such as the turns of an agent, every figure is the sum; see `streamkit.tokens.responses`.
     """
 
     source: Literal["provider", "local", "partial"]
@@ -252,6 +264,8 @@ class UsageReport(_Event, frozen=True, gc=False, eq=False):
     currency: str | None = None
     model: str | None = None
     name: str = ""
+    cache_write_tokens: int | None = None
+    provider_cost: Decimal | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -436,18 +450,19 @@ class InvalidOutput(_Event, frozen=True, gc=False, eq=False):
 
 
 class Timings(_Event, frozen=True, gc=False, eq=False):
-    """When things came, in seconds since the stream was opened. `None` is what never came.
+    """When things came, in seconds since the stream was opened. `None` is what never came or is unknown: for a source without
+    times, such as the body of an answer in a file, `total` is `None` too, and `deltas` is empty.
 
     `first_content` is when content of the answer arrived, also if a stage such as `Moderate` held it back. `deltas` has the
     time at which every piece of content, reasoning, refusal or tool call left; all pieces of one network read came at one
     time, so that the gaps between them are zero. `tokens` are those of the answer by the provider's usage, else as
-    `Count` found them; `hidden_tokens` of them were for reasoning that was not shown.
+    `Count` found them, as in a `UsageReport`; `hidden_tokens` of them were for reasoning that was not shown.
     """
 
     first_byte: float | None
     first_content: float | None
     deltas: tuple[float, ...]
-    total: float
+    total: float | None
     tokens: int | None = None
     hidden_tokens: int = 0
 
@@ -480,14 +495,14 @@ class Timings(_Event, frozen=True, gc=False, eq=False):
         return tokens / seconds if seconds > 0 and tokens > 0 else None
 
     def to_dict(self) -> dict[str, float | int | None]:
-        """The figures by their names, ready for JSON and for a log; without the single deltas."""
+        """The figures by their names, ready for JSON and for a log; without the single deltas. What is unknown is `None`."""
         waits = sorted(gaps(self.deltas))
         return {
             "first_byte": self.first_byte,
             "first_content": self.first_content,
             "first_released": self.first_released,
             "total": self.total,
-            "deltas": len(self.deltas),
+            "deltas": None if self.total is None else len(self.deltas),
             "gap_p50": percentile(waits, 50),
             "gap_p95": percentile(waits, 95),
             "gap_p99": percentile(waits, 99),

@@ -30,15 +30,16 @@ ONE_ROOM = LEVELS[:2]
 """Rooms of one level that may know each other."""
 NEIGHBOURS = {
     ("dialects", "wire"),
+    ("dialects", "tokens"),
     ("sources", "stages"),
     ("sources", "hops"),
     ("sinks", "hops"),
     ("sinks", "stages"),
     ("moderation", "sources"),
 }
-"""A dialect reads what the wire gives, a feed that reconnects parses what it reads, tasks are in `hops` for all, a sink writes
-events or assembles them for each client, and a remote classifier's answer is read as any other: with its deadlines, retries and
-errors."""
+"""A dialect reads what the wire gives, and what the names in a usage mean is one table for all of them; a feed that reconnects
+parses what it reads, tasks are in `hops` for all, a sink writes events or assembles them for each client, and a remote
+classifier's answer is read as any other: with its deadlines, retries and errors."""
 ONLY_IN: dict[str, set[str]] = {
     "yarl": {"sources/redirects.py"},
     "aiohttp": {"sources/http.py", "sinks/aiohttp.py", "moderation/remote.py", "cli/"},

@@ -30,8 +30,11 @@ EXAMPLES: list[sk.Event] = [
     sk.Finish("stop", 1),
     sk.Usage(1, 2, 3, {"prompt_tokens": 1}),
     sk.TokenCount(1, "reasoning", 1, "o200k_base", False),
+    sk.TokenCount(1, "tool_arguments", 1, "o200k_base", False, 2),
     sk.UsageReport(
-        "provider", 36, 301, 337, 0, 0, 300, 36, True, 1, sk.Usage(36, 301, 337), Decimal("0.1"), "USD", "m", "n"
+        *("provider", 36, 301, 337, 0, 0, 300, 36, True, 1, sk.Usage(36, 301, 337), Decimal("0.1"), "USD", "m", "n"),
+        cache_write_tokens=7,
+        provider_cost=Decimal("0.2"),
     ),
     sk.Flagged("category", 1, 2, "refusal", 1),
     sk.Redacted("category", 1, 2, "refusal", 1),
@@ -50,6 +53,7 @@ EXAMPLES: list[sk.Event] = [
     sk.StructuredOutput({"a": 1}, 1, "id", "name", 1),
     sk.InvalidOutput("invalid", "$.a", "expected this", 1, "id", "name", 1),
     sk.Timings(0.1, 0.2, (0.2, 0.3), 0.4),
+    sk.Timings(None, None, (), None, 5),
     sk.Completion(
         (sk.Choice(0, "text", tool_calls=(sk.ToolCall("id"),), verdicts=(sk.Verdict("redact", "category", 1, 2),)),),
         sk.Usage(1),

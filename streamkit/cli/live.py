@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 
 from rich.cells import chop_cells
 from rich.console import Console, Group
@@ -25,12 +26,12 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 class Price:
     """What a million tokens cost, in whatever currency: of the prompt, and of the answer."""
 
-    prompt: float
-    completion: float
+    prompt: Decimal
+    completion: Decimal
 
     def of(self, prompt: int | None, completion: int | None) -> str:
         """The cost; at least that much where not all tokens are known."""
-        cost = ((prompt or 0) * self.prompt + (completion or 0) * self.completion) / 1e6
+        cost = ((prompt or 0) * self.prompt + (completion or 0) * self.completion) / 1_000_000
         return f"{'>= ' if None in (prompt, completion) else ''}{cost:.6f}"
 
 

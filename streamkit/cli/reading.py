@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -18,7 +19,8 @@ from streamkit.cli import asking, live, show
 from streamkit.cli.doctor import where_table
 from streamkit.errors import StreamkitError
 from streamkit.events import EndReason
-from streamkit.tokens import encoding_name
+from streamkit.tokens import Responses, encoding_name
+from streamkit.tokens.usage import summed
 
 AnyStage: TypeAlias = sk.Stage[sk.Event, sk.Event] | sk.AsyncStage[sk.Event, sk.Event]
 AnyPipeline: TypeAlias = sk.Pipeline[str, sk.Event] | sk.AsyncPipeline[str, sk.Event]
@@ -147,7 +149,7 @@ class Meter:
 
     def __init__(self, stream: sk.Stream[sk.Event], price: live.Price | None, body: Mapping[str, Any]) -> None:
         self.stream = stream
-        self.usage: sk.Usage | None = None
+        self.responses = Responses()
         self._price = price
         self._timing = stream.stage(sk.Timing)
         try:
@@ -162,15 +164,13 @@ class Meter:
         timings = self._timing.timings
         if timings.tokens is None and self._count:
             timings = msgspec.structs.replace(timings, tokens=self._count.tokens())
-        reported = self.usage.prompt_tokens if self.usage else None
+        prompt = summed(*(row.prompt for row in self.responses.rows(0, self._prompt)))
         end = self.stream.end
         return live.line(
             tokens=timings.tokens,
-            deltas=len(timings.deltas),
+            deltas=self._timing.passed,
             rate=timings.tokens_per_second,
-            cost=self._price.of(self._prompt if reported is None else reported, timings.tokens)
-            if self._price
-            else None,
+            cost=self._price.of(prompt, timings.tokens) if self._price else None,
             # Not the source's clock, which stands still while nothing comes.
             seconds=time.monotonic() - self._began,
             end=end.reason if end else None,
@@ -184,9 +184,8 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
         try:
             async with stream as events:
                 async for event in events:
-                    if isinstance(event, sk.Usage):
-                        meter.usage = event
-                    elif not as_json:
+                    meter.responses.take(event)
+                    if not as_json:
                         _write(event, text)
         except StreamkitError as error:
             complaint = str(error)
@@ -244,9 +243,9 @@ def _pace(text: str) -> float:
 
 def _price(text: str) -> live.Price:
     try:
-        prompt, completion = map(float, text.split("/"))
-        if 0 <= prompt < float("inf") and 0 <= completion < float("inf"):
+        prompt, completion = map(Decimal, text.split("/"))
+        if prompt.is_finite() and completion.is_finite() and min(prompt, completion) >= 0:
             return live.Price(prompt, completion)
-    except ValueError:
+    except (ValueError, InvalidOperation):
         pass
     raise argparse.ArgumentTypeError(f"expected two prices, such as 0.15/0.60; found {text!r}")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.fields import count, emptied, mapping, mappings, text, total, without
+from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without
 from streamkit.events import (
     Annotation,
     Channel,
@@ -26,11 +26,11 @@ from streamkit.events import (
     RoleDelta,
     TextDelta,
     ToolCallDelta,
-    Usage,
 )
 from streamkit.plain import PlainForm
 from streamkit.plain.anthropic import message
 from streamkit.plain.fields import decoded
+from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
 _MARKS = {
@@ -43,7 +43,6 @@ _MARKS = {
     "completion",
 }
 
-_INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _CHANNELS: dict[str, Channel] = {"text": "content", "thinking": "reasoning"}
 # What of a block is told in events of its own.
 _TOLD = {"text": ("text", "citations"), "thinking": ("thinking",), "tool_use": ("name",)}
@@ -187,7 +186,7 @@ class AnthropicMessages(Dialect):
             name: value for name, value in mapping(usage).items() if value is not None or name not in self._usage
         }:
             self._usage = {**self._usage, **said}
-            out.append(_usage(self._usage, payload))
+            out.append(usage_of(self._usage, payload))
 
     # Content blocks
 
@@ -265,10 +264,3 @@ class AnthropicMessages(Dialect):
         elif self._current[_CHANNELS[kind]] != block.number:
             self._begin(block, {}, payload, out)
         return block.number
-
-
-def _usage(usage: dict[str, Any], payload: str) -> Usage:
-    prompt = total(*(count(usage.get(name)) for name in _INPUT))
-    completion = count(usage.get("output_tokens"))
-    known = prompt is not None and completion is not None
-    return Usage(prompt, completion, total(prompt, completion) if known else None, usage, payload=payload)

@@ -18,8 +18,8 @@ from streamkit.events import (
     RoleDelta,
     TextDelta,
     ToolCallDelta,
-    Usage,
 )
+from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
 _ENDS = ("completed", "requires_action", "incomplete", "failed", "cancelled", "expired")
@@ -110,10 +110,7 @@ class OpenAIAssistants(Dialect):
 
     def _conclude(self, run: dict[str, Any], act: str, payload: str, number: int, out: list[Event]) -> None:
         if usage := mapping(run.get("usage")):
-            prompt, completion, total = (
-                count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total")
-            )
-            out.append(Usage(prompt, completion, total, usage, payload=payload))
+            out.append(usage_of(usage, payload))
         reason = text(mapping(run.get("incomplete_details")).get("reason")) if act == "incomplete" else None
         self.finished[0] = reason = reason or act
         out.append(Finish(reason, payload=payload))

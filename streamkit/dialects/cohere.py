@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.fields import count, emptied, mapping, mappings, text, total, without
+from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without
 from streamkit.events import (
     Annotation,
     Channel,
@@ -23,10 +23,10 @@ from streamkit.events import (
     RoleDelta,
     TextDelta,
     ToolCallDelta,
-    Usage,
 )
 from streamkit.plain import PlainForm
 from streamkit.plain.cohere import chat
+from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
 _MARKS = {
@@ -52,7 +52,7 @@ class CohereChat(Dialect):
     """The chat of version 2. It is `done` at `message-end`.
 
     There is one choice. What the model says before it calls tools, its `tool_plan`, is reasoning. `Usage` counts the tokens
-    that were used, of which some are not billed; `details` has both.
+    that were used, of which some are not billed; `details` has both, and a `UsageReport` those that are billed.
     """
 
     shape: ClassVar[str | None] = "cohere"
@@ -192,7 +192,7 @@ class CohereChat(Dialect):
 
     def _stop(self, delta: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
         if usage := mapping(delta.get("usage")):
-            out.append(_usage(usage, payload))
+            out.append(usage_of(usage, payload))
         if reason := text(delta.get("finish_reason")):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
@@ -204,10 +204,3 @@ def _one_or_many(value: object) -> list[dict[str, Any]]:
     # A delta names one thing where a whole message has a list of them.
     one = mapping(value)
     return [one] if one else mappings(value)
-
-
-def _usage(usage: dict[str, Any], payload: str) -> Usage:
-    tokens = mapping(usage.get("tokens")) or mapping(usage.get("billed_units"))
-    prompt, completion = (count(tokens.get(f"{side}_tokens")) for side in ("input", "output"))
-    known = prompt is not None and completion is not None
-    return Usage(prompt, completion, total(prompt, completion) if known else None, usage, payload=payload)

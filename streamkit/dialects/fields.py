@@ -17,12 +17,6 @@ def count(value: object) -> int | None:
     return value if type(value) is int else None
 
 
-def total(*counts: int | None) -> int | None:
-    """The sum of the counts that are known, `None` where none is."""
-    known = [value for value in counts if value is not None]
-    return sum(known) if known else None
-
-
 def without(fields: dict[str, Any], names: Container[str]) -> dict[str, Any]:
     """The other fields: those of a part that are not told in events of their own."""
     return {name: value for name, value in fields.items() if name not in names}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 import msgspec
 
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text, total, without
+from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text, without
 from streamkit.dialects.times import seconds
 from streamkit.events import (
     Annotation,
@@ -28,10 +28,10 @@ from streamkit.events import (
     RoleDelta,
     TextDelta,
     ToolCallDelta,
-    Usage,
 )
 from streamkit.plain import PlainForm
 from streamkit.plain.gemini import generated
+from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
 _MARKS = ("candidates", "usageMetadata", "modelVersion", "promptFeedback")
@@ -128,7 +128,7 @@ class Gemini(Dialect):
                 out.append(ProviderNotice("prompt_feedback", feedback, payload=payload))
             if usage := mapping(chunk.get("usageMetadata")):
                 self._usage |= {name: value for name, value in usage.items() if value is not None}
-                out.append(_usage(dict(self._usage), payload))
+                out.append(usage_of(self._usage, payload))
 
     def _announce(self, chunk: dict[str, Any], payload: str, out: list[Event]) -> None:
         said: dict[str, Any] = {
@@ -259,10 +259,3 @@ class Gemini(Dialect):
 
 def _signature(part: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in part.items() if name == "thoughtSignature"}
-
-
-def _usage(usage: dict[str, Any], payload: str) -> Usage:
-    prompt, tools, answer, thoughts, all = (
-        count(usage.get(f"{name}TokenCount")) for name in ("prompt", "toolUsePrompt", "candidates", "thoughts", "total")
-    )
-    return Usage(total(prompt, tools), total(answer, thoughts), all, usage, payload=payload)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without
+from streamkit.dialects.fields import emptied, mapping, mappings, text, without
 from streamkit.dialects.times import seconds
 from streamkit.events import (
     Event,
@@ -23,10 +23,10 @@ from streamkit.events import (
     RoleDelta,
     TextDelta,
     ToolCallDelta,
-    Usage,
 )
 from streamkit.plain import PlainForm
 from streamkit.plain.ollama import answer
+from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import JsonBody, ServerSentEvent
 
 # What is told in events of its own.
@@ -113,8 +113,7 @@ class Ollama(Dialect):
     def _conclude(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
         self._detail(fields, payload, out)
         if details := {name: value for name, value in fields.items() if _is_cost(name)}:
-            prompt, completion = (count(fields.get(name)) for name in ("prompt_eval_count", "eval_count"))
-            out.append(Usage(prompt, completion, details=details, payload=payload))
+            out.append(usage_of(details, payload))
         if reason := text(fields.get("done_reason")):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))

@@ -26,8 +26,8 @@ from streamkit.events import (
     RoleDelta,
     TextDelta,
     ToolCallDelta,
-    Usage,
 )
+from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
 
@@ -91,7 +91,7 @@ class OpenAICompletions(Dialect):
         if verdict := chunk.prompt_filter_results or chunk.prompt_annotations:
             out.append(ProviderNotice("prompt_filter", verdict, payload=payload))
         if usage := chunk.usage or (chunk.x_groq and fields.mapping(chunk.x_groq.get("usage"))):
-            out.append(_usage(usage, payload))
+            out.append(usage_of(usage, payload))
         if len(out) == known + 1:
             self._template.consider(payload, out[-1])
 
@@ -196,16 +196,10 @@ class OpenAICompletions(Dialect):
         if error or item.event == "error":
             self.fail(error or data, number, out)
         elif chunk is not None and chunk.usage:
-            out.append(_usage(chunk.usage, item.data))
+            out.append(usage_of(chunk.usage, item.data))
         else:
             self.not_known(item.event, data, item.data, out)
 
 
 def _custom(call: ToolCall) -> Function | None:
     return None if call.custom is None else Function(call.custom.name, call.custom.input)
-
-
-def _usage(usage: dict[str, Any], payload: str) -> Usage:
-    known = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
-    prompt, completion, total = (value if isinstance(value, int) else None for value in known)
-    return Usage(prompt, completion, total, usage, payload=payload)

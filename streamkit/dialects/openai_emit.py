@@ -32,7 +32,6 @@ from streamkit.events import (
     StreamEnd,
     TextDelta,
     ToolCallDelta,
-    Usage,
 )
 from streamkit.plain import (
     Bytes,
@@ -47,6 +46,7 @@ from streamkit.plain import (
     text_logprobs,
 )
 from streamkit.stage import Stage, cut_short
+from streamkit.tokens.responses import RELEVANT, Responses
 from streamkit.wire.events import ServerSentEvent
 
 DONE = ServerSentEvent(data="[DONE]")
@@ -147,7 +147,7 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
     _choices: dict[int, _Choice] = field(default_factory=dict[int, _Choice], init=False, repr=False)
     _withheld: Withheld = field(default_factory=Withheld, init=False, repr=False)
     _counts_bytes: bool = field(default=False, init=False, repr=False)
-    _usage: Usage | None = field(default=None, init=False, repr=False)
+    _responses: Responses = field(default_factory=Responses, init=False, repr=False)
     _spoke: bool = field(default=False, init=False, repr=False)
     _ended: bool = field(default=False, init=False, repr=False)
 
@@ -161,6 +161,8 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
             for event in items:
                 if self._ended:
                     break
+                if type(event) in RELEVANT or self._responses.announced:
+                    self._responses.take(event)
                 if type(event) is TextDelta:
                     self._text(event, out)
                 elif choice := choice_of(event):
@@ -213,9 +215,6 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
                 self._identify(event)
             case ResponseDetails(shape="gemini"):
                 self._counts_bytes = True
-            case Usage():
-                # Some providers send it in every chunk, cumulative; OpenAI sends it once, last.
-                self._usage = event
             case Reset():
                 self._begin_anew(out)
             case StreamEnd(reason=reason):
@@ -227,7 +226,7 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
         # What was written can't be retracted, and clients would join two answers to one.
         if self._spoke:
             self._fail("reset", out)
-        self._choices, self._withheld, self._usage = {}, Withheld(), None
+        self._choices, self._withheld = {}, Withheld()
 
     # Choices
 
@@ -374,8 +373,9 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
             self._fail(reason, out)
             return
         self._end_choices(reason, out)
-        if self._usage and self.include_usage:
-            out.append(self._chunk(None, chat_usage(self._usage)))
+        if self.include_usage and (usage := self._responses.usage):
+            # Some providers send it in every chunk, cumulative; OpenAI sends it once, last.
+            out.append(self._chunk(None, chat_usage(usage)))
         out.append(DONE)
         self._ended = True
 

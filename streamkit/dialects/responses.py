@@ -26,10 +26,10 @@ from streamkit.events import (
     RoleDelta,
     TextDelta,
     ToolCallDelta,
-    Usage,
 )
 from streamkit.plain import PlainForm
 from streamkit.plain.responses import response as plain_response
+from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
 Piece: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
@@ -178,8 +178,8 @@ class OpenAIResponses(Dialect):
         known, streamed = self._known(), response is not fields
         for place, item in enumerate(mappings(response.get("output"))):
             self._item(item, place, known, payload, out, again=streamed)
-        if usage := usage_of(response.get("usage"), payload):
-            out.append(usage)
+        if usage := mapping(response.get("usage")):
+            out.append(usage_of(usage, payload))
         if status is None:
             # One that still runs in the background.
             out.append(ProviderNotice(text(response.get("status")) or kind, fields, payload=payload))
@@ -325,13 +325,6 @@ class OpenAIResponses(Dialect):
     def _known(self, *place: int) -> set[str]:
         """The kinds of which something was told: of the response, of an item or of a part."""
         return {kind for kind in _KINDS if (kind, *place) in self._told}
-
-
-def usage_of(usage: object, payload: str) -> Usage | None:
-    """The usage of OpenAI's later APIs, which count input and output; `None` where there is none."""
-    details = mapping(usage)
-    prompt, completion, total = (count(details.get(f"{name}_tokens")) for name in ("input", "output", "total"))
-    return Usage(prompt, completion, total, details, payload=payload) if details else None
 
 
 def _place(fields: dict[str, Any]) -> tuple[int, int]:

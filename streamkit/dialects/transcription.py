@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.fields import mapping, mappings, text
-from streamkit.dialects.responses import usage_of
 from streamkit.events import Event, Logprobs, ResponseDetails, TextDelta
 from streamkit.plain import PlainForm
 from streamkit.plain.transcription import transcription
+from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
 
@@ -46,8 +46,8 @@ class OpenAITranscription(Dialect):
         elif kind == "transcript.text.done" or ("type" not in fields and "text" in fields):
             whole = {} if self._weighed else fields
             self._tell(whole, None if self._spoke else fields.get("text"), payload, out)
-            if usage := usage_of(fields.get("usage"), payload):
-                out.append(usage)
+            if usage := mapping(fields.get("usage")):
+                out.append(usage_of(usage, payload))
             self.finish(out, number)
         else:
             self.not_known(kind, data, payload, out)

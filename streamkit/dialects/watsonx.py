@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.fields import changed, count, mapping, mappings, text, without
 from streamkit.dialects.times import seconds
-from streamkit.events import EndReason, Event, Finish, ProviderNotice, ResponseDetails, ResponseStart, TextDelta, Usage
+from streamkit.events import EndReason, Event, Finish, ProviderNotice, ResponseDetails, ResponseStart, TextDelta
 from streamkit.plain import PlainForm
 from streamkit.plain.watsonx import generation
+from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
 
@@ -66,8 +67,7 @@ class Watsonx(Dialect):
         said = {name: count(result.get(name)) for name in ("input_token_count", "generated_token_count")}
         if counts := {name: value for name, value in said.items() if value}:
             self._counts = {**self._counts, **counts}
-            prompt, completion = (self._counts.get(name) for name in said)
-            out.append(Usage(prompt, completion, details=self._counts, payload=payload))
+            out.append(usage_of(self._counts, payload))
         beside = without(result, ("generated_text", "stop_reason"))
         known = self._results.setdefault(index, beside)
         known |= {name: value for name, value in beside.items() if value}

@@ -33,8 +33,8 @@ def fallback(
     or ended as truncated, timed out or with an error; an end that failed is not given if another follows.
 
     Once content was given it can't be taken back: then the failure is the end (`raise`), or an event `Reset` says that all
-    before it is void, and the next one begins (`reset`). `Accumulate` begins anew at a `Reset`; other stages that keep
-    something belong into the candidates.
+    before it is void, and the next one begins (`reset`). `Accumulate`, `Count`, `Budget` and `Timing` begin anew at a `Reset`;
+    other stages that keep something belong into the candidates.
     """
     if not candidates:
         raise PipelineError("expected streams to fall back on, found none")

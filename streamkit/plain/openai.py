@@ -75,8 +75,8 @@ def end_finish(end: str | None, called: Called = None) -> str | None:
 
 
 def chat_usage(usage: "Usage") -> dict[str, Any]:
-    """A provider's usage by OpenAI's names. What is unknown is left out."""
-    if "prompt_tokens" in usage.details:
+    """A provider's usage by OpenAI's names. What is unknown is left out, and of a sum the details, which are those of one."""
+    if "prompt_tokens" in usage.details and usage.responses == 1:
         return usage.details
     prompt, completion, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
     if total is None and prompt is not None and completion is not None:
@@ -136,7 +136,8 @@ def _response(completion: "Completion", kind: str, choices: list[dict[str, Any]]
         "choices": choices,
     }
     if (usage := completion.usage) is not None:
-        response["usage"] = usage.details if completion.object in _OWN else chat_usage(usage)
+        own = completion.object in _OWN and usage.responses == 1
+        response["usage"] = usage.details if own else chat_usage(usage)
     for name in ("service_tier", "system_fingerprint"):
         if (value := getattr(completion, name)) is not None:
             response[name] = value

@@ -34,10 +34,10 @@ from streamkit.events import (
     TextDelta,
     ToolCall,
     ToolCallDelta,
-    Usage,
     Verdict,
 )
 from streamkit.stage import Stage
+from streamkit.tokens.responses import RELEVANT, Responses
 
 _IDENTITY = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 
@@ -92,6 +92,7 @@ class Accumulate(Stage[Event, Event]):
 
     `snapshot` is the completion so far, at any time; on a running stream ask `stream.stage(Accumulate).snapshot`.
     Identity (ids, model, the name of a tool) is set once; what a later chunk says instead is in `Completion.conflicts`.
+    `Completion.usage` is the latest, and of several responses in one stream the sum (`streamkit.tokens.responses`).
 
     `max_chars` bounds the text, reasoning, refusals and audio of all choices together, in code points, `max_tool_chars` the
     arguments of their tool calls. The event that would pass a bound is dropped with all that follow; the source is closed,
@@ -106,7 +107,7 @@ class Accumulate(Stage[Event, Event]):
     _conflicts: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _shape: str | None = field(default=None, init=False, repr=False)
-    _usage: Usage | None = field(default=None, init=False, repr=False)
+    _responses: Responses = field(default_factory=Responses, init=False, repr=False)
     _end: EndReason | None = field(default=None, init=False, repr=False)
     _moderation: ModerationReport | None = field(default=None, init=False, repr=False)
     _chars: int = field(default=0, init=False, repr=False)
@@ -134,7 +135,7 @@ class Accumulate(Stage[Event, Event]):
         """The completion so far. Costs one join of the pieces."""
         return Completion(
             tuple(_choice(index, gathered) for index, gathered in sorted(self._choices.items())),
-            self._usage,
+            self._responses.usage,
             end=self._end,
             conflicts=dict(self._conflicts),
             moderation=self._moderation,
@@ -144,15 +145,17 @@ class Accumulate(Stage[Event, Event]):
         )
 
     def _gather(self, items: list[Event]) -> None:
-        choices = self._choices
+        choices, responses = self._choices, self._responses
+        quick = responses.announced is None
         for event in items:
-            if type(event) is TextDelta:
+            if type(event) is TextDelta and quick:
                 gathered = choices.get(event.index)
                 if gathered is None:
                     gathered = choices[event.index] = _Gathered()
                 gathered.text.append(event.text)
             else:
                 self._take(event)
+                quick = responses.announced is None
 
     def _within_limits(self, items: list[Event]) -> int:
         """How many of the events don't pass a limit."""
@@ -179,7 +182,11 @@ class Accumulate(Stage[Event, Event]):
         return [*items, self.snapshot, StreamEnd("limit", open_choices=unfinished)]
 
     def _take(self, event: Event) -> None:
+        if type(event) in RELEVANT or self._responses.announced:
+            self._responses.take(event)
         match event:
+            case TextDelta(text=text, index=index):
+                self._of(index).text.append(text)
             case ToolCallDelta():
                 self._call(event)
             case ReasoningDelta(text=text, index=index):
@@ -206,8 +213,6 @@ class Accumulate(Stage[Event, Event]):
                 self._of(index).verdicts.append(event.verdict)
             case ModerationReport():
                 self._moderation = event
-            case Usage():
-                self._usage = event
             case ResponseStart():
                 self._identify(event)
             case PartStart(index=index):
@@ -228,7 +233,7 @@ class Accumulate(Stage[Event, Event]):
         # Another source has taken over: who answers, and all that was said, is another's.
         for known in (self._choices, self._identity, self._conflicts, self._details):
             known.clear()
-        self._shape = self._usage = self._moderation = None
+        self._shape = self._moderation = None
         self._chars = self._tool_chars = 0
 
     def _of(self, index: int) -> _Gathered:

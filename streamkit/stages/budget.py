@@ -1,6 +1,6 @@
 """No more than so many tokens, or so much money, of one answer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias, cast
@@ -11,20 +11,20 @@ from streamkit.errors import PipelineError
 from streamkit.events import (
     Channel,
     Event,
-    Finish,
     ReasoningDelta,
     RefusalDelta,
-    ResponseStart,
+    Reset,
     StreamEnd,
     TextDelta,
     ToolCallDelta,
     Usage,
 )
 from streamkit.stage import Stage
-from streamkit.tokens.counters import Counter, CounterLike, TextCount, find_counter, restored, state_of
-from streamkit.tokens.prices import Price, Prices, as_prices
+from streamkit.tokens.counters import Counter, CounterLike, Key, TextCount, find_counter, restored, state_of
+from streamkit.tokens.prices import BilledTokens, PricesLike, PriceTable, find_prices
 from streamkit.tokens.prompts import PromptTokens
-from streamkit.tokens.usage import merged, reasoning_tokens
+from streamkit.tokens.responses import RELEVANT, Responses, ResponseUsage
+from streamkit.tokens.usage import added
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
 _CHANNELS: dict[type, Channel] = {
@@ -33,6 +33,7 @@ _CHANNELS: dict[type, Channel] = {
     RefusalDelta: "refusal",
     ToolCallDelta: "tool_arguments",
 }
+_NOT_STATE = {"state": False}
 _STEP = 256  # characters of a delta that are tried at a time
 
 
@@ -45,8 +46,10 @@ class Budget(Stage[Event, Event]):
     fits exactly is complete. What the provider says meanwhile counts too, for reasoning that it bills and does not show:
     when its `Usage` exceeds the budget before any choice has finished, the stream ends there.
 
-    A `cost`, in the currency of `prices`, includes the `prompt`, which is therefore needed. A model without a price raises
-    `PipelineError`. Place it before `Moderate` to bound what is generated.
+    A `cost`, in the currency of `prices` (as in `Count`), includes the `prompt`, which is therefore needed; once the provider
+    reports the prompt, and what of it a cache served or stored, that counts. A model without a price raises `PipelineError`.
+    Several responses of one stream share the budget; after a `Reset` all of it is there again, for what came before is void.
+    Place it before `Moderate` to bound what is generated.
     """
 
     tokens: int | None = None
@@ -54,32 +57,30 @@ class Budget(Stage[Event, Event]):
     model: str | None = field(default=None, kw_only=True)
     counter: CounterLike | None = field(default=None, kw_only=True)
     prompt: int | PromptTokens | None = field(default=None, kw_only=True)
-    prices: Prices | Mapping[str, Any] | None = field(default=None, kw_only=True)
-    _counts: dict[tuple[int, Channel], TextCount] = field(
-        default_factory=dict[tuple[int, Channel], TextCount], init=False, repr=False, metadata={"state": False}
+    prices: PricesLike | None = field(default=None, kw_only=True)
+    _counts: dict[Key, TextCount] = field(
+        default_factory=dict[Key, TextCount], init=False, repr=False, metadata=_NOT_STATE
     )
-    _used: Counter | None = field(default=None, init=False, repr=False, metadata={"state": False})
-    _usage: Usage | None = field(default=None, init=False, repr=False)
-    _price: Price | None = field(default=None, init=False, repr=False)
-    _finished: bool = field(default=False, init=False, repr=False)
+    _used: Counter | None = field(default=None, init=False, repr=False, metadata=_NOT_STATE)
+    _table: PriceTable | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
+    _responses: Responses = field(default_factory=Responses, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.tokens is None and self.cost is None:
             raise PipelineError("expected a budget of tokens or of cost, found neither")
         if self.tokens is not None and self.tokens < 0:
             raise PipelineError(f"expected a budget of 0 tokens or more, found {self.tokens}")
-        if self.cost is None:
-            return
-        if self.prices is None or self.prompt is None:
+        if self.cost is not None and (self.prices is None or self.prompt is None):
             raise PipelineError("a budget of cost needs `prices`, and `prompt`, the tokens of the prompt")
-        self.prices = as_prices(self.prices)
-        self._price = self.prices.of(self.model)
-        if self._price is None:
-            raise PipelineError(f"expected a price for model {self.model!r}, found none in `prices`")
+        # What a name stands for is looked for once, when the first run begins.
+        if self.prices is not None and not isinstance(self.prices, str):
+            self.prices = find_prices(self.prices)
+            self._price_table()
 
     def fresh(self) -> "Budget":
         fresh = super().fresh()
         fresh._counter()
+        fresh._table = self._price_table()
         return fresh
 
     @property
@@ -98,18 +99,15 @@ class Budget(Stage[Event, Event]):
     def feed(self, item: Event) -> Iterable[Event]:
         if self.done:
             return ()
+        if type(item) in RELEVANT or self._responses.announced:
+            self._responses.take(item, lambda: self.spent)
         match item:
             case TextDelta() | ReasoningDelta() | RefusalDelta() | ToolCallDelta():
                 return self._take(item)
-            case ResponseStart(model=str(model)) if self.prices is not None and self._price is not None:
-                # The model that answers may be a dated one, with a price of its own.
-                self._price = cast(Prices, self.prices).of(model) or self._price
-            case Finish():
-                self._finished = True
-            case Usage():
-                self._usage = merged(self._usage, item)
-                if not self._finished and not self._within(self._usage.completion_tokens or 0):
-                    return [item, *self._stop()]
+            case Usage() if not self._responses.current.finished and not self._within(self.spent):
+                return [item, *self._stop()]
+            case Reset():
+                self._counts.clear()
             case _:
                 pass
         return (item,)
@@ -118,7 +116,7 @@ class Budget(Stage[Event, Event]):
         text = delta.arguments if isinstance(delta, ToolCallDelta) else delta.text
         if not text:
             return (delta,)
-        key = delta.index, _CHANNELS[type(delta)]
+        key = delta.index, _CHANNELS[type(delta)], delta.tool_index if isinstance(delta, ToolCallDelta) else None
         count = self._counts.get(key) or self._counter().count()
         others = self.spent - count.tokens
         for at in range(0, len(text), _STEP):
@@ -133,15 +131,25 @@ class Budget(Stage[Event, Event]):
             count = self._counts[key] = more
         return (delta,)
 
-    def _within(self, completion: int) -> bool:
-        if self.tokens is not None and completion > self.tokens:
+    def _within(self, counted: int) -> bool:
+        prompt = self.prompt.tokens if isinstance(self.prompt, PromptTokens) else self.prompt
+        rows = self._responses.rows(counted, prompt)
+        if self.tokens is not None and sum(row.completion for row in rows) > self.tokens:
             return False
-        if self._price is None or self.cost is None:
-            return True
-        prompt = cast("int | PromptTokens", self.prompt)
-        tokens = prompt.tokens if isinstance(prompt, PromptTokens) else prompt
-        thought = min(completion, reasoning_tokens(self._usage) or 0)
-        return self._price.cost(tokens, completion, reasoning=thought) <= Decimal(self.cost)
+        return self.cost is None or self._cost(rows) <= Decimal(self.cost)
+
+    def _cost(self, rows: list[ResponseUsage]) -> Decimal:
+        table = cast(PriceTable, self._price_table())
+        # The model that answers may be a dated one, with a price of its own.
+        costs = [table.cost(row.billed, row.response.model, self.model) for row in rows if row.billed]
+        return added(*costs) or Decimal(0)
+
+    def _price_table(self) -> PriceTable | None:
+        if self._table is None and self.cost is not None:
+            self._table = find_prices(cast(PricesLike, self.prices))
+            if self._table.cost(BilledTokens(0, 0), self.model) is None:
+                raise PipelineError(f"expected a price for model {self.model!r}, found none in `prices`")
+        return self._table
 
     def _stop(self) -> list[Event]:
         self.done = True

@@ -1,8 +1,8 @@
 """The tokens of the text that passes, exact while it is still coming, and beside what the provider says of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from streamkit.errors import PipelineError
 from streamkit.events import (
@@ -11,104 +11,103 @@ from streamkit.events import (
     Event,
     ReasoningDelta,
     RefusalDelta,
-    ResponseStart,
+    Reset,
     StreamEnd,
     TextDelta,
     TokenCount,
     ToolCallDelta,
-    Usage,
     UsageReport,
 )
 from streamkit.stage import Stage
-from streamkit.tokens.counters import Counter, CounterLike, TextCount, find_counter, restored, state_of
-from streamkit.tokens.prices import Prices, as_prices
+from streamkit.tokens.counters import Counter, CounterLike, Key, TextCount, find_counter, restored, state_of
+from streamkit.tokens.prices import PricesLike, PriceTable, find_prices
 from streamkit.tokens.prompts import PromptTokens
-from streamkit.tokens.usage import cached_tokens, merged, reasoning_tokens, summed
+from streamkit.tokens.responses import OWN_ENDS, RELEVANT, Responses, ResponseUsage
+from streamkit.tokens.usage import added, summed
 
-_OWN_ENDS: tuple[EndReason, ...] = ("completed", "length", "content_filter", "tool_calls")
+_NOT_STATE = {"state": False}
 
 
 @dataclass
 class Count(Stage[Event, Event]):
     """Pass every event on, and put a `TokenCount` for each channel of each choice, and a `UsageReport`, before the `StreamEnd`.
 
-    `model` is a model's name, or an encoding's; `counter` counts in its stead: an object, a function of a text, or a name
-    (`streamkit.counters`). `running` gives a `TokenCount` after each delta too. With `prompt`, what the prompt costs
-    (`prompt_tokens`), and `prices`, the report knows these too.
+    The arguments of each tool call are counted by themselves. `model` is a model's name, or an encoding's; `counter` counts in
+    its stead: an object, a function of a text, or a name (`streamkit.counters`). `running` gives a `TokenCount` after each delta
+    too. With `prompt`, what the prompt of a response costs (`prompt_tokens`), and `prices`, the report has the cost: a table,
+    a mapping of which `Prices` makes one, or the name of an installed package's (`streamkit.prices`).
 
     Read `tokens()` and `report` at any time, also after a cancellation or a failure, from `stream.stage(Count)`. Place it
     after `Moderate` to count what was released, before it to count what was generated, or both, under a `name` each.
-    The encoding is loaded when a run begins, some tenths of a second, once in a process.
+    The encoding is loaded when a run begins, some tenths of a second, once in a process. A `Reset` begins anew.
     """
 
     model: str | None = None
     running: bool = False
     counter: CounterLike | None = field(default=None, kw_only=True)
     prompt: int | PromptTokens | None = field(default=None, kw_only=True)
-    prices: Prices | Mapping[str, Any] | None = field(default=None, kw_only=True)
+    prices: PricesLike | None = field(default=None, kw_only=True)
     name: str = field(default="", kw_only=True)
-    _counts: dict[tuple[int, Channel], TextCount] = field(
-        default_factory=dict[tuple[int, Channel], TextCount], init=False, repr=False, metadata={"state": False}
+    _counts: dict[Key, TextCount] = field(
+        default_factory=dict[Key, TextCount], init=False, repr=False, metadata=_NOT_STATE
     )
-    _used: Counter | None = field(default=None, init=False, repr=False, metadata={"state": False})
-    _usage: Usage | None = field(default=None, init=False, repr=False)
-    _answered_by: str | None = field(default=None, init=False, repr=False)
+    _used: Counter | None = field(default=None, init=False, repr=False, metadata=_NOT_STATE)
+    _table: PriceTable | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
+    _responses: Responses = field(default_factory=Responses, init=False, repr=False)
     _end: EndReason | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.model is None and self.counter is None:
             raise PipelineError("expected the name of a model or of an encoding, or a counter; found neither")
-        if self.prices is not None:
-            self.prices = as_prices(self.prices)
+        # What a name stands for is looked for once, when the first run begins.
+        if self.prices is not None and not isinstance(self.prices, str):
+            self.prices = find_prices(self.prices)
 
     def fresh(self) -> "Count":
         # Before anything is sent, where a wait disturbs nobody, and not in the middle of the answer.
         fresh = super().fresh()
         fresh._counter()
+        fresh._table = self._price_table()
         return fresh
 
-    def tokens(self, channel: Channel | None = None, index: int | None = None) -> int:
-        """Tokens so far: of all channels and choices, or of those named."""
+    def tokens(self, channel: Channel | None = None, index: int | None = None, tool_index: int | None = None) -> int:
+        """Tokens so far: of all channels, choices and calls, or of those named."""
         return sum(
             count.tokens
-            for (choice, name), count in self._counts.items()
-            if channel in (None, name) and index in (None, choice)
+            for (choice, name, call), count in self._counts.items()
+            if channel in (None, name) and index in (None, choice) and tool_index in (None, call)
         )
 
     @property
     def report(self) -> UsageReport:
         """What is known of the cost, at any time. Its `source` is `partial` until the answer has come to its own end."""
-        usage, counted = self._usage, self.tokens()
-        prompt, completion = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
+        counted, ended = self.tokens(), self._end in OWN_ENDS
         ours = self.prompt.tokens if isinstance(self.prompt, PromptTokens) else self.prompt
-        reasoning = reasoning_tokens(usage)
-        unseen = 0 if self._has_reasoning() else reasoning or 0
-        difference = None if completion is None else completion - counted - unseen
-        ended = self._end in _OWN_ENDS
+        rows = self._responses.rows(counted, ours, self._end)
+        reported = [row.reported for row in rows]
         source: Literal["provider", "local", "partial"] = (
-            "partial" if not ended else "local" if completion is None else "provider"
+            "partial" if not ended else "local" if None in reported else "provider"
         )
-        if completion is None:
-            completion = counted
-        elif not ended:
-            completion = max(completion, counted)
-        prompt = ours if prompt is None else prompt
-        total = usage.total_tokens if usage and ended else None
+        prompt, completion = _all_or_least(ended)(*(row.prompt for row in rows)), sum(row.completion for row in rows)
+        parts, provided = self._responses.parts, summed(*reported)
+        unseen = 0 if self._has_reasoning() else parts.reasoning or 0
         return UsageReport(
             source,
             prompt,
             completion,
-            summed(prompt, completion) if total is None else total,
-            reasoning,
-            cached_tokens(usage),
+            summed(*(row.total for row in rows)) if ended else summed(prompt, completion),
+            parts.reasoning,
+            parts.cached,
             counted,
             ours,
             self._is_exact(),
-            difference,
-            usage,
-            **self._cost(prompt, completion),
-            model=self._answered_by or self.model,
+            None if provided is None else provided - counted - unseen,
+            self._responses.usage,
+            **self._cost(rows, ended),
+            model=self._responses.current.model or self.model,
             name=self.name,
+            cache_write_tokens=parts.cache_write,
+            provider_cost=parts.cost,
         )
 
     def state(self) -> Any:
@@ -120,6 +119,8 @@ class Count(Stage[Event, Event]):
         super().restore(known)
 
     def feed(self, item: Event) -> Iterable[Event]:
+        if type(item) in RELEVANT or self._responses.announced:
+            self._responses.take(item, self.tokens)
         match item:
             case TextDelta(text=text, index=index):
                 found = self._feed("content", index, text)
@@ -127,14 +128,10 @@ class Count(Stage[Event, Event]):
                 found = self._feed("reasoning", index, text)
             case RefusalDelta(text=text, index=index):
                 found = self._feed("refusal", index, text)
-            case ToolCallDelta(arguments=text, index=index) if text:
-                found = self._feed("tool_arguments", index, text)
-            case Usage():
-                # The event keeps the provider's chunk; what is known of all of them needs none.
-                self._usage = merged(self._usage, item)
-                return (item,)
-            case ResponseStart(model=str(model)):
-                self._answered_by = model
+            case ToolCallDelta(arguments=text, index=index, tool_index=tool_index) if text:
+                found = self._feed("tool_arguments", index, text, tool_index)
+            case Reset():
+                self._counts.clear()
                 return (item,)
             case StreamEnd(reason=reason):
                 self._end = reason
@@ -146,46 +143,50 @@ class Count(Stage[Event, Event]):
     def flush(self) -> Iterable[Event]:
         return () if self._end else [*self._events(), self.report]
 
-    def _feed(self, channel: Channel, index: int, text: str) -> TokenCount | None:
-        count = self._counts.get((index, channel))
+    def _feed(self, channel: Channel, index: int, text: str, tool_index: int | None = None) -> TokenCount | None:
+        key = index, channel, tool_index
+        count = self._counts.get(key)
         if count is None:
-            count = self._counts[index, channel] = self._counter().count()
+            count = self._counts[key] = self._counter().count()
         count.feed(text)
-        return self._event(channel, index, count) if self.running else None
+        return self._event(key, count) if self.running else None
 
     def _counter(self) -> Counter:
         if self._used is None:
             self._used = find_counter(self.counter, self.model)
         return self._used
 
-    def _events(self) -> list[TokenCount]:
-        return [
-            self._event(channel, index, count) for (index, channel), count in sorted(self._counts.items(), key=_key)
-        ]
+    def _price_table(self) -> PriceTable | None:
+        if self._table is None and self.prices is not None:
+            self._table = find_prices(self.prices)
+        return self._table
 
-    def _event(self, channel: Channel, index: int, count: TextCount) -> TokenCount:
-        counter = self._counter()
-        return TokenCount(count.tokens, channel, index, counter.name, counter.exact)
+    def _events(self) -> list[TokenCount]:
+        return [self._event(key, count) for key, count in sorted(self._counts.items(), key=_key)]
+
+    def _event(self, key: Key, count: TextCount) -> TokenCount:
+        counter, (index, channel, tool_index) = self._counter(), key
+        return TokenCount(count.tokens, channel, index, counter.name, counter.exact, tool_index)
 
     def _is_exact(self) -> bool:
         return self._used is None or self._used.exact
 
     def _has_reasoning(self) -> bool:
-        return any(channel == "reasoning" for _, channel in self._counts)
+        return any(channel == "reasoning" for _, channel, _ in self._counts)
 
-    def _cost(self, prompt: int | None, completion: int) -> dict[str, Any]:
-        if self.prices is None:
+    def _cost(self, rows: list[ResponseUsage], ended: bool) -> dict[str, Any]:
+        table = self._price_table()
+        if table is None:
             return {}
-        prices = cast(Prices, self.prices)
-        price = prices.of(self._answered_by, self.model)
-        if price is None or prompt is None:
-            return {"currency": prices.currency}
-        cached, reasoning = cached_tokens(self._usage) or 0, reasoning_tokens(self._usage) or 0
-        return {
-            "cost": price.cost(prompt, completion, cached=cached, reasoning=reasoning),
-            "currency": prices.currency,
-        }
+        costs = [None if row.billed is None else table.cost(row.billed, row.response.model, self.model) for row in rows]
+        # The prices of long prompts are for each response by itself.
+        return {"cost": _all_or_least(ended)(*costs), "currency": table.currency}
 
 
-def _key(entry: tuple[tuple[int, Channel], TextCount]) -> tuple[int, Channel]:
+def _all_or_least(ended: bool) -> Callable[..., Any]:
+    # Of an answer that was cut, what is known is the least that it cost; of a whole one, a part is not the sum.
+    return summed if ended else added
+
+
+def _key(entry: tuple[Key, TextCount]) -> Key:
     return entry[0]

@@ -25,8 +25,9 @@ class Emit(Stage[Event, ServerSentEvent]):
       and arguments, `{}` if it has none. Each choice ends with one of OpenAI's finish reasons.
     - Citations come as `url_citation` before that, and not at all where moderation withheld something of the choice, which
       they might quote.
-    - `include_usage`: send the last `Usage` in a chunk without choices before the end, as OpenAI does for a request with
-      `stream_options.include_usage`, and only for that: such a chunk breaks a client that expects choices.
+    - `include_usage`: send the usage, of several responses in one stream their sum, in a chunk without choices before the end, as
+      OpenAI does for a request with `stream_options.include_usage`, and only for that: such a chunk breaks a client that expects
+      choices.
     - An answer that is complete, was cut at its length or moderated ends with `[DONE]`; any other with an error in its place,
       which clients raise: also one whose events end without a `StreamEnd`, and one that begins anew (`Reset`) after
       something of it was written.

@@ -4,17 +4,21 @@ running     the exact count of a growing text
 encodings   tiktoken's tables             models      which encoding a model has
 counters    who counts: encodings, other tokenizers, rules of thumb
 prompts     messages and tools            images      pictures
-usage       the provider's own figures    prices      the user's price table
+usage       the provider's own figures    responses   those of several responses in one stream
+prices      what tokens cost
 """
 
 from streamkit.tokens.counters import Characters, Counter, CounterLike, Encoding, Function, HuggingFace, find_counter
 from streamkit.tokens.encodings import load_encoding
 from streamkit.tokens.models import encoding_name
-from streamkit.tokens.prices import Price, Prices
+from streamkit.tokens.prices import BilledTokens, Price, Prices, PriceTable, find_prices
 from streamkit.tokens.prompts import PromptTokens, prompt_tokens
+from streamkit.tokens.responses import Responses
 from streamkit.tokens.running import RunningCount
+from streamkit.tokens.usage import UsageParts, parts_of, usage_of
 
 __all__ = [
+    "BilledTokens",
     "Characters",
     "Counter",
     "CounterLike",
@@ -22,11 +26,17 @@ __all__ = [
     "Function",
     "HuggingFace",
     "Price",
+    "PriceTable",
     "Prices",
     "PromptTokens",
+    "Responses",
     "RunningCount",
+    "UsageParts",
     "encoding_name",
     "find_counter",
+    "find_prices",
     "load_encoding",
+    "parts_of",
     "prompt_tokens",
+    "usage_of",
 ]

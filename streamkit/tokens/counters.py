@@ -219,15 +219,19 @@ def _named(name: str, model: str | None) -> Counter:
     return made
 
 
-def state_of(counts: Mapping[tuple[int, Channel], TextCount]) -> list[Any]:
-    """Counts by choice and channel as plain data."""
-    return [[index, channel, count.state()] for (index, channel), count in counts.items()]
+Key: TypeAlias = tuple[int, Channel, int | None]
+"""What is counted by itself: a channel of a choice, and of the arguments of its tool calls each call."""
 
 
-def restored(state: list[Any], counter: Counter) -> dict[tuple[int, Channel], TextCount]:
+def state_of(counts: Mapping[Key, TextCount]) -> list[Any]:
+    """Counts as plain data."""
+    return [[*key, count.state()] for key, count in counts.items()]
+
+
+def restored(state: list[Any], counter: Counter) -> dict[Key, TextCount]:
     """The counts again, made by the same counter."""
-    counts: dict[tuple[int, Channel], TextCount] = {}
-    for index, channel, known in state:
-        counts[index, channel] = count = counter.count()
+    counts: dict[Key, TextCount] = {}
+    for index, channel, tool_index, known in state:
+        counts[index, channel, tool_index] = count = counter.count()
         count.restore(known)
     return counts

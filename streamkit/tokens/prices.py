@@ -2,37 +2,150 @@
 
 import tomllib
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import msgspec
 
-from streamkit.errors import PipelineError
+from streamkit import plugins
+from streamkit.errors import PipelineError, PluginError
+from streamkit.tokens.usage import EXACT
 
 _MILLION = 1_000_000
 
 
-class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a million tokens cost. Cached input and reasoning cost as much as other input and output where nothing is said."""
+class BilledTokens(msgspec.Struct, frozen=True):
+    """The tokens of one response, as a price table needs them.
+
+    `prompt` contains `cached`, `cache_write` and `input_audio`; `cache_write` contains `cache_write_1h`, which is kept for an
+    hour and not for five minutes; `cached_audio` is part of both `cached` and `input_audio`. `completion` contains `reasoning`,
+    `output_audio` and `output_image`. `service_tier` is that in which the response was processed, if the provider reports it.
+    """
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    reasoning: int = 0
+    input_audio: int = 0
+    cached_audio: int = 0
+    output_audio: int = 0
+    output_image: int = 0
+    web_searches: int = 0
+    service_tier: str | None = None
+
+
+@runtime_checkable
+class PriceTable(Protocol):
+    """What a response costs: a `Prices`, or a package's own table."""
+
+    @property
+    def currency(self) -> str:
+        """The currency of all costs, such as USD."""
+        raise NotImplementedError
+
+    def cost(self, tokens: BilledTokens, *models: str | None) -> Decimal | None:
+        """The cost by the first of these names that has a price; `None` where none does."""
+        raise NotImplementedError
+
+
+class _Amounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    # `None` is an amount that is not given.
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    reasoning: Decimal | None = None
+    input_audio: Decimal | None = None
+    cached_audio: Decimal | None = None
+    output_audio: Decimal | None = None
+    output_image: Decimal | None = None
+    web_search: Decimal | None = None
+
+
+class Tier(_Amounts, frozen=True, kw_only=True):
+    """Amounts in the place of the others for a response whose prompt has more than `above` tokens."""
+
+    above: int
+    input: Decimal | None = None
+    output: Decimal | None = None
+
+
+class Price(_Amounts, frozen=True, kw_only=True):
+    """What a million tokens cost, and one `web_search`.
+
+    By default cached input, cache writes and audio cost as much as other input, writes for an hour as much as other
+    writes, cached audio as much as other cached input; reasoning, audio and images as much as other output; a search nothing.
+
+    `tiers` are prices of long prompts: all tokens of a response have the prices of the highest tier that its prompt, with all
+    that a cache served and stored, exceeds. What a tier leaves out is as below it.
+    """
 
     input: Decimal
     output: Decimal
-    cached_input: Decimal | None = None
-    reasoning: Decimal | None = None
+    tiers: tuple[Tier, ...] = ()
 
-    def cost(self, prompt: int, completion: int, *, cached: int = 0, reasoning: int = 0) -> Decimal:
-        """The cost. `cached` tokens are part of `prompt`, `reasoning` tokens part of `completion`."""
-        cached_input = self.input if self.cached_input is None else self.cached_input
-        thinking = self.output if self.reasoning is None else self.reasoning
-        return (
-            self.input * (prompt - cached)
-            + cached_input * cached
-            + self.output * (completion - reasoning)
-            + thinking * reasoning
-        ) / _MILLION
+    def cost(
+        self,
+        prompt: int,
+        completion: int,
+        *,
+        cached: int = 0,
+        cache_write: int = 0,
+        cache_write_1h: int = 0,
+        reasoning: int = 0,
+        input_audio: int = 0,
+        cached_audio: int = 0,
+        output_audio: int = 0,
+        output_image: int = 0,
+        web_searches: int = 0,
+    ) -> Decimal:
+        """The cost, exactly. Parts are contained in `prompt` and `completion` as in `BilledTokens`."""
+        prices = self._of(prompt)
+        with localcontext(EXACT):
+            tokens = (
+                prices["input"] * (prompt - cached - cache_write - (input_audio - cached_audio))
+                + prices["cached_input"] * (cached - cached_audio)
+                + prices["cache_write"] * (cache_write - cache_write_1h)
+                + prices["cache_write_1h"] * cache_write_1h
+                + prices["input_audio"] * (input_audio - cached_audio)
+                + prices["cached_audio"] * cached_audio
+                + prices["output"] * (completion - reasoning - output_audio - output_image)
+                + prices["reasoning"] * reasoning
+                + prices["output_audio"] * output_audio
+                + prices["output_image"] * output_image
+            )
+            return tokens / _MILLION + prices["web_search"] * web_searches
+
+    def _of(self, prompt: int) -> dict[str, Decimal]:
+        known = _said(self)
+        for tier in sorted(self.tiers, key=lambda tier: tier.above):
+            if prompt > tier.above:
+                known |= _said(tier)
+        for name, other in _AS.items():
+            known.setdefault(name, known[other])
+        return {"web_search": Decimal(0), **known}
+
+
+_AS = {
+    "cached_input": "input",
+    "cache_write": "input",
+    "cache_write_1h": "cache_write",
+    "input_audio": "input",
+    "cached_audio": "cached_input",
+    "reasoning": "output",
+    "output_audio": "output",
+    "output_image": "output",
+}
+"""The default of each price that may be left out."""
+
+
+def _said(amounts: _Amounts) -> dict[str, Decimal]:
+    found = {name: getattr(amounts, name) for name in ("input", "output", *_Amounts.__struct_fields__)}
+    return {name: amount for name, amount in found.items() if amount is not None}
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,8 +156,8 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
 class Prices:
     """A price table: `{"currency": "USD", "models": {"gpt-4o*": {"input": 2.5, "output": 10}}}`, per million tokens.
 
-    The first pattern (of the shell's kind: `*`, `?`) that a model's name fits is taken. What is wrong in the table raises
-    `PipelineError`.
+    The first pattern (of the shell's kind: `*`, `?`) that a model's name fits is taken; `Price` has all its fields.
+    What is wrong in the table raises `PipelineError`.
     """
 
     def __init__(self, table: Mapping[str, Any]) -> None:
@@ -55,9 +168,7 @@ class Prices:
             raise PipelineError(f"prices: {error}") from error
         self.currency, self.models = read.currency, read.models
         for pattern, price in self.models.items():
-            given = [price.input, price.output, price.cached_input or 0, price.reasoning or 0]
-            if not all(Decimal(value).is_finite() and value >= 0 for value in given):
-                raise PipelineError(f"prices: {pattern!r}: expected amounts of 0 or more, found {given}")
+            _check(pattern, price)
 
     def of(self, *names: str | None) -> Price | None:
         """The price of the first of these names that has one; `None` where none does."""
@@ -66,6 +177,16 @@ class Prices:
                 if name is not None and fnmatchcase(name, pattern):
                     return price
         return None
+
+    def cost(self, tokens: BilledTokens, *models: str | None) -> Decimal | None:
+        """The cost by the first of these names that has a price; `None` where none does."""
+        price = self.of(*models)
+        parts = msgspec.structs.asdict(tokens)
+        del parts["service_tier"]
+        return None if price is None else price.cost(**parts)
+
+
+PricesLike: TypeAlias = PriceTable | Mapping[str, Any] | str
 
 
 def from_file(path: str | PathLike[str]) -> Prices:
@@ -76,15 +197,47 @@ def from_file(path: str | PathLike[str]) -> Prices:
         raise PipelineError(f"{Path(path).name}: {error}") from error
 
 
-def as_prices(prices: "Prices | Mapping[str, Any]") -> Prices:
-    """The table, or one made of it."""
-    return prices if isinstance(prices, Prices) else Prices(prices)
+def find_prices(prices: PricesLike) -> PriceTable:
+    """The table that is meant: an object, a mapping of which `Prices` makes one, or the name of an installed package's.
+
+    A package offers, under a name of its own in the entry-point group `streamkit.prices`, a function without arguments (a class,
+    for example) that makes a `PriceTable`.
+    """
+    if isinstance(prices, str):
+        return _named(prices)
+    if isinstance(prices, Mapping):
+        return Prices(prices)
+    if isinstance(prices, PriceTable):
+        return prices
+    raise PipelineError(f"expected a price table, a mapping or a name; found an object of type {type(prices).__name__}")
+
+
+def _named(name: str) -> PriceTable:
+    make = plugins.find("prices", name)
+    if make is None:
+        known = ", ".join(plugins.names("prices")) or "none"
+        raise PipelineError(f"no installed package offers prices {name!r} (entry points of streamkit.prices: {known})")
+    made = make()
+    if not isinstance(made, PriceTable):
+        raise PluginError(f"streamkit.prices: expected {name!r} to make a price table, found a {type(made).__name__}")
+    return made
+
+
+def _check(pattern: str, price: Price) -> None:
+    given = [amount for amounts in (price, *price.tiers) for amount in _said(amounts).values()]
+    if not all(amount.is_finite() and amount >= 0 for amount in given):
+        raise PipelineError(f"prices: {pattern!r}: expected amounts of 0 or more, found {list(map(str, given))}")
+    starts = [tier.above for tier in price.tiers]
+    if len(set(starts)) < len(starts) or any(start < 0 for start in starts):
+        raise PipelineError(f"prices: {pattern!r}: expected tiers above different numbers of tokens, found {starts}")
 
 
 def _exact(value: Any) -> Any:
     match value:
         case Mapping():
             return {str(name): _exact(entry) for name, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        case list() | tuple():
+            return [_exact(entry) for entry in cast("list[Any]", value)]
         case float() | int() if not isinstance(value, bool):
             return str(value)
         case _:

@@ -1,59 +1,374 @@
-"""What a provider's usage says beside its three figures, whatever the provider calls it."""
+"""What a provider's usage object means, under any provider's names: three figures, and the parts that they are made of.
 
-from collections.abc import Mapping
-from typing import Any, cast
+`prompt_tokens` are all tokens of the input, those that a cache served or stored included, and `completion_tokens` all tokens of
+the output, reasoning included. Providers differ in which figure contains which: `_SHAPES` has the names of each, and the figures
+that it reports beside another.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Context, Decimal, localcontext
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+
+import msgspec
 
 from streamkit.events import Usage
 
-# OpenAI's chat and Responses, Gemini; vLLM and others follow the first.
-_REASONING = (
-    ("completion_tokens_details", "reasoning_tokens"),
-    ("output_tokens_details", "reasoning_tokens"),
-    ("thoughtsTokenCount",),
+Details: TypeAlias = Mapping[str, Any]
+Amount = TypeVar("Amount", int, Decimal)
+EXACT = Context(prec=1000)
+"""Digits enough for any sum of money."""
+
+
+class _Shape(NamedTuple):
+    # The names of the three figures, and of those that are not contained in the first and in the second.
+    prompt: str
+    completion: str
+    total: str
+    beside_prompt: tuple[str, ...] = ()
+    beside_completion: tuple[str, ...] = ()
+
+
+_SHAPES = (
+    # OpenAI's chat completions and their imitators: cached tokens are part of the prompt, reasoning of the completion.
+    # (https://platform.openai.com/docs/api-reference/chat/object)
+    _Shape("prompt_tokens", "completion_tokens", "total_tokens"),
+    # OpenAI's Responses, with the same meaning; and Anthropic, whose input_tokens are those after the last cache breakpoint.
+    # (https://platform.claude.com/docs/en/build-with-claude/prompt-caching#tracking-cache-performance)
+    _Shape("input_tokens", "output_tokens", "total_tokens", ("cache_read_input_tokens", "cache_creation_input_tokens")),
+    # Gemini: the prompt contains what was cached; tool results and thoughts are beside prompt and candidates.
+    # (https://ai.google.dev/api/generate-content#UsageMetadata)
+    _Shape(
+        "promptTokenCount",
+        "candidatesTokenCount",
+        "totalTokenCount",
+        ("toolUsePromptTokenCount",),
+        ("thoughtsTokenCount",),
+    ),
+    # Gemini's Interactions, with the same meaning. (https://ai.google.dev/api/interactions-api)
+    _Shape(
+        "total_input_tokens",
+        "total_output_tokens",
+        "total_tokens",
+        ("total_tool_use_tokens",),
+        ("total_thought_tokens",),
+    ),
+    # Bedrock's Converse, and the metrics that it adds to a stream of another form; as with Anthropic.
+    # (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html)
+    _Shape("inputTokens", "outputTokens", "totalTokens", ("cacheReadInputTokens", "cacheWriteInputTokens")),
+    _Shape("inputTokenCount", "outputTokenCount", "", ("cacheReadInputTokenCount", "cacheWriteInputTokenCount")),
+    # Ollama's own API, and watsonx.
+    _Shape("prompt_eval_count", "eval_count", ""),
+    _Shape("input_token_count", "generated_token_count", ""),
 )
-# The same, then Anthropic and DeepSeek.
-_CACHED = (
-    ("prompt_tokens_details", "cached_tokens"),
-    ("input_tokens_details", "cached_tokens"),
-    ("cachedContentTokenCount",),
-    ("cache_read_input_tokens",),
-    ("prompt_cache_hit_tokens",),
-)
+_INPUT = ("prompt_tokens_details", "input_tokens_details", "prompt_token_details", "input_token_details")
+_OUTPUT = ("completion_tokens_details", "output_tokens_details", "completion_token_details", "output_token_details")
+"""The objects that hold parts of the input and of the output; some providers have the parts beside the figures themselves."""
+_CACHED = {
+    "cached_tokens",  # OpenAI; beside the prompt Moonshot's and Together's
+    "cache_read_input_tokens",  # Anthropic, LiteLLM, Databricks
+    "prompt_cache_hit_tokens",  # DeepSeek
+    "cachedContentTokenCount",
+    "total_cached_tokens",
+    "cacheReadInputTokens",
+    "cacheReadInputTokenCount",
+}
+_WRITTEN = {
+    "cache_write_tokens",  # OpenAI, OpenRouter
+    "cache_creation_input_tokens",  # Anthropic, Alibaba
+    "cache_creation_tokens",  # LiteLLM
+    "cacheWriteInputTokens",
+    "cacheWriteInputTokenCount",
+}
+_CREATION = ("cache_creation", "cache_creation_token_details")
+_REASONING = {"reasoning_tokens", "thinking_tokens", "thoughtsTokenCount", "total_thought_tokens"}
+_AUDIO = {"audio_tokens"}
+_IMAGE = {"image_tokens"}
+_SEARCHES = {"web_search_requests", "num_search_queries"}  # Anthropic, Perplexity
+_TICKS = 10_000_000_000
+"""xAI's ticks in a dollar. (https://docs.x.ai/docs/api-reference)"""
+
+
+class UsageParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a usage has beside its three figures. `None` is what the provider does not report.
+
+    `cached` and `cache_write` are tokens of the prompt that a cache served and stored, `cache_write_1h` those of the stored
+    ones that are kept for an hour. `cached_audio` is part of both `cached` and `input_audio`. `reasoning`, `output_audio` and
+    `output_image` are tokens of the completion. `cost` is the charge that the provider reports, mostly in US dollars.
+    """
+
+    cached: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    reasoning: int | None = None
+    input_audio: int | None = None
+    cached_audio: int | None = None
+    output_audio: int | None = None
+    output_image: int | None = None
+    web_searches: int | None = None
+    cost: Decimal | None = None
+
+
+def usage_of(details: Details, payload: str | None = None) -> Usage:
+    """The usage that a provider's usage object stands for; figures that it does not have are `None`."""
+    used = _nested(details, "tokens") or _nested(details, "billed_units") or details
+    shape = _shape(used)
+    prompt, completion = _count(used.get(shape.prompt)), _count(used.get(shape.completion))
+    total = _count(used.get(shape.total))
+    if shape is not _SHAPES[0]:
+        prompt, completion = _with(prompt, used, shape.beside_prompt), _with(completion, used, shape.beside_completion)
+        if "cache_creation" in used and used.get("cache_creation_input_tokens") is None:
+            prompt = added(prompt, *_kept(used))
+    elif prompt is not None and completion is not None:
+        prompt, completion = _with_parts(details, prompt, completion, total)
+    if (shape.beside_prompt or total is not None) and prompt is not None and completion is not None:
+        # A total may leave out what is beside the figures, and some providers send none.
+        total = prompt + completion if total is None else max(total, prompt + completion)
+    return Usage(prompt, completion, total, dict(details), payload=payload)
+
+
+def billed_of(usage: Usage) -> Usage:
+    """The usage with the figures that are billed: those of Cohere's `billed_units`, which are fewer than what was used.
+
+    (https://docs.cohere.com/v2/docs/how-does-cohere-pricing-work)
+    """
+    billed = _nested(usage.details, "billed_units")
+    return usage_of(billed) if billed else usage
+
+
+def parts_of(usage: Usage | None) -> UsageParts:
+    """The parts in the provider's own object."""
+    details: Details = usage.details if usage else {}
+    if not details or _nested(details, "billed_units"):
+        # Cohere counts what was cached among what it used, of which it bills only some.
+        return UsageParts()
+    if "promptTokenCount" in details:
+        return _geminis(details)
+    within, out = _objects(details, _INPUT), _objects(details, _OUTPUT)
+    minutes, hour = _kept(details, within)
+    return UsageParts(
+        cached=_largest((details, *within), _CACHED),
+        cache_write=_most([_largest((details, *within), _WRITTEN), added(minutes, hour)]),
+        cache_write_1h=hour,
+        reasoning=_largest((details, *out), _REASONING),
+        input_audio=_largest(within, _AUDIO),
+        cached_audio=_largest([_mapping(place.get("cached_tokens_details")) for place in within], _AUDIO),
+        output_audio=_largest(out, _AUDIO),
+        output_image=_largest(out, _IMAGE),
+        web_searches=_largest((details, _mapping(details.get("server_tool_use"))), _SEARCHES),
+        cost=_cost(details),
+    )
+
+
+def _geminis(details: Details) -> UsageParts:
+    # https://ai.google.dev/api/generate-content#ModalityTokenCount
+    def of(modality: str, *names: str) -> int | None:
+        entries = [entry for name in names for entry in _entries(details.get(f"{name}TokensDetails"))]
+        return added(*(_count(entry.get("tokenCount")) for entry in entries if entry.get("modality") == modality))
+
+    return UsageParts(
+        cached=_largest([details], _CACHED),
+        reasoning=_largest([details], _REASONING),
+        input_audio=of("AUDIO", "prompt", "toolUsePrompt"),
+        cached_audio=of("AUDIO", "cache"),
+        output_audio=of("AUDIO", "candidates", "response"),
+        output_image=of("IMAGE", "candidates", "response"),
+    )
+
+
+def _kept(details: Details, within: Iterable[Details] = ()) -> tuple[int | None, int | None]:
+    """Tokens that a cache keeps for five minutes, and for an hour: by Anthropic's names at any place, or in Bedrock's list."""
+    objects = [found for place in (details, *within) for found in _objects(place, _CREATION)]
+    listed = _entries(details.get("cacheDetails"))
+
+    def kept(ttl: str) -> int | None:
+        entries = (_count(entry.get("inputTokens")) for entry in listed if entry.get("ttl") == ttl)
+        return _most([_largest(objects, {f"ephemeral_{ttl}_input_tokens"}), added(*entries)])
+
+    return kept("5m"), kept("1h")
 
 
 def merged(known: Usage | None, more: Usage) -> Usage:
-    """The newer figures; one that the newer does not say stays. Usage is cumulative and never added up."""
-    if known is None:
+    """What is known of one response after another usage of it: the newer one, for usage is cumulative.
+
+    A figure that the newer usage has as null, as zero or not at all stays as it was. (Gemini corrects the prompt by a token or
+    two, also downwards.)
+    """
+    if known is None or _says_all(known, more):
         return more
-    prompt = known.prompt_tokens if more.prompt_tokens is None else more.prompt_tokens
-    completion = known.completion_tokens if more.completion_tokens is None else more.completion_tokens
+    prompt, completion, _ = (_newer(*pair) for pair in _figures(known, more))
     total = more.total_tokens
-    if total is None:
+    if not total:
         # The older total is of the older figures.
         total = known.total_tokens if None in (prompt, completion) else summed(prompt, completion)
-    return Usage(prompt, completion, total, {**known.details, **more.details})
+    return Usage(prompt, completion, total, _merged(known.details, more.details))
 
 
-def summed(prompt: int | None, completion: int | None) -> int | None:
-    """The total, `None` where one of them is unknown."""
-    return None if prompt is None or completion is None else prompt + completion
+def _says_all(known: Usage, more: Usage) -> bool:
+    # As most do who send a usage with every chunk: nothing needs to be kept of the older one.
+    for name, before in known.details.items():
+        after = more.details.get(name)
+        if (before and not after) or (type(before) is dict and before != after):
+            return False
+    return all(_newer(before, after) == after for before, after in _figures(known, more))
 
 
-def reasoning_tokens(usage: Usage | None) -> int | None:
-    """Tokens of reasoning, part of `completion_tokens`; `None` where the provider does not say."""
-    return _first(usage, _REASONING)
+def _figures(known: Usage, more: Usage) -> tuple[tuple[int | None, int | None], ...]:
+    return (
+        (known.prompt_tokens, more.prompt_tokens),
+        (known.completion_tokens, more.completion_tokens),
+        (known.total_tokens, more.total_tokens),
+    )
 
 
-def cached_tokens(usage: Usage | None) -> int | None:
-    """Tokens of the prompt that came from a cache, part of `prompt_tokens`; `None` where the provider does not say."""
-    return _first(usage, _CACHED)
+def _newer(before: int | None, after: int | None) -> int | None:
+    return after or (after if before is None else before)
 
 
-def _first(usage: Usage | None, paths: tuple[tuple[str, ...], ...]) -> int | None:
-    for path in paths:
-        value: Any = usage.details if usage else None
-        for name in path:
-            value = cast(Mapping[str, Any], value).get(name) if isinstance(value, Mapping) else None
-        if type(value) is int:
-            return value
+def total_of(usages: Iterable[Usage | None]) -> Usage | None:
+    """The usage of several responses together: the sums of what is known, and the latest one's `details`.
+
+    A provider's object holds rates and prices too, which don't add up; `parts_total` sums what does.
+    """
+    known = [usage for usage in usages if usage is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    prompts, completions, totals = zip(
+        *((usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) for usage in known), strict=True
+    )
+    return Usage(
+        *(added(*prompts), added(*completions), added(*totals)),
+        known[-1].details,
+        sum(usage.responses for usage in known),
+    )
+
+
+def parts_total(parts: Iterable[UsageParts]) -> UsageParts:
+    """The parts of several responses together."""
+    found = list(parts)
+    return UsageParts(
+        **{name: added(*(getattr(each, name) for each in found)) for name in UsageParts.__struct_fields__}
+    )
+
+
+def added(*values: Amount | None) -> Amount | None:
+    """The sum of what is known, `None` where nothing is."""
+    known = [value for value in values if value is not None]
+    if not any(isinstance(value, Decimal) for value in known):
+        return cast("Amount", sum(known)) if known else None
+    # A program's own decimal context may round money.
+    with localcontext(EXACT):
+        return cast("Amount", sum(known))
+
+
+def summed(*values: Amount | None) -> Amount | None:
+    """The sum, `None` where one of them is unknown."""
+    return None if None in values else added(*values)
+
+
+def _nested(details: Details, name: str) -> Details | None:
+    # Cohere has its figures in an object within.
+    found = details.get(name)
+    if found is None or not isinstance(found, Mapping):
+        return None
+    return cast(Details, found) if _has(cast(Details, found), _SHAPES[1]) else None
+
+
+def _shape(details: Details) -> _Shape:
+    """The first shape of which a figure is there; that of the chat completions where none is."""
+    for shape in _SHAPES:
+        if (shape.prompt in details or shape.completion in details) and _has(details, shape):
+            return shape
+    beside = (shape for shape in _SHAPES[2:] if any(name in details for name in shape.beside_completion))
+    return next(beside, _SHAPES[0])
+
+
+def _has(details: Details, shape: _Shape) -> bool:
+    return _count(details.get(shape.prompt)) is not None or _count(details.get(shape.completion)) is not None
+
+
+def _with(figure: int | None, details: Details, beside: tuple[str, ...]) -> int | None:
+    for name in beside:
+        if (more := _count(details.get(name))) is not None:
+            figure = more if figure is None else figure + more
+    return figure
+
+
+def _with_parts(details: Details, prompt: int, completion: int, total: int | None) -> tuple[int, int]:
+    """Both figures, also of those who report a part beside the figure that contains it elsewhere.
+
+    The total shows it for xAI, whose completion leaves out the reasoning (https://docs.x.ai/docs/guides/reasoning). Perplexity's
+    deep research, whose total leaves it out too, is known by its citations (https://docs.perplexity.ai/getting-started/pricing).
+    What a cache served and stored is no part of a prompt that is smaller, as some bridges to Anthropic send it.
+    """
+    cache = _cache(details)
+    if cache > prompt or (cache and total == prompt + cache + completion):
+        prompt += cache
+    elif total == prompt + completion and "citation_tokens" not in details:
+        return prompt, completion
+    reasoning = _largest((details, *_objects(details, _OUTPUT)), _REASONING) or 0
+    if total == prompt + completion + reasoning or "citation_tokens" in details:
+        completion += reasoning
+    return prompt, completion
+
+
+def _cache(details: Details) -> int:
+    places = (details, *_objects(details, _INPUT))
+    return (_largest(places, _CACHED) or 0) + (_largest(places, _WRITTEN) or 0)
+
+
+def _count(value: object) -> int | None:
+    # Cohere and others write whole numbers as 98.0.
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and value >= 0 else None
+
+
+def _mapping(value: object) -> Details:
+    return cast(Details, value) if isinstance(value, Mapping) else {}
+
+
+def _objects(details: Details, names: Iterable[str]) -> list[Details]:
+    return [found for name in names if (found := _mapping(details.get(name)))]
+
+
+def _largest(places: Iterable[Details], names: set[str]) -> int | None:
+    # A bridge may send a zero by one name, and the number by another.
+    return _most([_count(place[name]) for place in places for name in names.intersection(place)])
+
+
+def _most(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _entries(value: object) -> list[Details]:
+    return [_mapping(entry) for entry in cast("list[object]", value)] if isinstance(value, list) else []
+
+
+def _cost(details: Details) -> Decimal | None:
+    """OpenRouter's and LiteLLM's `cost`, which is an object at Perplexity, DeepInfra's `estimated_cost`, or xAI's ticks."""
+    said = details.get("cost")
+    found = _money(_mapping(said).get("total_cost", said))
+    if found is None:
+        found = _money(details.get("estimated_cost"))
+    ticks = _count(details.get("cost_in_usd_ticks"))
+    return Decimal(ticks) / _TICKS if found is None and ticks is not None else found
+
+
+def _money(value: object) -> Decimal | None:
+    # As it is written; a binary fraction would not be what the provider sent.
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return Decimal(str(value))
     return None
+
+
+def _merged(known: Details, more: Details) -> dict[str, Any]:
+    return {**known, **{name: _later(known.get(name), value) for name, value in more.items()}}
+
+
+def _later(known: Any, value: Any) -> Any:
+    match known, value:
+        case dict(), dict():
+            return _merged(cast(Details, known), cast(Details, value))
+        case _:
+            return value or (value if known is None else known)

@@ -6,6 +6,7 @@ import asyncio
 import io
 import re
 import sys
+from decimal import Decimal
 
 import pytest
 from rich.console import Console
@@ -169,7 +170,7 @@ def test_plain_text_ends_its_last_row_once(monkeypatch: pytest.MonkeyPatch) -> N
     [(1000, 500, "0.007000"), (None, 500, ">= 0.005000"), (1000, None, ">= 0.002000"), (0, 0, "0.000000")],
 )
 def test_what_it_costs(prompt: int | None, completion: int | None, cost: str) -> None:
-    assert Price(prompt=2.0, completion=10.0).of(prompt, completion) == cost
+    assert Price(Decimal(2), Decimal(10)).of(prompt, completion) == cost
 
 
 def test_the_line_says_what_is_known() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamkit import Count, TextDelta, TokenCount
+from streamkit import Count, TextDelta, TokenCount, ToolCallDelta
 from streamkit.tokens import load_encoding
 
 ENCODINGS = ["cl100k_base", "o200k_base", "p50k_base", "r50k_base"]
@@ -96,3 +96,28 @@ def test_a_running_count_is_exact_at_every_delta(name: str, text: str, size: int
     checked = range(0, len(cuts), max(1, len(cuts) // 10))
     assert [seen[at] for at in checked] == [len(encoding.encode_ordinary(text[: cuts[at] + size])) for at in checked]
     assert seen[-1] == len(encoding.encode_ordinary(text))
+
+
+CALLS = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(0, 3), st.sampled_from(FRAGMENTS), st.booleans()), min_size=1, max_size=40
+)
+
+
+@every_encoding
+@settings(deadline=None, max_examples=60)
+@given(pieces=CALLS)
+@example(pieces=[(0, 0, "hel", True), (0, 1, "lo", True), (0, 0, "lo", True), (1, 0, "hel", True)])
+def test_the_count_of_each_of_several_parallel_calls_is_exact(
+    name: str, pieces: list[tuple[int, int, str, bool]]
+) -> None:
+    encoding, stage = load_encoding(name), Count(name, running=True).fresh()
+    texts: dict[tuple[int, int], str] = {}
+
+    for index, call, piece, read in pieces:
+        texts[index, call] = texts.get((index, call), "") + piece
+        *_, told = stage.feed(ToolCallDelta(call, arguments=piece, index=index))
+        exact = len(encoding.encode_ordinary(texts[index, call]))
+        assert told == TokenCount(exact, "tool_arguments", index, name, tool_index=call)
+        if read:
+            assert stage.tokens("tool_arguments", index, call) == exact
+    assert stage.tokens() == sum(len(encoding.encode_ordinary(text)) for text in texts.values())

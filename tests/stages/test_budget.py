@@ -51,6 +51,14 @@ def test_a_call_is_cut_like_text_and_keeps_its_name() -> None:
     assert run(Budget(2, model="cl100k_base"), call, END) == [ToolCallDelta(0, "call_a", "f", "one two"), LIMIT]
 
 
+def test_parallel_calls_are_counted_each_by_itself() -> None:
+    # Together `hello` would be one token, each by itself they are two.
+    calls = [ToolCallDelta(0, "a", "f", "hel"), ToolCallDelta(1, "b", "f", "lo")]
+
+    assert run(Budget(2, model="cl100k_base"), *calls, END) == [*calls, END]
+    assert run(Budget(1, model="cl100k_base"), *calls, END) == [calls[0], ToolCallDelta(1, "b", "f", ""), LIMIT]
+
+
 def test_what_was_cut_does_not_leave_in_the_chunk_that_it_came_from() -> None:
     cut, _ = run(Budget(1, model="cl100k_base"), TextDelta("one secret", payload='{"text": "one secret"}'))
 

@@ -47,11 +47,42 @@ def test_each_channel_of_each_choice_is_counted_by_itself() -> None:
         TokenCount(2, "content", 0, "cl100k_base"),
         TokenCount(3, "reasoning", 0, "cl100k_base"),
         TokenCount(1, "refusal", 0, "cl100k_base"),
-        TokenCount(5, "tool_arguments", 0, "cl100k_base"),
+        TokenCount(5, "tool_arguments", 0, "cl100k_base", tool_index=0),
         TokenCount(2, "content", 1, "cl100k_base"),
         UsageReport("local", None, 13, 99, counted=13, provider=Usage(total_tokens=99), model="cl100k_base"),
         END,
     ]
+
+
+def test_parallel_calls_are_counted_each_by_itself() -> None:
+    events: list[Event] = [
+        ToolCallDelta(0, "call_a", "f", '{"city": "Par'),
+        ToolCallDelta(1, "call_b", "f", '{"city": "Oslo"}'),
+        ToolCallDelta(0, arguments='is"}'),
+        ToolCallDelta(0, "call_c", "f", "{}", index=1),
+        END,
+    ]
+
+    run = Count("cl100k_base").run(iter(events))
+    counts = [event for event in run if isinstance(event, TokenCount)]
+
+    assert counts == [
+        TokenCount(6, "tool_arguments", 0, "cl100k_base", tool_index=0),
+        TokenCount(7, "tool_arguments", 0, "cl100k_base", tool_index=1),
+        TokenCount(1, "tool_arguments", 1, "cl100k_base", tool_index=0),
+    ]
+    stage = run.stage(Count)
+    assert [stage.tokens(tool_index=0), stage.tokens(index=0, tool_index=1), stage.tokens()] == [7, 7, 14]
+
+
+def test_a_running_count_names_the_call_and_a_timing_behind_it_adds_the_calls() -> None:
+    events: list[Event] = [ToolCallDelta(0, "a", "f", "one two"), ToolCallDelta(1, "b", "f", "three four"), END]
+
+    *found, _ = (Count("cl100k_base", running=True) | sk.Timing()).run(events)
+
+    running = [event for event in found if isinstance(event, TokenCount)][:2]
+    assert [(event.tool_index, event.tokens) for event in running] == [(0, 2), (1, 2)]
+    assert [event.tokens for event in found if isinstance(event, sk.Timings)] == [4]
 
 
 def test_the_count_can_be_read_at_any_time() -> None:

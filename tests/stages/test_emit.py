@@ -48,6 +48,11 @@ def annotations_of(*events: sk.Event) -> list[Any]:
     return [found for choice in written for found in choice["delta"].get("annotations", ())]
 
 
+def figures(completion: sk.Completion) -> list[int | None]:
+    usage = completion.usage or sk.Usage()
+    return [usage.prompt_tokens, usage.completion_tokens, usage.total_tokens]
+
+
 def test_a_chat_is_written_in_chunks() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     events = [
@@ -723,6 +728,10 @@ def test_a_real_answer_written_again_is_the_same_answer(recording: Path) -> None
         for choice, finish in zip(completion.choices, finishes, strict=True)
     )
     assert all(finishes)
-    assert again.usage == completion.usage
+    if len({event.id for event in events if isinstance(event, sk.ResponseStart)}) == 1:
+        assert again.usage == completion.usage
+    else:
+        # A sum of several responses is written without the details of one.
+        assert figures(again) == figures(completion)
     assert again.end == ("tool_calls" if "tool_calls" in finishes else completion.end)
     assert (again.id, again.model) == (completion.id or again.id, completion.model or "unknown")
