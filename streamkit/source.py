@@ -29,6 +29,10 @@ class Source(ABC, Generic[T]):
     used: bool = False
     """Whether a stream has opened this source."""
 
+    timed: bool = True
+    """Whether `now` gives times of arrival, once the source is open. `False` for the body of an answer in a file: `tick` is then
+    called at the opening only, and stages report times as unknown."""
+
     watches_content: bool = False
     """Whether this source wants to hear of content, for a deadline on it."""
 

@@ -559,7 +559,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             level.waiting.clear()
 
     def _tick(self, levels: list[_Level], at: float | None) -> None:
-        if self._timed:
+        if self._timed and (at is not None or self.source.timed):
             now = self.source.now() if at is None else at
             for level in levels:
                 level.stage.tick(now)

@@ -90,7 +90,7 @@ def report(stream: sk.Stream[sk.Event]) -> None:
         stream.stage(sk.Count).tokens(),
         completion.usage.total_tokens if completion.usage else "unknown",
         timings.first_released or 0.0,
-        timings.total,
+        timings.total or 0.0,
     )
 
 

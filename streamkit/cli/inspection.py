@@ -14,7 +14,7 @@ import streamkit as sk
 from streamkit.dialects import DIALECTS
 from streamkit.errors import StreamkitError
 from streamkit.events import Json
-from streamkit.sources.recording import VERSION, read_recording
+from streamkit.sources.recording import VERSION, is_timed, read_recording
 
 FACTS = ("method", "url", "status")
 
@@ -38,7 +38,8 @@ def run(console: Console, path: Path, *, stall: float = 1.0, as_json: bool = Fal
     else:
         for name, value in found.items():
             if value:
-                console.out(f"{name:10} {_told(value)}", highlight=False)
+                unknown = "unknown, " if name == "timings" and value["total"] is None else ""
+                console.out(f"{name:10} {unknown}{_told(value)}", highlight=False)
     return 1 if found["error"] else 0
 
 
@@ -46,18 +47,13 @@ async def _read(path: Path, stall: float) -> dict[str, Any]:
     """What the pipeline makes of it."""
     stream = sk.replay(path) | sk.Parse() | sk.Extract() | sk.Accumulate() | sk.Timing()
     counts: Counter[str] = Counter()
-    usage, timings, error = None, None, None
+    timings, error = None, None
     try:
         async with stream as events:
             async for event in events:
                 counts[type(event).__name__] += 1
-                match event:
-                    case sk.Usage():
-                        usage = event
-                    case sk.Timings():
-                        timings = event
-                    case _:
-                        pass
+                if isinstance(event, sk.Timings):
+                    timings = event
     except StreamkitError as failure:
         error = f"{type(failure).__name__}: {failure}"
     timings = timings or stream.stage(sk.Timing).timings
@@ -70,10 +66,20 @@ async def _read(path: Path, stall: float) -> dict[str, Any]:
         "end": stream.end.reason if stream.end else None,
         "error": error,
         "choices": [{"finish": choice.finish_reason, "characters": len(choice.text)} for choice in completion.choices],
-        "usage": usage.to_dict() if usage else None,
+        "usage": _usage(completion.usage),
         "timings": timings.to_dict(),
-        "stalls": [msgspec.structs.asdict(each) for each in timings.stalls(stall)],
+        "stalls": None if timings.total is None else list(map(msgspec.structs.asdict, timings.stalls(stall))),
     }
+
+
+def _usage(usage: sk.Usage | None) -> dict[str, Any] | None:
+    """The provider's own object, or of several responses the sums."""
+    if usage is None:
+        return None
+    if usage.responses == 1:
+        return usage.to_dict()
+    figures = {name: getattr(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    return {"responses": usage.responses, **figures}
 
 
 def _head(content: bytes) -> dict[str, Any]:
@@ -95,7 +101,8 @@ def _pieces(content: bytes) -> dict[str, Any]:
     return {
         "number": sum(1 for _, size in pieces if size),
         "bytes": sum(size for _, size in pieces),
-        "seconds": max((at for at, _ in pieces), default=0.0),
+        # A body without times came at no time that is known, and not at 0.
+        "seconds": max((at for at, _ in pieces), default=0.0) if is_timed(content) else None,
     }
 
 

@@ -5,6 +5,8 @@ version, are the same to it.
 """
 
 import io
+import os
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -61,7 +63,10 @@ class Pieces(Source[bytes]):
 
 
 class File(Source[bytes]):
-    """A file by its path, which is opened and closed, or an open one, which stays open; read in a worker thread."""
+    """A file by its path, which is opened and closed, or an open one, which stays open; read in a worker thread.
+
+    A pipe or a terminal has times of arrival, a file on a disk or in memory has none.
+    """
 
     def __init__(self, file: Path | IO[Any]) -> None:
         self._path = file if isinstance(file, Path) else None
@@ -71,8 +76,11 @@ class File(Source[bytes]):
         return f"<file {self._path.name}>" if self._path else "<open file>"
 
     async def open(self) -> None:
-        if self._path:
-            await self._handle.run(lambda _: b"")
+        await self._handle.run(self._look)
+
+    def _look(self, file: Any) -> bytes:
+        self.timed = _is_live(file)
+        return b""
 
     async def read(self) -> Sequence[bytes]:
         # Of a terminal or a pipe a read waits; when the stream is cancelled it is left to itself.
@@ -89,6 +97,14 @@ def _read(file: Any) -> bytes:
     # `read1` gives what is there; `read` would wait for all of a buffer.
     data = file.read1(PIECE_BYTES) if hasattr(file, "read1") else file.read(PIECE_BYTES)
     return data.encode() if isinstance(data, str) else bytes(data or b"")
+
+
+def _is_live(file: Any) -> bool:
+    try:
+        return not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (OSError, AttributeError):
+        # It is in memory, and has no descriptor.
+        return False
 
 
 adapters.append(adapt)

@@ -75,6 +75,7 @@ class Tap(Source[bytes]):
         except Exception as error:
             self._end("error", error)
             raise
+        self.timed = self.source.timed
         self._write(b"")
 
     async def read(self) -> Sequence[bytes]:
@@ -145,7 +146,8 @@ class Tap(Source[bytes]):
     def _head(self) -> bytes:
         told = {name: getattr(self._given, name, None) for name in _TOLD}
         facts = {name: value for name, value in told.items() if value is not None and isinstance(value, _TOLD[name])}
-        return head_line(cleaned(facts, self._keep_headers) | self._about)
+        timed = {} if self.source.timed else {"timed": False}
+        return head_line(cleaned(facts, self._keep_headers) | self._about | timed)
 
     def _erase(self) -> None:
         if self._file:

@@ -5,15 +5,16 @@
     {"t": 0.43, "b64": "4oI="}
     {"t": 0.52, "end": "eof"}
 
-What the first line holds beside its name is for people. Each further line is one piece as it came: `t` in seconds since the
-opening, and its bytes as `text`, or as `b64` where they are not valid UTF-8 by themselves. The last line tells how it ended:
-`eof`, `error` with the error's class, or `closed` by the reader. A file without it was never finished.
+What the first line holds beside its name is for people, except `"timed": false`: what was recorded had no times, and those in the
+file mean nothing. Each further line is one piece as it came: `t` in seconds since the opening, and its bytes as `text`, or as
+`b64` where they are not valid UTF-8 by themselves. The last line has the end: `eof`, `error` with the error's class, or `closed`
+by the reader. A file without it was never finished.
 """
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 from io import BytesIO
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -40,6 +41,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 class _Head(msgspec.Struct):
     streamkit: str
+    timed: Any = True
 
 
 class _Entry(msgspec.Struct, omit_defaults=True):
@@ -69,12 +71,12 @@ def read_recording(content: bytes) -> Iterator[Piece]:
     it. A recorded end comes as a moment.
     """
     lines = BytesIO(content)
-    version = _version(lines.readline())
-    if version is None:
+    head = _head(lines.readline())
+    if head is None:
         yield 0.0, content
         return
-    if version != VERSION:
-        raise ProtocolError(f"line 1: expected {VERSION!r}, found {version!r}", line=1)
+    if head.streamkit != VERSION:
+        raise ProtocolError(f"line 1: expected {VERSION!r}, found {head.streamkit!r}", line=1)
     for number, line in enumerate(lines, 2):
         if not line.strip():
             continue
@@ -84,6 +86,13 @@ def read_recording(content: bytes) -> Iterator[Piece]:
             raise Disconnected(f"the recorded stream ended with {entry.error or 'an error'}")
         if entry.end:
             return
+
+
+def is_timed(content: bytes) -> bool:
+    """Whether the content has times of arrival. A body has none, nor has the recording of a source without times."""
+    head = _head(content.partition(b"\n")[0])
+    # What else somebody may have written there is for people.
+    return head is not None and head.timed is not False
 
 
 def cleaned(facts: Mapping[str, object], keep_headers: Collection[str] = ()) -> dict[str, object]:
@@ -118,9 +127,9 @@ def _line(value: object) -> bytes:
     return msgspec.json.encode(value) + b"\n"
 
 
-def _version(line: bytes) -> str | None:
+def _head(line: bytes) -> _Head | None:
     try:
-        return _decode_head(line).streamkit
+        return _decode_head(line)
     except _UNREADABLE:
         return None
 

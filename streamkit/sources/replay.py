@@ -12,8 +12,8 @@ import anyio.to_thread
 
 from streamkit.errors import Disconnected, PipelineError, ProtocolError
 from streamkit.source import Source
-from streamkit.sources.faults import Fault
-from streamkit.sources.recording import Piece, read_recording
+from streamkit.sources.faults import Cut, Duplicate, Fault, Garbage
+from streamkit.sources.recording import Piece, is_timed, read_recording
 
 LONGEST_WAIT = 3600.0
 """No piece is waited for longer, in seconds, whatever time the file gives it; only a `Stall` of the caller's may be endless."""
@@ -30,11 +30,12 @@ def replay(
     """Replay a recording: at `pace` times its speed (1 as recorded, but no wait of more than an hour), or without waiting.
 
     Its clock is the recording's in either case, so that timings come out as they were. Any file that is no recording is
-    taken as the body itself, in one piece. A line that is no piece raises `ProtocolError`, and a recorded error
-    `Disconnected`, each after the pieces before it.
+    taken as the body itself, in one piece, of which no times are known. A line that is no piece raises `ProtocolError`, and a
+    recorded error `Disconnected`, each after the pieces before it.
 
     `cut`: the length of the pieces, or a function from the whole body to its pieces; each then comes when the last of its
-    bytes did. `faults`: from `streamkit.sources.faults`, applied after that, in their order.
+    bytes did. `faults`: from `streamkit.sources.faults`, applied after that, in their order; those that take time give a body
+    without times a clock that begins at 0.
     """
     if pace is not None and not pace > 0:
         raise PipelineError(f"pace: expected more than 0, or None for no waiting; found {pace!r}")
@@ -53,6 +54,7 @@ class Replay(Source[bytes]):
         self._faults = faults
         self._pieces: Iterator[Piece] = iter(())
         self._now = 0.0
+        self.timed = not all(isinstance(fault, Cut | Duplicate | Garbage) for fault in faults)
 
     def __repr__(self) -> str:
         return f"<replay of {self._path.name}>"
@@ -63,6 +65,7 @@ class Replay(Source[bytes]):
     async def open(self) -> None:
         # The thread opens, reads and closes the file by itself; a cancellation does not wait for it.
         content = await anyio.to_thread.run_sync(self._path.read_bytes, abandon_on_cancel=True)
+        self.timed = self.timed or is_timed(content)
         pieces = read_recording(content)
         if self._cut is not None:
             pieces = recut(pieces, self._cut)

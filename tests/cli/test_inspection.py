@@ -121,6 +121,36 @@ def test_the_dialect_is_the_one_that_was_read(name: str, dialect: str, capsys: p
     assert found["recording"] == {"format": "no recording/1, but a body in one piece"}
 
 
+def test_a_body_in_a_file_has_no_times_of_arrival(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "plain.sse"
+    usage = '{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}}'
+    path.write_text(chunk("secret") + chunk("words") + f"data: {usage}\n\ndata: [DONE]\n\n")
+
+    _, found = inspected(path, capsys)
+    assert (found["pieces"]["number"], found["pieces"]["seconds"], found["stalls"]) == (1, None, None)
+    assert {name: value for name, value in found["timings"].items() if value is not None} == {"tokens": 3}
+
+    assert main(["inspect", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "timings    unknown, tokens 3"
+    assert f"pieces     number 1, bytes {path.stat().st_size}" in lines
+
+
+def test_the_usage_of_several_responses_is_their_sum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(id: str, prompt: int) -> str:
+        said = f'"id":"{id}","model":"m","choices":[{{"index":0,"delta":{{"content":"a"}},"finish_reason":"stop"}}]'
+        usage = f'"usage":{{"prompt_tokens":{prompt},"completion_tokens":1,"total_tokens":{prompt + 1}}}'
+        return f'data: {{{said}}}\n\ndata: {{"id":"{id}","model":"m","choices":[],{usage}}}\n\n'
+
+    path = tmp_path / "turns.sse"
+    path.write_text(answer("1", 10) + answer("2", 20) + "data: [DONE]\n\n")
+
+    _, found = inspected(path, capsys)
+
+    assert found["usage"] == {"responses": 2, "prompt_tokens": 30, "completion_tokens": 2, "total_tokens": 32}
+    assert found["timings"]["tokens"] == 2
+
+
 def test_a_file_that_is_no_answer_has_no_dialect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.sse").touch()
 

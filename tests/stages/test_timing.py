@@ -1,9 +1,14 @@
 """Timing: when things came, by whatever clock it is told."""
 
+import io
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +32,11 @@ from streamkit import (
     TokenCount,
     ToolCallDelta,
     Usage,
+    faults,
+    record,
     replay,
 )
+from streamkit import source as adapters
 
 END = StreamEnd("completed", True)
 
@@ -245,6 +253,110 @@ def recording(tmp_path: Path) -> Path:
         '{"t": 1.75, "text": "data: [DONE]\\n\\n"}\n'
     )
     return path
+
+
+PLAIN = "".join(map(chunk, ("Hel", "lo"))) + (
+    'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}\n\ndata: [DONE]\n\n'
+)
+UNKNOWN = Timings(None, None, (), None, 2)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    path = tmp_path / "plain.sse"
+    path.write_text(PLAIN)
+    return path
+
+
+async def timed(source: Any) -> Timings:
+    async with source | Parse() | Extract() | Timing() as stream:
+        (timings,) = [event async for event in stream if isinstance(event, Timings)]
+    assert stream.stage(Timing).passed == 2
+    return timings
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda path: replay(path),
+        lambda path: replay(path, pace=1.0, cut=7),
+        lambda path: replay(path, faults=[faults.Cut(len(PLAIN), clean=True)]),
+        lambda path: path,
+        lambda path: path.open("rb"),
+        lambda path: io.BytesIO(path.read_bytes()),
+        lambda path: io.StringIO(path.read_text()),
+        lambda path: record(replay(path), path.with_suffix(".jsonl")),
+        lambda path: record(path, path.with_suffix(".jsonl")),
+    ],
+    ids=[
+        "replay",
+        "paced and cut",
+        "faults without time",
+        "path",
+        "file",
+        "bytes",
+        "text",
+        "recorded",
+        "recorded path",
+    ],
+)
+async def test_the_body_of_an_answer_in_a_file_has_no_times(plain: Path, source: Any) -> None:
+    with ExitStack() as opened:
+        given = source(plain)
+        if isinstance(given, io.IOBase):
+            opened.enter_context(given)
+        assert await timed(adapters.as_source(given)) == UNKNOWN
+
+
+@pytest.mark.anyio
+async def test_a_recording_of_a_body_without_times_has_none_either(plain: Path) -> None:
+    again = plain.with_suffix(".jsonl")
+    await timed(record(replay(plain), again))
+
+    assert '"timed":false' in again.read_text().splitlines()[0]
+    assert await timed(replay(again)) == UNKNOWN
+
+
+@pytest.mark.anyio
+async def test_a_fault_that_takes_time_gives_a_body_a_clock(plain: Path) -> None:
+    stalled = await timed(replay(plain, faults=[faults.Stall(len(chunk("Hel")), seconds=5)]))
+    dripped = await timed(replay(plain, faults=[faults.Drip(len(PLAIN), 2.0)]))
+
+    assert (stalled.first_content, stalled.deltas, stalled.total) == (0.0, (0.0, 5.0), 5.0)
+    assert (dripped.first_byte, dripped.deltas) == (0.0, (0.0, 0.0))
+
+
+@pytest.mark.anyio
+async def test_what_is_unknown_is_none_and_not_zero(plain: Path) -> None:
+    timings = await timed(replay(plain))
+
+    assert (timings.first_released, timings.gap(50), timings.stalls(0.0), timings.tokens_per_second) == (
+        None,
+        None,
+        [],
+        None,
+    )
+    assert {name for name, value in timings.to_dict().items() if value is not None} == {"tokens"}
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are no files there")
+async def test_a_pipe_has_times(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w") as pipe:
+        pipe.write(PLAIN)
+    with open(reading, "rb") as pipe:
+        timings = await timed(adapters.as_source(pipe))
+
+    assert timings.total is not None
+    assert 0 < timings.deltas[0] <= timings.total
+
+
+def test_before_anything_came_the_total_is_that_of_the_opening() -> None:
+    run = Timing().run(iter([TextDelta("a")]), clock=clock(1.0, 2.0, 3.0).__next__)
+
+    assert run.stage(Timing).timings == Timings(None, None, (), 0.0)
 
 
 @pytest.mark.anyio
