@@ -31,15 +31,17 @@ async def test_it_asks_both_apis_streamed_and_whole_and_measures_what_came() -> 
         compared = await sk.compare(f"{root}/v1", CHAT, TEXT)
 
     assert [(row.api, row.mode, row.tokens, row.typical.end) for row in compared.rows] == [
-        ("chat", "streaming", 21, "completed"),
-        ("chat", "whole", 21, "completed"),
+        ("chat", "streaming", 30, "completed"),
+        ("chat", "whole", 30, "completed"),
         ("legacy", "streaming", 5, "length"),
         ("legacy", "whole", 5, "length"),
     ]
     streamed, whole, *_ = compared.rows
-    # 21 tokens: the first after 30 ms, the last at 70 ms, which is when the whole answer comes.
+    # 21 pieces: the first after 30 ms, the last at 70 ms, which is when the whole answer comes.
     assert streamed.first_byte is not None
     assert whole.first_content is not None
+    assert streamed.total is not None
+    assert whole.total is not None
     assert 0.03 <= streamed.first_byte == streamed.first_content <= streamed.total
     assert 0.07 <= whole.first_content <= whole.total
     assert whole.tokens_per_second is None

@@ -74,13 +74,12 @@ def run(*, fast: bool) -> None:
 
 async def tour(console: Console, *, fast: bool) -> None:
     # Both load something when first used; no answer should wait for that.
-    encoding = load_encoding(encoding_name(MODEL)[0])
+    load_encoding(encoding_name(MODEL)[0])
     await anyio.lowlevel.checkpoint()
     provider = Provider(
         first_token_seconds=0.02 if fast else 0.1,
         token_seconds=0.001 if fast else 0.015,
-        count=lambda text: len(encoding.encode_ordinary(text)),
-        bill_frames=True,
+        models=(MODEL, TEXT_MODEL),
     )
     async with serve(provider) as root:
         url = f"{root}/v1"
@@ -90,7 +89,7 @@ async def tour(console: Console, *, fast: bool) -> None:
         await _show_redaction(console, url)
         _show_assembled(console, the(sk.Completion, events))
         _show_tokens(console, events)
-        await _show_race(console, url, the(sk.Timings, events).total)
+        await _show_race(console, url, the(sk.Timings, events).total or 0.0)
 
 
 def ask(
@@ -176,7 +175,10 @@ def _show_tokens(console: Console, events: list[sk.Event]) -> None:
     counted = sk.Usage(prompt_tokens=prompt, completion_tokens=text, total_tokens=prompt + text)
     reported = the(sk.Usage, events)
     show.put(console, show.tokens({"counted": counted, "reported": reported, "in the guide": GUIDE}))
-    show.put(console, "A provider also bills the token that ends the answer, which is no text.", "dim")
+    about = """\
+Counted is the text. Reported is what OpenAI bills for it: with this model also
+the token that ends the answer, which is no text; later models leave it out."""
+    show.put(console, about, "dim")
 
 
 async def _show_race(console: Console, url: str, expected: float) -> None:

@@ -45,7 +45,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -55,11 +55,13 @@ import msgspec
 from aiohttp import web
 
 from streamkit.cli import script
+from streamkit.cli.doctor import where_table
 from streamkit.cli.faults import sending
 from streamkit.cli.script import Answer, Answers, Category
 from streamkit.cli.wire import ChatRequest, Choice, Completion, Json, ModerationRequest, TextRequest, bursts
 from streamkit.errors import StreamkitError
 from streamkit.sources.recording import Piece, read_recording
+from streamkit.tokens import encoding_name, load_encoding
 
 Asked = TypeVar("Asked", bound=Completion | ModerationRequest)
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -86,9 +88,11 @@ class Provider:
     """Settings of a demo provider; any number of servers may run from one.
 
     `answers` maps a prompt to its answer, or is a function that returns None for what it leaves to the built-in script.
-    The prompt of a chat is the text of its last user message. The pieces of a written-out answer are sent as they are,
-    and `max_tokens` counts pieces; `usage` is what `count` makes of the whole texts, by default also their pieces, and with
-    `bill_frames` what OpenAI bills beside them: the tokens that frame a chat's messages, and the one that ends an answer.
+    The prompt of a chat is the text of its last user message. The pieces of a written-out answer are sent as they are.
+
+    `usage` and `max_tokens` are counted as OpenAI counts for the requested model: by its encoding, with the tokens that frame
+    a chat's messages, and for gpt-3.5-turbo the one that ends an answer. Where the encoding's table is not on this machine, which
+    is not fetched for it, a piece is a token. A `count` of your own counts the texts and nothing beside them.
 
     A stream waits `first_token_seconds`, then `token_seconds` before each further token; an answer in one piece takes
     as long. A recording is sent whole, or an event each `event_seconds`; one that has times is sent as it came. Each piece
@@ -104,8 +108,7 @@ class Provider:
     flagged: Mapping[str, Category] = field(default_factory=lambda: script.FLAGGED)
     models: Sequence[str] = ("gpt-4o-mini", "gpt-3.5-turbo-instruct", "omni-moderation-latest")
     seed: int | None = None
-    count: Callable[[str], int] = lambda text: len(script.pieces(text))
-    bill_frames: bool = False
+    count: Callable[[str], int] | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.time
     timer: Callable[[], float] = time.monotonic
@@ -144,15 +147,19 @@ class Provider:
 
     def _choices(self, asked: Completion, ids: Random) -> list[Choice]:
         prompts = [prompt for prompt in asked.prompts for _ in range(asked.n or 1)]
-        takes = [script.play(prompt, self.answers, asked.offered, asked.limit) for prompt in prompts]
+        count = self.count or tokenizer(asked.model)
+        takes = [script.play(prompt, self.answers, asked.offered, asked.limit, count) for prompt in prompts]
         return [Choice(index, take, _id(ids, "call_", 24)) for index, take in enumerate(takes)]
 
     def _usage(self, asked: Completion, choices: Sequence[Choice]) -> Json:
-        # Three tokens and the role's for each message, three that prime the answer; and one that ends each choice.
-        # (https://github.com/openai/openai-cookbook, How_to_count_tokens_with_tiktoken)
-        framed = self.bill_frames and isinstance(asked, ChatRequest)
-        prompt = sum(map(self.count, asked.texts)) + (4 * len(asked.texts) + 3 if framed else 0)
-        completion = sum(self.count(choice.take.text) + framed for choice in choices)
+        count = self.count or tokenizer(asked.model)
+        prompt = sum(map(count, asked.texts))
+        completion = sum(count(choice.take.text) for choice in choices)
+        if self.count is None and isinstance(asked, ChatRequest):
+            # Three tokens and the role's for each message, three that prime the answer.
+            # (https://github.com/openai/openai-cookbook, How_to_count_tokens_with_tiktoken)
+            prompt += 4 * len(asked.texts) + 3
+            completion += sum(_bills_end(asked.model) for choice in choices if choice.take.finish_reason != "length")
         counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
         return {**counts, **asked.usage_details}
 
@@ -220,9 +227,12 @@ class Provider:
 async def serve(provider: Provider, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str, None]:
     """Serve until the block is left, and yield the root URL, such as `http://127.0.0.1:49152`.
 
-    Port 0 takes a free one. A client's base URL is `f"{url}/v1"`, or `f"{url}/recordings/{name}/v1"` for a recording.
-    Answers still under way when the block is left are cut off.
+    The tables of its models' encodings are loaded first, so that no answer is delayed by that. Port 0 takes a free one. A
+    client's base URL is `f"{url}/v1"`, or `f"{url}/recordings/{name}/v1"` for a recording. Answers still under way when the block
+    is left are cut off.
     """
+    for model in provider.models if provider.count is None else ():
+        tokenizer(model)
     runner = web.AppRunner(provider.app(), handler_cancellation=True, access_log=None)
     try:
         await runner.setup()
@@ -233,6 +243,25 @@ async def serve(provider: Provider, host: str = "127.0.0.1", port: int = 0) -> A
         yield f"http://{found}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def tokenizer(model: str) -> Callable[[str], int]:
+    """How many tokens a text has for that model, or how many pieces where the table of its encoding is not here."""
+    return _tokenizer(encoding_name(model)[0])
+
+
+@cache
+def _tokenizer(name: str) -> Callable[[str], int]:
+    if where_table(name) is None:
+        return lambda text: len(script.pieces(text))
+    encoding = load_encoding(name)
+    return lambda text: len(encoding.encode_ordinary(text))
+
+
+def _bills_end(model: str) -> bool:
+    # OpenAI's guide reports 301 tokens for a text of 300 (gpt-3.5-turbo), and in its later edition 299 for one of 299
+    # (gpt-4o-mini), as recordings of gpt-4 and gpt-4o do. (https://github.com/openai/openai-cookbook, How_to_stream_completions)
+    return model.removeprefix("ft:").startswith("gpt-3.5-turbo")
 
 
 _IDS = web.AppKey("ids", Random)

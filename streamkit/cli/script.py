@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
@@ -34,14 +35,23 @@ class Take:
         return "".join(self.pieces)
 
 
-def play(prompt: str, answers: Answers, tools: Collection[str], limit: int | None) -> Take:
-    """Answer from `answers`; where they have none, from the built-in script. Only `tools` are called."""
+def play(prompt: str, answers: Answers, tools: Collection[str], limit: int | None, count: Callable[[str], int]) -> Take:
+    """Answer from `answers`; where they have none, from the built-in script. Only `tools` are called.
+
+    An answer of more than `limit` tokens, which `count` counts, is cut.
+    """
     given = answers(prompt) if callable(answers) else answers.get(prompt)
     answer = _scripted(prompt) if given is None else given
     tool = answer.name if isinstance(answer, ToolCall) and answer.name in tools else None
-    cut = pieces(answer.text if isinstance(answer, ToolCall) and not tool else answer)
-    finish_reason = "length" if len(cut[:limit]) < len(cut) else "tool_calls" if tool else "stop"
-    return Take(cut[:limit], finish_reason, tool)
+    whole = pieces(answer.text if isinstance(answer, ToolCall) and not tool else answer)
+    cut = whole if limit is None else _within(whole, limit, count)
+    finish_reason = "length" if cut != whole else "tool_calls" if tool else "stop"
+    return Take(cut, finish_reason, tool)
+
+
+def _within(whole: Sequence[str], limit: int, count: Callable[[str], int]) -> list[str]:
+    sizes = range(len(whole) + 1)
+    return list(whole[: bisect_right(sizes, limit, key=lambda size: count("".join(whole[:size]))) - 1])
 
 
 def pieces(answer: Answer) -> list[str]:

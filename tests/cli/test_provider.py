@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import openai
@@ -17,9 +18,11 @@ from openai import AsyncOpenAI, AsyncStream
 from openai.types import ModerationImageURLInputParam, ModerationTextInputParam
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageFunctionToolCall
 
+from streamkit.cli import provider as provider_module
 from streamkit.cli import script
 from streamkit.cli.provider import Provider, serve
 from streamkit.cli.script import Category
+from streamkit.tokens import encoding_name, load_encoding
 
 FAST = Provider(first_token_seconds=0, token_seconds=0)
 COUNT_TO_100 = "Count to 100, with a comma between each number and no newlines. E.g., 1, 2, 3, ..."
@@ -119,7 +122,7 @@ async def test_a_text_stream_has_the_bytes_of_openais() -> None:
         head + '{"text":"Po","index":0,"logprobs":null,"finish_reason":null}],"usage":null}',
         head + '{"text":"ng","index":0,"logprobs":null,"finish_reason":null}],"usage":null}',
         head + '{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}],"usage":null}',
-        head + '],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}',
+        head + '],"usage":{"prompt_tokens":2,"completion_tokens":2,"total_tokens":4}}',
         "data: [DONE]",
         "",
     ]
@@ -259,14 +262,80 @@ async def test_the_last_chunk_alone_has_the_usage() -> None:
     assert (last.usage.prompt_tokens, last.usage.completion_tokens, last.usage.total_tokens) == (14, 8, 22)
 
 
+# The usage that OpenAI reports: the cookbook's rule for prompts (How_to_count_tokens_with_tiktoken), the figures of the guide's
+# editions (How_to_stream_completions), and a chat of two messages.
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Ping?"}]
+
+
+@pytest.mark.parametrize(
+    ("model", "messages", "usage"),
+    [
+        ("gpt-3.5-turbo", [{"role": "user", "content": COUNT_TO_100}], (36, 301, 337)),
+        ("gpt-4o-mini", [{"role": "user", "content": COUNT_TO_100}], (36, 300, 336)),
+        ("gpt-3.5-turbo", CHAT, (16, 4, 20)),
+        ("gpt-4o", CHAT, (16, 3, 19)),
+        ("nobody-knows-1", CHAT, (16, 3, 19)),
+    ],
+    ids=["the guide's, which bills the end", "a later model", "two messages", "two messages, later", "unknown model"],
+)
 @pytest.mark.asyncio
-async def test_usage_counts_pieces_unless_told_otherwise() -> None:
+async def test_usage_is_what_openai_reports_for_the_texts(
+    model: str, messages: list[Any], usage: tuple[int, int, int]
+) -> None:
+    async with client_of(replace(FAST, answers={"Ping?": "Pong."})) as client:
+        completion = await client.chat.completions.create(model=model, messages=messages)
+
+    assert completion.usage is not None
+    found = completion.usage
+    assert (found.prompt_tokens, found.completion_tokens, found.total_tokens) == usage
+    text = completion.choices[0].message.content or ""
+    assert found.completion_tokens - usage_of_text(text, model) == (1 if model == "gpt-3.5-turbo" else 0)
+
+
+def usage_of_text(text: str, model: str) -> int:
+    return len(load_encoding(encoding_name(model)[0]).encode_ordinary(text))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 44])
+@pytest.mark.parametrize("model", ["gpt-3.5-turbo", "gpt-4o"])
+@pytest.mark.asyncio
+async def test_a_limit_counts_tokens_and_an_answer_that_it_cuts_has_no_end_to_bill(model: str, limit: int) -> None:
     async with client_of(FAST) as client:
-        completion = await client.completions.create(model="m", prompt="1,2,3,", max_tokens=5)
+        completion = await client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": COUNT_TO_100}], max_tokens=limit
+        )
+
+    assert completion.usage is not None
+    assert completion.choices[0].finish_reason == "length"
+    assert completion.usage.completion_tokens == usage_of_text(completion.choices[0].message.content or "", model)
+    # Pieces are sent whole, so that the last may leave a token or two.
+    assert limit - 2 < completion.usage.completion_tokens <= limit
+
+
+@pytest.mark.asyncio
+async def test_a_legacy_completion_counts_its_texts_alone() -> None:
+    async with client_of(FAST) as client:
+        completion = await client.completions.create(model="gpt-3.5-turbo-instruct", prompt="1,2,3,", max_tokens=5)
 
     assert completion.choices[0].text == "4,5,6"
     assert completion.usage is not None
     assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (6, 5)
+
+
+@pytest.mark.asyncio
+async def test_without_the_table_a_piece_is_a_token_and_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(name: str) -> None:
+        raise AssertionError(f"{name} was loaded")
+
+    monkeypatch.setattr(provider_module, "where_table", lambda name: None)
+    monkeypatch.setattr(provider_module, "load_encoding", fetch)
+    monkeypatch.setattr(provider_module, "_tokenizer", provider_module._tokenizer.__wrapped__)
+
+    async with client_of(FAST) as client:
+        completion = await client.completions.create(model="m", prompt="1,2,3,")
+
+    assert completion.usage is not None
+    assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (6, 193)
 
 
 @pytest.mark.asyncio

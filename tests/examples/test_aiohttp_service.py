@@ -44,7 +44,7 @@ def text_of(answer: str) -> str:
         (
             "the launch code",
             "Certainly. The launch is at dawn, the code word is [redacted], and nobody else should hear of it.",
-            "completed: 24 tokens released, 26 billed",
+            "completed: 24 tokens released, 36 billed",
         ),
         ("the bomb", "Here is I can't help with that.", "moderated: 8 tokens released, unknown billed"),
     ],
@@ -126,7 +126,7 @@ async def test_the_usage_is_logged_and_sent_only_on_request(
     caplog.set_level(logging.INFO, "gateway")
     async with gateway(load, PROVIDER) as session, session.post(**asking("the launch code", **options)) as got:
         assert (await got.text()).count('"usage":{') == usages
-    assert "26 billed" in caplog.text
+    assert "36 billed" in caplog.text
 
 
 async def test_a_silent_provider_is_bridged_with_keep_alives(load: Load) -> None:
