@@ -49,7 +49,12 @@ every_package = pytest.mark.parametrize("file", PACKAGES, ids=lambda file: file.
 
 
 def test_there_are_packages() -> None:
-    assert {file.parent.name for file in PACKAGES} >= {"streamkit-encodings", "streamkit-otel", "streamkit-pii"}
+    assert {file.parent.name for file in PACKAGES} >= {
+        "streamkit-encodings",
+        "streamkit-otel",
+        "streamkit-pii",
+        "streamkit-prices",
+    }
 
 
 @every_package
