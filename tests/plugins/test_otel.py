@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -127,6 +128,70 @@ async def test_the_metrics_are_those_of_the_conventions(told: Told) -> None:
     ]
 
 
+async def attributes(told: Told, *events: Any) -> dict[str, Any]:
+    """The usage that the span of these events has."""
+    async for _ in told.trace().open(list(events)):
+        pass
+    found = dict(told.span.attributes or {})
+    return {name.removeprefix("gen_ai.usage."): value for name, value in found.items() if ".usage." in name}
+
+
+END = sk.StreamEnd("completed", saw_done=True)
+CACHED = sk.Usage(150_010, 1_000, 151_010, {"cache_read_input_tokens": 50_000, "cache_creation_input_tokens": 100_000})
+THOUGHT = sk.Usage(9, 24, 33, {"completion_tokens_details": {"reasoning_tokens": 20}})
+
+
+@pytest.mark.parametrize(
+    ("events", "usage"),
+    [
+        (
+            [sk.TextDelta("a"), CACHED, END],
+            {
+                "input_tokens": 150_010,
+                "output_tokens": 1_000,
+                "cache_read.input_tokens": 50_000,
+                "cache_creation.input_tokens": 100_000,
+            },
+        ),
+        ([sk.TextDelta("a"), THOUGHT, END], {"input_tokens": 9, "output_tokens": 24, "reasoning.output_tokens": 20}),
+        ([sk.TextDelta("a"), sk.Usage(9, 1, 10), END], {"input_tokens": 9, "output_tokens": 1}),
+        ([sk.TextDelta("a"), END], {}),
+        (
+            [sk.TokenCount(2, "tool_arguments", tool_index=0), sk.TokenCount(3, "tool_arguments", tool_index=1), END],
+            {"output_tokens": 5},
+        ),
+        ([sk.TextDelta("a"), sk.Usage(9, 4, 13), sk.Usage(None, 0), END], {"input_tokens": 9, "output_tokens": 4}),
+        (
+            [sk.TextDelta("a"), THOUGHT, sk.Reset("Disconnected"), sk.Usage(1, 2, 3), END],
+            {"input_tokens": 1, "output_tokens": 2},
+        ),
+        (
+            [
+                *(sk.ResponseStart("1"), sk.TextDelta("a"), sk.Finish("tool_calls"), THOUGHT),
+                *(sk.ResponseStart("2"), sk.TextDelta("b"), sk.Finish("stop"), THOUGHT, END),
+            ],
+            {"input_tokens": 18, "output_tokens": 48, "reasoning.output_tokens": 40},
+        ),
+    ],
+    ids=["cache", "reasoning", "neither", "unknown", "parallel calls", "a later zero", "after a reset", "two turns"],
+)
+async def test_the_usage_is_what_a_report_says(told: Told, events: list[Any], usage: dict[str, int]) -> None:
+    assert await attributes(told, *events) == usage
+
+
+async def test_of_a_file_without_times_the_span_has_none(told: Told, tmp_path: Path) -> None:
+    path = tmp_path / "plain.sse"
+    path.write_text('data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n' * 3 + "data: [DONE]\n\n")
+
+    async for _ in sk.replay(path) | sk.Parse() | sk.Extract() | told.trace():
+        pass
+
+    assert told.get("streamkit.end_reason") == "completed"
+    assert told.get("gen_ai.response.time_to_first_chunk") is None
+    assert told.points("gen_ai.client.operation.time_to_first_chunk") == []
+    assert told.points("gen_ai.client.operation.time_per_output_chunk") == []
+
+
 def test_the_names_are_those_of_opentelemetry() -> None:
     known = {
         value
@@ -136,7 +201,7 @@ def test_the_names_are_those_of_opentelemetry() -> None:
     }
     ours = {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
 
-    assert len(ours) == 20
+    assert len(ours) == 23
     assert ours - known == {"streamkit.end_reason"}
     assert set(names.PROVIDERS.values()) - {value.value for value in gen_ai_attributes.GenAiProviderNameValues} == {
         "ollama"

@@ -24,8 +24,8 @@ from streamkit import (
     TextDelta,
     TokenCount,
     ToolCallDelta,
-    Usage,
 )
+from streamkit.tokens import Responses
 from streamkit_otel import names
 from streamkit_otel.instruments import instruments
 from streamkit_otel.messages import Messages
@@ -61,7 +61,7 @@ class Trace(AsyncStage[Event, Event]):
     _response: dict[str, str] = field(default_factory=dict[str, str], init=False, repr=False)
     _spoken: str | None = field(default=None, init=False, repr=False)
     _finished: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
-    _tokens: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
+    _responses: Responses = field(default_factory=Responses, init=False, repr=False)
     _counted: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
     _reason: str | None = field(default=None, init=False, repr=False)
     _flushed: bool = field(default=False, init=False, repr=False)
@@ -89,6 +89,7 @@ class Trace(AsyncStage[Event, Event]):
             self._chunk()
         if self.capture_content:
             self._messages.add(item)
+        self._responses.take(item, self._tokens_counted)
         match item:
             case ResponseStart():
                 self._response |= _known({names.RESPONSE_ID: item.id, names.RESPONSE_MODEL: item.model})
@@ -96,11 +97,9 @@ class Trace(AsyncStage[Event, Event]):
                 self._spoken = names.PROVIDERS.get(shape, shape)
             case Finish():
                 self._finished[item.index] = item.reason
-            case Usage():
-                self._tokens |= _known({"input": item.prompt_tokens, "output": item.completion_tokens})
             case TokenCount():
                 # Of one text the last count is the one that counts.
-                self._counted[f"{item.index} {item.channel}"] = item.tokens
+                self._counted[f"{item.index} {item.channel} {item.tool_index}"] = item.tokens
             case Reset():
                 self._forget()
             case StreamEnd():
@@ -147,12 +146,12 @@ class Trace(AsyncStage[Event, Event]):
         return _known(found)
 
     def _forget(self) -> None:
-        for known in (self._response, self._finished, self._tokens, self._counted):
+        for known in (self._response, self._finished, self._counted):
             known.clear()
         self._spoken, self._messages = None, Messages()
 
     def _chunk(self) -> None:
-        if self._last is not None:
+        if self._last is not None and self._first is not None:
             instruments(self.meter_provider).per_chunk.record(self._now - self._last, self._measured())
         self._last = self._now
 
@@ -186,8 +185,7 @@ class Trace(AsyncStage[Event, Event]):
             **self._response,
             names.PROVIDER: self._provider(),
             names.FINISH_REASONS: [self._finished[index] for index in sorted(self._finished)] or None,
-            names.INPUT_TOKENS: self._tokens.get("input"),
-            names.OUTPUT_TOKENS: self._used().get("output"),
+            **self._usage(),
             names.FIRST_CHUNK: self._first,
             names.END_REASON: reason,
             names.ERROR_TYPE: failure,
@@ -201,12 +199,27 @@ class Trace(AsyncStage[Event, Event]):
         made.duration.record(perf_counter() - self._began, about | ({names.ERROR_TYPE: failure} if failure else {}))
         if self._first is not None:
             made.first_chunk.record(self._first, about)
-        for kind, tokens in self._used().items():
-            made.tokens.record(tokens, about | {names.TOKEN_TYPE: kind})
+        usage = self._usage()
+        for kind, name in (("input", names.INPUT_TOKENS), ("output", names.OUTPUT_TOKENS)):
+            if (tokens := usage[name]) is not None:
+                made.tokens.record(tokens, about | {names.TOKEN_TYPE: kind})
 
-    def _used(self) -> dict[str, int]:
-        # What the provider bills counts before what was counted here.
-        return ({"output": sum(self._counted.values())} if self._counted else {}) | self._tokens
+    def _usage(self) -> dict[str, int | None]:
+        # What the provider bills counts before what was counted here. The parts are contained in the figures, as the
+        # conventions say that they should be.
+        rows, parts = self._responses.rows(self._tokens_counted(), end=self._reason), self._responses.parts
+        known = self._counted or any(row.reported is not None for row in rows)
+        prompts = [row.prompt for row in rows if row.prompt is not None]
+        return {
+            names.INPUT_TOKENS: sum(prompts) if prompts else None,
+            names.OUTPUT_TOKENS: sum(row.completion for row in rows) if known else None,
+            names.CACHE_READ_TOKENS: parts.cached,
+            names.CACHE_CREATION_TOKENS: parts.cache_write,
+            names.REASONING_TOKENS: parts.reasoning,
+        }
+
+    def _tokens_counted(self) -> int:
+        return sum(self._counted.values())
 
 
 def _known(values: Mapping[str, V | None]) -> dict[str, V]:
