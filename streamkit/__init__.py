@@ -13,6 +13,7 @@ Where things live:
     joining, functions      what `|` checks; plain functions as stages
     state                   a run as plain data, to go on in another process
     events, errors          what comes out, and what can go wrong
+    error_bodies            the provider's own reason, from any shape of error body
     gaps                    the waits between moments: percentiles and stalls
     wire                    bytes into lines, lines into server-sent events
     dialects                providers' wires, one file each

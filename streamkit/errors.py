@@ -20,9 +20,13 @@
 
 An exception that a stage raises passes through as it is, with a note that names the stage. A moderation verdict is an event,
 not an exception. No message holds a key, a prompt or text of the answer; what was found is described by its place and kind.
+The provider's own reason is in `code`, `type`, `detail` and `body` of each error that has one.
 """
 
+from functools import cached_property
 from typing import ClassVar, Literal, TypeAlias
+
+from streamkit.error_bodies import Reason, code_of, detail_of, reason_of, word_of
 
 OutputProblem: TypeAlias = Literal["truncated", "missing", "malformed", "invalid", "limit"]
 
@@ -45,9 +49,33 @@ class ConnectFailed(SourceError):
     end_reason = "error"
 
 
-class StatusError(SourceError):
-    """An HTTP status that is not a success. `body` holds the head of the answer's body, `headers` its headers, by their names
-    in lower case."""
+class _Explained:
+    # For errors whose body holds the provider's own reason.
+    body: bytes
+
+    @property
+    def code(self) -> str | int | None:
+        """The provider's code for the error, from the body; `None` if it has none."""
+        return self._reason.code
+
+    @property
+    def type(self) -> str | None:
+        """The provider's word for the kind of error, from the body; `None` if it has none."""
+        return self._reason.type
+
+    @property
+    def detail(self) -> str:
+        """The provider's own words, from the body: at most 2,000 characters, which may quote the prompt or the key."""
+        return self._reason.detail
+
+    @cached_property
+    def _reason(self) -> Reason:
+        return reason_of(self.body)
+
+
+class StatusError(SourceError, _Explained):
+    """An HTTP status that is not a success. `body` holds the head of the response's body, `headers` its headers, by their
+    names in lower case; `code`, `type` and `detail` are the provider's reason, read from the body."""
 
     end_reason = "error"
 
@@ -75,8 +103,8 @@ class RedirectError(StatusError):
         self.location = location
 
 
-class ContentTypeError(SourceError):
-    """The answer is of a type that is no stream of events. `body` holds its head."""
+class ContentTypeError(SourceError, _Explained):
+    """The response is of a type that is no stream of events. `body` holds its head, `detail` the text of that."""
 
     end_reason = "error"
 
@@ -137,7 +165,7 @@ class ProviderError(StreamkitError):
     """The provider reported an error inside the stream, or in place of it.
 
     `message` is safe to log; the provider's own words, which may quote the prompt, are in `detail`, the whole object in
-    `body`.
+    `body`. `code` and `type` are at most 100 printable characters, `detail` at most 2,000.
     """
 
     end_reason = "provider_error"
@@ -153,10 +181,10 @@ class ProviderError(StreamkitError):
         body: object = None,
     ) -> None:
         super().__init__(message)
-        self.code = code
-        self.type = type
+        self.code = code_of(code)
+        self.type = word_of(type)
         self.retryable = retryable
-        self.detail = detail
+        self.detail = detail_of(detail)
         self.body = body
 
 

@@ -16,7 +16,7 @@ PACKAGE = Path(streamkit.__file__).parent
 PLUGINS = PACKAGE.parent / "plugins"
 
 LEVELS: list[set[str]] = [
-    {"events", "errors", "plain", "gaps"},
+    {"events", "errors", "error_bodies", "plain", "gaps"},
     {"source", "stream", "stage", "state", "joining", "functions", "naming", "description", "figures"},
     {"plugins"},
     {"wire", "dialects", "moderation", "tokens", "partial_json", "validation", "picture", "registry"},

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, cast
 import msgspec
 
 from streamkit.dialects import surrogates
+from streamkit.error_bodies import known, reason_of
 from streamkit.errors import ProtocolError, ProviderError
 from streamkit.events import EndReason, Event, ProviderNotice, StreamEnd
 from streamkit.plain import FORMS, PlainForm
@@ -172,7 +173,8 @@ class Dialect(Stage[ServerSentEvent, Event]):
         try:
             self._read_one(msgspec.structs.replace(item, data=marked), number, told)
         except ProviderError as error:
-            error.detail, error.body = surrogates.clean(error.detail), surrogates.clean(error.body)
+            error.body = surrogates.clean(error.body)
+            error.code, error.type, error.detail = reason_of(error.body)
             raise
         finally:
             self._halved = True
@@ -214,16 +216,14 @@ def _is_json(text: str) -> bool:
 
 def provider_error(body: Any, number: int) -> ProviderError:
     """The error for a provider's error object. Its own words, which may quote the prompt, are not in the message."""
-    fields = cast(dict[str, Any], body) if isinstance(body, dict) else {"message": str(body)}
-    code = fields.get("code") if isinstance(fields.get("code"), str | int) else None
-    kind = fields.get("type") if isinstance(fields.get("type"), str) else None
-    shown = ", ".join(f"{name} {value!r}" for name, value in (("code", code), ("type", kind)) if value is not None)
+    code, kind, detail = reason_of(body)
+    status = cast(dict[str, Any], body).get("status_code") if isinstance(body, dict) else None
     return ProviderError(
-        f"event {number}: the provider reported an error ({shown or 'without a code'}); its own words are in .detail",
+        f"event {number}: the provider reported an error ({known(code, kind) or 'without a code'}); its own words are in .detail",
         code=code,
         type=kind,
-        retryable=not _RETRYABLE.isdisjoint(map(str, (fields.get("status_code"), code, kind))),
-        detail=str(fields.get("message", "")),
+        retryable=not _RETRYABLE.isdisjoint(map(str, (status, code, kind))),
+        detail=detail,
         body=cast(object, body),
     )
 

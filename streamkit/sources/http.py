@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
 
+from streamkit.error_bodies import known, reason_of
 from streamkit.errors import (
     ConnectFailed,
     ContentTypeError,
@@ -285,10 +286,13 @@ class Http(Source[bytes]):
 
     async def _check(self, response: "aiohttp.ClientResponse") -> None:
         if response.status >= 300:
+            body = await self._head(response)
+            code, kind, _ = reason_of(body)
+            reason = f" ({words})" if (words := known(code, kind)) else ""
             raise StatusError(
-                f"{self!r}: expected a success, found status {response.status}",
+                f"{self!r}: expected a success, found status {response.status}{reason}",
                 status=response.status,
-                body=await self._head(response),
+                body=body,
                 headers={name.lower(): value for name, value in response.headers.items()},
             )
         if response.content_type in _NO_STREAM:

@@ -154,12 +154,41 @@ async def test_a_status_that_is_no_success_raises_with_its_body_and_headers(stat
     assert "Alice" not in repr(error)
 
 
+@pytest.mark.parametrize(
+    ("body", "reason", "found"),
+    [
+        (
+            b'{"error": {"message": "Alice, no", "type": "invalid_request_error", "code": "invalid_api_key"}}',
+            ("invalid_api_key", "invalid_request_error", "Alice, no"),
+            "401 (code 'invalid_api_key', type 'invalid_request_error')",
+        ),
+        (
+            b'{"type": "error", "error": {"type": "Alice", "message": "no"}}',
+            (None, "Alice", "no"),
+            "401 (see .type)",
+        ),
+        (b"<h1>Alice</h1>", (None, None, "Alice"), "401"),
+    ],
+    ids=["known words", "an unknown word", "a page"],
+)
+async def test_the_providers_reason_is_in_the_error_and_only_known_words_are_in_its_message(
+    body: bytes, reason: tuple[str | None, str | None, str], found: str
+) -> None:
+    async with served(answer(body, 401)) as url:
+        _, error = await failure(http.post(url) | PIPELINE)
+
+    assert isinstance(error, StatusError)
+    assert (error.code, error.type, error.detail) == reason
+    assert str(error) == f"<POST {url}>: expected a success, found status {found}"
+
+
 async def test_of_a_long_error_only_the_head_is_kept() -> None:
     async with served(answer(b"x" * (HEAD_BYTES * 3), 500)) as url:
         _, error = await failure(http.post(url) | PIPELINE)
 
     assert isinstance(error, StatusError)
     assert error.body == b"x" * HEAD_BYTES
+    assert error.detail == "x" * 1999 + "…"
 
 
 async def test_an_error_whose_body_never_ends_is_raised_with_what_came_of_it() -> None:
