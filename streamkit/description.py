@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from os import PathLike, fspath
 from typing import Any, cast, get_args
 
@@ -49,6 +50,19 @@ def name_shown(stage: Joinable[Any, Any]) -> str:
     """What a stage is called: its class, or the function that it was made of."""
     kind: Any = type(stage)
     return repr(stage) if kind in (FunctionStage, AsyncFunctionStage) else kind.__name__
+
+
+def called(stage: Joinable[Any, Any]) -> str:
+    """What a note of an error calls a stage: its function's own name, or its class, with the stages that it wraps."""
+    if stage.parts() != (stage,):
+        return " | ".join(map(called, stage.parts()))
+    if isinstance(stage, FunctionStage | AsyncFunctionStage):
+        function: Any = cast(Any, stage).function
+        while isinstance(function, partial):
+            function = cast(Any, function).func
+        return str(getattr(function, "__name__", type(function).__name__))
+    wrapped: Any = getattr(stage, "stage", None)
+    return type(stage).__name__ + (f"({called(cast(Any, wrapped))})" if isinstance(wrapped, Joinable) else "")
 
 
 def _described(stage: Joinable[Any, Any]) -> dict[str, Json]:

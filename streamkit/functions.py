@@ -4,11 +4,12 @@ import dataclasses
 import inspect
 import pkgutil
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
-from typing import Any, TypeVar, cast, get_args, overload
+from typing import Any, ClassVar, TypeVar, cast, get_args, overload
 
 from streamkit.errors import PipelineError
 from streamkit.events import Event
-from streamkit.joining import classes_of, is_stage_class, kind_of
+from streamkit.hints import kind_of
+from streamkit.joining import classes_of, is_stage_class
 from streamkit.stage import AsyncStage, In, Out, Stage
 
 A = TypeVar("A")
@@ -19,6 +20,7 @@ E = TypeVar("E", bound=Event)
 class _Function:
     # What both kinds of function stage share.
     function: Callable[[Any], Any]
+    passes_others: ClassVar[bool] = True  # items of classes that its parameter does not name
 
     def __repr__(self) -> str:
         return _function_name(self.function)

@@ -2,11 +2,17 @@
 
 import inspect
 from types import UnionType
-from typing import Annotated, Any, Union, cast, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, TypeAlias, Union, cast, get_args, get_origin, is_typeddict
+from weakref import WeakKeyDictionary
 
 from streamkit.errors import PipelineError
+from streamkit.hints import kind_of, way_in, wrong_item
 from streamkit.source import Source
 from streamkit.stage import AsyncPipeline, AsyncStage, Joinable, Pipeline, Stage
+
+Types: TypeAlias = tuple[type, ...] | None
+# Looked up for each stage of each run.
+_DECLARED: WeakKeyDictionary[type, tuple[Types, Types]] = WeakKeyDictionary()
 
 
 def join(left: Joinable[Any, Any], right: object) -> Any:
@@ -58,18 +64,45 @@ def check_class(stage: Joinable[Any, Any]) -> None:
             raise PipelineError(f"{kind.__name__}.{name} is a coroutine function: make the class an AsyncStage")
 
 
+def check_source(source: Source[Any], pipeline: Joinable[Any, Any]) -> None:
+    """Raise `PipelineError` if what the source gives, as its class declares, is not what the first stage takes."""
+    first = pipeline.parts()[0]
+    # A stage that can be put before it takes what the source gives.
+    if first.framing() is None:
+        _check_types(type(source).__name__, _source_types(type(source)), _name(first), first.item_types()[0])
+
+
 def _check_order(left: Joinable[Any, Any], right: Joinable[Any, Any]) -> None:
-    gives, takes = left.item_types()[1], right.item_types()[0]
+    _check_types(_name(left), left.item_types()[1], _name(right), right.item_types()[0])
+
+
+def _check_types(left: str, gives: Types, right: str, takes: Types) -> None:
     if gives is None or takes is None or any(issubclass(g, t) or issubclass(t, g) for g in gives for t in takes):
         return
     raise PipelineError(
-        f"{_name(left)} | {_name(right)}: {_name(left)} gives {_names(gives)}, but {_name(right)} takes {_names(takes)}"
+        f"{left} | {right}: {left} gives {_names(gives)}, but {right} takes {_names(takes)}{way_in(takes, gives)}"
     )
 
 
-def declared_types(stage: Joinable[Any, Any]) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
-    """The classes that a stage takes and gives, as its `Stage[…, …]` base says; `None` where that can't be known."""
-    for kind in type(stage).__mro__:
+def check_item(stage: Joinable[Any, Any], item: object) -> None:
+    """Raise `PipelineError` if this item can't be one that the stage takes, as far as it declares that."""
+    if getattr(stage, "passes_others", False):
+        return
+    own = type(stage).item_types is not Joinable.item_types  # pyright: ignore[reportUnknownMemberType]
+    takes = (stage.item_types() if own else declared_types(type(stage)))[0]
+    if takes and (problem := wrong_item(item, _name(stage), takes)):
+        raise PipelineError(problem)
+
+
+def declared_types(stage: type) -> tuple[Types, Types]:
+    """The classes that a class of stages takes and gives, as its `Stage[…, …]` base says; `None` where that can't be known."""
+    if (known := _DECLARED.get(stage)) is None:
+        known = _DECLARED[stage] = _declared_types(stage)
+    return known
+
+
+def _declared_types(stage: type) -> tuple[Types, Types]:
+    for kind in stage.__mro__:
         for base in getattr(kind, "__orig_bases__", ()):
             # A base of the author's own may have other parameters than these two.
             if get_origin(base) in (Joinable, Stage, AsyncStage):
@@ -78,7 +111,15 @@ def declared_types(stage: Joinable[Any, Any]) -> tuple[tuple[type, ...] | None, 
     return None, None
 
 
-def classes_of(hint: Any) -> tuple[type, ...] | None:
+def _source_types(source: type) -> Types:
+    for kind in source.__mro__:
+        for base in getattr(kind, "__orig_bases__", ()):
+            if get_origin(base) is Source:
+                return classes_of(get_args(base)[0])
+    return None
+
+
+def classes_of(hint: Any) -> Types:
     """The classes that a type hint stands for; `None` for anything that no `isinstance` could tell."""
     hint = getattr(hint, "__value__", hint)  # of `type Name = …`
     origin = get_origin(hint) or hint
@@ -98,8 +139,3 @@ def _name(stage: Joinable[Any, Any]) -> str:
 def _names(kinds: tuple[type, ...]) -> str:
     shown = ", ".join(kind.__name__ for kind in kinds[:3])
     return shown + (", …" if len(kinds) > 3 else "")
-
-
-def kind_of(value: object) -> str:
-    """What to call an object whose value must not be shown."""
-    return f"an object of type {type(value).__name__}"

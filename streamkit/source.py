@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 import anyio.lowlevel
 
 from streamkit.errors import PipelineError
+from streamkit.hints import kind_of, wrong_source
 
 if TYPE_CHECKING:
     from streamkit.stage import AsyncStage, Stage
@@ -127,19 +128,15 @@ adapters: list[Callable[[Any], Source[Any] | None]] = []
 
 def as_source(source: object) -> Source[object]:
     """`source` itself, or what an adapter makes of it, or an iterable as a source. Anything else raises `PipelineError`."""
-    for adapt in adapters if not isinstance(source, Source) else ():
+    if isinstance(source, Source):
+        return cast(Source[object], source)
+    for adapt in adapters:
         if (adapted := adapt(source)) is not None:
             return adapted
-    match source:
-        case Source():
-            return cast(Source[object], source)
-        case AsyncIterable() | Iterable():
-            return Iterated(cast("AsyncIterable[object] | Iterable[object]", source))
-        case _:
-            raise PipelineError(
-                f"expected a source (streamkit.http.post(…), streamkit.replay(…)) or an iterable, found {_kind(source)}"
-            )
-
-
-def _kind(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+    if problem := wrong_source(source):
+        raise PipelineError(problem)
+    if isinstance(source, AsyncIterable | Iterable):
+        return Iterated(cast("AsyncIterable[object] | Iterable[object]", source))
+    raise PipelineError(
+        f"expected a source (streamkit.http.post(…), streamkit.replay(…)) or an iterable, found {kind_of(source)}"
+    )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import Event, Json, StreamEnd
+from streamkit.hints import wrong_source
 from streamkit.source import BURST, Source, as_source
 from streamkit.state import Checkpoint, Level, pack, restore, state_of, unpack
 from streamkit.stream import Stream, amount, close_all, last_end
@@ -66,7 +67,7 @@ class Joinable(Generic[In, Out]):
         """The classes that this stage takes and gives, for the check of `|`; `None` where that can't be known."""
         from streamkit.joining import declared_types
 
-        return declared_types(self)
+        return declared_types(type(self))
 
     def before(self: A, following: "Joinable[Any, Any]") -> A:
         """This stage, fitted to the stage that follows it. Called by `|`; most stages return themselves."""
@@ -134,7 +135,11 @@ class Joinable(Generic[In, Out]):
         With a `checkpoint` of such a run (`Stream.checkpoint`) it goes on from there; `source` gives what follows. One of
         another pipeline raises `PipelineError`.
         """
-        return Stream(as_source(source), self, checkpoint)
+        from streamkit.joining import check_source
+
+        stream = Stream(as_source(source), self, checkpoint)
+        check_source(stream.source, self)
+        return stream
 
     def __ror__(
         self, source: "AsyncIterable[In] | Iterable[In] | AsyncIterable[bytes] | Iterable[bytes] | bytes"
@@ -142,7 +147,7 @@ class Joinable(Generic[In, Out]):
         if isinstance(source, type) or callable(source):
             from streamkit.joining import misplaced
 
-            raise PipelineError(misplaced(source))
+            raise PipelineError(wrong_source(source) or misplaced(source))
         return self.open(source)
 
 
@@ -253,12 +258,13 @@ class Pipeline(_Joined[In, Out], Stage[In, Out]):
     """Sync stages joined by `|`, run fused: a burst goes through as a list, stage by stage."""
 
     stages: tuple[Stage[Any, Any], ...]
+    _checked: int = dataclasses.field(default=0, init=False, repr=False, compare=False)  # stages that have had an item
 
     def parts(self) -> tuple[Joinable[Any, Any], ...]:
         return self.stages
 
     def fresh(self) -> "Pipeline[In, Out]":
-        return Pipeline(tuple(stage.fresh() for stage in self.stages))
+        return Pipeline(tuple(placed([stage.fresh() for stage in self.stages])))
 
     def feed(self, item: In) -> Iterable[Out]:
         return self.feed_all([item])
@@ -276,6 +282,9 @@ class Pipeline(_Joined[In, Out], Stage[In, Out]):
             produced: list[Any] = []
             try:
                 if items:
+                    if position == self._checked:
+                        self._checked += 1
+                        check_first(stage, items[0])
                     given = stage.feed_all(items)
                     produced = cast(list[Any], given) if type(given) is list else _collect(given, produced)
                     if stage.heard:
@@ -286,8 +295,7 @@ class Pipeline(_Joined[In, Out], Stage[In, Out]):
                     _collect(stage.flush(), produced)
             except Exception as error:
                 # It stands before whatever failed further up, in the order of the stream.
-                failure = error
-                error.add_note(f"in stage {position + 1} of {len(self.stages)}: {type(stage).__name__}")
+                failure = explained(error, stage, items)
             else:
                 if stage.done:
                     self.done, failure = True, None
@@ -302,12 +310,13 @@ class AsyncPipeline(_Joined[In, Out], AsyncStage[In, Out]):
     """Stages joined by `|`, at least one of which may wait."""
 
     stages: tuple[Joinable[Any, Any], ...]
+    _checked: int = dataclasses.field(default=0, init=False, repr=False, compare=False)
 
     def parts(self) -> tuple[Joinable[Any, Any], ...]:
         return self.stages
 
     def fresh(self) -> "AsyncPipeline[In, Out]":
-        return AsyncPipeline(tuple(stage.fresh() for stage in self.stages))
+        return AsyncPipeline(tuple(placed([stage.fresh() for stage in self.stages])))
 
     # A stream takes this pipeline apart, to deliver each result as soon as it is there. Only a stage that holds a pipeline
     # of its own calls what follows.
@@ -327,6 +336,9 @@ class AsyncPipeline(_Joined[In, Out], AsyncStage[In, Out]):
         for position, stage in enumerate(self.stages[start:], start):
             produced: list[Any] = []
             try:
+                if items and position == self._checked:
+                    self._checked += 1
+                    check_first(stage, items[0])
                 await _feed_async(stage, items, produced)
                 if items and stage.heard:
                     tell_content(self.stages[position + 1 :])
@@ -336,8 +348,7 @@ class AsyncPipeline(_Joined[In, Out], AsyncStage[In, Out]):
                     )
                     _collect(flushed, produced)
             except Exception as error:
-                failure = error
-                error.add_note(f"in stage {type(stage).__name__}")
+                failure = explained(error, stage, items)
             else:
                 if stage.done:
                     self.done, failure = True, None
@@ -365,6 +376,8 @@ class Run(Iterator[Out]):
         clock: Callable[[], float],
         checkpoint: dict[str, Any] | None = None,
     ) -> None:
+        if problem := wrong_source(items):
+            raise PipelineError(problem)
         if not isinstance(items, Iterable):
             raise PipelineError(
                 f"run takes an iterable, found an object of type {type(items).__name__}; open(source) takes async ones"
@@ -502,11 +515,47 @@ def find_stage(stages: Iterable[object], kind: type[A]) -> A:
     raise PipelineError(f"there is no {kind.__name__} in this pipeline")
 
 
+def check_first(stage: Joinable[Any, Any], item: object) -> None:
+    """Raise `PipelineError` if the first item that a stage is given shows that another stage, or source, is missing."""
+    from streamkit.joining import check_item
+
+    check_item(stage, item)
+
+
+def placed(stages: list[A]) -> list[A]:
+    """The copies for a run, each with its place in the pipeline as it was written, for the notes of errors."""
+    for number, stage in enumerate(stages, 1):
+        object.__setattr__(stage, "_place", (number, len(stages)))
+    return stages
+
+
+def explained(error: Exception, stage: Joinable[Any, Any], items: Iterable[object]) -> Exception:
+    """The error with a note that names the stage. A stage of streamkit's that failed at an item which it can't take has a
+    `PipelineError` in its place."""
+    from streamkit.description import called
+
+    ours = type(stage).__module__.startswith("streamkit.") and isinstance(error, AttributeError | TypeError)
+    found = _wrong_among(stage, items) if ours else None
+    if found:
+        found.__cause__, error = error, found
+    place = getattr(stage, "_place", None)
+    error.add_note(f"in stage {place[0]} of {place[1]}: {called(stage)}" if place else f"in {called(stage)}")
+    return error
+
+
+def _wrong_among(stage: Joinable[Any, Any], items: Iterable[object]) -> PipelineError | None:
+    try:
+        for item in items:
+            check_first(stage, item)
+    except PipelineError as error:
+        return error
+    return None
+
+
 def segments(pipeline: Joinable[Any, Any]) -> list[Pipeline[Any, Any] | AsyncStage[Any, Any]]:
     """Fresh copies of all stages: neighbouring sync ones fused into a pipeline each, the others by themselves."""
     found: list[Pipeline[Any, Any] | AsyncStage[Any, Any]] = []
-    for stage in pipeline.parts():
-        fresh = stage.fresh()
+    for fresh in placed([stage.fresh() for stage in pipeline.parts()]):
         if isinstance(fresh, AsyncStage):
             found.append(fresh)
         elif found and isinstance(found[-1], Pipeline):

@@ -173,6 +173,7 @@ class _Level:
         self.fused = stage if isinstance(stage, Pipeline) else None
         self.waiting: deque[Any] = deque()
         self.flushed = False
+        self.checked = False  # whether an async stage has had an item
 
 
 class _Run(AsyncIterator["Out | StreamEnd"]):
@@ -514,8 +515,8 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             if self.source.watches_content or level is not self.levels[-1]:
                 self._listen(level, pipeline)
         else:
-            stage = cast("AsyncStage[Any, Any]", level.stage)
-            produced.extend(await _named(stage, stage.feed(level.waiting.popleft())))
+            item = level.waiting.popleft()
+            await _produce(level, item, lambda stage: stage.feed(item), produced)
 
     def _listen(self, level: _Level, pipeline: "Pipeline[Any, Any]") -> None:
         for part in pipeline.stages:
@@ -537,8 +538,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         if pipeline := level.fused:
             produced.extend(pipeline.flush())
         else:
-            stage = cast("AsyncStage[Any, Any]", level.stage)
-            produced.extend(await _named(stage, stage.flush()))
+            await _produce(level, None, lambda stage: stage.flush(), produced)
 
     async def _stop_reading(self, depth: int, failed: bool) -> None:
         # Whatever the stages further up still have, or failed at, lies behind the end that this stage has set.
@@ -575,12 +575,20 @@ def last_end(items: Sequence[Any]) -> StreamEnd | None:
     return next((item for item in reversed(items) if isinstance(item, StreamEnd)), None)
 
 
-async def _named(stage: "AsyncStage[Any, Any]", work: Awaitable[Iterable[Any]]) -> Iterable[Any]:
+async def _produce(
+    level: _Level, item: Any, work: "Callable[[AsyncStage[Any, Any]], Awaitable[Iterable[Any]]]", produced: list[Any]
+) -> None:
+    from streamkit.stage import check_first, explained
+
+    stage = cast("AsyncStage[Any, Any]", level.stage)
     try:
-        return await work
+        if not (level.checked or level.flushed):
+            level.checked = True
+            check_first(stage, item)
+        produced.extend(await work(stage))
     except Exception as error:
-        error.add_note(f"in stage {type(stage).__name__}")
-        raise
+        failure = explained(error, stage, (item,))
+        raise failure from failure.__cause__
 
 
 async def close_all(closing: list[Callable[[], Awaitable[None]]]) -> None:

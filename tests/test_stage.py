@@ -560,6 +560,12 @@ def shout(event: sk.TextDelta) -> sk.TextDelta:
     return sk.TextDelta(event.text.upper())
 
 
+@dataclass
+class AsyncSame(sk.AsyncStage[Any, Any]):
+    async def feed(self, item: Any) -> Iterable[Any]:
+        return [item]
+
+
 @sk.stage
 async def shout_later(event: sk.TextDelta) -> sk.TextDelta:
     return sk.TextDelta(event.text.upper())

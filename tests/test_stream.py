@@ -845,9 +845,9 @@ async def test_an_exception_carries_a_note_that_names_its_stage() -> None:
         raise Broken
 
     for pipeline, note in (
-        (Same() | fail | Same(), "in stage 2 of 3: FunctionStage"),
-        (Same() | fail_later, "in stage AsyncFunctionStage"),
-        (Same() | Remote("a", ([],), fails_at=1), "in stage Remote"),
+        (Same() | fail | Same(), "in stage 2 of 3: fail"),
+        (Same() | fail_later, "in stage 2 of 2: fail_later"),
+        (Same() | Remote("a", ([],), fails_at=1), "in stage 2 of 2: Remote"),
     ):
         with pytest.raises(Broken) as caught:
             await by_end(Script([1]) | pipeline)

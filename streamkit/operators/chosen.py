@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
+from streamkit.description import called
 from streamkit.errors import PipelineError
 from streamkit.events import Event, StreamEnd
 from streamkit.naming import ReadsAsWritten
@@ -106,9 +108,9 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
             return
         if isinstance(item, StreamEnd):
             yield from self._conclude(item)
-        elif branch := self._running.get(self.choose(item)):
+        elif branch := self._running.get(name := self.choose(item)):
             end: StreamEnd | None = None
-            for given in branch.feed(item):
+            for given in _named(name, branch, partial(branch.feed, item)):
                 if isinstance(given, StreamEnd):
                     end = given
                 else:
@@ -125,12 +127,20 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
 
     def _conclude(self, end: StreamEnd | None, besides: Stage[A, B] | None = None) -> Iterable[A | B]:
         self._ended = True
-        for branch in self._running.values():
+        for name, branch in self._running.items():
             if end and branch is not besides:
-                yield from _without_end(branch.feed(cast(Any, end)))
-            yield from _without_end(branch.flush())
+                yield from _without_end(_named(name, branch, partial(branch.feed, cast(Any, end))))
+            yield from _without_end(_named(name, branch, branch.flush))
         if end:
             yield cast(Any, end)
+
+
+def _named(name: str, branch: Stage[Any, B], work: Callable[[], Iterable[B]]) -> Iterable[B]:
+    try:
+        yield from work()
+    except Exception as error:
+        error.add_note(f"in branch {name!r}: {called(branch)}")
+        raise
 
 
 def _without_end(items: Iterable[B]) -> Iterable[B]:

@@ -12,28 +12,64 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
-from streamkit.errors import Disconnected
-from streamkit.source import Source, adapters
+from streamkit.errors import Disconnected, PipelineError
+from streamkit.hints import attribute, kind_of
+from streamkit.source import Iterated, Source, adapters
 from streamkit.sources.files import Handle
 
 PIECE_BYTES = 64 * 1024
+_READ = "found {}, which was read or closed already: make a new one for each stream"
 _CLIENTS = ("aiohttp", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3")
 
 
 def adapt(value: Any) -> Source[bytes] | None:
-    """The object as a source of bytes; `None` if it is none of those that this module knows."""
-    # An SDK's stream (openai.AsyncStream, anthropic.AsyncStream) holds the answer that it would decode itself.
-    answer = getattr(value, "response", value)
-    if callable(getattr(answer, "aiter_bytes", None)):
-        return Pieces(answer.aiter_bytes().__aiter__(), answer.aclose if answer is value else value.close)
-    content = getattr(value, "content", None)
-    if callable(getattr(content, "readany", None)):
-        return Pieces(cast(Any, content).iter_any().__aiter__(), value.release)
+    """The object as a source of bytes; `None` if it is none of those that this module knows.
+
+    One that can't be read, or not any more, raises `PipelineError`.
+    """
+    # An SDK's stream (openai.AsyncStream, anthropic.AsyncStream) holds the response that it would decode itself; so does
+    # what its `with_raw_response` and `with_streaming_response` give.
+    for answer in (value, attribute(value, "response"), attribute(value, "http_response")):
+        if callable(attribute(answer, "aiter_bytes")):
+            return _of_httpx(answer, value)
+    if callable(attribute(attribute(value, "content"), "readany")):
+        return _of_aiohttp(value)
     if isinstance(value, Path):
         return File(value)
     if isinstance(value, io.IOBase):
-        return File(cast("IO[Any]", value))
+        return _of_file(cast("IO[Any]", value))
     return None
+
+
+def _of_httpx(answer: Any, value: Any) -> Source[bytes]:
+    stream, body = attribute(answer, "stream"), attribute(answer, "content")
+    if hasattr(stream, "__iter__") and not hasattr(stream, "__aiter__"):
+        # Of a synchronous client. What it has read already is at hand.
+        if isinstance(body, bytes):
+            return Iterated([body])
+        raise PipelineError(
+            f"found {kind_of(value)}, which is of a synchronous client: use the asynchronous one, "
+            "or pipeline.run(response.iter_bytes())"
+        )
+    if body is None and (attribute(answer, "is_stream_consumed") or attribute(answer, "is_closed")):
+        raise PipelineError(_READ.format(kind_of(value)))
+    return Pieces(answer.aiter_bytes().__aiter__(), value.close if hasattr(value, "__aiter__") else answer.aclose)
+
+
+def _of_aiohttp(response: Any) -> Source[bytes]:
+    content = response.content
+    read = content.at_eof() and attribute(content, "total_bytes")
+    if read or (attribute(response, "closed") and content.exception() is not None):
+        raise PipelineError(_READ.format(kind_of(response)))
+    return Pieces(content.iter_any().__aiter__(), response.release)
+
+
+def _of_file(file: IO[Any]) -> Source[bytes]:
+    if file.closed:
+        raise PipelineError("found a file that is closed: give its path, or an open one")
+    if not file.readable():
+        raise PipelineError("found a file that was opened for writing: open it with 'rb'")
+    return File(file)
 
 
 class Pieces(Source[bytes]):

@@ -41,7 +41,8 @@ class Lines(Stage[Piece, str]):
         lines: list[str] = []
         for item in items:
             # A lone surrogate in a `str` has no UTF-8; it is malformed as its bytes would be.
-            piece = item.encode("utf-8", "surrogatepass") if isinstance(item, str) else bytes(item)
+            # By way of a view, since `bytes` of a number is so many zeros.
+            piece = item.encode("utf-8", "surrogatepass") if isinstance(item, str) else bytes(memoryview(item))
             try:
                 self._split(piece, lines)
             except ProtocolError as error:

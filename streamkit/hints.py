@@ -1,0 +1,173 @@
+"""What to say of an object of the wrong kind, in place of a source or as an item of one: what it is, and the way out.
+
+No library is imported to recognise its objects: they are known by what they can do and by the module of their class.
+"""
+
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, cast
+
+WIRE = (bytes, bytearray, memoryview, str)
+_STREAMED = "create(…, stream=True)"
+_ADDRESS = ("http://", "https://")
+
+
+def wrong_source(value: object) -> str | None:
+    """Why `value` can't be a source, although it may be iterable; `None` if nothing is wrong with it.
+
+    A coroutine that was not awaited is closed, so that Python doesn't warn of it too.
+    """
+    if isinstance(value, type):
+        return None
+    if inspect.isawaitable(value) and not hasattr(value, "__aiter__"):
+        return _not_awaited(value)
+    if inspect.isroutine(value) and _needs_nothing(value):
+        return f"found the function {value.__name__}: call it, {value.__name__}()"
+    if _module(value).startswith("openai.lib.streaming"):
+        _close_coroutines(value)
+        return f"{_found(value)} yields the SDK's own events: use the client's {_STREAMED} instead of its helper"
+    if _is_synchronous(value):
+        return (
+            f"{_found(value)} is the stream of a synchronous client: use the asynchronous one, "
+            "or pipeline.run(stream.response.iter_bytes())"
+        )
+    if _is_client(value):
+        return f"{_found(value)} is a client: give the response to a request"
+    if _is_unentered(value):
+        _close_coroutines(value)
+        return f"{_found(value)} is a context manager: write `async with … as source` and give the source"
+    if _is_whole(value):
+        return f"{_found(value)} is a whole response and no stream: ask for one with stream=True, or give its bytes"
+    if _is_read(value):
+        return f"{_found(value)} was read already: make a new one for each stream"
+    if isinstance(value, str) and value.startswith(_ADDRESS) and "\n" not in value:
+        return "found an address as text: write streamkit.http.post(…) or streamkit.http.get(…)"
+    return None
+
+
+def wrong_item(item: object, stage: str, takes: tuple[type, ...]) -> str | None:
+    """Why `item` can't be one that a stage takes, which declares these classes; `None` if it may be.
+
+    A class of events that isn't known here may be an event all the same; text, bytes and plain data never are. A stage that
+    takes items of another kind sees for itself.
+    """
+    events, wire = any(map(_is_event, takes)), any(_is_parsed(kind) or issubclass(kind, WIRE) for kind in takes)
+    if isinstance(item, takes) or not (wire or (events and _is_no_event(item))):
+        return None
+    expected = "events" if events else " or ".join(kind.__name__ for kind in takes)
+    return f"{stage} takes {expected}, found {kind_of(item)}{_way_out(item, takes)}"
+
+
+def way_in(takes: tuple[type, ...], gives: tuple[type, ...]) -> str:
+    """The stages to put before one that takes these classes, after one that gives those; empty if it is not for them."""
+    parsed, wire = any(map(_is_parsed, gives)), any(issubclass(kind, WIRE) for kind in gives)
+    if any(map(_is_event, takes)) and (parsed or wire):
+        return ": put Extract() before it" if parsed else ": put Parse() | Extract() before it"
+    return ": put Parse() before it" if wire and any(map(_is_parsed, takes)) else ""
+
+
+def kind_of(value: object) -> str:
+    """What to call an object whose value must not be shown."""
+    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+
+
+def attribute(value: object, name: str) -> Any:
+    """An attribute of somebody's object; `None` if it has none, or can't give it now."""
+    try:
+        return getattr(value, name, None)
+    # A property of another library may raise anything, as `response.content` of one that was not read does.
+    except Exception:
+        return None
+
+
+def is_sdk_object(value: object) -> bool:
+    """Whether this is what an SDK has made of an event: an object of pydantic's or of the SDK's own kind."""
+    return hasattr(type(value), "model_dump") or hasattr(type(value), "to_json_dict")
+
+
+def _not_awaited(value: object) -> str:
+    _close_coroutines(value)
+    if hasattr(value, "__aenter__"):
+        return f"{_found(value)} was not entered: write `async with … as response` and give the response"
+    if not inspect.iscoroutine(value):
+        return f"{_found(value)} was not awaited: write `await …`"
+    name = value.__qualname__
+    return f"found the coroutine {name}, which was not awaited: write `await {name.rpartition('.')[2]}(…)`"
+
+
+def _close_coroutines(value: object) -> None:
+    # A client's request that was never awaited is the object itself, or one of its attributes.
+    attributes = cast("dict[str, object]", getattr(value, "__dict__", {}))
+    for candidate in (value, *attributes.values()):
+        if inspect.iscoroutine(candidate) and inspect.getcoroutinestate(candidate) == inspect.CORO_CREATED:
+            candidate.close()
+    # aiohttp's request is an object with the interface of a coroutine.
+    if isinstance(value, Coroutine) and not inspect.iscoroutine(cast(object, value)):
+        cast("Coroutine[Any, Any, Any]", value).close()
+
+
+def _found(value: object) -> str:
+    return f"found {kind_of(value)}, which"
+
+
+def _needs_nothing(function: Callable[..., object]) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a builtin that has no signature
+        return False
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return all(each.default is not each.empty or each.kind in optional for each in parameters)
+
+
+def _is_synchronous(value: object) -> bool:
+    # As openai.Stream and anthropic.Stream are.
+    response = None if hasattr(value, "__aiter__") else attribute(value, "response")
+    return hasattr(value, "__iter__") and callable(attribute(response, "iter_bytes"))
+
+
+def _is_client(value: object) -> bool:
+    return not _is_iterable(value) and all(callable(attribute(value, name)) for name in ("get", "post", "request"))
+
+
+def _is_unentered(value: object) -> bool:
+    return not _is_iterable(value) and (hasattr(value, "__aenter__") or hasattr(value, "__enter__"))
+
+
+def _is_whole(value: object) -> bool:
+    return is_sdk_object(value) or isinstance(value, Mapping)
+
+
+def _is_read(value: object) -> bool:
+    if inspect.isasyncgen(value):
+        return attribute(value, "ag_frame") is None
+    return inspect.isgenerator(value) and value.gi_frame is None
+
+
+def _is_iterable(value: object) -> bool:
+    return hasattr(value, "__aiter__") or hasattr(value, "__iter__")
+
+
+def _is_no_event(item: object) -> bool:
+    return isinstance(item, (*WIRE, int, float, Mapping, list, tuple)) or is_sdk_object(item) or _is_parsed(type(item))
+
+
+def _is_event(kind: type) -> bool:
+    return kind.__module__ == "streamkit.events"
+
+
+def _is_parsed(kind: type) -> bool:
+    return any(base.__name__ == "ServerSentEvent" for base in kind.__mro__)
+
+
+def _way_out(item: object, takes: tuple[type, ...]) -> str:
+    if is_sdk_object(item):
+        return f": the SDK has decoded it already; give the SDK's stream itself ({_STREAMED}), not its items"
+    if _is_event(type(item)):
+        return ": these are events already; leave out Parse() and Extract()"
+    if _is_parsed(type(item)) and not any(map(_is_event, takes)):
+        return ": these are server-sent events already; leave out Parse()"
+    return way_in(takes, (type(item),))
+
+
+def _module(value: object) -> str:
+    return type(value).__module__
