@@ -33,7 +33,7 @@ Where things live:
     pipelines, registry     pipelines written down; stages by name
     plugins                 entry points
     comparison, picture     streaming beside waiting, as a table and as SVG
-    cli                     the command line and the embedded provider
+    cli, __main__           the command line and the embedded provider
     testing                 the laws as checks for anybody's stage, scripted sources, a watch on leaks
 """
 

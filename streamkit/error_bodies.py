@@ -124,7 +124,8 @@ def word_of(value: object) -> str | None:
 
 def detail_of(text: str) -> str:
     """A provider's own words, safe to keep: at most 2,000 characters, without control characters other than line ends."""
-    return _bounded(_UNREADABLE.sub("\ufffd", text[: 4 * DETAIL_CHARS]).strip(), DETAIL_CHARS)
+    text = text[: 4 * DETAIL_CHARS].replace("\r\n", "\n").strip()
+    return _bounded(_UNREADABLE.sub("\ufffd", text), DETAIL_CHARS)
 
 
 def _bounded(text: str, longest: int) -> str:

@@ -182,7 +182,7 @@ def check_bounds(reason: Reason) -> None:
     for word in (reason.code, reason.type):
         assert word is None or type(word) is int or (str(word).isprintable() and 0 < len(str(word)) <= WORD_CHARS)
     assert len(reason.detail) <= DETAIL_CHARS
-    assert all(character in "\n\t\r" or character.isprintable() or ord(character) > 0x9F for character in reason.detail)
+    assert all(character in "\n\t" or character.isprintable() or ord(character) > 0x9F for character in reason.detail)
     reason.detail.encode()
 
 

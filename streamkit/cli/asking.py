@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,7 +15,7 @@ from streamkit.sources.recording import REDACTED, cleaned
 def describe(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add = parser.add_argument
-    add("url", metavar="URL", help="the endpoint, such as https://api.openai.com/v1/chat/completions")
+    add("url", metavar="URL", help="the endpoint, or its base, such as https://api.openai.com/v1")
     add("--key-from", metavar="NAME", help="the environment variable that holds the key; without it none is sent")
     add(
         "--key-header",
@@ -29,6 +30,17 @@ def describe(parser: argparse.ArgumentParser) -> None:
         type=_header,
         metavar="'NAME: VALUE'",
         help="another header; repeatable",
+    )
+    describe_verbose(parser)
+
+
+def describe_verbose(parser: argparse.ArgumentParser) -> None:
+    """Add `--verbose`."""
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="show the provider's own reason of an error, which may quote the prompt",
     )
 
 
@@ -56,6 +68,29 @@ def body(path: str) -> dict[str, Any]:
         # What it is may be a prompt, and is not shown.
         raise PipelineError(f"{'standard input' if path == '-' else path}: expected a JSON object") from None
     return found
+
+
+def body_of(prompt: str, model: str | None, url: str) -> dict[str, Any]:
+    """The smallest request with this prompt, in the form that the endpoint takes, known by its path.
+
+    Anthropic's needs `max_tokens` (https://docs.claude.com/en/api/messages); Gemini's has the model in its path.
+    """
+    path = urlsplit(url).path.rstrip("/")
+    messages = [{"role": "user", "content": prompt}]
+    if is_gemini(url):
+        return {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
+    if path.endswith("/messages"):
+        return {"model": model, "max_tokens": 1024, "messages": messages}
+    if path.endswith("/responses"):
+        return {"model": model, "input": prompt}
+    if path.endswith(("/api/generate", "/completions")) and not path.endswith("/chat/completions"):
+        return {"model": model, "prompt": prompt}
+    return {"model": model, "messages": messages}
+
+
+def is_gemini(url: str) -> bool:
+    """Whether it is a method of Gemini's: `…/models/NAME:streamGenerateContent`, which knows neither `model` nor `stream`."""
+    return ":" in urlsplit(url).path.rpartition("/")[2]
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import streamkit
 from streamkit.cli import comparing, demo, doctor, inspection, listing, new_plugin, reading, show
+from streamkit.cli.complaint import complaint
 from streamkit.cli.provider import Provider, serve
 from streamkit.errors import StreamkitError
 
@@ -20,7 +21,7 @@ curl -N {url}/chat/completions -H 'content-type: application/json' \
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and give its exit code. Wrong arguments raise `SystemExit(2)`."""
-    options = _parser().parse_args(argv)
+    options = _options(argv)
     try:
         match options.command:
             case "demo":
@@ -43,12 +44,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             case _:
                 asyncio.run(_serve(_provider(options), options.host, options.port))
     except (StreamkitError, OSError) as error:
-        print(f"streamkit: {error}", file=sys.stderr)
+        print(f"streamkit: {complaint(error, verbose=getattr(options, 'verbose', False))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
     return 0
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    # argparse decides that an optional argument is missing when an option comes before it.
+    if rest and getattr(options, "prompt", "") is None and not rest[0].startswith("-"):
+        options.prompt = rest.pop(0)
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

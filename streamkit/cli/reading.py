@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast, get_args
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from rich.console import Console
@@ -16,7 +17,9 @@ from rich.console import Console
 import streamkit as sk
 from streamkit import plugins
 from streamkit.cli import asking, live, show
+from streamkit.cli.complaint import complaint
 from streamkit.cli.doctor import where_table
+from streamkit.comparison import endpoint
 from streamkit.errors import StreamkitError
 from streamkit.events import EndReason
 from streamkit.tokens import Responses, encoding_name
@@ -47,8 +50,11 @@ def describe_run(parser: argparse.ArgumentParser) -> None:
     parser.description = "Ask an endpoint, and write the text of the answer while it comes."
     parser.epilog = CODES
     asking.describe(parser)
+    parser.set_defaults(error=parser.error)
     add = parser.add_argument
-    add("--body", default="-", metavar="FILE", help="the request as JSON; -, the default, is standard input")
+    add("prompt", nargs="?", metavar="PROMPT", help="ask this, of --model, instead of sending a --body")
+    add("--body", metavar="FILE", help="the request as JSON; -, the default, is standard input")
+    add("--model", help="the model that is asked; replaces that of a --body")
     add(
         "--as-is",
         action="store_true",
@@ -68,11 +74,14 @@ def describe_replay(parser: argparse.ArgumentParser) -> None:
         "--pace", type=_pace, default=1.0, metavar="TIMES", help="how many times as fast; 0 does not wait (%(default)s)"
     )
     add("--model", help="count the tokens as this model does")
+    asking.describe_verbose(parser)
+    parser.set_defaults(error=parser.error)
     _describe_reading(parser)
 
 
 def _describe_reading(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add("--pipeline", metavar="FILE", help="read through the pipeline in this TOML or JSON file")
     add(
         "--stage",
         action="append",
@@ -89,9 +98,10 @@ def _describe_reading(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`streamkit run`."""
-    body = asking.body(options.body)
-    asked = body if options.as_is else {"stream": True} | body
-    source: sk.Source[bytes] = sk.http.post(options.url, json=asked, headers=asking.headers(options))
+    body = _body(options)
+    url = _endpoint(options.url, body)
+    asked = body if options.as_is or asking.is_gemini(url) else {"stream": True} | body
+    source: sk.Source[bytes] = sk.http.post(url, json=asked, headers=asking.headers(options))
     if options.record:
         source = sk.record(source, options.record)
     return _read(source, options, body)
@@ -102,13 +112,40 @@ def replay(options: argparse.Namespace) -> int:
     return _read(sk.replay(options.file, pace=options.pace or None), options, {"model": options.model})
 
 
+def _body(options: argparse.Namespace) -> dict[str, Any]:
+    if options.prompt is None:
+        body = asking.body(options.body or "-")
+        return body | {"model": options.model} if options.model else body
+    if options.body:
+        options.error("expected PROMPT or --body, found both")
+    if not options.model and not asking.is_gemini(options.url):
+        options.error("PROMPT needs --model")
+    return asking.body_of(options.prompt, options.model, options.url)
+
+
+def _endpoint(url: str, body: Mapping[str, Any]) -> str:
+    # As `compare` has it; an address that is an endpoint is taken as it is.
+    parts = urlsplit(url)
+    base = parts.path.rstrip("/")
+    if not base.endswith("/v1"):
+        return url
+    if "input" in body and "messages" not in body:
+        return urlunsplit(parts._replace(path=f"{base}/responses"))
+    return endpoint(url, body)
+
+
 def _read(source: sk.Source[bytes], options: argparse.Namespace, body: Mapping[str, Any]) -> int:
     out, err = show.make_console(widest=None), Console(stderr=True, highlight=False)
-    stages = [_stage(name) for name in options.stage]
-    pipeline = _pipeline(stages, options.rules, body.get("model"), counted=err.is_interactive)
+    if options.pipeline and (options.stage or options.rules):
+        options.error("--pipeline has all stages: leave out --stage and --rules")
+    if options.pipeline:
+        pipeline = _written(options.pipeline)
+    else:
+        stages = [_stage(name) for name in options.stage]
+        pipeline = _pipeline(stages, options.rules, body.get("model"), counted=err.is_interactive)
     meter = Meter(source | pipeline, options.price, body)
     try:
-        return asyncio.run(read(meter, out, err, as_json=options.json))
+        return asyncio.run(read(meter, out, err, as_json=options.json, verbose=options.verbose))
     except BrokenPipeError:
         # Whoever read this has enough, as `head` does. (https://docs.python.org/3/library/signal.html#note-on-sigpipe)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -129,6 +166,24 @@ def _stage(name: str) -> AnyStage:
             f"--stage: expected {name!r} to make a stage, found an object of type {type(made).__name__}"
         )
     return cast("AnyStage", made)
+
+
+def _written(path: str) -> AnyPipeline:
+    """The pipeline of a file, with what a command needs before and after it."""
+    pipeline: Any = sk.pipelines.from_file(path)
+    takes, gives = pipeline.parts()[0].item_types()[0], pipeline.parts()[-1].item_types()[1]
+    if gives is not None and not set(gives) & set(get_args(sk.Event)):
+        found = ", ".join(kind.__name__ for kind in gives[:3])
+        raise sk.PipelineError(f"--pipeline: expected a pipeline that gives events, this one gives {found}")
+    # A file may have only what stands between the reading and the end.
+    if takes and set(takes) & set(get_args(sk.Event)):
+        pipeline = sk.Parse() | sk.Extract() | pipeline
+    elif takes == (sk.ServerSentEvent,):
+        pipeline = sk.Parse() | pipeline
+    for needed in (sk.Accumulate, sk.Timing):
+        if not any(isinstance(stage, needed) for stage in pipeline.parts()):
+            pipeline = pipeline | needed()
+    return cast("AnyPipeline", pipeline)
 
 
 def _pipeline(stages: Iterable[AnyStage], rules: str | None, model: object, *, counted: bool) -> AnyPipeline:
@@ -177,9 +232,10 @@ class Meter:
         )
 
 
-async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = False) -> int:
-    """Write the answer, and give the exit code. What goes wrong with it is one line on standard error."""
-    stream, complaint = meter.stream, None
+async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = False, verbose: bool = False) -> int:
+    """Write the answer, and give the exit code. What goes wrong with it is one line on standard error; with `verbose` the
+    provider's own reason follows."""
+    stream, problem = meter.stream, None
     async with live.shown(out, err, meter.line) as text:
         try:
             async with stream as events:
@@ -188,17 +244,17 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
                     if not as_json:
                         _write(event, text)
         except StreamkitError as error:
-            complaint = str(error)
+            problem = complaint(error, verbose=verbose)
         completion = stream.stage(sk.Accumulate).snapshot
         if as_json and completion.choices:
             text.write(msgspec.json.encode(completion.to_dict()).decode() + "\n")
-        elif not as_json and complaint is None:
+        elif not as_json and problem is None:
             _write_calls(completion, text)
     reason = stream.end.reason if stream.end else "error"
-    if complaint is None and EXIT_CODES[reason]:
-        complaint = f"the answer ended with {reason}"
-    if complaint is not None:
-        print(f"streamkit: {complaint}", file=sys.stderr)
+    if problem is None and EXIT_CODES[reason]:
+        problem = f"the answer ended with {reason}"
+    if problem is not None:
+        print(f"streamkit: {problem}", file=sys.stderr)
     return EXIT_CODES[reason]
 
 

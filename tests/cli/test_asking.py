@@ -83,3 +83,27 @@ def test_a_body_is_what_is_in_the_file(tmp_path: Path) -> None:
     path.write_text('{"prompt": "é", "n": 1}', encoding="utf-8")
 
     assert asking.body(str(path)) == {"prompt": "é", "n": 1}
+
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        ("https://api.openai.com/v1", {"model": "m", "messages": MESSAGES}),
+        ("https://api.openai.com/v1/chat/completions", {"model": "m", "messages": MESSAGES}),
+        ("https://api.openai.com/v1/completions?a=b", {"model": "m", "prompt": "Hi"}),
+        ("https://api.openai.com/v1/responses", {"model": "m", "input": "Hi"}),
+        ("https://api.anthropic.com/v1/messages", {"model": "m", "max_tokens": 1024, "messages": MESSAGES}),
+        ("http://localhost:11434/api/chat", {"model": "m", "messages": MESSAGES}),
+        ("http://localhost:11434/api/generate", {"model": "m", "prompt": "Hi"}),
+        ("https://api.cohere.com/v2/chat/", {"model": "m", "messages": MESSAGES}),
+        (
+            "https://generativelanguage.googleapis.com/v1beta/models/gemini:streamGenerateContent?alt=sse",
+            {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]},
+        ),
+    ],
+)
+def test_a_prompt_becomes_a_request_of_the_endpoint_s_form(url: str, body: object) -> None:
+    assert asking.body_of("Hi", "m", url) == body

@@ -104,6 +104,184 @@ def test_without_an_answer_there_is_no_json(url: str, asked: Path, capsys: pytes
     assert "found status 404" in errors
 
 
+@pytest.mark.parametrize("flag", ["-v", "--verbose"])
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_the_provider_s_reason_is_shown_with_verbose_which_the_error_mentions(
+    command: str, flag: str, url: str, asked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [command, url, "--body", str(asked), "--header", "x-demo-status: 429"]
+    line = (
+        f"streamkit: <POST {url}>: expected a success, found status 429 (code 'rate_limit_exceeded', type 'requests')"
+    )
+
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == f"{line}; --verbose shows the provider's own reason\n"
+    assert main([*arguments, flag]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        line,
+        "  code: rate_limit_exceeded",
+        "  type: requests",
+        "  detail: error 429, as the request demanded",
+    ]
+
+
+def test_the_reason_of_an_error_inside_the_stream_is_shown_with_verbose(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = tmp_path / "answer.sse"
+    recording.write_bytes(b'data: {"error": {"message": "Alice is busy", "code": "alice"}}\n\n')
+    line = "streamkit: event 1: the provider reported an error (see .code); its own words are in .detail"
+
+    assert main(["replay", str(recording), "--pace", "0"]) == 6
+    assert capsys.readouterr().err == f"{line}; --verbose shows the provider's own reason\n"
+    assert main(["replay", str(recording), "--pace", "0", "--verbose"]) == 6
+    assert capsys.readouterr().err == f"{line}\n  code: alice\n  detail: Alice is busy\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["Ping?", "--model", "m"],
+        ["--model", "m", "Ping?"],
+        ["--json", "--model", "m", "Ping?", "--price", "1/2"],
+    ],
+    ids=["before the options", "after them", "between them"],
+)
+def test_a_prompt_on_the_command_line_is_asked(
+    url: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for address in (url, url.removesuffix("/chat/completions")):
+        assert main(["run", address, *arguments]) == 0
+        assert "Pong" in capsys.readouterr().out
+
+
+def test_a_base_url_is_completed_by_the_request_as_compare_does(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = url.removesuffix("/chat/completions")
+    legacy = tmp_path / "legacy.json"
+    legacy.write_text(json.dumps({"model": "m", "prompt": "Ping?"}))
+    new = tmp_path / "new.json"
+    new.write_text(json.dumps({"model": "m", "input": "Ping?"}))
+
+    assert main(["run", base, "--body", str(request(tmp_path, "Ping?"))]) == 0
+    assert main(["run", f"{base}/", "--body", str(legacy)]) == 0
+    assert capsys.readouterr().out == "Pong\nPong\n"
+    assert main(["run", base, "--body", str(new)]) == 1
+    assert f"<POST {base}/responses>: expected a success, found status 404" in capsys.readouterr().err
+
+
+def test_model_replaces_that_of_a_body(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", url, "--body", str(request(tmp_path, "Ping?")), "--model", "other", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["Ping?"], "PROMPT needs --model"),
+        (["Ping?", "--model", "m", "--body", "-"], "expected PROMPT or --body, found both"),
+        (["Ping?", "--model", "m", "Pong?"], "unrecognized arguments: Pong?"),
+        (["--model", "m", "Ping?", "Pong?"], "unrecognized arguments: Pong?"),
+        (["Ping?", "--model", "m", "--nothing"], "unrecognized arguments: --nothing"),
+        (["Ping?", "--model", "m", "--pipeline", "p.toml", "--rules", "r.toml"], "--pipeline has all stages"),
+        (["Ping?", "--model", "m", "--pipeline", "p.toml", "--stage", "shout"], "--pipeline has all stages"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_wrong(
+    url: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", url, *arguments])
+
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+SECRET = '[[stage]]\nuse = "Moderate"\nrules = [{ category = "x", phrases = ["blue heron 42"], action = "block" }]\n'
+READ = '[[stage]]\nuse = "Parse"\n[[stage]]\nuse = "Extract"\n'
+END = '[[stage]]\nuse = "Accumulate"\n[[stage]]\nuse = "Timing"\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [SECRET, READ + SECRET, READ + SECRET + END, '[[stage]]\nuse = "Extract"\n' + SECRET],
+    ids=["the middle", "from the beginning", "whole", "from the events"],
+)
+def test_an_answer_is_read_through_the_pipeline_of_a_file(
+    text: str, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(text)
+
+    assert main(["run", url, "Secret?", "--model", "m", "--pipeline", str(file)]) == 7
+    assert capsys.readouterr() == ("the code word is \n", "streamkit: the answer ended with moderated\n")
+
+
+def test_a_recording_is_read_through_the_pipeline_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "answer.sse").write_bytes(
+        b'data: {"choices": [{"index": 0, "delta": {"content": "a b"}}]}\n\ndata: [DONE]\n\n'
+    )
+    (tmp_path / "pipeline.json").write_text('[{"use": "Parse"}, {"use": "Extract"}, {"use": "StopAt", "stops": " "}]')
+
+    assert main(["replay", str(tmp_path / "answer.sse"), "--pipeline", str(tmp_path / "pipeline.json")]) == 0
+    assert capsys.readouterr() == ("a\n", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[stage]]\nuse = "Pasre"', "pipeline.toml: line 1: expected one of"),
+        (
+            READ + '[[stage]]\nuse = "Emit"',
+            "--pipeline: expected a pipeline that gives events, this one gives ServerSentEvent",
+        ),
+        (None, "pipeline.toml"),
+    ],
+    ids=["a mistake", "no events", "no file"],
+)
+def test_a_pipeline_that_can_not_be_used_is_reported_before_anything_is_sent(
+    text: str | None, message: str, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if text is not None:
+        (tmp_path / "pipeline.toml").write_text(text)
+
+    assert main(["run", url, "Ping?", "--model", "m", "--pipeline", str(tmp_path / "pipeline.toml")]) == 1
+
+    output, errors = capsys.readouterr()
+    assert (output, errors.count("\n")) == ("", 1)
+    assert message in errors
+
+
+def test_the_module_is_the_command(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(READ + SECRET)
+    command = [sys.executable, "-W", "error", "-m", "streamkit"]
+
+    asked = [*command, "run", url.removesuffix("/chat/completions"), "Secret?", "--model", "m", "--pipeline", str(file)]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        7,
+        "the code word is \n",
+        "streamkit: the answer ended with moderated\n",
+    )
+
+    refused = [*command, "run", url, "Ping?", "--model", "error-401", "--verbose"]
+    done = subprocess.run(refused, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        "found status 401 (code 'invalid_api_key', type 'invalid_request_error')\n  code: invalid_api_key\n"
+        in done.stderr
+    )
+    assert "\n  detail: error 401, as the request demanded\n" in done.stderr
+
+    assert (
+        subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout
+        == "streamkit 0.1.0\n"
+    )
+    assert subprocess.run([*command, "nothing"], capture_output=True, text=True, check=False).returncode == 2
+
+
 def test_a_call_of_a_tool_is_a_line_of_json(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = request(tmp_path, "Tool?", tools=[{"type": "function", "function": {"name": "now"}}])
 

@@ -1,0 +1,18 @@
+"""What a command says on standard error of what went wrong."""
+
+from textwrap import indent
+
+from streamkit.errors import ContentTypeError, ProviderError, StatusError
+
+
+def complaint(error: Exception, *, verbose: bool = False) -> str:
+    """The error's message, in one line. With `verbose` the provider's own reason follows it, which may quote the prompt."""
+    if not isinstance(error, StatusError | ContentTypeError | ProviderError):
+        return str(error)
+    reason = {"code": error.code, "type": error.type, "detail": error.detail}
+    known = {name: value for name, value in reason.items() if value not in (None, "")}
+    if not known:
+        return str(error)
+    if not verbose:
+        return f"{error}; --verbose shows the provider's own reason"
+    return "\n".join([str(error), *(indent(f"{name}: {value}", "  ") for name, value in known.items())])
