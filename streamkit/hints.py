@@ -4,7 +4,10 @@ No library is imported to recognise its objects: they are known by what they can
 """
 
 import inspect
+import sys
+import warnings
 from collections.abc import Callable, Coroutine, Mapping
+from types import FrameType
 from typing import Any, cast
 
 WIRE = (bytes, bytearray, memoryview, str)
@@ -66,6 +69,14 @@ def way_in(takes: tuple[type, ...], gives: tuple[type, ...]) -> str:
     return ": put Parse() before it" if wire and any(map(_is_parsed, takes)) else ""
 
 
+def warn(message: str) -> None:
+    """Warn at the caller's line: the innermost one outside of streamkit, however many frames of its own lie between."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and _is_between(frame):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
+
 def kind_of(value: object) -> str:
     """What to call an object whose value must not be shown."""
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
@@ -83,6 +94,13 @@ def attribute(value: object, name: str) -> Any:
 def is_sdk_object(value: object) -> bool:
     """Whether this is what an SDK has made of an event: an object of pydantic's or of the SDK's own kind."""
     return hasattr(type(value), "model_dump") or hasattr(type(value), "to_json_dict")
+
+
+def _is_between(frame: FrameType) -> bool:
+    # The methods that `dataclass` writes for a stage of the caller's own have no line in a file.
+    module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    written = (frame.f_code.co_filename, frame.f_code.co_name) == ("<string>", "__init__")
+    return written or module in ("streamkit", "dataclasses", "contextlib")
 
 
 def _not_awaited(value: object) -> str:

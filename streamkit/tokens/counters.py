@@ -3,13 +3,13 @@
 A counter makes a count for each text; a count takes the text as it comes and says how many tokens it has so far.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from streamkit import plugins
 from streamkit.errors import PipelineError
 from streamkit.events import Channel
+from streamkit.hints import warn
 from streamkit.tokens.encodings import load_encoding
 from streamkit.tokens.models import encoding_name
 from streamkit.tokens.running import RunningCount
@@ -69,10 +69,7 @@ class Encoding:
     def __init__(self, model: str) -> None:
         self.name, self.exact = encoding_name(model)
         if not self.exact:
-            warnings.warn(
-                f"the encoding of model {model!r} is not known; {self.name} stands in, and counts are estimates",
-                stacklevel=2,
-            )
+            warn(f"the encoding of model {model!r} is not known; {self.name} stands in, and counts are estimates")
         self._encoding = load_encoding(self.name)
 
     def count(self) -> RunningCount:

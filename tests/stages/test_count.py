@@ -1,9 +1,11 @@
 """Count: the tokens of each channel of each choice, before the end or after each delta, and the report beside the provider's."""
 
 import json
+import linecache
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from streamkit import (
     Usage,
     UsageReport,
 )
+from streamkit.testing import Scripted
 
 END = StreamEnd("completed", True)
 
@@ -130,6 +133,49 @@ def test_a_model_that_is_not_known_is_counted_by_another_encoding_and_said_to_be
 
     assert counts == [TokenCount(1, encoding="o200k_base", exact=False)] * (2 if running else 1)
     assert [event.exact for event in events if isinstance(event, UsageReport)] == [False]
+
+
+@dataclass
+class Own:
+    """Somebody's own: the `__init__` that `dataclass` writes has no line in a file."""
+
+    counter: Any = field(default_factory=partial(sk.counters.Encoding, "nobody-knows-1"))
+
+
+UNKNOWN = "nobody-knows-1"
+COUNTED: Any = sk.Extract() | Count(UNKNOWN) | sk.Accumulate()
+WAYS: dict[str, Any] = {
+    "run": lambda: Count(UNKNOWN).run([]),
+    "open": lambda: Count(UNKNOWN).open([]),
+    "a source": lambda: sk.http.post("https://api.example/v1") | (sk.Parse() | COUNTED),
+    "an iterable": lambda: [] | COUNTED,
+    "fresh": lambda: COUNTED.fresh(),
+    "a branch": lambda: sk.ops.Switch(str, {"a": Count(UNKNOWN)}).run([]),
+    "a thread": lambda: sk.hops.Threaded(Count(UNKNOWN)).open([]),
+    "a class of one's own": lambda: Own(),
+    "a counter": lambda: sk.counters.Encoding(UNKNOWN),
+    "a budget": lambda: list(sk.Budget(10, model=UNKNOWN).run([TextDelta("a")])),
+    "a prompt": lambda: sk.prompt_tokens([{"role": "user", "content": "a"}], UNKNOWN),
+    "a file": lambda: sk.pipelines.loads(f'[[stage]]\nuse = "Count"\nmodel = "{UNKNOWN}"').fresh(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+def test_the_warning_of_a_model_that_is_not_known_is_at_the_caller_s_line(way: Any) -> None:
+    with pytest.warns(UserWarning, match="is not known") as caught:
+        way()
+
+    assert {(warning.filename, warning.lineno) for warning in caught} == {(__file__, way.__code__.co_firstlineno)}
+
+
+@pytest.mark.anyio
+async def test_it_is_so_in_a_coroutine() -> None:
+    with pytest.warns(UserWarning, match="is not known") as caught:
+        await (Scripted(TextDelta("a")) | Count(UNKNOWN)).collect()
+
+    assert [linecache.getline(warning.filename, warning.lineno).strip() for warning in caught] == [
+        'await (Scripted(TextDelta("a")) | Count(UNKNOWN)).collect()'
+    ]
 
 
 @pytest.mark.parametrize("text", ["<|endoftext|>", "<|im_start|>user<|im_end|>"])
