@@ -8,8 +8,8 @@ from typing import Any, ClassVar, TypeVar, cast, get_args, overload
 
 from streamkit.errors import PipelineError
 from streamkit.events import Event
-from streamkit.hints import kind_of
 from streamkit.joining import classes_of, is_stage_class
+from streamkit.misfits import kind_of
 from streamkit.stage import AsyncStage, In, Out, Stage
 
 A = TypeVar("A")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias, Union, cast, get_args, get_origin,
 from weakref import WeakKeyDictionary
 
 from streamkit.errors import PipelineError
-from streamkit.hints import kind_of, way_in, wrong_item
+from streamkit.misfits import kind_of, way_in, wrong_item
 from streamkit.source import Source
 from streamkit.stage import AsyncPipeline, AsyncStage, Joinable, Pipeline, Stage
 

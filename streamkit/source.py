@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 import anyio.lowlevel
 
 from streamkit.errors import PipelineError
-from streamkit.hints import kind_of, wrong_source
+from streamkit.misfits import kind_of, wrong_source
 
 if TYPE_CHECKING:
     from streamkit.stage import AsyncStage, Stage

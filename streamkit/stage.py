@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import Event, Json, StreamEnd
-from streamkit.hints import wrong_source
+from streamkit.misfits import wrong_source
 from streamkit.source import BURST, Source, as_source
 from streamkit.state import Checkpoint, Level, pack, restore, state_of, unpack
 from streamkit.stream import Stream, amount, close_all, last_end

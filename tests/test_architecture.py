@@ -17,7 +17,7 @@ PLUGINS = PACKAGE.parent / "plugins"
 
 LEVELS: list[set[str]] = [
     {"events", "errors", "error_bodies", "plain", "gaps"},
-    {"hints", "source", "stream", "stage", "state", "joining", "functions", "naming", "description", "figures"},
+    {"misfits", "source", "stream", "stage", "state", "joining", "functions", "naming", "description", "figures"},
     {"plugins"},
     {"wire", "dialects", "moderation", "tokens", "partial_json", "validation", "picture", "registry"},
     {"stages", "sources", "sinks", "hops", "operators", "pipelines"},

@@ -9,7 +9,7 @@ import anyio.lowlevel
 
 from streamkit.errors import PipelineError, QueueOverflow
 from streamkit.events import StreamEnd
-from streamkit.hints import kind_of
+from streamkit.misfits import kind_of
 from streamkit.stream import CLOSE_SECONDS
 
 T = TypeVar("T")

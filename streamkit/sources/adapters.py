@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from streamkit.errors import Disconnected, PipelineError
-from streamkit.hints import attribute, kind_of
+from streamkit.misfits import attribute, kind_of
 from streamkit.source import Iterated, Source, adapters
 from streamkit.sources.files import Handle
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from streamkit import plugins
 from streamkit.errors import PipelineError
 from streamkit.events import Channel
-from streamkit.hints import warn
+from streamkit.misfits import warn
 from streamkit.tokens.encodings import load_encoding
 from streamkit.tokens.models import encoding_name
 from streamkit.tokens.running import RunningCount
