@@ -9,7 +9,7 @@
     │   ├── Disconnected       the connection broke after it was made
     │   ├── DeadlineExceeded   one of the deadlines passed; it names itself
     │   ├── StreamInterrupted  a read was cancelled from outside; the run can't go on
-    │   └── RecordingError     what came could not be recorded
+    │   └── RecordingError     a file could not be read, or a recording not be written
     ├── ProtocolError          bytes came that the format does not allow
     │   └── LimitExceeded      a line or an event is longer than the limit
     ├── ProviderError          the provider reported an error of its own
@@ -136,7 +136,7 @@ class StreamInterrupted(SourceError):
 
 
 class RecordingError(SourceError):
-    """What came could not be recorded, as `record` was asked to."""
+    """A recording or another file could not be read, or `record` could not write what it was asked to."""
 
     end_reason = "error"
 

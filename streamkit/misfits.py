@@ -4,13 +4,14 @@ No library is imported to recognise its objects: they are known by what they can
 """
 
 import inspect
-import sys
 import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from types import FrameType
 from typing import Any, cast
 
 WIRE = (bytes, bytearray, memoryview, str)
+SHOWN_CHARS = 60
+MESSAGE_CHARS = 600
 _STREAMED = "create(…, stream=True)"
 _ADDRESS = ("http://", "https://")
 
@@ -71,8 +72,8 @@ def way_in(takes: tuple[type, ...], gives: tuple[type, ...]) -> str:
 
 def warn(message: str) -> None:
     """Warn at the caller's line: the innermost one outside of streamkit, however many frames of its own lie between."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back and _is_between(frame):
+    level, frame = 1, inspect.currentframe()
+    while frame and frame.f_back and _is_between(frame):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)
 
@@ -80,6 +81,26 @@ def warn(message: str) -> None:
 def kind_of(value: object) -> str:
     """What to call an object whose value must not be shown."""
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+
+
+def shown(value: object) -> str:
+    """A value for a message: a short text or number by its `repr`, of a longer one the beginning, of anything else its kind."""
+    match value:
+        case str():
+            return repr(value) if len(value) <= SHOWN_CHARS else f"{value[:SHOWN_CHARS]!r}…"
+        case None | bool() | float():
+            return repr(value)
+        # Python refuses to write more than 4,300 digits.
+        case int():
+            return repr(value) if abs(value) < 1 << 63 else "a number of more than 64 bits"
+        case _:
+            return kind_of(value)
+
+
+def bounded(message: str) -> str:
+    """A message that quotes what was found, no longer than 600 characters, all of them printable."""
+    text = "".join(mark if mark.isprintable() or mark == "\n" else "\ufffd" for mark in message[: 2 * MESSAGE_CHARS])
+    return text if len(message) <= MESSAGE_CHARS else text[: MESSAGE_CHARS - 1] + "…"
 
 
 def attribute(value: object, name: str) -> Any:

@@ -6,25 +6,29 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from streamkit.errors import PipelineError
+from streamkit.misfits import bounded, kind_of, shown
 
 
 def named(name: str) -> Callable[..., Any]:
     """The function or class that `package.module:name` names. It is imported; what can't be found raises `PipelineError`."""
     found = resolved(name)
     if not callable(found):
-        raise PipelineError(f"{name!r}: expected a function or class, found an object of type {type(found).__name__}")
+        raise PipelineError(f"{shown(name)}: expected a function or class, found {kind_of(found)}")
     return cast(Callable[..., Any], found)
 
 
 def resolved(name: str) -> object:
     """The object that `package.module:name` names. It is imported; what can't be found raises `PipelineError`."""
-    module, _, path = name.partition(":")
+    module, _, path = name.partition(":") if isinstance(cast(object, name), str) else ("", "", "")
     if not module or not path:
-        raise PipelineError(f"expected a name as package.module:name, found {name!r}")
+        raise PipelineError(f"expected a name as package.module:name, found {shown(name)}")
     try:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise PipelineError(f"{name!r} can't be found: {error}") from error
+        raise PipelineError(bounded(f"{shown(name)} can't be found: {error}")) from error
+    # Whatever the import of somebody's module raises, `sys.exit` among it.
+    except (Exception, SystemExit) as error:
+        raise PipelineError(f"{shown(name)} can't be imported: {type(error).__name__}") from error
 
 
 def name_of(function: object) -> str | None:

@@ -27,15 +27,21 @@ import msgspec
 
 from streamkit import events
 from streamkit.description import to_data
-from streamkit.errors import PipelineError
+from streamkit.errors import PipelineError, PluginError
+from streamkit.files import as_path, read_text
 from streamkit.functions import stage as function_stage
 from streamkit.joining import is_stage_class
+from streamkit.misfits import bounded, kind_of, shown
 from streamkit.naming import named
-from streamkit.registry import stage_named
+from streamkit.registry import BUILT_IN, stage_named
 from streamkit.stage import AsyncStage, Joinable, Stage
 
 Format: TypeAlias = Literal["toml", "json"]
 AnyStage: TypeAlias = Stage[Any, Any] | AsyncStage[Any, Any]
+_TOO_DEEP = "expected data nested at most 50 deep, found deeper, or data that contains itself"
+_DEEPEST = 50
+_MOST_STAGES = 500
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -47,7 +53,7 @@ class _Place(NamedTuple):
     def of(self, number: int, option: str | None = None) -> str:
         at = self.line
         if at is not None and option:
-            lines = self.text.splitlines()[at - 1 :]
+            lines = _lines(self.text)[at - 1 :]
             written = re.compile(rf'\s*[{{,]?\s*"?{re.escape(option)}"?\s*[=:]')
             at += next((after for after, line in enumerate(lines) if written.match(line)), 0)
         return f"line {at}" if at is not None else f"stage {number}"
@@ -65,21 +71,17 @@ def from_file(path: str | PathLike[str]) -> AnyStage:
 
     What is wrong raises `PipelineError`, which names the file and the line.
     """
-    file = Path(path)
+    file = as_path(path)
+    text = read_text(file)
     try:
-        text = file.read_text(encoding="utf-8")
         return loads(text, "json" if file.suffix == ".json" else "toml", folder=file.parent)
-    except (UnicodeDecodeError, PipelineError) as error:
+    except PipelineError as error:
         raise PipelineError(f"{file.name}: {error}") from error
 
 
 def loads(text: str, format: Format = "toml", *, folder: str | PathLike[str] = "") -> AnyStage:
     """The pipeline that `text` says; relative paths in it begin at `folder`. Raises as `from_file` does."""
-    try:
-        data = tomllib.loads(text) if format == "toml" else json.loads(text)
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        last = f"at line {len(text.splitlines())}, the end of the document"
-        raise PipelineError(str(error).replace("at end of document", last)) from error
+    data = _decoded(text, format)
     match data:
         case {"stage": list()} if len(cast("dict[str, object]", data)) == 1:
             found = cast("list[object]", data["stage"])
@@ -89,12 +91,14 @@ def loads(text: str, format: Format = "toml", *, folder: str | PathLike[str] = "
             raise PipelineError("expected a list of stages, called stage, and nothing else")
     lines = _toml_lines(text) if format == "toml" else _json_lines(text)
     places = [_Place(text, line) for line in lines] if len(lines) == len(found) else []
-    return _joined(found, places, Path(folder))
+    return _read(found, places, as_path(folder))
 
 
 def from_data(data: Iterable[Mapping[str, object]]) -> AnyStage:
     """The pipeline of which `to_data` gives these tables. What is wrong raises `PipelineError`, which names the stage."""
-    return _joined(list(data), [], Path())
+    if isinstance(data, str | Mapping) or not isinstance(data, Iterable):
+        raise PipelineError(f"expected a list of stages, found {kind_of(cast(object, data))}")
+    return _read(list(data), [], Path())
 
 
 def dumps(pipeline: Joinable[Any, Any], format: Format = "toml") -> str:
@@ -109,6 +113,46 @@ def dumps(pipeline: Joinable[Any, Any], format: Format = "toml") -> str:
 # Data into stages
 
 
+def _decoded(text: object, format: str) -> Any:
+    if not isinstance(text, str):
+        raise PipelineError(f"expected the text of a pipeline, found {kind_of(text)}")
+    if format not in get_args(Format):
+        raise PipelineError(f"expected the format toml or json, found {shown(format)}")
+    try:
+        return tomllib.loads(text) if format == "toml" else json.loads(text)
+    except RecursionError:
+        raise PipelineError(_TOO_DEEP) from None
+    # Also a number of more than 4,300 digits, which is no mistake in the language.
+    except ValueError as error:
+        last = f"at line {len(_lines(text))}, the end of the document"
+        raise PipelineError(bounded(str(error).replace("at end of document", last))) from error
+
+
+def _read(data: list[object], places: list[_Place], folder: Path) -> AnyStage:
+    if len(data) > _MOST_STAGES:
+        raise PipelineError(f"expected at most {_MOST_STAGES} stages, found {len(data)}")
+    _check_data(data, [], set())
+    return _joined(data, places, folder)
+
+
+def _check_data(value: object, within: list[object], seen: set[int]) -> None:
+    """Raise `PipelineError` for text that has no UTF-8 form, and for data that is too deep to be read."""
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise PipelineError("expected text, found half of a surrogate pair")
+    if not isinstance(value, Mapping | list | tuple):
+        return
+    # Data from Python may contain itself.
+    if len(within) >= _DEEPEST or any(value is outer for outer in within):
+        raise PipelineError(_TOO_DEEP)
+    whole = cast(object, value)
+    if id(whole) not in seen:
+        seen.add(id(whole))
+        pairs = cast("Mapping[object, object]", value).items() if isinstance(value, Mapping) else ()
+        items = cast("Iterable[object]", () if pairs else value)
+        for item in (*items, *(part for pair in pairs for part in pair)):
+            _check_data(item, [*within, whole], seen)
+
+
 def _joined(data: Sequence[object], places: list[_Place], folder: Path) -> AnyStage:
     if not data:
         raise PipelineError("expected at least one stage, found none")
@@ -119,10 +163,20 @@ def _joined(data: Sequence[object], places: list[_Place], folder: Path) -> AnySt
             stage = _stage(table, folder)
             pipeline = stage if pipeline is None else pipeline | stage
         except _Misfit as error:
-            raise PipelineError(f"{place.of(number, error.option)}: {error}") from error
-        except (PipelineError, OSError) as error:
-            raise PipelineError(f"{place.of(number)}: {error}") from error
+            raise PipelineError(f"{place.of(number, error.option)}: {bounded(str(error))}") from error
+        except PipelineError as error:
+            raise PipelineError(f"{place.of(number)}: {bounded(str(error))}") from error
+        except PluginError:
+            raise
+        # Whatever the code of a stage, or of a module that is named, raises at options that it did not expect.
+        except Exception as error:
+            raise PipelineError(f"{place.of(number)}: {_called(table)} raised {type(error).__name__}") from error
     return cast(AnyStage, pipeline)
+
+
+def _called(table: object) -> str:
+    use = cast("Mapping[str, object]", table).get("use") if isinstance(table, Mapping) else None
+    return use if isinstance(use, str) and use in BUILT_IN else "the stage"
 
 
 def _stage(table: object, folder: Path) -> Joinable[Any, Any]:
@@ -133,13 +187,15 @@ def _stage(table: object, folder: Path) -> Joinable[Any, Any]:
     options = {name: value for name, value in given.items() if name != "use"}
     if not is_stage_class(kind):
         if options:
-            raise PipelineError(f"{use} is a function and has no options, found {', '.join(options)}")
+            raise PipelineError(f"{use} is a function and has no options, found {_names(options)}")
         return cast("Joinable[Any, Any]", kind if isinstance(kind, Joinable) else function_stage(kind))
+    if not hasattr(kind, "__dataclass_fields__"):
+        raise PipelineError(f"{kind.__name__} is no stage that can be made, but a base of stages")
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
     for name, value in options.items():
         if name not in fields:
             expected = f"it has {', '.join(fields)}" if fields else "it has none"
-            raise _Misfit(f"{kind.__name__} has no option {name!r}; {expected}", name)
+            raise _Misfit(f"{kind.__name__} has no option {shown(name)}; {expected}", name)
         try:
             options[name] = _fit(value, _hint(kind, fields[name]), folder)
         except (_Misfit, PipelineError) as error:
@@ -147,7 +203,10 @@ def _stage(table: object, folder: Path) -> Joinable[Any, Any]:
     missing = [name for name, field in fields.items() if name not in options and _required(field)]
     if missing:
         raise PipelineError(f"{kind.__name__} needs {', '.join(missing)}")
-    return cast("Joinable[Any, Any]", kind(**options))
+    made: Joinable[Any, Any] = kind(**options)
+    if not made.parts():
+        raise PipelineError(f"{kind.__name__} needs at least one stage")
+    return made
 
 
 def _required(field: "dataclasses.Field[Any]") -> bool:
@@ -213,7 +272,7 @@ def _fields(kind: Any) -> dict[str, Any]:
 
 def _struct(table: dict[str, Any], kind: Any, hints: dict[str, Any], folder: Path) -> Any:
     if unknown := table.keys() - hints.keys():
-        raise _Misfit(f"{kind.__name__} has no {', '.join(sorted(map(repr, unknown)))}; it has {', '.join(hints)}")
+        raise _Misfit(f"{kind.__name__} has no {_names(unknown)}; it has {', '.join(hints)}")
     fitted = {name: _fit(value, hints[name], folder) for name, value in table.items()}
     try:
         return kind(**fitted)
@@ -233,7 +292,7 @@ def _first_that_fits(value: Any, members: Iterable[Any], folder: Path) -> Any:
 
 def _converted(value: object, hint: Any) -> Any:
     if (get_origin(hint) or hint) is Callable:
-        raise _Misfit(f'expected a function as {{ named = "package.module:name" }}, found {value!r}')
+        raise _Misfit(f'expected a function as {{ named = "package.module:name" }}, found {shown(value)}')
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
@@ -244,6 +303,11 @@ def _converted(value: object, hint: Any) -> Any:
             raise _Misfit(f"expected {kind.__name__}, which data can't hold") from None
         # A type that only the stage knows: a type variable, a protocol. It checks for itself.
         return value
+
+
+def _names(names: Iterable[object]) -> str:
+    found = sorted(map(shown, names))
+    return ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
 
 
 def _is_no_path(hint: Any) -> bool:
@@ -268,22 +332,29 @@ def _is_many(origin: Any) -> bool:
 # Where the stages stand
 
 
+def _lines(text: str) -> list[str]:
+    # Not `splitlines`, which has more ends of a line than TOML and JSON.
+    return text.split("\n")
+
+
 def _toml_lines(text: str) -> list[int]:
     header = re.compile(r"\s*\[\[\s*stage\s*\]\]")
-    return [number for number, line in enumerate(text.splitlines(), 1) if header.match(line)]
+    return [number for number, line in enumerate(_lines(text), 1) if header.match(line)]
 
 
 def _json_lines(text: str) -> list[int]:
     # The list's items are decoded one by one, to see where each begins.
-    decoder, lines, at = json.JSONDecoder(), list[int](), text.find("[") + 1
-    while at and (at := _skip(text, at)) < len(text) and text[at] != "]":
-        lines.append(text.count("\n", 0, at) + 1)
-        _, at = decoder.raw_decode(text, at)
+    decoder, lines, at, line = json.JSONDecoder(), list[int](), text.find("[") + 1, 1
+    counted = 0
+    try:
+        while at and (at := cast("re.Match[str]", _BETWEEN.match(text, at)).end()) < len(text) and text[at] != "]":
+            line, counted = line + text.count("\n", counted, at), at
+            lines.append(line)
+            _, at = decoder.raw_decode(text, at)
+    # The first bracket was not that of the list.
+    except ValueError:
+        return []
     return lines
-
-
-def _skip(text: str, at: int) -> int:
-    return len(text) - len(text[at:].lstrip(" \t\r\n,"))
 
 
 # Data into TOML (https://toml.io/en/v1.0.0)

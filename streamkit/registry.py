@@ -4,6 +4,7 @@ from typing import Any
 
 from streamkit import plugins
 from streamkit.errors import PipelineError
+from streamkit.misfits import shown
 from streamkit.naming import resolved
 
 _ROOMS = {
@@ -41,6 +42,7 @@ def stage_named(name: str) -> Any:
         return resolved(name)
     if (found := plugins.find("stages", name)) is None:
         raise PipelineError(
-            f"expected one of {', '.join(sorted(BUILT_IN))}, the name of a plugin's stage or package.module:name; found {name!r}"
+            f"expected one of {', '.join(sorted(BUILT_IN))}, the name of a plugin's stage or package.module:name; "
+            f"found {shown(name)}"
         )
     return found

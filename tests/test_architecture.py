@@ -17,7 +17,19 @@ PLUGINS = PACKAGE.parent / "plugins"
 
 LEVELS: list[set[str]] = [
     {"events", "errors", "error_bodies", "plain", "gaps"},
-    {"misfits", "source", "stream", "stage", "state", "joining", "functions", "naming", "description", "figures"},
+    {
+        "files",
+        "misfits",
+        "source",
+        "stream",
+        "stage",
+        "state",
+        "joining",
+        "functions",
+        "naming",
+        "description",
+        "figures",
+    },
     {"plugins"},
     {"wire", "dialects", "moderation", "tokens", "partial_json", "validation", "picture", "registry"},
     {"stages", "sources", "sinks", "hops", "operators", "pipelines"},

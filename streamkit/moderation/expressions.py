@@ -10,24 +10,28 @@ from typing import Any
 import regex
 
 from streamkit.errors import PipelineError
+from streamkit.misfits import shown
 
 
 @lru_cache(maxsize=1024)
 def compiled(source: str, ignore_case: bool) -> tuple[Any, Any]:
     """The expression, and what finds the first place where it is undecided. A bad one raises `PipelineError`, and so does one
     whose matches can't be told from the text that has come."""
+    quoted = shown(source)
     for token in _UNDECIDED.finditer(source):
         if token.lastgroup == "never":
-            raise PipelineError(f"pattern {source!r}: {token[0]!r} can't be decided while text is still coming")
+            raise PipelineError(f"pattern {quoted}: {token[0]!r} can't be decided while text is still coming")
     flags = regex.IGNORECASE if ignore_case else 0
     try:
         pattern = regex.compile(source, flags)
         if pattern.flags & regex.FULLCASE and pattern.flags & regex.IGNORECASE:
-            raise PipelineError(f"pattern {source!r}: full case folding can't be decided while text is still coming")
+            raise PipelineError(f"pattern {quoted}: full case folding can't be decided while text is still coming")
         end = "\n" if pattern.flags & regex.VERBOSE else ""  # of a comment that may be in the last line
         return pattern, regex.compile(f"(?:{_looking_ahead(source)}{end})(?!)", flags)
     except regex.error as error:
-        raise PipelineError(f"pattern {source!r}: {error}") from error
+        raise PipelineError(f"pattern {quoted}: {error}") from error
+    except RecursionError:
+        raise PipelineError(f"pattern {quoted}: its groups are nested too deep") from None
 
 
 # What the `partial` search takes for decided at the end of the text, though the next character decides it: `\b` and its like,

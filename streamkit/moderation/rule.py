@@ -7,10 +7,12 @@ import msgspec
 
 from streamkit.errors import PipelineError
 from streamkit.events import Channel
+from streamkit.misfits import kind_of, shown
 from streamkit.moderation import detectors
 
 Action: TypeAlias = Literal["allow", "annotate", "redact", "replace", "block", "stop"]
 Normalisation: TypeAlias = Literal["case", "nfkc", "accents", "look_alikes", "leet", "zero_width"]
+_MOST = 1_000_000_000
 Check: TypeAlias = Callable[[str], Iterable[tuple[int, int]]]
 
 
@@ -53,27 +55,68 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fail: Literal["closed", "open"] = "closed"
 
     def __post_init__(self) -> None:
+        for name in ("category", "replacement", "message", "severity"):
+            self._check_text(name)
         for name in ("phrases", "patterns", "detectors", "normalise", "channels"):
-            value: object = getattr(self, name)
-            if isinstance(value, str):
-                raise self._wrong(f"{name} as a list of strings", "a string")
-            if isinstance(value, list):
-                msgspec.structs.force_setattr(self, name, tuple(cast("list[str]", value)))
+            self._check_strings(name)
         if not (self.phrases or self.patterns or self.detectors or self.check):
             raise self._wrong("phrases, patterns, detectors or a check", "none of them")
-        for phrase in self.phrases:
-            if not phrase:
-                raise self._wrong("phrases of at least one character", "an empty one")
+        if not all(self.phrases):
+            raise self._wrong("phrases of at least one character", "an empty one")
+        for pattern in self.patterns:
+            self._check_pattern(pattern)
         for detector in self.detectors:
             if detector not in detectors.NAMES:
-                raise self._wrong(f"detectors of {', '.join(sorted(detectors.NAMES))}", repr(detector))
+                raise self._wrong(f"detectors of {', '.join(sorted(detectors.NAMES))}", shown(detector))
         _known(self, "action", (self.action,), Action)
         _known(self, "normalise", self.normalise, Normalisation)
         _known(self, "channels", self.channels or (), Channel)
         _known(self, "fail", (self.fail,), Literal["closed", "open"])
-        for name, number in (("window", self.window), ("max_match", self.max_match), ("seconds", self.seconds)):
-            if number is not None and number <= 0:
-                raise self._wrong(f"a {name} above 0", repr(number))
+        self._check_others()
+
+    def _check_text(self, name: str) -> None:
+        text: object = getattr(self, name)
+        if text is None and name in ("message", "severity"):
+            return
+        if not isinstance(text, str):
+            raise self._wrong(f"{name} as a string", kind_of(text))
+        # It goes into events, which have a JSON form.
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise self._wrong(f"{name} as text that has a UTF-8 form", "half of a surrogate pair")
+
+    def _check_strings(self, name: str) -> None:
+        value: object = getattr(self, name)
+        if isinstance(value, str):
+            raise self._wrong(f"{name} as a list of strings", "a string")
+        if name == "channels" and value is None:
+            return
+        if not isinstance(value, list | tuple):
+            raise self._wrong(f"{name} as a list of strings", kind_of(value))
+        strings = tuple(cast("list[object]", value))
+        for string in strings:
+            if not isinstance(string, str):
+                raise self._wrong(f"{name} as a list of strings", f"{kind_of(string)} in it")
+        msgspec.structs.force_setattr(self, name, strings)
+
+    def _check_pattern(self, pattern: str) -> None:
+        # regex is loaded when there is a pattern.
+        from streamkit.moderation.expressions import compiled
+
+        compiled(pattern, self.ignore_case)
+
+    def _check_others(self) -> None:
+        check: object = self.check
+        if check is not None and not isinstance(check, str) and not callable(check):
+            raise self._wrong("check as a function or the name of one", kind_of(check))
+        for name, whole in (("window", True), ("max_match", True), ("seconds", False)):
+            number: object = getattr(self, name)
+            if number is None and name == "window":
+                continue
+            if isinstance(number, bool) or not isinstance(number, int if whole else int | float):
+                raise self._wrong(f"{name} as a {'whole ' if whole else ''}number", kind_of(number))
+            # Nor is NaN.
+            if not 0 < number <= _MOST:
+                raise self._wrong(f"a {name} {'of at most 1e9' if number > 0 else 'above 0'}", shown(number))
 
     def __hash__(self) -> int:
         # Thousands of phrases would be hashed anew whenever a text begins.
@@ -82,11 +125,13 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
     def _wrong(self, expected: str, found: str) -> PipelineError:
-        return PipelineError(f"rule {self.category!r}: expected {expected}, found {found}")
+        return PipelineError(f"rule {shown(self.category)}: expected {expected}, found {found}")
 
 
 def _known(rule: Rule, name: str, values: tuple[str, ...], names: object) -> None:
     known: tuple[str, ...] = getattr(names, "__args__", ())
     for value in values:
         if value not in known:
-            raise PipelineError(f"rule {rule.category!r}: expected {name} of {', '.join(known)}; found {value!r}")
+            raise PipelineError(
+                f"rule {shown(rule.category)}: expected {name} of {', '.join(known)}; found {shown(value)}"
+            )

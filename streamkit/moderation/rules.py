@@ -12,6 +12,8 @@ import regex
 
 from streamkit.errors import PipelineError, PluginError
 from streamkit.events import Channel
+from streamkit.files import as_path, read_text
+from streamkit.misfits import bounded, kind_of, shown
 from streamkit.moderation.expressions import compiled
 from streamkit.moderation.matchers import plans
 from streamkit.moderation.rule import Action, Normalisation, Rule
@@ -19,6 +21,8 @@ from streamkit.moderation.toml_lines import line_of, lines
 
 __all__ = ["Action", "Live", "Rule", "as_rules", "from_file"]
 
+_MISTAKES = 20
+"""How many mistakes of a file are told; the rest are counted."""
 _log = logging.getLogger("streamkit.moderation")
 _KEYS: dict[str, Any] = {
     "category": str,
@@ -47,7 +51,7 @@ def from_file(path: str | PathLike[str]) -> tuple[Rule, ...]:
 
     What is wrong in it raises one `PipelineError` that names each mistake with its line.
     """
-    return _File(Path(path)).rules()
+    return _File(as_path(path)).rules()
 
 
 class Live:
@@ -58,7 +62,7 @@ class Live:
     """
 
     def __init__(self, path: str | PathLike[str], *, on_error: Callable[[Exception], object] | None = None) -> None:
-        self._path = Path(path)
+        self._path = as_path(path)
         self._on_error = on_error
         self.error: Exception | None = None
         """Why the file as it is does not count."""
@@ -82,7 +86,7 @@ class Live:
         try:
             self._rules = file.rules()
             self.error = None
-        except (PipelineError, PluginError, OSError) as error:
+        except (PipelineError, PluginError) as error:
             self.error = error
             _log.error("the rules stay as they are: %s", error)
             if self._on_error:
@@ -96,17 +100,20 @@ def as_rules(rules: "Rule | Iterable[Rule] | str | PathLike[str]") -> tuple[Rule
     `PipelineError`."""
     if isinstance(rules, str | PathLike):
         return from_file(rules)
+    if not isinstance(rules, Rule | Iterable):
+        raise PipelineError(f"expected rules (streamkit.Rule(…)), found {kind_of(rules)}")
     found: tuple[Any, ...] = (rules,) if isinstance(rules, Rule) else tuple(rules)
     for rule in found:
         if not isinstance(rule, Rule):
-            raise PipelineError(f"expected rules (streamkit.Rule(…)), found an object of type {type(rule).__name__}")
+            raise PipelineError(f"expected rules (streamkit.Rule(…)), found {kind_of(rule)}")
     return found
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
-    except OSError:
+    # A name with a NUL in it is no file's.
+    except (OSError, ValueError):
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
 
@@ -119,29 +126,35 @@ class _File:
         self.stamps: dict[Path, tuple[int, int, int] | None] = {}
 
     def rules(self) -> tuple[Rule, ...]:
-        try:
-            text = self._read(self._path).decode().replace("\r\n", "\n")
-            content = tomllib.loads(text)
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise PipelineError(f"{self._path.name}: {error}") from error
-        self._lines = lines(text)
+        content = self._content()
         rules = self._tables(content)
         if self._mistakes:
-            raise PipelineError("\n".join(f"{self._path.name}, line {line}: {said}" for line, said in self._mistakes))
+            told = [f"{self._path.name}, line {line}: {said}" for line, said in self._mistakes[:_MISTAKES]]
+            more = len(self._mistakes) - len(told)
+            raise PipelineError("\n".join([*told, *([f"and {more} more"] if more else [])]))
         return rules
 
-    def _read(self, path: Path) -> bytes:
+    def _content(self) -> dict[str, Any]:
         # Stamped before it is read: what is written meanwhile is read the next time.
-        self.stamps[path] = _stamp(path)
-        return path.read_bytes()
+        self.stamps[self._path] = _stamp(self._path)
+        text = read_text(self._path).replace("\r\n", "\n")
+        try:
+            content = tomllib.loads(text)
+        except RecursionError:
+            raise PipelineError(f"{self._path.name}: expected rules, found data that is nested too deep") from None
+        # Also a number of more than 4,300 digits, which is no mistake in the language.
+        except ValueError as error:
+            raise PipelineError(bounded(f"{self._path.name}: {error}")) from error
+        self._lines = lines(text)
+        return content
 
     def _wrong(self, said: str, *path: str | int) -> None:
-        self._mistakes.append((line_of(self._lines, path), said))
+        self._mistakes.append((line_of(self._lines, path), bounded(said)))
 
     def _tables(self, content: dict[str, Any]) -> tuple[Rule, ...]:
         for key in content:
             if key != "rule":
-                self._wrong(f"expected [[rule]] tables, found {key!r}", key)
+                self._wrong(f"expected [[rule]] tables, found {shown(key)}", key)
         tables = content.get("rule")
         if not isinstance(tables, list):
             self._wrong("expected [[rule]] tables, found " + ("none" if tables is None else "one thing"), "rule")
@@ -152,7 +165,7 @@ class _File:
     def _table(self, number: int, table: Any) -> Rule | None:
         at = ("rule", number)
         if not isinstance(table, dict):
-            self._wrong(f"expected a [[rule]] table, found {table!r}", *at)
+            self._wrong(f"expected a [[rule]] table, found {shown(table)}", *at)
             return None
         before = len(self._mistakes)
         given = cast("dict[str, Any]", table)
@@ -168,7 +181,7 @@ class _File:
 
     def _known(self, key: str, at: tuple[str | int, ...]) -> bool:
         if key not in _KEYS:
-            self._wrong(f"expected a key of {', '.join(_KEYS)}; found {key!r}", *at, key)
+            self._wrong(f"expected a key of {', '.join(_KEYS)}; found {shown(key)}", *at, key)
         return key in _KEYS
 
     def _value(self, value: Any, key: str, at: tuple[str | int, ...]) -> Any:
@@ -192,11 +205,12 @@ class _File:
                 self._wrong(str(error), *at, "patterns", place)
 
     def _phrases(self, name: str, at: tuple[str | int, ...]) -> tuple[str, ...]:
+        path = self._path.parent / name
+        self.stamps[path] = _stamp(path)
         try:
-            text = self._read(self._path.parent / name).decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            said = error.strerror if isinstance(error, OSError) else str(error)
-            self._wrong(f"phrases_file: {name!r} can't be read: {said}", *at, "phrases_file")
+            text = read_text(path, shown(name)).removeprefix("\ufeff")
+        except PipelineError as error:
+            self._wrong(f"phrases_file: {error}", *at, "phrases_file")
             return ()
         return tuple(phrase for line in text.split("\n") if (phrase := line.strip()))
 

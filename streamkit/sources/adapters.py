@@ -7,12 +7,14 @@ version, are the same to it.
 import io
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
-from streamkit.errors import Disconnected, PipelineError
+from streamkit.errors import Disconnected, PipelineError, RecordingError
+from streamkit.files import name_of, reason_of
 from streamkit.misfits import attribute, kind_of
 from streamkit.source import Iterated, Source, adapters
 from streamkit.sources.files import Handle
@@ -112,7 +114,8 @@ class File(Source[bytes]):
         return f"<file {self._path.name}>" if self._path else "<open file>"
 
     async def open(self) -> None:
-        await self._handle.run(self._look)
+        with _reading(self._path):
+            await self._handle.run(self._look)
 
     def _look(self, file: Any) -> bytes:
         self.timed = _is_live(file)
@@ -120,7 +123,8 @@ class File(Source[bytes]):
 
     async def read(self) -> Sequence[bytes]:
         # Of a terminal or a pipe a read waits; when the stream is cancelled it is left to itself.
-        piece = await self._handle.run(_read)
+        with _reading(self._path):
+            piece = await self._handle.run(_read)
         return (piece,) if piece else ()
 
     async def close(self) -> None:
@@ -141,6 +145,15 @@ def _is_live(file: Any) -> bool:
     except (OSError, AttributeError):
         # It is in memory, and has no descriptor.
         return False
+
+
+@contextmanager
+def _reading(path: Path | None) -> Generator[None, None, None]:
+    try:
+        yield
+    # Also of a name that no file can have, and of an open file that is closed meanwhile.
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{name_of(path) if path else 'the file'} can't be read: {reason_of(error)}") from error
 
 
 adapters.append(adapt)

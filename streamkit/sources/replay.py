@@ -10,7 +10,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from streamkit.errors import Disconnected, PipelineError, ProtocolError
+from streamkit.errors import Disconnected, PipelineError, ProtocolError, RecordingError
+from streamkit.files import as_path, name_of, reason_of
 from streamkit.source import Source
 from streamkit.sources.faults import Cut, Duplicate, Fault, Garbage
 from streamkit.sources.recording import Piece, is_timed, read_recording
@@ -36,12 +37,14 @@ def replay(
     `cut`: the length of the pieces, or a function from the whole body to its pieces; each then comes when the last of its
     bytes did. `faults`: from `streamkit.sources.faults`, applied after that, in their order; those that take time give a body
     without times a clock that begins at 0.
+
+    A file that can't be read raises `RecordingError` when the stream is opened.
     """
     if pace is not None and not pace > 0:
         raise PipelineError(f"pace: expected more than 0, or None for no waiting; found {pace!r}")
     if isinstance(cut, int) and cut < 1:
         raise PipelineError(f"cut: expected pieces of at least 1 byte, found {cut!r}")
-    return Replay(Path(path), pace, cut, tuple(faults))
+    return Replay(as_path(path), pace, cut, tuple(faults))
 
 
 class Replay(Source[bytes]):
@@ -63,8 +66,7 @@ class Replay(Source[bytes]):
         return self._now
 
     async def open(self) -> None:
-        # The thread opens, reads and closes the file by itself; a cancellation does not wait for it.
-        content = await anyio.to_thread.run_sync(self._path.read_bytes, abandon_on_cancel=True)
+        content = await self._content()
         self.timed = self.timed or is_timed(content)
         pieces = read_recording(content)
         if self._cut is not None:
@@ -72,6 +74,13 @@ class Replay(Source[bytes]):
         for fault in self._faults:
             pieces = fault(pieces)
         self._pieces = pieces
+
+    async def _content(self) -> bytes:
+        try:
+            # The thread opens, reads and closes the file by itself; a cancellation does not wait for it.
+            return await anyio.to_thread.run_sync(self._path.read_bytes, abandon_on_cancel=True)
+        except (OSError, ValueError) as error:
+            raise RecordingError(f"{name_of(self._path)} can't be read: {reason_of(error)}") from error
 
     async def read(self) -> Sequence[bytes]:
         for at, data in self._pieces:

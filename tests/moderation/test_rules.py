@@ -1,6 +1,9 @@
 """Rules: what can be said in a file, and how a mistake in it is told."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -191,9 +194,37 @@ def test_a_file_that_is_not_utf_8_is_a_mistake_too(tmp_path: Path) -> None:
         rules.from_file(path)
 
 
-def test_a_file_that_is_not_there_is_said_by_the_system(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        rules.from_file(tmp_path / "rules.toml")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("rules.toml", "No such file or directory"), ("", "Is a directory"), ("a\0b", "its name can't be that of a file")],
+)
+@pytest.mark.parametrize("read", [rules.from_file, rules.Live, Moderate], ids=lambda read: read.__name__)
+def test_a_file_that_can_not_be_read_is_a_mistake_with_its_path(
+    read: Callable[[str], object], name: str, reason: str, tmp_path: Path
+) -> None:
+    path = os.path.join(tmp_path, name) if name else str(tmp_path)
+
+    with pytest.raises(PipelineError) as caught:
+        read(path)
+
+    shown = path if path.isprintable() else repr(path)[1:-1]
+    assert str(caught.value) == f"{shown} can't be read: {reason}"
+
+
+def test_what_is_no_path_is_not_read() -> None:
+    for read in (rules.from_file, rules.Live):
+        with pytest.raises(PipelineError, match="expected a path, found an object of type int"):
+            read(cast(Any, 5))
+    with pytest.raises(PipelineError, match=r"expected rules .*, found an object of type int"):
+        Moderate(cast(Any, 5))
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{2,1}", "(?P<x", "*", "(" * 5000, "[a-"])
+def test_an_invalid_pattern_fails_when_the_rule_is_created(pattern: str) -> None:
+    with pytest.raises(PipelineError, match=r"^pattern '") as caught:
+        Rule("x", patterns=("fine", pattern))
+
+    assert len(str(caught.value)) < 200
 
 
 RULE = Rule("x", phrases=("a",))
@@ -286,7 +317,7 @@ def test_a_file_that_is_gone_leaves_the_rules_as_they_are(tmp_path: Path) -> Non
     path.unlink()
 
     assert live.rules == (Rule("x", phrases=("one",)),)
-    assert isinstance(live.error, FileNotFoundError)
+    assert str(live.error) == f"{path} can't be read: No such file or directory"
 
 
 def test_a_list_of_phrases_is_followed_too(tmp_path: Path) -> None:

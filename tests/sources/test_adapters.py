@@ -272,6 +272,22 @@ async def test_a_path_is_read_and_its_file_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("name", ["none.sse", ".", "a\0b"], ids=["missing", "a folder", "no name"])
+async def test_a_path_that_can_not_be_read_is_said(name: str, tmp_path: Path) -> None:
+    with pytest.raises(sk.RecordingError, match=r" can't be read: (No such file|Is a directory|its name can't)"):
+        await text_of(tmp_path / name)
+
+
+@pytest.mark.anyio
+async def test_a_file_that_is_closed_while_it_is_read_is_said() -> None:
+    file = io.BytesIO(BODY)
+    async with PIPELINE.open(cast(Any, file)) as events:
+        file.close()
+        with pytest.raises(sk.RecordingError, match="the file can't be read: it is closed"):
+            await events.collect()
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("file", [lambda: io.BytesIO(BODY), lambda: io.StringIO(BODY.decode())], ids=["binary", "text"])
 async def test_an_open_file_is_read_and_stays_open(file: "type[io.BytesIO]") -> None:
     opened = file()

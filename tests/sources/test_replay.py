@@ -5,7 +5,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from streamkit import Extract, Parse, PipelineError, ProtocolError, StreamEnd, TextDelta, replay
+from streamkit import Extract, Parse, PipelineError, ProtocolError, RecordingError, StreamEnd, TextDelta, replay
 from streamkit.sources import replay as module
 
 SSE = 'data: {"choices":[{"delta":{"content":"Größe"}}]}\n\ndata: [DONE]\n\n'
@@ -116,11 +116,27 @@ def test_a_pace_that_makes_no_sense_is_said_at_once(tmp_path: Path, pace: float)
 
 
 @pytest.mark.anyio
-async def test_a_file_that_is_not_there_is_said_when_the_stream_is_opened(tmp_path: Path) -> None:
-    stream = replay(tmp_path / "none.sse") | Parse()
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none.sse", "No such file or directory"),
+        (".", "Is a directory"),
+        ("a\0b", "its name can't be that of a file"),
+        ("x" * 5000, "File name too long"),
+    ],
+    ids=["missing", "a folder", "no name", "a long name"],
+)
+async def test_a_file_that_can_not_be_read_is_said_with_its_path_when_the_stream_is_opened(
+    name: str, reason: str, tmp_path: Path
+) -> None:
+    stream = replay(tmp_path / name) | Parse()
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RecordingError) as caught:
         await stream.__anext__()
+
+    assert str(caught.value).endswith(f" can't be read: {reason}")
+    assert str(tmp_path / name).replace("\0", "\\x00")[-300:] in str(caught.value)
+    assert stream.end == StreamEnd("error")
 
 
 def test_it_is_shown_by_its_name_alone(tmp_path: Path) -> None:

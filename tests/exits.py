@@ -1,0 +1,3 @@
+"""A module whose import ends the program, for a test of what names it."""
+
+raise SystemExit(3)
