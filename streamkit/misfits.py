@@ -4,6 +4,7 @@ No library is imported to recognise its objects: they are known by what they can
 """
 
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from types import FrameType
@@ -12,6 +13,7 @@ from typing import Any, cast
 WIRE = (bytes, bytearray, memoryview, str)
 SHOWN_CHARS = 60
 MESSAGE_CHARS = 600
+_NAME = re.compile(r"[\w.]+(?::[\w.]+)?", re.ASCII)
 _STREAMED = "create(…, stream=True)"
 _ADDRESS = ("http://", "https://")
 
@@ -95,6 +97,12 @@ def shown(value: object) -> str:
             return repr(value) if abs(value) < 1 << 63 else "a number of more than 64 bits"
         case _:
             return kind_of(value)
+
+
+def name_shown(value: object) -> str:
+    """What stands for a name, for a message: as it is if it can be one, since it may be any text instead."""
+    is_name = isinstance(value, str) and len(value) <= SHOWN_CHARS and _NAME.fullmatch(value)
+    return repr(value) if is_name else "another"
 
 
 def bounded(message: str) -> str:

@@ -20,7 +20,7 @@ from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import Event, Json, StreamEnd
 from streamkit.misfits import wrong_source
 from streamkit.source import BURST, Source, as_source
-from streamkit.state import Checkpoint, Level, pack, restore, state_of, unpack
+from streamkit.state import Checkpoint, Level, fitting, pack, restore, state_of, unfit, unpack, usable
 from streamkit.stream import Stream, amount, close_all, last_end
 
 if TYPE_CHECKING:
@@ -246,7 +246,9 @@ class _Joined(Joinable[In, Out]):
 
     def restore(self, state: Any) -> None:
         for stage, known in zip(self.parts(), state, strict=True):
-            stage.restore(known)
+            with fitting(type(stage).__name__):
+                stage.restore(known)
+                usable(stage)
         self.done = any(stage.done for stage in self.parts())
 
     def heard_content(self) -> None:
@@ -391,10 +393,14 @@ class Run(Iterator[Out]):
         self._framed: bool | None = None  # whether a stage had to be put first; `None` before anything came
         self._received = 0
         self._ended = False
+        self._restored = False
         if checkpoint is not None:
             self._restore(checkpoint)
         if self._clock:
-            pipeline.tick(self._clock())
+            try:
+                pipeline.tick(self._clock())
+            except Exception as error:
+                raise self._told(error) from None
 
     def stage(self, kind: type[A]) -> A:
         """This run's own copy of the stage of that class, to read its state. `PipelineError` if there is none."""
@@ -419,7 +425,7 @@ class Run(Iterator[Out]):
             try:
                 self._advance(produced)
             except Exception as error:
-                self._failure = error
+                self._failure = self._told(error)
             except BaseException as error:
                 # Ctrl-C, for example; what comes after it must not look like the end. (Law 5)
                 self._failure = StreamInterrupted(
@@ -441,6 +447,9 @@ class Run(Iterator[Out]):
         if burst is None or self._pipeline.done:
             self._ended = True
             _collect(self._pipeline.flush(), produced)
+
+    def _told(self, error: Exception) -> Exception:
+        return unfit(error) if self._restored else error
 
     def _frame(self, unframed: bool) -> None:
         stage = self._pipeline.framing() if unframed else None
@@ -466,11 +475,13 @@ class Run(Iterator[Out]):
         ).to_dict()
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
+        self._restored = True
         known = Checkpoint.from_dict(checkpoint, self._names)
-        if known.framed is not None:
-            self._frame(known.framed)
-        self._pipeline.restore(known.levels[0].state)
-        self._received, self._ended, self._ready = known.received, known.exhausted, iter(unpack(known.ready))
+        with fitting("this pipeline"):
+            if known.framed is not None:
+                self._frame(known.framed)
+            self._pipeline.restore(known.levels[0].state)
+            self._received, self._ended, self._ready = known.received, known.exhausted, iter(unpack(known.ready))
 
 
 def _bursts(items: Iterable[A]) -> Iterator[list[A]]:

@@ -9,13 +9,16 @@ such as an automaton, is an object with `state()`, which gives plain data, and `
 """
 
 import dataclasses
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
-from streamkit.errors import PipelineError
+from streamkit.errors import PipelineError, PluginError, StreamkitError
+from streamkit.misfits import bounded, name_shown, shown
 
 VERSION = 1
 
@@ -45,11 +48,14 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
         try:
             known = msgspec.convert(data, cls)
         except msgspec.ValidationError as error:
-            raise PipelineError(f"expected a checkpoint, found something else: {error}") from error
+            raise PipelineError(f"expected a checkpoint, found something else: {_place(error)}") from None
+        except Exception as error:  # of data that contains itself, for one
+            raise PipelineError(f"expected a checkpoint, found something else: {type(error).__name__}") from None
         if (known.version, known.stages) != (VERSION, stages):
+            found = " | ".join(_word(name) for name in known.stages[:20])
             raise PipelineError(
                 f"expected a checkpoint of {' | '.join(stages)} (version {VERSION}), "
-                f"found one of {' | '.join(known.stages)} (version {known.version})"
+                f"found one of {found} (version {shown(known.version)})"
             )
         return known
 
@@ -60,6 +66,50 @@ class Level(msgspec.Struct, forbid_unknown_fields=True):
     state: Any
     waiting: list[Any]
     flushed: bool
+
+
+@contextmanager
+def fitting(what: str) -> Generator[None, None, None]:
+    """Raise `PipelineError` for whatever a restoring raises at data that is not its own.
+
+    The error is not chained: it may quote what it met, which may be text of the answer.
+    """
+    try:
+        yield
+    except (PipelineError, PluginError):
+        raise
+    except msgspec.ValidationError as error:
+        raise PipelineError(f"{what}: the checkpoint does not fit: {_place(error)}") from None
+    except Exception as error:
+        raise PipelineError(f"{what}: the checkpoint does not fit: {type(error).__name__}") from None
+
+
+def usable(stage: Any) -> None:
+    """Raise what a restored stage raises when it is read, so that it is raised now and not by who reads it."""
+    for name in ("snapshot", "report", "timings"):
+        getattr(stage, name, None)
+
+
+def unfit(error: Exception) -> Exception:
+    """What a restored run raises for an error of streamkit's own code: data of the right shape may be wrong all the same."""
+    if isinstance(error, StreamkitError) or not _is_ours(error):
+        return error
+    return PipelineError(f"the checkpoint does not fit this pipeline: {type(error).__name__}")
+
+
+def _is_ours(error: Exception) -> bool:
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("streamkit.")
+
+
+def _place(error: msgspec.ValidationError) -> str:
+    said, at, place = str(error).partition(" - at ")
+    # Other messages quote what was found, which may be text of the answer: a value, a tag, the name of a field.
+    if not said.startswith(("Expected `", "Object missing required field")):
+        said = re.split("['`]", said)[0].strip()
+    return bounded(said + at + place)
 
 
 def state_of(stage: Any) -> dict[str, Any]:
@@ -83,12 +133,14 @@ def restore(stage: Any, state: Any) -> None:
     fields = {field.name: field for field in _fields(stage)}
     if known.keys() != fields.keys():
         raise PipelineError(
-            f"{type(stage).__name__}: expected a state with {_names(fields)}, found one with {_names(known)}"
+            f"{type(stage).__name__}: expected a state with {_names(fields)}, "
+            f"found one with {_names(_word(name) for name in list(known)[:20])}"
         )
     for name, value in known.items():
         present = getattr(stage, name)
         if hasattr(present, "restore"):
-            present.restore(value)
+            with fitting(f"{type(stage).__name__}.{name}"):
+                present.restore(value)
         else:
             object.__setattr__(stage, name, _typed(stage, name, value, _hint(stage, fields[name])))
 
@@ -120,12 +172,14 @@ def _unpacked(packed: Any) -> Any:
     module, _, name = packed["class"].rpartition(":")
     if not module:
         return _unpacked_plain(name, packed["value"])
-    # Only of modules that are loaded: what a checkpoint says must not import anything.
+    # Only of modules that are loaded, and what is in them: what a checkpoint says must not import or call anything.
     kind: Any = sys.modules.get(module)
     for part in name.split("."):
-        kind = getattr(kind, part, None)
+        kind = getattr(kind, "__dict__", {}).get(part)
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
-        raise PipelineError(f"the checkpoint holds an item of a class that is not known here: {packed['class']!r}")
+        raise PipelineError(
+            f"the checkpoint holds an item of a class that is not known here: {name_shown(packed['class'])}"
+        )
     return msgspec.convert(packed["value"], kind)
 
 
@@ -173,10 +227,8 @@ def _typed(stage: Any, name: str, value: Any, hint: Any) -> Any:
     if _holds_items(hint):
         return _unpacked(value)
     pairs = _pairs(hint)
-    try:
+    with fitting(f"{type(stage).__name__}.{name}"):
         found: Any = msgspec.convert(value, pairs or hint, str_keys=True, dec_hook=_made)
-    except (msgspec.ValidationError, TypeError) as error:
-        raise PipelineError(f"{type(stage).__name__}.{name}: the checkpoint does not fit: {error}") from error
     return dict(found) if pairs else found
 
 
@@ -184,6 +236,10 @@ def _made(kind: type[Any], state: Any) -> Any:
     made = kind()
     made.restore(state)
     return made
+
+
+def _word(name: object) -> str:
+    return name_shown(name).strip("'")
 
 
 def _names(names: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ import anyio
 from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import Completion, EndReason, StreamEnd, TextDelta
 from streamkit.source import Source
-from streamkit.state import Checkpoint, Level, pack, unpack
+from streamkit.state import Checkpoint, Level, fitting, pack, unfit, unpack
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -194,6 +194,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         self._timed = any(map(hears_time, pipeline.parts()))
         self._opened_at = 0.0
         self._delivered = False
+        self._restored = False
         self._begin()
         self._ready: Iterator[Out | StreamEnd] = iter(())
         self._failure: Exception | None = None
@@ -357,15 +358,17 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         ).to_dict()
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
+        self._restored = True
         known = Checkpoint.from_dict(checkpoint, self._names())
-        if known.framed is not None:
-            self._frame(known.framed)
-        for level, saved in zip(self.levels, known.levels, strict=True):
-            level.stage.restore(saved.state)
-            level.waiting.extend(unpack(saved.waiting))
-            level.flushed = saved.flushed
-        self._received, self._exhausted, self._ready = known.received, known.exhausted, iter(unpack(known.ready))
-        self._end, self._passed = unpack(known.end)
+        with fitting("this pipeline"):
+            if known.framed is not None:
+                self._frame(known.framed)
+            for level, saved in zip(self.levels, known.levels, strict=True):
+                level.stage.restore(saved.state)
+                level.waiting.extend(unpack(saved.waiting))
+                level.flushed = saved.flushed
+            self._received, self._exhausted, self._ready = known.received, known.exhausted, iter(unpack(known.ready))
+            self._end, self._passed = unpack(known.end)
         # What was given to the consumer can't be taken back.
         self._delivered = True
 
@@ -432,7 +435,10 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             raise failure from error
         # A cancellation from outside too: it cut a read in two. (Law 5)
         except BaseException as error:
-            await self.fail(error)
+            told = unfit(error) if self._restored and isinstance(error, Exception) else error
+            await self.fail(told)
+            if told is not error:
+                raise told from None
             raise
         finally:
             self._scope = None
@@ -490,7 +496,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         except Exception as error:
             if await self._try_again(error):
                 return []
-            failed, self._failure = True, error
+            failed, self._failure = True, unfit(error) if self._restored else error
             self._abandon(self.levels[: depth + 1])
         ended = level.fused.ended if level.fused else last_end(produced)
         self._passed = ended or self._passed

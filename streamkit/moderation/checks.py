@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+import msgspec
+
 from streamkit.errors import PipelineError, PluginError
 from streamkit.moderation.matcher import Span
 from streamkit.moderation.rule import Check, Rule
@@ -57,7 +59,9 @@ class Windows:
         return {"text": self._text, "offset": self._offset, "from": self._from}
 
     def restore(self, state: Any) -> None:
-        self._text, self._offset, self._from = state["text"], state["offset"], state["from"]
+        # Somebody else's function is given the text.
+        known = (state["text"], state["offset"], state["from"])
+        self._text, self._offset, self._from = msgspec.convert(known, tuple[str, int, int])
 
 
 def callable_of(rule: Rule) -> tuple[Callable[[str], Iterable[tuple[int, int]]], int | None]:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 from streamkit.description import called
 from streamkit.errors import PipelineError
 from streamkit.events import Event, StreamEnd
+from streamkit.misfits import name_shown
 from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_function, choice_of
 from streamkit.stage import Stage
@@ -94,7 +95,10 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
         own = dict(state)
         running = own.pop("branches", {})
         if running.keys() != self._running.keys():
-            raise PipelineError(f"Switch: expected a state of the branches {[*self._running]}, found {[*running]}")
+            found = [name_shown(name) for name in [*running][:20]]
+            raise PipelineError(
+                f"Switch: expected a state of the branches {[*self._running]}, found {', '.join(found)}"
+            )
         super().restore(own)
         for name, branch in self._running.items():
             branch.restore(running[name])

@@ -10,6 +10,7 @@ from streamkit.dialects.base import Dialect
 from streamkit.dialects.openai import OpenAICompletions
 from streamkit.errors import PipelineError, PluginError, StreamkitError
 from streamkit.events import CONTENT, Event
+from streamkit.misfits import name_shown
 from streamkit.stage import Stage
 from streamkit.wire.events import ServerSentEvent
 
@@ -59,7 +60,9 @@ class Extract(Stage[ServerSentEvent, Event]):
         if state["reader"] not in known:
             known = {kind.__name__: kind for kind in installed()[0].values()}
         if (kind := known.get(state["reader"])) is None:
-            raise PipelineError(f"Extract: the checkpoint is of a dialect that is not known here: {state['reader']!r}")
+            raise PipelineError(
+                f"Extract: the checkpoint is of a dialect that is not known here: {name_shown(state['reader'])}"
+            )
         self._reader, self._decided, self.done = kind(errors=self.errors), state["decided"], state["done"]
         self._reader.restore(state["state"])
 

@@ -342,7 +342,7 @@ class Moderate(Stage[Event, Event]):
         self._ends.restore(flags := state["flags"])
         self.done, self._failed = flags["done"], flags["_failed"]
         self._restored_at, self._texts.now = flags["_now"], None
-        self._raw = {place: [text] for place, text in state["raw"].items()}
+        self._raw = {place: [text] for place, text in msgspec.convert(state["raw"], dict[str, str]).items()}
 
 
 def _place(index: int, channel: Channel, tool_index: int | None) -> str:
