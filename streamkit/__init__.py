@@ -11,7 +11,7 @@ Where things live:
 
     stage, stream, source   the core: stages joined by `|`, a running pipeline, what it reads from
     joining, functions      what `|` checks; plain functions as stages
-    files                   files of rules and of pipelines, read within a bound
+    config_files            files of rules and of pipelines, read within a bound
     misfits                 what to say of an object of the wrong kind
     state                   a run as plain data, to go on in another process
     events, errors          what comes out, and what can go wrong

@@ -23,10 +23,9 @@ not an exception. No message holds a key, a prompt or text of the answer; what w
 The provider's own reason is in `code`, `type`, `detail` and `body` of each error that has one.
 """
 
-from functools import cached_property
 from typing import ClassVar, Literal, TypeAlias
 
-from streamkit.error_bodies import Reason, code_of, detail_of, reason_of, word_of
+from streamkit.error_bodies import code_of, detail_of, reason_of, word_of
 
 OutputProblem: TypeAlias = Literal["truncated", "missing", "malformed", "invalid", "limit"]
 
@@ -56,21 +55,17 @@ class _Explained:
     @property
     def code(self) -> str | int | None:
         """The provider's code for the error, from the body; `None` if it has none."""
-        return self._reason.code
+        return reason_of(self.body).code
 
     @property
     def type(self) -> str | None:
         """The provider's word for the kind of error, from the body; `None` if it has none."""
-        return self._reason.type
+        return reason_of(self.body).type
 
     @property
     def detail(self) -> str:
         """The provider's own words, from the body: at most 2,000 characters, which may quote the prompt or the key."""
-        return self._reason.detail
-
-    @cached_property
-    def _reason(self) -> Reason:
-        return reason_of(self.body)
+        return reason_of(self.body).detail
 
 
 class StatusError(SourceError, _Explained):

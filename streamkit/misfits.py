@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, cast
 
 WIRE = (bytes, bytearray, memoryview, str)
+_MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 SHOWN_CHARS = 60
 MESSAGE_CHARS = 600
 _NAME = re.compile(r"[\w.]+(?::[\w.]+)?", re.ASCII)
@@ -103,6 +104,14 @@ def name_shown(value: object) -> str:
     """What stands for a name, for a message: as it is if it can be one, since it may be any text instead."""
     is_name = isinstance(value, str) and len(value) <= SHOWN_CHARS and _NAME.fullmatch(value)
     return repr(value) if is_name else "another"
+
+
+def media_type(header: str) -> str:
+    """The media type in a `Content-Type` for a message. What is none may be any text, and is not shown."""
+    kind = header.partition(";")[0].strip()
+    if not kind:
+        return "none"
+    return repr(kind) if len(kind) <= SHOWN_CHARS and _MEDIA_TYPE.fullmatch(kind) else "one that is none"
 
 
 def bounded(message: str) -> str:

@@ -26,9 +26,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias, Union, cast, get_args, g
 import msgspec
 
 from streamkit import events
+from streamkit.config_files import as_path, read_text
 from streamkit.description import to_data
 from streamkit.errors import PipelineError, PluginError
-from streamkit.files import as_path, read_text
 from streamkit.functions import stage as function_stage
 from streamkit.joining import is_stage_class
 from streamkit.misfits import bounded, kind_of, shown

@@ -18,7 +18,7 @@ PLUGINS = PACKAGE.parent / "plugins"
 LEVELS: list[set[str]] = [
     {"events", "errors", "error_bodies", "plain", "gaps"},
     {
-        "files",
+        "config_files",
         "misfits",
         "source",
         "stream",

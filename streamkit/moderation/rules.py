@@ -10,9 +10,9 @@ from typing import Any, Literal, cast
 import msgspec
 import regex
 
+from streamkit.config_files import as_path, read_text
 from streamkit.errors import PipelineError, PluginError
 from streamkit.events import Channel
-from streamkit.files import as_path, read_text
 from streamkit.misfits import bounded, kind_of, shown
 from streamkit.moderation.expressions import compiled
 from streamkit.moderation.matchers import plans

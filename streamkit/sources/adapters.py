@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
+from streamkit.config_files import name_of, reason_of
 from streamkit.errors import Disconnected, PipelineError, RecordingError
-from streamkit.files import name_of, reason_of
 from streamkit.misfits import attribute, kind_of
 from streamkit.source import Iterated, Source, adapters
 from streamkit.sources.files import Handle

@@ -19,8 +19,10 @@ from streamkit.errors import (
     ProtocolError,
     StatusError,
 )
+from streamkit.misfits import media_type
 from streamkit.source import Source
 from streamkit.sources.http import Deadlines, Http
+from streamkit.sources.options import check_options
 from streamkit.sources.redirects import Redirects
 from streamkit.sources.request import address, check_headers, pairs_of, sendable_again, unsendable
 from streamkit.sources.retry import retry_after
@@ -138,6 +140,7 @@ def feed(
 
     For plain feeds. The answer of a language model can't be resumed in this way.
     """
+    check_options(options, session=session, deadlines=deadlines, retry=None)
     check_headers(headers)
     if not sendable_again(data):
         raise PipelineError(f"data: expected bytes or text, to send again; found {type(data).__name__}")
@@ -387,7 +390,7 @@ class _FeedConnection(Http):
         kind = response.headers.get("Content-Type", "")
         if kind.partition(";")[0].strip().lower() != "text/event-stream":
             raise ContentTypeError(
-                f"{self!r}: expected text/event-stream, found {kind!r}",
+                f"{self!r}: expected text/event-stream, found {media_type(kind)}",
                 content_type=kind,
                 body=await self._head(response),
             )

@@ -28,6 +28,7 @@ from streamkit.errors import (
 )
 from streamkit.source import Source
 from streamkit.sources import redirects as redirecting
+from streamkit.sources.options import check_options, scheme_problem
 from streamkit.sources.redirects import MAX_REDIRECTS, Redirect, Redirects, Request
 from streamkit.sources.request import address, check_headers, check_method, check_url, json_problem, sendable_again
 from streamkit.sources.retry import Retry
@@ -40,7 +41,6 @@ HEAD_BYTES = 64 * 1024
 DRAIN_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.25
 _NO_STREAM = ("text/html", "application/xhtml+xml")
-_OURS = frozenset({"allow_redirects", "max_redirects"})
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,10 @@ class Http(Source[bytes]):
     ) -> None:
         check_method(method)
         check_url(url)
+        check_options(options, session=session, deadlines=deadlines, retry=retry)
         check_headers(options.get("headers"))
         if options.get("json") is not None and options.get("data") is not None:
             raise PipelineError("expected json or data, found both")
-        if given := _OURS & options.keys():
-            raise PipelineError(f"{min(given)}: expected redirects='never', 'same-origin' or 'any' in its place")
         if redirects not in get_args(Redirects):
             raise PipelineError(f"redirects: expected 'never', 'same-origin' or 'any', found {redirects!r}")
         self.method = method.upper()
@@ -166,6 +165,8 @@ class Http(Source[bytes]):
     async def open(self) -> None:
         import aiohttp
 
+        if problem := scheme_problem(self._url):
+            raise ConnectFailed(f"{self!r}: expected http://host/path or https://…, {problem}")
         session = self._lent or self._owned
         if session is None:
             session = self._owned = aiohttp.ClientSession()

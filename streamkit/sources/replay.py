@@ -10,8 +10,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from streamkit.config_files import as_path, name_of, reason_of
 from streamkit.errors import Disconnected, PipelineError, ProtocolError, RecordingError
-from streamkit.files import as_path, name_of, reason_of
 from streamkit.source import Source
 from streamkit.sources.faults import Cut, Duplicate, Fault, Garbage
 from streamkit.sources.recording import Piece, is_timed, read_recording
