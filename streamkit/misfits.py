@@ -11,6 +11,21 @@ from types import FrameType
 from typing import Any, cast
 
 WIRE = (bytes, bytearray, memoryview, str)
+_SDKS = frozenset(
+    (
+        "anthropic",
+        "botocore",
+        "cohere",
+        "google",
+        "groq",
+        "langchain_core",
+        "litellm",
+        "mistralai",
+        "ollama",
+        "openai",
+        "together",
+    )
+)
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 SHOWN_CHARS = 60
 MESSAGE_CHARS = 600
@@ -100,10 +115,24 @@ def shown(value: object) -> str:
             return kind_of(value)
 
 
+def place_of(error: Exception) -> str:
+    """What msgspec says of data that it can't convert, without what it found, which may be any text."""
+    said, at, place = str(error).partition(" - at ")
+    # Other messages quote a value, a tag or the name of a field.
+    if not said.startswith(("Expected `", "Object missing required field")):
+        said = re.split("['`]", said)[0].strip()
+    return bounded(said + at + place)
+
+
 def name_shown(value: object) -> str:
     """What stands for a name, for a message: as it is if it can be one, since it may be any text instead."""
     is_name = isinstance(value, str) and len(value) <= SHOWN_CHARS and _NAME.fullmatch(value)
     return repr(value) if is_name else "another"
+
+
+def word_shown(value: object) -> str:
+    """The same without quotation marks."""
+    return name_shown(value).strip("'")
 
 
 def media_type(header: str) -> str:
@@ -130,8 +159,8 @@ def attribute(value: object, name: str) -> Any:
 
 
 def is_sdk_object(value: object) -> bool:
-    """Whether this is what an SDK has made of an event: an object of pydantic's or of the SDK's own kind."""
-    return hasattr(type(value), "model_dump") or hasattr(type(value), "to_json_dict")
+    """Whether this is what an SDK has made of an event: an object of pydantic's, or of a class of the SDK's own."""
+    return _is_model(value) or _module(value).partition(".")[0] in _SDKS
 
 
 def _is_between(frame: FrameType) -> bool:
@@ -190,7 +219,11 @@ def _is_unentered(value: object) -> bool:
 
 
 def _is_whole(value: object) -> bool:
-    return is_sdk_object(value) or isinstance(value, Mapping)
+    return _is_model(value) or isinstance(value, Mapping)
+
+
+def _is_model(value: object) -> bool:
+    return hasattr(type(value), "model_dump")
 
 
 def _is_read(value: object) -> bool:
@@ -217,7 +250,10 @@ def _is_parsed(kind: type) -> bool:
 
 def _way_out(item: object, takes: tuple[type, ...]) -> str:
     if is_sdk_object(item):
-        return f": the SDK has decoded it already; give the SDK's stream itself ({_STREAMED}), not its items"
+        return (
+            f": the SDK has decoded it already; give the SDK's stream itself ({_STREAMED}), not its items, "
+            "or use streamkit.http.post(…)"
+        )
     if _is_event(type(item)):
         return ": these are events already; leave out Parse() and Extract()"
     if _is_parsed(type(item)) and not any(map(_is_event, takes)):

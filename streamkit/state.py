@@ -9,7 +9,6 @@ such as an automaton, is an object with `state()`, which gives plain data, and `
 """
 
 import dataclasses
-import re
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin
 import msgspec
 
 from streamkit.errors import PipelineError, PluginError, StreamkitError
-from streamkit.misfits import bounded, name_shown, shown
+from streamkit.misfits import name_shown, place_of, shown, word_shown
 
 VERSION = 1
 
@@ -48,11 +47,11 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
         try:
             known = msgspec.convert(data, cls)
         except msgspec.ValidationError as error:
-            raise PipelineError(f"expected a checkpoint, found something else: {_place(error)}") from None
+            raise PipelineError(f"expected a checkpoint, found something else: {place_of(error)}") from None
         except Exception as error:  # of data that contains itself, for one
             raise PipelineError(f"expected a checkpoint, found something else: {type(error).__name__}") from None
         if (known.version, known.stages) != (VERSION, stages):
-            found = " | ".join(_word(name) for name in known.stages[:20])
+            found = " | ".join(word_shown(name) for name in known.stages[:20])
             raise PipelineError(
                 f"expected a checkpoint of {' | '.join(stages)} (version {VERSION}), "
                 f"found one of {found} (version {shown(known.version)})"
@@ -79,7 +78,7 @@ def fitting(what: str) -> Generator[None, None, None]:
     except (PipelineError, PluginError):
         raise
     except msgspec.ValidationError as error:
-        raise PipelineError(f"{what}: the checkpoint does not fit: {_place(error)}") from None
+        raise PipelineError(f"{what}: the checkpoint does not fit: {place_of(error)}") from None
     except Exception as error:
         raise PipelineError(f"{what}: the checkpoint does not fit: {type(error).__name__}") from None
 
@@ -104,14 +103,6 @@ def _is_ours(error: Exception) -> bool:
     return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("streamkit.")
 
 
-def _place(error: msgspec.ValidationError) -> str:
-    said, at, place = str(error).partition(" - at ")
-    # Other messages quote what was found, which may be text of the answer: a value, a tag, the name of a field.
-    if not said.startswith(("Expected `", "Object missing required field")):
-        said = re.split("['`]", said)[0].strip()
-    return bounded(said + at + place)
-
-
 def state_of(stage: Any) -> dict[str, Any]:
     """The fields with `init=False` of a stage, and whether it is done."""
     known: dict[str, Any] = {"done": True} if stage.done else {}
@@ -134,7 +125,7 @@ def restore(stage: Any, state: Any) -> None:
     if known.keys() != fields.keys():
         raise PipelineError(
             f"{type(stage).__name__}: expected a state with {_names(fields)}, "
-            f"found one with {_names(_word(name) for name in list(known)[:20])}"
+            f"found one with {_names(word_shown(name) for name in list(known)[:20])}"
         )
     for name, value in known.items():
         present = getattr(stage, name)
@@ -236,10 +227,6 @@ def _made(kind: type[Any], state: Any) -> Any:
     made = kind()
     made.restore(state)
     return made
-
-
-def _word(name: object) -> str:
-    return name_shown(name).strip("'")
 
 
 def _names(names: Iterable[str]) -> str:

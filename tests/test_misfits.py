@@ -30,6 +30,12 @@ class Chunk:
         return iter([("id", "1"), ("choices", [])])
 
 
+class Proto:
+    """As the objects of an SDK without pydantic are: known by the module of their class."""
+
+    __module__ = "google.generativeai.types"
+
+
 class Manager:
     """As a helper of an SDK is before it is entered: it holds a request that nobody has awaited."""
 
@@ -213,6 +219,7 @@ NO_EVENTS: dict[str, tuple[object, str]] = {
     "bytes": (b"data: {}\n\n", r"bytes: put Parse\(\) | Extract\(\) before it"),
     "server-sent event": (EVENT, r"ServerSentEvent: put Extract\(\) before it"),
     "chunk object": (Chunk(), "Chunk: the SDK has decoded it already; give the SDK's stream itself"),
+    "object of an SDK": (Proto(), r"Proto: the SDK has decoded it already; .*, or use streamkit.http.post\(…\)"),
     "dict": ({"choices": []}, "dict"),
     "number": (7, "int"),
 }

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias, cast
 import msgspec
 
 from streamkit.errors import Disconnected, ProtocolError
+from streamkit.misfits import bounded, word_shown
 from streamkit.sources.request import address
 
 Piece: TypeAlias = tuple[float, bytes]
@@ -83,7 +84,9 @@ def read_recording(content: bytes) -> Iterator[Piece]:
         entry = _entry(number, line)
         yield entry.t, entry.data
         if entry.end == "error":
-            raise Disconnected(f"the recorded stream ended with {entry.error or 'an error'}")
+            raise Disconnected(
+                f"the recorded stream ended with {word_shown(entry.error) if entry.error else 'an error'}"
+            )
         if entry.end:
             return
 
@@ -138,7 +141,7 @@ def _entry(number: int, line: bytes) -> _Entry:
     try:
         entry = _decode_entry(line)
     except _UNREADABLE as error:
-        raise ProtocolError(f"line {number}: expected a recorded piece: {error}", line=number) from error
+        raise ProtocolError(f"line {number}: expected a recorded piece: {bounded(str(error))}", line=number) from error
     if not 0 <= entry.t <= MAX_SECONDS:
         raise ProtocolError(f"line {number}: expected t from 0 to {MAX_SECONDS} seconds, found {entry.t}", line=number)
     return entry
