@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -10,7 +10,8 @@ from streamkit.dialects.surrogates import mark
 from streamkit.errors import LimitExceeded, ProtocolError
 from streamkit.stage import Joinable, Stage, cut_short
 from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
-from streamkit.wire.lines import Lines, Piece, UnfinishedLine
+from streamkit.wire.json_array import JsonArray
+from streamkit.wire.lines import LinePart, Lines, Piece, UnfinishedLine
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 Policy: TypeAlias = Literal["emit", "discard"]
@@ -24,8 +25,10 @@ class Parse(Stage[str, ServerSentEvent]):
     `unfinished`: an event that the end of the body cuts off before its blank line is discarded, or emitted as an
     `UnfinishedEvent`. `json_body`: a body that begins with `{` or `[` is no event stream; its documents (one, or one a line)
     are discarded, as unknown fields are, or emitted as `JsonBody`, and a body that begins with `<`, a web page, then raises
-    `ProtocolError`. The default of both, `None`, is what `EventSource` does unless an `Extract` follows: answers of language
-    models do come so. `comments`: emit each as a `Comment`, at once, also inside a block.
+    `ProtocolError`. Of an array of objects, as Gemini streams it, each object is emitted as soon as it is whole, and an
+    `UnfinishedEvent` with what is left where the end of the body cuts the array off. The default of both, `None`, is what
+    `EventSource` does unless an `Extract` follows: answers of language models do come so. `comments`: emit each as a
+    `Comment`, at once, also inside a block.
 
     An event with more than `max_event_bytes` characters of data raises `LimitExceeded`, after the events before it.
     `resume_from` is the last event ID to begin with. `last_event_id` and `retry` (milliseconds) are what the stream set.
@@ -36,6 +39,7 @@ class Parse(Stage[str, ServerSentEvent]):
     comments: bool = False
     max_event_bytes: int = MAX_EVENT_BYTES
     resume_from: str = ""
+    takes_parts: ClassVar[bool] = True
     last_event_id: str = field(default="", init=False, repr=False)
     retry: int | None = field(default=None, init=False, repr=False)
     _event: str = field(default="", init=False, repr=False)
@@ -45,6 +49,8 @@ class Parse(Stage[str, ServerSentEvent]):
     _retry: int | None = field(default=None, init=False, repr=False)
     _started: bool = field(default=False, init=False, repr=False)
     _body: list[str] | None = field(default=None, init=False, repr=False)
+    _array: JsonArray | None = field(default=None, init=False, repr=False)
+    _parts: list[str] = field(default_factory=list[str], init=False, repr=False)
     _line: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -56,7 +62,7 @@ class Parse(Stage[str, ServerSentEvent]):
         return replace(self, unfinished=self.unfinished or "emit", json_body=self.json_body or "emit")
 
     def framing(self) -> Stage[Piece, str]:
-        return Lines()
+        return Lines().before(self)
 
     def feed(self, item: str) -> Iterable[ServerSentEvent]:
         return self.feed_all([item])
@@ -66,22 +72,33 @@ class Parse(Stage[str, ServerSentEvent]):
             return ()
         if not self._started and not self._start(items):
             return ()
+        if (self._parts or type(items[-1]) is LinePart) and not (items := self._whole_lines(items)):
+            return ()
         if type(items[-1]) is UnfinishedLine:
             # `EventSource` does not look at a line that has no end.
             unseen = self._body is None and self.unfinished != "emit"
             items = items[:-1] if unseen else [*items[:-1], str(items[-1])]
         events: list[ServerSentEvent] = []
         try:
-            if self._body is not None:
+            if self._array is not None:
+                self._read_array(self._array, items, events)
+            elif self._body is not None:
                 self._read_body(items, events)
             else:
                 self._read(items, events)
-        except LimitExceeded as error:
+        except ProtocolError as error:
             return cut_short(events, error)
         return events
 
     def flush(self) -> Iterable[ServerSentEvent]:
-        if self._body:
+        if self._parts:
+            # The body ended with a part of a line.
+            yield from self.feed_all([UnfinishedLine("")])
+        if self._array and self._array.lead is not None:
+            yield JsonBody(data=self._array.lead)
+        elif self._array and not self._array.closed:
+            yield UnfinishedEvent(data="".join(self._array.pieces))
+        elif self._body:
             yield JsonBody(data="\n".join(self._body))
         elif self._data and self.unfinished == "emit":
             yield UnfinishedEvent(self._event or "message", "\n".join(self._data), self._id, self._retry)
@@ -95,6 +112,7 @@ class Parse(Stage[str, ServerSentEvent]):
         self._started = True
         if self.json_body == "emit" and first.lstrip()[0] in "{[":
             self._body = []
+            self._array = JsonArray() if first.lstrip()[0] == "[" else None
         elif self.json_body == "emit" and first.lstrip()[0] == "<":
             raise ProtocolError(
                 f"line {self._line + lines.index(first) + 1}: expected an event stream or JSON, found a page: "
@@ -166,6 +184,42 @@ class Parse(Stage[str, ServerSentEvent]):
             case _:
                 pass  # A field that the standard does not know.
         return name == "data"
+
+    def _whole_lines(self, items: list[str]) -> list[str]:
+        # Only an array is read in parts; whatever else begins with `[` has lines.
+        if self._array is not None:
+            return items
+        first, *rest = items
+        *lines, last = "".join([*self._parts, first]), *rest
+        if type(items[-1]) is LinePart:
+            self._parts = [last]
+            return lines
+        self._parts = []
+        return [*lines, UnfinishedLine(last) if type(items[-1]) is UnfinishedLine else last]
+
+    def _read_array(self, array: JsonArray, lines: list[str], events: list[ServerSentEvent]) -> None:
+        for at, line in enumerate(lines):
+            text = line if type(line) is LinePart else line + "\n"
+            self._line += text.endswith("\n")
+            elements = array.feed(text)
+            if elements is None:
+                self._read_other(array.lead or "", lines[at + 1 :], events)
+                return
+            events += [JsonBody(data=element) for element in elements]
+            if array.broken:
+                found = "expected ',' or ']' after an element of a JSON array, found something else"
+                number = self._line + (type(line) is LinePart)
+                raise ProtocolError(f"line {number}: {found}", line=number)
+            if array.size > self.max_event_bytes:
+                raise self._too_long(self._line + (type(line) is LinePart))
+
+    def _read_other(self, lead: str, rest: list[str], events: list[ServerSentEvent]) -> None:
+        # What begins with `[` and is no array of objects is a document, or a text, as any other.
+        self._array = None
+        *lines, part = lead.split("\n")
+        self._line -= len(lines)
+        self._parts = [part] if part else []
+        self._read_body([*lines, *(self._whole_lines(rest) if rest else ())], events)
 
     def _read_body(self, lines: list[str], events: list[ServerSentEvent]) -> None:
         assert self._body is not None

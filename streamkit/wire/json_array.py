@@ -1,0 +1,88 @@
+"""A JSON array while it arrives: its elements, each as soon as it is whole."""
+
+import re
+
+import msgspec
+
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
+_BEGINNING = re.compile(r"[ \t\r\n]*\[[ \t\r\n]*([^ \t\r\n])")
+_OUTSIDE = re.compile(r'["{}\[\]]')
+_IN_STRING = re.compile(r'["\\]')
+
+
+class JsonArray(msgspec.Struct):
+    """The text of a JSON array of objects, received in pieces. Each character is looked at once.
+
+    Google sends a streamed answer so without `alt=sse`. (https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent)
+    """
+
+    lead: str | None = ""
+    """What was received while nobody knows yet whether an object follows; `None` from then on."""
+    pieces: list[str] = []
+    """The element that is not whole yet."""
+    size: int = 0
+    depth: int = 0
+    in_string: bool = False
+    escaped: bool = False
+    closed: bool = False
+    broken: bool = False
+    """Whether text came that belongs to no element."""
+
+    def feed(self, text: str) -> list[str] | None:
+        """The elements that are whole with this piece; `None` if the array, which is then in `lead`, does not hold objects."""
+        if self.lead is not None:
+            self.lead += text
+            begins = _BEGINNING.match(self.lead)
+            if begins is None:
+                self.lead = self.lead.strip(" \t\r\n")
+                return []
+            if begins[1] != "{":
+                return None
+            text, self.lead = self.lead[begins.start(1) :], None
+        whole: list[str] = []
+        at = 0
+        while at < len(text) and not self.broken:
+            at = self._inside(text, at, whole) if self.depth else self._between(text, at)
+        return whole
+
+    def _between(self, text: str, at: int) -> int:
+        found = _BETWEEN.match(text, at)
+        at = found.end() if found else at
+        if at == len(text):
+            return at
+        if text[at] == "{" and not self.closed:
+            self.depth = 1
+            self.pieces.append("{")
+        elif text[at] == ("[" if self.closed else "]"):
+            # Another array may follow, as in a file with one on each line.
+            self.closed = not self.closed
+        else:
+            self.broken = True
+        return at + 1
+
+    def _inside(self, text: str, start: int, whole: list[str]) -> int:
+        at = start + self.escaped
+        self.escaped = False
+        while self.depth and (found := (_IN_STRING if self.in_string else _OUTSIDE).search(text, at)):
+            at = found.end()
+            self._step(found[0])
+            if self.escaped and at < len(text):
+                self.escaped, at = False, at + 1
+        end = len(text) if self.depth else at
+        self.pieces.append(text[start:end])
+        self.size += end - start
+        if not self.depth:
+            whole.append("".join(self.pieces))
+            self.pieces, self.size = [], 0
+        return end
+
+    def _step(self, mark: str) -> None:
+        match mark:
+            case "\\":
+                self.escaped = True
+            case '"':
+                self.in_string = not self.in_string
+            case "{" | "[":
+                self.depth += 1
+            case _:
+                self.depth -= 1
