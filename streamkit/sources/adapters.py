@@ -8,20 +8,25 @@ import io
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
+import anyio
+
 from streamkit.config_files import name_of, reason_of
 from streamkit.errors import Disconnected, PipelineError, RecordingError
 from streamkit.misfits import attribute, kind_of
-from streamkit.source import Iterated, Source, adapters
+from streamkit.source import CLIENTS, Source, adapters
+from streamkit.sources.content_type import HEAD_BYTES, Sniffer, is_readable, of_headers, unreadable
 from streamkit.sources.files import Handle
 
 PIECE_BYTES = 64 * 1024
+HEAD_SECONDS = 2.0
+"""How long to wait for the head of a body that can't be read."""
+_NAME = "the response of another client"
 _READ = "found {}, which was read or closed already: make a new one for each stream"
-_CLIENTS = ("aiohttp", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3")
 
 
 def adapt(value: Any) -> Source[bytes] | None:
@@ -45,17 +50,23 @@ def adapt(value: Any) -> Source[bytes] | None:
 
 def _of_httpx(answer: Any, value: Any) -> Source[bytes]:
     stream, body = attribute(answer, "stream"), attribute(answer, "content")
+    media_type = of_headers(attribute(answer, "headers"))
     if hasattr(stream, "__iter__") and not hasattr(stream, "__aiter__"):
         # Of a synchronous client. What it has read already is at hand.
         if isinstance(body, bytes):
-            return Iterated([body])
+            return Pieces(_once(body), lambda: None, media_type)
         raise PipelineError(
             f"found {kind_of(value)}, which is of a synchronous client: use the asynchronous one, "
             "or pipeline.run(response.iter_bytes())"
         )
     if body is None and (attribute(answer, "is_stream_consumed") or attribute(answer, "is_closed")):
         raise PipelineError(_READ.format(kind_of(value)))
-    return Pieces(answer.aiter_bytes().__aiter__(), value.close if hasattr(value, "__aiter__") else answer.aclose)
+    close = value.close if hasattr(value, "__aiter__") else answer.aclose
+    return Pieces(answer.aiter_bytes().__aiter__(), close, media_type)
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 def _of_aiohttp(response: Any) -> Source[bytes]:
@@ -63,7 +74,7 @@ def _of_aiohttp(response: Any) -> Source[bytes]:
     read = content.at_eof() and attribute(content, "total_bytes")
     if read or (attribute(response, "closed") and content.exception() is not None):
         raise PipelineError(_READ.format(kind_of(response)))
-    return Pieces(content.iter_any().__aiter__(), response.release)
+    return Pieces(content.iter_any().__aiter__(), response.release, of_headers(attribute(response, "headers")))
 
 
 def _of_file(file: IO[Any]) -> Source[bytes]:
@@ -75,12 +86,30 @@ def _of_file(file: IO[Any]) -> Source[bytes]:
 
 
 class Pieces(Source[bytes]):
-    """The body of another client's answer. Its errors are raised as `Disconnected`; closing the stream closes the answer."""
+    """The body of another client's answer. Its errors are raised as `Disconnected`; closing the stream closes the answer.
 
-    def __init__(self, pieces: AsyncIterator[bytes], close: Callable[[], Awaitable[None] | None]) -> None:
+    A `media_type` that is neither an event stream's nor JSON's raises `ContentTypeError` with the head of the body.
+    """
+
+    def __init__(
+        self, pieces: AsyncIterator[bytes], close: Callable[[], Awaitable[None] | None], media_type: str = ""
+    ) -> None:
         self._pieces = pieces
         self._close = close
+        self._media_type = media_type
+        self._sniffer = Sniffer(media_type, _NAME)
         self._bytes = 0
+
+    async def open(self) -> None:
+        if not is_readable(self._media_type):
+            raise unreadable(_NAME, self._media_type, await self._head())
+
+    async def _head(self) -> bytes:
+        head = b""
+        with anyio.move_on_after(HEAD_SECONDS), suppress(Disconnected):
+            while len(head) < HEAD_BYTES and (pieces := await self.read()):
+                head += pieces[0]
+        return head
 
     async def read(self) -> Sequence[bytes]:
         try:
@@ -88,10 +117,11 @@ class Pieces(Source[bytes]):
         except StopAsyncIteration:
             return ()
         except Exception as error:
-            if type(error).__module__.partition(".")[0] not in _CLIENTS:
+            if type(error).__module__.partition(".")[0] not in CLIENTS:
                 raise
             raise Disconnected(f"the connection broke after {self._bytes} bytes: {type(error).__name__}") from error
         self._bytes += len(piece)
+        self._sniffer.look(piece)
         # An empty piece is not the end; only an empty burst is.
         return (piece,)
 

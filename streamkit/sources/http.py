@@ -18,7 +18,6 @@ import anyio
 from streamkit.error_bodies import known, reason_of
 from streamkit.errors import (
     ConnectFailed,
-    ContentTypeError,
     DeadlineExceeded,
     Disconnected,
     PipelineError,
@@ -28,6 +27,7 @@ from streamkit.errors import (
 )
 from streamkit.source import Source
 from streamkit.sources import redirects as redirecting
+from streamkit.sources.content_type import HEAD_BYTES, Sniffer, is_readable, of_headers, unreadable
 from streamkit.sources.options import check_options, scheme_problem
 from streamkit.sources.redirects import MAX_REDIRECTS, Redirect, Redirects, Request
 from streamkit.sources.request import address, check_headers, check_method, check_url, json_problem, sendable_again
@@ -36,11 +36,8 @@ from streamkit.sources.retry import Retry
 if TYPE_CHECKING:
     import aiohttp
 
-HEAD_BYTES = 64 * 1024
-"""How much of the body an error keeps."""
 DRAIN_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.25
-_NO_STREAM = ("text/html", "application/xhtml+xml")
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,7 @@ def post(
     deadlines: Deadlines | None = None,
     retry: Retry | None = None,
     redirects: Redirects = "same-origin",
+    check_content_type: bool = True,
     **options: Any,
 ) -> "Http":
     """POST, and read the answer's body as it comes. Nothing is sent before the stream is opened.
@@ -85,10 +83,12 @@ def post(
     these, too, but never sends the body, credentials, cookies or the caller's headers to another origin, except harmless
     headers such as `Accept`; a redirect that requires the body there (307, 308) remains an error. `"never"` follows none.
 
-    A status of 300 or more raises `StatusError` with the head of the body, an HTML answer `ContentTypeError`, a broken
-    connection `Disconnected`.
+    A status of 300 or more raises `StatusError` with the head of the body, a broken connection `Disconnected`, and a body that
+    says it is neither an event stream nor JSON `ContentTypeError`; a missing or a general content type (`text/plain`) is
+    accepted, and with `check_content_type=False` any, for servers that name a wrong one.
     """
-    return Http("POST", url, {"json": json, "headers": headers, **options}, session, deadlines, retry, redirects)
+    options = {"json": json, "headers": headers, **options}
+    return Http("POST", url, options, session, deadlines, retry, redirects, check_content_type=check_content_type)
 
 
 def get(
@@ -99,10 +99,12 @@ def get(
     deadlines: Deadlines | None = None,
     retry: Retry | None = None,
     redirects: Redirects = "same-origin",
+    check_content_type: bool = True,
     **options: Any,
 ) -> "Http":
     """GET; all else as `post`."""
-    return Http("GET", url, {"headers": headers, **options}, session, deadlines, retry, redirects)
+    options = {"headers": headers, **options}
+    return Http("GET", url, options, session, deadlines, retry, redirects, check_content_type=check_content_type)
 
 
 class Http(Source[bytes]):
@@ -117,6 +119,8 @@ class Http(Source[bytes]):
         deadlines: Deadlines | None,
         retry: Retry | None,
         redirects: Redirects = "same-origin",
+        *,
+        check_content_type: bool = True,
     ) -> None:
         check_method(method)
         check_url(url)
@@ -138,6 +142,8 @@ class Http(Source[bytes]):
         self._response: aiohttp.ClientResponse | None = None
         self._retry = retry
         self._redirects: Redirects = redirects
+        self._checks_type = check_content_type
+        self._sniffer = Sniffer("", "")
         self._spent = 0.0  # seconds waited between attempts
         self._ends_at: float | None = None
         self._broken: Disconnected | None = None
@@ -192,6 +198,7 @@ class Http(Source[bytes]):
             piece = _left_over(self._response.content)
             if not piece:
                 raise
+        self._sniffer.look(piece)
         return (piece,) if piece else ()
 
     def heard_content(self) -> None:
@@ -211,8 +218,12 @@ class Http(Source[bytes]):
         await anyio.sleep(wait)
         return True
 
+    @property
+    def undrained(self) -> bool:
+        # A lent session can use the connection again once the body was read to its end, which it mostly was already.
+        return self._lent is not None and self._response is not None and not self._response.content.at_eof()
+
     async def drain(self) -> None:
-        # Only what is left after the end marker, usually nothing; a lent session can then use the connection again.
         if self._response is None or self._lent is None:
             return
         size = 0
@@ -296,12 +307,10 @@ class Http(Source[bytes]):
                 body=body,
                 headers={name.lower(): value for name, value in response.headers.items()},
             )
-        if response.content_type in _NO_STREAM:
-            raise ContentTypeError(
-                f"{self!r}: expected text/event-stream or JSON, found {response.content_type}",
-                content_type=response.content_type,
-                body=await self._head(response),
-            )
+        found = of_headers(response.headers) if self._checks_type else ""
+        self._sniffer = Sniffer(found, repr(self))
+        if not is_readable(found):
+            raise unreadable(repr(self), found, await self._head(response))
 
     async def _head(self, response: "aiohttp.ClientResponse") -> bytes:
         # What it can get of it: a body that breaks off or never ends must not hide what it belongs to.

@@ -45,6 +45,10 @@ class _Head(msgspec.Struct):
     timed: Any = True
 
 
+class _Facts(_Head):
+    headers: dict[str, object] = {}
+
+
 class _Entry(msgspec.Struct, omit_defaults=True):
     t: float
     text: str | None = None
@@ -96,6 +100,15 @@ def is_timed(content: bytes) -> bool:
     head = _head(content.partition(b"\n")[0])
     # What else somebody may have written there is for people.
     return head is not None and head.timed is not False
+
+
+def recorded_headers(content: bytes) -> dict[str, str]:
+    """The response's headers as a recording has them, by their names in lower case; empty if it has none."""
+    try:
+        facts = msgspec.convert(msgspec.json.decode(content.partition(b"\n")[0]), _Facts)
+    except _UNREADABLE:
+        return {}
+    return {name.lower(): str(value) for name, value in facts.headers.items()} if facts.streamkit == VERSION else {}
 
 
 def cleaned(facts: Mapping[str, object], keep_headers: Collection[str] = ()) -> dict[str, object]:

@@ -13,8 +13,9 @@ import anyio.to_thread
 from streamkit.config_files import as_path, name_of, reason_of
 from streamkit.errors import Disconnected, PipelineError, ProtocolError, RecordingError
 from streamkit.source import Source
+from streamkit.sources.content_type import Sniffer, is_readable, of_headers, unreadable
 from streamkit.sources.faults import Cut, Duplicate, Fault, Garbage
-from streamkit.sources.recording import Piece, is_timed, read_recording
+from streamkit.sources.recording import Piece, is_timed, read_recording, recorded_headers
 
 LONGEST_WAIT = 3600.0
 """No piece is waited for longer, in seconds, whatever time the file gives it; only a `Stall` of the caller's may be endless."""
@@ -32,7 +33,8 @@ def replay(
 
     Its clock is the recording's in either case, so that timings come out as they were. Any file that is no recording is
     taken as the body itself, in one piece, of which no times are known. A line that is no piece raises `ProtocolError`, and a
-    recorded error `Disconnected`, each after the pieces before it.
+    recorded error `Disconnected`, each after the pieces before it; a recorded content type of something else
+    `ContentTypeError`.
 
     `cut`: the length of the pieces, or a function from the whole body to its pieces; each then comes when the last of its
     bytes did. `faults`: from `streamkit.sources.faults`, applied after that, in their order; those that take time give a body
@@ -58,6 +60,7 @@ class Replay(Source[bytes]):
         self._pieces: Iterator[Piece] = iter(())
         self._now = 0.0
         self.timed = not all(isinstance(fault, Cut | Duplicate | Garbage) for fault in faults)
+        self._sniffer = Sniffer("", "")
 
     def __repr__(self) -> str:
         return f"<replay of {self._path.name}>"
@@ -68,6 +71,7 @@ class Replay(Source[bytes]):
     async def open(self) -> None:
         content = await self._content()
         self.timed = self.timed or is_timed(content)
+        self._check(content)
         pieces = read_recording(content)
         if self._cut is not None:
             pieces = recut(pieces, self._cut)
@@ -82,10 +86,17 @@ class Replay(Source[bytes]):
         except (OSError, ValueError) as error:
             raise RecordingError(f"{name_of(self._path)} can't be read: {reason_of(error)}") from error
 
+    def _check(self, content: bytes) -> None:
+        found, pieces = of_headers(recorded_headers(content)), read_recording(content)
+        if not is_readable(found):
+            raise unreadable(repr(self), found, next((data for _, data in pieces if data), b""))
+        self._sniffer = Sniffer(found, repr(self))
+
     async def read(self) -> Sequence[bytes]:
         for at, data in self._pieces:
             await self._wait_until(at)
             if data:
+                self._sniffer.look(data)
                 return (data,)
         return ()
 
