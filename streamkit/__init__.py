@@ -15,6 +15,7 @@ Where things live:
     misfits                 what to say of an object of the wrong kind
     state                   a run as plain data, to go on in another process
     events, errors          what comes out, and what can go wrong
+    ends                    why answers end: the reasons, and providers' words for them
     error_bodies            the provider's own reason, from any shape of error body
     gaps                    the waits between moments: percentiles and stalls
     wire                    bytes into lines, lines into server-sent events
@@ -60,6 +61,7 @@ from streamkit.errors import (
     StatusError,
     StreamInterrupted,
     StreamkitError,
+    UnknownDialect,
 )
 from streamkit.events import (
     Annotation,
@@ -218,6 +220,7 @@ __all__ = [
     "ToolCall",
     "ToolCallDelta",
     "UnfinishedEvent",
+    "UnknownDialect",
     "Usage",
     "UsageReport",
     "Verdict",

@@ -11,7 +11,8 @@
     │   ├── StreamInterrupted  a read was cancelled from outside; the run can't go on
     │   └── RecordingError     a file could not be read, or a recording not be written
     ├── ProtocolError          bytes came that the format does not allow
-    │   └── LimitExceeded      a line or an event is longer than the limit
+    │   ├── LimitExceeded      a line or an event is longer than the limit
+    │   └── UnknownDialect     a stream that no dialect recognizes
     ├── ProviderError          the provider reported an error of its own
     ├── OutputError            the answer is not the structured output that was asked for
     ├── PipelineError          this program's mistake: stages in the wrong order, a second consumer
@@ -154,6 +155,19 @@ class LimitExceeded(ProtocolError):
     """A line or an event is longer than the limit, so that memory stays bounded."""
 
     end_reason = "limit"
+
+
+class UnknownDialect(ProtocolError):
+    """No dialect recognizes the events of the stream.
+
+    `shape` describes the first of them by its name, its fields and their types, without any value; `tried` has the names of
+    the dialects that were tried.
+    """
+
+    def __init__(self, message: str, *, shape: str = "", tried: tuple[str, ...] = (), excerpt: str = "") -> None:
+        super().__init__(message, excerpt=excerpt)
+        self.shape = shape
+        self.tried = tried
 
 
 class ProviderError(StreamkitError):

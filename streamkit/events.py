@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from streamkit.ends import EndReason as EndReason
 from streamkit.errors import OutputProblem
 from streamkit.gaps import Stall, gaps, percentile, stalls
 from streamkit.plain import chat_completion, plain_form
@@ -23,19 +24,6 @@ VerdictAction: TypeAlias = Literal["annotate", "redact", "replace", "block", "st
 VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "classifier", "provider", "max_hold"]
 """What a verdict comes from; `too_long` and `timeout` are of a rule that could not decide within its bounds."""
 CheckOutcome: TypeAlias = Literal["passed", "flagged", "failed_open", "failed_closed", "skipped"]
-EndReason: TypeAlias = Literal[
-    "completed",
-    "length",
-    "content_filter",
-    "tool_calls",
-    "truncated",
-    "provider_error",
-    "moderated",
-    "cancelled",
-    "timeout",
-    "limit",
-    "error",
-]
 
 
 class _Event(
@@ -619,13 +607,26 @@ class Completion(_Event, frozen=True, eq=False):
 class StreamEnd(_Event, frozen=True, gc=False, eq=False):
     """The last event of every stream, and why it is the last.
 
-    `completed` needs the terminal evidence of the provider's format; a stream that simply stopped is `truncated`.
-    `saw_done` tells whether the end marker came, `open_choices` which choices never got a finish reason.
+    `completed` needs the terminal evidence of the provider's format; a stream that simply stopped is `truncated`, and one that
+    ended in a word that is not known is `unknown`. `saw_done` tells whether the end marker came, `open_choices` which choices
+    never got a finish reason.
+
+    `provider_reason` is the provider's word that `reason` was made of, and `None` where it came from elsewhere. Of several
+    choices it is that of the first with this reason; of an error that the provider reported, its code, or else its type; of a
+    prompt that Gemini blocked, the reason for that. It is not compared, so that one answer ends the same in every dialect.
     """
 
     reason: EndReason
     saw_done: bool = False
     open_choices: tuple[int, ...] = ()
+    provider_reason: str | None = None
+
+    def _values(self) -> tuple[Any, ...]:
+        return self.reason, self.saw_done, self.open_choices
+
+    def __rich_repr__(self) -> Any:
+        shown = super().__rich_repr__()
+        yield from (pair for pair in shown if pair != ("provider_reason", None))
 
 
 Event: TypeAlias = (

@@ -16,7 +16,7 @@ PACKAGE = Path(streamkit.__file__).parent
 PLUGINS = PACKAGE.parent / "plugins"
 
 LEVELS: list[set[str]] = [
-    {"events", "errors", "error_bodies", "plain", "gaps"},
+    {"ends", "events", "errors", "error_bodies", "plain", "gaps"},
     {
         "config_files",
         "misfits",

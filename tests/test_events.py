@@ -122,6 +122,9 @@ def test_an_event_shows_its_fields_and_not_its_payload(event: sk.Event) -> None:
 def test_how_an_event_shows_itself() -> None:
     assert repr(sk.TextDelta("hé", 1)) == "TextDelta(text='hé', index=1)"
     assert repr(sk.StreamEnd("length")) == "StreamEnd(reason='length', saw_done=False, open_choices=())"
+    assert repr(sk.StreamEnd("unknown", True, provider_reason="x")) == (
+        "StreamEnd(reason='unknown', saw_done=True, open_choices=(), provider_reason='x')"
+    )
 
 
 def test_raw_is_the_providers_own_chunk() -> None:
@@ -181,6 +184,7 @@ def test_the_reasons_a_stream_can_end_for() -> None:
         "length",
         "content_filter",
         "tool_calls",
+        "unknown",
         "truncated",
         "provider_error",
         "moderated",

@@ -414,7 +414,7 @@ def test_run_reads_no_more_when_a_stage_is_done() -> None:
         yield from ["data: [DONE]", "", "data: never", ""]
         raise AssertionError("read on after [DONE]")
 
-    assert list((sk.Parse() | sk.Extract()).run(lines())) == [sk.StreamEnd("completed", saw_done=True)]
+    assert list((sk.Parse() | sk.Extract()).run(lines())) == [sk.StreamEnd("truncated", saw_done=True)]
 
 
 def test_a_runs_own_stages_can_be_read() -> None:

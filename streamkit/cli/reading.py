@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -20,8 +21,8 @@ from streamkit.cli import asking, live, show
 from streamkit.cli.complaint import complaint
 from streamkit.cli.doctor import where_table
 from streamkit.comparison import endpoint
+from streamkit.ends import EndReason
 from streamkit.errors import StreamkitError
-from streamkit.events import EndReason
 from streamkit.tokens import Responses, encoding_name
 from streamkit.tokens.usage import summed
 
@@ -38,6 +39,7 @@ EXIT_CODES: dict[EndReason, int] = {
     "moderated": 7,
     "timeout": 8,
     "limit": 9,
+    "unknown": 10,
     "cancelled": 130,
 }
 CODES = (
@@ -252,10 +254,16 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
             _write_calls(completion, text)
     reason = stream.end.reason if stream.end else "error"
     if problem is None and EXIT_CODES[reason]:
-        problem = f"the answer ended with {reason}"
+        problem = f"the answer ended with {reason}{_word(stream.end)}"
     if problem is not None:
         print(f"streamkit: {problem}", file=sys.stderr)
     return EXIT_CODES[reason]
+
+
+def _word(end: sk.StreamEnd | None) -> str:
+    # The provider's own, if it is a word that can be shown.
+    word = end.provider_reason if end and end.reason == "unknown" else None
+    return f" ({word})" if word and re.fullmatch(r"[A-Za-z0-9_.: -]{1,64}", word) else ""
 
 
 def _prompt_tokens(body: Mapping[str, Any]) -> int | None:

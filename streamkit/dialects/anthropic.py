@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from streamkit.dialects.base import Dialect
+from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without
+from streamkit.ends import is_pending
 from streamkit.events import (
     Annotation,
     Channel,
-    EndReason,
     Event,
     Finish,
     PartEnd,
@@ -71,17 +72,10 @@ class AnthropicMessages(Dialect):
     (https://platform.claude.com/docs/en/build-with-claude/prompt-caching#tracking-cache-performance)
     """
 
-    # https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons. `pause_turn` is a whole answer too: it is
-    # to be sent back as it is, and the model goes on.
     shape: ClassVar[str | None] = "anthropic"
     plain: ClassVar[PlainForm | None] = message
-    reasons: ClassVar[dict[str, EndReason]] = {
-        "refusal": "content_filter",
-        "max_tokens": "length",
-        "model_context_window_exceeded": "length",
-        "tool_use": "tool_calls",
-    }
 
+    _id: str | None = field(default=None, init=False, repr=False)
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _known: tuple[str | None, str | None] | None = field(default=None, init=False, repr=False)
@@ -111,6 +105,8 @@ class AnthropicMessages(Dialect):
                 self._block(mapping(fields.get("content_block")), count(fields.get("index")), item.data, out)
             case "content_block_stop":
                 self._end_block(count(fields.get("index")), item.data, out)
+            case "message_start" | "message" | "completion" if self._is_another(fields):
+                self.refuse(ANOTHER, number, out)
             case "message_start":
                 self._start(mapping(fields.get("message")), item.data, out)
             case "message_delta":
@@ -121,17 +117,26 @@ class AnthropicMessages(Dialect):
                 self._message(fields, item.data, out)
             case "completion":
                 self._completion(fields, item.data, out)
-            case _ if kind == "error" or item.event == "error" or (kind is None and fields.get("error")):
-                self.fail(fields.get("error") or data, number, out)
+            case _ if item.event == "error" or kind == "error" or (kind is None and error_in(data)):
+                self.fail(error_in(data) or data, number, out)
             case _:  # A ping, or what is not known.
                 self.not_known(text(kind) or item.event, data, item.data, out)
 
+    def _is_another(self, fields: dict[str, Any]) -> bool:
+        # A proxy may send a beginning of its own before the provider's; what has begun to answer is another matter.
+        ended = self.finished.get(0) is not None
+        if fields["type"] == "message_start":
+            return ended or self._blocks > 0
+        known = self._known[0] if self._known else self._id
+        return (ended or self._blocks > 0) and text(fields.get("id")) != known
+
     def _start(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
+        self._id = text(message.get("id"))
         tier = text(mapping(message.get("usage")).get("service_tier"))
         out.append(
             ResponseStart(
-                text(message.get("id")),
+                self._id,
                 text(message.get("type")),
                 model=text(message.get("model")),
                 service_tier=tier,
@@ -177,7 +182,7 @@ class AnthropicMessages(Dialect):
         self._cost(usage, payload, out)
         if details := delta.get("stop_details"):
             out.append(ProviderNotice("stop_details", details, 0, payload=payload))
-        if reason := text(delta.get("stop_reason")):
+        if (reason := text(delta.get("stop_reason"))) and not is_pending(reason):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
 
@@ -197,6 +202,7 @@ class AnthropicMessages(Dialect):
         self._blocks += 1
         if kind == "tool_use":
             opened.tool_index, self._calls = self._calls, self._calls + 1
+            self.called.add(0)
         data = emptied(block, _TOLD.get(kind, ()))
         if kind == "tool_use" and "input" in data:
             data["input"] = {}

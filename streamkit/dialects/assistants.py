@@ -4,13 +4,14 @@ https://platform.openai.com/docs/api-reference/assistants-streaming/events.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, mapping, mappings, text
+from streamkit.ends import EndReason
 from streamkit.events import (
     Annotation,
-    EndReason,
     Event,
     Finish,
     RefusalDelta,
@@ -29,17 +30,10 @@ _ENDS = ("completed", "requires_action", "incomplete", "failed", "cancelled", "e
 class OpenAIAssistants(Dialect):
     """The events named `thread.…`. It is `done` at `[DONE]`, and complete if the run has ended before.
 
-    Calls of functions are told; what else happens in the steps of a run (code, searches) comes as notices.
+    Calls of functions are told; what else happens in the steps of a run (code, searches) comes as notices. A run that waits for
+    their results has the status `requires_action`; one that is completed has got them.
     """
 
-    reasons: ClassVar[dict[str, EndReason]] = {
-        "completed": "completed",
-        "requires_action": "tool_calls",
-        "max_completion_tokens": "length",
-        "max_prompt_tokens": "length",
-        "cancelled": "cancelled",
-        "expired": "timeout",
-    }
     _role: str | None = field(default=None, init=False, repr=False)
     # A call by its step and its number in it.
     _calls: dict[tuple[str | None, int], int] = field(
@@ -56,7 +50,7 @@ class OpenAIAssistants(Dialect):
         area, _, act = item.event.rpartition(".")
         match item.event:
             case "error":
-                self.fail(fields.get("error") or data, number, out)
+                self.fail(error_in(data) or data, number, out)
             case "thread.run.created":
                 self._start(fields, payload, out)
             case "thread.message.created":
@@ -119,4 +113,5 @@ class OpenAIAssistants(Dialect):
             self.fail(error, number, out)
 
     def _meaning(self, word: str | None) -> EndReason:
-        return self.reasons.get(word or "", "truncated")
+        # `[DONE]` is no evidence of the run's end.
+        return super()._meaning(word) if word else "truncated"

@@ -1,5 +1,6 @@
-"""What all dialects share: one event of the wire at a time, errors told in one way, and an end that tells the truth."""
+"""What all dialects share: one event of the wire at a time, errors reported in one way, and an end that tells the truth."""
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,18 +9,29 @@ from typing import Any, ClassVar, Literal, cast
 import msgspec
 
 from streamkit.dialects import surrogates
+from streamkit.ends import EndReason, meaning
 from streamkit.error_bodies import known, reason_of
 from streamkit.errors import ProtocolError, ProviderError
-from streamkit.events import EndReason, Event, ProviderNotice, StreamEnd
+from streamkit.events import Event, ProviderNotice, StreamEnd
 from streamkit.plain import FORMS, PlainForm
 from streamkit.stage import Stage, cut_short
-from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
+from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
 
 NOT_JSON = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
 """What decoding raises: malformed JSON, half of a surrogate pair, nesting too deep."""
 
 # Of several choices the one that ended worst gives the stream its reason.
-_WORST_FIRST: tuple[EndReason, ...] = ("truncated", "cancelled", "timeout", "content_filter", "length", "tool_calls")
+_WORST_FIRST: tuple[EndReason, ...] = (
+    "provider_error",
+    "truncated",
+    "cancelled",
+    "timeout",
+    "unknown",
+    "content_filter",
+    "length",
+    "tool_calls",
+    "completed",
+)
 _RETRYABLE = {"408", "409", "429", "500", "502", "503", "504", "529"} | {
     "api_error",
     "server_error",
@@ -27,8 +39,13 @@ _RETRYABLE = {"408", "409", "429", "500", "502", "503", "504", "529"} | {
     "overloaded_error",
     "rate_limit_error",
     "rate_limit_exceeded",
+    # Words for an end, of Zhipu and of DeepSeek.
+    "network_error",
+    "insufficient_system_resource",
 }
-_EXPECTED = {"ping", "comment", "heartbeat", "keep-alive"}
+ANOTHER = "expected one answer, found the beginning of another; two are not joined to one"
+EXPECTED = {"ping", "comment", "heartbeat", "keep-alive"}
+"""Kinds of events that say nothing of the answer, in any dialect."""
 _KINDS = 100
 _HTML = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
 
@@ -37,33 +54,33 @@ _HTML = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
 class Dialect(Stage[ServerSentEvent, Event]):
     """A provider's wire. Write `speaks` and `take`; give every choice an entry in `finished`, and set it when it ends.
 
-    `reasons` says what the provider's words for an end mean; a word that is not there is a complete answer. Call `finish`
-    when the format's own end has come, and `fail` with an error of the provider's. Events that are no JSON, `[DONE]`, an end
-    without its evidence, the order of errors and emoji that were cut in two are seen to here.
+    `reasons` has the provider's words for an end that mean something else than `streamkit.ends` says, or are not there; one
+    that is in neither ends the stream as `unknown`. Add a choice to `called` when it calls a tool that the client is to run:
+    an answer that is complete otherwise then ends as `tool_calls`, whatever its word. Call `finish` when the format's own end
+    has come, `fail` with an error of the provider's, and `refuse` for an event that violates the format. Events that are no
+    JSON, `[DONE]`, an end without its evidence, the order of errors and emoji that were cut in two are handled here.
 
     A dialect whose plain answer is not OpenAI's chat completion may offer its own: `plain` makes it of a `Completion`, and is
     called for those that hold the dialect's `shape`, which it sends in a `ResponseDetails`.
 
     `errors`: an error inside the stream ends it with `StreamEnd("provider_error")` and then raises `ProviderError`, or only
-    ends it so (`emit`). It is `done` when the format's own end has come.
+    ends it so (`emit`). `malformed`: an event that is no JSON raises `ProtocolError` (with `emit` it ends the stream with
+    `StreamEnd("error")`), or is skipped. It is `done` when the format's own end has come.
     """
 
-    reasons: ClassVar[dict[str, EndReason]] = {
-        "content_filter": "content_filter",
-        "length": "length",
-        "tool_calls": "tool_calls",
-        "function_call": "tool_calls",
-        "error": "provider_error",  # OpenRouter's
-    }
+    reasons: ClassVar[dict[str, EndReason]] = {}
 
     shape: ClassVar[str | None] = None
     plain: ClassVar[PlainForm | None] = None
 
     errors: Literal["raise", "emit"] = "raise"
+    malformed: Literal["raise", "skip"] = "raise"
+    skipped: int = field(default=0, init=False, repr=False)
     finished: dict[int, str | None] = field(default_factory=dict[int, "str | None"], init=False, repr=False)
+    called: set[int] = field(default_factory=set[int], init=False, repr=False)
     unknown: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
+    _cut: bool = field(default=False, init=False, repr=False)  # whether the body broke off within an event
     _seen: int = field(default=0, init=False, repr=False)
-    _cut: bool = field(default=False, init=False, repr=False)
     _halves: surrogates.Waiting = field(default_factory=dict[surrogates.Place, list[Any]], init=False, repr=False)
     _halved: bool = field(default=False, init=False, repr=False)  # whether this burst may hold halves
 
@@ -79,7 +96,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     def go_on_from(self, other: "Dialect") -> None:
         """Count events from where another dialect, which read those before the telling one, has come to."""
-        self._seen = other._seen
+        self._seen, self.skipped = other._seen, other.skipped
 
     def feed(self, item: ServerSentEvent) -> Iterable[Event]:
         return self.feed_all([item])
@@ -97,7 +114,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     def flush(self) -> Iterable[Event]:
         if not self.done:
-            end = self._end(saw_done=False)
+            end = self._end(*self._outcome(saw_done=False))
             yield from surrogates.release(self._halves)
             yield end
             self._raise_after(end, self._seen)
@@ -123,30 +140,47 @@ class Dialect(Stage[ServerSentEvent, Event]):
     def finish(self, out: list[Event], number: int) -> None:
         """The format's own end has come."""
         self.done = True
-        end = self._end(saw_done=True)
+        end = self._end(*self._outcome(saw_done=True), saw_done=True)
         out.append(end)
         self._raise_after(end, number)
 
     def fail(self, body: Any, number: int, out: list[Event]) -> None:
         """The provider has reported an error, which ends the answer. `body` is its error object."""
         self.done = True
-        out.append(self._end(saw_done=False, reason="provider_error"))
+        error = provider_error(body, number)
+        code = error.type if error.code is None else str(error.code)
+        out.append(self._end("provider_error", code))
         if self.errors == "raise":
-            raise provider_error(body, number)
+            raise error
+
+    def refuse(self, found: str, number: int, out: list[Event], excerpt: str = "") -> None:
+        """End the answer because an event violates the format. `found` describes the event without any of its text."""
+        error = ProtocolError(f"event {number}: {found}", excerpt=excerpt)
+        if self.errors == "raise":
+            raise error
+        self.done = True
+        out += [ProviderNotice("protocol_error", {"message": str(error)}), self._end("error")]
 
     def not_known(self, kind: str, data: Any, payload: str, out: list[Event], index: int | None = None) -> None:
         """An event of a kind that this dialect has no word for. It is passed on as a notice, and counted by its kind."""
-        if kind not in _EXPECTED:
+        if kind not in EXPECTED:
             # A server that makes its kinds up does not fill the memory.
             counted = kind if kind in self.unknown or len(self.unknown) < _KINDS else "others"
             self.unknown[counted] = self.unknown.get(counted, 0) + 1
         out.append(ProviderNotice(kind, data, index, payload=payload))
 
+    @property
+    def answered(self) -> bool:
+        """Whether all choices that began have a finish reason, so that nothing of the answer is missing but its end marker."""
+        return not self.done and self._has_finished()
+
+    def _has_finished(self) -> bool:
+        return bool(self.finished) and None not in self.finished.values()
+
     def _raise_after(self, end: StreamEnd, number: int) -> None:
         # The answer ended with a word for a failure, and no error object came with it.
         if end.reason == "provider_error" and self.errors == "raise":
-            word = next((word for word in self.finished.values() if self._meaning(word) == "provider_error"), None)
-            raise provider_error({"message": "", "finish_reason": word}, number)
+            raise provider_error({"type": end.provider_reason, "message": ""}, number)
 
     def _not_json(self, item: ServerSentEvent, number: int, error: Exception, out: list[Event]) -> None:
         text = item.data.strip()
@@ -158,15 +192,20 @@ class Dialect(Stage[ServerSentEvent, Event]):
             self.fail(item.data, number, out)
         elif isinstance(item, Comment):
             out.append(ProviderNotice("comment", item.text))
-        elif isinstance(item, UnfinishedEvent):
+        elif isinstance(item, UnfinishedEvent) or _is_cut(item, error):
             self._cut = True
         elif not text:
             out.append(ProviderNotice(item.event))
+        elif self.malformed == "skip":
+            self._skip(item, number, _describe(text, error), out)
         else:
-            raise ProtocolError(
-                f"event {number}: expected JSON or [DONE] after 'data:', found {_describe(text, error)}",
-                excerpt=text[:80],
+            self.refuse(
+                f"expected JSON or [DONE] after 'data:', found {_describe(text, error)}", number, out, text[:80]
             )
+
+    def _skip(self, item: ServerSentEvent, number: int, found: str, out: list[Event]) -> None:
+        self.skipped += 1
+        out.append(ProviderNotice("malformed", {"event": number, "found": found}, payload=json.dumps(item.data)))
 
     def _read_halves(self, item: ServerSentEvent, marked: str, number: int, out: list[Event]) -> None:
         told: list[Event] = []
@@ -186,24 +225,38 @@ class Dialect(Stage[ServerSentEvent, Event]):
             self._halved = bool(self._halves)
         return out
 
-    def _end(self, *, saw_done: bool, reason: EndReason | None = None) -> StreamEnd:
+    def _end(self, reason: EndReason, word: str | None = None, *, saw_done: bool = False) -> StreamEnd:
         unfinished = tuple(index for index, finish in self.finished.items() if finish is None)
-        return StreamEnd(reason or self._reason(saw_done, unfinished), saw_done, unfinished)
+        return StreamEnd(reason, saw_done, unfinished, word)
 
-    def _reason(self, saw_done: bool, unfinished: tuple[int, ...]) -> EndReason:
-        # A marker that comes before anything else means what it means where no choice has said why it ended.
-        words = list(self.finished.values()) or ([None] if saw_done else [])
-        ends = {self._meaning(word) for word in words}
+    def _outcome(self, *, saw_done: bool) -> tuple[EndReason, str | None]:
+        """Why the stream ended, and the provider's word for that."""
+        ends: dict[EndReason, str | None] = {}
+        for index, word in sorted(self.finished.items()):
+            ends.setdefault(self._end_of_choice(index, word), word)
         if "provider_error" in ends:
-            return "provider_error"
-        # The end marker is evidence by itself: some servers never send a finish reason. So are finish reasons without it.
-        if self._cut or not (saw_done or (ends and not unfinished)):
-            return "truncated"
-        worst: list[EndReason] = [end for end in _WORST_FIRST if end in ends]
-        return worst[0] if worst else "completed"
+            return "provider_error", ends["provider_error"]
+        # The end marker is evidence by itself: some servers never send a finish reason. So are finish reasons without it, also
+        # where the body broke off behind them. Without a choice there is no answer that could be complete.
+        if not ends or not (saw_done or self._has_finished()):
+            return "truncated", None
+        worst: EndReason = next(end for end in _WORST_FIRST if end in ends)
+        return worst, ends[worst]
+
+    def _end_of_choice(self, index: int, word: str | None) -> EndReason:
+        end = self._meaning(word)
+        # Imitators send `stop` with calls, and so does OpenAI where the request names the function to call.
+        return "tool_calls" if end == "completed" and index in self.called else end
 
     def _meaning(self, word: str | None) -> EndReason:
-        return self.reasons.get(word or "", "completed")
+        if word is None:
+            return "completed"
+        return self.reasons.get(word) or meaning(word)
+
+
+def _is_cut(item: ServerSentEvent, error: Exception) -> bool:
+    # The last line of a body of JSON, which ends within it.
+    return isinstance(item, JsonBody) and "\n" not in item.data and "truncated" in str(error)
 
 
 def _is_json(text: str) -> bool:

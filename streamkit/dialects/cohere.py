@@ -6,12 +6,13 @@ https://docs.cohere.com/v2/docs/streaming and https://docs.cohere.com/reference/
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from streamkit.dialects.base import Dialect
+from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without
+from streamkit.ends import EndReason, is_pending
 from streamkit.events import (
     Annotation,
     Channel,
-    EndReason,
     Event,
     Finish,
     Logprobs,
@@ -57,13 +58,8 @@ class CohereChat(Dialect):
 
     shape: ClassVar[str | None] = "cohere"
     plain: ClassVar[PlainForm | None] = chat
-    # https://docs.cohere.com/reference/chat-stream: ChatFinishReason.
-    reasons: ClassVar[dict[str, EndReason]] = {
-        "MAX_TOKENS": "length",
-        "TOOL_CALL": "tool_calls",
-        "ERROR": "provider_error",
-        "TIMEOUT": "provider_error",
-    }
+    # https://docs.cohere.com/reference/chat-stream: the time that ran out is the provider's own.
+    reasons: ClassVar[dict[str, EndReason]] = {"TIMEOUT": "provider_error"}
 
     _calls: dict[int | None, int] = field(default_factory=dict["int | None", int], init=False, repr=False)
     _parts: int = field(default=0, init=False, repr=False)
@@ -96,6 +92,8 @@ class CohereChat(Dialect):
                 self._close(f"{'content' if kind == 'content-end' else 'call'} {index}", payload, out)
             case "citation-end":
                 pass  # All of it was told.
+            case "message-start" | None if self._parts and isinstance(fields.get("message", message), dict):
+                self.refuse(ANOTHER, number, out)
             case "message-start":
                 self._start(fields, message, payload, out)
             case "message-end":
@@ -104,9 +102,9 @@ class CohereChat(Dialect):
                     self.finish(out, number)
             case None if isinstance(fields.get("message"), dict):
                 self._message(fields, number, payload, out)
-            case _ if item.event == "error" or (kind is None and (fields.get("error") or fields.get("message"))):
+            case _ if item.event == "error" or (kind is None and error_in(data, whole=True)):
                 # https://docs.cohere.com/reference/errors: an object with a message, and perhaps an id.
-                self.fail(fields.get("error") or data, number, out)
+                self.fail(error_in(data) or data, number, out)
             case _:
                 self.not_known(text(kind) or item.event, data, payload, out)
 
@@ -178,6 +176,7 @@ class CohereChat(Dialect):
     def _call(self, call: dict[str, Any], index: int | None, starts: bool, payload: str, out: list[Event]) -> None:
         if starts or index not in self._calls:
             self._calls[index] = max(self._calls.values(), default=-1) + 1
+            self.called.add(0)
         function = mapping(call.get("function"))
         id, name = text(call.get("id")), text(function.get("name"))
         arguments, kind = text(function.get("arguments")) or "", text(call.get("type"))
@@ -193,7 +192,7 @@ class CohereChat(Dialect):
     def _stop(self, delta: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
         if usage := mapping(delta.get("usage")):
             out.append(usage_of(usage, payload))
-        if reason := text(delta.get("finish_reason")):
+        if (reason := text(delta.get("finish_reason"))) and not is_pending(reason):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
         if error := delta.get("error"):

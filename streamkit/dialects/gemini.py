@@ -9,13 +9,14 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 
-from streamkit.dialects.base import Dialect
+from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text, without
 from streamkit.dialects.times import seconds
+from streamkit.ends import EndReason, is_pending
 from streamkit.events import (
     Annotation,
     Channel,
-    EndReason,
     Event,
     Finish,
     Logprobs,
@@ -66,26 +67,6 @@ class Gemini(Dialect):
 
     shape: ClassVar[str | None] = "gemini"
     plain: ClassVar[PlainForm | None] = generated
-    # https://ai.google.dev/api/generate-content#FinishReason
-    reasons: ClassVar[dict[str, EndReason]] = {
-        "MAX_TOKENS": "length",
-        "SAFETY": "content_filter",
-        "RECITATION": "content_filter",
-        "LANGUAGE": "content_filter",
-        "BLOCKLIST": "content_filter",
-        "PROHIBITED_CONTENT": "content_filter",
-        "SPII": "content_filter",
-        "MODEL_ARMOR": "content_filter",
-        "IMAGE_SAFETY": "content_filter",
-        "IMAGE_PROHIBITED_CONTENT": "content_filter",
-        "IMAGE_RECITATION": "content_filter",
-        "MALFORMED_FUNCTION_CALL": "provider_error",
-        "MALFORMED_RESPONSE": "provider_error",
-        "UNEXPECTED_TOOL_CALL": "provider_error",
-        "TOO_MANY_TOOL_CALLS": "provider_error",
-        "MISSING_THOUGHT_SIGNATURE": "provider_error",
-    }
-
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
@@ -93,7 +74,11 @@ class Gemini(Dialect):
     _texts: dict[int, _Text] = field(default_factory=dict[int, _Text], init=False, repr=False)
     _parts: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
     _details: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
-    _blocked: bool = field(default=False, init=False, repr=False)
+    # The response id of the chunk that ended a candidate.
+    _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
+    # Whether the finish reason is said with every chunk, so that it is no evidence of the last one.
+    _repeats: bool = field(default=False, init=False, repr=False)
+    _blocked: str | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -111,10 +96,14 @@ class Gemini(Dialect):
 
     def _chunk(self, item: ServerSentEvent, data: Any, payload: str, number: int, out: list[Event]) -> None:
         chunk = mapping(data)
-        if chunk.get("error") or item.event == "error":
-            self.fail(chunk.get("error") or data, number, out)
-        elif not any(mark in chunk for mark in _MARKS):
+        known = any(mark in chunk for mark in _MARKS)
+        error = chunk.get("error") if known else error_in(data)
+        if error or item.event == "error":
+            self.fail(error or data, number, out)
+        elif not known:
             self.not_known(item.event, data, payload, out)
+        elif self._over and self._is_another(chunk):
+            self.refuse(ANOTHER, number, out)
         else:
             self._announce(chunk, payload, out)
             details = without(chunk, ("candidates", "usageMetadata"))
@@ -124,11 +113,18 @@ class Gemini(Dialect):
             for candidate in mappings(chunk.get("candidates")):
                 self._candidate(candidate, payload, out)
             if feedback := mapping(chunk.get("promptFeedback")):
-                self._blocked |= bool(feedback.get("blockReason"))
+                self._blocked = text(feedback.get("blockReason")) or self._blocked
                 out.append(ProviderNotice("prompt_feedback", feedback, payload=payload))
             if usage := mapping(chunk.get("usageMetadata")):
                 self._usage |= {name: value for name, value in usage.items() if value is not None}
                 out.append(usage_of(self._usage, payload))
+
+    def _is_another(self, chunk: dict[str, Any]) -> bool:
+        id = text(chunk.get("responseId"))
+        for candidate in mappings(chunk.get("candidates")) if id else ():
+            if self._over.get(count(candidate.get("index")) or 0, id) != id and _parts(candidate):
+                return True
+        return False
 
     def _announce(self, chunk: dict[str, Any], payload: str, out: list[Event]) -> None:
         said: dict[str, Any] = {
@@ -151,7 +147,7 @@ class Gemini(Dialect):
     def _candidate(self, candidate: dict[str, Any], payload: str, out: list[Event]) -> None:
         # The first candidate's index is 0, which JSON of protocol buffers may leave out.
         index = count(candidate.get("index")) or 0
-        self.finished.setdefault(index, None)
+        self._repeats |= self.finished.setdefault(index, None) is not None and bool(_parts(candidate))
         self._detail(self._beside(candidate, index), index, payload, out)
         self._content(mapping(candidate.get("content")), index, payload, out)
         citations = mapping(candidate.get("citationMetadata"))
@@ -168,9 +164,11 @@ class Gemini(Dialect):
 
     def _end_of(self, candidate: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
         reason = text(candidate.get("finishReason"))
-        # Some models say it with every chunk; the word for an unknown reason stands for none.
-        if reason and reason not in ("FINISH_REASON_UNSPECIFIED", self.finished[index]):
+        # Some models say it with every chunk.
+        if reason and reason != self.finished[index] and not is_pending(reason):
             self.finished[index] = reason
+            if id := self._identity.get("id"):
+                self._over.setdefault(index, id)
             self._close(index, payload, out)
             out.append(Finish(reason, index, payload=payload))
 
@@ -246,15 +244,26 @@ class Gemini(Dialect):
     def _call(self, call: dict[str, Any], index: int, payload: str) -> ToolCallDelta:
         number = self._calls.get(index, 0)
         self._calls[index] = number + 1
+        self.called.add(index)
         arguments = msgspec.json.encode(call["args"]).decode() if call.get("args") is not None else ""
         id, name = (text(call.get(key)) for key in ("id", "name"))
         return ToolCallDelta(number, id, name, arguments, index, payload=payload)
 
-    def _reason(self, saw_done: bool, unfinished: tuple[int, ...]) -> EndReason:
-        if self._blocked and not self.finished and not self._cut:
-            return "content_filter"
-        reason = super()._reason(saw_done, unfinished)
-        return "tool_calls" if reason == "completed" and self._calls else reason
+    @property
+    def answered(self) -> bool:
+        return super().answered and not self._repeats
+
+    def _outcome(self, *, saw_done: bool) -> tuple[EndReason, str | None]:
+        # No candidate comes where the prompt was blocked.
+        if self._blocked and not self.finished:
+            return "content_filter", self._blocked
+        if self._cut and self._repeats:
+            return "truncated", None
+        return super()._outcome(saw_done=saw_done)
+
+
+def _parts(candidate: dict[str, Any]) -> list[dict[str, Any]]:
+    return mappings(mapping(candidate.get("content")).get("parts"))
 
 
 def _signature(part: dict[str, Any]) -> dict[str, Any]:

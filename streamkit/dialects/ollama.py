@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import msgspec
 
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import emptied, mapping, mappings, text, without
 from streamkit.dialects.times import seconds
+from streamkit.ends import is_pending
 from streamkit.events import (
     Event,
     Finish,
@@ -27,8 +29,10 @@ from streamkit.events import (
 from streamkit.plain import PlainForm
 from streamkit.plain.ollama import answer
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import JsonBody, ServerSentEvent
+from streamkit.wire.events import ServerSentEvent
 
+# A line without any of them, such as a ping of a proxy's, is no part of an answer.
+_ANSWER = ("message", "response", "done")
 # What is told in events of its own.
 _TOLD = ("content", "thinking", "tool_calls", "response", "logprobs", "done_reason")
 
@@ -53,10 +57,11 @@ class Ollama(Dialect):
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         fields, payload, known = mapping(data), item.data, len(out)
-        if error := fields.get("error"):
+        if error := fields.get("error") if "done" in fields else error_in(data):
             self.fail(error, number, out)
             return
-        self.finished.setdefault(0, None)
+        if not fields.keys().isdisjoint(_ANSWER):
+            self.finished.setdefault(0, None)
         self._announce(fields, payload, out)
         self._tell(mapping(fields.get("message")) or fields, payload, out)
         if logprobs := mappings(fields.get("logprobs")):
@@ -103,6 +108,7 @@ class Ollama(Dialect):
         if arguments is not None and not isinstance(arguments, str):
             arguments = msgspec.json.encode(arguments).decode()
         self._calls += 1
+        self.called.add(0)
         id, name = text(call.get("id")), text(function.get("name"))
         out += [
             PartStart("tool_call", number, data, "tool_arguments", number, payload=payload),
@@ -114,16 +120,9 @@ class Ollama(Dialect):
         self._detail(fields, payload, out)
         if details := {name: value for name, value in fields.items() if _is_cost(name)}:
             out.append(usage_of(details, payload))
-        if reason := text(fields.get("done_reason")):
+        if (reason := text(fields.get("done_reason"))) and not is_pending(reason):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
-
-    def _not_json(self, item: ServerSentEvent, number: int, error: Exception, out: list[Event]) -> None:
-        # The connection ended in the middle of a line, which is then the last.
-        if isinstance(item, JsonBody) and "\n" not in item.data and "truncated" in str(error):
-            self._cut = True
-        else:
-            super()._not_json(item, number, error, out)
 
 
 def _is_silent(fields: dict[str, Any]) -> bool:

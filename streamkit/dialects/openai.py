@@ -4,15 +4,17 @@ https://platform.openai.com/docs/api-reference/chat-streaming and …/completion
 """
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from streamkit.dialects import fields
-from streamkit.dialects.base import NOT_JSON, Dialect
+from streamkit.dialects.base import ANOTHER, NOT_JSON, Dialect
+from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.openai_chunks import Choice, Chunk, Function, Message, ToolCall, read_chunk
 from streamkit.dialects.openai_plain import details_of
 from streamkit.dialects.template import Template, unescape
+from streamkit.ends import is_pending
 from streamkit.events import (
     Annotation,
     AudioDelta,
@@ -28,16 +30,26 @@ from streamkit.events import (
     ToolCallDelta,
 )
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
+from streamkit.wire.events import JsonBody, ServerSentEvent
+
+# Calls that the client is to run. Zhipu also reports those of its own tools, such as `web_search`, with their results; Moonshot's
+# built-in functions are run when the client has sent their arguments back.
+_OF_THE_CLIENT = {"function", "custom", "builtin_function"}
 
 
 @dataclass
 class OpenAICompletions(Dialect):
-    """Chat completions and legacy completions. It is `done` at `[DONE]`."""
+    """Chat completions and legacy completions. It is `done` at `[DONE]`.
+
+    Calls of tools that the provider runs itself, which have another `type` than a client's, are told as all calls are, but don't
+    make the answer end as `tool_calls`.
+    """
 
     _start: tuple[Any, ...] = field(default=(None,) * 6, init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _calls: dict[int, list[str | None]] = field(default_factory=dict[int, "list[str | None]"], init=False, repr=False)
+    # The response id of the chunk that ended a choice.
+    _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     # The call that a number of a choice stands for, where the wire has one number for several; and the id of each call.
     _numbers: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int], init=False, repr=False)
     _ids: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str], init=False, repr=False)
@@ -83,6 +95,9 @@ class OpenAICompletions(Dialect):
         if chunk is None or chunk.choices is msgspec.UNSET or chunk.error:
             self._unusual(item, number, chunk, out)
             return
+        if self._over and self._is_another(chunk):
+            self.refuse(ANOTHER, number, out)
+            return
         self._announce(chunk, payload, out)
         for choice in chunk.choices or ():
             self._choice(choice, payload, out)
@@ -90,6 +105,9 @@ class OpenAICompletions(Dialect):
             out.append(ProviderNotice("moderation", chunk.moderation, payload=payload))
         if verdict := chunk.prompt_filter_results or chunk.prompt_annotations:
             out.append(ProviderNotice("prompt_filter", verdict, payload=payload))
+        if (chunk.base_resp or not chunk.choices) and (found := error_in(msgspec.json.decode(payload))):
+            self.fail(found, number, out)
+            return
         if usage := chunk.usage or (chunk.x_groq and fields.mapping(chunk.x_groq.get("usage"))):
             out.append(usage_of(usage, payload))
         if len(out) == known + 1:
@@ -108,9 +126,18 @@ class OpenAICompletions(Dialect):
             add(ProviderNotice("content_filter", verdict, index, payload=payload))
         if choice.content_filter_offsets:
             add(ProviderNotice("content_filter_offsets", choice.content_filter_offsets, index, payload=payload))
-        if choice.finish_reason:
+        if choice.finish_reason and not is_pending(choice.finish_reason):
             self.finished[index] = choice.finish_reason
+            if self._start[0]:
+                self._over.setdefault(index, self._start[0])
             add(Finish(choice.finish_reason, index, payload=payload))
+
+    def _is_another(self, chunk: Chunk) -> bool:
+        # Some servers give each chunk an id of its own, and what comes late, as usage does, may have any: only a choice that has
+        # ended and speaks again under another id is that of a second answer.
+        return bool(chunk.id) and any(
+            self._over.get(choice.index, chunk.id) != chunk.id and _speaks(choice) for choice in chunk.choices or ()
+        )
 
     def _announce(self, chunk: Chunk, payload: str, out: list[Event]) -> None:
         start = (chunk.id, chunk.object, chunk.created, chunk.model, chunk.system_fingerprint, chunk.service_tier)
@@ -147,6 +174,7 @@ class OpenAICompletions(Dialect):
         for position, call in enumerate(message.tool_calls or ()):
             add(self._tool_call(call, position, index, payload))
         if function := message.function_call:
+            self.called.add(index)
             arguments = function.arguments or ""
             add(ToolCallDelta(0, None, function.name, arguments, index, "function_call", payload=payload))
         if audio := message.audio:
@@ -159,6 +187,8 @@ class OpenAICompletions(Dialect):
 
     def _tool_call(self, call: ToolCall, position: int, index: int, payload: str) -> ToolCallDelta:
         function = call.function or _custom(call) or Function()
+        if (call.id or function.name) and (call.type or "function") in _OF_THE_CLIENT:
+            self.called.add(index)
         if call.index is None:
             number = self._call_number(call.id, position, index)
         else:
@@ -192,13 +222,19 @@ class OpenAICompletions(Dialect):
 
     def _unusual(self, item: ServerSentEvent, number: int, chunk: Chunk | None, out: list[Event]) -> None:
         data = msgspec.json.decode(item.data)
-        error = cast(dict[str, Any], data).get("error") if isinstance(data, dict) else None
+        error = error_in(data, whole=isinstance(item, JsonBody))
         if error or item.event == "error":
             self.fail(error or data, number, out)
         elif chunk is not None and chunk.usage:
             out.append(usage_of(chunk.usage, item.data))
         else:
             self.not_known(item.event, data, item.data, out)
+
+
+def _speaks(choice: Choice) -> bool:
+    message = choice.delta or choice.message or Message()
+    said = message.content, message.reasoning_content, message.reasoning, message.refusal, message.tool_calls
+    return bool(choice.text or message.function_call or any(said))
 
 
 def _custom(call: ToolCall) -> Function | None:

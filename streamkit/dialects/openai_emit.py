@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from streamkit.dialects.openai_errors import SUCCESSES, failure_at_end
+from streamkit.dialects.openai_errors import failure_at_end
+from streamkit.ends import SUCCESSES, EndReason
 from streamkit.events import (
     Annotation,
     AudioDelta,
     Blocked,
-    EndReason,
     Event,
     Finish,
     Logprobs,

@@ -10,10 +10,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from streamkit.errors import DeadlineExceeded, ProtocolError, ProviderError, SourceError, StatusError
-from streamkit.events import EndReason
 from streamkit.wire.events import ServerSentEvent
 
-SUCCESSES: frozenset[EndReason] = frozenset({"completed", "length", "content_filter", "tool_calls", "moderated"})
 _MESSAGES: dict[str, str] = {
     "truncated": "the provider's stream broke off before it was complete",
     "provider_error": "the provider reported an error",

@@ -4,21 +4,19 @@ https://replicate.com/docs/topics/predictions/streaming.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import msgspec
 
 from streamkit.dialects.base import NOT_JSON, Dialect
 from streamkit.dialects.fields import mapping, text
-from streamkit.events import EndReason, Event, Finish, ProviderNotice, TextDelta
+from streamkit.ends import is_pending
+from streamkit.events import Event, Finish, ProviderNotice, TextDelta
 from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
 
 
 @dataclass
 class Replicate(Dialect):
     """The events `output`, `error` and `done`. It is `done` at that one; an event's `raw` is its text as a JSON string."""
-
-    reasons: ClassVar[dict[str, EndReason]] = {"canceled": "cancelled", "error": "provider_error"}
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -49,7 +47,7 @@ class Replicate(Dialect):
 
     def _conclude(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         # An answer that was not cancelled and did not fail has no reason: `{}`.
-        if reason := text(mapping(_decoded(item.data)).get("reason")):
+        if (reason := text(mapping(_decoded(item.data)).get("reason"))) and not is_pending(reason):
             self.finished[0] = reason
             out.append(Finish(reason, payload=_quoted(item.data)))
         self.finish(out, number)

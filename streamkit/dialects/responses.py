@@ -8,13 +8,14 @@ again as a whole (a text, its part, its item, the response) is told once, as it 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from streamkit.dialects.base import Dialect
+from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text
 from streamkit.dialects.responses_outline import Outline
+from streamkit.ends import EndReason
 from streamkit.events import (
     Annotation,
     AudioDelta,
-    EndReason,
     Event,
     Finish,
     Logprobs,
@@ -51,6 +52,17 @@ _ARGUMENTS = {"response.function_call_arguments": "arguments", "response.custom_
 _CALLS = {"function_call": "function", "custom_tool_call": "custom"}
 _ENDS = ("completed", "incomplete", "failed", "cancelled")
 _KINDS = (*_PIECES, "logprobs", "annotations", "call")
+# Items that ask the client for something: what a tool of its own says, or a permission. All other calls, of searches, of an
+# interpreter, of a remote server, are run by the provider. (https://platform.openai.com/docs/guides/tools)
+_ASKING = {
+    *_CALLS,
+    "computer_call",
+    "local_shell_call",
+    "shell_call",
+    "apply_patch_call",
+    "mcp_approval_request",
+    "tool_search_call",
+}
 # They say nothing that is not said elsewhere.
 _SILENT = {"response.audio.done", "response.audio.transcript.done"}
 
@@ -67,15 +79,11 @@ class _Call:
 class OpenAIResponses(Dialect):
     """The events named `response.…`, or one response as JSON. It is `done` when the response has ended.
 
-    The end that counts is the response's own: `[DONE]`, which some servers add, is no evidence of it.
+    The end that counts is the response's own: `[DONE]`, which some servers add, is no evidence of it. A response that is
+    completed and asks the client for something ends as `tool_calls`: for the result of a function, of a custom tool, of a
+    computer, a shell or a patch, or for a permission. Tools that the provider runs itself don't count.
     """
 
-    reasons: ClassVar[dict[str, EndReason]] = {
-        "completed": "completed",
-        "content_filter": "content_filter",
-        "max_output_tokens": "length",
-        "cancelled": "cancelled",
-    }
     shape: ClassVar[str | None] = "responses"
     plain: ClassVar[PlainForm | None] = plain_response
 
@@ -85,6 +93,9 @@ class OpenAIResponses(Dialect):
     _told: set[tuple[str | int, ...]] = field(default_factory=set[tuple[str | int, ...]], init=False, repr=False)
     _calls: dict[int, _Call] = field(default_factory=dict[int, _Call], init=False, repr=False)
     _number: int = field(default=0, init=False, repr=False)
+    # The calls that wait for the client, and those that the provider has run.
+    _asking: set[str] = field(default_factory=set[str], init=False, repr=False)
+    _ran: set[str] = field(default_factory=set[str], init=False, repr=False)
     _outline: Outline = field(default_factory=Outline, init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
 
@@ -105,7 +116,9 @@ class OpenAIResponses(Dialect):
         elif piece is not None and stem in _ARGUMENTS:
             self._arguments(_place(fields)[0], piece, payload, out)
         elif _is_error(item, kind, fields):
-            self.fail(fields.get("error") or data, number, out)
+            self.fail(error_in(data) or data, number, out)
+        elif kind == "response.created" and self._is_another(mapping(fields.get("response"))):
+            self.refuse(ANOTHER, number, out)
         elif fields.get("object") == "response" or (stem == "response" and act in _ENDS):
             self._response(fields, kind, payload, number, out)
         elif not self._tell(kind, fields, payload, out):
@@ -115,6 +128,7 @@ class OpenAIResponses(Dialect):
         """Say what an event beside the deltas and the end says; whether it is of a kind known here."""
         stem, _, act = kind.rpartition(".")
         item, place = mapping(fields.get("item")), _place(fields)
+        self._ask(item)
         match kind:
             case "response.created" | "response.queued" | "response.in_progress":
                 self._announce(mapping(fields.get("response")), payload, out)
@@ -149,6 +163,9 @@ class OpenAIResponses(Dialect):
 
     # The response
 
+    def _is_another(self, response: dict[str, Any]) -> bool:
+        return bool(self._told) and text(response.get("id")) != self._start.id
+
     def _announce(self, response: dict[str, Any], payload: str, out: list[Event]) -> None:
         known, created, tier = self._start, response.get("created_at"), text(response.get("service_tier"))
         start = ResponseStart(
@@ -177,6 +194,7 @@ class OpenAIResponses(Dialect):
         self._detail(response, payload, out)
         known, streamed = self._known(), response is not fields
         for place, item in enumerate(mappings(response.get("output"))):
+            self._ask(item)
             self._item(item, place, known, payload, out, again=streamed)
         if usage := mapping(response.get("usage")):
             out.append(usage_of(usage, payload))
@@ -186,6 +204,7 @@ class OpenAIResponses(Dialect):
             return
         word = text(mapping(response.get("incomplete_details")).get("reason")) if status == "incomplete" else None
         self.finished[0] = word = word or status
+        self.called |= {0} if self._asking else set()
         out.append(Finish(word, payload=payload))
         if status == "failed":
             error = mapping(response.get("error")) or {"message": "", "type": "failed"}
@@ -194,13 +213,12 @@ class OpenAIResponses(Dialect):
             self.finish(out, number)
 
     def _meaning(self, word: str | None) -> EndReason:
-        # A response may be incomplete for a reason that is not known here; then all that is known is that it is.
-        return self.reasons.get(word or "", "truncated")
+        return super()._meaning(word) if word else "truncated"
 
     def _not_json(self, item: ServerSentEvent, number: int, error: Exception, out: list[Event]) -> None:
         if item.data.strip() == "[DONE]":
             self.done = True
-            out.append(self._end(saw_done=False))
+            out.append(self._end(*self._outcome(saw_done=False)))
         else:
             super()._not_json(item, number, error, out)
 
@@ -295,6 +313,15 @@ class OpenAIResponses(Dialect):
 
     # Calls of tools
 
+    def _ask(self, item: dict[str, Any]) -> None:
+        kind, id = text(item.get("type")) or "", text(item.get("call_id")) or text(item.get("id")) or ""
+        if kind.endswith("_output"):
+            # The provider ran it itself, as it does with a shell in a container.
+            self._asking.discard(id)
+            self._ran.add(id)
+        elif kind in _ASKING and id not in self._ran and not _is_hosted(item):
+            self._asking.add(id)
+
     def _call(self, place: int) -> _Call:
         if place not in self._calls:
             self._calls[place] = _Call(self._number)
@@ -315,6 +342,8 @@ class OpenAIResponses(Dialect):
         call = self._call(place)
         if piece:
             call.spoke = True
+            if not call.named:  # its item never came
+                self.called.add(0)
             out.append(ToolCallDelta(call.number, arguments=piece, payload=payload))
 
     # What has been told
@@ -332,7 +361,14 @@ def _place(fields: dict[str, Any]) -> tuple[int, int]:
     return count(fields.get("output_index")) or 0, count(part) or 0
 
 
+def _is_hosted(item: dict[str, Any]) -> bool:
+    # A search for tools is the server's, unless it says that the client is to do it; a container is the provider's computer.
+    if item.get("type") == "tool_search_call":
+        return item.get("execution") != "client"
+    return mapping(item.get("environment")).get("type") == "container_reference"
+
+
 def _is_error(item: ServerSentEvent, kind: str, fields: dict[str, Any]) -> bool:
     # Three forms: the event `error` with its fields beside `type` or in `error`, and the body of a request that failed.
     bare = "type" not in fields and "object" not in fields
-    return kind == "error" or item.event == "error" or (bare and bool(fields.get("error")))
+    return kind == "error" or item.event == "error" or (bare and error_in(fields) is not None)

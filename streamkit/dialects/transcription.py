@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import mapping, mappings, text
 from streamkit.events import Event, Logprobs, ResponseDetails, TextDelta
 from streamkit.plain import PlainForm
@@ -33,13 +34,14 @@ class OpenAITranscription(Dialect):
         return (text(mapping(data).get("type")) or event.event).startswith("transcript.text.")
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        if 0 not in self.finished:
-            self.finished[0] = None
-            out.append(ResponseDetails(shape=self.shape, payload=item.data))
         fields, payload = mapping(data), item.data
         kind = text(fields.get("type")) or item.event
-        if kind == "error" or item.event == "error" or fields.get("error"):
-            self.fail(fields.get("error") or data, number, out)
+        if 0 not in self.finished and (kind.startswith("transcript.") or "text" in fields):
+            self.finished[0] = None
+            out.append(ResponseDetails(shape=self.shape, payload=payload))
+        error = error_in(data) if not kind.startswith("transcript.") and "text" not in fields else None
+        if error or item.event == "error":
+            self.fail(error or data, number, out)
         elif kind == "transcript.text.delta":
             self._tell(fields, fields.get("delta"), payload, out)
             self._spoke, self._weighed = True, self._weighed or bool(fields.get("logprobs"))

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import changed, count, mapping, mappings, text, without
 from streamkit.dialects.times import seconds
-from streamkit.events import EndReason, Event, Finish, ProviderNotice, ResponseDetails, ResponseStart, TextDelta
+from streamkit.ends import is_pending
+from streamkit.events import Event, Finish, ProviderNotice, ResponseDetails, ResponseStart, TextDelta
 from streamkit.plain import PlainForm
 from streamkit.plain.watsonx import generation
 from streamkit.tokens.usage import usage_of
@@ -22,13 +24,6 @@ class Watsonx(Dialect):
 
     shape: ClassVar[str | None] = "watsonx"
     plain: ClassVar[PlainForm | None] = generation
-    reasons: ClassVar[dict[str, EndReason]] = {
-        "max_tokens": "length",
-        "token_limit": "length",
-        "time_limit": "timeout",
-        "cancelled": "cancelled",
-        "error": "provider_error",
-    }
     _model: str | None = field(default=None, init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _results: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
@@ -41,8 +36,9 @@ class Watsonx(Dialect):
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         fields, payload, known = mapping(data), item.data, len(out)
         results = mappings(fields.get("results"))
-        if item.event == "error" or fields.get("errors"):
-            self.fail(next(iter(mappings(fields.get("errors"))), data), number, out)
+        error = error_in(data) if fields.get("errors") or not results else None
+        if error or item.event == "error":
+            self.fail(error or data, number, out)
             return
         model = text(fields.get("model_id"))
         if model and model != self._model:
@@ -71,8 +67,7 @@ class Watsonx(Dialect):
         beside = without(result, ("generated_text", "stop_reason"))
         known = self._results.setdefault(index, beside)
         known |= {name: value for name, value in beside.items() if value}
-        reason = text(result.get("stop_reason")) or "not_finished"
-        if reason != "not_finished":
+        if (reason := text(result.get("stop_reason"))) and not is_pending(reason):
             out.append(ResponseDetails(dict(known), self.shape, index, payload=payload))
             self.finished[index] = reason
             out.append(Finish(reason, index, payload=payload))

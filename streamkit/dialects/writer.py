@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import mapping, text
 from streamkit.events import Event, TextDelta
 from streamkit.wire.events import ServerSentEvent
@@ -21,10 +22,12 @@ class WriterCompletions(Dialect):
         return mapping(data).keys() == {"value"}
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        self.finished.setdefault(0, None)
         fields = mapping(data)
-        if item.event == "error" or fields.get("error"):
-            self.fail(fields.get("error") or data, number, out)
+        if "value" in fields:
+            self.finished.setdefault(0, None)
+        error = None if "value" in fields else error_in(data)
+        if error or item.event == "error":
+            self.fail(error or data, number, out)
         elif piece := text(fields.get("value")):
             out.append(TextDelta(piece, payload=item.data))
         elif fields.get("value") != "":

@@ -5,9 +5,9 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 import anyio
 
+from streamkit.ends import FAILURES
 from streamkit.errors import PipelineError, PluginError, StreamkitError
 from streamkit.events import CONTENT, Completion, Event, Reset, StreamEnd
-from streamkit.hops.race import FAILURES
 from streamkit.source import Source
 from streamkit.stream import Stream
 
@@ -30,7 +30,7 @@ def fallback(
 
     Streams that are not open yet, or functions that make one; the same function several times is a retry, with
     `wait(failed)` seconds after the `failed`th attempt. A stream has failed when it raised an error for which `when` holds,
-    or ended as truncated, timed out or with an error; an end that failed is not given if another follows.
+    or ended as truncated, timed out, with an error or for an unknown reason; an end that failed is not given if another follows.
 
     Once content was given it can't be taken back: then the failure is the end (`raise`), or an event `Reset` says that all
     before it is void, and the next one begins (`reset`). `Accumulate`, `Count`, `Budget` and `Timing` begin anew at a `Reset`;

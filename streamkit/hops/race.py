@@ -8,13 +8,12 @@ from typing import Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
+from streamkit.ends import FAILURES
 from streamkit.events import CONTENT, StreamEnd
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, at_least_one, close, reading
 
 T = TypeVar("T")
-FAILURES = ("truncated", "provider_error", "timeout", "error")
-"""The reasons of a `StreamEnd` after which another stream may do better."""
 
 
 def is_content(item: object) -> bool:

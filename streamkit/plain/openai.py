@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import msgspec
 
+from streamkit.ends import SUCCESSES, EndReason, meaning
 from streamkit.plain.citations import choice_annotations
 from streamkit.plain.fields import mapping
 
@@ -21,36 +22,8 @@ Called: TypeAlias = Literal["tool_calls", "function_call"] | None
 
 _OWN = ("chat.completion", "text_completion")
 _CHAT_LOGPROBS = {"content", "refusal"}
-# Other providers' words for an end, in lower case, in OpenAI's.
-_WORDS = {
-    "stop": ("end_turn", "stop_sequence", "completed", "complete", "eos_token", "pause_turn"),
-    "length": (
-        "max_tokens",
-        "max_output_tokens",
-        "max_completion_tokens",
-        "max_prompt_tokens",
-        "token_limit",
-        "model_context_window_exceeded",
-    ),
-    "tool_calls": ("tool_use", "tool_call", "requires_action"),
-    "content_filter": (
-        "refusal",
-        "safety",
-        "recitation",
-        "language",
-        "blocklist",
-        "prohibited_content",
-        "spii",
-        "model_armor",
-        "image_safety",
-        "image_prohibited_content",
-        "image_recitation",
-    ),
-}
-_FINISH = {word: name for name, words in _WORDS.items() for word in (name, *words)}
-_FINISH["function_call"] = "function_call"
-# How an answer ended, where no word of the provider's says it.
-_ENDS = {
+# OpenAI's words for the ends that it has one for.
+_FINISH: dict[EndReason, str] = {
     "completed": "stop",
     "length": "length",
     "tool_calls": "tool_calls",
@@ -65,13 +38,13 @@ def chat_finish(word: str | None, called: Called = None) -> str | None:
     An answer that came to its end ends with `tool_calls` if it calls tools, and only then, whatever the provider says of it:
     Gemini, Ollama and Responses have no word for that.
     """
-    finish = _FINISH.get((word or "").lower())
-    return called or "stop" if finish in ("stop", "tool_calls", "function_call") else finish
+    return end_finish(meaning(word or ""), called)
 
 
-def end_finish(end: str | None, called: Called = None) -> str | None:
+def end_finish(end: EndReason | None, called: Called = None) -> str | None:
     """The same for a choice that has no such word, by the reason of a `StreamEnd`; `None` if that is no success."""
-    return chat_finish(_ENDS.get(end or ""), called)
+    finish = _FINISH.get(end) if end else None
+    return called or "stop" if finish in ("stop", "tool_calls") else finish
 
 
 def chat_usage(usage: "Usage") -> dict[str, Any]:
@@ -200,7 +173,7 @@ def _client_choice(completion: "Completion", choice: "Choice", withheld: Contain
     finish = chat_finish(choice.finish_reason, called) or end_finish(completion.end, called)
     shape["finish_reason"] = finish or choice.finish_reason
     # The arguments of a choice that was cut may have been cut, too: they are left as they are.
-    complete = finish in ("tool_calls", "function_call") and completion.end in _ENDS
+    complete = finish in ("tool_calls", "function_call") and completion.end in SUCCESSES
     for place, call in enumerate(call for call in choice.tool_calls if call.type != "function_call"):
         message["tool_calls"][place] = _client_call(completion, choice, call, complete=complete)
     if complete and (function := message.get("function_call")) and not function["arguments"].strip():

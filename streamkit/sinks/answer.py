@@ -15,7 +15,8 @@ import msgspec
 
 from streamkit.dialects.fields import mapping
 from streamkit.dialects.openai_emit import Withheld
-from streamkit.dialects.openai_errors import INTERNAL, SUCCESSES, Failure, Reason, failure_at_end, failure_of, reason_of
+from streamkit.dialects.openai_errors import INTERNAL, Failure, Reason, failure_at_end, failure_of, reason_of
+from streamkit.ends import SUCCESSES
 from streamkit.errors import PipelineError, SourceError
 from streamkit.events import Completion, Event, Reset, StreamEnd
 from streamkit.hops import prefetch

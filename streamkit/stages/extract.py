@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from streamkit.dialects import DIALECTS, by_name, for_event, installed
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.openai import OpenAICompletions
-from streamkit.errors import PipelineError, PluginError, StreamkitError
+from streamkit.dialects.undecided import Undecided
+from streamkit.errors import PipelineError, PluginError, ProtocolError, StreamkitError, UnknownDialect
 from streamkit.events import CONTENT, Event
 from streamkit.misfits import name_shown
-from streamkit.stage import Stage
+from streamkit.stage import Stage, cut_short
 from streamkit.wire.events import ServerSentEvent
 
 
@@ -19,16 +19,21 @@ from streamkit.wire.events import ServerSentEvent
 class Extract(Stage[ServerSentEvent, Event]):
     """Read the provider's dialect: chosen by the first event that tells, or `dialect`, by its name or its class.
 
-    Installed packages' dialects are asked too. If the end comes and no dialect ever spoke, those that could not be asked are
-    named in a `PluginError`.
+    Installed packages' dialects are asked too. If events came and no dialect recognized any of them, `UnknownDialect` is raised
+    at the end or at `[DONE]`, or `PluginError` if there are packages that could not be asked.
 
     The last event is a `StreamEnd`, given as soon as the format's end marker is there, which also stops the reading.
     `errors`: an error that the provider sends in the stream ends it with `StreamEnd("provider_error")` and then raises
-    `ProviderError`; with `emit` it only ends it so. An event that is no JSON raises `ProtocolError`.
+    `ProviderError`. An event that is no JSON raises `ProtocolError`, and so does a second answer in the same body. With `emit`
+    neither is raised: the former ends the stream as it does otherwise, the latter with `StreamEnd("error")`.
+
+    `malformed`: with `skip` an event that is no JSON does not end the stream. It becomes `ProviderNotice("malformed")`, whose
+    `raw` is what was received, and is counted in `skipped`; what it said is missing in the answer, whatever the end says.
     """
 
     dialect: str | type[Dialect] | None = None
     errors: Literal["raise", "emit"] = "raise"
+    malformed: Literal["raise", "skip"] = field(default="raise", kw_only=True)
     reads_json_bodies: ClassVar[bool] = True
     heard = False
     _reader: Dialect = field(init=False, repr=False, compare=False)
@@ -36,10 +41,13 @@ class Extract(Stage[ServerSentEvent, Event]):
     _problems: list[str] = field(default_factory=list[str], init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Until an event tells the dialect, OpenAI's reader has them: comments, pings, and an error that comes alone.
+        _check("errors", self.errors, ("raise", "emit"))
+        _check("malformed", self.malformed, ("raise", "skip"))
         chosen = by_name(self.dialect) if isinstance(self.dialect, str) else self.dialect
-        kind = chosen or OpenAICompletions
-        self._reader, self._decided = kind(errors=self.errors), self.dialect is not None
+        self._reader, self._decided = self._make(chosen or Undecided), chosen is not None
+
+    def _make(self, kind: type[Dialect]) -> Dialect:
+        return kind(errors=self.errors, malformed=self.malformed)
 
     @property
     def spoken(self) -> type[Dialect] | None:
@@ -50,6 +58,15 @@ class Extract(Stage[ServerSentEvent, Event]):
     def unknown(self) -> dict[str, int]:
         """How often an event came of each kind that the dialect has no word for. Each was passed on as a `ProviderNotice`."""
         return dict(self._reader.unknown)
+
+    @property
+    def skipped(self) -> int:
+        """How many events were no JSON and were skipped."""
+        return self._reader.skipped
+
+    @property
+    def answered(self) -> bool:
+        return self._reader.answered
 
     def state(self) -> dict[str, Any]:
         kind = type(self._reader)
@@ -63,7 +80,7 @@ class Extract(Stage[ServerSentEvent, Event]):
             raise PipelineError(
                 f"Extract: the checkpoint is of a dialect that is not known here: {name_shown(state['reader'])}"
             )
-        self._reader, self._decided, self.done = kind(errors=self.errors), state["decided"], state["done"]
+        self._reader, self._decided, self.done = self._make(kind), state["decided"], state["done"]
         self._reader.restore(state["state"])
 
     def feed(self, item: ServerSentEvent) -> Iterable[Event]:
@@ -76,31 +93,56 @@ class Extract(Stage[ServerSentEvent, Event]):
         return events
 
     def flush(self) -> Iterable[Event]:
-        yield from self._reader.flush()
-        if self._problems and not self._decided:
-            raise PluginError(f"no dialect was found that this answer is in, and {'; '.join(self._problems)}")
+        if not self._reader.done:
+            yield from self._reader.flush()
+            if failure := self._unrecognized():
+                raise failure
 
     def _decide(self, items: list[ServerSentEvent]) -> Iterable[Event]:
         told = ((at, kind) for at, item in enumerate(items) if (kind := for_event(item, self._problems)))
         at, kind = next(told, (len(items), None))
         early = self._reader.feed_all(items[:at])
-        if kind is None or self._reader.done or not isinstance(early, list):
-            return early if isinstance(early, list) else _noting(self._problems, early)
+        if not isinstance(early, list):
+            return self._explained(early)
+        if self._reader.done:
+            failure = self._unrecognized()
+            return cut_short(early, failure) if failure else early
+        if kind is None:
+            return early
         self._decided = True
-        if kind is not type(self._reader):
-            first, self._reader = self._reader, kind(errors=self.errors)
-            self._reader.go_on_from(first)
+        first, self._reader = self._reader, self._make(kind)
+        self._reader.go_on_from(first)
         events = self._reader.feed_all(items[at:])
         return [*early, *events] if isinstance(events, list) else chain(early, events)
 
+    def _unrecognized(self) -> StreamkitError | None:
+        """The error of a stream that has ended without an event that tells its dialect."""
+        if not isinstance(self._reader, Undecided) or self._reader.first is None:
+            return None
+        if self._problems:
+            found = f"no dialect was found that this answer is in, and {'; '.join(self._problems)}"
+            return PluginError(f"{found}; it begins with {self._reader.first}")
+        return None if self.errors == "emit" else self._unknown(f"this stream begins with {self._reader.first}")
 
-def _noting(problems: list[str], events: Iterable[Event]) -> Iterable[Event]:
-    try:
-        yield from events
-    except StreamkitError as error:
-        for problem in problems:
-            error.add_note(problem)
-        raise
+    def _unknown(self, found: str, excerpt: str = "") -> UnknownDialect:
+        tried = (*DIALECTS, *installed()[0])
+        message = f"{found}, which no dialect recognizes (tried: {', '.join(tried)})"
+        first = self._reader.first if isinstance(self._reader, Undecided) else None
+        return UnknownDialect(message, shape=first or "", tried=tried, excerpt=excerpt)
+
+    def _explained(self, events: Iterable[Event]) -> Iterable[Event]:
+        try:
+            yield from events
+        except StreamkitError as error:
+            failure = self._unknown(str(error), error.excerpt) if isinstance(error, ProtocolError) else error
+            for problem in self._problems:
+                failure.add_note(problem)
+            raise failure from error.__cause__
+
+
+def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise PipelineError(f"Extract({name}=…): expected {' or '.join(map(repr, allowed))}, found {value!r}")
 
 
 def _holds_content(events: Iterable[Event]) -> bool:

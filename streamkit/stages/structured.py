@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from msgspec import UNSET
 
+from streamkit.ends import meaning
 from streamkit.errors import LimitExceeded, OutputError, OutputProblem, ProtocolError
 from streamkit.events import (
     Event,
@@ -20,7 +21,6 @@ from streamkit.events import (
     ToolCallDelta,
 )
 from streamkit.partial_json import MAX_CHARS, MAX_DEPTH, PartialJson, Unfinished
-from streamkit.plain import chat_finish
 from streamkit.stage import Stage, cut_short
 from streamkit.validation import check_type, validate
 
@@ -33,6 +33,7 @@ else:
 
     T = TypeVar("T")
 
+_WHOLE = ("completed", "tool_calls")
 Key = tuple[int, int | None]
 """A choice, and the number of a tool call in it; `None` is its text."""
 
@@ -105,10 +106,11 @@ class Structured(Stage[Event, Event], Generic[T]):
                     self._choices.setdefault(index, False)
                 case Finish(reason=reason, index=index):
                     out.append(event)
-                    cut = reason == "error" or chat_finish(reason) in ("length", "content_filter")
-                    self._end_choice(index, cut, out)
+                    # What a word of a dialect of its own means, the end of the stream says.
+                    if (end := meaning(reason)) != "unknown":
+                        self._end_choice(index, end not in _WHOLE, out)
                 case StreamEnd():
-                    self._end_all(event.reason not in ("completed", "tool_calls"), out)
+                    self._end_all(event.reason not in _WHOLE, out)
                     out.append(event)
                     if self._failure and self.errors == "raise" and event.reason != "provider_error":
                         return cut_short(out, _error(self._failure))

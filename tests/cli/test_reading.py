@@ -326,8 +326,36 @@ def test_every_reason_for_an_end_has_an_exit_code_that_the_help_tells() -> None:
         ),
         (b'data: {"error":{"message":"secret words","code":"x"}}\n\n', 6, "the provider reported an error"),
         (b"data: {nonsense\n\n", 1, "expected JSON"),
+        (
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"odd_one"}]}\n\ndata: [DONE]\n\n',
+            10,
+            "the answer ended with unknown (odd_one)\n",
+        ),
+        (
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"secret words\\u001b[2J"}]}\n\ndata: [DONE]\n\n',
+            10,
+            "the answer ended with unknown\n",
+        ),
+        (
+            b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"abort"}]}\n\ndata: [DONE]\n\n',
+            6,
+            "the provider reported an error",
+        ),
+        (b'data: {"secret":"secret words"}\n\ndata: [DONE]\n\n', 1, "no dialect recognizes"),
+        (b"data: [DONE]\n\n", 5, "the answer ended with truncated"),
     ],
-    ids=["truncated", "length", "content filter", "provider's error", "no JSON"],
+    ids=[
+        "truncated",
+        "length",
+        "content filter",
+        "provider's error",
+        "no JSON",
+        "unknown",
+        "unknown, in a word that can't be shown",
+        "abort",
+        "unknown dialect",
+        "nothing but the marker",
+    ],
 )
 def test_how_an_answer_ended_is_told_on_standard_error_and_by_the_exit_code(
     body: bytes, code: int, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

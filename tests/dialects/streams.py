@@ -68,9 +68,10 @@ def recordings(*apis: str) -> list[Recording]:
     return [Recording(path, sidecar["expected"]) for path, sidecar in found if sidecar.get("api") in apis]
 
 
-def read(*pieces: bytes, dialect: str | None = None, errors: Any = "raise") -> Result:
+def read(*pieces: bytes, dialect: str | None = None, errors: Any = "raise", malformed: Any = "raise") -> Result:
     """What comes out of a body in pieces, up to an error of streamkit's."""
-    pipeline = PIPELINE if dialect is None else sk.Lines() | sk.Parse() | sk.Extract(dialect, errors) | sk.Accumulate()
+    extract = sk.Extract(dialect, errors, malformed=malformed)
+    pipeline = sk.Lines() | sk.Parse() | extract | sk.Accumulate()
     events = list[sk.Event]()
     try:
         events.extend(pipeline.run(pieces))

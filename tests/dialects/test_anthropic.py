@@ -165,7 +165,7 @@ def test_a_count_that_was_not_sent_is_unknown() -> None:
         ("end_turn", "completed"),
         ("stop_sequence", "completed"),
         ("pause_turn", "completed"),
-        ("a_word_of_tomorrow", "completed"),
+        ("a_word_of_tomorrow", "unknown"),
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
         ("tool_use", "tool_calls"),

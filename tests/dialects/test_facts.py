@@ -299,7 +299,7 @@ FACTS = {
             sk.ToolCallDelta(2, "c", "g", "1", type="function"),
             sk.Finish("stop"),
         ],
-        STOPPED,
+        CALLED,
     ),
     "Ollama": Fact(
         b'{"model":"m","created_at":"x","message":{"role":"assistant","content":"","tool_calls":[{"function":{"index":0,"name":"f",'
@@ -313,7 +313,7 @@ FACTS = {
             sk.Usage(None, 3, details={"eval_count": 3}),
             sk.Finish("stop"),
         ],
-        STOPPED,
+        CALLED,
     ),
     "Mistral, no index": Fact(
         sse(

@@ -132,7 +132,7 @@ def test_what_googles_own_tools_found_is_part_of_the_prompt() -> None:
     ("reason", "end"),
     [
         ("STOP", "completed"),
-        ("OTHER", "completed"),
+        ("OTHER", "unknown"),
         ("MAX_TOKENS", "length"),
         ("SAFETY", "content_filter"),
         ("RECITATION", "content_filter"),

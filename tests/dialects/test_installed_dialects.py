@@ -177,8 +177,20 @@ def test_an_error_that_comes_before_the_end_names_a_broken_package_in_its_notes(
     assert any("'broken' can't be loaded" in note for note in error.__notes__)
 
 
-def test_without_packages_an_answer_that_nobody_speaks_is_truncated_and_no_error(install: Install) -> None:
-    assert read(b'data: {"squawk": "Polly"}\n\n') == (
-        [sk.ProviderNotice("message", {"squawk": "Polly"}), sk.StreamEnd("truncated")],
-        None,
-    )
+@pytest.mark.parametrize("done", [b"", b"data: [DONE]\n\n"], ids=["to its end", "behind [DONE]"])
+def test_without_packages_an_answer_that_nobody_speaks_is_an_error(install: Install, done: bytes) -> None:
+    events, error = read(b'data: {"squawk": "Polly"}\n\n' + done)
+
+    assert [*map(type, events)] == [sk.ProviderNotice, sk.StreamEnd]
+    assert events[-1] == sk.StreamEnd("error", bool(done))
+    assert isinstance(error, sk.UnknownDialect)
+    assert error.shape == "event 'message' with {squawk: string}"
+
+
+def test_the_dialects_of_packages_are_named_among_those_that_were_tried(install: Install) -> None:
+    install("parrot", PARROT, "Parrot")
+
+    _, error = read(b'data: {"growl": "Grr"}\n\n')
+
+    assert isinstance(error, sk.UnknownDialect)
+    assert error.tried == (*dialects.DIALECTS, "parrot")

@@ -68,7 +68,7 @@ def test_a_chat_is_told_whole() -> None:
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (11, 18, None)
     assert usage.details["total_duration"] == 174560334
-    assert (choice.finish_reason, result.end) == ("stop", StreamEnd("completed", saw_done=True))
+    assert (choice.finish_reason, result.end) == ("stop", StreamEnd("tool_calls", saw_done=True))
     assert not result.of(ProviderNotice)
 
 

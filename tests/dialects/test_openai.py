@@ -443,7 +443,8 @@ def test_a_field_of_identity_of_another_type_does_not_cost_the_text(field: str, 
         ([delta(content="a"), STOP], StreamEnd("completed")),
         ([delta(content="a"), DONE], StreamEnd("completed", True, (0,))),
         ([delta(content="a")], StreamEnd("truncated", False, (0,))),
-        ([DONE], StreamEnd("completed", True)),
+        ([DONE], StreamEnd("truncated", True)),
+        ([{"choices": [], "usage": {"total_tokens": 1}}, DONE], StreamEnd("truncated", True)),
         ([], StreamEnd("truncated")),
         ([{"choices": [], "usage": {"total_tokens": 1}}], StreamEnd("truncated")),
         (
@@ -470,6 +471,7 @@ def test_a_field_of_identity_of_another_type_does_not_cost_the_text(field: str, 
         "the marker without a finish",
         "neither",
         "nothing but the marker",
+        "usage and the marker",
         "nothing at all",
         "nothing but usage",
         "of several reasons the worst",
@@ -484,7 +486,7 @@ def test_the_end(payloads: list[str | dict[str, Any]], expected: StreamEnd) -> N
 
 
 @pytest.mark.parametrize("reason", ["stop", "eos", "end_turn"])
-def test_a_finish_is_in_the_providers_words_and_an_unknown_one_is_complete(reason: str) -> None:
+def test_a_finish_is_in_the_providers_words(reason: str) -> None:
     assert run({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}) == [
         Finish(reason),
         StreamEnd("completed"),
@@ -514,10 +516,22 @@ def test_an_end_marker_inside_the_text_is_text() -> None:
     ]
 
 
-def test_a_chunk_that_the_end_of_the_body_cut_in_two_makes_the_stream_truncated() -> None:
-    body = f"data: {json.dumps(delta(content='a'))}\n\ndata: {json.dumps(STOP)}\n\n" + 'data: {"choices": [{"ind'
+def test_a_chunk_that_the_end_of_the_body_cut_in_two_makes_the_stream_truncated_unless_the_answer_had_ended() -> None:
+    text, finish, cut = (
+        f"data: {json.dumps(delta(content='a'))}\n\n",
+        f"data: {json.dumps(STOP)}\n\n",
+        'data: {"choices": [{"ind',
+    )
 
-    assert list((Lines() | Parse() | Extract()).run([body])) == [TextDelta("a"), Finish("stop"), StreamEnd("truncated")]
+    assert list((Lines() | Parse() | Extract()).run([text + cut])) == [
+        TextDelta("a"),
+        StreamEnd("truncated", open_choices=(0,)),
+    ]
+    assert list((Lines() | Parse() | Extract()).run([text + finish + cut])) == [
+        TextDelta("a"),
+        Finish("stop"),
+        StreamEnd("completed"),
+    ]
 
 
 @pytest.mark.parametrize("end_of_body", ["\n", ""], ids=["without its blank line", "without its line end"])
@@ -717,7 +731,7 @@ def test_a_plain_chat_answer_gives_the_events_of_a_streamed_one() -> None:
         TextDelta("Hi"),
         ToolCallDelta(0, "a", "f", "{}", type="function"),
         Finish("stop"),
-        StreamEnd("completed"),
+        StreamEnd("tool_calls"),
     ]
 
 

@@ -1,7 +1,9 @@
 """The page on the recordings is what its script gives, and nothing disagrees without a reason."""
 
-from tests.benchmarks.recordings import HEAD, NOTES, PAGE, table
+import streamkit as sk
+from tests.benchmarks.recordings import APIS, HEAD, NOTES, PAGE, REFUSED, table
 from tests.conftest import needs_shared
+from tests.dialects.streams import read, recordings
 
 
 @needs_shared
@@ -13,7 +15,15 @@ def test_the_page_is_what_the_script_gives() -> None:
 
 @needs_shared
 def test_what_disagrees_has_a_note() -> None:
-    rows = [row for row in table().splitlines() if "**no**" in row]
+    rows = {row.split(" | ")[0].removeprefix("| "): row for row in table().splitlines() if "**no**" in row}
 
-    assert {row.split(" | ")[0].removeprefix("| ") for row in rows} == NOTES.keys()
-    assert all(row.count("**no**") == 1 and row.endswith("| **no** |") for row in rows)
+    assert rows.keys() == NOTES.keys() | REFUSED.keys()
+    assert all(rows[name].count("**no**") == 1 and rows[name].endswith("| **no** |") for name in NOTES)
+
+
+@needs_shared
+def test_what_is_refused_is_refused_with_an_error() -> None:
+    refused = [recording for recording in recordings(*APIS) if str(recording) in REFUSED]
+
+    assert len(refused) == len(REFUSED)
+    assert all(isinstance(read(recording.body).error, sk.ProtocolError) for recording in refused)

@@ -34,6 +34,7 @@ FAILURES = [
     (sk.ProviderError("overloaded", retryable=True), "ProviderError"),
     (sk.StreamEnd("truncated"), "truncated"),
     (sk.StreamEnd("provider_error"), "provider_error"),
+    (sk.StreamEnd("unknown"), "unknown"),
 ]
 every_failure = pytest.mark.parametrize(("failure", "name"), FAILURES, ids=[name for _, name in FAILURES])
 

@@ -103,7 +103,7 @@ async def test_streams_race_and_the_losers_source_is_closed() -> None:
 
 
 @pytest.mark.parametrize(
-    "failure", [LookupError("refused"), sk.StreamEnd("truncated")], ids=lambda failure: type(failure).__name__
+    "failure", [LookupError("refused"), sk.StreamEnd("truncated"), sk.StreamEnd("unknown")], ids=str
 )
 async def test_one_that_fails_without_content_is_out(failure: Exception | sk.StreamEnd) -> None:
     gate = anyio.Event()

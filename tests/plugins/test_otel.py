@@ -285,7 +285,7 @@ async def test_a_stage_that_fails_behind_it_is_an_error(told: Told) -> None:
     assert told.get("error.type") == "builtins.KeyError"
 
 
-@pytest.mark.parametrize("reason", ["truncated", "provider_error", "timeout"])
+@pytest.mark.parametrize("reason", ["unknown", "truncated", "provider_error", "timeout"])
 async def test_an_answer_that_failed_is_an_error_by_its_reason(told: Told, reason: Any) -> None:
     async for _ in told.trace().open([*ANSWER[:2], sk.StreamEnd(reason)]):
         pass

@@ -247,7 +247,9 @@ def test_without_the_providers_usage_the_report_is_what_was_counted_and_the_prom
     assert (report.difference, report.cost) == (None, None)
 
 
-@pytest.mark.parametrize("reason", ["truncated", "cancelled", "moderated", "provider_error", "limit", "timeout"])
+@pytest.mark.parametrize(
+    "reason", ["unknown", "truncated", "cancelled", "moderated", "provider_error", "limit", "timeout"]
+)
 def test_an_answer_that_did_not_come_to_its_own_end_is_partly_known(reason: sk.events.EndReason) -> None:
     report = reported(Count("cl100k_base"), TextDelta("hello world"), Usage(10, 1, 11), StreamEnd(reason))
 

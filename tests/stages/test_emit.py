@@ -197,7 +197,7 @@ def test_an_answer_that_ended_ends_with_done(reason: Any) -> None:
     assert emitted(sk.TextDelta("a"), sk.StreamEnd(reason))[-1] == DONE
 
 
-@pytest.mark.parametrize("reason", ["truncated", "provider_error", "cancelled", "timeout", "limit", "error"])
+@pytest.mark.parametrize("reason", ["unknown", "truncated", "provider_error", "cancelled", "timeout", "limit", "error"])
 def test_an_answer_that_failed_ends_with_an_error_and_nothing_that_looks_complete(reason: Any) -> None:
     *chunks, last = emitted(sk.TextDelta("a"), sk.StreamEnd(reason))
     assert last["error"].keys() == {"message", "type", "param", "code"}

@@ -408,11 +408,23 @@ def test_no_message_holds_text_of_the_answer(text: str, every_chars: int | None)
         [sk.Finish("max_tokens"), sk.StreamEnd("length")],
         [sk.Finish("MAX_TOKENS"), sk.StreamEnd("length")],
         [sk.Finish("content_filter"), sk.StreamEnd("content_filter")],
+        [sk.Finish("abort"), sk.StreamEnd("provider_error")],
+        [sk.Finish("a word of tomorrow"), sk.StreamEnd("unknown")],
         [sk.StreamEnd("truncated")],
         [sk.StreamEnd("moderated")],
         [],
     ],
-    ids=["length", "Anthropic's length", "Gemini's length", "filter", "cut", "moderated", "no end at all"],
+    ids=[
+        "length",
+        "Anthropic's length",
+        "Gemini's length",
+        "filter",
+        "abort",
+        "unknown",
+        "cut",
+        "moderated",
+        "no end at all",
+    ],
 )
 @pytest.mark.parametrize("text", ['{"city": "Ul', CITY], ids=["cut", "whole"])
 def test_an_answer_that_was_cut_short_says_so_and_validates_nothing(end: list[sk.Event], text: str) -> None:
@@ -424,6 +436,14 @@ def test_an_answer_that_was_cut_short_says_so_and_validates_nothing(end: list[sk
 
     assert told(stage, sk.TextDelta(text), *end) == [sk.InvalidOutput("truncated", "$", cut)]
     assert told(stage, call(0, text, "f"), *end) == [sk.InvalidOutput("truncated", "$", cut, 0, "call_0", "f")]
+
+
+def test_what_the_word_of_a_dialect_of_its_own_means_the_end_says() -> None:
+    finish = sk.Finish("said_it_all")
+
+    assert told(sk.Structured(list, every_chars=None), sk.TextDelta("[1]"), finish, sk.StreamEnd("completed")) == [
+        sk.StructuredOutput([1])
+    ]
 
 
 def test_validators_run_once_and_only_when_the_json_is_whole() -> None:

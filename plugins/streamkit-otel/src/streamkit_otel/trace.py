@@ -32,7 +32,7 @@ from streamkit_otel.messages import Messages
 
 V = TypeVar("V")
 _OUTPUT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, AudioDelta)
-_FAILED = {"truncated", "provider_error", "timeout", "error"}
+_FAILED = {"unknown", "truncated", "provider_error", "timeout", "error"}
 _NOT_STATE = {"state": False}
 
 

@@ -1,0 +1,51 @@
+"""Descriptions of JSON for error messages: the names of its fields and their types, never a value."""
+
+import re
+from typing import Any, cast
+
+_FIELDS = 8
+_DEPTH = 2
+# A name that could be text or a key is not shown.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
+_EVENT = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
+
+
+def shape(data: object, depth: int = _DEPTH) -> str:
+    """`{response: string, usage: {prompt_tokens: number}}`, for example; down to two levels and eight fields of each."""
+    match data:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return _array(cast(list[object], data), depth)
+        case dict():
+            return _object(cast(dict[str, Any], data), depth)
+        case _:
+            return "something else"
+
+
+def event_name(name: str) -> str:
+    """The name of a server-sent event, if it is one that can be shown."""
+    return repr(name) if _EVENT.fullmatch(name) else "of another name"
+
+
+def _array(items: list[object], depth: int) -> str:
+    if not items:
+        return "[]"
+    return f"[{shape(items[0], depth)}, …]" if len(items) > 1 else f"[{shape(items[0], depth)}]"
+
+
+def _object(fields: dict[str, Any], depth: int) -> str:
+    if not depth:
+        return "{…}" if fields else "{}"
+    shown = [f"{_shown(name)}: {shape(value, depth - 1)}" for name, value in list(fields.items())[:_FIELDS]]
+    return f"{{{', '.join(shown + ['…'] * (len(fields) > _FIELDS))}}}"
+
+
+def _shown(name: str) -> str:
+    return name if _NAME.fullmatch(name) else "(another name)"

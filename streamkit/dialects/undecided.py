@@ -1,0 +1,51 @@
+"""Events before the one that identifies the dialect, or all events if none does."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamkit.dialects.base import EXPECTED, Dialect
+from streamkit.dialects.error_objects import error_in
+from streamkit.dialects.fields import mapping, text
+from streamkit.dialects.shapes import event_name, shape
+from streamkit.ends import EndReason
+from streamkit.events import Event
+from streamkit.wire.events import JsonBody, ServerSentEvent
+
+
+@dataclass
+class Undecided(Dialect):
+    """Comments, pings, an error that comes alone, and events that no dialect recognizes, each of which becomes a notice.
+
+    If such an event came, the end is an `error`, also behind `[DONE]`, which belongs to many dialects. Without any it is
+    `truncated`: nothing was answered.
+    """
+
+    first: str | None = field(default=None, init=False, repr=False)
+    """The shape of the first event that should have identified the dialect."""
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        return False
+
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        error = error_in(data, whole=isinstance(item, JsonBody))
+        if error or item.event == "error":
+            self.fail(error or data, number, out)
+            return
+        # An empty value says as little as a ping does.
+        if not {item.event, text(mapping(data).get("type"))} & EXPECTED and data not in ({}, [], "", None):
+            self._missed(item, shape(data))
+        self.not_known(item.event, data, item.data, out)
+
+    def _skip(self, item: ServerSentEvent, number: int, found: str, out: list[Event]) -> None:
+        self._missed(item, found)
+        super()._skip(item, number, found, out)
+
+    def _missed(self, item: ServerSentEvent, found: str) -> None:
+        body = isinstance(item, JsonBody)
+        self.first = self.first or (
+            f"a JSON body with {found}" if body else f"event {event_name(item.event)} with {found}"
+        )
+
+    def _outcome(self, *, saw_done: bool) -> tuple[EndReason, str | None]:
+        return ("error" if self.first else "truncated"), None
