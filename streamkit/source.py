@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 import anyio.lowlevel
 
-from streamkit.errors import PipelineError
+from streamkit.errors import DeadlineExceeded, Disconnected, PipelineError
 from streamkit.misfits import kind_of, wrong_source
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", covariant=True)
 Out = TypeVar("Out")
 BURST = 32
+CLIENTS = ("aiohttp", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3")
+"""HTTP clients, whose own errors are those of a connection."""
 
 
 class Source(ABC, Generic[T]):
@@ -53,8 +55,17 @@ class Source(ABC, Generic[T]):
         """Hear that what was read last held content. Called if `watches_content`."""
         return
 
+    @property
+    def undrained(self) -> bool:
+        """Whether `drain` has something to do. By default, whether there is a `drain`."""
+        return type(self).drain is not Source.drain  # pyright: ignore[reportUnknownMemberType] # of items of any class
+
     async def drain(self) -> None:
-        """Read what is left after the format's end marker, a little of it, so that a connection can be used again."""
+        """Read what is left after the format's end marker, a little of it, so that a connection can be used again.
+
+        Called when the stream closes, after the end was delivered; until then an `undrained` source stays open. Whatever it
+        raises is no failure of the stream.
+        """
         return
 
     async def close(self) -> None:
@@ -120,6 +131,12 @@ class Iterated(Source[T]):
                 await aclose()
         elif close := getattr(iterator, "close", None):
             close()
+
+
+def broke_off(error: Exception) -> bool:
+    """Whether a body broke off with this error, of ours or of the client that reads it, or did not go on in time."""
+    ours = isinstance(error, Disconnected | DeadlineExceeded | ConnectionError)
+    return ours or type(error).__module__.partition(".")[0] in CLIENTS
 
 
 adapters: list[Callable[[Any], Source[Any] | None]] = []

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import Event, Json, StreamEnd
 from streamkit.misfits import wrong_source
-from streamkit.source import BURST, Source, as_source
+from streamkit.source import BURST, Source, as_source, broke_off
 from streamkit.state import Checkpoint, Level, fitting, pack, restore, state_of, unfit, unpack, usable
 from streamkit.stream import Stream, amount, close_all, last_end
 
@@ -49,6 +49,11 @@ class Joinable(Generic[In, Out]):
 
     completes: bool = False
     """Whether this stage gives a `Completion`, which `Stream.final` needs."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the answer is complete but for its end marker, so that a source that breaks off now ends it naturally."""
+        return False
 
     def fresh(self: A) -> A:
         """A copy with the same configuration and its state as new. Lists, dicts and sets of the configuration are copied."""
@@ -254,6 +259,10 @@ class _Joined(Joinable[In, Out]):
     def heard_content(self) -> None:
         tell_content(self.parts())
 
+    @property
+    def answered(self) -> bool:
+        return any(part.answered for part in self.parts())
+
 
 @dataclasses.dataclass(repr=False)
 class Pipeline(_Joined[In, Out], Stage[In, Out]):
@@ -435,7 +444,7 @@ class Run(Iterator[Out]):
             self._ready = iter(produced)
 
     def _advance(self, produced: list[Out]) -> None:
-        burst = next(self._bursts, None)
+        burst = self._next_burst()
         # The end is told its time too, unless nothing ever came.
         if self._clock and (burst is not None or self._framed is not None):
             self._pipeline.tick(self._clock())
@@ -447,6 +456,15 @@ class Run(Iterator[Out]):
         if burst is None or self._pipeline.done:
             self._ended = True
             _collect(self._pipeline.flush(), produced)
+
+    def _next_burst(self) -> list[Any] | None:
+        try:
+            return next(self._bursts, None)
+        except Exception as error:
+            # The answer is complete, and what broke off is a body without its end marker.
+            if broke_off(error) and self._pipeline.answered:
+                return None
+            raise
 
     def _told(self, error: Exception) -> Exception:
         return unfit(error) if self._restored else error

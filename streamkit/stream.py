@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -16,7 +17,7 @@ import anyio
 
 from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import Completion, EndReason, StreamEnd, TextDelta
-from streamkit.source import Source
+from streamkit.source import Source, broke_off
 from streamkit.state import Checkpoint, Level, fitting, pack, unfit, unpack
 
 if TYPE_CHECKING:
@@ -184,6 +185,8 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
 
         self.opened = False
         self._closed = False
+        self._drains = False  # the source stays open until it was drained
+        self._ended = False  # nothing changes the end any more
         self.source = source
         self.levels: list[_Level] = []
         self._closing: list[Callable[[], Awaitable[None]]] = []
@@ -295,6 +298,8 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         if not self.opened:
             return
         try:
+            if self._drains and because is None:
+                await self._drain(guard)
             await self._close(guard)
             if self._unclosed:
                 raise self._unclosed
@@ -302,6 +307,17 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             if because is None:
                 raise
             because.add_note(f"and closing the stream failed: {type(error).__name__}: {error}")
+
+    async def _drain(self, guard: AsyncGenerator[None, None] | None) -> None:
+        # The end was delivered; a connection that can't be used again changes nothing about it.
+        try:
+            with anyio.move_on_after(CLOSE_SECONDS), suppress(Exception):
+                await self.source.drain()
+        except BaseException:
+            # Cancelled after the end, which stays what it is.
+            self._ended = True
+            await self._close(guard)
+            raise
 
     async def _close(self, guard: AsyncGenerator[None, None] | None) -> None:
         # Not by the guard, in which a stage's `close` would find its GeneratorExit in place of the failure that ends the run.
@@ -319,7 +335,8 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             self._failure, reason = error, cast(EndReason, getattr(error, "end_reason", "error"))
         else:
             self._failure, reason = StreamInterrupted(INTERRUPTED), "cancelled"
-        self._end = StreamEnd(reason)
+        if not self._ended:
+            self._end = StreamEnd(reason)
         if isinstance(error, GeneratorExit):
             # The consumer's coroutine was dropped in mid-read and may not wait any more; the guard is left to close.
             self._finished = True
@@ -424,6 +441,8 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
                     produced = await self._step()
                     if produced or self._finished:
                         return produced
+            if self._ended:
+                return []
             self._end = StreamEnd("cancelled")
             await self.aclose()
             return [self._end]
@@ -465,9 +484,11 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         try:
             burst = await self.source.read()
         except Exception as error:
-            if await self._try_again(error):
-                return
-            raise
+            if not self._is_end(error):
+                if await self._try_again(error):
+                    return
+                raise
+            burst = ()
         if not burst:
             self._exhausted = True
             return
@@ -477,6 +498,10 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
             self._frame(unframed(burst[0]))
         self._received += amount(burst)
         self.levels[0].waiting.extend(burst)
+
+    def _is_end(self, error: Exception) -> bool:
+        # The answer is complete, and what broke off is a body without its end marker.
+        return broke_off(error) and any(part.answered for level in self.levels for part in level.stage.parts())
 
     def _frame(self, unframed: bool) -> None:
         from streamkit.stage import Pipeline
@@ -501,8 +526,7 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         ended = level.fused.ended if level.fused else last_end(produced)
         self._passed = ended or self._passed
         if level.stage.done and not level.flushed:
-            if ended and ended.saw_done:
-                await self.source.drain()
+            self._drains = bool(ended and ended.saw_done) and not failed and self.source.undrained
             await self._stop_reading(depth, failed)
         if depth + 1 < len(self.levels):
             self.levels[depth + 1].waiting.extend(produced)
@@ -554,6 +578,8 @@ class _Run(AsyncIterator["Out | StreamEnd"]):
         for level in self.levels[:depth]:
             level.flushed = True
         self._exhausted = True
+        if self._drains:
+            return
         try:
             await close_all([self.source.close])
         except Exception as error:

@@ -621,7 +621,7 @@ async def test_the_source_is_closed_before_the_end_of_the_answer_is_delivered() 
     source = Script([b"data: [DONE]\n\n"], endless=True)
 
     async for event in source | (sk.Parse() | sk.Extract()):
-        assert event == sk.StreamEnd("completed", saw_done=True)
+        assert event == sk.StreamEnd("truncated", saw_done=True)
         assert source.log[-1] == "close"
 
 

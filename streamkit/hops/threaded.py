@@ -52,6 +52,10 @@ class Threaded(AsyncStage[In, Out]):
     async def flush(self) -> Iterable[Out]:
         return self.stage.flush()
 
+    @property
+    def answered(self) -> bool:
+        return self.stage.answered
+
     def state(self) -> Any:
         return self.stage.state()
 

@@ -103,6 +103,10 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
         for name, branch in self._running.items():
             branch.restore(running[name])
 
+    @property
+    def answered(self) -> bool:
+        return any(branch.answered for branch in self._running.values())
+
     def tick(self, now: float) -> None:
         for branch in self._running.values():
             branch.tick(now)
@@ -131,12 +135,21 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
 
     def _conclude(self, end: StreamEnd | None, besides: Stage[A, B] | None = None) -> Iterable[A | B]:
         self._ended = True
+        own: StreamEnd | None = None  # of a branch that makes the end, as `Extract` does
         for name, branch in self._running.items():
-            if end and branch is not besides:
-                yield from _without_end(_named(name, branch, partial(branch.feed, cast(Any, end))))
-            yield from _without_end(_named(name, branch, branch.flush))
-        if end:
-            yield cast(Any, end)
+            for given in _named(name, branch, partial(_rest, branch, end if branch is not besides else None)):
+                if isinstance(given, StreamEnd):
+                    own = given
+                else:
+                    yield given
+        if last := end or own:
+            yield cast(Any, last)
+
+
+def _rest(branch: Stage[Any, B], end: StreamEnd | None) -> Iterable[B]:
+    if end:
+        yield from branch.feed(end)
+    yield from branch.flush()
 
 
 def _named(name: str, branch: Stage[Any, B], work: Callable[[], Iterable[B]]) -> Iterable[B]:
@@ -145,7 +158,3 @@ def _named(name: str, branch: Stage[Any, B], work: Callable[[], Iterable[B]]) ->
     except Exception as error:
         error.add_note(f"in branch {name!r}: {called(branch)}")
         raise
-
-
-def _without_end(items: Iterable[B]) -> Iterable[B]:
-    return (item for item in items if not isinstance(item, StreamEnd))

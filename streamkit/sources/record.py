@@ -98,6 +98,10 @@ class Tap(Source[bytes]):
         self._erase()
         return True
 
+    @property
+    def undrained(self) -> bool:
+        return self.source.undrained
+
     async def drain(self) -> None:
         await self.source.drain()
 

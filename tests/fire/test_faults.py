@@ -34,6 +34,7 @@ class Fault:
         return f"`{self.error.__name__}`" + (f", deadline `{self.deadline}`" if self.deadline else "")
 
 
+ODD = FINISH.replace(b"stop", b"a word of tomorrow")
 LONG = b"data: " + b"x" * 70_000
 LENGTH = HEAD + b"content-length: 10000\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n"
@@ -50,6 +51,21 @@ FAULTS = {
     ),
     "cut-crlf": Fault("the last blank line is missing", server.body(TEXT, FINISH, DONE[:-1]), "completed"),
     "empty": Fault("the body is empty", server.body(), "truncated", text=""),
+    "done-only": Fault("nothing but `[DONE]`", server.body(DONE), "truncated", text=""),
+    "unknown-word": Fault("a finish reason that is not known", server.body(TEXT, ODD, DONE), "unknown"),
+    "unknown-dialect": Fault(
+        "events that no dialect recognizes, with `[DONE]`",
+        server.body(b'data: {"words": "Hello"}\n\n', DONE),
+        "error",
+        sk.UnknownDialect,
+        text="",
+    ),
+    "two-answers": Fault(
+        "a second answer in the same body",
+        server.body(TEXT, FINISH, TEXT.replace(b"c1", b"c2"), DONE),
+        "error",
+        sk.ProtocolError,
+    ),
     "wrong-length": Fault(
         "fewer bytes than `content-length` says", server.body(TEXT, head=LENGTH), "truncated", sk.Disconnected
     ),
@@ -58,6 +74,11 @@ FAULTS = {
         server.body(b"%x\r\n%b\r\n" % (len(TEXT), TEXT), head=CHUNKED),
         "truncated",
         sk.Disconnected,
+    ),
+    "cut-answered": Fault(
+        "a chunked body without its end, behind the finish reason",
+        server.body(b"%x\r\n%b\r\n" % (len(TEXT + FINISH), TEXT + FINISH), head=CHUNKED),
+        "completed",
     ),
     "bad-chunk": Fault(
         "a chunk whose size is no number",
@@ -95,6 +116,7 @@ FAULTS = {
         "silence after the head", server.then_silence(), "timeout", sk.DeadlineExceeded, "idle_bytes", text=""
     ),
     "stall": Fault("silence in the middle", server.then_silence(TEXT), "timeout", sk.DeadlineExceeded, "idle_bytes"),
+    "stall-answered": Fault("silence behind the finish reason", server.then_silence(TEXT, FINISH), "completed"),
     "pings-only": Fault(
         "keep-alives, but never an answer", server.pinging(), "timeout", sk.DeadlineExceeded, "first_content", text=""
     ),
@@ -119,6 +141,15 @@ FAULTS = {
     "html": Fault(
         "a web page",
         server.body(b"<html>", head=HEAD.replace(b"text/event-stream", b"text/html")),
+        "error",
+        sk.ContentTypeError,
+        text="",
+    ),
+    "binary": Fault(
+        "a binary event stream",
+        server.body(
+            b"\x00\x00\x00\x10", head=HEAD.replace(b"text/event-stream", b"application/vnd.amazon.eventstream")
+        ),
         "error",
         sk.ContentTypeError,
         text="",
@@ -178,6 +209,7 @@ async def test_a_fault_has_its_typed_outcome_after_everything_that_came_before_i
     error: Exception | None = None
     async with server.serve({name: fault.server}) as (url, open_now):
         deadlines = {None: PATIENT, "total": sk.http.Deadlines(total=SOON)}.get(fault.deadline, WAITS)
+        deadlines = WAITS if name == "stall-answered" else deadlines
         stream = sk.http.get(f"{url}/{name}", deadlines=deadlines) | pipeline
         try:
             async with stream as events:
