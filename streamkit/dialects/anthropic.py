@@ -11,7 +11,7 @@ import msgspec
 
 from streamkit.dialects.base import ANOTHER, Dialect
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without
+from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without, word
 from streamkit.ends import is_pending
 from streamkit.events import (
     Annotation,
@@ -182,7 +182,7 @@ class AnthropicMessages(Dialect):
         self._cost(usage, payload, out)
         if details := delta.get("stop_details"):
             out.append(ProviderNotice("stop_details", details, 0, payload=payload))
-        if (reason := text(delta.get("stop_reason"))) and not is_pending(reason):
+        if (reason := word(delta.get("stop_reason"))) and not is_pending(reason):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from streamkit.dialects.base import ANOTHER, Dialect
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without
+from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without, word
 from streamkit.ends import EndReason, is_pending
 from streamkit.events import (
     Annotation,
@@ -192,7 +192,7 @@ class CohereChat(Dialect):
     def _stop(self, delta: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
         if usage := mapping(delta.get("usage")):
             out.append(usage_of(usage, payload))
-        if (reason := text(delta.get("finish_reason"))) and not is_pending(reason):
+        if (reason := word(delta.get("finish_reason"))) and not is_pending(reason):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
         if error := delta.get("error"):

@@ -3,6 +3,8 @@
 from collections.abc import Container
 from typing import Any
 
+import msgspec
+
 from streamkit.plain.fields import mapping as mapping
 from streamkit.plain.fields import mappings as mappings
 
@@ -10,6 +12,16 @@ from streamkit.plain.fields import mappings as mappings
 def text(value: object) -> str | None:
     """The string, `None` for anything else."""
     return value if isinstance(value, str) else None
+
+
+def word(value: object) -> str | None:
+    """A finish reason: a string, or the one in an object (SGLang, AI21), else its JSON; `None` where there is none.
+
+    What is no word is not left out, for an end that is not understood is no success.
+    """
+    fields = mapping(value)
+    value = text(fields.get("type")) or text(fields.get("reason")) or value
+    return text(value) if isinstance(value, str) or not value else msgspec.json.encode(value).decode()
 
 
 def count(value: object) -> int | None:

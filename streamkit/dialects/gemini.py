@@ -11,7 +11,7 @@ import msgspec
 
 from streamkit.dialects.base import ANOTHER, Dialect
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text, without
+from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text, without, word
 from streamkit.dialects.times import seconds
 from streamkit.ends import EndReason, is_pending
 from streamkit.events import (
@@ -163,7 +163,7 @@ class Gemini(Dialect):
         self._end_of(candidate, index, payload, out)
 
     def _end_of(self, candidate: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
-        reason = text(candidate.get("finishReason"))
+        reason = word(candidate.get("finishReason"))
         # Some models say it with every chunk.
         if reason and reason != self.finished[index] and not is_pending(reason):
             self.finished[index] = reason

@@ -10,7 +10,7 @@ import msgspec
 
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import emptied, mapping, mappings, text, without
+from streamkit.dialects.fields import emptied, mapping, mappings, text, without, word
 from streamkit.dialects.times import seconds
 from streamkit.ends import is_pending
 from streamkit.events import (
@@ -120,7 +120,7 @@ class Ollama(Dialect):
         self._detail(fields, payload, out)
         if details := {name: value for name, value in fields.items() if _is_cost(name)}:
             out.append(usage_of(details, payload))
-        if (reason := text(fields.get("done_reason"))) and not is_pending(reason):
+        if (reason := word(fields.get("done_reason"))) and not is_pending(reason):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
-from streamkit.dialects.fields import mappings, text
+from streamkit.dialects.fields import mappings, text, word
 
 
 class Function(msgspec.Struct, gc=False):
@@ -116,7 +116,7 @@ def _choice(choice: dict[str, Any]) -> Choice:
         delta=_message(choice.get("delta")),
         text=text(choice.get("text")),
         message=_message(choice.get("message")),
-        finish_reason=_word(choice.get("finish_reason")),
+        finish_reason=word(choice.get("finish_reason")),
         logprobs=_dict(choice.get("logprobs")),
         content_filter_results=_dict(choice.get("content_filter_results")),
         content_filter_result=_dict(choice.get("content_filter_result")),
@@ -196,15 +196,6 @@ def _index(value: Any) -> int | None:
     if isinstance(value, str) and value.isdecimal() and len(value) < 10:
         return int(value)
     return value if type(value) is int else None
-
-
-def _word(reason: Any) -> str | None:
-    # SGLang and AI21 send an object with the word in it. What is no word at all is not understood, and not left out either: an
-    # end that nobody understands is no success.
-    if isinstance(reason, dict):
-        fields = cast(dict[str, Any], reason)
-        reason = text(fields.get("type")) or text(fields.get("reason")) or fields
-    return reason if isinstance(reason, str) or not reason else msgspec.json.encode(reason).decode()
 
 
 def _dict(value: Any) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from streamkit.dialects.base import NOT_JSON, Dialect
-from streamkit.dialects.fields import mapping, text
+from streamkit.dialects.fields import mapping, word
 from streamkit.ends import is_pending
 from streamkit.events import Event, Finish, ProviderNotice, TextDelta
 from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
@@ -47,7 +47,7 @@ class Replicate(Dialect):
 
     def _conclude(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         # An answer that was not cancelled and did not fail has no reason: `{}`.
-        if (reason := text(mapping(_decoded(item.data)).get("reason"))) and not is_pending(reason):
+        if (reason := word(mapping(_decoded(item.data)).get("reason"))) and not is_pending(reason):
             self.finished[0] = reason
             out.append(Finish(reason, payload=_quoted(item.data)))
         self.finish(out, number)

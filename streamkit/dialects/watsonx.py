@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import changed, count, mapping, mappings, text, without
+from streamkit.dialects.fields import changed, count, mapping, mappings, text, without, word
 from streamkit.dialects.times import seconds
 from streamkit.ends import is_pending
 from streamkit.events import Event, Finish, ProviderNotice, ResponseDetails, ResponseStart, TextDelta
@@ -67,7 +67,7 @@ class Watsonx(Dialect):
         beside = without(result, ("generated_text", "stop_reason"))
         known = self._results.setdefault(index, beside)
         known |= {name: value for name, value in beside.items() if value}
-        if (reason := text(result.get("stop_reason"))) and not is_pending(reason):
+        if (reason := word(result.get("stop_reason"))) and not is_pending(reason):
             out.append(ResponseDetails(dict(known), self.shape, index, payload=payload))
             self.finished[index] = reason
             out.append(Finish(reason, index, payload=payload))

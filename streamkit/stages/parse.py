@@ -14,6 +14,8 @@ from streamkit.wire.json_array import JsonArray
 from streamkit.wire.lines import LinePart, Lines, Piece, UnfinishedLine
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
+_FIELDS = ("", "data", "event", "id", "retry")
+"""The names of fields; a comment has none. (WHATWG HTML, 9.2.6)"""
 Policy: TypeAlias = Literal["emit", "discard"]
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -24,11 +26,11 @@ class Parse(Stage[str, ServerSentEvent]):
 
     `unfinished`: an event that the end of the body cuts off before its blank line is discarded, or emitted as an
     `UnfinishedEvent`. `json_body`: a body that begins with `{` or `[` is no event stream; its documents (one, or one a line)
-    are discarded, as unknown fields are, or emitted as `JsonBody`, and a body that begins with `<`, a web page, then raises
-    `ProtocolError`. Of an array of objects, as Gemini streams it, each object is emitted as soon as it is whole, and an
-    `UnfinishedEvent` with what is left where the end of the body cuts the array off. The default of both, `None`, is what
-    `EventSource` does unless an `Extract` follows: answers of language models do come so. `comments`: emit each as a
-    `Comment`, at once, also inside a block.
+    are discarded, as unknown fields are, or emitted as `JsonBody`, and a body that begins with `<`, a web page, or that is text
+    without any event, then raises `ProtocolError`. Of an array of objects, as Gemini streams it, each object is emitted as soon
+    as it is whole, and an `UnfinishedEvent` with what is left where the end of the body cuts the array off. The default of
+    both, `None`, is what `EventSource` does unless an `Extract` follows: answers of language models do come so. `comments`:
+    emit each as a `Comment`, at once, also inside a block.
 
     An event with more than `max_event_bytes` characters of data raises `LimitExceeded`, after the events before it.
     `resume_from` is the last event ID to begin with. `last_event_id` and `retry` (milliseconds) are what the stream set.
@@ -48,10 +50,13 @@ class Parse(Stage[str, ServerSentEvent]):
     _id: str = field(default="", init=False, repr=False)
     _retry: int | None = field(default=None, init=False, repr=False)
     _started: bool = field(default=False, init=False, repr=False)
+    # The first line if it is that of no event stream, until an event comes all the same.
+    _foreign: str = field(default="", init=False, repr=False)
     _body: list[str] | None = field(default=None, init=False, repr=False)
     _array: JsonArray | None = field(default=None, init=False, repr=False)
     _parts: list[str] = field(default_factory=list[str], init=False, repr=False)
     _line: int = field(default=0, init=False, repr=False)
+    _first: int = field(default=0, init=False, repr=False)  # the number of the first line
 
     def __post_init__(self) -> None:
         self._id = self.last_event_id = self.resume_from
@@ -88,6 +93,8 @@ class Parse(Stage[str, ServerSentEvent]):
                 self._read(items, events)
         except ProtocolError as error:
             return cut_short(events, error)
+        if events and self._foreign:
+            self._foreign = ""
         return events
 
     def flush(self) -> Iterable[ServerSentEvent]:
@@ -100,6 +107,13 @@ class Parse(Stage[str, ServerSentEvent]):
             yield UnfinishedEvent(data="".join(self._array.pieces))
         elif self._body:
             yield JsonBody(data="\n".join(self._body))
+        elif self._foreign and not self._data:
+            found = f"found {len(self._foreign)} characters that are neither"
+            raise ProtocolError(
+                f"line {self._first}: expected an event stream or JSON, {found}",
+                line=self._first,
+                excerpt=self._foreign[:80],
+            )
         elif self._data and self.unfinished == "emit":
             yield UnfinishedEvent(self._event or "message", "\n".join(self._data), self._id, self._retry)
 
@@ -120,6 +134,8 @@ class Parse(Stage[str, ServerSentEvent]):
                 line=self._line + lines.index(first) + 1,
                 excerpt=first[:80],
             )
+        elif self.json_body == "emit" and not _is_field(first):
+            self._foreign, self._first = first, self._line + lines.index(first) + 1
         return True
 
     def _read(self, lines: list[str], events: list[ServerSentEvent]) -> None:
@@ -242,6 +258,14 @@ class Parse(Stage[str, ServerSentEvent]):
             f"line {line}: expected at most {self.max_event_bytes} characters in an event (max_event_bytes), found more",
             line=line,
         )
+
+
+def _is_field(line: str) -> bool:
+    """Whether a line is that of an event stream, or may be the beginning of one that was cut off."""
+    name, colon, _ = line.lstrip().partition(":")
+    if type(line) is UnfinishedLine and not colon:
+        return any(field.startswith(name) for field in _FIELDS)
+    return name in _FIELDS
 
 
 def _whole(line: str) -> bool:

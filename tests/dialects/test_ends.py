@@ -268,6 +268,14 @@ def test_a_finish_reason_that_is_no_text_is_not_lost(reason: Any, end: str, word
     assert (result.end.reason, result.end.provider_reason) == (end, word)
 
 
+@pytest.mark.parametrize("reason", [{"type": "odd"}, {"why": 1}, 7, ["odd"]], ids=str)
+@pytest.mark.parametrize("name", [name for name in WIRES if name not in ("responses", "assistants")])
+def test_nor_is_it_a_success_in_any_dialect(name: str, reason: Any) -> None:
+    result = read(WIRES[name](reason) + b"data: [DONE]\n\n" * (name not in ("ollama", "replicate")))
+
+    assert (result.end.reason, result.error) == ("unknown", None)
+
+
 def test_every_reason_is_a_success_a_failure_or_the_users_own_doing() -> None:
     others = {"cancelled", "limit"}
 

@@ -136,7 +136,10 @@ FAULTS = {
         sk.DeadlineExceeded,
         "total",
     ),
-    "garbage": Fault("bytes that are no events", server.body(b"\xff\xfe\x00garbage\n\n"), "truncated", text=""),
+    "garbage": Fault(
+        "bytes that are no events", server.body(b"\xff\xfe\x00garbage\n\n"), "error", sk.ProtocolError, text=""
+    ),
+    "text": Fault("text that is no event", server.body(b"upstream connect error"), "error", sk.ProtocolError, text=""),
     "not-json": Fault("an event that is no JSON", server.body(TEXT, b"data: {oops\n\n"), "error", sk.ProtocolError),
     "html": Fault(
         "a web page",

@@ -256,6 +256,50 @@ def test_a_page_is_an_error_when_extract_follows_and_its_text_is_not_in_the_mess
     assert "Alice" not in str(caught.value)
 
 
+TEXTS = {
+    "words": ("upstream connect error", 1),
+    "lines": ("\n\nInternal Server Error\nSorry\n", 3),
+    "another protocol": ('0:"Hello"\n0:" world"\nd:{}\n', 1),
+    "a JSON text": ('"Hello"', 1),
+    "fields that nobody knows": ("foo: bar\n\nbaz: 1\n\n", 1),
+    "a field that is another one": ("dater: x\n\n", 1),
+    "bytes": ("\x00\x00\x01garbage", 1),
+}
+
+
+@pytest.mark.parametrize(("body", "line"), TEXTS.values(), ids=TEXTS)
+def test_text_without_any_event_is_an_error_when_extract_follows_and_is_not_in_the_message(
+    body: str, line: int
+) -> None:
+    for pieces in ([body], list(body)):
+        run = (Lines() | as_before_extract()).run(iter(pieces))
+        with pytest.raises(
+            ProtocolError, match=rf"^line {line}: expected an event stream or JSON, found \d+ characters"
+        ) as caught:
+            list(run)
+        assert caught.value.line == line
+        assert "Hello" not in str(caught.value)
+        assert caught.value.excerpt
+
+
+@pytest.mark.parametrize("body", TEXTS.values(), ids=TEXTS)
+def test_to_an_event_source_it_is_nothing(body: tuple[str, int]) -> None:
+    assert parse(body[0]) == []
+
+
+@pytest.mark.parametrize("before", ["HTTP/1.1 200 OK\n", "1a\n", "foo: bar\n\n"])
+def test_events_behind_text_are_events(before: str) -> None:
+    assert parse(before + "data: x\n\n", as_before_extract()) == [ServerSentEvent("message", "x")]
+    assert parse(before + "data: x", as_before_extract()) == [UnfinishedEvent("message", "x")]
+
+
+@pytest.mark.parametrize(
+    "body", ["", "\n", "d", "dat", "ev", "retr", "i", ":", "data", "data:", "id: 7\n\n", "event: x\n", "retry: 1\n\n"]
+)
+def test_what_may_be_the_beginning_of_an_event_stream_is_no_error(body: str) -> None:
+    assert [event for event in parse(body, as_before_extract()) if event.data] == []
+
+
 # Limits
 
 
