@@ -24,10 +24,13 @@ def join(left: Joinable[Any, Any], right: object) -> Any:
     for stage in before + after:
         check_class(stage)
     _check_order(before[-1], after[0])
-    stages = (*before[:-1], before[-1].before(after[0]), *after)
+    stages = [*before, *after]
+    # From the right, since a stage that was fitted may change what the one before it has to do.
+    for at in reversed(range(len(before))):
+        stages[at] = stages[at].before(stages[at + 1])
     if any(isinstance(stage, AsyncStage) for stage in stages):
-        return AsyncPipeline[Any, Any](stages)
-    return Pipeline[Any, Any](cast(tuple[Stage[Any, Any], ...], stages))
+        return AsyncPipeline[Any, Any](tuple(stages))
+    return Pipeline[Any, Any](cast(tuple[Stage[Any, Any], ...], tuple(stages)))
 
 
 def misplaced(found: object) -> str:

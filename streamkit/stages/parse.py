@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -41,7 +41,6 @@ class Parse(Stage[str, ServerSentEvent]):
     comments: bool = False
     max_event_bytes: int = MAX_EVENT_BYTES
     resume_from: str = ""
-    takes_parts: ClassVar[bool] = True
     last_event_id: str = field(default="", init=False, repr=False)
     retry: int | None = field(default=None, init=False, repr=False)
     _event: str = field(default="", init=False, repr=False)
@@ -54,12 +53,19 @@ class Parse(Stage[str, ServerSentEvent]):
     _foreign: str = field(default="", init=False, repr=False)
     _body: list[str] | None = field(default=None, init=False, repr=False)
     _array: JsonArray | None = field(default=None, init=False, repr=False)
+    # A line that has no end yet, and its length.
     _parts: list[str] = field(default_factory=list[str], init=False, repr=False)
+    _held: int = field(default=0, init=False, repr=False)
     _line: int = field(default=0, init=False, repr=False)
     _first: int = field(default=0, init=False, repr=False)  # the number of the first line
 
     def __post_init__(self) -> None:
         self._id = self.last_event_id = self.resume_from
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether it reads JSON, of which it takes parts of lines."""
+        return self.json_body == "emit"
 
     def before(self, following: Joinable[Any, Any]) -> "Parse":
         if not getattr(following, "reads_json_bodies", False):
@@ -77,9 +83,9 @@ class Parse(Stage[str, ServerSentEvent]):
             return ()
         if not self._started and not self._start(items):
             return ()
-        if (self._parts or type(items[-1]) is LinePart) and not (items := self._whole_lines(items)):
-            return ()
-        if type(items[-1]) is UnfinishedLine:
+        if self._parts or type(items[-1]) is LinePart:
+            items = self._whole_lines(items)
+        if items and type(items[-1]) is UnfinishedLine:
             # `EventSource` does not look at a line that has no end.
             unseen = self._body is None and self.unfinished != "emit"
             items = items[:-1] if unseen else [*items[:-1], str(items[-1])]
@@ -89,8 +95,10 @@ class Parse(Stage[str, ServerSentEvent]):
                 self._read_array(self._array, items, events)
             elif self._body is not None:
                 self._read_body(items, events)
-            else:
+            elif items:
                 self._read(items, events)
+            if self._held > self.max_event_bytes:
+                raise self._too_long(self._line + 1)
         except ProtocolError as error:
             return cut_short(events, error)
         if events and self._foreign:
@@ -205,13 +213,15 @@ class Parse(Stage[str, ServerSentEvent]):
         # Only an array is read in parts; whatever else begins with `[` has lines.
         if self._array is not None:
             return items
-        first, *rest = items
-        *lines, last = "".join([*self._parts, first]), *rest
-        if type(items[-1]) is LinePart:
-            self._parts = [last]
-            return lines
-        self._parts = []
-        return [*lines, UnfinishedLine(last) if type(items[-1]) is UnfinishedLine else last]
+        lines: list[str] = []
+        for item in items:
+            self._parts.append(item)
+            self._held += len(item)
+            if type(item) is not LinePart:
+                line = "".join(self._parts)
+                lines.append(UnfinishedLine(line) if type(item) is UnfinishedLine else line)
+                self._parts, self._held = [], 0
+        return lines
 
     def _read_array(self, array: JsonArray, lines: list[str], events: list[ServerSentEvent]) -> None:
         for at, line in enumerate(lines):
@@ -221,7 +231,10 @@ class Parse(Stage[str, ServerSentEvent]):
             if elements is None:
                 self._read_other(array.lead or "", lines[at + 1 :], events)
                 return
-            events += [JsonBody(data=element) for element in elements]
+            for element in elements:
+                if len(element) > self.max_event_bytes:
+                    raise self._too_long(self._line + (type(line) is LinePart))
+                events.append(JsonBody(data=element))
             if array.broken:
                 found = "expected ',' or ']' after an element of a JSON array, found something else"
                 number = self._line + (type(line) is LinePart)
@@ -234,8 +247,10 @@ class Parse(Stage[str, ServerSentEvent]):
         self._array = None
         *lines, part = lead.split("\n")
         self._line -= len(lines)
-        self._parts = [part] if part else []
-        self._read_body([*lines, *(self._whole_lines(rest) if rest else ())], events)
+        self._read_body(lines, events)
+        self._parts, self._held = ([part], len(part)) if part else ([], 0)
+        if rest:
+            self._read_body(self._whole_lines(rest), events)
 
     def _read_body(self, lines: list[str], events: list[ServerSentEvent]) -> None:
         assert self._body is not None
@@ -245,7 +260,7 @@ class Parse(Stage[str, ServerSentEvent]):
                 if not line.strip():
                     continue
                 # A line that is a document by itself is one of NDJSON. What is not is the first of a document in many lines.
-                if _whole(line):
+                if len(line) <= self.max_event_bytes and _whole(line):
                     events.append(JsonBody(data=line))
                     continue
             self._body.append(line)

@@ -51,7 +51,7 @@ class JsonArray(msgspec.Struct):
         if at == len(text):
             return at
         if text[at] == "{" and not self.closed:
-            self.depth = 1
+            self.depth = self.size = 1
             self.pieces.append("{")
         elif text[at] == ("[" if self.closed else "]"):
             # Another array may follow, as in a file with one on each line.

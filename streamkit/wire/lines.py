@@ -1,8 +1,10 @@
 """Bytes into lines: CR, LF and CRLF end a line and nothing else does. (WHATWG HTML, 9.2.5)"""
 
 import copy
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 from streamkit.errors import LimitExceeded, ProtocolError
@@ -11,6 +13,8 @@ from streamkit.stage import Joinable, Stage, cut_short
 Piece: TypeAlias = bytes | bytearray | memoryview | str
 MAX_LINE_BYTES = 16 * 1024 * 1024
 BOM = "\ufeff".encode()
+_ENDS_OF_LINES = re.compile(rb"\r\n|\r|\n")
+_ENDS_OF_PARTS = re.compile(rb"\r\n|\r|\n|(?<=})")
 
 
 class UnfinishedLine(str):
@@ -105,8 +109,7 @@ class Lines(Stage[Piece, str]):
             self._after_cr = piece.endswith(b"\r")
             block = bytes(self._line) + piece[:end] if self._line else piece[:end]
             self._line, self._searched = bytearray(piece[end:]), 0
-            # An array is one line or many, and its elements have a limit of their own.
-            if len(block) > self.max_line_bytes and not self._array:
+            if len(block) > self.max_line_bytes:
                 self._check_each(block, lines)
             self._give(block, lines)
         else:
@@ -118,14 +121,20 @@ class Lines(Stage[Piece, str]):
         if end:
             part = bytes(self._line[:end])
             del self._line[:end]
-            try:
-                lines.append(LinePart(self._decode(part)))
-            except UnicodeDecodeError as error:
-                raise self._malformed(error.start) from None
-            self._offset += len(part)
+            if len(part) > self.max_line_bytes:
+                self._check_each(part, lines)
+            self._give_start(part, lines)
+
+    def _give_start(self, part: bytes, lines: list[str]) -> None:
+        try:
+            lines.append(LinePart(self._decode(part)))
+        except UnicodeDecodeError as error:
+            raise self._malformed(error.start) from None
+        self._offset += len(part)
 
     def _begins_array(self, piece: bytes) -> bool | None:
-        begun = bytes(self._line) + piece
+        # Until that is known the line is white space, perhaps with a byte order mark before it.
+        begun = bytes(self._line if len(self._line) < 4 else b"") + piece
         if BOM.startswith(begun):  # or a part of one
             return None
         begun = begun.removeprefix(BOM).lstrip(b" \t\r\n")
@@ -163,12 +172,21 @@ class Lines(Stage[Piece, str]):
         )
 
     def _check_each(self, block: bytes, lines: list[str]) -> None:
-        # Only blocks longer than the limit come here, so that looking at every line costs nothing in general.
-        for line in block.splitlines(keepends=True):
-            if len(line.rstrip(b"\r\n")) > self.max_line_bytes:
-                start = block.index(line)
-                self._give(block[:start], lines)
+        # Only blocks longer than the limit come here, so that looking at every line costs nothing in general. An array is one
+        # line or many; in it the limit is that of a part, and its elements have one of their own.
+        ends = _ENDS_OF_PARTS if self._array else _ENDS_OF_LINES
+        start = 0
+        for end in chain(ends.finditer(block), [None]):
+            if (end.start() if end else len(block)) - start > self.max_line_bytes:
+                self._give_before(block[:start], lines)
                 raise self._too_long()
+            start = end.end() if end else start
+
+    def _give_before(self, block: bytes, lines: list[str]) -> None:
+        whole = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
+        self._give(block[:whole], lines)
+        if part := block[whole:]:
+            self._give_start(part, lines)
 
     def _too_long(self) -> LimitExceeded:
         return LimitExceeded(

@@ -22,6 +22,7 @@ FRAGMENTS = [
     b":", b": ping", b"data", b"data:", b"data: ", b"event: ", b"event: error", b"id: 7", b"id:\0",
     b"retry: 10", b"retry: 99999999999999999999999", b" ", b"\xef\xbb\xbf", b"\xff", b"\xe2\x98", "☃\u2028\x85".encode(),
     b"[DONE]", b"data: [DONE]\n\n", b"{", b"}", b"[", b'"', b"\\", b"\0", b"<html>", b"null", b"1e999", b"NaN",
+    b"[{", b'[{"a":1}', b",", b'{"b":"}{"}', b"]", b'[{"candidates":[]},',
     b'data: {"error":{"message":"no","code":500}}\n\n', b'data: {"choices":null}\n\n', b'data: {"choices":[null,1,{}]}\n\n',
     b"data: " + b"[" * 2000 + b"\n\n",
     b"data: " + (CHUNK % '{"content":"Hello"}').encode() + b"\n\n",
@@ -31,7 +32,8 @@ FRAGMENTS = [
     b"data: " + (CHUNK % '{"tool_calls":[{"index":"0","function":{"arguments":{}}}]}').encode() + b"\n\n",
     b"data: " + (CHUNK % '{"tool_calls":[{"index":0,"function":{"arguments":"ab"}}]}').encode() + b"\n\n",
 ]  # fmt: skip
-bodies = st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=6), max_size=14).map(b"".join)
+ANY = st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=6), max_size=14).map(b"".join)
+bodies = ANY | ANY.map(lambda body: b"[{" + body) | ANY.map(lambda body: b"[" + body)
 cuts = st.lists(st.integers(0, 400), max_size=12)
 
 READERS = {
@@ -39,6 +41,9 @@ READERS = {
     "lines, strict": sk.Lines(errors="strict", max_line_bytes=300),
     "as EventSource": sk.Lines() | sk.Parse(comments=True),
     "small limits": sk.Lines(max_line_bytes=40) | sk.Parse(max_event_bytes=30),
+    "JSON, small limits": sk.Lines(max_line_bytes=40)
+    | sk.Parse(json_body="emit", unfinished="emit", max_event_bytes=30),
+    "JSON, small events": sk.Lines() | sk.Parse(json_body="emit", max_event_bytes=30),
     "completion": sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate(),
     "moderated": sk.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("x", phrases=("hel", "lohe"))),
 }
