@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from streamkit.events import EndReason, Event, Finish, ModerationReport, StreamEnd
+from streamkit.ends import SUCCESSES, EndReason
+from streamkit.events import Event, Finish, ModerationReport, StreamEnd
 from streamkit.moderation.calls import Calls
 from streamkit.moderation.choices import Choices, Ending
 from streamkit.moderation.deltas import bare
@@ -92,7 +93,10 @@ class Ends:
         if self.done:
             return
         out += (self.report,) if self._reports else ()
-        moderated = not interrupted and (self._choices.blocked or self._choices.cut)
+        ruled = self._choices.blocked | self._choices.cut
+        # A choice that no rule has ended must have ended well; otherwise what became of it is the end of the stream.
+        well = end.reason in SUCCESSES or self._choices.came.keys() <= ruled
+        moderated = not interrupted and ruled and well
         out.append(StreamEnd("moderated", end.saw_done) if moderated else end)
 
     def rest(self, out: list[Event], only: int | None = None) -> None:

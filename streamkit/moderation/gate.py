@@ -10,6 +10,7 @@ from typing import Any, Literal, cast, get_args
 
 import msgspec
 
+from streamkit.ends import SUCCESSES
 from streamkit.errors import PipelineError
 from streamkit.events import (
     Annotation,
@@ -489,7 +490,10 @@ class Gate:
         cut_off = any(choice.queue for choice in self._choices.values())
         late = [event for event in self._late if not _spells_out(event, altered, cut_off)]
         end = self._final
-        if end and any(choice.blocked for choice in self._choices.values()) and end.reason != "provider_error":
+        blocked = [choice.blocked for choice in self._choices.values()]
+        # A choice that was not blocked must have ended well; otherwise what became of it is the end of the stream.
+        well = end is not None and (end.reason in SUCCESSES or all(blocked))
+        if end and any(blocked) and well and end.reason != "provider_error":
             end = StreamEnd("moderated", end.saw_done)
         return [*late, *([end] if end else [])]
 

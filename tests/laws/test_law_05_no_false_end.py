@@ -366,12 +366,25 @@ def event(content: str, finish: str | None = None) -> str:
         (event("a") + event("b", "stop"), "completed"),
         (event("a") + "data: [DONE]\n\n", "completed"),
         (event("a") + event("b", "length") + "data: [DONE]\n\n", "length"),
+        (event("a") + event("b", "a word of tomorrow") + "data: [DONE]\n\n", "unknown"),
+        ("data: [DONE]\n\n", "truncated"),
         (event("a"), "truncated"),
         (event("a") + event("b", "stop")[:-10], "truncated"),
         ("", "truncated"),
         (": keep-alive\n\n", "truncated"),
     ],
-    ids=["all", "no [DONE]", "no finish reason", "length", "cut off", "cut in an event", "nothing", "comments only"],
+    ids=[
+        "all",
+        "no [DONE]",
+        "no finish reason",
+        "length",
+        "unknown",
+        "only [DONE]",
+        "cut off",
+        "cut in an event",
+        "nothing",
+        "comments only",
+    ],
 )
 @pytest.mark.anyio
 async def test_a_stream_without_its_terminal_event_is_truncated(body: str, end: sk.events.EndReason) -> None:

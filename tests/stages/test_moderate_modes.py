@@ -358,6 +358,18 @@ def test_a_last_event_that_tells_of_an_interruption_releases_nothing_that_waits(
     assert moderate(Moderate(rule("redact")), events) == [*text("a "), StreamEnd(reason)]
 
 
+@pytest.mark.parametrize("reason", ["unknown", "truncated"])
+@pytest.mark.parametrize("action", ["block", "replace"])
+def test_a_rule_does_not_hide_that_another_choice_did_not_end_well(action: Any, reason: Any) -> None:
+    spoken = [TextDelta("a blue heron!", 0), TextDelta("fine", 1), Finish("stop", 0)]
+
+    *_, end = moderate(Moderate(rule(action), choices=2), [*spoken, StreamEnd(reason)])
+    *_, ended = moderate(Moderate(rule(action), choices=2), [*spoken, Finish("stop", 1), StreamEnd("completed")])
+    *_, alone = moderate(Moderate(rule("replace")), [spoken[0], StreamEnd(reason)])
+
+    assert (end, ended, alone) == (StreamEnd(reason), StreamEnd("moderated"), StreamEnd("moderated"))
+
+
 def test_what_is_kept_of_a_completion_is_what_was_released_and_the_verdicts() -> None:
     *_, completion, _ = (Moderate(rule("redact"), reports=True, keep_raw=True) | Accumulate()).run(
         iter([*SPOKEN, STOP, END]), clock=lambda: 0.0
