@@ -8,6 +8,10 @@
     {"error": "…"}                                          Ollama; with `error_type` Hugging Face's TGI, with `code` xAI
     {"errors": [{"code", "message"}]}                       watsonx, Cloudflare
     {"detail": "…"} or {"detail": [{"loc", "msg"}]}         FastAPI, Replicate (RFC 9457)
+    {"base_resp": {"status_code", "status_msg"}}            MiniMax; {"header": {"code", "message"}} iFlytek's Spark
+    {"Response": {"Error": {"Code", "Message"}}}            Tencent, in streams {"ErrorMsg": {"Code", "Msg"}}
+    {"error_code", "text"}                                  FastChat
+    {"modelStreamErrorException": {"message"}}              Amazon Bedrock, in a stream
     data: {…}                                               any of these as a server-sent event, as DashScope sends it
     text or a page                                          proxies
 
@@ -31,6 +35,7 @@ _TEXTS = (
     "Message",
     "error_description",
     "msg",
+    "Msg",
     "error_msg",
     "error_message",
     "errorMessage",
@@ -40,6 +45,7 @@ _TEXTS = (
     "error",
     "errors",
     "title",
+    "text",
 )
 _BOM = "\ufeff"
 _UNREADABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]+")
@@ -203,10 +209,15 @@ def _of_fields(fields: dict[str, Any], depth: int) -> Reason:
     # `type` of an object that wraps the error says only that it is one, as does that of the event that carries it.
     kind = _first(word_of(fields.get(name)) for name in _TYPES if fields.get(name) != "error")
     own = Reason(_first(code_of(fields.get(name)) for name in _CODES), _after_hash(kind), detail)
+    exceptions = [name for name in fields if name.endswith("Exception") and isinstance(fields[name], dict)]
     reasons = [
         *within("error"),
         own,
-        *within("errors", "fault", "base_resp", "response", "message", "detail"),
+        *within(
+            "errors", "fault", "base_resp", "header", "response", "Response", "Error", "ErrorMsg", "message", "detail"
+        ),
+        *(Reason(None, word_of(name), "") for name in exceptions),
+        *within(*exceptions),
         Reason(_oauth_code(fields, detail)),
         Reason(_first(value for name in _STATUSES if type(value := code_of(fields.get(name))) is int)),
     ]

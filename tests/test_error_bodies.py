@@ -100,6 +100,20 @@ BODIES: dict[str, tuple[str, Reason]] = {
         Reason("policies.quota", None, "Quota"),
     ),
     "Minimax": ('{"base_resp": {"status_code": 1004, "status_msg": "No login"}}', Reason(1004, None, "No login")),
+    "Spark": (
+        '{"header": {"code": 10013, "message": "Filtered", "sid": "s", "status": 2}}',
+        Reason(10013, None, "Filtered"),
+    ),
+    "Tencent": (
+        '{"Response": {"Error": {"Code": "AuthFailure", "Message": "No key"}, "RequestId": "r"}}',
+        Reason("AuthFailure", None, "No key"),
+    ),
+    "Tencent, in a stream": ('{"ErrorMsg": {"Msg": "Busy", "Code": 2001}}', Reason(2001, None, "Busy")),
+    "FastChat": ('{"text": "Out of memory", "error_code": 50002}', Reason(50002, None, "Out of memory")),
+    "Bedrock, in a stream": (
+        '{"modelStreamErrorException": {"message": "Broken", "originalStatusCode": 424}}',
+        Reason(None, "modelStreamErrorException", "Broken"),
+    ),
     "OAuth": (
         '{"error": "invalid_grant", "error_description": "Expired"}',
         Reason("invalid_grant", None, "Expired"),

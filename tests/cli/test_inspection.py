@@ -136,7 +136,9 @@ def test_a_body_in_a_file_has_no_times_of_arrival(tmp_path: Path, capsys: pytest
     assert f"pieces     number 1, bytes {path.stat().st_size}" in lines
 
 
-def test_the_usage_of_several_responses_is_their_sum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_response_in_the_same_body_is_reported_and_not_added(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def answer(id: str, prompt: int) -> str:
         said = f'"id":"{id}","model":"m","choices":[{{"index":0,"delta":{{"content":"a"}},"finish_reason":"stop"}}]'
         usage = f'"usage":{{"prompt_tokens":{prompt},"completion_tokens":1,"total_tokens":{prompt + 1}}}'
@@ -145,10 +147,11 @@ def test_the_usage_of_several_responses_is_their_sum(tmp_path: Path, capsys: pyt
     path = tmp_path / "turns.sse"
     path.write_text(answer("1", 10) + answer("2", 20) + "data: [DONE]\n\n")
 
-    _, found = inspected(path, capsys)
+    code, found = inspected(path, capsys)
 
-    assert found["usage"] == {"responses": 2, "prompt_tokens": 30, "completion_tokens": 2, "total_tokens": 32}
-    assert found["timings"]["tokens"] == 2
+    assert (code, found["end"]) == (1, "error")
+    assert found["error"].endswith("expected one answer, found the beginning of another; two are not joined to one")
+    assert found["usage"] == {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11}
 
 
 def test_a_file_that_is_no_answer_has_no_dialect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
