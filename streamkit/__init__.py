@@ -17,6 +17,7 @@ Where things live:
     events, errors          what comes out, and what can go wrong
     ends                    why answers end: the reasons, and providers' words for them
     error_bodies            the provider's own reason, from any shape of error body
+    identity                who a tool call is, of pieces of its id, name and type
     gaps                    the waits between moments: percentiles and stalls
     wire                    bytes into lines, lines into server-sent events
     dialects                providers' wires, one file each

@@ -144,7 +144,11 @@ class RefusalDelta(_Event, frozen=True, gc=False, eq=False):
 
 
 class ToolCallDelta(_Event, frozen=True, gc=False, eq=False):
-    """A piece of a tool call: number `tool_index` of choice `index`. What was not sent is `None`, `arguments` empty."""
+    """A piece of a tool call: number `tool_index` of choice `index`. What was not sent is `None`, `arguments` empty.
+
+    `id`, `name` and `type` come with the first piece, or in pieces, or again with every one: `Identity` merges them. A call that
+    is complete and has no arguments has the arguments `{}`.
+    """
 
     tool_index: int = 0
     id: str | None = None
@@ -384,7 +388,10 @@ _NOT_COMPARED = ("payload", "seconds", "held")
 
 
 class ProviderNotice(_Event, frozen=True, gc=False, eq=False):
-    """Something the provider said beside the answer: a filter's verdict, a ping, an event of a kind not known here."""
+    """Something the provider said beside the answer: a filter's verdict, a ping, an event of a kind not known here.
+
+    `conflict`: a text that was streamed came again as a whole, and is another one. `data` names the channel, and neither text.
+    """
 
     kind: str
     data: Any = None
@@ -525,7 +532,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):
-    """One assembled answer. `content` is `None` where none was sent, as in a call of tools; `text` is then empty.
+    """One assembled answer. `content` is `None` where no text was sent, as in a call of tools; `text` is then empty.
 
     Behind `Moderate` it is what was released, and `verdicts` says where that is not what the provider sent. `details`, what
     the provider's choice has beside the rest, are not compared: a plain answer can have more of them.

@@ -16,7 +16,7 @@ PACKAGE = Path(streamkit.__file__).parent
 PLUGINS = PACKAGE.parent / "plugins"
 
 LEVELS: list[set[str]] = [
-    {"ends", "events", "errors", "error_bodies", "plain", "gaps"},
+    {"ends", "events", "errors", "error_bodies", "plain", "gaps", "identity"},
     {
         "config_files",
         "misfits",

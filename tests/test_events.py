@@ -128,12 +128,14 @@ def test_how_an_event_shows_itself() -> None:
 
 
 def test_raw_is_the_providers_own_chunk() -> None:
-    (text, _) = (sk.Parse() | sk.Extract()).run(
+    (details, text, _) = (sk.Parse() | sk.Extract()).run(
         b'data: {"choices":[{"index":0,"delta":{"content":"a"}}],"x_provider":{"fast":true}}\n\n'
     )
 
-    assert text == sk.TextDelta("a")
-    assert text.raw == {"choices": [{"index": 0, "delta": {"content": "a"}}], "x_provider": {"fast": True}}
+    assert (details, text) == (sk.ResponseDetails({"x_provider": {"fast": True}}), sk.TextDelta("a"))
+    assert (
+        text.raw == details.raw == {"choices": [{"index": 0, "delta": {"content": "a"}}], "x_provider": {"fast": True}}
+    )
 
 
 def test_raw_of_an_event_that_streamkit_made_is_none() -> None:

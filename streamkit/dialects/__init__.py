@@ -11,13 +11,17 @@ from streamkit import plugins
 from streamkit.dialects.anthropic import AnthropicMessages
 from streamkit.dialects.assistants import OpenAIAssistants
 from streamkit.dialects.base import NOT_JSON, Dialect
+from streamkit.dialects.cloudflare import WorkersAI
 from streamkit.dialects.cohere import CohereChat
+from streamkit.dialects.dashscope import DashScope
 from streamkit.dialects.gemini import Gemini
+from streamkit.dialects.interactions import GeminiInteractions
 from streamkit.dialects.ollama import Ollama
 from streamkit.dialects.openai import OpenAICompletions
 from streamkit.dialects.replicate import Replicate
 from streamkit.dialects.responses import OpenAIResponses
 from streamkit.dialects.surrogates import mark
+from streamkit.dialects.tgi import TextGenerationInference
 from streamkit.dialects.transcription import OpenAITranscription
 from streamkit.dialects.watsonx import Watsonx
 from streamkit.dialects.writer import WriterCompletions
@@ -36,6 +40,10 @@ DIALECTS: dict[str, type[Dialect]] = {
     "assistants": OpenAIAssistants,
     "transcription": OpenAITranscription,
     "replicate": Replicate,
+    "interactions": GeminiInteractions,
+    "dashscope": DashScope,
+    "tgi": TextGenerationInference,
+    "cloudflare": WorkersAI,
     "writer": WriterCompletions,
 }
 

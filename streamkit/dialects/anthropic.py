@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.calls import BareCalls
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without, word
+from streamkit.dialects.fields import count, emptied, grown, mapping, mappings, text, without, word
 from streamkit.ends import is_pending
 from streamkit.events import (
     Annotation,
@@ -50,13 +51,15 @@ _TOLD = {"text": ("text", "citations"), "thinking": ("thinking",), "tool_use": (
 
 
 class _Block(msgspec.Struct):
-    # `tool_index` of a call that the caller is to run, `input` the pieces of one that he is not.
+    # `tool_index` of a call that the caller is to run, `input` the pieces of one that he is not. A block that has ended is kept,
+    # for some servers send its signature late.
     number: int
     kind: str
     tool_index: int | None = None
     takes_input: bool = False
     input: list[str] = []
     late: dict[str, Any] = {}
+    ended: bool = False
 
 
 @dataclass
@@ -84,6 +87,7 @@ class AnthropicMessages(Dialect):
     _current: dict[Channel, int] = field(default_factory=dict[Channel, int], init=False, repr=False)
     _blocks: int = field(default=0, init=False, repr=False)
     _calls: int = field(default=0, init=False, repr=False)
+    _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -106,7 +110,7 @@ class AnthropicMessages(Dialect):
             case "content_block_stop":
                 self._end_block(count(fields.get("index")), item.data, out)
             case "message_start" | "message" | "completion" if self._is_another(fields):
-                self.refuse(ANOTHER, number, out)
+                self.refuse(ANOTHER, number)
             case "message_start":
                 self._start(mapping(fields.get("message")), item.data, out)
             case "message_delta":
@@ -173,24 +177,27 @@ class AnthropicMessages(Dialect):
             out.append(TextDelta(piece, payload=payload))
         self._finish(chunk, None, payload, out)
 
-    def _stop(self, delta: dict[str, Any], usage: object, payload: str, out: list[Event]) -> None:
+    def _stop(self, delta: dict[str, Any], counts: object, payload: str, out: list[Event]) -> None:
         if details := without(delta, ("stop_reason",)):
             out.append(ResponseDetails(details, self.shape, payload=payload))
-        self._finish(delta, usage, payload, out)
+        self._finish(delta, counts, payload, out)
 
-    def _finish(self, delta: dict[str, Any], usage: object, payload: str, out: list[Event]) -> None:
-        self._cost(usage, payload, out)
+    def _finish(self, delta: dict[str, Any], said: object, payload: str, out: list[Event]) -> None:
+        self._cost(said, payload, out)
         if details := delta.get("stop_details"):
             out.append(ProviderNotice("stop_details", details, 0, payload=payload))
         if (reason := word(delta.get("stop_reason"))) and not is_pending(reason):
+            if self.ends_calls(reason):
+                self._bare.end_all(payload, out)
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
 
-    def _cost(self, usage: object, payload: str, out: list[Event]) -> None:
-        if said := {
-            name: value for name, value in mapping(usage).items() if value is not None or name not in self._usage
+    def _cost(self, counts: object, payload: str, out: list[Event]) -> None:
+        if known := {
+            name: value for name, value in mapping(counts).items() if value is not None or name not in self._usage
         }:
-            self._usage = {**self._usage, **said}
+            # Bridges send zeros with the last event for what the first one has counted.
+            self._usage = grown(self._usage, known)
             out.append(usage_of(self._usage, payload))
 
     # Content blocks
@@ -214,6 +221,8 @@ class AnthropicMessages(Dialect):
             input = block.get("input")
             opened.takes_input = not input
             arguments = msgspec.json.encode(input).decode() if input else ""
+            if not input:
+                self._bare.begin(opened.tool_index)
             id, name = (text(block.get(key)) for key in ("id", "name"))
             out.append(ToolCallDelta(opened.tool_index, id, name, arguments, payload=payload))
 
@@ -225,10 +234,19 @@ class AnthropicMessages(Dialect):
         out.append(PartStart(block.kind, block.number, data, channel or of_call, block.tool_index, payload=payload))
 
     def _end_block(self, index: int | None, payload: str, out: list[Event]) -> None:
-        if block := self._open.pop(index, None):
-            if block.input:
-                block.late["input"] = decoded("".join(block.input))
-            out.append(PartEnd(block.number, block.late, payload=payload))
+        block = self._open.get(index)
+        if block is None or block.ended:
+            return
+        if block.input:
+            block.late["input"] = decoded("".join(block.input))
+        out.append(PartEnd(block.number, block.late, payload=payload))
+        block.ended, block.late, block.input = True, {}, []
+
+    def _late(self, block: _Block, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+        if block.ended:
+            out.append(PartEnd(block.number, fields, payload=payload))
+        else:
+            block.late |= fields
 
     def _tell(self, fields: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
         if piece := text(fields.get("text")):
@@ -247,15 +265,16 @@ class AnthropicMessages(Dialect):
                 for citation in mappings([delta.get("citation")]):
                     out.append(Annotation(citation, part=number, payload=payload))
             case "signature_delta" if block := self._open.get(index):
-                block.late["signature"] = delta.get("signature")
+                self._late(block, {"signature": delta.get("signature")}, payload, out)
             case "compaction_delta" if block := self._open.get(index):
-                block.late |= without(delta, ("type",))
+                self._late(block, without(delta, ("type",)), payload, out)
             case "input_json_delta" if (block := self._open.get(index)) and block.takes_input:
                 if not (piece := text(delta.get("partial_json"))):
                     return
                 if block.tool_index is None:
                     block.input.append(piece)
                 else:
+                    self._bare.spoke(block.tool_index)
                     out.append(ToolCallDelta(block.tool_index, arguments=piece, payload=payload))
             case kind:
                 self.not_known(text(kind) or "content_block_delta", delta, payload, out, 0)

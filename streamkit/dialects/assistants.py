@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.calls import BareCalls
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, mapping, mappings, text
+from streamkit.dialects.said import Text
 from streamkit.ends import EndReason
 from streamkit.events import (
     Annotation,
@@ -40,6 +42,10 @@ class OpenAIAssistants(Dialect):
         default_factory=dict[tuple[str | None, int], int], init=False, repr=False
     )
 
+    # What was emitted of each part of each message.
+    _texts: dict[str, Text] = field(default_factory=dict[str, Text], init=False, repr=False)
+    _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
+
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
         return event.event.startswith("thread.")
@@ -57,14 +63,16 @@ class OpenAIAssistants(Dialect):
                 self._take_role(fields, payload, out)
             case "thread.message.delta":
                 for part in mappings(mapping(fields.get("delta")).get("content")):
-                    self._part(part, payload, out)
+                    self._part(part, f"{fields.get('id')} {count(part.get('index')) or 0}", payload, out)
+            case "thread.message.completed":
+                for at, part in enumerate(mappings(fields.get("content"))):
+                    self._rest(part, f"{fields.get('id')} {at}", payload, out)
             case "thread.run.step.delta":
                 self._step(fields, payload, out)
             case _ if area == "thread.run" and act in _ENDS:
                 self._conclude(fields, act, payload, number, out)
             case _:
                 pass
-        # A message that has ended says again what was said.
         if (
             len(out) == known
             and not self.done
@@ -82,13 +90,35 @@ class OpenAIAssistants(Dialect):
             self._role = role
             out.append(RoleDelta(role, payload=payload))
 
-    def _part(self, part: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _rest(self, part: dict[str, Any], place: str, payload: str, out: list[Event]) -> None:
+        # A message that has ended says again what was said, and perhaps more.
+        for channel, kind, whole in (
+            ("content", TextDelta, text(mapping(part.get("text")).get("value"))),
+            ("refusal", RefusalDelta, text(part.get("refusal"))),
+        ):
+            said = self._said(f"{channel} {place}")
+            rest = said.rest(whole or "")
+            if rest is None:
+                self.conflict("refusal" if channel == "refusal" else "content", 0, payload, out)
+            elif rest:
+                said.add(rest)
+                out.append(kind(rest, payload=payload))
+
+    def _said(self, place: str) -> Text:
+        found = self._texts.get(place)
+        if found is None:
+            found = self._texts[place] = Text()
+        return found
+
+    def _part(self, part: dict[str, Any], place: str, payload: str, out: list[Event]) -> None:
         said = mapping(part.get("text"))
         if piece := text(said.get("value")):
+            self._said(f"content {place}").add(piece)
             out.append(TextDelta(piece, payload=payload))
         for annotation in mappings(said.get("annotations")):
             out.append(Annotation(annotation, payload=payload))
         if refusal := text(part.get("refusal")):
+            self._said(f"refusal {place}").add(refusal)
             out.append(RefusalDelta(refusal, payload=payload))
 
     def _step(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
@@ -96,17 +126,25 @@ class OpenAIAssistants(Dialect):
         for call in mappings(details.get("tool_calls")):
             if call.get("type") == "function":
                 place = step, count(call.get("index")) or 0
-                number = self._calls.setdefault(place, len(self._calls))
+                if place not in self._calls:
+                    self._calls[place] = len(self._calls)
+                    self._bare.begin(self._calls[place])
+                number = self._calls[place]
                 id, function = text(call.get("id")), mapping(call.get("function"))
                 name, arguments = text(function.get("name")), text(function.get("arguments")) or ""
                 kind = "function" if id else None
+                if arguments:
+                    self._bare.spoke(number)
                 out.append(ToolCallDelta(number, id, name, arguments, type=kind, payload=payload))
 
     def _conclude(self, run: dict[str, Any], act: str, payload: str, number: int, out: list[Event]) -> None:
-        if usage := mapping(run.get("usage")):
-            out.append(usage_of(usage, payload))
+        if said := mapping(run.get("usage")):
+            out.append(usage_of(said, payload))
         reason = text(mapping(run.get("incomplete_details")).get("reason")) if act == "incomplete" else None
-        self.finished[0] = reason = reason or act
+        reason = reason or act
+        if self.ends_calls(reason):
+            self._bare.end_all(payload, out)
+        self.finished[0] = reason
         out.append(Finish(reason, payload=payload))
         if act == "failed":
             error = mapping(run.get("last_error")) or {"message": "", "type": "failed"}

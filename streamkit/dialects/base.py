@@ -4,15 +4,16 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, NoReturn, cast
 
 import msgspec
 
 from streamkit.dialects import surrogates
+from streamkit.dialects.cumulative import Cumulative
 from streamkit.ends import EndReason, meaning
 from streamkit.error_bodies import known, reason_of
 from streamkit.errors import ProtocolError, ProviderError
-from streamkit.events import Event, ProviderNotice, StreamEnd
+from streamkit.events import Channel, Event, ProviderNotice, StreamEnd
 from streamkit.plain import FORMS, PlainForm
 from streamkit.stage import Stage, cut_short
 from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
@@ -63,6 +64,9 @@ class Dialect(Stage[ServerSentEvent, Event]):
     A dialect whose plain answer is not OpenAI's chat completion may offer its own: `plain` makes it of a `Completion`, and is
     called for those that hold the dialect's `shape`, which it sends in a `ResponseDetails`.
 
+    `cumulative`: the provider resends the whole text with every chunk, of which only the end is new. `None` is the dialect's own
+    way; one that reads such texts itself says `resends = False`.
+
     `errors`: an error inside the stream ends it with `StreamEnd("provider_error")` and then raises `ProviderError`, or only
     ends it so (`emit`). `malformed`: an event that is no JSON raises `ProtocolError` (with `emit` it ends the stream with
     `StreamEnd("error")`), or is skipped. It is `done` when the format's own end has come.
@@ -70,14 +74,17 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     reasons: ClassVar[dict[str, EndReason]] = {}
 
+    resends: ClassVar[bool] = True
     shape: ClassVar[str | None] = None
     plain: ClassVar[PlainForm | None] = None
 
     errors: Literal["raise", "emit"] = "raise"
     malformed: Literal["raise", "skip"] = "raise"
+    cumulative: bool | None = None
     skipped: int = field(default=0, init=False, repr=False)
     finished: dict[int, str | None] = field(default_factory=dict[int, "str | None"], init=False, repr=False)
     called: set[int] = field(default_factory=set[int], init=False, repr=False)
+    _resent: Cumulative = field(default_factory=Cumulative, init=False, repr=False)
     unknown: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
     _cut: bool = field(default=False, init=False, repr=False)  # whether the body broke off within an event
     _seen: int = field(default=0, init=False, repr=False)
@@ -106,17 +113,39 @@ class Dialect(Stage[ServerSentEvent, Event]):
         if self.done:
             return out
         try:
-            self._read(items, out)
+            if self.cumulative and self.resends:
+                self._read_wholes(items, out)
+            else:
+                self._read(items, out)
         except (ProtocolError, ProviderError) as error:
-            return cut_short([*self._joined(out), *surrogates.release(self._halves)], error)
+            return self._broken_off(error, out)
         self._seen += len(items)
         return self._joined(out) if self._halved else out
 
+    def _broken_off(self, error: Exception, out: list[Event]) -> Iterable[Event]:
+        if not self.done:
+            self.settle(out, complete=False)
+        out += self._resent.end()
+        if isinstance(error, ProtocolError) and self.errors == "emit":
+            self.done = True
+            out += [ProviderNotice("protocol_error", {"message": str(error)}), self._end("error")]
+            return self._joined(out)
+        return cut_short([*self._joined(out), *surrogates.release(self._halves)], error)
+
+    def _read_wholes(self, items: list[ServerSentEvent], out: list[Event]) -> None:
+        wholes: list[Event] = []
+        try:
+            self._read(items, wholes)
+        finally:
+            self._resent.take(wholes, out)
+
     def flush(self) -> Iterable[Event]:
         if not self.done:
+            late: list[Event] = []
+            self.settle(late, complete=False)
+            late += self._resent.end()
             end = self._end(*self._outcome(saw_done=False))
-            yield from surrogates.release(self._halves)
-            yield end
+            yield from surrogates.join([*late, end], self._halves)
             self._raise_after(end, self._seen)
 
     def _read(self, items: list[ServerSentEvent], out: list[Event]) -> None:
@@ -139,6 +168,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     def finish(self, out: list[Event], number: int) -> None:
         """The format's own end has come."""
+        self.settle(out, complete=True)
         self.done = True
         end = self._end(*self._outcome(saw_done=True), saw_done=True)
         out.append(end)
@@ -146,6 +176,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     def fail(self, body: Any, number: int, out: list[Event]) -> None:
         """The provider has reported an error, which ends the answer. `body` is its error object."""
+        self.settle(out, complete=False)
         self.done = True
         error = provider_error(body, number)
         code = error.type if error.code is None else str(error.code)
@@ -153,13 +184,20 @@ class Dialect(Stage[ServerSentEvent, Event]):
         if self.errors == "raise":
             raise error
 
-    def refuse(self, found: str, number: int, out: list[Event], excerpt: str = "") -> None:
+    def refuse(self, found: str, number: int, excerpt: str = "") -> NoReturn:
         """End the answer because an event violates the format. `found` describes the event without any of its text."""
-        error = ProtocolError(f"event {number}: {found}", excerpt=excerpt)
-        if self.errors == "raise":
-            raise error
-        self.done = True
-        out += [ProviderNotice("protocol_error", {"message": str(error)}), self._end("error")]
+        raise ProtocolError(f"event {number}: {found}", excerpt=excerpt)
+
+    def settle(self, out: list[Event], *, complete: bool) -> None:
+        """Called before the last event: emit what is buffered. `complete` says that the format's own end has come."""
+
+    def ends_calls(self, word: str) -> bool:
+        """Whether a choice that ends with this word has its calls whole, so that those without arguments have none."""
+        return self._meaning(word) in ("completed", "tool_calls")
+
+    def conflict(self, channel: Channel, index: int, payload: str, out: list[Event]) -> None:
+        """A whole text contradicts the deltas that came before it. What was streamed stands; the notice has none of the text."""
+        out.append(ProviderNotice("conflict", {"channel": channel}, index, payload=payload))
 
     def not_known(self, kind: str, data: Any, payload: str, out: list[Event], index: int | None = None) -> None:
         """An event of a kind that this dialect has no word for. It is passed on as a notice, and counted by its kind."""
@@ -199,9 +237,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
         elif self.malformed == "skip":
             self._skip(item, number, _describe(text, error), out)
         else:
-            self.refuse(
-                f"expected JSON or [DONE] after 'data:', found {_describe(text, error)}", number, out, text[:80]
-            )
+            self.refuse(f"expected JSON or [DONE] after 'data:', found {_describe(text, error)}", number, text[:80])
 
     def _skip(self, item: ServerSentEvent, number: int, found: str, out: list[Event]) -> None:
         self.skipped += 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.calls import BareCalls
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without, word
 from streamkit.ends import EndReason, is_pending
@@ -62,6 +63,8 @@ class CohereChat(Dialect):
     reasons: ClassVar[dict[str, EndReason]] = {"TIMEOUT": "provider_error"}
 
     _calls: dict[int | None, int] = field(default_factory=dict["int | None", int], init=False, repr=False)
+    _numbers: int = field(default=0, init=False, repr=False)
+    _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
     _parts: int = field(default=0, init=False, repr=False)
     # The number and kind of the parts of the content and of the calls, by what they are called on the wire.
     _open: dict[str, tuple[int, str]] = field(default_factory=dict[str, "tuple[int, str]"], init=False, repr=False)
@@ -81,7 +84,7 @@ class CohereChat(Dialect):
         message, index = mapping(delta.get("message")), count(fields.get("index"))
         match kind:
             case "content-delta" | "content-start" | "tool-plan-delta":
-                self._tell(message, index, payload, out)
+                self._tell(message, index, kind == "content-start", payload, out)
                 self._logprobs([fields.get("logprobs")], payload, out)
             case "tool-call-start" | "tool-call-delta":
                 for call in _one_or_many(message.get("tool_calls")):
@@ -93,7 +96,7 @@ class CohereChat(Dialect):
             case "citation-end":
                 pass  # All of it was told.
             case "message-start" | None if self._parts and isinstance(fields.get("message", message), dict):
-                self.refuse(ANOTHER, number, out)
+                self.refuse(ANOTHER, number)
             case "message-start":
                 self._start(fields, message, payload, out)
             case "message-end":
@@ -119,7 +122,7 @@ class CohereChat(Dialect):
         out.append(ResponseDetails(details, self.shape, payload=payload))
         if role := text(message.get("role")):
             out.append(RoleDelta(role, payload=payload))
-        self._tell(message, None, payload, out)
+        self._tell(message, None, True, payload, out)
 
     def _message(self, answer: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
         # A plain answer is all of a streamed one at once.
@@ -138,14 +141,15 @@ class CohereChat(Dialect):
         if found := mappings(items):
             out.append(Logprobs({"items": found}, payload=payload))
 
-    def _tell(self, message: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
+    def _tell(self, message: dict[str, Any], index: int | None, starts: bool, payload: str, out: list[Event]) -> None:
         if plan := text(message.get("tool_plan")):
             self._part("tool_plan", {}, "plan", payload, out)
             out.append(ReasoningDelta(plan, payload=payload))
         for at, part in enumerate(_one_or_many(message.get("content"))):
             place = f"content {at if index is None else index}"
-            kind = text(part.get("type")) or ("thinking" if "thinking" in part else "text")
-            if "type" in part or place not in self._open:
+            known = self._open.get(place, (0, ""))[1]
+            kind = text(part.get("type")) or ("thinking" if "thinking" in part else "text" if part else known)
+            if starts or kind != known:
                 self._close(place, payload, out)
             self._part(kind, {"type": kind, **part}, place, payload, out)
             if thought := text(part.get("thinking")):
@@ -175,7 +179,8 @@ class CohereChat(Dialect):
 
     def _call(self, call: dict[str, Any], index: int | None, starts: bool, payload: str, out: list[Event]) -> None:
         if starts or index not in self._calls:
-            self._calls[index] = max(self._calls.values(), default=-1) + 1
+            self._calls[index], self._numbers = self._numbers, self._numbers + 1
+            self._bare.begin(self._calls[index])
             self.called.add(0)
         function = mapping(call.get("function"))
         id, name = text(call.get("id")), text(function.get("name"))
@@ -187,12 +192,16 @@ class CohereChat(Dialect):
             out.append(PartStart("tool_call", self._parts, data, "tool_arguments", self._calls[index], payload=payload))
             self._parts += 1
         if starts or id or name or arguments:
+            if arguments:
+                self._bare.spoke(self._calls[index])
             out.append(ToolCallDelta(self._calls[index], id, name, arguments, type=kind, payload=payload))
 
     def _stop(self, delta: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
-        if usage := mapping(delta.get("usage")):
-            out.append(usage_of(usage, payload))
+        if said := mapping(delta.get("usage")):
+            out.append(usage_of(said, payload))
         if (reason := word(delta.get("finish_reason"))) and not is_pending(reason):
+            if self.ends_calls(reason):
+                self._bare.end_all(payload, out)
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
         if error := delta.get("error"):

@@ -1,7 +1,7 @@
 """Reading JSON that may be anything: a field of another type than expected is a field that is not there."""
 
 from collections.abc import Container
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -47,3 +47,41 @@ def empty(value: object) -> Any:
 def changed(fields: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     """The fields that `known` has not, or has otherwise."""
     return {name: value for name, value in fields.items() if name not in known or known[name] != value}
+
+
+def grown(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """Counts that were said, after others of the same answer: none of them gets smaller, and a null is none."""
+    return {**known, **{name: _larger(known.get(name), value) for name, value in said.items()}}
+
+
+def spent(known: dict[str, Any], said: dict[str, Any], names: tuple[str, str, str]) -> dict[str, Any]:
+    """Usage after other usage of the same answer. By these names it has counts of the input, of the output, and of both.
+
+    The last is at least the sum of the others, also where a later usage left one of them out.
+    """
+    used = grown(known, said)
+    prompt, completion, both = (count(used.get(name)) for name in names)
+    if known and prompt is not None and completion is not None and both is not None:
+        used[names[2]] = max(both, prompt + completion)
+    return used
+
+
+def corrected(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """The same where the first counts are estimates, which a later one may correct downwards, but not to nothing."""
+    return {
+        **known,
+        **{name: value for name, value in said.items() if value or (value is not None and not known.get(name))},
+    }
+
+
+def _larger(known: Any, said: Any) -> Any:
+    if said is None or (known and said in ({}, [])):
+        return known
+    if _is_number(known) and _is_number(said):
+        return max(known, said)
+    inner = mapping(known), mapping(said)
+    return grown(*inner) if all(inner) else cast(object, said)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

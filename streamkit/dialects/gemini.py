@@ -10,8 +10,11 @@ from typing import Any, ClassVar, cast
 import msgspec
 
 from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.calls import EMPTY
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text, without, word
+from streamkit.dialects.fields import changed, corrected, count, emptied, mapping, mappings, text, without, word
+from streamkit.dialects.gemini_arguments import PartialArguments
+from streamkit.dialects.said import Text
 from streamkit.dialects.times import seconds
 from streamkit.ends import EndReason, is_pending
 from streamkit.events import (
@@ -38,6 +41,7 @@ from streamkit.wire.events import ServerSentEvent
 _MARKS = ("candidates", "usageMetadata", "modelVersion", "promptFeedback")
 _PART_NOTES = ("thought", "thoughtSignature", "partMetadata", "videoMetadata")
 """Fields of a part that stand beside what it holds."""
+_STREAMED = ("partialArgs", "willContinue")
 _METADATA = {"citationMetadata": ("citationSources", "citations"), "groundingMetadata": (), "logprobsResult": ()}
 """What of a candidate is told in events of its own."""
 
@@ -48,6 +52,47 @@ class _Text(msgspec.Struct):
     data: dict[str, Any]
 
 
+class _Call(msgspec.Struct):
+    # A call: its own number and that of its part; `writer` while its arguments come in pieces.
+    number: int
+    part: int
+    id: str | None
+    name: str | None
+    arguments: Text = msgspec.field(default_factory=Text)
+    writer: PartialArguments | None = None
+    late: dict[str, Any] = {}
+
+
+class _Calls(msgspec.Struct):
+    # The calls of a candidate by their numbers; those of ids, and the last one that came in pieces.
+    calls: dict[int, _Call] = {}
+    ids: dict[str, int] = {}
+    streamed: int | None = None
+
+    @property
+    def last(self) -> _Call | None:
+        return None if self.streamed is None else self.calls[self.streamed]
+
+    def known(self, id: str | None, name: str | None, arguments: str | None) -> _Call | None:
+        """The call that is meant, if it is one that has come: by its id; without one the last that is or was in pieces."""
+        if id:
+            return None if (number := self.ids.get(id)) is None else self.calls[number]
+        last = self.last
+        if last is None or (name and name != last.name):
+            return None
+        if last.writer is not None:
+            return last
+        # It is complete. What repeats all of it is this one.
+        return last if arguments is not None and not last.id and last.arguments.equals(arguments) else None
+
+    def add(self, call: _Call) -> None:
+        self.calls[call.number] = call
+        if call.id:
+            self.ids[call.id] = call.number
+        if call.writer is not None:
+            self.streamed = call.number
+
+
 @dataclass
 class Gemini(Dialect):
     """Chunks of candidates, each a whole `GenerateContentResponse`; a plain answer is one chunk.
@@ -56,10 +101,11 @@ class Gemini(Dialect):
     for then no candidate comes. A candidate that calls functions finishes with `STOP`; the stream ends as `tool_calls` all the
     same.
 
-    Functions are called with an object; `arguments` is its JSON. The role `model` is told as `assistant`. Other parts than text
-    and calls (code that was run, images, a call that comes in pieces) are told whole by their `PartStart`, signatures by the
-    `PartEnd`; safety ratings are `ProviderNotice`s. A text goes on in the next chunk, except where it has a signature, which
-    belongs to just that part (https://ai.google.dev/gemini-api/docs/thought-signatures).
+    Functions are called with an object; `arguments` is its JSON, also where its values are streamed (`partialArgs`), and a call
+    that comes again, by its id or after its pieces, is the same one. The role `model` becomes `assistant`. Other parts than text
+    and calls (code that was run, images) are in their `PartStart` as a whole, signatures in the `PartEnd`; safety ratings are
+    `ProviderNotice`s. A text goes on in the next chunk, except where it has a signature, which belongs to just that part
+    (https://ai.google.dev/gemini-api/docs/thought-signatures).
 
     `Usage` is cumulative. Its `completion_tokens` are those of the thoughts too, which are output and cost the same
     (https://ai.google.dev/gemini-api/docs/thinking#pricing), its `prompt_tokens` those of the results of Google's own tools.
@@ -70,7 +116,7 @@ class Gemini(Dialect):
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
-    _calls: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
+    _calls: dict[int, _Calls] = field(default_factory=dict[int, _Calls], init=False, repr=False)
     _texts: dict[int, _Text] = field(default_factory=dict[int, _Text], init=False, repr=False)
     _parts: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
     _details: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
@@ -103,7 +149,7 @@ class Gemini(Dialect):
         elif not known:
             self.not_known(item.event, data, payload, out)
         elif self._over and self._is_another(chunk):
-            self.refuse(ANOTHER, number, out)
+            self.refuse(ANOTHER, number)
         else:
             self._announce(chunk, payload, out)
             details = without(chunk, ("candidates", "usageMetadata"))
@@ -116,7 +162,8 @@ class Gemini(Dialect):
                 self._blocked = text(feedback.get("blockReason")) or self._blocked
                 out.append(ProviderNotice("prompt_feedback", feedback, payload=payload))
             if usage := mapping(chunk.get("usageMetadata")):
-                self._usage |= {name: value for name, value in usage.items() if value is not None}
+                # The prompt is estimated until the answer is complete.
+                self._usage = corrected(self._usage, usage)
                 out.append(usage_of(self._usage, payload))
 
     def _is_another(self, chunk: dict[str, Any]) -> bool:
@@ -166,6 +213,8 @@ class Gemini(Dialect):
         reason = word(candidate.get("finishReason"))
         # Some models say it with every chunk.
         if reason and reason != self.finished[index] and not is_pending(reason):
+            if (calls := self._calls.get(index)) and self.ends_calls(reason):
+                self._end_call(calls.last, index, payload, out)
             self.finished[index] = reason
             if id := self._identity.get("id"):
                 self._over.setdefault(index, id)
@@ -207,19 +256,98 @@ class Gemini(Dialect):
             self._close(index, payload, out, signature)
 
     def _part(self, part: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
-        call, signature = mapping(part.get("functionCall")), _signature(part)
-        data = without(part, signature)
-        if call.get("name"):
-            told = self._call(call, index, payload)
-            data["functionCall"] = emptied(call, ("name",))
-            if call.get("args") is not None:
-                data["functionCall"]["args"] = {}
-            number = self._begin("functionCall", data, "tool_arguments", told.tool_index, index, payload, out)
-            out.append(told)
-        else:
-            kind = next((name for name in part if name not in _PART_NOTES), "part")
-            number = self._begin(kind, data, None, None, index, payload, out)
+        signature = _signature(part)
+        if isinstance(part.get("functionCall"), dict):
+            self._function_call(part, signature, index, payload, out)
+            return
+        kind = next((name for name in part if name not in _PART_NOTES), "part")
+        number = self._begin(kind, without(part, signature), None, None, index, payload, out)
         out.append(PartEnd(number, signature, index, payload=payload))
+
+    # https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Content#FunctionCall
+    def _function_call(
+        self, part: dict[str, Any], signature: dict[str, Any], index: int, payload: str, out: list[Event]
+    ) -> None:
+        said = mapping(part["functionCall"])
+        calls = self._calls.get(index) or _Calls()
+        pieces, goes_on = mappings(said.get("partialArgs")), said.get("willContinue") is True
+        id, name = text(said.get("id")) or None, text(said.get("name")) or None
+        streamed = bool(pieces) or goes_on or name is None
+        whole = None if streamed else _json(said.get("args"))
+        call = calls.known(id, name, whole)
+        if call is None:
+            if not (name or id or pieces or said.get("args") is not None):
+                return  # The end of a call that has ended.
+            self._end_call(calls.last, index, payload, out)
+            self._calls[index] = calls
+            self.called.add(index)
+            call = self._begin_call(calls, part, signature, streamed, index, payload, out)
+        elif signature and signature != call.late:
+            call.late |= signature
+            if call.writer is None:
+                out.append(PartEnd(call.part, signature, index, payload=payload))
+        if whole is not None:
+            self._whole(call, whole, index, payload, out)
+        elif call.writer is not None:
+            for piece in pieces:
+                self._speak(call, call.writer.piece(piece), index, payload, out)
+            if not (goes_on or any(piece.get("willContinue") is True for piece in pieces)):
+                self._end_call(call, index, payload, out)
+
+    def _begin_call(
+        self,
+        calls: _Calls,
+        part: dict[str, Any],
+        signature: dict[str, Any],
+        streamed: bool,
+        index: int,
+        payload: str,
+        out: list[Event],
+    ) -> _Call:
+        said, number = mapping(part["functionCall"]), len(calls.calls)
+        id, name = (text(said.get(key)) or None for key in ("id", "name"))
+        data = {**without(part, signature), "functionCall": emptied(without(said, _STREAMED), ("name",))}
+        if streamed or said.get("args") is not None:
+            data["functionCall"]["args"] = {}
+        at = self._begin("functionCall", data, "tool_arguments", number, index, payload, out)
+        call = _Call(number, at, id, name, writer=PartialArguments() if streamed else None, late=signature)
+        calls.add(call)
+        if streamed:
+            out.append(ToolCallDelta(number, id, name, index=index, payload=payload))
+        else:
+            arguments = _json(said.get("args"))
+            call.arguments.add(arguments)
+            out.append(ToolCallDelta(number, id, name, arguments, index, payload=payload))
+            out.append(PartEnd(at, signature, index, payload=payload))
+        return call
+
+    def _whole(self, call: _Call, whole: str, index: int, payload: str, out: list[Event]) -> None:
+        # All of a call, of which some or all was there.
+        rest = call.arguments.rest(whole)
+        if rest is None or (call.writer is None and not call.arguments.equals(whole)):
+            self.conflict("tool_arguments", index, payload, out)
+        if call.writer is None:
+            return
+        if rest is None:
+            self._end_call(call, index, payload, out)
+            return
+        call.writer = PartialArguments()  # The whole has its end.
+        self._speak(call, rest, index, payload, out)
+        self._end_call(call, index, payload, out)
+
+    def _speak(self, call: _Call, piece: str, index: int, payload: str, out: list[Event]) -> None:
+        if piece:
+            call.arguments.add(piece)
+            out.append(ToolCallDelta(call.number, arguments=piece, index=index, payload=payload))
+
+    def _end_call(self, call: _Call | None, index: int, payload: str, out: list[Event]) -> None:
+        if call is None or call.writer is None:
+            return
+        self._speak(call, call.writer.end(), index, payload, out)
+        if call.arguments.is_empty:
+            self._speak(call, EMPTY, index, payload, out)
+        call.writer = None
+        out.append(PartEnd(call.part, call.late, index, payload=payload))
 
     def _begin(
         self,
@@ -241,14 +369,6 @@ class Gemini(Dialect):
         if known := self._texts.pop(index, None):
             out.append(PartEnd(known.number, data or {}, index, payload=payload))
 
-    def _call(self, call: dict[str, Any], index: int, payload: str) -> ToolCallDelta:
-        number = self._calls.get(index, 0)
-        self._calls[index] = number + 1
-        self.called.add(index)
-        arguments = msgspec.json.encode(call["args"]).decode() if call.get("args") is not None else ""
-        id, name = (text(call.get(key)) for key in ("id", "name"))
-        return ToolCallDelta(number, id, name, arguments, index, payload=payload)
-
     @property
     def answered(self) -> bool:
         return super().answered and not self._repeats
@@ -264,6 +384,10 @@ class Gemini(Dialect):
 
 def _parts(candidate: dict[str, Any]) -> list[dict[str, Any]]:
     return mappings(mapping(candidate.get("content")).get("parts"))
+
+
+def _json(args: object) -> str:
+    return EMPTY if args is None else msgspec.json.encode(args).decode()
 
 
 def _signature(part: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.calls import EMPTY
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import emptied, mapping, mappings, text, without, word
 from streamkit.dialects.times import seconds
@@ -112,7 +113,7 @@ class Ollama(Dialect):
         id, name = text(call.get("id")), text(function.get("name"))
         out += [
             PartStart("tool_call", number, data, "tool_arguments", number, payload=payload),
-            ToolCallDelta(number, id, name, arguments or "", type="function", payload=payload),
+            ToolCallDelta(number, id, name, arguments or EMPTY, type="function", payload=payload),
             PartEnd(number, payload=payload),
         ]
 

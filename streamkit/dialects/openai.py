@@ -4,26 +4,33 @@ https://platform.openai.com/docs/api-reference/chat-streaming and …/completion
 """
 
 from dataclasses import dataclass, field
+from operator import length_hint
 from typing import Any
 
 import msgspec
 
 from streamkit.dialects import fields
 from streamkit.dialects.base import ANOTHER, NOT_JSON, Dialect
+from streamkit.dialects.beside import Beside
+from streamkit.dialects.calls import Calls
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.openai_chunks import Choice, Chunk, Function, Message, ToolCall, read_chunk
+from streamkit.dialects.openai_chunks import Choice, Chunk, Function, Message, Reader, ToolCall
 from streamkit.dialects.openai_plain import details_of
+from streamkit.dialects.reasoning_details import ReasoningDetails
+from streamkit.dialects.said import MOST_PIECES, Text
 from streamkit.dialects.template import Template, unescape
 from streamkit.ends import is_pending
 from streamkit.events import (
     Annotation,
     AudioDelta,
+    Channel,
     Event,
     Finish,
     Logprobs,
     ProviderNotice,
     ReasoningDelta,
     RefusalDelta,
+    ResponseDetails,
     ResponseStart,
     RoleDelta,
     TextDelta,
@@ -32,29 +39,44 @@ from streamkit.events import (
 from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import JsonBody, ServerSentEvent
 
-# Calls that the client is to run. Zhipu also reports those of its own tools, such as `web_search`, with their results; Moonshot's
-# built-in functions are run when the client has sent their arguments back.
-_OF_THE_CLIENT = {"function", "custom", "builtin_function"}
+_CHANNELS: dict[str, Channel] = {"content": "content", "reasoning_content": "reasoning", "refusal": "refusal"}
+
+
+class _Said(msgspec.Struct):
+    # What one choice has said, for a whole message that may come after its deltas.
+    role: str | None = None
+    content: Text = msgspec.field(default_factory=Text)
+    reasoning: Text = msgspec.field(default_factory=Text)
+    refusal: Text = msgspec.field(default_factory=Text)
+    annotations: int = 0
+    others: bool = False
+    calls: Calls = msgspec.field(default_factory=Calls)
+    details: ReasoningDetails = msgspec.field(default_factory=ReasoningDetails)
+    beside: Beside = msgspec.field(default_factory=Beside)
 
 
 @dataclass
 class OpenAICompletions(Dialect):
     """Chat completions and legacy completions. It is `done` at `[DONE]`.
 
-    Calls of tools that the provider runs itself, which have another `type` than a client's, are told as all calls are, but don't
-    make the answer end as `tool_calls`.
+    A whole `message` that comes after its deltas adds what they left out. Where it says something else, what was streamed
+    stands, and a `ProviderNotice("conflict")` says where. What else stands beside `choices` or in a choice (`citations`,
+    `provider`, `native_finish_reason`) is in `ResponseDetails`.
+
+    Calls of tools that the provider runs itself, which have another `type` than a client's, are emitted as all calls are, but
+    don't make the answer end as `tool_calls`.
     """
 
     _start: tuple[Any, ...] = field(default=(None,) * 6, init=False, repr=False)
-    _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
-    _calls: dict[int, list[str | None]] = field(default_factory=dict[int, "list[str | None]"], init=False, repr=False)
+    _choices: dict[int, _Said] = field(default_factory=dict[int, _Said], init=False, repr=False)
+    _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _beside: Beside = field(default_factory=Beside, init=False, repr=False)
     # The response id of the chunk that ended a choice.
     _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
-    # The call that a number of a choice stands for, where the wire has one number for several; and the id of each call.
-    _numbers: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int], init=False, repr=False)
-    _ids: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str], init=False, repr=False)
-    # It saves time and knows nothing, and is learned anew after a checkpoint.
+    # They save time and are learnt anew after a checkpoint.
     _template: Template = field(default_factory=Template, init=False, repr=False, metadata={"state": False})
+    _reader: Reader = field(default_factory=Reader, init=False, repr=False, metadata={"state": False})
+    _text: Text | None = field(default=None, init=False, repr=False, metadata={"state": False})
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -64,12 +86,17 @@ class OpenAICompletions(Dialect):
         add, template = out.append, self._template
         head, tail, kind, index = template.head, template.tail, template.kind, template.index
         before, after, used = len(head), -len(tail), False
-        for number, item in enumerate(items, self._seen + 1):
+        said = self._text or self._remember()
+        keep = said.pieces.append
+        # What has to be numbered is rare, and what is left of a list costs nothing to ask for.
+        rest, last = iter(items), self._seen + len(items)
+        for item in rest:
             payload = item.data
             if payload.startswith(head) and payload.endswith(tail) and (text := payload[before:after]):
                 plain = text.isprintable() and '"' not in text and "\\" not in text
                 if plain or (text := unescape(text)):
                     used = True
+                    keep(text)
                     if kind is None:
                         call = template.id, template.name, text, index, template.type
                         add(ToolCallDelta(template.tool_index, *call, payload=payload))
@@ -77,28 +104,47 @@ class OpenAICompletions(Dialect):
                         add(kind(text, index, payload=payload))
                     continue
             template.used |= used
-            self._read_one(item, number, out)
+            self._read_one(item, last - length_hint(rest), out)
             if self.done:
                 return
             if template.head is not head:
                 head, tail, kind, index = template.head, template.tail, template.kind, template.index
                 before, after, used = len(head), -len(tail), False
+                said = self._remember()
+                keep = said.pieces.append
         template.used |= used
+        if len(said.pieces) > MOST_PIECES:
+            said.trim()
+
+    def _remember(self) -> Text:
+        # Where the text of a chunk that fits the template belongs.
+        template, said = self._template, self._of(self._template.index)
+        if template.kind is None:
+            self._text = said.calls.known[template.tool_index].arguments
+        else:
+            self._text = said.content if template.kind is TextDelta else said.reasoning
+        return self._text
 
     def _read_one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         payload, known = item.data, len(out)
         try:
-            chunk = read_chunk(payload)
-        except NOT_JSON as error:
-            self._not_json(item, number, error, out)
-            return
+            chunk: Chunk | None = self._reader.decode(payload)
+        except NOT_JSON:
+            try:
+                chunk = self._reader.read(payload)
+            except NOT_JSON as error:
+                self._not_json(item, number, error, out)
+                return
         if chunk is None or chunk.choices is msgspec.UNSET or chunk.error:
             self._unusual(item, number, chunk, out)
             return
         if self._over and self._is_another(chunk):
-            self.refuse(ANOTHER, number, out)
-            return
-        self._announce(chunk, payload, out)
+            self.refuse(ANOTHER, number)
+        start = (chunk.id, chunk.object, chunk.created, chunk.model, chunk.system_fingerprint, chunk.service_tier)
+        if start != self._start:
+            self._announce(start, chunk, payload, out)
+        if chunk.beside:
+            self._tell_beside(chunk.beside, None, payload, out)
         for choice in chunk.choices or ():
             self._choice(choice, payload, out)
         if chunk.moderation:
@@ -108,17 +154,30 @@ class OpenAICompletions(Dialect):
         if (chunk.base_resp or not chunk.choices) and (found := error_in(msgspec.json.decode(payload))):
             self.fail(found, number, out)
             return
-        if usage := chunk.usage or (chunk.x_groq and fields.mapping(chunk.x_groq.get("usage"))):
-            out.append(usage_of(usage, payload))
+        if usage := chunk.usage or (chunk.beside and _groqs_usage(chunk.beside)):
+            self._spend(usage, payload, out)
         if len(out) == known + 1:
             self._template.consider(payload, out[-1])
 
     def _choice(self, choice: Choice, payload: str, out: list[Event]) -> None:
-        index, add = choice.index, out.append
-        self.finished.setdefault(index, None)
-        if (message := choice.delta or choice.message) is not None:
-            self._tell(message, index, payload, out)
-        elif choice.text:
+        index, add, delta, reason = choice.index, out.append, choice.delta, choice.finish_reason
+        if reason is not None and is_pending(reason):
+            reason = None
+        again = index in self.finished
+        if not again:
+            self.finished[index] = None
+        said = self._choices[index] if again else self._of(index)
+        if choice.beside:
+            self._tell_beside(choice.beside, index, payload, out)
+        if delta is not None:
+            # Nothing follows the arguments of a chunk that ends its choice.
+            self._tell(delta, said, index, payload, out, whole=reason is not None)
+        if choice.message is not None:
+            again = (again or delta is not None) and not self.cumulative
+            message = self._missing(choice.message, said, index, payload, out) if again else choice.message
+            self._tell(message, said, index, payload, out, whole=not again)
+        elif delta is None and choice.text:
+            said.content.add(choice.text)
             add(TextDelta(choice.text, index, payload=payload))
         if choice.logprobs:
             add(Logprobs(choice.logprobs, index, payload=payload))
@@ -126,11 +185,14 @@ class OpenAICompletions(Dialect):
             add(ProviderNotice("content_filter", verdict, index, payload=payload))
         if choice.content_filter_offsets:
             add(ProviderNotice("content_filter_offsets", choice.content_filter_offsets, index, payload=payload))
-        if choice.finish_reason and not is_pending(choice.finish_reason):
-            self.finished[index] = choice.finish_reason
+        if choice.usage:
+            self._spend(choice.usage, payload, out)
+        if reason is not None:
+            self._settle(index, payload, out, complete=self.ends_calls(reason))
+            self.finished[index] = reason
             if self._start[0]:
                 self._over.setdefault(index, self._start[0])
-            add(Finish(choice.finish_reason, index, payload=payload))
+            add(Finish(reason, index, payload=payload))
 
     def _is_another(self, chunk: Chunk) -> bool:
         # Some servers give each chunk an id of its own, and what comes late, as usage does, may have any: only a choice that has
@@ -139,86 +201,149 @@ class OpenAICompletions(Dialect):
             self._over.get(choice.index, chunk.id) != chunk.id and _speaks(choice) for choice in chunk.choices or ()
         )
 
-    def _announce(self, chunk: Chunk, payload: str, out: list[Event]) -> None:
-        start = (chunk.id, chunk.object, chunk.created, chunk.model, chunk.system_fingerprint, chunk.service_tier)
-        if start == self._start:
-            return
+    def settle(self, out: list[Event], *, complete: bool) -> None:
+        for index in self._choices:
+            self._settle(index, None, out, complete=complete and self.finished.get(index) is None)
+        if late := self._beside.rest():
+            out.append(ResponseDetails(late))
+
+    def _settle(self, index: int, payload: str | None, out: list[Event], *, complete: bool) -> None:
+        said = self._of(index)
+        said.calls.settle(index, payload, out, complete=complete)
+        if said.calls.are_of_client:
+            self.called.add(index)
+        said.details.settle(index, payload, out)
+        if late := said.beside.rest():
+            out.append(ResponseDetails(late, index=index, payload=payload))
+
+    def _of(self, index: int) -> _Said:
+        found = self._choices.get(index)
+        if found is None:
+            found = self._choices[index] = _Said(calls=Calls(cumulative=bool(self.cumulative)))
+        return found
+
+    def _announce(self, start: tuple[Any, ...], chunk: Chunk, payload: str, out: list[Event]) -> None:
+        self._identify(start, payload, out)
+        if chunk.choices and chunk.choices[0].message is not None and not self.finished:
+            # The response as a whole, of which also the fields count that were not sent.
+            found = details_of(payload)
+            for details in found:
+                known = self._beside if details.index is None else self._of(details.index).beside
+                known.take(details.details)
+            out.extend(found)
+
+    def _identify(self, start: tuple[Any, ...], payload: str, out: list[Event]) -> None:
         # Azure's first chunk has empty strings and a created of 0; they say nothing.
         known = tuple(value or known for value, known in zip(start, self._start, strict=True))
-        if known != self._start:
-            self._start = known
-            # A chunk that fits the template would now say this too.
-            self._template.forget()
-            id, kind, *rest = [value or None for value in start]
-            # A streamed answer and a plain one are the same response.
-            kind = kind.removesuffix(".chunk") if isinstance(kind, str) else None
-            fields: list[Any] = [id, kind, *rest]
-            out.append(ResponseStart(*fields, payload=payload))
-            if chunk.choices and chunk.choices[0].message is not None:
-                out.extend(details_of(payload))
+        if known == self._start:
+            return
+        self._start = known
+        # A chunk that fits the template would now say this too.
+        self._template.forget()
+        id, kind, *rest = [value or None for value in start]
+        # A streamed answer and a plain one are the same response.
+        kind = kind.removesuffix(".chunk") if isinstance(kind, str) else None
+        told: list[Any] = [id, kind, *rest]
+        out.append(ResponseStart(*told, payload=payload))
 
-    def _tell(self, message: Message, index: int, payload: str, out: list[Event]) -> None:
-        add = out.append
-        if message.role and self._roles.get(index) != message.role:
-            self._roles[index] = message.role
+    def _tell_beside(self, found: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
+        known = self._beside if index is None else self._of(index).beside
+        if "x_groq" in found:
+            found = {**found, "x_groq": fields.without(fields.mapping(found["x_groq"]), ("usage",))}
+        if new := known.take(found):
+            out.append(ResponseDetails(new, index=index, payload=payload))
+
+    def _tell(
+        self, message: Message, said: _Said, index: int, payload: str, out: list[Event], *, whole: bool = False
+    ) -> None:
+        if message.role and said.role != message.role:
+            said.role = message.role
             self._template.forget()
-            add(RoleDelta(message.role, index, payload=payload))
-        if reasoning := message.reasoning_content or message.reasoning:
-            add(ReasoningDelta(reasoning, index, payload=payload))
+            out.append(RoleDelta(message.role, index, payload=payload))
+        reasoning = message.reasoning_content or message.reasoning
         if message.reasoning_details:
-            add(ProviderNotice("reasoning_details", message.reasoning_details, index, payload=payload))
+            # Both have the same text. (https://openrouter.ai/docs/use-cases/reasoning-tokens)
+            before = None if reasoning else said.reasoning
+            pieces = said.details.take(message.reasoning_details, index, payload, out, before=before)
+            said.reasoning.add("".join(pieces))
+            reasoning = "" if pieces else reasoning
+        if reasoning:
+            said.reasoning.add(reasoning)
+            out.append(ReasoningDelta(reasoning, index, payload=payload))
         if message.content:
-            add(TextDelta(message.content, index, payload=payload))
+            pieces = said.content.pieces
+            pieces.append(message.content)
+            if len(pieces) > MOST_PIECES:
+                said.content.trim()
+            out.append(TextDelta(message.content, index, payload=payload))
         if message.refusal:
-            add(RefusalDelta(message.refusal, index, payload=payload))
-        for position, call in enumerate(message.tool_calls or ()):
-            add(self._tool_call(call, position, index, payload))
-        if function := message.function_call:
-            self.called.add(index)
-            arguments = function.arguments or ""
-            add(ToolCallDelta(0, None, function.name, arguments, index, "function_call", payload=payload))
+            said.refusal.add(message.refusal)
+            out.append(RefusalDelta(message.refusal, index, payload=payload))
+        if message.tool_calls:
+            for position, call in enumerate(message.tool_calls):
+                delta = _tool_call(call, position, index, payload)
+                out.append(self._call(said, delta, call.index, index, whole=whole))
+        if message.function_call:
+            out.append(self._call(said, _function_call(message.function_call, index, payload), 0, index, whole=whole))
+        if message.audio or message.annotations or message.images:
+            self._tell_others(message, said, index, payload, out)
+
+    def _tell_others(self, message: Message, said: _Said, index: int, payload: str, out: list[Event]) -> None:
         if audio := message.audio:
+            said.others = True
             known = {name: audio.get(name) for name in ("data", "transcript", "id", "expires_at")}
-            add(AudioDelta(**known, index=index, payload=payload))
+            out.append(AudioDelta(**known, index=index, payload=payload))
         for annotation in message.annotations or ():
-            add(Annotation(annotation, index, payload=payload))
+            said.annotations += 1
+            out.append(Annotation(annotation, index, payload=payload))
         for part in message.images or ():
-            add(ProviderNotice(fields.text(part.get("type")) or "content_part", part, index, payload=payload))
+            said.others = True
+            out.append(ProviderNotice(fields.text(part.get("type")) or "content_part", part, index, payload=payload))
 
-    def _tool_call(self, call: ToolCall, position: int, index: int, payload: str) -> ToolCallDelta:
-        function = call.function or _custom(call) or Function()
-        if (call.id or function.name) and (call.type or "function") in _OF_THE_CLIENT:
-            self.called.add(index)
-        if call.index is None:
-            number = self._call_number(call.id, position, index)
-        else:
-            number = self._numbered(call.index, call.id, function.name, index)
-        return ToolCallDelta(
-            number, call.id, function.name, function.arguments or "", index, call.type, payload=payload
-        )
-
-    def _numbered(self, number: int, id: str | None, name: str | None, index: int) -> int:
-        # Ollama and Mistral number all calls 0. Another id with a name is another call; some servers give each piece of one
-        # call an id of its own, but only the first its name. What follows the end of a choice, as in recordings of several
-        # responses, is joined by its numbers, which is what the official client does.
-        place = (index, number)
-        number = self._numbers.get(place, number)
-        if id and id != self._ids.setdefault((index, number), id) and name and self.finished[index] is None:
-            calls = {known: taken for (choice, taken), known in self._ids.items() if choice == index}
-            number = calls.get(id, 1 + max(calls.values()))
-            self._numbers[place], self._ids[index, number] = number, id
-            # A piece that fits the template would now belong to the other call.
+    def _call(
+        self, said: _Said, delta: ToolCallDelta, wire_index: int | None, index: int, *, whole: bool
+    ) -> ToolCallDelta:
+        found = said.calls.piece(delta, wire_index, whole=whole, open=self.finished[index] is None)
+        # A piece that fits the template might now belong to another call, or come after what is buffered of this one.
+        if delta.id or delta.name or said.calls.known[found.tool_index].held:
             self._template.forget()
-        return number
+        return found
 
-    def _call_number(self, id: str | None, position: int, index: int) -> int:
-        # Without an index (Mistral, plain responses) another id is another call, and no id goes on with the last one.
-        ids = self._calls.setdefault(index, [])
-        if not id:
-            return max(len(ids) - 1, position)
-        if id not in ids:
-            ids.append(id)
-        return ids.index(id)
+    def _missing(self, whole: Message, said: _Said, index: int, payload: str, out: list[Event]) -> Message:
+        """What a whole message adds to what its choice has said, in deltas or in an earlier message."""
+        missing = Message(role=whole.role)
+        details = said.details.take(whole.reasoning_details or [], index, payload, out, whole=True)
+        said.reasoning.add("".join(details))
+        texts = {
+            "content": (said.content, whole.content),
+            "reasoning_content": (said.reasoning, whole.reasoning_content or whole.reasoning),
+            "refusal": (said.refusal, whole.refusal),
+        }
+        for name, (known, text) in texts.items():
+            rest = known.rest(text or "")
+            if rest is None:
+                self.conflict(_CHANNELS[name], index, payload, out)
+            setattr(missing, name, rest)
+        for position, call in enumerate(whole.tool_calls or ()):
+            self._missing_call(said, _tool_call(call, position, index, payload), index, payload, out)
+        if whole.function_call:
+            self._missing_call(said, _function_call(whole.function_call, index, payload), index, payload, out)
+        missing.annotations = (whole.annotations or [])[said.annotations :]
+        if not said.others:
+            missing.audio, missing.images = whole.audio, whole.images
+        return missing
+
+    def _missing_call(self, said: _Said, delta: ToolCallDelta, index: int, payload: str, out: list[Event]) -> None:
+        rest, contradicts = said.calls.rest(delta)
+        if contradicts:
+            self.conflict("tool_arguments", index, payload, out)
+        if rest is not None:
+            self._template.forget()
+            out.append(rest)
+
+    def _spend(self, usage: dict[str, Any], payload: str, out: list[Event]) -> None:
+        self._used = fields.spent(self._used, usage, ("prompt_tokens", "completion_tokens", "total_tokens"))
+        out.append(usage_of(self._used, payload))
 
     def _unusual(self, item: ServerSentEvent, number: int, chunk: Chunk | None, out: list[Event]) -> None:
         data = msgspec.json.decode(item.data)
@@ -226,7 +351,7 @@ class OpenAICompletions(Dialect):
         if error or item.event == "error":
             self.fail(error or data, number, out)
         elif chunk is not None and chunk.usage:
-            out.append(usage_of(chunk.usage, item.data))
+            self._spend(chunk.usage, item.data, out)
         else:
             self.not_known(item.event, data, item.data, out)
 
@@ -235,6 +360,19 @@ def _speaks(choice: Choice) -> bool:
     message = choice.delta or choice.message or Message()
     said = message.content, message.reasoning_content, message.reasoning, message.refusal, message.tool_calls
     return bool(choice.text or message.function_call or any(said))
+
+
+def _groqs_usage(beside: dict[str, Any]) -> dict[str, Any]:
+    return fields.mapping(fields.mapping(beside.get("x_groq")).get("usage"))
+
+
+def _tool_call(call: ToolCall, position: int, index: int, payload: str) -> ToolCallDelta:
+    function = call.function or _custom(call) or Function()
+    return ToolCallDelta(position, call.id, function.name, function.arguments or "", index, call.type, payload=payload)
+
+
+def _function_call(function: Function, index: int, payload: str) -> ToolCallDelta:
+    return ToolCallDelta(0, None, function.name, function.arguments or "", index, "function_call", payload=payload)
 
 
 def _custom(call: ToolCall) -> Function | None:

@@ -1,14 +1,21 @@
 """The chunks of OpenAI's completions as structs, and the reading of chunks that do not fit them.
 
-A chunk of the usual form is decoded straight into the structs; what they don't name costs nothing. One of another form (an
-index that is a string, a content that is a list of parts) is read leniently into the same structs.
+A chunk of the usual form is decoded straight into the structs. One of another form (an index that is a string, a content that is
+a list of parts) is read leniently into the same structs, and so is one with fields beside `choices` or in a choice that the
+structs don't name; a `Reader` learns their names, so that they cost nothing from then on.
 """
 
+import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
 
 from streamkit.dialects.fields import mappings, text, word
+
+_NO_NAME = "\ufdd0"
+"""No field of JSON is called so: a noncharacter of Unicode is never interchanged."""
 
 
 class Function(msgspec.Struct, gc=False):
@@ -46,7 +53,7 @@ class Message(msgspec.Struct, gc=False):
     images: list[dict[str, Any]] | None = None
 
 
-class Choice(msgspec.Struct, gc=False):
+class Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     index: int = 0
     delta: Message | None = None
     text: str | None = None
@@ -56,9 +63,15 @@ class Choice(msgspec.Struct, gc=False):
     content_filter_results: dict[str, Any] | None = None
     content_filter_result: dict[str, Any] | None = None
     content_filter_offsets: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None  # where Moonshot has it
+    obfuscation: Any = None
+    token_ids: Any = None
+    prompt_token_ids: Any = None
+    # What else it has, by the provider's names.
+    beside: dict[str, Any] | None = msgspec.field(default=None, name=_NO_NAME)
 
 
-class Chunk(msgspec.Struct, gc=False):
+class Chunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     # `null` is a chunk with nothing in it; without the key it is no chunk.
     choices: list[Choice] | msgspec.UnsetType | None = msgspec.UNSET
     id: str | None = None
@@ -72,19 +85,76 @@ class Chunk(msgspec.Struct, gc=False):
     prompt_filter_results: Any = None
     prompt_annotations: Any = None  # what Azure called them before
     moderation: Any = None
-    x_groq: dict[str, Any] | None = None  # has Groq's usage
     base_resp: dict[str, Any] | None = None  # has MiniMax's errors
+    # Padding of OpenAI's and Mistral's, and what a request asked for; none of it is a response's.
+    obfuscation: Any = None
+    p: Any = None
+    stream_options: Any = None
+    prompt_token_ids: Any = None
+    beside: dict[str, Any] | None = msgspec.field(default=None, name=_NO_NAME)
 
 
-_decode = msgspec.json.Decoder(Chunk).decode
+_MOST_NAMES = 64
+_NAME = re.compile(r"[ !#-\[\]-~]{1,100}")
 
 
-def read_chunk(payload: str) -> Chunk | None:
-    """The chunk, `None` for JSON that is no object. What can't be read as JSON raises one of `base.NOT_JSON`."""
-    try:
-        return _decode(payload)
-    except msgspec.DecodeError:
-        return _lenient(payload)
+class Reader:
+    """Reads the chunks of one stream, and learns the names of the fields that stand beside the usual ones."""
+
+    def __init__(self) -> None:
+        self._of_chunks: dict[str, str] = {}
+        self._of_choices: dict[str, str] = {}
+        self._decode = _decoder((), ())
+        self.decode: Callable[[str], Chunk] = self._decode
+        """Read a chunk that has no fields but those that are known by now; any other raises one of `base.NOT_JSON`."""
+
+    def __reduce__(self) -> Any:
+        # A copy learns for itself.
+        return Reader, ()
+
+    def read(self, payload: str) -> Chunk | None:
+        """Any chunk, `None` for JSON that is no object. What can't be read as JSON raises one of `base.NOT_JSON`."""
+        found = _lenient(payload)
+        if found is not None:
+            self._learn(found)
+        return found
+
+    def _decode_named(self, payload: str) -> Chunk:
+        chunk = self._decode(payload)
+        chunk.beside = _named(chunk, self._of_chunks)
+        for choice in chunk.choices or ():
+            choice.beside = _named(choice, self._of_choices)
+        return chunk
+
+    def _learn(self, chunk: Chunk) -> None:
+        of_choices = [name for choice in chunk.choices or () for name in choice.beside or ()]
+        known = len(self._of_chunks) + len(self._of_choices)
+        for names, found in ((self._of_chunks, chunk.beside or ()), (self._of_choices, of_choices)):
+            for name in found:
+                # A server that makes its fields up does not fill the memory. Not every name can be one of a struct.
+                if len(names) < _MOST_NAMES and _NAME.fullmatch(name):
+                    names.setdefault(name, f"beside_{len(names)}")
+        if len(self._of_chunks) + len(self._of_choices) > known:
+            self._decode = _decoder(tuple(self._of_chunks.items()), tuple(self._of_choices.items()))
+            self.decode = self._decode_named
+
+
+@lru_cache(maxsize=64)
+def _decoder(of_chunks: tuple[tuple[str, str], ...], of_choices: tuple[tuple[str, str], ...]) -> Callable[[str], Chunk]:
+    choice = _with(Choice, of_choices)
+    choices = ("choices", list[choice] | msgspec.UnsetType | None, msgspec.UNSET)  # type: ignore[valid-type]
+    decode: Callable[[str], Chunk] = msgspec.json.Decoder(_with(Chunk, of_chunks, choices)).decode
+    return decode
+
+
+def _with(kind: Any, names: tuple[tuple[str, str], ...], *fields: Any) -> Any:
+    more = [(attribute, Any, msgspec.field(default=None, name=name)) for name, attribute in names]
+    return msgspec.defstruct(kind.__name__, [*fields, *more], bases=(kind,), gc=False, forbid_unknown_fields=True)
+
+
+def _named(found: Any, names: dict[str, str]) -> dict[str, Any]:
+    values = ((name, getattr(found, attribute)) for name, attribute in names.items())
+    return {name: value for name, value in values if value is not None}
 
 
 def _lenient(payload: str) -> Chunk | None:
@@ -105,8 +175,8 @@ def _lenient(payload: str) -> Chunk | None:
         prompt_filter_results=chunk.get("prompt_filter_results"),
         prompt_annotations=chunk.get("prompt_annotations"),
         moderation=chunk.get("moderation"),
-        x_groq=_dict(chunk.get("x_groq")),
         base_resp=_dict(chunk.get("base_resp")),
+        beside=_rest(chunk, Chunk),
     )
 
 
@@ -121,7 +191,17 @@ def _choice(choice: dict[str, Any]) -> Choice:
         content_filter_results=_dict(choice.get("content_filter_results")),
         content_filter_result=_dict(choice.get("content_filter_result")),
         content_filter_offsets=_dict(choice.get("content_filter_offsets")),
+        usage=_dict(choice.get("usage")),
+        beside=_rest(choice, Choice),
     )
+
+
+_KNOWN = {kind: {name for name in kind.__struct_fields__ if name != "beside"} for kind in (Chunk, Choice)}
+
+
+def _rest(fields: dict[str, Any], kind: type[Chunk] | type[Choice]) -> dict[str, Any]:
+    known = _KNOWN[kind]
+    return {name: value for name, value in fields.items() if name not in known and value is not None}
 
 
 def _message(message: Any) -> Message | None:
@@ -179,7 +259,8 @@ def _function(function: Any) -> Function | None:
         return None
     fields = cast(dict[str, Any], function)
     arguments = fields.get("arguments")
-    # Some servers send the arguments as an object; its JSON is what the others would have sent.
+    # Some servers send the arguments as an object; its JSON is what the others would have sent. An empty one, which may stand
+    # before a string, is `{}`.
     if isinstance(arguments, dict | list):
         arguments = msgspec.json.encode(arguments).decode()
     return Function(text(fields.get("name")), text(arguments))

@@ -33,6 +33,7 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
+from streamkit.identity import Identity
 from streamkit.plain import (
     Bytes,
     Called,
@@ -100,20 +101,18 @@ class Withheld(msgspec.Struct):
 class _Call(msgspec.Struct):
     # `number` is that on the wire, set with the first piece; `buffered` are arguments that arrived before that.
     index: int
-    id: str | None = None
-    name: str | None = None
-    type: str | None = None
+    identity: Identity = msgspec.field(default_factory=Identity)
     number: int | None = None
     buffered: list[str] = []
 
     @property
     def legacy(self) -> bool:
-        return self.type == "function_call"
+        return self.identity.type == "function_call"
 
     @property
     def ready(self) -> bool:
-        # Clients take the name from the first piece. An id may still follow one that has no arguments yet.
-        return bool(self.name) and (self.legacy or self.id is not None or any(self.buffered))
+        # Clients take the name from the first piece. More of the name, or the id, may still follow until arguments come.
+        return bool(self.identity.name) and any(self.buffered)
 
 
 class _Choice(msgspec.Struct):
@@ -146,6 +145,7 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
     _head: str = field(default="", init=False, repr=False)
     _choices: dict[int, _Choice] = field(default_factory=dict[int, _Choice], init=False, repr=False)
     _withheld: Withheld = field(default_factory=Withheld, init=False, repr=False)
+    _shape: str | None = field(default=None, init=False, repr=False)
     _counts_bytes: bool = field(default=False, init=False, repr=False)
     _responses: Responses = field(default_factory=Responses, init=False, repr=False)
     _spoke: bool = field(default=False, init=False, repr=False)
@@ -213,8 +213,8 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
                 self._open(index, out, role)
             case ResponseStart():
                 self._identify(event)
-            case ResponseDetails(shape="gemini"):
-                self._counts_bytes = True
+            case ResponseDetails(shape="gemini" | "interactions" as shape):
+                self._shape, self._counts_bytes = shape, True
             case Reset():
                 self._begin_anew(out)
             case StreamEnd(reason=reason):
@@ -284,7 +284,8 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
             self._begin_pending(choice, out)
             call = choice.calls[event.tool_index] = _Call(event.tool_index)
             choice.pending = event.tool_index
-        call.id, call.name, call.type = call.id or event.id, call.name or event.name, call.type or event.type
+        if event.id or event.name or event.type:
+            call.identity.merge(event)
         if call.number is not None:
             if event.arguments:
                 self._write_arguments(choice, call, event.arguments, out)
@@ -299,32 +300,32 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
         call, choice.pending = choice.calls[choice.pending], None
         call.number, choice.calls_written = choice.calls_written, choice.calls_written + 1
         choice.called = "function_call" if call.legacy and choice.called != "tool_calls" else "tool_calls"
-        if call.type != "custom":
+        if call.identity.type != "custom":
             choice.empty[call.index] = None
         if not call.legacy:
-            call.id = call.id or self._call_id(choice, call)
+            call.identity.id = call.identity.id or self._call_id(choice, call)
         arguments, call.buffered = "".join(call.buffered), []
-        if complete and call.type != "custom" and not arguments.strip():
+        if complete and call.identity.type != "custom" and not arguments.strip():
             arguments = "{}"
-        self._write_arguments(choice, call, arguments, out, name=call.name or "")
+        self._write_arguments(choice, call, arguments, out, name=call.identity.name or "")
 
     def _write_arguments(
         self, choice: _Choice, call: _Call, arguments: str, out: list[ServerSentEvent], **name: str
     ) -> None:
         if arguments.strip():
             choice.empty.pop(call.index, None)
-        function = {**name, "input" if call.type == "custom" else "arguments": arguments}
-        kind = "custom" if call.type == "custom" else "function"
+        kind = "custom" if call.identity.type == "custom" else "function"
+        function = {**name, "input" if kind == "custom" else "arguments": arguments}
         if call.legacy:
             delta: dict[str, Any] = {"function_call": function}
         else:
-            head = {"id": call.id, "type": kind} if name else {}
+            head = {"id": call.identity.id, "type": kind} if name else {}
             delta = {"tool_calls": [{"index": call.number, **head, kind: function}]}
         self._write(ChatChoice(choice.index, delta), out)
 
     def _call_id(self, choice: _Choice, call: _Call) -> str:
         response = tuple(self._identity[name] for name in ("id", "created", "model"))
-        return call_id(response, choice.index, call.index, call.name)
+        return call_id(response, choice.index, call.index, call.identity.name)
 
     # Annotations
 
@@ -349,7 +350,7 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
         cited: list[dict[str, Any]] = []
         for annotation, part in annotations:
             of = Span(*choice.spans[part]) if part in choice.spans else whole
-            for chat in chat_annotations(annotation, of, code_points):
+            for chat in chat_annotations(annotation, of, code_points, self._shape):
                 key = _json(chat).decode()
                 if key not in choice.cited:
                     cited.append({**chat, "index": len(choice.cited)})

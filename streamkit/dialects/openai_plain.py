@@ -12,7 +12,7 @@ _RESPONSE = ("id", "object", "created", "model", "choices"), ("usage", "service_
 _CHOICE = ("index", "message", "logprobs", "finish_reason"), ()
 _MESSAGE = (
     ("role", "content", "refusal"),
-    ("reasoning_content", "reasoning", "tool_calls", "function_call", "annotations", "audio"),
+    ("reasoning_content", "reasoning", "reasoning_details", "tool_calls", "function_call", "annotations", "audio"),
 )
 
 
@@ -29,6 +29,8 @@ def details_of(payload: str) -> list[ResponseDetails]:
         }
         if message.get("reasoning") and "reasoning_content" not in message:
             rest |= {"reasoning": ""}
+        if message.get("content") == "":
+            rest |= {"content": ""}
         if rest:
             details["message"] = rest
         index = choice.get("index")

@@ -6,12 +6,17 @@ again as a whole (a text, its part, its item, the response) is told once, as it 
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import msgspec
 
 from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.calls import EMPTY
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text
-from streamkit.dialects.responses_outline import Outline
+from streamkit.dialects.responses_outline import CHANNELS, Outline
+from streamkit.dialects.responses_places import Places
+from streamkit.dialects.said import Text
 from streamkit.ends import EndReason
 from streamkit.events import (
     Annotation,
@@ -28,12 +33,15 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
+from streamkit.identity import Identity
 from streamkit.plain import PlainForm
 from streamkit.plain.responses import response as plain_response
 from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
 Piece: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
+Place: TypeAlias = tuple[int, int]
+"""An item and a part of it."""
 
 # What a part of a message or of reasoning can be.
 _PIECES: dict[str, type[Piece]] = {
@@ -49,9 +57,9 @@ _STREAMED = {
     "response.reasoning_summary_text": "summary_text",
 }
 _ARGUMENTS = {"response.function_call_arguments": "arguments", "response.custom_tool_call_input": "input"}
+_PLACE = ("item_id", "output_index", "content_index", "summary_index")
 _CALLS = {"function_call": "function", "custom_tool_call": "custom"}
 _ENDS = ("completed", "incomplete", "failed", "cancelled")
-_KINDS = (*_PIECES, "logprobs", "annotations", "call")
 # Items that ask the client for something: what a tool of its own says, or a permission. All other calls, of searches, of an
 # interpreter, of a remote server, are run by the provider. (https://platform.openai.com/docs/guides/tools)
 _ASKING = {
@@ -67,12 +75,17 @@ _ASKING = {
 _SILENT = {"response.audio.done", "response.audio.transcript.done"}
 
 
-@dataclass
-class _Call:
+class _Call(msgspec.Struct):
     number: int
-    id: str | None = None
-    named: bool = False
-    spoke: bool = False
+    identity: Identity = msgspec.field(default_factory=Identity)
+    arguments: Text = msgspec.field(default_factory=Text)
+
+
+class _Whole(NamedTuple):
+    # A part as a whole: its kind, its place, its text.
+    kind: str
+    place: Place
+    text: str
 
 
 @dataclass
@@ -81,7 +94,11 @@ class OpenAIResponses(Dialect):
 
     The end that counts is the response's own: `[DONE]`, which some servers add, is no evidence of it. A response that is
     completed and asks the client for something ends as `tool_calls`: for the result of a function, of a custom tool, of a
-    computer, a shell or a patch, or for a permission. Tools that the provider runs itself don't count.
+    computer, a shell or a patch, or for a permission. Tools that the provider runs itself don't count. Events whose
+    `sequence_number` was there before, as after a reconnect, are ignored.
+
+    What a whole text has beyond its deltas is emitted when it comes. Where it says something else, what was streamed stands,
+    and a `ProviderNotice("conflict")` names the channel.
     """
 
     shape: ClassVar[str | None] = "responses"
@@ -89,15 +106,23 @@ class OpenAIResponses(Dialect):
 
     _start: ResponseStart = field(default_factory=ResponseStart, init=False, repr=False)
     _role: str | None = field(default=None, init=False, repr=False)
-    # (kind,), (kind, item) and (kind, item, part) of all that has been told.
+    _places: Places = field(default_factory=Places, init=False, repr=False)
+    # What was emitted of each kind of text, by item and part.
+    _texts: dict[str, dict[int, dict[int, Text]]] = field(
+        default_factory=dict[str, dict[int, dict[int, Text]]], init=False, repr=False
+    )
+    # (kind,), (kind, item) and (kind, item, part) of the log probabilities and annotations that were emitted.
     _told: set[tuple[str | int, ...]] = field(default_factory=set[tuple[str | int, ...]], init=False, repr=False)
     _calls: dict[int, _Call] = field(default_factory=dict[int, _Call], init=False, repr=False)
-    _number: int = field(default=0, init=False, repr=False)
     # The calls that wait for the client, and those that the provider has run.
     _asking: set[str] = field(default_factory=set[str], init=False, repr=False)
     _ran: set[str] = field(default_factory=set[str], init=False, repr=False)
     _outline: Outline = field(default_factory=Outline, init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    # What names the part of the last delta, if nothing came since. It saves time, and is found anew after a checkpoint.
+    _last: tuple[Any, ...] | None = field(default=None, init=False, repr=False, metadata={"state": False})
+    _last_place: Place = field(default=(0, 0), init=False, repr=False, metadata={"state": False})
+    _last_text: Text = field(default_factory=Text, init=False, repr=False, metadata={"state": False})
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -108,17 +133,21 @@ class OpenAIResponses(Dialect):
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
         fields, payload = mapping(data), item.data
+        if self._places.is_replayed(fields, self._start.id):
+            return
         kind = text(fields.get("type")) or item.event
         stem, _, act = kind.rpartition(".")
         piece = text(fields.get("delta")) if act == "delta" else None
         if piece is not None and stem in _STREAMED:
             self._delta(_STREAMED[stem], piece, fields, payload, out)
-        elif piece is not None and stem in _ARGUMENTS:
-            self._arguments(_place(fields)[0], piece, payload, out)
+            return
+        self._last = None
+        if piece is not None and stem in _ARGUMENTS:
+            self._arguments(self._places.of(fields)[0], piece, payload, out)
         elif _is_error(item, kind, fields):
             self.fail(error_in(data) or data, number, out)
         elif kind == "response.created" and self._is_another(mapping(fields.get("response"))):
-            self.refuse(ANOTHER, number, out)
+            self.refuse(ANOTHER, number)
         elif fields.get("object") == "response" or (stem == "response" and act in _ENDS):
             self._response(fields, kind, payload, number, out)
         elif not self._tell(kind, fields, payload, out):
@@ -127,7 +156,7 @@ class OpenAIResponses(Dialect):
     def _tell(self, kind: str, fields: dict[str, Any], payload: str, out: list[Event]) -> bool:
         """Say what an event beside the deltas and the end says; whether it is of a kind known here."""
         stem, _, act = kind.rpartition(".")
-        item, place = mapping(fields.get("item")), _place(fields)
+        item = mapping(fields.get("item"))
         self._ask(item)
         match kind:
             case "response.created" | "response.queued" | "response.in_progress":
@@ -135,24 +164,26 @@ class OpenAIResponses(Dialect):
                 self._detail(mapping(fields.get("response")), payload, out)
                 return kind == "response.created"
             case "response.output_item.added":
-                self._begin(item, place[0], payload, out)
+                self._begin(item, self._places.begin(item, count(fields.get("output_index"))), payload, out)
             case "response.output_item.done":
-                self._item(item, place[0], self._known(place[0]), payload, out)
+                self._item(item, self._places.of({**fields, "item_id": item.get("id")})[0], payload, out)
             case "response.content_part.added" | "response.reasoning_summary_part.added":
-                self._outline.enter_part(mapping(fields.get("part")), place, payload, out)
+                self._outline.enter_part(mapping(fields.get("part")), self._places.of(fields), payload, out)
             case "response.content_part.done" | "response.reasoning_summary_part.done":
-                part = mapping(fields.get("part"))
-                self._part(part, place, self._known(*place), payload, out)
+                part, place = mapping(fields.get("part")), self._places.of(fields)
+                self._part(part, place, payload, out)
+                self._beside(part, place, self._known(*place), payload, out)
                 self._outline.leave_part(part, place, payload, out)
             case "response.output_text.annotation.added":
-                self._annotations(mappings([fields.get("annotation")]), "output_text", place, payload, out)
+                annotations = mappings([fields.get("annotation")])
+                self._annotations(annotations, "output_text", self._places.of(fields), payload, out)
             case _ if act == "done" and stem in _STREAMED:
-                names = ("text", "refusal", "logprobs")
+                names, place = ("text", "refusal", "logprobs"), self._places.of(fields)
                 part = {"type": _STREAMED[stem], **{name: fields[name] for name in names if name in fields}}
-                self._part(part, place, self._known(*place), payload, out)
+                self._part(part, place, payload, out)
+                self._beside(part, place, self._known(*place), payload, out)
             case _ if act == "done" and stem in _ARGUMENTS:
-                if not self._call(place[0]).spoke:
-                    self._arguments(place[0], text(fields.get(_ARGUMENTS[stem])), payload, out)
+                self._whole_arguments(fields, fields.get(_ARGUMENTS[stem]), stem, payload, out)
             case "response.audio.delta" if data := text(fields.get("delta")):
                 out.append(AudioDelta(data, payload=payload))
             case "response.audio.transcript.delta" if transcript := text(fields.get("delta")):
@@ -164,7 +195,7 @@ class OpenAIResponses(Dialect):
     # The response
 
     def _is_another(self, response: dict[str, Any]) -> bool:
-        return bool(self._told) and text(response.get("id")) != self._start.id
+        return bool(self._texts or self._calls) and text(response.get("id")) != self._start.id
 
     def _announce(self, response: dict[str, Any], payload: str, out: list[Event]) -> None:
         known, created, tier = self._start, response.get("created_at"), text(response.get("service_tier"))
@@ -192,19 +223,21 @@ class OpenAIResponses(Dialect):
         self._announce(response, payload, out)
         status = next((word for word in (response.get("status"), kind.rpartition(".")[2]) if word in _ENDS), None)
         self._detail(response, payload, out)
-        known, streamed = self._known(), response is not fields
-        for place, item in enumerate(mappings(response.get("output"))):
-            self._ask(item)
-            self._item(item, place, known, payload, out, again=streamed)
-        if usage := mapping(response.get("usage")):
-            out.append(usage_of(usage, payload))
+        self._output(mappings(response.get("output")), payload, out, again=response is not fields)
+        if used := mapping(response.get("usage")):
+            out.append(usage_of(used, payload))
         if status is None:
             # One that still runs in the background.
             out.append(ProviderNotice(text(response.get("status")) or kind, fields, payload=payload))
             return
         word = text(mapping(response.get("incomplete_details")).get("reason")) if status == "incomplete" else None
         self.finished[0] = word = word or status
-        self.called |= {0} if self._asking else set()
+        if self._asking or any(call.identity.type is None for call in self._calls.values()):
+            # One without a type is one whose item never came.
+            self.called.add(0)
+        if status == "completed":
+            for call in self._calls.values():
+                self._complete(call, payload, out)
         out.append(Finish(word, payload=payload))
         if status == "failed":
             error = mapping(response.get("error")) or {"message": "", "type": "failed"}
@@ -226,87 +259,151 @@ class OpenAIResponses(Dialect):
 
     def _begin(self, item: dict[str, Any], place: int, payload: str, out: list[Event]) -> None:
         if item.get("type") in _CALLS:
-            id = text(item.get("call_id"))
-            # Where the items are not numbered, the next call has the number of the last.
-            if (call := self._calls.get(place)) and call.id and call.id != id:
-                del self._calls[place]
             self._identify(item, place, payload, out)
         else:
             self._outline.enter(item, place, None, payload, out)
-        if item.get("type") == "message":
-            self._take_role(item, payload, out)
+        self._take_role(item, payload, out)
 
-    def _item(
-        self, item: dict[str, Any], place: int, known: set[str], payload: str, out: list[Event], *, again: bool = False
+    def _item(self, item: dict[str, Any], place: int, payload: str, out: list[Event]) -> None:
+        """Say what a whole item says beyond its events."""
+        missing = self._missing(_wholes(item, place), place, payload, out)
+        self._whole_item(item, place, missing, self._known(place), payload, out, again=False)
+
+    def _output(self, items: list[dict[str, Any]], payload: str, out: list[Event], *, again: bool) -> None:
+        """Say what all items of the response say beyond the events before it."""
+        placed = [
+            (item, self._places.whole(item, at, self._outline.kind_at(self._places.numbers.get(at, at))))
+            for at, item in enumerate(items)
+        ]
+        wholes = [whole for item, place in placed for whole in _wholes(item, place)]
+        missing, known = self._missing(wholes, None, payload, out), self._known()
+        for item, place in placed:
+            self._ask(item)
+            self._whole_item(item, place, missing, known, payload, out, again=again)
+
+    def _whole_item(
+        self,
+        item: dict[str, Any],
+        place: int,
+        missing: dict[tuple[str, Place], tuple[Place, str]],
+        known: set[str],
+        payload: str,
+        out: list[Event],
+        *,
+        again: bool,
     ) -> None:
-        """Say what a whole item says, but for the kinds that are known."""
-        match item.get("type"):
-            case "function_call" | "custom_tool_call" as kind:
-                self._whole_call(item, kind, place, known, payload, out)
-            case _:
-                self._outline.enter(item, place, None, payload, out)
-        if item.get("type") == "message":
-            self._take_role(item, payload, out)
+        if item.get("type") in _CALLS:
+            self._identify(item, place, payload, out)
+            self._whole_arguments_of(item, place, payload, out, complete=not again)
+        else:
+            self._outline.enter(item, place, None, payload, out)
+        self._take_role(item, payload, out)
         for name in ("content", "summary") if item.get("type") in ("message", "reasoning") else ():
             for at, part in enumerate(mappings(item.get(name))):
-                self._part(part, (place, at), known, payload, out)
-                self._outline.leave_part(part, (place, at), payload, out, again=True)
+                kind, here = text(part.get("type")) or "", (place, at)
+                self._outline.enter_part(part, here, payload, out)
+                if found := missing.get((kind, here)):
+                    self._piece(kind, found[1], found[0], payload, out)
+                self._beside(part, here, known, payload, out)
+                self._outline.leave_part(part, here, payload, out, again=True)
         self._outline.leave(item, place, payload, out, again=again)
 
-    def _whole_call(
-        self, item: dict[str, Any], kind: str, place: int, known: set[str], payload: str, out: list[Event]
-    ) -> None:
-        if "call" in known and place not in self._calls:
-            self._outline.enter(item, place, self._number, payload, out)
-            return
-        self._identify(item, place, payload, out)
-        call = self._call(place)
-        # The number of the item may be that of another call, where items are not numbered.
-        if not call.spoke and call.id == text(item.get("call_id")):
-            self._arguments(place, text(item.get("arguments" if kind == "function_call" else "input")), payload, out)
-
-    def _part(
-        self, part: dict[str, Any], place: tuple[int, int], known: set[str], payload: str, out: list[Event]
-    ) -> None:
-        kind = text(part.get("type")) or ""
-        said = text(part.get("refusal" if kind == "refusal" else "text"))
+    def _part(self, part: dict[str, Any], place: Place, payload: str, out: list[Event]) -> None:
+        """Say what a whole part says beyond its deltas."""
         self._outline.enter_part(part, place, payload, out)
-        if kind in _PIECES and kind not in known and said:
-            self._piece(kind, said, place, payload, out)
+        for whole in _whole(part, place):
+            rest = self._text(whole.kind, place).rest(whole.text)
+            if rest is None:
+                self.conflict(CHANNELS[whole.kind], 0, payload, out)
+            elif rest:
+                self._piece(whole.kind, rest, place, payload, out)
+
+    def _missing(
+        self, wholes: list[_Whole], item: int | None, payload: str, out: list[Event]
+    ) -> dict[tuple[str, Place], tuple[Place, str]]:
+        """What whole parts, of one item or of the response, have beyond what was streamed, and which part it belongs to.
+
+        A part is known by its place. Where a server numbers parts otherwise in the end, those that are left belong together in
+        their order, and not more is missing than the whole is longer.
+        """
+        found: dict[tuple[str, Place], tuple[Place, str]] = {}
+        for kind in {whole.kind: None for whole in wholes}:
+            of_kind = [whole for whole in wholes if whole.kind == kind]
+            items = self._texts.get(kind, {})
+            streamed = {
+                (place, at): said
+                for place in (items if item is None else [item])
+                for at, said in items.get(place, {}).items()
+            }
+            room = sum(len(whole.text) for whole in of_kind) - sum(said.total for said in streamed.values())
+            placed = {whole.place for whole in of_kind}
+            left = iter([place for place in streamed if place not in placed])
+            for whole in of_kind:
+                place = whole.place if whole.place in streamed else next(left, whole.place)
+                rest = streamed[place].rest(whole.text) if place in streamed else whole.text
+                if rest is None:
+                    self.conflict(CHANNELS[kind], 0, payload, out)
+                elif 0 < len(rest) <= room:
+                    room -= len(rest)
+                    found[kind, whole.place] = place, rest
+        return found
+
+    def _delta(self, kind: str, piece: str, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+        # Most deltas go on with the part of the one before.
+        names = kind, *map(fields.get, _PLACE)
+        if names != self._last:
+            place = self._places.of(fields)
+            self._last, self._last_place, self._last_text = names if piece else None, place, self._text(kind, place)
+            if piece:
+                self._outline.part(kind, place, payload, out)
+        if piece:
+            self._last_text.add(piece)
+            out.append(_PIECES[kind](piece, payload=payload))
+        if fields.get("logprobs"):
+            self._logprobs(fields, kind, self._last_place, payload, out)
+
+    def _piece(self, kind: str, said: str, place: Place, payload: str, out: list[Event]) -> None:
+        self._text(kind, place).add(said)
+        self._outline.part(kind, place, payload, out)
+        out.append(_PIECES[kind](said, payload=payload))
+
+    def _text(self, kind: str, place: Place) -> Text:
+        parts = self._texts.setdefault(kind, {}).setdefault(place[0], {})
+        found = parts.get(place[1])
+        if found is None:
+            found = parts[place[1]] = Text()
+        return found
+
+    def _beside(self, part: dict[str, Any], place: Place, known: set[str], payload: str, out: list[Event]) -> None:
+        kind = text(part.get("type")) or ""
         if "logprobs" not in known:
             self._logprobs(part, kind, place, payload, out)
         if "annotations" not in known:
             self._annotations(mappings(part.get("annotations")), kind, place, payload, out)
 
-    def _delta(self, kind: str, piece: str, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
-        place = _place(fields)
-        if piece:
-            self._piece(kind, piece, place, payload, out)
-        self._logprobs(fields, kind, place, payload, out)
-
-    def _piece(self, kind: str, said: str, place: tuple[int, int], payload: str, out: list[Event]) -> None:
-        self._mark(kind, place)
-        self._outline.part(kind, place, payload, out)
-        out.append(_PIECES[kind](said, payload=payload))
-
-    def _logprobs(
-        self, fields: dict[str, Any], kind: str, place: tuple[int, int], payload: str, out: list[Event]
-    ) -> None:
+    def _logprobs(self, fields: dict[str, Any], kind: str, place: Place, payload: str, out: list[Event]) -> None:
         if logprobs := mappings(fields.get("logprobs")):
             self._mark("logprobs", place)
             number = self._outline.part(kind, place, payload, out)
             out.append(Logprobs({"content": logprobs}, part=number, payload=payload))
 
     def _annotations(
-        self, annotations: list[dict[str, Any]], kind: str, place: tuple[int, int], payload: str, out: list[Event]
+        self, annotations: list[dict[str, Any]], kind: str, place: Place, payload: str, out: list[Event]
     ) -> None:
         for annotation in annotations:
             self._mark("annotations", place)
             number = self._outline.part(kind, place, payload, out)
             out.append(Annotation(annotation, part=number, payload=payload))
 
+    def _mark(self, kind: str, place: Place) -> None:
+        self._told.update(((kind,), (kind, place[0]), (kind, *place)))
+
+    def _known(self, *place: int) -> set[str]:
+        """Whether log probabilities and annotations were told: of the response, of an item or of a part."""
+        return {kind for kind in ("logprobs", "annotations") if (kind, *place) in self._told}
+
     def _take_role(self, item: dict[str, Any], payload: str, out: list[Event]) -> None:
-        role = text(item.get("role"))
+        role = text(item.get("role")) if item.get("type") == "message" else None
         if role and role != self._role:
             self._role = role
             out.append(RoleDelta(role, payload=payload))
@@ -324,41 +421,75 @@ class OpenAIResponses(Dialect):
 
     def _call(self, place: int) -> _Call:
         if place not in self._calls:
-            self._calls[place] = _Call(self._number)
-            self._number += 1
-            self._mark("call", (place, 0))
+            self._calls[place] = _Call(len(self._calls))
         return self._calls[place]
 
     def _identify(self, item: dict[str, Any], place: int, payload: str, out: list[Event]) -> None:
         call = self._call(place)
         self._outline.enter(item, place, call.number, payload, out)
-        if call.named:
-            return
-        call.named, call.id = True, text(item.get("call_id"))
-        kind = _CALLS[item["type"]]
-        out.append(ToolCallDelta(call.number, call.id, text(item.get("name")), type=kind, payload=payload))
+        # Copilot and others have another id in each event; the first one stays.
+        id, name = text(item.get("call_id")), text(item.get("name"))
+        known = call.identity
+        delta = ToolCallDelta(
+            call.number,
+            None if known.id else id,
+            None if known.name else name,
+            type=None if known.type else _CALLS[item["type"]],
+            payload=payload,
+        )
+        if delta.id or delta.name or delta.type:
+            known.merge(delta)
+            out.append(delta)
 
-    def _arguments(self, place: int, piece: str | None, payload: str, out: list[Event]) -> None:
+    def _arguments(self, place: int, piece: str, payload: str, out: list[Event]) -> None:
         call = self._call(place)
         if piece:
-            call.spoke = True
-            if not call.named:  # its item never came
-                self.called.add(0)
+            call.arguments.add(piece)
             out.append(ToolCallDelta(call.number, arguments=piece, payload=payload))
 
-    # What has been told
+    def _whole_arguments(
+        self, fields: dict[str, Any], whole: object, stem: str, payload: str, out: list[Event]
+    ) -> None:
+        kind = "function_call" if _ARGUMENTS[stem] == "arguments" else "custom_tool_call"
+        item = {"type": kind, "name": fields.get("name"), _ARGUMENTS[stem]: whole}
+        place = self._places.of(fields)[0]
+        call = self._call(place)
+        if name := text(fields.get("name")) if not call.identity.name else None:
+            call.identity.name = name
+            out.append(ToolCallDelta(call.number, name=name, payload=payload))
+        self._whole_arguments_of(item, place, payload, out, complete=True)
 
-    def _mark(self, kind: str, place: tuple[int, int]) -> None:
-        self._told.update(((kind,), (kind, place[0]), (kind, *place)))
+    def _whole_arguments_of(
+        self, item: dict[str, Any], place: int, payload: str, out: list[Event], *, complete: bool
+    ) -> None:
+        call = self._call(place)
+        whole = item.get("arguments" if item["type"] == "function_call" else "input")
+        said = whole if isinstance(whole, str) else msgspec.json.encode(whole).decode() if whole else ""
+        rest = call.arguments.rest(said)
+        if rest is None:
+            self.conflict("tool_arguments", 0, payload, out)
+        self._arguments(place, rest or "", payload, out)
+        if complete and item["type"] == "function_call" and item.get("status") != "incomplete":
+            self._complete(call, payload, out)
 
-    def _known(self, *place: int) -> set[str]:
-        """The kinds of which something was told: of the response, of an item or of a part."""
-        return {kind for kind in _KINDS if (kind, *place) in self._told}
+    def _complete(self, call: _Call, payload: str, out: list[Event]) -> None:
+        # One without arguments is one with none.
+        if call.arguments.is_empty and call.identity.type != "custom":
+            call.arguments.add(EMPTY)
+            out.append(ToolCallDelta(call.number, arguments=EMPTY, payload=payload))
 
 
-def _place(fields: dict[str, Any]) -> tuple[int, int]:
-    part = fields.get("content_index", fields.get("summary_index"))
-    return count(fields.get("output_index")) or 0, count(part) or 0
+def _wholes(item: dict[str, Any], place: int) -> list[_Whole]:
+    if item.get("type") not in ("message", "reasoning"):
+        return []
+    parts = [(at, part) for name in ("content", "summary") for at, part in enumerate(mappings(item.get(name)))]
+    return [whole for at, part in parts for whole in _whole(part, (place, at))]
+
+
+def _whole(part: dict[str, Any], place: Place) -> list[_Whole]:
+    kind = text(part.get("type")) or ""
+    said = text(part.get("refusal" if kind == "refusal" else "text"))
+    return [_Whole(kind, place, said)] if kind in _PIECES and said else []
 
 
 def _is_hosted(item: dict[str, Any]) -> bool:

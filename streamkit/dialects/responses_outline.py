@@ -42,19 +42,27 @@ class Outline(msgspec.Struct):
     """What has begun. Items are known by their ids, and where they have none or change it, by their places."""
 
     items: list[_Piece] = []
+    ids: dict[str, int] = {}
     places: dict[int, int] = {}
     current: dict[Channel, int] = {}
     count: int = 0
 
     def enter(self, item: dict[str, Any], place: int, tool_index: int | None, payload: str, out: list[Event]) -> int:
         """An item is spoken of: told if it is another than those before. Gives its number."""
-        found = self._find(item, place)
-        if found is None:
-            kind = text(item.get("type")) or "item"
-            found = self._begin(kind, _beside(item, kind), tool_index, None, payload, out)
-            self.items.append(found)
-        self.places[place] = self.items.index(found)
-        return found.number
+        kind, at = text(item.get("type")) or "item", self._find(item, place)
+        if at is None:
+            at = len(self.items)
+            self.items.append(self._begin(kind, _beside(item, kind), tool_index, None, payload, out))
+        self.places[place] = at
+        for name in ("id", "call_id"):
+            if id := text(item.get(name)):
+                self.ids[f"{kind} {id}"] = at
+        return self.items[at].number
+
+    def kind_at(self, place: int) -> str | None:
+        """What the item of that place is."""
+        at = self.places.get(place)
+        return None if at is None else self.items[at].kind
 
     def leave(self, item: dict[str, Any], place: int, payload: str, out: list[Event], *, again: bool = False) -> None:
         """An item is whole; `again` where that was said before, so that only what is now said otherwise is told."""
@@ -65,7 +73,7 @@ class Outline(msgspec.Struct):
         """Text of a part follows: told to begin, or to go on if that of another came between. Gives its number."""
         found = self._part({"type": kind}, place, payload, out)
         channel = CHANNELS.get(kind)
-        if channel and self.current[channel] != found.number:
+        if channel and self.current.get(channel) != found.number:
             self.current[channel] = found.number
             out.append(PartStart(kind, found.number, {}, channel, payload=payload))
         return found.number
@@ -81,15 +89,16 @@ class Outline(msgspec.Struct):
         found = self._part(part, place, payload, out)
         self._end(found, _beside(part, found.kind), payload, out, again=again)
 
-    def _find(self, item: dict[str, Any], place: int) -> _Piece | None:
-        kind, id = item.get("type"), item.get("id") or item.get("call_id")
-        for known in self.items:
-            if id is not None and known.kind == kind and id in (known.data.get("id"), known.data.get("call_id")):
-                return known
-        if place not in self.places or (known := self.items[self.places[place]]).kind != kind:
+    def _find(self, item: dict[str, Any], place: int) -> int | None:
+        kind = text(item.get("type"))
+        for id in (item.get("id"), item.get("call_id")):
+            if id is not None and (at := self.ids.get(f"{kind} {id}")) is not None:
+                return at
+        at = self.places.get(place)
+        if at is None or (known := self.items[at]).kind != kind:
             return None
         call = known.data.get("call_id"), item.get("call_id")
-        return None if kind in _CALLS and all(call) and call[0] != call[1] else known
+        return None if kind in _CALLS and all(call) and call[0] != call[1] else at
 
     def _part(self, part: dict[str, Any], place: tuple[int, int], payload: str, out: list[Event]) -> _Piece:
         kind = text(part.get("type")) or "part"

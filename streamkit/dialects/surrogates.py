@@ -73,6 +73,14 @@ def unmark(event: Event, payload: str) -> Event:
     return msgspec.structs.replace(event, **changed, payload=payload)
 
 
+def mended(text: str) -> str:
+    """A text of marked payloads, perhaps after the half that ended another, with the halves that have met joined."""
+    if text.isascii() or not (_MARK in text or "\ud800" <= text[0] < "\udc00"):
+        return text
+    halves = _MARKED.sub(_half, text)
+    return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
 def join(events: list[Event], waiting: Waiting) -> list[Event]:
     """The events with their halves joined; one that may still meet its other half is in `waiting`."""
     out: list[Event] = []

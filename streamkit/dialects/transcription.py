@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import mapping, mappings, text
+from streamkit.dialects.said import Text
 from streamkit.events import Event, Logprobs, ResponseDetails, TextDelta
 from streamkit.plain import PlainForm
 from streamkit.plain.transcription import transcription
@@ -20,13 +21,14 @@ from streamkit.wire.events import ServerSentEvent
 class OpenAITranscription(Dialect):
     """The events `transcript.text.…`, or, chosen by name, one object with `text`. It is `done` at `transcript.text.done`.
 
-    The text is that of the deltas, or where none came (as with `diarized_json`, whose segments are notices) the last one's.
+    The text is that of the deltas, and what the last event has beyond them: all of it with `diarized_json`, whose segments are
+    notices.
     """
 
     shape: ClassVar[str | None] = "transcription"
     plain: ClassVar[PlainForm | None] = transcription
 
-    _spoke: bool = field(default=False, init=False, repr=False)
+    _said: Text = field(default_factory=Text, init=False, repr=False)
     _weighed: bool = field(default=False, init=False, repr=False)
 
     @classmethod
@@ -44,18 +46,22 @@ class OpenAITranscription(Dialect):
             self.fail(error or data, number, out)
         elif kind == "transcript.text.delta":
             self._tell(fields, fields.get("delta"), payload, out)
-            self._spoke, self._weighed = True, self._weighed or bool(fields.get("logprobs"))
+            self._weighed |= bool(fields.get("logprobs"))
         elif kind == "transcript.text.done" or ("type" not in fields and "text" in fields):
             whole = {} if self._weighed else fields
-            self._tell(whole, None if self._spoke else fields.get("text"), payload, out)
-            if usage := mapping(fields.get("usage")):
-                out.append(usage_of(usage, payload))
+            rest = self._said.rest(text(fields.get("text")) or "")
+            if rest is None:
+                self.conflict("content", 0, payload, out)
+            self._tell(whole, rest, payload, out)
+            if used := mapping(fields.get("usage")):
+                out.append(usage_of(used, payload))
             self.finish(out, number)
         else:
             self.not_known(kind, data, payload, out)
 
     def _tell(self, fields: dict[str, Any], said: object, payload: str, out: list[Event]) -> None:
         if piece := text(said):
+            self._said.add(piece)
             out.append(TextDelta(piece, payload=payload))
         if logprobs := mappings(fields.get("logprobs")):
             out.append(Logprobs({"content": logprobs}, payload=payload))

@@ -17,6 +17,8 @@ from streamkit.plain.watsonx import generation
 from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
+_COUNTS = _INPUT, _GENERATED = ("input_token_count", "generated_token_count")
+
 
 @dataclass
 class Watsonx(Dialect):
@@ -27,7 +29,8 @@ class Watsonx(Dialect):
     _model: str | None = field(default=None, init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _results: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
-    _counts: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
+    _generated: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
+    _used: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -59,11 +62,9 @@ class Watsonx(Dialect):
         self.finished.setdefault(index, None)
         if piece := text(result.get("generated_text")):
             out.append(TextDelta(piece, index, payload=payload))
-        # Both are counts so far; that of the input comes once, and is 0 from then on.
-        said = {name: count(result.get(name)) for name in ("input_token_count", "generated_token_count")}
-        if counts := {name: value for name, value in said.items() if value}:
-            self._counts = {**self._counts, **counts}
-            out.append(usage_of(self._counts, payload))
+        said = {name: count(result.get(name)) for name in _COUNTS}
+        if any(said.values()):
+            self._spend(said, index, payload, out)
         beside = without(result, ("generated_text", "stop_reason"))
         known = self._results.setdefault(index, beside)
         known |= {name: value for name, value in beside.items() if value}
@@ -71,3 +72,13 @@ class Watsonx(Dialect):
             out.append(ResponseDetails(dict(known), self.shape, index, payload=payload))
             self.finished[index] = reason
             out.append(Finish(reason, index, payload=payload))
+
+    def _spend(self, said: dict[str, int | None], index: int, payload: str, out: list[Event]) -> None:
+        # Both are counts so far; that of the input comes once, is 0 from then on, and is the same for every result.
+        used, known = self._used, self._generated.get(index, 0)
+        if prompt := said[_INPUT]:
+            used[_INPUT] = max(used.get(_INPUT, 0), prompt)
+        if (generated := said[_GENERATED]) is not None:
+            self._generated[index] = max(known, generated)
+            used[_GENERATED] = used.get(_GENERATED, 0) + self._generated[index] - known
+        out.append(usage_of(used, payload))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from streamkit.plain.fields import arguments_of, calls_of, released
 
 if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part
+    from streamkit.events import Choice, Completion, Part, ToolCall
 
 
 def message(completion: "Completion") -> dict[str, Any]:
@@ -19,13 +19,18 @@ def message(completion: "Completion") -> dict[str, Any]:
         return {**completion.details, "completion": choice.text if choice else "", "stop_reason": word}
     return {
         **completion.details,
-        "content": [_block(part, choice) for part in released(choice)] if choice else [],
+        "content": _blocks(choice) if choice else [],
         "stop_reason": word,
         **({"usage": completion.usage.details} if completion.usage else {}),
     }
 
 
-def _block(part: "Part", choice: "Choice") -> dict[str, Any]:
+def _blocks(choice: "Choice") -> list[dict[str, Any]]:
+    calls = calls_of(choice)
+    return [_block(part, calls) for part in released(choice)]
+
+
+def _block(part: "Part", calls: "dict[int | None, ToolCall]") -> dict[str, Any]:
     block = dict(part.data)
     if part.channel == "content":
         block["text"] = part.text
@@ -33,7 +38,7 @@ def _block(part: "Part", choice: "Choice") -> dict[str, Any]:
             block["citations"] = list(part.annotations)
     elif part.channel == "reasoning":
         block["thinking"] = part.text
-    elif call := calls_of(choice).get(part.tool_index):
+    elif call := calls.get(part.tool_index):
         block["name"] = call.name
         block["input"] = arguments_of(call) if call.arguments else {}
     return block

@@ -40,12 +40,19 @@ class Bytes:
     def __call__(self, position: int) -> int:
         return bisect_right(self._ends, position)
 
+    def within(self, of: Span) -> Callable[[int], int]:
+        """The same for positions that are counted from the beginning of a part, before and after."""
+        begin = self._ends[of.start - 1] if of.start else 0
+        return lambda position: self(begin + position) - of.start
 
-def chat_annotations(annotation: dict[str, Any], of: Span, code_points: Bytes) -> list[dict[str, Any]]:
+
+def chat_annotations(
+    annotation: dict[str, Any], of: Span, code_points: Bytes, shape: str | None = None
+) -> list[dict[str, Any]]:
     """The annotations that chat completions have for one of any provider's.
 
     `of` is the text that it belongs to, for one that names no place; `code_points` is for the places of Google's, which count
-    bytes of the choice's whole text.
+    bytes, in the older API of the choice's whole text. `shape` is that of the response.
     """
     if isinstance(annotation.get("url_citation"), dict):
         return [_own(annotation, of)]
@@ -62,10 +69,12 @@ def chat_annotations(annotation: dict[str, Any], of: Span, code_points: Bytes) -
         ]
     if not _address(annotation):
         return []
-    return [_citation(annotation, _place(annotation, of, code_points if "uri" in annotation else int))]
+    # https://ai.google.dev/api/interactions-api: `start_index` is measured in bytes there, too.
+    in_bytes = "uri" in annotation or shape == "interactions"
+    return [_citation(annotation, _place(annotation, of, code_points.within(of) if in_bytes else int))]
 
 
-def choice_annotations(choice: "Choice") -> list[dict[str, Any]]:
+def choice_annotations(choice: "Choice", shape: str | None) -> list[dict[str, Any]]:
     """The annotations of an assembled choice, each once."""
     spans, start = dict[int, Span](), 0
     for part in choice.parts:
@@ -76,7 +85,7 @@ def choice_annotations(choice: "Choice") -> list[dict[str, Any]]:
     found = (
         chat
         for annotation in choice.annotations
-        for chat in chat_annotations(annotation, spans.get(id(annotation), whole), code_points)
+        for chat in chat_annotations(annotation, spans.get(id(annotation), whole), code_points, shape)
     )
     return list({repr(chat): chat for chat in found}.values())
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from streamkit.plain.fields import calls_of, mapping, quotes, released
 
 if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part
+    from streamkit.events import Choice, Completion, Part, ToolCall
 
 
 def chat(completion: "Completion") -> dict[str, Any]:
@@ -25,7 +25,8 @@ def chat(completion: "Completion") -> dict[str, Any]:
 def _message(fields: dict[str, Any], choice: "Choice") -> dict[str, Any]:
     plan = next((part.text for part in choice.parts if part.kind == "tool_plan"), None)
     content = [_content(part) for part in choice.parts if part.kind != "tool_plan" and part.tool_index is None]
-    calls = [_call(part, choice) for part in released(choice) if part.tool_index is not None]
+    known = calls_of(choice)
+    calls = [_call(part, known[part.tool_index]) for part in released(choice) if part.tool_index is not None]
     citations = [citation for citation in choice.annotations if quotes(choice, citation.get("text"))]
     said = {"tool_plan": plan, "content": content, "tool_calls": calls, "citations": citations}
     return {**fields, **{name: value for name, value in said.items() if value}}
@@ -37,8 +38,7 @@ def _content(part: "Part") -> dict[str, Any]:
     return {**part.data, "thinking" if part.channel == "reasoning" else "text": part.text}
 
 
-def _call(part: "Part", choice: "Choice") -> dict[str, Any]:
-    call = calls_of(choice)[part.tool_index]
+def _call(part: "Part", call: "ToolCall") -> dict[str, Any]:
     function = {**mapping(part.data.get("function")), "arguments": call.arguments}
     if call.name is not None:
         function["name"] = call.name

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 from streamkit.plain.fields import arguments_of, calls_of, mapping, quotes, released
 
 if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part
+    from streamkit.events import Choice, Completion, Part, ToolCall
 
 # Of a citation; any other annotation is the grounding.
 _CITATION = {"startIndex", "endIndex", "uri", "title", "license", "publicationDate"}
@@ -26,7 +26,8 @@ def _candidate(choice: "Choice") -> dict[str, Any]:
     if "content" in candidate or choice.parts:
         content = dict(mapping(candidate.get("content")))
         if "parts" in content or choice.parts:
-            content["parts"] = [_part(part, choice) for part in released(choice)]
+            calls = calls_of(choice)
+            content["parts"] = [_part(part, calls) for part in released(choice)]
         candidate["content"] = content
     if choice.finish_reason:
         candidate["finishReason"] = choice.finish_reason
@@ -53,12 +54,12 @@ def _released(grounding: dict[str, Any], choice: "Choice") -> dict[str, Any]:
     return {**grounding, "groundingSupports": kept}
 
 
-def _part(part: "Part", choice: "Choice") -> dict[str, Any]:
+def _part(part: "Part", calls: "dict[int | None, ToolCall]") -> dict[str, Any]:
     whole = dict(part.data)
     if part.kind == "text":
         whole["text"] = part.text
-    elif call := calls_of(choice).get(part.tool_index):
-        whole["functionCall"] = {**whole["functionCall"], "name": call.name}
-        if call.arguments:
-            whole["functionCall"]["args"] = arguments_of(call)
+    elif call := calls.get(part.tool_index):
+        said = {**whole["functionCall"], "name": call.name}
+        # A call without arguments may have been sent without them.
+        whole["functionCall"] = {**said, "args": arguments_of(call)} if "args" in said else said
     return whole

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from streamkit.plain.fields import arguments_of, calls_of, mapping, released
 
 if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part
+    from streamkit.events import Choice, Completion, Part, ToolCall
 
 
 def answer(completion: "Completion") -> dict[str, Any]:
@@ -29,12 +29,14 @@ def answer(completion: "Completion") -> dict[str, Any]:
 
 
 def _beside(choice: "Choice") -> dict[str, Any]:
-    said = {"thinking": choice.reasoning, "tool_calls": [_call(part, choice) for part in released(choice)]}
+    known = calls_of(choice)
+    calls = [_call(part, known[part.tool_index]) for part in released(choice)]
+    said = {"thinking": choice.reasoning, "tool_calls": calls}
     return {name: value for name, value in said.items() if value}
 
 
-def _call(part: "Part", choice: "Choice") -> dict[str, Any]:
-    call, function = calls_of(choice)[part.tool_index], dict(mapping(part.data.get("function")))
+def _call(part: "Part", call: "ToolCall") -> dict[str, Any]:
+    function = dict(mapping(part.data.get("function")))
     if call.name is not None:
         function["name"] = call.name
     if "arguments" in function:

@@ -15,7 +15,7 @@ from streamkit.plain.citations import choice_annotations
 from streamkit.plain.fields import mapping
 
 if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, ToolCall, Usage
+    from streamkit.events import Choice, Completion, Part, ToolCall, Usage
 
 Called: TypeAlias = Literal["tool_calls", "function_call"] | None
 """What a choice called, if it did."""
@@ -153,7 +153,15 @@ def _own_choice(choice: "Choice") -> dict[str, Any]:
     message = shape["message"] = _with(shape["message"], rest)
     if rest.get("reasoning") == "" and choice.reasoning is not None:  # what some call it
         message["reasoning"] = message.pop("reasoning_content")
+    if entries := [_reasoning_detail(part) for part in choice.parts]:
+        message["reasoning_details"] = entries
     return _with(shape, details)
+
+
+def _reasoning_detail(part: "Part") -> dict[str, Any]:
+    if not part.text:
+        return dict(part.data)
+    return {**part.data, "summary" if part.kind == "reasoning.summary" else "text": part.text}
 
 
 def _with(shape: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
@@ -179,7 +187,7 @@ def _client_choice(completion: "Completion", choice: "Choice", withheld: Contain
     if complete and (function := message.get("function_call")) and not function["arguments"].strip():
         message["function_call"] = {**function, "arguments": "{}"}
     if choice.annotations:
-        message["annotations"] = [] if _is_withheld(choice, withheld) else choice_annotations(choice)
+        message["annotations"] = [] if _is_withheld(choice, withheld) else choice_annotations(choice, completion.shape)
     return shape
 
 

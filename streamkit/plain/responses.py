@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from streamkit.plain.fields import calls_of, released
 
 if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part
+    from streamkit.events import Choice, Completion, Part, ToolCall
 
 _WAITS = ("queued", "in_progress", None)
 
@@ -13,7 +13,7 @@ _WAITS = ("queued", "in_progress", None)
 def response(completion: "Completion") -> dict[str, Any]:
     """The response with its output items in order."""
     choice = completion.choices[0] if completion.choices else None
-    whole = {**completion.details, "output": [_item(part, choice) for part in _within(choice, None)] if choice else []}
+    whole = {**completion.details, "output": _items(choice) if choice else []}
     if "output_text" in whole:  # some servers' own
         whole["output_text"] = choice.text if choice else ""
     if completion.usage:
@@ -24,19 +24,22 @@ def response(completion: "Completion") -> dict[str, Any]:
     return whole
 
 
-def _within(choice: "Choice", number: int | None) -> list["Part"]:
-    return [part for part in released(choice) if part.within == number]
+def _items(choice: "Choice") -> list[dict[str, Any]]:
+    calls, within = calls_of(choice), dict[int | None, "list[Part]"]()
+    for part in released(choice):
+        within.setdefault(part.within, []).append(part)
+    return [_item(part, calls.get(part.tool_index), within.get(part.number, [])) for part in within.get(None, [])]
 
 
-def _item(part: "Part", choice: "Choice") -> dict[str, Any]:
+def _item(part: "Part", call: "ToolCall | None", parts: list["Part"]) -> dict[str, Any]:
     item = dict(part.data)
-    if call := calls_of(choice).get(part.tool_index):
+    if call:
         item["name"] = call.name
         item["arguments" if part.kind == "function_call" else "input"] = call.arguments
-    for inner in _within(choice, part.number):
-        name = "summary" if inner.kind == "summary_text" else "content"
-        item[name] = [*(item.get(name) or ()), _content(inner)]
-    return item
+    lists: dict[str, list[Any]] = {}
+    for inner in parts:
+        lists.setdefault("summary" if inner.kind == "summary_text" else "content", []).append(_content(inner))
+    return item | {name: [*(item.get(name) or ()), *contents] for name, contents in lists.items()}
 
 
 def _content(part: "Part") -> dict[str, Any]:

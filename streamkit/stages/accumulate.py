@@ -36,6 +36,7 @@ from streamkit.events import (
     ToolCallDelta,
     Verdict,
 )
+from streamkit.identity import Identity
 from streamkit.stage import Stage
 from streamkit.tokens.responses import RELEVANT, Responses
 
@@ -43,9 +44,7 @@ _IDENTITY = ("id", "object", "created", "model", "system_fingerprint", "service_
 
 
 class _Call(msgspec.Struct):
-    id: str | None = None
-    name: str | None = None
-    type: str | None = None
+    identity: Identity = msgspec.field(default_factory=Identity)
     arguments: list[str] = []
 
 
@@ -91,7 +90,8 @@ class Accumulate(Stage[Event, Event]):
     """Pass every event on, and put a `Completion` before the `StreamEnd`.
 
     `snapshot` is the completion so far, at any time; on a running stream ask `stream.stage(Accumulate).snapshot`.
-    Identity (ids, model, the name of a tool) is set once; what a later chunk says instead is in `Completion.conflicts`.
+    Identity (ids, model) is set once; what a later chunk says instead is in `Completion.conflicts`. The id and name of a tool
+    call may come in pieces, or again with every chunk.
     `Completion.usage` is the latest, and of several responses in one stream the sum (`streamkit.tokens.responses`).
 
     `max_chars` bounds the text, reasoning, refusals and audio of all choices together, in code points, `max_tool_chars` the
@@ -145,17 +145,17 @@ class Accumulate(Stage[Event, Event]):
         )
 
     def _gather(self, items: list[Event]) -> None:
-        choices, responses = self._choices, self._responses
+        responses, index, keep = self._responses, -1, list[str]().append
         quick = responses.announced is None
         for event in items:
             if type(event) is TextDelta and quick:
-                gathered = choices.get(event.index)
-                if gathered is None:
-                    gathered = choices[event.index] = _Gathered()
-                gathered.text.append(event.text)
+                if event.index != index:
+                    index, keep = event.index, self._of(event.index).text.append
+                keep(event.text)
             else:
                 self._take(event)
-                quick = responses.announced is None
+                # It may have been a `Reset`, or have announced another response.
+                index, quick = -1, responses.announced is None
 
     def _within_limits(self, items: list[Event]) -> int:
         """How many of the events don't pass a limit."""
@@ -261,10 +261,9 @@ class Accumulate(Stage[Event, Event]):
         if event.arguments:
             call.arguments.append(event.arguments)
         if event.id or event.name or event.type:
-            path = f"choices[{event.index}].tool_calls[{event.tool_index}]."
-            call.id = self._once(call.id, event.id, path + "id")
-            call.name = self._once(call.name, event.name, path + "name")
-            call.type = self._once(call.type, event.type, path + "type")
+            _, conflicts = call.identity.merge(event)
+            for name, said in conflicts.items():
+                self._conflicts[f"choices[{event.index}].tool_calls[{event.tool_index}].{name}"] = said
 
     def _once(self, known: Any, said: Any, path: str) -> Any:
         if known and said and known != said:
@@ -288,17 +287,13 @@ def _begin(gathered: _Gathered, event: PartStart) -> None:
 
 
 def _choice(index: int, gathered: _Gathered) -> Choice:
-    spoke = gathered.text or not (gathered.calls or gathered.refusal or gathered.audio)
     return Choice(
         index,
-        "".join(gathered.text) if spoke else None,
+        "".join(gathered.text) if gathered.text else None,
         gathered.finish,
         "".join(gathered.refusal) if gathered.refusal else None,
         "".join(gathered.reasoning) if gathered.reasoning else None,
-        tuple(
-            ToolCall(call.id, call.name, "".join(call.arguments), number, call.type or "function")
-            for number, call in sorted(gathered.calls.items())
-        ),
+        tuple(_tool_call(number, call) for number, call in sorted(gathered.calls.items())),
         gathered.role,
         _longer({}, gathered.logprobs) if gathered.logprobs else None,
         tuple(gathered.annotations),
@@ -307,6 +302,11 @@ def _choice(index: int, gathered: _Gathered) -> Choice:
         _parts(gathered),
         dict(gathered.details),
     )
+
+
+def _tool_call(number: int, call: _Call) -> ToolCall:
+    known = call.identity
+    return ToolCall(known.id, known.name, "".join(call.arguments), number, known.type or "function")
 
 
 def _parts(gathered: _Gathered) -> tuple[Part, ...]:

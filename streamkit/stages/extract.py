@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from streamkit.dialects import DIALECTS, by_name, for_event, installed
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.reasoning_tags import ReasoningTags
 from streamkit.dialects.undecided import Undecided
 from streamkit.errors import PipelineError, PluginError, ProtocolError, StreamkitError, UnknownDialect
 from streamkit.events import CONTENT, Event
@@ -29,25 +30,37 @@ class Extract(Stage[ServerSentEvent, Event]):
 
     `malformed`: with `skip` an event that is no JSON does not end the stream. It becomes `ProviderNotice("malformed")`, whose
     `raw` is what was received, and is counted in `skipped`; what it said is missing in the answer, whatever the end says.
+
+    `reasoning_tags`, as `("<think>", "</think>")`: text between them is `ReasoningDelta`s, in each choice by itself, also where a
+    tag is cut. An empty opening tag says that the answer begins with reasoning. White space that stands alone before the first
+    tag, at the beginning of the reasoning, or between it and an answer that begins there, is removed with the tags.
+
+    `cumulative`: the provider resends the whole text, reasoning and arguments with every chunk, of which the new end is emitted;
+    a text that is not the one so far with more at its end is a `ProtocolError`, too. `None` is as the dialect does it.
     """
 
     dialect: str | type[Dialect] | None = None
     errors: Literal["raise", "emit"] = "raise"
     malformed: Literal["raise", "skip"] = field(default="raise", kw_only=True)
+    reasoning_tags: tuple[str, str] | None = field(default=None, kw_only=True)
+    cumulative: bool | None = field(default=None, kw_only=True)
     reads_json_bodies: ClassVar[bool] = True
     heard = False
     _reader: Dialect = field(init=False, repr=False, compare=False)
     _decided: bool = field(default=False, init=False, repr=False)
+    _tags: ReasoningTags | None = field(default=None, init=False, repr=False, compare=False)
     _problems: list[str] = field(default_factory=list[str], init=False, repr=False)
 
     def __post_init__(self) -> None:
         _check("errors", self.errors, ("raise", "emit"))
         _check("malformed", self.malformed, ("raise", "skip"))
         chosen = by_name(self.dialect) if isinstance(self.dialect, str) else self.dialect
+        if self.reasoning_tags is not None:
+            self._tags = _checked(self.reasoning_tags)
         self._reader, self._decided = self._make(chosen or Undecided), chosen is not None
 
     def _make(self, kind: type[Dialect]) -> Dialect:
-        return kind(errors=self.errors, malformed=self.malformed)
+        return kind(errors=self.errors, malformed=self.malformed, cumulative=self.cumulative)
 
     @property
     def spoken(self) -> type[Dialect] | None:
@@ -70,7 +83,9 @@ class Extract(Stage[ServerSentEvent, Event]):
 
     def state(self) -> dict[str, Any]:
         kind = type(self._reader)
-        return {"reader": kind.__name__, "state": self._reader.state(), "decided": self._decided, "done": self.done}
+        tags = self._tags and self._tags.state()
+        known = {"reader": kind.__name__, "state": self._reader.state(), "decided": self._decided, "done": self.done}
+        return {**known, "tags": tags}
 
     def restore(self, state: Any) -> None:
         known = {kind.__name__: kind for kind in (type(self._reader), *DIALECTS.values())}
@@ -82,6 +97,8 @@ class Extract(Stage[ServerSentEvent, Event]):
             )
         self._reader, self._decided, self.done = self._make(kind), state["decided"], state["done"]
         self._reader.restore(state["state"])
+        if self._tags:
+            self._tags.restore(state["tags"])
 
     def feed(self, item: ServerSentEvent) -> Iterable[Event]:
         return self.feed_all([item])
@@ -90,11 +107,12 @@ class Extract(Stage[ServerSentEvent, Event]):
         events = self._reader.feed_all(items) if self._decided else self._decide(items)
         self.done = self._reader.done
         self.heard = _holds_content(events)
-        return events
+        return self._tags.take_all(events) if self._tags else events
 
     def flush(self) -> Iterable[Event]:
         if not self._reader.done:
-            yield from self._reader.flush()
+            events = self._reader.flush()
+            yield from self._tags.take_all(events) if self._tags else events
             if failure := self._unrecognized():
                 raise failure
 
@@ -143,6 +161,16 @@ class Extract(Stage[ServerSentEvent, Event]):
 def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise PipelineError(f"Extract({name}=…): expected {' or '.join(map(repr, allowed))}, found {value!r}")
+
+
+def _checked(tags: tuple[str, str]) -> ReasoningTags:
+    match tags:
+        case [str() as opening, str() as closing] if closing and opening != closing:
+            return ReasoningTags(opening, closing)
+        case _:
+            raise PipelineError(
+                f"Extract(reasoning_tags=…): expected an opening and another closing tag, found {tags!r}"
+            )
 
 
 def _holds_content(events: Iterable[Event]) -> bool:

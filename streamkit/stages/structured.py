@@ -20,6 +20,7 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
+from streamkit.identity import Identity
 from streamkit.partial_json import MAX_CHARS, MAX_DEPTH, PartialJson, Unfinished
 from streamkit.stage import Stage, cut_short
 from streamkit.validation import check_type, validate
@@ -49,8 +50,8 @@ class Structured(Stage[Event, Event], Generic[T]):
 
     What can't be given is an `InvalidOutput`, with the problem and its place, never the text. `errors`: after the end of the
     stream the first of them is raised as an `OutputError` too, unless the provider reported an error, or only told (`emit`).
-    Nothing is put right: no arguments are not `{}`, and an answer that was cut short is `truncated`, even where its JSON
-    happens to be whole. Text beside calls of tools is not taken for output.
+    Nothing is put right: an answer that was cut short is `truncated`, even where its JSON happens to be whole. Text beside calls
+    of tools is not taken for output.
 
     A partial value comes after each delta that brings the characters since the last one to `every_chars`, `None` for never.
     `strings` and `numbers` say whether it has what is unfinished; what it costs is told by `PartialJson.value`.
@@ -69,8 +70,7 @@ class Structured(Stage[Event, Event], Generic[T]):
         default_factory=dict[Key, tuple[OutputProblem, str]], init=False, repr=False
     )
     _untold: dict[Key, int] = field(default_factory=dict[Key, int], init=False, repr=False)
-    # Of each call its id, name and type, set once.
-    _calls: dict[Key, list[str | None]] = field(default_factory=dict[Key, "list[str | None]"], init=False, repr=False)
+    _calls: dict[Key, Identity] = field(default_factory=dict[Key, Identity], init=False, repr=False)
     _choices: dict[int, bool] = field(
         default_factory=dict[int, bool], init=False, repr=False
     )  # and whether it has ended
@@ -129,11 +129,11 @@ class Structured(Stage[Event, Event], Generic[T]):
     def _call(self, event: ToolCallDelta, out: list[Event]) -> None:
         self._choices.setdefault(event.index, False)
         key = (event.index, event.tool_index)
-        known = self._calls.setdefault(key, [None, None, None])
-        for position, said in enumerate((event.id, event.name, event.type)):
-            known[position] = known[position] or said
+        known = self._calls.setdefault(key, Identity())
+        if event.id or event.name or event.type:
+            known.merge(event)
         # The input of a custom tool is text of any form.
-        if event.arguments and known[2] != "custom":
+        if event.arguments and known.type != "custom":
             self._read(key, event.arguments, out)
 
     def _read(self, key: Key, text: str, out: list[Event]) -> None:
@@ -176,9 +176,9 @@ class Structured(Stage[Event, Event], Generic[T]):
         if self.output is not None and not calls:
             self._conclude((index, None), self.output, cut, out)
         for key in calls:
-            _, name, type = self._calls[key]
-            if type != "custom":
-                self._conclude(key, self.tools.get(name or ""), cut, out)
+            call = self._calls[key]
+            if call.type != "custom":
+                self._conclude(key, self.tools.get(call.name or ""), cut, out)
         self._readers.pop((index, None), None)
 
     def _conclude(self, key: Key, kind: Any, cut: bool, out: list[Event]) -> None:
@@ -211,8 +211,8 @@ class Structured(Stage[Event, Event], Generic[T]):
         return reader.value if kind is None else validate(kind, reader.value, reader.text)
 
     def _who(self, key: Key) -> tuple[str | None, str | None]:
-        id, name, _ = self._calls.get(key, (None, None, None))
-        return id, name
+        call = self._calls.get(key)
+        return (call.id, call.name) if call else (None, None)
 
 
 def _error(found: InvalidOutput) -> OutputError:

@@ -57,9 +57,10 @@ _SHAPES = (
     # (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html)
     _Shape("inputTokens", "outputTokens", "totalTokens", ("cacheReadInputTokens", "cacheWriteInputTokens")),
     _Shape("inputTokenCount", "outputTokenCount", "", ("cacheReadInputTokenCount", "cacheWriteInputTokenCount")),
-    # Ollama's own API, and watsonx.
+    # Ollama's own API, watsonx, and Hugging Face's Text Generation Inference.
     _Shape("prompt_eval_count", "eval_count", ""),
     _Shape("input_token_count", "generated_token_count", ""),
+    _Shape("input_length", "generated_tokens", ""),
 )
 _INPUT = ("prompt_tokens_details", "input_tokens_details", "prompt_token_details", "input_token_details")
 _OUTPUT = ("completion_tokens_details", "output_tokens_details", "completion_token_details", "output_token_details")

@@ -39,8 +39,10 @@ ENDS = ("response.completed", "response.incomplete", "response.failed")
 NOTES = {
     "public/openai-responses-error": "it ends with the event `error`; the failed response, which says the same, comes after it",
     "public/openrouter-responses-rawcot": "the sent `output_text` is empty, though the response holds a text; ours is that text",
+    "public/snowflake-chat-thinking": "the reasoning comes in `reasoning_details` alone, which the official client leaves out",
+    "public/anthropic-thinking-tool": "the call has no arguments; joined, its deltas are an empty text, ours are `{}`",
 }
-"""Where the whole response is another on purpose."""
+"""Where ours is another on purpose."""
 REFUSED = {
     "public/cerebras-chat-structured": "two turns of a conversation in one body, which the official client joins to one answer; "
     "the beginning of the second is a `ProtocolError`",

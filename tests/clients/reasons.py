@@ -75,6 +75,11 @@ RAW = (
         ("public/kimi-chat-tools-variant-a",),
     ),
     Reason(
+        "The provider sends reasoning in `reasoning_details` alone, which the client does not read. It is `reasoning_content`.",
+        ("reasoning",),
+        ("public/snowflake-chat-thinking",),
+    ),
+    Reason(
         "The recording holds two responses, which streamkit does not join.",
         ("error",),
         ("public/cerebras-chat-structured",),

@@ -95,6 +95,11 @@ def sse(*payloads: Any) -> bytes:
     return "".join(f"data: {text}\n\n" for text in texts).encode()
 
 
+def named_events(*payloads: dict[str, Any]) -> bytes:
+    """The events under the names that are their types."""
+    return b"".join(block(payload) for payload in payloads)
+
+
 def ndjson(*payloads: Any) -> bytes:
     return "".join(json.dumps(payload) + "\n" for payload in payloads).encode()
 

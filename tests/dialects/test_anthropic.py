@@ -71,7 +71,7 @@ def test_the_answer_is_what_the_recording_holds(recording: Recording) -> None:
     assert choice.finish_reason == expected["stop_reason"]
     assert (choice.reasoning or "") == "".join(block["text"] for block in blocks_of(recording, "thinking"))
     assert [(call.name, call.arguments) for call in choice.tool_calls] == [
-        (block["name"], block.get("json", "")) for block in blocks_of(recording, "tool_use")
+        (block["name"], block.get("json") or "{}") for block in blocks_of(recording, "tool_use")
     ]
     assert len(choice.annotations) == sum(block.get("citations", 0) for block in expected["blocks"])
     assert usage is not None
@@ -111,11 +111,10 @@ def test_the_official_client_agrees_on_the_fixtures_too(name: str) -> None:
     assert read(body).completion.to_dict() == anthropic_message(body)
 
 
-def test_arguments_are_verbatim_where_the_official_client_parses_them() -> None:
+def test_a_call_without_arguments_has_an_empty_object_as_in_the_official_client() -> None:
     message, calls = anthropic_message(FIXTURE), read(FIXTURE).choice.tool_calls
 
-    # On purpose: it gives a call without any arguments an empty object, and so does the message.
-    assert [call.arguments for call in calls] == ['{"city":"Zürich"}', ""]
+    assert [call.arguments for call in calls] == ['{"city":"Zürich"}', "{}"]
     assert [block["input"] for block in message["content"][4:]] == [{"city": "Zürich"}, {}]
 
 
@@ -337,3 +336,70 @@ def test_one_event_a_line_is_read_too() -> None:
     lines = b"".join(json.dumps(payload).encode() + b"\n" for payload in payloads(FIXTURE))
 
     assert read(lines).completion == read(FIXTURE).completion
+
+
+def block(index: int, kind: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "content_block_start", "index": index, "content_block": {"type": kind, **fields}}
+
+
+def delta_of(index: int, kind: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": kind, **fields}}
+
+
+def stop_of(index: int) -> dict[str, Any]:
+    return {"type": "content_block_stop", "index": index}
+
+
+MESSAGE = {"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "content": []}}
+ENDED = [{"type": "message_delta", "delta": {"stop_reason": "tool_use"}}, {"type": "message_stop"}]
+
+
+@pytest.mark.parametrize("late", [0, 1, 2], ids=["within its block", "after its block", "after the next one"])
+def test_a_signature_is_kept_wherever_it_comes(late: int) -> None:
+    events = [
+        delta_of(0, "thinking_delta", thinking="Hm"),
+        stop_of(0),
+        block(1, "text", text=""),
+        delta_of(1, "text_delta", text="Hi"),
+        stop_of(1),
+    ]
+    events.insert({0: 1, 1: 2, 2: 5}[late], delta_of(0, "signature_delta", signature="c2ln"))
+
+    result = tell(MESSAGE, block(0, "thinking", thinking="", signature=""), *events, *ENDED)
+
+    assert result.completion.to_dict()["content"] == [
+        {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
+        {"type": "text", "text": "Hi"},
+    ]
+
+
+def test_text_that_comes_after_its_block_has_ended_belongs_to_it() -> None:
+    result = tell(
+        MESSAGE,
+        block(0, "text", text=""),
+        delta_of(0, "text_delta", text="Blue"),
+        stop_of(0),
+        delta_of(0, "text_delta", text=" sky"),
+        *ENDED,
+    )
+
+    assert result.completion.to_dict()["content"] == [{"type": "text", "text": "Blue sky"}]
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["with its stop", "without"])
+@pytest.mark.parametrize("pieces", [[], [""]], ids=["no deltas", "an empty one"])
+def test_a_call_without_input_has_an_empty_object(ends: bool, pieces: list[str]) -> None:
+    deltas = [delta_of(0, "input_json_delta", partial_json=piece) for piece in pieces]
+    stop = [stop_of(0)] if ends else []
+
+    result = tell(MESSAGE, block(0, "tool_use", id="t1", name="f", input={}), *deltas, *stop, *ENDED)
+
+    assert [(c.id, c.name, c.arguments) for c in result.choice.tool_calls] == [("t1", "f", "{}")]
+
+
+def test_a_call_that_was_cut_off_before_its_input_has_none() -> None:
+    end = {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}}
+
+    result = tell(MESSAGE, block(0, "tool_use", id="t1", name="f", input={}), stop_of(0), end, {"type": "message_stop"})
+
+    assert [c.arguments for c in result.choice.tool_calls] == [""]

@@ -169,6 +169,82 @@ def ollama(answer: Answer) -> Wire:
     return Wire([*thoughts, *(line(content=piece) for piece in answer.texts), end], [end])
 
 
+def interactions(answer: Answer) -> Wire:
+    def event(kind: str, **fields: Any) -> bytes:
+        return sse({"event_type": kind, **fields}, kind)
+
+    def step(index: int, step: dict[str, Any], deltas: list[dict[str, Any]]) -> list[bytes]:
+        return [
+            event("step.start", index=index, step=step),
+            *(event("step.delta", index=index, delta=delta) for delta in deltas),
+            event("step.stop", index=index),
+        ]
+
+    interaction = {"id": "v1", "object": "interaction", "model": "m"}
+    thoughts = [{"type": "thought_summary", "content": {"type": "text", "text": piece}} for piece in answer.thoughts]
+    blocks = [event("interaction.created", interaction={**interaction, "status": "in_progress"})]
+    blocks += step(0, {"type": "thought"}, thoughts)
+    blocks += step(1, {"type": "model_output"}, [{"type": "text", "text": piece} for piece in answer.texts])
+    for number, pieces in enumerate(answer.calls):
+        call = {"type": "function_call", "id": f"call_{number}", "name": "f", "arguments": {}}
+        blocks += step(2 + number, call, [{"type": "arguments_delta", "arguments": piece} for piece in pieces])
+    end = event("interaction.completed", interaction={**interaction, "status": "completed"})
+    return Wire([*blocks, end], [end])
+
+
+def cloudflare(answer: Answer) -> Wire:
+    calls = list[bytes]()
+    for number, pieces in enumerate(answer.calls):
+        first = {
+            "index": number,
+            "id": f"call_{number}",
+            "type": "function",
+            "function": {"name": "f", "arguments": ""},
+        }
+        rest = [{"index": number, "function": {"arguments": piece}} for piece in pieces]
+        calls += [sse({"response": None, "tool_calls": [call]}) for call in (first, *rest)]
+    used = sse({"response": "", "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}})
+    end = sse("[DONE]")
+    texts = [sse({"response": piece, "p": "ab"}) for piece in answer.texts]
+    return Wire([*texts, *calls, used, end], [end])
+
+
+def tgi(answer: Answer) -> Wire:
+    def token(number: int, text: str, **more: Any) -> bytes:
+        said = {"id": number, "text": text, "logprob": -0.1, "special": bool(more)}
+        return sse({"index": number, "token": said, "generated_text": None, "details": None, **more})
+
+    details = {"finish_reason": "eos_token", "generated_tokens": len(answer.texts)}
+    end = token(99, "</s>", generated_text=joined(answer.texts), details=details)
+    return Wire([*(token(number, piece) for number, piece in enumerate(answer.texts)), end], [end])
+
+
+def dashscope(answer: Answer) -> Wire:
+    """Every chunk has all of the text, the reasoning and the arguments so far."""
+    said: dict[str, Any] = {"role": "assistant", "content": "", "reasoning_content": ""}
+
+    def chunk(word: str = "null") -> bytes:
+        output = {"choices": [{"message": said, "finish_reason": word}]}
+        tokens = len(said["content"]) + len(said["reasoning_content"])
+        return sse({"output": output, "usage": {"output_tokens": tokens}, "request_id": "r"}, "result")
+
+    blocks = list[bytes]()
+    for name, pieces in (("reasoning_content", answer.thoughts), ("content", answer.texts)):
+        for piece in pieces:
+            said[name] += piece
+            blocks.append(chunk())
+    for number, pieces in enumerate(answer.calls):
+        function = {"name": "f", "arguments": ""}
+        call = {"index": number, "id": f"call_{number}", "type": "function", "function": function}
+        said["tool_calls"] = [*said.get("tool_calls", []), call]
+        blocks.append(chunk())
+        for piece in pieces:
+            function["arguments"] += piece
+            blocks.append(chunk())
+    end = chunk("stop")
+    return Wire([*blocks, end], [end])
+
+
 def watsonx(answer: Answer) -> Wire:
     def chunk(text: str, stop: str = "not_finished") -> bytes:
         return sse({"model_id": "m", "results": [{"generated_text": text, "stop_reason": stop}]}, "message")
@@ -216,9 +292,13 @@ DIALECTS: dict[str, Callable[[Answer], Wire]] = {
     "transcription": transcription,
     "replicate": replicate,
     "writer": writer,
+    "interactions": interactions,
+    "cloudflare": cloudflare,
+    "tgi": tgi,
+    "dashscope": dashscope,
 }
-THINKING = {"openai", "anthropic", "gemini", "cohere", "responses", "ollama"}
-CALLING = {"openai", "anthropic", "cohere", "responses"}
+THINKING = {"openai", "anthropic", "gemini", "cohere", "responses", "ollama", "interactions", "dashscope"}
+CALLING = {"openai", "anthropic", "cohere", "responses", "interactions", "cloudflare", "dashscope"}
 each_dialect = pytest.mark.parametrize("name", DIALECTS)
 quick = settings(max_examples=40, deadline=None)
 
@@ -274,7 +354,7 @@ def test_any_answer_is_read_for_any_cuts(name: str, data: st.DataObject, at: set
     assert choice.text == joined(answer.texts)
     assert (choice.reasoning or "") == (joined(answer.thoughts) if name in THINKING else "")
     if name in CALLING:
-        assert [call.arguments for call in choice.tool_calls] == [joined(pieces) for pieces in answer.calls]
+        assert [call.arguments for call in choice.tool_calls] == [joined(pieces) or "{}" for pieces in answer.calls]
     assert read([body], dialect_of(name)) == (events, None)
 
 

@@ -79,7 +79,7 @@ def test_a_chat_is_one_choice() -> None:
             reasoning="I will look.",
             tool_calls=(
                 sk.ToolCall("weather_1", "weather", '{"city": "Zürich"}', 0),
-                sk.ToolCall("now_1", "now", "", 1),
+                sk.ToolCall("now_1", "now", "{}", 1),
             ),
             role="assistant",
             annotations=(
@@ -193,3 +193,45 @@ def test_the_first_event_tells_the_dialect(body: bytes) -> None:
 
     assert for_event(first) is CohereChat
     assert read(body).events == read(body, dialect="cohere").events
+
+
+@pytest.mark.parametrize("with_type", [True, False], ids=["with their type", "without"])
+def test_deltas_go_on_with_their_part_whether_they_say_its_type_or_not(with_type: bool) -> None:
+    def content(event: str, kind: str, index: int, said: str) -> dict[str, Any]:
+        typed = {"type": kind} if with_type or event == "content-start" else {}
+        return {"type": event, "index": index, "delta": {"message": {"content": {**typed, kind: said}}}}
+
+    result = tell(
+        {"type": "message-start", "id": "m", "delta": {"message": {"role": "assistant"}}},
+        content("content-start", "thinking", 0, ""),
+        *(content("content-delta", "thinking", 0, piece) for piece in ("Two", " cities", ".")),
+        {"type": "content-end", "index": 0},
+        content("content-start", "text", 1, ""),
+        *(content("content-delta", "text", 1, piece) for piece in ("Blue", " sky")),
+        {"type": "message-end", "delta": {"finish_reason": "COMPLETE"}},
+    )
+
+    assert [(part.kind, part.text) for part in result.choice.parts] == [
+        ("thinking", "Two cities."),
+        ("text", "Blue sky"),
+    ]
+    assert result.completion.to_dict()["message"]["content"] == [
+        {"type": "thinking", "thinking": "Two cities."},
+        {"type": "text", "text": "Blue sky"},
+    ]
+
+
+def test_text_after_thinking_in_one_place_is_a_part_of_its_own() -> None:
+    def content(**said: Any) -> dict[str, Any]:
+        return {"type": "content-delta", "index": 0, "delta": {"message": {"content": said}}}
+
+    result = tell(
+        {"type": "message-start", "id": "m", "delta": {"message": {"role": "assistant"}}},
+        content(type="thinking", thinking="Hm"),
+        content(type="thinking", thinking="."),
+        content(type="text", text="Blue"),
+        content(text=" sky"),
+        {"type": "message-end", "delta": {"finish_reason": "COMPLETE"}},
+    )
+
+    assert [(part.kind, part.text) for part in result.choice.parts] == [("thinking", "Hm."), ("text", "Blue sky")]

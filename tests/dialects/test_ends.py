@@ -108,7 +108,6 @@ WORDS: dict[str, EndReason] = {
     "stopped_halfway": "unknown",
     "완료": "unknown",
 }
-EXCEPTIONS: dict[str, dict[str, EndReason]] = {"cohere": {"TIMEOUT": "provider_error"}}
 
 
 def openai(word: Any, content: str = "Hi", key: str = "delta") -> bytes:
@@ -168,6 +167,26 @@ def replicate(word: Any) -> bytes:
     return f"event: output\ndata: Hi\n\nevent: done\ndata: {json.dumps({'reason': word})}\n\n".encode()
 
 
+def tgi(word: Any) -> bytes:
+    token = {"index": 1, "token": {"id": 1, "text": "Hi", "special": False}}
+    return sse({**token, "generated_text": "Hi", "details": {"finish_reason": word}})
+
+
+def cloudflare(word: Any) -> bytes:
+    return sse({"response": "Hi"}, {"response": "", "finish_reason": word})
+
+
+def dashscope(word: Any) -> bytes:
+    return sse({"output": {"choices": [{"message": {"content": "Hi"}, "finish_reason": word}]}, "request_id": "r"})
+
+
+def interactions(word: Any) -> bytes:
+    return sse(
+        {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "Hi"}},
+        {"event_type": "interaction.completed", "interaction": {"id": "i", "status": word}},
+    )
+
+
 WIRES: dict[str, Callable[[Any], bytes]] = {
     "openai": openai,
     "openai, not streamed": lambda word: openai(word, key="message"),
@@ -180,6 +199,10 @@ WIRES: dict[str, Callable[[Any], bytes]] = {
     "watsonx": watsonx,
     "assistants": assistants,
     "replicate": replicate,
+    "tgi": tgi,
+    "cloudflare": cloudflare,
+    "dashscope": dashscope,
+    "interactions": interactions,
 }
 each_wire = pytest.mark.parametrize("name", WIRES)
 
@@ -234,7 +257,9 @@ def test_case_and_punctuation_make_no_other_word(word: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("word", [None, "", "null", "None", "none"])
-@pytest.mark.parametrize("name", ["openai", "openai, not streamed", "openai, legacy", "anthropic", "gemini", "watsonx"])
+@pytest.mark.parametrize(
+    "name", ["openai", "openai, not streamed", "openai, legacy", "anthropic", "gemini", "watsonx", "dashscope"]
+)
 def test_what_stands_for_no_word_ends_nothing(name: str, word: Any) -> None:
     result = read(WIRES[name](word))
 
@@ -415,6 +440,15 @@ CALLED = {
     ),
     "ollama": ollama_call(OLLAMA_CALL, {"done": True, "done_reason": "stop"}),
     "ollama, in the last line": ollama_call({**OLLAMA_CALL, "done": True, "done_reason": "stop"}),
+    "cloudflare": sse({"response": "", "tool_calls": [{"name": "f", "arguments": {}}]}, "[DONE]"),
+    "cloudflare, a finish reason": sse({"response": "", "tool_calls": [call()], "finish_reason": "stop"}, "[DONE]"),
+    "dashscope": sse(
+        {"request_id": "r", "output": {"choices": [{"message": {"tool_calls": [call()]}, "finish_reason": "stop"}]}}
+    ),
+    "interactions": sse(
+        {"event_type": "step.start", "index": 0, "step": {"type": "function_call", "id": "a", "name": "f"}},
+        {"event_type": "interaction.completed", "interaction": {"id": "i", "status": "completed"}},
+    ),
     "responses, function": items(ITEM),
     "responses, function, not streamed": items(ITEM, streamed=False),
     "responses, custom": items({"type": "custom_tool_call", "id": "x", "call_id": "c", "name": "f", "input": "x"}),
@@ -448,6 +482,10 @@ HOSTED = {
                 }
             ]
         }
+    ),
+    "interactions, search": sse(
+        {"event_type": "step.start", "index": 0, "step": {"type": "google_search_call", "id": "a"}},
+        {"event_type": "interaction.completed", "interaction": {"id": "i", "status": "completed"}},
     ),
     "zhipu, search": chat(
         {"tool_calls": [{"index": 0, "id": "a", "type": "web_search", "web_search": {}}]}, {"content": "x"}
@@ -505,7 +543,9 @@ def test_one_choice_that_calls_tools_is_enough() -> None:
 # Without the end marker
 
 
-FINISHED = {name: make for name, make in WIRES.items() if name not in ("responses", "ollama", "replicate", "cohere")}
+ENDS_ITSELF = ("responses", "ollama", "replicate", "cohere", "tgi", "interactions")
+"""Their finish reason comes with the end marker."""
+FINISHED = {name: make for name, make in WIRES.items() if name not in ENDS_ITSELF}
 CUTS = {
     "nothing more": b"",
     "a cut event": b'data: {"id": "c", "usa',

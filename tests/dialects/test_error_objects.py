@@ -147,7 +147,17 @@ ANTHROPIC = wire(
 GEMINI = sse({"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]})
 WATSONX = sse({"results": [{"generated_text": "Hi", "stop_reason": "not_finished"}]})
 OLLAMA = b'{"model":"m","created_at":"x","message":{"role":"assistant","content":"Hi"},"done":false}\n'
-BEGUN = {"openai": OPENAI, "gemini": GEMINI, "watsonx": WATSONX, "anthropic": ANTHROPIC, "ollama": OLLAMA}
+BEGUN = {
+    "openai": OPENAI,
+    "gemini": GEMINI,
+    "watsonx": WATSONX,
+    "anthropic": ANTHROPIC,
+    "ollama": OLLAMA,
+    "tgi": sse({"index": 1, "token": {"id": 1, "text": "Hi", "special": False}, "generated_text": None}),
+    "cloudflare": sse({"response": "Hi"}),
+    "dashscope": sse({"output": {"choices": [{"message": {"content": "Hi"}}]}, "request_id": "r"}),
+    "interactions": sse({"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "Hi"}}),
+}
 
 
 @pytest.mark.parametrize("name", BEGUN)

@@ -13,6 +13,7 @@
 | OpenRouter: an error beside a choice that finishes with `error` | `OpenRouter, error beside a choice` |
 | OpenRouter: an error beside no choices | `OpenRouter, error without choices` |
 | OpenRouter: reasoning details, images | `OpenRouter, details and images` |
+| OpenRouter: the signature of reasoning comes after its text | `OpenRouter, signed reasoning` |
 | OpenRouter: the id of the generation is in a header | `test_openrouters_generation_id_is_in_the_headers` |
 | vLLM: `reasoning`, and `reasoning_content` before | `vLLM, reasoning`, `vLLM, reasoning before` |
 | vLLM: usage in every chunk (`continuous_usage_stats`) | `vLLM, continuous usage` |
@@ -20,11 +21,19 @@
 | Groq: whole tool calls, one chunk each; usage in `x_groq` | `Groq` |
 | Ollama by adapters: calls before the end, all with index 0 | `Ollama by an adapter` |
 | Ollama's own API: calls in a line before `done`, which stops with `stop` | `Ollama` |
+| Moonshot: usage in the choice | `Moonshot` |
 | Mistral: calls without an index, or all with 0 | `Mistral, no index`, `Mistral, index 0` |
 | Gemini: cumulative `usageMetadata` in each chunk | `Gemini` |
+| Vertex AI: arguments come value by value, the end is a call without a name | `Vertex AI, streamed arguments` |
+| Gemini's Interactions: arguments begin with `{}`, which is none of them | `Interactions` |
+| DashScope: every chunk has all of the text; a finish reason `"null"` | `DashScope` |
+| DashScope with `incremental_output` | `DashScope, incremental` |
+| Hugging Face: the last token is special; it comes with the whole text | `Text Generation Inference` |
+| Cloudflare: padding, usage before `[DONE]`, no finish reason | `Workers AI` |
 | Anthropic: all kinds of deltas, pings, cumulative output tokens, no `[DONE]` | `Anthropic` |
 | Anthropic: an error after HTTP 200 | `Anthropic, error` |
 | Responses: typed events with sequence numbers | `Responses` |
+| llama.cpp: items of Responses are known by their `item_id` alone | `Responses, llama.cpp` |
 | Responses: a background stream goes on by `starting_after` | `test_a_background_stream_goes_on_after_its_last_sequence_number` |
 """
 
@@ -228,10 +237,29 @@ FACTS = {
         ),
         [
             sk.ReasoningDelta("Hm"),
-            sk.ProviderNotice("reasoning_details", [{"type": "reasoning.text", "text": "Hm"}], 0),
             sk.ProviderNotice("image_url", {"type": "image_url", "image_url": {"url": "data:,"}}, 0),
             sk.Finish("stop"),
         ],
+        STOPPED,
+    ),
+    "OpenRouter, signed reasoning": Fact(
+        sse(
+            '{"choices":[{"index":0,"delta":{"reasoning":"Hm","reasoning_details":[{"type":"reasoning.text","text":"Hm","index":0}]}}]}',
+            '{"choices":[{"index":0,"delta":{"content":"","reasoning":null,"reasoning_details":[{"type":"reasoning.text",'
+            '"signature":"c2ln","index":0}]}}]}',
+            STOP,
+            "[DONE]",
+        ),
+        [sk.ReasoningDelta("Hm"), sk.Finish("stop")],
+        STOPPED,
+    ),
+    "Moonshot": Fact(
+        sse(
+            '{"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}',
+            f'{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"stop","usage":{USED % (3, 5)}}}]}}',
+            "[DONE]",
+        ),
+        [sk.TextDelta("Hi"), usage(2, 3, 5), sk.Finish("stop")],
         STOPPED,
     ),
     "vLLM, reasoning": Fact(
@@ -279,7 +307,8 @@ FACTS = {
         [
             sk.RoleDelta("assistant"),
             sk.ToolCallDelta(0, "a", "f", '{"n":1}', type="function"),
-            sk.ToolCallDelta(1, "b", "g", "{}", type="function"),
+            sk.ToolCallDelta(1, "b", "g", type="function"),
+            sk.ToolCallDelta(1, arguments="{}"),
             sk.Finish("tool_calls"),
             usage(2, 3, 5),
         ],
@@ -294,9 +323,10 @@ FACTS = {
             "[DONE]",
         ),
         [
-            sk.ToolCallDelta(0, "a", "f", "{}", type="function"),
+            sk.ToolCallDelta(0, "a", "f", type="function"),
             sk.ToolCallDelta(1, "b", "f", "[]", type="function"),
             sk.ToolCallDelta(2, "c", "g", "1", type="function"),
+            sk.ToolCallDelta(0, arguments="{}"),
             sk.Finish("stop"),
         ],
         CALLED,
@@ -358,6 +388,108 @@ FACTS = {
         ],
         sk.StreamEnd("completed"),
     ),
+    "Vertex AI, streamed arguments": Fact(
+        sse(
+            '{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","willContinue":true}}]}}]}',
+            '{"candidates":[{"content":{"parts":[{"functionCall":{"partialArgs":[{"jsonPath":"$.city","stringValue":"Zü",'
+            '"willContinue":true}],"willContinue":true}}]}}]}',
+            '{"candidates":[{"content":{"parts":[{"functionCall":{"partialArgs":[{"jsonPath":"$.city","stringValue":"rich"},'
+            '{"jsonPath":"$.days","numberValue":2}],"willContinue":true}}]}}]}',
+            '{"candidates":[{"content":{"parts":[{"functionCall":{}}]},"finishReason":"STOP"}]}',
+        ),
+        [
+            sk.ToolCallDelta(0, name="f"),
+            sk.ToolCallDelta(0, arguments='{"city":"Zü'),
+            sk.ToolCallDelta(0, arguments="rich"),
+            sk.ToolCallDelta(0, arguments='","days":2'),
+            sk.ToolCallDelta(0, arguments="}"),
+            sk.Finish("STOP"),
+        ],
+        sk.StreamEnd("tool_calls"),
+    ),
+    "Interactions": Fact(
+        sse(
+            '{"event_type":"interaction.created","interaction":{"id":"v1_a","object":"interaction","model":"m","status":"in_progress"}}',
+            '{"event_type":"step.start","index":0,"step":{"type":"thought"}}',
+            '{"event_type":"step.delta","index":0,"delta":{"type":"thought_summary","content":{"type":"text","text":"Hm"}}}',
+            '{"event_type":"step.delta","index":0,"delta":{"type":"thought_signature","signature":"c2ln"}}',
+            '{"event_type":"step.stop","index":0}',
+            '{"event_type":"step.start","index":1,"step":{"type":"model_output"}}',
+            '{"event_type":"step.delta","index":1,"delta":{"type":"text","text":"Hi"}}',
+            '{"event_type":"step.stop","index":1}',
+            '{"event_type":"step.start","index":2,"step":{"type":"function_call","id":"fc_1","name":"f","arguments":{}}}',
+            '{"event_type":"step.delta","index":2,"delta":{"type":"arguments_delta","arguments":"{\\"n\\":1}"}}',
+            '{"event_type":"step.stop","index":2}',
+            '{"event_type":"interaction.completed","interaction":{"id":"v1_a","status":"requires_action",'
+            '"usage":{"total_input_tokens":2,"total_output_tokens":3,"total_tokens":5}}}',
+        ),
+        [
+            sk.ResponseStart("v1_a", "interaction", model="m"),
+            sk.ReasoningDelta("Hm"),
+            sk.TextDelta("Hi"),
+            sk.ToolCallDelta(0, "fc_1", "f", type="function"),
+            sk.ToolCallDelta(0, arguments='{"n":1}'),
+            sk.Usage(2, 3, 5, {"total_input_tokens": 2, "total_output_tokens": 3, "total_tokens": 5}),
+            sk.Finish("requires_action"),
+        ],
+        CALLED,
+    ),
+    "DashScope": Fact(
+        sse(
+            '{"output":{"choices":[{"message":{"content":"Blue","role":"assistant"},"finish_reason":"null"}]},'
+            '"usage":{"input_tokens":2,"output_tokens":1},"request_id":"r"}',
+            '{"output":{"choices":[{"message":{"content":"Blue sky","role":"assistant"},"finish_reason":"null"}]},'
+            '"usage":{"input_tokens":2,"output_tokens":2},"request_id":"r"}',
+            '{"output":{"choices":[{"message":{"content":"Blue sky.","role":"assistant"},"finish_reason":"stop"}]},'
+            '"usage":{"input_tokens":2,"output_tokens":3},"request_id":"r"}',
+        ),
+        [
+            sk.ResponseStart("r"),
+            sk.RoleDelta("assistant"),
+            sk.TextDelta("Blue"),
+            sk.Usage(2, 1, 3, {"input_tokens": 2, "output_tokens": 1}),
+            sk.TextDelta(" sky"),
+            sk.Usage(2, 2, 4, {"input_tokens": 2, "output_tokens": 2}),
+            sk.TextDelta("."),
+            sk.Finish("stop"),
+            sk.Usage(2, 3, 5, {"input_tokens": 2, "output_tokens": 3}),
+        ],
+        sk.StreamEnd("completed"),
+    ),
+    "DashScope, incremental": Fact(
+        sse(
+            '{"output":{"text":"Blue","finish_reason":"null"},"request_id":"r"}',
+            '{"output":{"text":" sky","finish_reason":"null"},"request_id":"r"}',
+            '{"output":{"text":"","finish_reason":"stop"},"request_id":"r"}',
+        ),
+        [sk.ResponseStart("r"), sk.TextDelta("Blue"), sk.TextDelta(" sky"), sk.Finish("stop")],
+        sk.StreamEnd("completed"),
+    ),
+    "Text Generation Inference": Fact(
+        sse(
+            '{"index":1,"token":{"id":1,"text":"Blue","logprob":-0.5,"special":false},"generated_text":null,"details":null}',
+            '{"index":2,"token":{"id":2,"text":"</s>","logprob":-0.25,"special":true},"generated_text":"Blue",'
+            '"details":{"finish_reason":"eos_token","generated_tokens":2,"seed":null}}',
+        ),
+        [
+            sk.TextDelta("Blue"),
+            sk.Logprobs({"generated": [{"id": 1, "text": "Blue", "logprob": -0.5, "special": False}]}),
+            sk.Logprobs({"generated": [{"id": 2, "text": "</s>", "logprob": -0.25, "special": True}]}),
+            sk.Usage(None, 2, details={"generated_tokens": 2}),
+            sk.Finish("eos_token"),
+        ],
+        STOPPED,
+    ),
+    "Workers AI": Fact(
+        sse(
+            '{"response":"Blue","p":"abcd"}',
+            '{"response":" sky","p":"ab"}',
+            f'{{"response":"","usage":{USED % (2, 4)}}}',
+            "[DONE]",
+        ),
+        [sk.TextDelta("Blue"), sk.TextDelta(" sky"), usage(2, 2, 4)],
+        sk.StreamEnd("completed", saw_done=True, open_choices=(0,)),
+    ),
     "Anthropic": Fact(
         named(
             '{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],'
@@ -402,6 +534,25 @@ FACTS = {
         [sk.ResponseStart(), sk.TextDelta("Hi")],
         sk.StreamEnd("provider_error", open_choices=(0,)),
         "overloaded_error",
+    ),
+    "Responses, llama.cpp": Fact(
+        named(
+            '{"type":"response.created","response":{"id":"resp_1","object":"response","status":"in_progress"}}',
+            '{"type":"response.output_item.added","item":{"type":"function_call","id":"a","call_id":"ca","name":"f","arguments":""}}',
+            '{"type":"response.output_item.added","item":{"type":"function_call","id":"b","call_id":"cb","name":"g","arguments":""}}',
+            '{"type":"response.function_call_arguments.delta","item_id":"a","delta":"{}"}',
+            '{"type":"response.function_call_arguments.delta","item_id":"b","delta":"[]"}',
+            '{"type":"response.completed","response":{"id":"resp_1","object":"response","status":"completed","output":[]}}',
+        ),
+        [
+            sk.ResponseStart("resp_1", "response"),
+            sk.ToolCallDelta(0, "ca", "f", type="function"),
+            sk.ToolCallDelta(1, "cb", "g", type="function"),
+            sk.ToolCallDelta(0, arguments="{}"),
+            sk.ToolCallDelta(1, arguments="[]"),
+            sk.Finish("completed"),
+        ],
+        CALLED,
     ),
     "Responses": Fact(
         named(

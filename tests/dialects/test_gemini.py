@@ -180,9 +180,9 @@ def test_a_call_of_a_function_finishes_with_stop_and_ends_as_calls() -> None:
 @pytest.mark.parametrize(
     ("call", "delta"),
     [
-        ({"name": "f"}, sk.ToolCallDelta(0, None, "f")),
+        ({"name": "f"}, sk.ToolCallDelta(0, None, "f", "{}")),
         ({"name": "f", "args": {}}, sk.ToolCallDelta(0, None, "f", "{}")),
-        ({"name": "f", "args": None, "id": 3}, sk.ToolCallDelta(0, None, "f")),
+        ({"name": "f", "args": None, "id": 3}, sk.ToolCallDelta(0, None, "f", "{}")),
         ({"name": "f", "args": {"b": 1.5, "a": "ü"}}, sk.ToolCallDelta(0, None, "f", '{"b":1.5,"a":"ü"}')),
     ],
     ids=str,
@@ -207,7 +207,6 @@ def test_a_blocked_prompt_ends_without_a_candidate() -> None:
         {"executableCode": {"language": "PYTHON", "code": "1"}},
         {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
         {"inlineData": {"mimeType": "image/png", "data": "AAA="}},
-        {"functionCall": {"partialArgs": [{"jsonPath": "$.a", "numberValue": 1}], "willContinue": True}},
         {"somethingNew": True},
     ],
     ids=lambda part: next(iter(part)),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamkit as sk
+from streamkit.dialects import DIALECTS
 from tests.dialects.streams import cuts, read, sse
 
 BAD = b'data: {"choices": [{"index": 0, "delta": {"content": "a secr\n\n'
@@ -77,9 +78,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(
-    "dialect", ["openai", "anthropic", "gemini", "cohere", "responses", "ollama", "watsonx", "writer"]
-)
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "replicate"])
 @pytest.mark.parametrize("data", KINDS.values(), ids=KINDS)
 def test_every_kind_is_skipped_in_every_dialect(dialect: str, data: str) -> None:
     result = read(f"data: {data}\n\n".encode(), dialect=dialect, malformed="skip")

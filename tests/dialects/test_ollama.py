@@ -66,7 +66,7 @@ def test_a_chat_is_told_whole() -> None:
         ("call_b", "now", "{}"),
     ]
     assert usage is not None
-    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (11, 18, None)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (11, 18, 29)
     assert usage.details["total_duration"] == 174560334
     assert (choice.finish_reason, result.end) == ("stop", StreamEnd("tool_calls", saw_done=True))
     assert not result.of(ProviderNotice)
@@ -93,7 +93,7 @@ def test_a_generated_text_that_was_cut_by_its_length_says_so() -> None:
             [ToolCallDelta(0, None, "f", '{"a":1}', type="function"), ToolCallDelta(1, None, "f", "{}", type="function")],
         ),
         (line(tool_calls=[call('{"a": 1}')]), [ToolCallDelta(0, None, "f", '{"a": 1}', type="function")]),
-        (line(tool_calls=[call(None)]), [ToolCallDelta(0, None, "f", "", type="function")]),
+        (line(tool_calls=[call(None)]), [ToolCallDelta(0, None, "f", "{}", type="function")]),
         ({"new": 1}, [ProviderNotice("message", {"new": 1})]),
     ],
 )  # fmt: skip

@@ -245,7 +245,7 @@ def test_the_service_tier_that_served_is_told_when_it_is_known() -> None:
         (delta("audio.transcript", "Hi"), [AudioDelta(transcript="Hi")]),
         ({**delta("output_text", "Hi"), "logprobs": [LOGPROB]}, [TextDelta("Hi"), Logprobs({"content": [LOGPROB]}, part=1)]),
         (added(message()), [RoleDelta("assistant")]),
-        (added(call("c", "f")), [ToolCallDelta(0, "c", "f", type="function")]),
+        (added(call("c", "f")), [ToolCallDelta(0, "c", "f", type="function"), ToolCallDelta(0, arguments="{}")]),
         (delta("function_call_arguments", "{"), [ToolCallDelta(0, arguments="{")]),
         (delta("output_text", {"odd": 1}), [ProviderNotice("response.output_text.delta", delta("output_text", {"odd": 1}))]),
         ({"type": "response.new"}, [ProviderNotice("response.new", {"type": "response.new"})]),
@@ -321,7 +321,161 @@ def test_a_call_does_not_get_the_arguments_of_another() -> None:
 
     calls = read(sse(CREATED, *events, {**COMPLETED, "response": whole})).choice.tool_calls
 
-    assert [(c.id, c.arguments) for c in calls] == [("a", "[1]"), ("b", "")]
+    assert [(c.id, c.arguments) for c in calls] == [("a", "[1]"), ("b", "{}")]
+
+
+# Which item an event is about
+
+
+def calls_of(*events: dict[str, Any]) -> list[tuple[str | None, str]]:
+    return [(c.id, c.arguments) for c in read(sse(CREATED, *events, COMPLETED)).choice.tool_calls]
+
+
+def by_id(event: dict[str, Any], id: str | None = None) -> dict[str, Any]:
+    """The event as llama.cpp sends it: its item by the id alone."""
+    rest = {name: value for name, value in event.items() if name != "output_index"}
+    return rest if id is None else {**rest, "item_id": id}
+
+
+def arguments(piece: str, id: str) -> dict[str, Any]:
+    return by_id(delta("function_call_arguments", piece), id)
+
+
+def test_items_that_are_known_by_their_ids_alone_are_told_apart() -> None:
+    events = [
+        by_id(added(call("a", "f"))),
+        arguments('{"p":', "fc_a"),
+        by_id(added(call("b", "f"))),
+        arguments('{"p":', "fc_b"),
+        arguments('"x"}', "fc_a"),
+        arguments('"y"}', "fc_b"),
+        by_id(finished(call("a", "f", '{"p":"x"}'))),
+        by_id(finished(call("b", "f", '{"p":"y"}'))),
+    ]
+
+    assert calls_of(*events) == [("a", '{"p":"x"}'), ("b", '{"p":"y"}')]
+
+
+def test_texts_that_are_known_by_their_ids_alone_go_to_their_items() -> None:
+    events = [
+        by_id(added({"type": "reasoning", "id": "rs", "summary": []})),
+        by_id(delta("reasoning_text", "Hm"), "rs"),
+        by_id(added({**message(), "id": "m"})),
+        by_id(delta("output_text", "Blue"), "m"),
+        by_id(delta("reasoning_text", "."), "rs"),
+        by_id(delta("output_text", " sky"), "m"),
+    ]
+
+    result = read(sse(CREATED, *events, COMPLETED))
+
+    assert (result.choice.reasoning, result.choice.text) == ("Hm.", "Blue sky")
+    assert [(part.kind, part.text, part.within) for part in result.choice.parts if part.within is not None] == [
+        ("reasoning_text", "Hm.", 0),
+        ("output_text", "Blue sky", 2),
+    ]
+
+
+def test_deltas_alone_are_told_apart_by_their_ids() -> None:
+    events = [arguments("[", "x"), arguments("{", "y"), arguments("]", "x"), arguments("}", "y")]
+
+    assert [a for _, a in calls_of(*events)] == ["[]", "{}"]
+
+
+def test_items_that_all_have_the_number_0_are_told_apart_by_their_ids() -> None:
+    events = [added(call("a", "f")), added(call("b", "f"))]
+    for id, piece in (("fc_a", "[1"), ("fc_b", "[2"), ("fc_a", "]"), ("fc_b", "]")):
+        events.append({**delta("function_call_arguments", piece), "item_id": id})
+
+    assert calls_of(*events) == [("a", "[1]"), ("b", "[2]")]
+
+
+def test_an_item_whose_id_is_another_in_each_event_is_known_by_its_number() -> None:
+    events = [{**added({**call("a", "f"), "id": "1"})}]
+    events += [{**delta("function_call_arguments", piece), "item_id": f"id {piece}"} for piece in ("[", "1", "]")]
+    events += [finished({**call("a", "f", "[1]"), "id": "9"})]
+
+    assert calls_of(*events) == [("a", "[1]")]
+
+
+@pytest.mark.parametrize(
+    ("streamed", "whole", "text"),
+    [
+        ([(0, 0, "Blue "), (0, 1, "sky")], [["Blue ", "sky"]], "Blue sky"),
+        ([(0, 0, "Blue "), (0, 1, "sky")], [["Blue sky"]], "Blue sky"),
+        ([(1, 0, "Blue ")], [["Blue sky"]], "Blue sky"),
+        ([(0, 0, "Blue ")], [["Blue ", "sky"]], "Blue sky"),
+        ([(0, 0, "Blue "), (1, 0, "sky")], [["Blue "], ["sky", "."]], "Blue sky."),
+        ([], [["Blue "], ["sky"]], "Blue sky"),
+    ],
+    ids=["the same", "joined in the end", "at another place", "one part more", "one part more of the second", "all"],
+)
+def test_parts_of_the_whole_response_are_told_once(
+    streamed: list[tuple[int, int, str]], whole: list[list[str]], text: str
+) -> None:
+    items = [message(*({"type": "output_text", "text": part} for part in parts)) for parts in whole]
+    response = {"object": "response", "status": "completed", "output": items}
+    deltas = [delta("output_text", piece, item, part) for item, part, piece in streamed]
+
+    result = read(sse(CREATED, *deltas, {**COMPLETED, "response": response}))
+
+    assert result.choice.text == text
+
+
+# Events that come again
+
+
+def numbered(*events: dict[str, Any], start: int = 0) -> list[dict[str, Any]]:
+    return [{**event, "sequence_number": number} for number, event in enumerate(events, start)]
+
+
+ANSWER = numbered(
+    CREATED,
+    added({**message(), "id": "m"}),
+    {**delta("output_text", "Blue"), "item_id": "m"},
+    {**delta("output_text", " sky"), "item_id": "m"},
+    {**done("output_text", "Blue sky"), "item_id": "m"},
+    COMPLETED,
+)
+
+
+@pytest.mark.parametrize("again", [*range(6)], ids=lambda again: f"from {again}")
+@pytest.mark.parametrize("came", [*range(1, 6)], ids=lambda came: f"after {came}")
+def test_events_that_are_replayed_after_a_reconnect_are_ignored(came: int, again: int) -> None:
+    result = read(sse(*ANSWER[:came], *ANSWER[min(came, again) :]))
+
+    assert result.told == read(sse(*ANSWER)).told
+
+
+def test_a_whole_answer_that_begins_again_with_its_own_numbers_is_ignored_up_to_what_came() -> None:
+    calls = numbered(
+        CREATED, added(call("a", "f")), delta("function_call_arguments", "[1"), delta("function_call_arguments", "]")
+    )
+
+    result = read(sse(*calls, *calls, {**COMPLETED, "sequence_number": 4}))
+
+    assert [(c.id, c.arguments) for c in result.choice.tool_calls] == [("a", "[1]")]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [lambda n: 0, lambda n: None, lambda n: "1", lambda n: n % 3],
+    ids=["all 0", "null", "text", "anew for each item"],
+)
+def test_a_server_that_numbers_its_events_otherwise_loses_nothing(number: Any) -> None:
+    events = [
+        added({**message(), "id": "m"}),
+        {**delta("output_text", "Blue"), "item_id": "m"},
+        {**delta("output_text", "?"), "item_id": "m"},
+    ]
+    events += [
+        added({**message(), "id": "n"}, 1),
+        {**delta("output_text", " sky", 1), "item_id": "n"},
+        {**delta("output_text", ".", 1), "item_id": "n"},
+    ]
+
+    said = [{**event, "sequence_number": number(at)} for at, event in enumerate(events)]
+
+    assert read(sse(CREATED, *said, COMPLETED)).choice.text == "Blue? sky."
 
 
 # The end

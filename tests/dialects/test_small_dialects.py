@@ -84,7 +84,7 @@ def test_watsonx_counts_are_cumulative_and_its_words_are_kept() -> None:
 
     assert result.events[0] == ResponseStart(created=1710081637, model="ibm/granite")
     assert (result.choice.text, result.choice.finish_reason) == ("the sun", "max_tokens")
-    assert result.completion.usage == Usage(8, 2, details={"input_token_count": 8, "generated_token_count": 2})
+    assert result.completion.usage == Usage(8, 2, 10, details={"input_token_count": 8, "generated_token_count": 2})
     assert [event.kind for event in result.of(ProviderNotice)] == ["system"]
     assert result.end == StreamEnd("length")
 

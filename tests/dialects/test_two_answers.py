@@ -49,6 +49,17 @@ def response(id: str, text: str) -> list[dict[str, Any]]:
     ]
 
 
+def dashscope(id: str, text: str) -> dict[str, Any]:
+    return {"request_id": id, "output": {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}}
+
+
+def interaction(id: str, text: str) -> list[dict[str, Any]]:
+    return [
+        {"event_type": "interaction.created", "interaction": {"id": id, "status": "in_progress"}},
+        {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": text}},
+    ]
+
+
 COHERE = [
     {"type": "message-start", "id": "a", "delta": {"message": {"role": "assistant"}}},
     {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "First"}}}},
@@ -84,6 +95,8 @@ TWO = {
     "gemini, an array": json.dumps([gemini("a", "First"), gemini("b", "Second")]).encode(),
     "responses": sse(*response("a", "First"), *response("b", "Second")),
     "cohere": sse(*COHERE, *COHERE),
+    "dashscope": sse(dashscope("a", "First"), dashscope("b", "Second")),
+    "interactions": sse(*interaction("a", "First"), *interaction("b", "Second")),
 }
 each = pytest.mark.parametrize("body", TWO.values(), ids=TWO)
 
@@ -132,6 +145,10 @@ ONE = {
         {"responseId": "c", "usageMetadata": {"promptTokenCount": 1}},
     ),
     "gemini, the reason with every chunk": sse(gemini("a", "Fir"), gemini("a", "st")),
+    "dashscope, usage behind the end": sse(
+        dashscope("a", "First"), {**dashscope("b", ""), "usage": {"input_tokens": 1, "output_tokens": 1}}
+    ),
+    "interactions, told again of the same": sse(*interaction("a", "Fir"), *interaction("a", "st")),
     "responses, told again of the same": sse(*response("a", "Fir"), *response("a", "st")),
 }
 

@@ -10,6 +10,7 @@ import pytest
 import streamkit as sk
 from streamkit import errors
 from streamkit.cli.main import main
+from streamkit.dialects import DIALECTS
 from streamkit.events import EndReason
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,10 @@ def test_every_error_has_its_place_in_the_table_of_errors() -> None:
     named = Counter(re.findall(r"`([A-Z]\w+)`", table("errors.md", "error")))
     tree = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, sk.StreamkitError)]
     assert named == Counter(kind.__name__ for kind in tree)
+
+
+def test_every_dialect_has_its_place_in_the_table_of_dialects() -> None:
+    assert first_column("dialects.md", "dialect") == Counter(list(DIALECTS))
 
 
 def test_every_operator_has_its_place_in_the_table_of_operators() -> None:

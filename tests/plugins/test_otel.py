@@ -483,6 +483,24 @@ async def test_the_answer_is_told_to_who_asks_for_it(told: Told) -> None:
     ]
 
 
+async def test_the_name_of_a_call_may_come_in_pieces_or_with_every_piece(told: Told) -> None:
+    said = [
+        sk.ToolCallDelta(0, "call_1", "edit_"),
+        sk.ToolCallDelta(0, name="file"),
+        sk.ToolCallDelta(0, arguments="{}"),
+        sk.ToolCallDelta(1, "call_2", "save", "{"),
+        sk.ToolCallDelta(1, "call_2", "save", "}"),
+    ]
+    async for _ in told.trace(capture_content=True).open([*said, *ANSWER[3:]]):
+        pass
+
+    (message,) = json.loads(told.get("gen_ai.output.messages"))
+    assert [(part["id"], part["name"], part["arguments"]) for part in message["parts"]] == [
+        ("call_1", "edit_file", {}),
+        ("call_2", "save", {}),
+    ]
+
+
 async def test_behind_moderation_it_has_what_was_released(told: Told) -> None:
     pipeline = sk.Moderate(sk.Rule("secret", phrases=("launch code",))) | told.trace(capture_content=True)
     async for _ in pipeline.open(ANSWER):

@@ -172,17 +172,17 @@ def test_an_answer_without_a_chunk_is_an_empty_completion() -> None:
     }
 
 
-def test_a_choice_that_said_nothing_has_empty_text_and_one_that_called_a_tool_has_none() -> None:
+def test_content_is_none_where_none_was_sent() -> None:
     completion = accumulate(Finish("stop", 0), ToolCallDelta(0, "a", "f", "{}", 1))
 
-    assert [choice.content for choice in completion.choices] == ["", None]
+    assert [choice.content for choice in completion.choices] == [None, None]
     assert [choice.text for choice in completion.choices] == ["", ""]
 
 
 def test_choices_are_in_order_whatever_order_they_came_in() -> None:
     completion = accumulate(TextDelta("c", 2), TextDelta("a", 0), TextDelta("C", 2), ReasoningDelta("hm", 1))
 
-    assert completion.choices == (Choice(0, "a"), Choice(1, "", reasoning="hm"), Choice(2, "cC"))
+    assert completion.choices == (Choice(0, "a"), Choice(1, None, reasoning="hm"), Choice(2, "cC"))
     assert completion.text == "a"
 
 
@@ -254,7 +254,7 @@ def test_a_snapshot_is_the_completion_so_far() -> None:
     stage = run.stage(Accumulate)
     snapshots = [stage.snapshot for _ in zip(range(3), run, strict=False)]
 
-    assert snapshots[0] == Completion((Choice(0, "", role="assistant"),))
+    assert snapshots[0] == Completion((Choice(0, role="assistant"),))
     assert snapshots[2] == Completion((Choice(0, "Half an", role="assistant"),))
     assert snapshots[2].to_dict()["choices"][0]["message"]["content"] == "Half an"
 

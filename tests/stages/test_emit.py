@@ -82,10 +82,10 @@ def test_a_chat_is_written_in_chunks() -> None:
         (sk.ReasoningDelta("a"), {"reasoning_content": "a"}),
         (sk.RefusalDelta("a"), {"refusal": "a"}),
         (
-            sk.ToolCallDelta(0, "call_1", "f", ""),
+            sk.ToolCallDelta(0, "call_1", "f", "{"),
             {
                 "tool_calls": [
-                    {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
+                    {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{"}}
                 ]
             },
         ),
@@ -365,6 +365,18 @@ def test_the_id_and_the_name_of_a_call_are_written_once() -> None:
     ]
 
 
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_a_name_that_comes_in_pieces_is_written_as_a_whole(cut: int) -> None:
+    """OpenAI's client for Python joins the names of a call's chunks, that for JavaScript takes the last one."""
+    name = "edit_file"
+    first = calls_of(
+        sk.ToolCallDelta(0, "call_1", name[:cut], type="function"),
+        sk.ToolCallDelta(0, name=name[cut:]),
+        sk.ToolCallDelta(0, arguments="{}"),
+    )
+    assert first == [{"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}}]
+
+
 def test_a_call_without_an_id_gets_one_that_is_its_own() -> None:
     first, again = (
         calls_of(
@@ -385,10 +397,10 @@ def test_a_call_without_an_id_gets_one_that_is_its_own() -> None:
 @pytest.mark.parametrize(
     ("pieces", "arguments"),
     [
-        ([sk.ToolCallDelta(0, "call_1", "f", "")], ["", "{}"]),
+        ([sk.ToolCallDelta(0, "call_1", "f", "")], ["{}"]),
         ([sk.ToolCallDelta(0, None, "f", "")], ["{}"]),
         ([sk.ToolCallDelta(0, "call_1", "f", " ")], [" ", "{}"]),
-        ([sk.ToolCallDelta(0, "call_1", "f", ""), sk.ToolCallDelta(0, arguments='{"a":')], ["", '{"a":']),
+        ([sk.ToolCallDelta(0, "call_1", "f", ""), sk.ToolCallDelta(0, arguments='{"a":')], ['{"a":']),
         ([sk.ToolCallDelta(0, "call_1", None, "{"), sk.ToolCallDelta(0, None, "f", "}")], ["{}"]),
         ([sk.ToolCallDelta(0, None, "f", "{"), sk.ToolCallDelta(0, "call_1", None, "}")], ["{", "}"]),
         ([sk.ToolCallDelta(0, "call_1", None, "{}")], ["{}"]),
@@ -519,6 +531,19 @@ CITATIONS: dict[str, tuple[list[sk.Event], list[Any]]] = {
     "Gemini, grounding without supports": (
         [sk.Annotation({"groundingChunks": GROUNDING["groundingChunks"]})],
         [cited(0, 10), cited(0, 10, "U", "https://d.e", 1)],
+    ),
+    "Interactions, in bytes of its part": (
+        [
+            sk.ResponseDetails(shape="interactions"),
+            sk.PartStart("text", 1, channel="content"),
+            sk.TextDelta("é, Zürich"),
+            sk.Annotation(
+                {"type": "url_citation", "start_index": 4, "end_index": 11, "title": "T", "url": "https://a.b/c"},
+                part=1,
+            ),
+            sk.PartEnd(1),
+        ],
+        [cited(13, 19)],
     ),
     "Cohere": (
         [
@@ -720,11 +745,12 @@ def test_a_real_answer_written_again_is_the_same_answer(recording: Path) -> None
         return
     dialect: Any = "openai-legacy" if completion.object == "text_completion" else "openai"
     again = read_again(events, Emit(dialect, include_usage=True))
-    # A server that sends no role or no finish reason is helped out.
+    # A server that sends no role or no finish reason is helped out. What a chunk has no place for, such as the entries of
+    # OpenRouter's reasoning, is not written.
     role = "assistant" if again.object == "chat.completion" else None
     finishes = [choice["finish_reason"] for choice in completion.to_openai()["choices"]]
     assert again.choices == tuple(
-        msgspec.structs.replace(choice, role=role, finish_reason=finish)
+        msgspec.structs.replace(choice, role=role, finish_reason=finish, parts=())
         for choice, finish in zip(completion.choices, finishes, strict=True)
     )
     assert all(finishes)

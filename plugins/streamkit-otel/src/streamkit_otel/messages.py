@@ -6,18 +6,18 @@ from typing import Any
 import msgspec
 
 from streamkit import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
+from streamkit.identity import Identity
 
 _KINDS = {TextDelta: "text", RefusalDelta: "text", ReasoningDelta: "reasoning"}
 
 
 class Part(msgspec.Struct):
-    """A text, or a call of a tool: its number, id, name, and pieces of its arguments."""
+    """A text, or a call of a tool: its number, its id and name, and pieces of its arguments."""
 
     kind: str
     pieces: list[str] = []
     number: int | None = None
-    id: str | None = None
-    name: str | None = None
+    identity: Identity = msgspec.field(default_factory=Identity)
 
     def to_dict(self) -> dict[str, Any]:
         """As the conventions' schema has it."""
@@ -29,7 +29,7 @@ class Part(msgspec.Struct):
         except ValueError:
             # Of a call that was cut off; what came of it is text.
             arguments = text
-        return {"type": self.kind, "id": self.id, "name": self.name or "", "arguments": arguments}
+        return {"type": self.kind, "id": self.identity.id, "name": self.identity.name or "", "arguments": arguments}
 
 
 class Messages:
@@ -40,6 +40,7 @@ class Messages:
 
     def __init__(self) -> None:
         self._choices: dict[int, list[Part]] = {}
+        self._calls: dict[tuple[int, int | None], Part] = {}
 
     def add(self, event: Event) -> None:
         """Take what an event says of the answer."""
@@ -66,12 +67,11 @@ class Messages:
         parts[-1].pieces.append(text)
 
     def _call(self, delta: ToolCallDelta) -> None:
-        parts = self._choices.setdefault(delta.index, [])
-        part = next((part for part in parts if part.number == delta.tool_index), None)
+        part = self._calls.get((delta.index, delta.tool_index))
         if part is None:
-            part = Part("tool_call", number=delta.tool_index)
-            parts.append(part)
-        part.id, part.name = part.id or delta.id, part.name or delta.name
+            part = self._calls[delta.index, delta.tool_index] = Part("tool_call", number=delta.tool_index)
+            self._choices.setdefault(delta.index, []).append(part)
+        part.identity.merge(delta)
         part.pieces.append(delta.arguments)
 
     def state(self) -> Any:
@@ -81,3 +81,9 @@ class Messages:
     def restore(self, state: Any) -> None:
         """Go on from where another one was."""
         self._choices = dict(msgspec.convert(state, list[tuple[int, list[Part]]]))
+        self._calls = {
+            (index, part.number): part
+            for index, parts in self._choices.items()
+            for part in parts
+            if part.number is not None
+        }

@@ -36,6 +36,7 @@ PROVIDERS: Final = {
     "anthropic": "anthropic",
     "cohere": "cohere",
     "gemini": "gcp.gemini",
+    "interactions": "gcp.gemini",
     "ollama": "ollama",
     "openai": "openai",
     "responses": "openai",

@@ -1,0 +1,129 @@
+"""Cloudflare's Workers AI, its own form: `{"response": "…"}` for each piece, and `[DONE]`.
+
+https://developers.cloudflare.com/workers-ai/models/ and …/workers-ai/features/function-calling/. Some models, and its
+`/v1/chat/completions`, speak OpenAI's chunks.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import msgspec
+
+from streamkit.dialects.base import Dialect
+from streamkit.dialects.calls import Calls
+from streamkit.dialects.error_objects import error_in
+from streamkit.dialects.fields import count, emptied, empty, mapping, mappings, spent, text, without, word
+from streamkit.ends import is_pending
+from streamkit.events import Event, Finish, PartEnd, PartStart, ResponseDetails, TextDelta, ToolCallDelta
+from streamkit.plain import PlainForm
+from streamkit.plain.cloudflare import result
+from streamkit.tokens.usage import usage_of
+from streamkit.wire.events import JsonBody, ServerSentEvent
+
+# What is told in events of its own; `p` is padding.
+_TOLD = ("response", "tool_calls", "usage", "finish_reason", "p")
+_OTHERS = ("type", "object", "choices", "model", "done")
+
+
+@dataclass
+class WorkersAI(Dialect):
+    """Chunks with a `response`, calls of tools and usage; a non-streaming answer is one of them, over REST inside of `result`.
+
+    It is `done` at `[DONE]`, which alone, or a `finish_reason` that some models send, is the evidence of its end.
+    """
+
+    shape: ClassVar[str | None] = "cloudflare"
+    plain: ClassVar[PlainForm | None] = result
+    _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _calls: Calls = field(default_factory=Calls, init=False, repr=False)
+    _open: dict[int, None] = field(default_factory=dict[int, None], init=False, repr=False)
+    _parts: set[int] = field(default_factory=set[int], init=False, repr=False)
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        fields = mapping(data)
+        if "success" in fields and "errors" in fields:
+            return True
+        return "response" in fields and not any(name in fields for name in _OTHERS)
+
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        fields, payload = mapping(data), item.data
+        error = None if "response" in fields else error_in(data)
+        if error or item.event == "error":
+            self.fail(error or data, number, out)
+            return
+        answer = mapping(fields.get("result")) if "success" in fields else fields
+        if not any(name in answer for name in _TOLD):
+            self.not_known(item.event, data, payload, out)
+            return
+        if 0 not in self.finished:
+            self.finished[0] = None
+            out.append(ResponseDetails(_beside(fields), self.shape, payload=payload))
+        # A body of JSON is all of the answer.
+        whole = isinstance(item, JsonBody)
+        self._tell(answer, whole, payload, out)
+        if whole:
+            self.finish(out, number)
+
+    def _tell(self, answer: dict[str, Any], whole: bool, payload: str, out: list[Event]) -> None:
+        if piece := _text(answer.get("response")):
+            out.append(TextDelta(piece, payload=payload))
+        for position, call in enumerate(mappings(answer.get("tool_calls"))):
+            self._call(call, position, whole, payload, out)
+        if said := mapping(answer.get("usage")):
+            self._used = spent(self._used, said, ("prompt_tokens", "completion_tokens", "total_tokens"))
+            out.append(usage_of(self._used, payload))
+        if (reason := word(answer.get("finish_reason"))) and not is_pending(reason):
+            self.settle(out, complete=self.ends_calls(reason))
+            self.finished[0] = reason
+            out.append(Finish(reason, payload=payload))
+
+    def settle(self, out: list[Event], *, complete: bool) -> None:
+        self._calls.settle(0, None, out, complete=complete and self.finished.get(0) is None)
+        if self._calls.are_of_client:
+            self.called.add(0)
+        out += [PartEnd(number) for number in self._open]
+        self._open.clear()
+
+    def _call(self, call: dict[str, Any], position: int, whole: bool, payload: str, out: list[Event]) -> None:
+        # Older models call as {"name": …, "arguments": {…}}, others as OpenAI does, also in pieces, of which the last is empty.
+        function = mapping(call.get("function")) or call
+        arguments = function.get("arguments")
+        said = arguments if isinstance(arguments, str) else "" if arguments is None else _json(arguments)
+        id, name, kind = text(call.get("id")), text(function.get("name")), text(call.get("type"))
+        if not (id or name or said):
+            return
+        delta = ToolCallDelta(position, id, name, said, type=kind, payload=payload)
+        found = self._calls.piece(delta, count(call.get("index")), whole=whole or isinstance(arguments, dict))
+        if found.tool_index not in self._parts:
+            self._parts.add(found.tool_index)
+            self._open[found.tool_index] = None
+            at, form = found.tool_index, _form(call)
+            out.append(PartStart("tool_call", at, form, "tool_arguments", at, payload=payload))
+        out.append(found)
+
+
+def _beside(fields: dict[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {name: empty(fields[name]) for name in ("response", "tool_calls") if name in fields}
+    if "result" in fields:
+        told = {"result": _beside(mapping(fields["result"]))}
+    return {**without(fields, (*_TOLD, "result")), **told}
+
+
+def _form(call: dict[str, Any]) -> dict[str, Any]:
+    # Of the arguments their empty form stays: some models have them as a string, others as an object.
+    function = mapping(call.get("function")) or call
+    held: Any = "" if isinstance(function.get("arguments"), str) else {}
+    form: dict[str, Any] = {**emptied(function, ("name",)), "arguments": held}
+    return {**call, "function": form} if function is not call else form
+
+
+def _text(said: object) -> str:
+    # Numbers and, in JSON mode, objects come as they are.
+    if said is None or isinstance(said, str):
+        return said or ""
+    return _json(said)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

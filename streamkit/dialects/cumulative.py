@@ -1,0 +1,106 @@
+"""Providers that resend the whole text with every chunk, of which only the new end is emitted.
+
+Where a text is cut by bytes, its last character may be U+FFFD until the rest of it has come: it is buffered. A text that is
+shorter than before adds nothing. One that is another than before can't be taken back, and is an error.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from streamkit.dialects.surrogates import mended
+from streamkit.errors import ProtocolError
+from streamkit.events import Event, Finish, ReasoningDelta, RefusalDelta, StreamEnd, TextDelta, ToolCallDelta
+
+_CHANNELS: dict[type[Any], str] = {
+    TextDelta: "content",
+    ReasoningDelta: "reasoning",
+    RefusalDelta: "refusal",
+    ToolCallDelta: "tool_arguments",
+}
+_REPLACEMENT = "\ufffd"
+# What a character can be before all of its bytes, or both halves of its surrogate pair, have come.
+_UNFINISHED = _REPLACEMENT + "".join(map(chr, range(0xD800, 0xDC00)))
+
+
+class Cumulative(msgspec.Struct):
+    """What was emitted of each text of each choice, which is no more than each chunk holds."""
+
+    texts: dict[str, str] = {}
+    # How many characters at the end of a text are unfinished, by choice.
+    unfinished: dict[int, dict[str, int]] = {}
+
+    def began(self, channel: str, index: int, call: int = 0) -> bool:
+        """Whether anything of a text was emitted."""
+        return f"{channel} {index} {call}" in self.texts
+
+    def adds(self, channel: str, index: int, whole: str, call: int = 0) -> bool:
+        """Whether a whole text is longer than what has come of it."""
+        place = f"{channel} {index} {call}"
+        finished, unfinished = _parts(whole)
+        known = self.unfinished.get(index, {}).get(place, 0)
+        return len(finished) > len(self.texts.get(place, "")) or unfinished > known
+
+    def continues(self, channel: str, index: int, whole: str, call: int = 0) -> bool:
+        """Whether this can be the text so far with more at its end."""
+        return _parts(whole)[0].startswith(self.texts.get(f"{channel} {index} {call}", ""))
+
+    def rest(self, channel: str, index: int, whole: str, call: int = 0) -> str:
+        """What is new in a whole text. One that contradicts what was emitted raises `ProtocolError`."""
+        place = f"{channel} {index} {call}"
+        known, (finished, unfinished) = self.texts.get(place, ""), _parts(whole)
+        if finished.startswith(known):
+            self.texts[place] = finished
+            self.unfinished.get(index, {}).pop(place, None)
+            if unfinished:
+                self.unfinished.setdefault(index, {})[place] = unfinished
+            return finished[len(known) :]
+        if known.startswith(finished):
+            return ""
+        raise ProtocolError(
+            f"choice {index}: expected {channel} that begins with the {len(known)} characters so far, as the whole of it is sent "
+            f"with each chunk; found {len(finished)} characters that begin otherwise"
+        )
+
+    def end(self, index: int | None = None) -> list[Event]:
+        """The unfinished characters of a choice that has ended, or of all."""
+        found: list[Event] = []
+        for choice in list(self.unfinished) if index is None else [index]:
+            for place, size in self.unfinished.pop(choice, {}).items():
+                channel, _, call = place.split()
+                found.append(_delta(channel, choice, int(call), _REPLACEMENT * size))
+        return found
+
+    def take(self, events: Iterable[Event], out: list[Event]) -> None:
+        """Append the events to `out`, each text without what was emitted of it."""
+        for event in events:
+            if (channel := _CHANNELS.get(type(event))) is not None:
+                self._cut(event, channel, out)
+                continue
+            if isinstance(event, Finish | StreamEnd):
+                out += self.end(event.index if isinstance(event, Finish) else None)
+            out.append(event)
+
+    def _cut(self, event: Any, channel: str, out: list[Event]) -> None:
+        if isinstance(event, ToolCallDelta):
+            whole = event.arguments
+            rest = self.rest(channel, event.index, whole, event.tool_index) if whole else ""
+            if rest or event.id or event.name or event.type:
+                out.append(msgspec.structs.replace(event, arguments=rest))
+        elif rest := self.rest(channel, event.index, event.text):
+            out.append(msgspec.structs.replace(event, text=rest))
+
+
+def _parts(whole: str) -> tuple[str, int]:
+    whole = mended(whole)
+    finished = whole.rstrip(_UNFINISHED)
+    return finished, len(whole) - len(finished)
+
+
+def _delta(channel: str, index: int, call: int, text: str) -> Event:
+    if channel == "tool_arguments":
+        return ToolCallDelta(call, arguments=text, index=index)
+    kind = next(kind for kind, name in _CHANNELS.items() if name == channel)
+    event: Event = kind(text, index)
+    return event

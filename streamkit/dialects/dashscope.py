@@ -1,0 +1,195 @@
+"""Alibaba Cloud's DashScope (Model Studio), its own API, `…/generation`, streamed and non-streaming.
+
+https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope. Its `compatible-mode` speaks OpenAI's chunks.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import msgspec
+
+from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.calls import Calls
+from streamkit.dialects.error_objects import error_in
+from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, spent, text, without, word
+from streamkit.ends import is_pending
+from streamkit.events import (
+    Event,
+    Finish,
+    ProviderNotice,
+    ReasoningDelta,
+    ResponseDetails,
+    ResponseStart,
+    RoleDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+from streamkit.plain import PlainForm
+from streamkit.plain.dashscope import generation
+from streamkit.tokens.usage import usage_of
+from streamkit.wire.events import ServerSentEvent
+
+_TOLD = ("content", "reasoning_content", "tool_calls")
+
+
+@dataclass
+class DashScope(Dialect):
+    """Chunks with `output`, which has `choices` with a message each, or (`result_format` `text`) the `text`.
+
+    Without `incremental_output` every chunk has all of the text, the reasoning and the arguments so far. Whether it does is seen
+    by the second chunk with text, which then begins with the first one's; `Extract(cumulative=…)` says it instead.
+
+    No event says that the stream is over: the finish reasons are the evidence.
+    """
+
+    resends: ClassVar[bool] = False
+    shape: ClassVar[str | None] = "dashscope"
+    plain: ClassVar[PlainForm | None] = generation
+    _id: str | None = field(default=None, init=False, repr=False)
+    _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
+    _calls: dict[int, Calls] = field(default_factory=dict[int, Calls], init=False, repr=False)
+    _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _details: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
+    # Whether every chunk has the whole text; `None` until one has told.
+    _whole: bool | None = field(default=None, init=False, repr=False)
+    _tokens: int = field(default=0, init=False, repr=False)
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        fields = mapping(data)
+        return "request_id" in fields and (isinstance(fields.get("output"), dict) or bool(fields.get("code")))
+
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        fields, payload = mapping(data), item.data
+        # https://www.alibabacloud.com/help/en/model-studio/error-code: a code beside `message` and `request_id`.
+        error = data if fields.get("code") else None if "output" in fields else error_in(data)
+        if error or item.event == "error":
+            self.fail(error or data, number, out)
+            return
+        output = mapping(fields.get("output"))
+        if not ("choices" in output or isinstance(output.get("text"), str)):
+            self.not_known(item.event, data, payload, out)
+            return
+        if self._whole is None:
+            self._whole = self.cumulative
+        if self._is_another(fields, output):
+            self.refuse(ANOTHER, number)
+        self._announce(fields, output, payload, out)
+        tokens = count(mapping(fields.get("usage")).get("output_tokens")) or 0
+        if "choices" in output:
+            for at, choice in enumerate(mappings(output["choices"])):
+                self._choice(choice, at, tokens, payload, out)
+        else:
+            self._choice({**output, "message": {"content": output["text"]}}, 0, tokens, payload, out)
+        if said := mapping(fields.get("usage")):
+            self._spend(said, payload, out)
+        self._tokens = tokens
+
+    def _is_another(self, fields: dict[str, Any], output: dict[str, Any]) -> bool:
+        if text(fields.get("request_id")) == self._id or not self._has_finished():
+            return False
+        messages = [mapping(choice.get("message")) for choice in mappings(output.get("choices"))]
+        return bool(output.get("text")) or any(message.get(name) for message in messages for name in _TOLD)
+
+    def settle(self, out: list[Event], *, complete: bool) -> None:
+        for index in self._calls:
+            self._end_of(index, None, out, complete=complete and self.finished.get(index) is None)
+        out += self._resent.end()
+
+    def _announce(self, fields: dict[str, Any], output: dict[str, Any], payload: str, out: list[Event]) -> None:
+        id = text(fields.get("request_id"))
+        if id and id != self._id:
+            self._id = id
+            out.append(ResponseStart(id, payload=payload))
+        beside = without(output, ("choices", "text", "finish_reason"))
+        told: dict[str, Any] = {"choices": []} if "choices" in output else {"text": ""}
+        self._detail({**without(fields, ("output", "usage")), "output": {**beside, **told}}, None, payload, out)
+
+    def _detail(self, details: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
+        known = self._details.setdefault(-1 if index is None else index, {})
+        if more := changed(details, known):
+            known |= more
+            out.append(ResponseDetails(more, self.shape, index, payload=payload))
+
+    def _choice(self, choice: dict[str, Any], at: int, tokens: int, payload: str, out: list[Event]) -> None:
+        index, message = count(choice.get("index")), mapping(choice.get("message"))
+        index = at if index is None else index
+        self.finished.setdefault(index, None)
+        reason = word(choice.get("finish_reason"))
+        ends = bool(reason) and not is_pending(reason or "")
+        self._beside(choice, message, index, payload, out)
+        role = text(message.get("role"))
+        if role and self._roles.get(index) != role:
+            self._roles[index] = role
+            out.append(RoleDelta(role, index, payload=payload))
+        news = self._whole is None and not ends and tokens > self._tokens and not self._grew(message, index)
+        if thought := self._piece("reasoning", index, text(message.get("reasoning_content")) or "", news):
+            out.append(ReasoningDelta(thought, index, payload=payload))
+        if piece := self._piece("content", index, self._content(message.get("content"), index, payload, out), news):
+            out.append(TextDelta(piece, index, payload=payload))
+        for position, call in enumerate(mappings(message.get("tool_calls"))):
+            self._call(call, position, index, news, ends, payload, out)
+        if ends and reason and self.finished[index] is None:
+            out += self._resent.end(index)
+            self._end_of(index, payload, out, complete=self.ends_calls(reason))
+            self.finished[index] = reason
+            out.append(Finish(reason, index, payload=payload))
+
+    def _beside(
+        self, choice: dict[str, Any], message: dict[str, Any], index: int, payload: str, out: list[Event]
+    ) -> None:
+        details = without(choice, ("message", "finish_reason", "text"))
+        if "message" in choice and "text" not in choice:
+            details["message"] = {**mapping(self._details.get(index, {}).get("message")), **emptied(message, _TOLD)}
+        self._detail(details, index, payload, out)
+
+    def _content(self, content: object, index: int, payload: str, out: list[Event]) -> str:
+        # Models that see and hear answer with a list of parts.
+        parts = mappings(content)
+        for part in parts:
+            if "text" not in part:
+                kind = next(iter(part), "content_part")
+                out.append(ProviderNotice(kind, part, index, payload=payload))
+        return text(content) or "".join(text(part.get("text")) or "" for part in parts)
+
+    def _call(
+        self, call: dict[str, Any], position: int, index: int, news: bool, ends: bool, payload: str, out: list[Event]
+    ) -> None:
+        calls, function = self._calls.setdefault(index, Calls()), mapping(call.get("function"))
+        calls.cumulative = bool(self._whole)
+        id, name, kind = text(call.get("id")) or None, text(function.get("name")) or None, text(call.get("type"))
+        said = text(function.get("arguments")) or ""
+        delta = ToolCallDelta(position, id, name, said, index, kind, payload=payload)
+        found = calls.piece(delta, count(call.get("index")), whole=ends)
+        piece = self._piece("tool_arguments", index, found.arguments, news, found.tool_index)
+        if piece or found.id or found.name or found.type:
+            out.append(msgspec.structs.replace(found, arguments=piece))
+
+    def _end_of(self, index: int, payload: str | None, out: list[Event], *, complete: bool) -> None:
+        if calls := self._calls.get(index):
+            calls.settle(index, payload, out, complete=complete)
+            if calls.are_of_client:
+                self.called.add(index)
+
+    def _grew(self, message: dict[str, Any], index: int) -> bool:
+        # Whether something has more text than before, so that the new tokens may be its own.
+        said = [("reasoning", 0, message.get("reasoning_content")), ("content", 0, message.get("content"))]
+        for at, call in enumerate(mappings(message.get("tool_calls"))):
+            said.append(("tool_arguments", at, mapping(call.get("function")).get("arguments")))
+        return any(self._resent.adds(name, index, text(whole) or "", call) for name, call, whole in said)
+
+    def _piece(self, channel: str, index: int, said: str, news: bool, call: int = 0) -> str:
+        """What is new of a text, whichever way it is sent. `news`: the chunk counts more tokens than the one before."""
+        if not said:
+            return ""
+        if self._whole is None and self._resent.began(channel, index, call):
+            longer = self._resent.adds(channel, index, said, call)
+            # The same text once more may be the same token once more.
+            self._whole = self._resent.continues(channel, index, said, call) and (longer or not news)
+        if self._whole is False:
+            return said
+        return self._resent.rest(channel, index, said, call)
+
+    def _spend(self, said: dict[str, Any], payload: str, out: list[Event]) -> None:
+        self._used = spent(self._used, said, ("input_tokens", "output_tokens", "total_tokens"))
+        out.append(usage_of(self._used, payload))

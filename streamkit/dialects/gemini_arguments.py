@@ -1,0 +1,141 @@
+"""The arguments of one call that Vertex AI streams value by value, as the JSON that they are in the end.
+
+https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Content#PartialArg: each piece names its place by a JSON
+path (RFC 9535) such as `$.foo.bar[0].data` and has a string, which may continue, a number, a Boolean or a null. A place without a
+value is an empty object; one that ends with `[]` is an array that is complete.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from streamkit.dialects.fields import text
+from streamkit.dialects.said import NOT_JSON
+from streamkit.errors import ProtocolError
+
+_STEP = re.compile(
+    r"""\.([^.\[\]]+)|\[(\d{1,6})\]|\['((?:[^'\\]|\\.)*)'\]|\["((?:[^"\\]|\\.)*)"\]"""  # .name [0] ['name'] ["name"]
+)
+_VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
+
+
+class _Level(msgspec.Struct):
+    # An object or an array that is open: where it is in the one around it, and what it has so far.
+    step: str | int | None
+    is_array: bool
+    names: dict[str, None] = {}
+    count: int = 0
+
+
+class PartialArguments(msgspec.Struct):
+    """Pieces in, JSON out: what is given so far is always the beginning of the whole."""
+
+    levels: list[_Level] = []
+    # Where the string is that may continue.
+    string: list[str | int] | None = None
+
+    def piece(self, one: dict[str, Any]) -> str:
+        """The JSON that a piece adds. A place that is complete, or that is none, raises `ProtocolError`."""
+        path = text(one.get("jsonPath")) or ""
+        ends_array, steps = path.endswith("[]"), _steps(path.removesuffix("[]"))
+        if not steps:
+            return ""
+        said = next((name for name in _VALUES if name in one), None)
+        value = None if said in (None, "nullValue") else one[said]
+        if isinstance(value, str) and steps == self.string:
+            return _inside(value)
+        if said is None:
+            return self._without_value(steps, ends_array, one.get("willContinue") is True)
+        begin = self._go_to(steps[:-1], isinstance(steps[-1], int)) + self._enter(steps[-1])
+        if isinstance(value, str):
+            self.string = steps
+            return f'{begin}"{_inside(value)}'
+        return begin + msgspec.json.encode(value).decode()
+
+    def end(self) -> str:
+        """The JSON that completes the whole."""
+        return self._leave(0)
+
+    def _without_value(self, steps: list[str | int], ends_array: bool, continues: bool) -> str:
+        # The end of a string or an array, or an empty container; or a value that is still to come.
+        if continues or steps == self.string or self._has(steps):
+            return ""
+        return self._go_to(steps, ends_array)
+
+    def _has(self, steps: list[str | int]) -> bool:
+        open = [level.step for level in self.levels[1:]]
+        if open[: len(steps)] == steps:
+            return True
+        if open[: len(steps) - 1] != steps[:-1] or len(self.levels) < len(steps):
+            return False
+        level, last = self.levels[len(steps) - 1], steps[-1]
+        return last < level.count if isinstance(last, int) else last in level.names
+
+    def _go_to(self, steps: list[str | int], is_array: bool) -> str:
+        """Close what is open elsewhere, and open the containers down to this one."""
+        common = 0
+        while common < min(len(steps), len(self.levels) - 1) and self.levels[common + 1].step == steps[common]:
+            common += 1
+        out = self._leave(common + 1)
+        if not self.levels:
+            out += self._open(None, (bool(steps) and isinstance(steps[0], int)) or (not steps and is_array))
+        for at in range(common, len(steps)):
+            inner = steps[at + 1] if at + 1 < len(steps) else None
+            out += self._enter(steps[at]) + self._open(steps[at], is_array if inner is None else isinstance(inner, int))
+        if self.levels[-1].is_array != is_array:
+            raise ProtocolError("expected a name in an object or a number in an array as the place of an argument")
+        return out
+
+    def _open(self, step: str | int | None, is_array: bool) -> str:
+        self.levels.append(_Level(step, is_array))
+        return "[" if is_array else "{"
+
+    def _enter(self, step: str | int) -> str:
+        level = self.levels[-1]
+        known = step in level.names if isinstance(step, str) else step != level.count
+        if known or level.is_array == isinstance(step, str):
+            raise ProtocolError(
+                "expected the next argument of a call, found a place that is complete or can't come next"
+            )
+        comma = "," if level.count else ""
+        level.count += 1
+        if isinstance(step, int):
+            return comma
+        level.names[step] = None
+        return f'{comma}"{_inside(step)}":'
+
+    def _leave(self, depth: int) -> str:
+        out = "" if self.string is None else '"'
+        self.string = None
+        while len(self.levels) > depth:
+            out += "]" if self.levels.pop().is_array else "}"
+        return out
+
+
+def _steps(path: str) -> list[str | int]:
+    steps: list[str | int] = []
+    at = 1
+    while at < len(path):
+        found = _STEP.match(path, at)
+        if not path.startswith("$") or found is None:
+            raise ProtocolError(
+                f"expected a JSON path to an argument, as $.name[0]; found {len(path)} characters of another form"
+            )
+        name, number, single, double = found.groups()
+        steps.append(int(number) if number is not None else name or _unquoted(single, double))
+        at = found.end()
+    return steps
+
+
+def _unquoted(single: str | None, double: str | None) -> str:
+    # RFC 9535, 2.3.1.1: the escapes of JSON, and that of the quote around.
+    inside = double if single is None else single.replace("\\'", "'").replace('"', '\\"')
+    try:
+        return msgspec.json.decode(f'"{inside or ""}"', type=str)
+    except NOT_JSON as error:
+        raise ProtocolError(f"expected the name of an argument in a JSON path: {error}") from None
+
+
+def _inside(value: str) -> str:
+    return msgspec.json.encode(value).decode()[1:-1]

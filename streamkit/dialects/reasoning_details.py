@@ -1,0 +1,136 @@
+"""OpenRouter's `reasoning_details`: structured reasoning that comes in pieces and has to be sent back whole, with its signature.
+
+https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning. Each entry becomes a part of the answer whose text is
+in `ReasoningDelta`s, so that a moderation sees it; what else an entry has is in the `PartStart` and `PartEnd`.
+"""
+
+from typing import Any
+
+import msgspec
+
+from streamkit.dialects.fields import text
+from streamkit.dialects.said import Text
+from streamkit.events import Channel, Event, PartEnd, PartStart, ReasoningDelta
+
+_TEXTS = ("text", "summary")
+_PIECES = (*_TEXTS, "data")
+
+
+class Detail(msgspec.Struct):
+    """One entry: the number of its part, what is known of it, and its text and its encrypted data in pieces."""
+
+    number: int
+    kind: str
+    known: dict[str, Any] = {}
+    said: Text = msgspec.field(default_factory=Text)
+    data: list[str] = []
+    ended: bool = False
+
+
+class ReasoningDetails(msgspec.Struct):
+    """All entries of one choice."""
+
+    details: list[Detail] = []
+    # The entry of a type and an index, and of those with an id.
+    places: dict[str, int] = {}
+    # The entry that reasoning goes to now.
+    current: int = -1
+
+    def take(
+        self,
+        found: list[dict[str, Any]],
+        index: int,
+        payload: str,
+        out: list[Event],
+        *,
+        whole: bool = False,
+        before: Text | None = None,
+    ) -> list[str]:
+        """Emit what the entries of a chunk say; `whole` ones may have come in pieces before. Gives the emitted text.
+
+        `before` is the reasoning that came without entries, which the first ones may repeat.
+        """
+        repeated = before if before and not (before.is_empty or self.details) else None
+        if repeated:
+            found = _without(found, repeated)
+        return [piece for one in found if (piece := self._one(one, index, payload, out, whole))]
+
+    def settle(self, index: int, payload: str | None, out: list[Event]) -> None:
+        """The reasoning is complete."""
+        for detail in self.details:
+            late = {"data": "".join(detail.data)} if len(detail.data) > 1 else {}
+            if late or not detail.ended:
+                detail.ended = True
+                out.append(PartEnd(detail.number, late, index, payload=payload))
+
+    def _one(self, one: dict[str, Any], index: int, payload: str, out: list[Event], whole: bool) -> str:
+        field = next((name for name in _TEXTS if name in one), None)
+        detail = self._find(one, joins=field is not None) or self._begin(one, field, index, payload, out)
+        said = (text(one.get(field)) if field else "") or ""
+        piece = (detail.said.rest(said) if whole else said) or ""
+        if piece:
+            detail.said.add(piece)
+            self._resume(detail, index, payload, out)
+            out.append(ReasoningDelta(piece, index, payload=payload))
+        data = text(one.get("data")) or ""
+        if data and data != "".join(detail.data) and data not in detail.data[-1:]:
+            detail.data.append(data)
+        more = {name: value for name, value in _beside(one).items() if detail.known.get(name) != value}
+        if more or (field is None and not detail.ended):
+            detail.known |= more
+            detail.ended |= field is None or "signature" in more
+            out.append(PartEnd(detail.number, more, index, payload=payload))
+        return piece
+
+    def _find(self, one: dict[str, Any], *, joins: bool) -> Detail | None:
+        # By type and index, and by the id where both have one. Without an index it goes on with the last one, if that is text.
+        place, id = _place(one), text(one.get("id"))
+        at = self.places.get(f"{place} {id}", self.places.get(place)) if id else self.places.get(place)
+        if at is None:
+            return None
+        detail = self.details[at]
+        same_id = not (id and detail.known.get("id")) or detail.known["id"] == id
+        goes_on = one.get("index") is not None or (joins and at == len(self.details) - 1)
+        return detail if same_id and goes_on else None
+
+    def _begin(self, one: dict[str, Any], field: str | None, index: int, payload: str, out: list[Event]) -> Detail:
+        detail = Detail(len(self.details), text(one.get("type")) or "reasoning")
+        self.details.append(detail)
+        place = _place(one)
+        self.places[place] = detail.number
+        if id := text(one.get("id")):
+            self.places[f"{place} {id}"] = detail.number
+        # Text comes in the deltas, the signature with the end.
+        data = {name: "" if name in _TEXTS else value for name, value in one.items() if name != "signature"}
+        detail.known = _beside(data)
+        if field:
+            self.current = detail.number
+        channel: Channel | None = "reasoning" if field else None
+        out.append(PartStart(detail.kind, detail.number, data, channel, index=index, payload=payload))
+        return detail
+
+    def _resume(self, detail: Detail, index: int, payload: str, out: list[Event]) -> None:
+        if self.current != detail.number:
+            self.current = detail.number
+            out.append(PartStart(detail.kind, detail.number, {}, "reasoning", index=index, payload=payload))
+
+
+def _place(one: dict[str, Any]) -> str:
+    return f"{text(one.get('type')) or ''} {one.get('index')}"
+
+
+def _beside(one: dict[str, Any]) -> dict[str, Any]:
+    # Some servers send empty fields until they have something to fill them with.
+    return {name: value for name, value in one.items() if name not in _PIECES and value not in (None, "")}
+
+
+def _without(found: list[dict[str, Any]], before: Text) -> list[dict[str, Any]]:
+    # All of the reasoning came before its first entries: those that repeat it have their text no more.
+    fields = [next((name for name in _TEXTS if text(one.get(name))), "text") for one in found]
+    whole = "".join(text(one.get(name)) or "" for one, name in zip(found, fields, strict=True))
+    rest = before.rest(whole)
+    if not whole or rest is None or len(whole) < before.length:
+        return found
+    entries = [{**one, name: ""} if name in one else one for one, name in zip(found, fields, strict=True)]
+    entries[-1] = {**entries[-1], fields[-1]: rest}
+    return entries

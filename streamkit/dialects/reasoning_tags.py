@@ -1,0 +1,140 @@
+"""Reasoning that a model writes into its text, between tags such as `<think>` and `</think>`.
+
+The tags may be cut anywhere. What could be the beginning of one is buffered, which is always shorter than a tag, until the next
+piece decides, or something else of the choice comes: a call, its end. The tags are removed, and of the text nothing but white
+space: that before the first tag, where nothing else is; that at the beginning of the reasoning; and that between a closing tag
+and the answer, if the answer begins there. A tag that is not closed is followed by reasoning to the end. A closing tag without an
+opening one is text, except where the opening tag is empty: then the answer begins with reasoning, as it does where the request
+ends with the tag.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from streamkit.errors import StreamkitError
+from streamkit.events import (
+    AudioDelta,
+    Event,
+    Finish,
+    PartEnd,
+    PartStart,
+    ReasoningDelta,
+    RefusalDelta,
+    StreamEnd,
+    TextDelta,
+    ToolCallDelta,
+)
+from streamkit.stage import cut_short
+
+_ENDS_A_TAG = (ToolCallDelta, ReasoningDelta, RefusalDelta, AudioDelta, PartStart, PartEnd, Finish)
+"""What of a choice comes after all of its text so far, so that a tag can't go on behind it."""
+_MOST_SPACE = 256
+"""White space before a first tag that is buffered at most."""
+
+
+class Split(msgspec.Struct):
+    """The text of one choice."""
+
+    held: str = ""
+    payload: str | None = None
+    thinks: bool = False
+    # Whether reasoning, and whether text, was emitted; and whether a tag has come.
+    thought: bool = False
+    spoke: bool = False
+    tagged: bool = False
+
+
+class ReasoningTags:
+    """All choices of one stream."""
+
+    def __init__(self, opening: str, closing: str) -> None:
+        self._opening, self._closing = opening, closing
+        self._choices: dict[int, Split] = {}
+
+    def state(self) -> Any:
+        """What is known of the choices, as plain data."""
+        return [[index, msgspec.to_builtins(split)] for index, split in self._choices.items()]
+
+    def restore(self, state: Any) -> None:
+        """Take back what `state` gave."""
+        self._choices = {index: msgspec.convert(split, Split) for index, split in state}
+
+    def take_all(self, events: Iterable[Event]) -> Iterable[Event]:
+        """The events, text between the tags as reasoning. An error that ends them comes after all that was buffered."""
+        out: list[Event] = []
+        if isinstance(events, list):
+            self.take(events, out)
+            return out
+        try:
+            self.take(events, out)
+        except StreamkitError as error:
+            self.release(out)
+            return cut_short(out, error)
+        return out
+
+    def take(self, events: Iterable[Event], out: list[Event]) -> None:
+        """Append the events to `out`."""
+        for event in events:
+            if isinstance(event, TextDelta):
+                self._text(event, out)
+                continue
+            if isinstance(event, _ENDS_A_TAG):
+                self.release(out, event.index)
+            elif isinstance(event, StreamEnd):
+                self.release(out)
+            out.append(event)
+
+    def release(self, out: list[Event], index: int | None = None) -> None:
+        """Emit what is buffered of a choice, or of all: no tag follows."""
+        for choice in list(self._choices) if index is None else [index]:
+            if (split := self._choices.get(choice)) and split.held:
+                held, split.held = split.held, ""
+                self._emit(split, held, choice, out)
+
+    def _text(self, event: TextDelta, out: list[Event]) -> None:
+        split = self._choices.get(event.index)
+        if split is None:
+            # Without an opening tag the answer begins with reasoning.
+            begins = not self._opening
+            split = self._choices[event.index] = Split(thinks=begins, tagged=begins)
+        split.payload = event.payload
+        text, split.held, start = split.held + event.text, "", 0
+        while (tag := self._tag(split)) and (at := text.find(tag, start)) >= 0:
+            self._emit(split, text[start:at], event.index, out, before_tag=True)
+            split.thinks, split.tagged, start = not split.thinks, True, at + len(tag)
+        self._hold(split, text[start:], tag, event.index, out)
+
+    def _tag(self, split: Split) -> str:
+        # Where it is empty there is none but the one at the beginning.
+        return self._closing if split.thinks else self._opening
+
+    def _hold(self, split: Split, text: str, tag: str, index: int, out: list[Event]) -> None:
+        at = len(text) - _overlap(text, tag)
+        if not (split.tagged or split.spoke) and _is_space(text[:at]):
+            at = 0  # white space alone, before what may be a first tag
+        text, split.held = text[:at], text[at:]
+        self._emit(split, text, index, out)
+
+    def _emit(self, split: Split, text: str, index: int, out: list[Event], *, before_tag: bool = False) -> None:
+        if split.thinks:
+            text = text if split.thought else text.lstrip()
+            split.thought |= bool(text)
+        else:
+            beginning = not split.spoke and (split.tagged or (before_tag and _is_space(text)))
+            text = text.lstrip() if beginning else text
+            split.spoke |= bool(text)
+        if text:
+            kind = ReasoningDelta if split.thinks else TextDelta
+            out.append(kind(text, index, payload=split.payload))
+
+
+def _is_space(text: str) -> bool:
+    return len(text) <= _MOST_SPACE and not text.strip()
+
+
+def _overlap(text: str, tag: str) -> int:
+    """How much of the end of the text is the beginning of the tag."""
+    most = min(len(text), len(tag) - 1)
+    return next((size for size in range(most, 0, -1) if text.endswith(tag[:size])), 0)

@@ -1,0 +1,89 @@
+"""Hugging Face's Text Generation Inference, its own API: `/generate_stream`, `/generate`, and `/` of an inference endpoint.
+
+https://huggingface.co/docs/text-generation-inference/messages_api and
+https://huggingface.github.io/text-generation-inference/. Its `/v1/chat/completions` speaks OpenAI's chunks.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from streamkit.dialects.base import Dialect
+from streamkit.dialects.error_objects import error_in
+from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without, word
+from streamkit.dialects.said import Text
+from streamkit.ends import is_pending
+from streamkit.events import Event, Finish, Logprobs, ResponseDetails, TextDelta
+from streamkit.plain import PlainForm
+from streamkit.plain.tgi import generation
+from streamkit.tokens.usage import usage_of
+from streamkit.wire.events import ServerSentEvent
+
+_COUNTS = ("input_length", "generated_tokens")
+
+
+@dataclass
+class TextGenerationInference(Dialect):
+    """One event for each `token`. It is `done` at the event with the `generated_text`, which may have more than the tokens.
+
+    Special tokens, such as the one that ends the text, are none of it. Tokens with their log probabilities are `Logprobs`.
+    """
+
+    shape: ClassVar[str | None] = "tgi"
+    plain: ClassVar[PlainForm | None] = generation
+    _said: Text = field(default_factory=Text, init=False, repr=False)
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        fields = mapping(next(iter(mappings(data)), data))
+        return "text" in mapping(fields.get("token")) or isinstance(fields.get("generated_text"), str)
+
+    def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
+        # An inference endpoint answers with a list of one.
+        answers = mappings(data)
+        fields, payload = answers[0] if len(answers) == 1 else mapping(data), item.data
+        token, whole = mapping(fields.get("token")), text(fields.get("generated_text"))
+        # https://huggingface.co/docs/text-generation-inference: `error` is its text, `error_type` stands beside it.
+        error = error_in(data) if not token and whole is None else None
+        if error or item.event == "error":
+            self.fail(error or data, number, out)
+            return
+        if not token and whole is None:
+            self.not_known(item.event, data, payload, out)
+            return
+        if 0 not in self.finished:
+            self.finished[0] = None
+            out.append(ResponseDetails(shape=self.shape, payload=payload))
+        if token:
+            self._token(fields, token, payload, out)
+        if whole is not None:
+            self._conclude(fields, whole, payload, out)
+            self.finish(out, number)
+
+    def _token(self, fields: dict[str, Any], token: dict[str, Any], payload: str, out: list[Event]) -> None:
+        piece = text(token.get("text"))
+        if piece and token.get("special") is not True:
+            self._said.add(piece)
+            out.append(TextDelta(piece, payload=payload))
+        said = {"generated": [token]}
+        if top := mappings(fields.get("top_tokens")):
+            said["top_tokens"] = [top]  # type: ignore[list-item]
+        out.append(Logprobs(said, payload=payload))
+
+    def _conclude(self, fields: dict[str, Any], whole: str, payload: str, out: list[Event]) -> None:
+        rest = self._said.rest(whole)
+        if rest is None:
+            # As where the request asked for the full text, which begins with the prompt.
+            self.conflict("content", 0, payload, out)
+        if rest:
+            out.append(TextDelta(rest, payload=payload))
+        details = mapping(fields.get("details"))
+        if tokens := mappings(details.get("tokens")):
+            out.append(Logprobs({"generated": tokens}, payload=payload))
+        if details:
+            beside = {"details": emptied(without(details, ("input_length",)), ("tokens",))}
+            out.append(ResponseDetails(beside, payload=payload))
+            if used := {name: details[name] for name in _COUNTS if count(details.get(name)) is not None}:
+                out.append(usage_of(used, payload))
+        if (reason := word(details.get("finish_reason"))) and not is_pending(reason):
+            self.finished[0] = reason
+            out.append(Finish(reason, payload=payload))
