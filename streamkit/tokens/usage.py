@@ -122,7 +122,7 @@ def usage_of(details: Details, payload: str | None = None) -> Usage:
             prompt = added(prompt, *_kept(used))
     elif prompt is not None and completion is not None:
         prompt, completion = _with_parts(details, prompt, completion, total)
-    if (shape.beside_prompt or total is not None) and prompt is not None and completion is not None:
+    if prompt is not None and completion is not None:
         # A total may leave out what is beside the figures, and some providers send none.
         total = prompt + completion if total is None else max(total, prompt + completion)
     return Usage(prompt, completion, total, dict(details), payload=payload)
