@@ -26,6 +26,14 @@ VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "classifier",
 CheckOutcome: TypeAlias = Literal["passed", "flagged", "failed_open", "failed_closed", "skipped"]
 
 
+def _integer(digits: str) -> int | float:
+    # Python converts 4,300 digits; a longer number is what it is for readers whose numbers are all of 64 bits.
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
 class _Event(
     msgspec.Struct, frozen=True, gc=False, eq=False, kw_only=True, tag=True, tag_field="event", omit_defaults=True
 ):
@@ -43,7 +51,7 @@ class _Event(
             raw = msgspec.json.decode(self.payload)
         except (msgspec.DecodeError, UnicodeEncodeError):
             # It holds half of a surrogate pair, which only this one reads, and leaves as it is.
-            raw = json.loads(self.payload)
+            raw = json.loads(self.payload, parse_int=_integer)
         return raw
 
     def _values(self) -> tuple[Any, ...]:

@@ -89,7 +89,8 @@ class Dialect(Stage[ServerSentEvent, Event]):
     _cut: bool = field(default=False, init=False, repr=False)  # whether the body broke off within an event
     _seen: int = field(default=0, init=False, repr=False)
     _halves: surrogates.Waiting = field(default_factory=dict[surrogates.Place, list[Any]], init=False, repr=False)
-    _halved: bool = field(default=False, init=False, repr=False)  # whether this burst may hold halves
+    # Whether a payload was marked: what the dialect keeps of it may be in any later event.
+    _marked: bool = field(default=False, init=False, repr=False)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -120,7 +121,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
         except (ProtocolError, ProviderError) as error:
             return self._broken_off(error, out)
         self._seen += len(items)
-        return self._joined(out) if self._halved else out
+        return self._joined(out) if self._marked else out
 
     def _broken_off(self, error: Exception, out: list[Event]) -> Iterable[Event]:
         if not self.done:
@@ -130,6 +131,9 @@ class Dialect(Stage[ServerSentEvent, Event]):
             self.done = True
             out += [ProviderNotice("protocol_error", {"message": str(error)}), self._end("error")]
             return self._joined(out)
+        if self._marked and isinstance(error, ProviderError):
+            error.body = surrogates.clean(error.body)
+            error.code, error.type, error.detail = reason_of(error.body)
         return cut_short([*self._joined(out), *surrogates.release(self._halves)], error)
 
     def _read_wholes(self, items: list[ServerSentEvent], out: list[Event]) -> None:
@@ -145,7 +149,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
             self.settle(late, complete=False)
             late += self._resent.end()
             end = self._end(*self._outcome(saw_done=False))
-            yield from surrogates.join([*late, end], self._halves)
+            yield from self._joined([*late, end])
             self._raise_after(end, self._seen)
 
     def _read(self, items: list[ServerSentEvent], out: list[Event]) -> None:
@@ -247,19 +251,12 @@ class Dialect(Stage[ServerSentEvent, Event]):
         told: list[Event] = []
         try:
             self._read_one(msgspec.structs.replace(item, data=marked), number, told)
-        except ProviderError as error:
-            error.body = surrogates.clean(error.body)
-            error.code, error.type, error.detail = reason_of(error.body)
-            raise
         finally:
-            self._halved = True
-            out += [surrogates.unmark(event, item.data) if event.payload else event for event in told]
+            self._marked = True
+            out += [surrogates.unmark(event, item.data) for event in told]
 
     def _joined(self, out: list[Event]) -> list[Event]:
-        if self._halved:
-            out = surrogates.join(out, self._halves)
-            self._halved = bool(self._halves)
-        return out
+        return surrogates.join(out, self._halves) if self._marked else out
 
     def _end(self, reason: EndReason, word: str | None = None, *, saw_done: bool = False) -> StreamEnd:
         unfinished = tuple(index for index, finish in self.finished.items() if finish is None)

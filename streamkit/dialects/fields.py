@@ -9,6 +9,9 @@ from streamkit.plain.fields import mapping as mapping
 from streamkit.plain.fields import mappings as mappings
 
 
+MOST = 2**63 - 1
+
+
 def text(value: object) -> str | None:
     """The string, `None` for anything else."""
     return value if isinstance(value, str) else None
@@ -25,8 +28,13 @@ def word(value: object) -> str | None:
 
 
 def count(value: object) -> int | None:
-    """The whole number, `None` for anything else."""
-    return value if type(value) is int else None
+    """The whole number, `None` for anything else, as for one that has more than 64 bits."""
+    return value if type(value) is int and -MOST <= value <= MOST else None
+
+
+def number(value: object) -> int | float | None:
+    """The number, `None` for anything else; a Boolean is none."""
+    return value if type(value) is float else count(value)
 
 
 def without(fields: dict[str, Any], names: Container[str]) -> dict[str, Any]:

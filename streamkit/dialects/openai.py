@@ -3,6 +3,7 @@
 https://platform.openai.com/docs/api-reference/chat-streaming and …/completions.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import length_hint
 from typing import Any
@@ -151,13 +152,15 @@ class OpenAICompletions(Dialect):
             out.append(ProviderNotice("moderation", chunk.moderation, payload=payload))
         if verdict := chunk.prompt_filter_results or chunk.prompt_annotations:
             out.append(ProviderNotice("prompt_filter", verdict, payload=payload))
-        if (chunk.base_resp or not chunk.choices) and (found := error_in(msgspec.json.decode(payload))):
+        if (chunk.base_resp or not chunk.choices) and (found := error_in(_body(payload, chunk))):
             self.fail(found, number, out)
             return
         if usage := chunk.usage or (chunk.beside and _groqs_usage(chunk.beside)):
             self._spend(usage, payload, out)
         if len(out) == known + 1:
-            self._template.consider(payload, out[-1])
+            # Of a delta's fields, those that are not read may hold anything, such as a number beyond a double.
+            with suppress(*NOT_JSON):
+                self._template.consider(payload, out[-1])
 
     def _choice(self, choice: Choice, payload: str, out: list[Event]) -> None:
         index, add, delta, reason = choice.index, out.append, choice.delta, choice.finish_reason
@@ -291,8 +294,9 @@ class OpenAICompletions(Dialect):
     def _tell_others(self, message: Message, said: _Said, index: int, payload: str, out: list[Event]) -> None:
         if audio := message.audio:
             said.others = True
-            known = {name: audio.get(name) for name in ("data", "transcript", "id", "expires_at")}
-            out.append(AudioDelta(**known, index=index, payload=payload))
+            data, transcript, id = (fields.text(audio.get(name)) for name in ("data", "transcript", "id"))
+            expires_at = fields.count(audio.get("expires_at"))
+            out.append(AudioDelta(data, transcript, id, expires_at, index, payload=payload))
         for annotation in message.annotations or ():
             said.annotations += 1
             out.append(Annotation(annotation, index, payload=payload))
@@ -346,7 +350,7 @@ class OpenAICompletions(Dialect):
         out.append(usage_of(self._used, payload))
 
     def _unusual(self, item: ServerSentEvent, number: int, chunk: Chunk | None, out: list[Event]) -> None:
-        data = msgspec.json.decode(item.data)
+        data = _body(item.data, chunk)
         error = error_in(data, whole=isinstance(item, JsonBody))
         if error or item.event == "error":
             self.fail(error or data, number, out)
@@ -354,6 +358,14 @@ class OpenAICompletions(Dialect):
             self._spend(chunk.usage, item.data, out)
         else:
             self.not_known(item.event, data, item.data, out)
+
+
+def _body(payload: str, chunk: Chunk | None) -> Any:
+    # What is not read of a chunk may hold a number beyond a double, which is an error only where it is read.
+    try:
+        return msgspec.json.decode(payload)
+    except NOT_JSON:
+        return {"error": chunk.error, "base_resp": chunk.base_resp} if chunk else None
 
 
 def _speaks(choice: Choice) -> bool:

@@ -8,14 +8,17 @@ structs don't name; a `Reader` learns their names, so that they cost nothing fro
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, cast
+from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
 
-from streamkit.dialects.fields import mappings, text, word
+from streamkit.dialects.fields import MOST, count, mappings, number, text, word
 
 _NO_NAME = "\ufdd0"
 """No field of JSON is called so: a noncharacter of Unicode is never interchanged."""
+
+
+Index: TypeAlias = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
 
 
 class Function(msgspec.Struct, gc=False):
@@ -30,7 +33,7 @@ class Custom(msgspec.Struct, gc=False):
 
 
 class ToolCall(msgspec.Struct, gc=False):
-    index: int | None = None
+    index: Index | None = None
     id: str | None = None
     type: str | None = None
     function: Function | None = None
@@ -54,7 +57,7 @@ class Message(msgspec.Struct, gc=False):
 
 
 class Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    index: int = 0
+    index: Index = 0
     delta: Message | None = None
     text: str | None = None
     message: Message | None = None
@@ -166,7 +169,7 @@ def _lenient(payload: str) -> Chunk | None:
         choices=[_choice(choice) for choice in mappings(chunk["choices"])] if "choices" in chunk else msgspec.UNSET,
         id=text(chunk.get("id")),
         object=text(chunk.get("object")),
-        created=_number(chunk.get("created")),
+        created=number(chunk.get("created")),
         model=text(chunk.get("model")),
         system_fingerprint=text(chunk.get("system_fingerprint")),
         service_tier=text(chunk.get("service_tier")),
@@ -276,12 +279,9 @@ def _custom(custom: Any) -> Custom | None:
 def _index(value: Any) -> int | None:
     if isinstance(value, str) and value.isdecimal() and len(value) < 10:
         return int(value)
-    return value if type(value) is int else None
+    return count(value)
 
 
 def _dict(value: Any) -> dict[str, Any] | None:
     return cast(dict[str, Any], value) if isinstance(value, dict) else None
 
-
-def _number(value: Any) -> int | float | None:
-    return value if isinstance(value, int | float) else None

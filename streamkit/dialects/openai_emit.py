@@ -5,11 +5,11 @@ https://platform.openai.com/docs/api-reference/chat-streaming and …/completion
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 import msgspec
 
+from streamkit.dialects.fields import MOST
 from streamkit.dialects.openai_errors import failure_at_end
 from streamkit.ends import SUCCESSES, EndReason
 from streamkit.events import (
@@ -423,7 +423,7 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
 
 def whole_seconds(moment: float) -> int:
     """Seconds as OpenAI's API has them, and clients of typed languages read them; 0 for what is no time."""
-    return int(moment) if isfinite(moment) else 0
+    return int(moment) if abs(moment) <= MOST else 0
 
 
 def chat_choice(event: Event) -> ChatChoice | None:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from streamkit.dialects.fields import mapping, mappings
+from streamkit.dialects.said import NOT_JSON
 from streamkit.events import ResponseDetails
 
 # What is told in events of its own; the first of them stand in every completion that is made of a stream.
@@ -18,7 +19,10 @@ _MESSAGE = (
 
 def details_of(payload: str) -> list[ResponseDetails]:
     """The rest of a plain response and of its choices. Of a message nothing that could be text of the answer."""
-    body = mapping(msgspec.json.decode(payload))
+    try:
+        body = mapping(msgspec.json.decode(payload))
+    except NOT_JSON:
+        return []  # a number beyond a double, in a field that is not read
     found = [ResponseDetails(_beside(body, *_RESPONSE), payload=payload)]
     for place, choice in enumerate(mappings(body.get("choices"))):
         details, message = _beside(choice, *_CHOICE), mapping(choice.get("message"))

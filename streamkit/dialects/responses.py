@@ -13,7 +13,7 @@ import msgspec
 from streamkit.dialects.base import ANOTHER, Dialect
 from streamkit.dialects.calls import EMPTY
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, text
+from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, number, text
 from streamkit.dialects.responses_outline import CHANNELS, Outline
 from streamkit.dialects.responses_places import Places
 from streamkit.dialects.said import Text
@@ -198,11 +198,11 @@ class OpenAIResponses(Dialect):
         return bool(self._texts or self._calls) and text(response.get("id")) != self._start.id
 
     def _announce(self, response: dict[str, Any], payload: str, out: list[Event]) -> None:
-        known, created, tier = self._start, response.get("created_at"), text(response.get("service_tier"))
+        known, created, tier = self._start, number(response.get("created_at")), text(response.get("service_tier"))
         start = ResponseStart(
             id=text(response.get("id")) or known.id,
             object="response",
-            created=created if isinstance(created, int | float) else known.created,
+            created=known.created if created is None else created,
             model=text(response.get("model")) or known.model,
             # Until the response has ended this is what was asked for; `auto` is none of the tiers that serve.
             service_tier=tier if tier and tier != "auto" else known.service_tier,
@@ -258,7 +258,7 @@ class OpenAIResponses(Dialect):
     # Items and their parts
 
     def _begin(self, item: dict[str, Any], place: int, payload: str, out: list[Event]) -> None:
-        if item.get("type") in _CALLS:
+        if text(item.get("type")) in _CALLS:
             self._identify(item, place, payload, out)
         else:
             self._outline.enter(item, place, None, payload, out)
@@ -292,7 +292,7 @@ class OpenAIResponses(Dialect):
         *,
         again: bool,
     ) -> None:
-        if item.get("type") in _CALLS:
+        if text(item.get("type")) in _CALLS:
             self._identify(item, place, payload, out)
             self._whole_arguments_of(item, place, payload, out, complete=not again)
         else:

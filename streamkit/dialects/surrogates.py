@@ -70,7 +70,7 @@ def unmark(event: Event, payload: str) -> Event:
         for name in event.__struct_fields__
         if (value := getattr(event, name)) is not None and name != "payload"
     }
-    return msgspec.structs.replace(event, **changed, payload=payload)
+    return msgspec.structs.replace(event, **changed, payload=payload if event.payload else None)
 
 
 def mended(text: str) -> str:
@@ -91,7 +91,7 @@ def join(events: list[Event], waiting: Waiting) -> list[Event]:
         if isinstance(event, Finish | StreamEnd):
             index = event.index if isinstance(event, Finish) else None
             out += release(waiting, index)
-        out.append(event)
+        out.append(_cleaned(event))
     return out
 
 
@@ -99,6 +99,13 @@ def release(waiting: Waiting, index: int | None = None) -> list[Event]:
     """U+FFFD for the halves of a choice that wait in vain, or of all."""
     alone = [place for place in waiting if index in (None, place[1])]
     return [_alone(place, waiting.pop(place)[1]) for place in alone]
+
+
+def _cleaned(event: Event) -> Event:
+    # It may have what a dialect kept of an earlier payload that was marked.
+    found = {name: value for name in event.__struct_fields__ if name != "payload" and (value := getattr(event, name))}
+    changed = {name: kept for name, value in found.items() if (kept := clean(value)) != value}
+    return msgspec.structs.replace(event, **changed) if changed else event
 
 
 def _alone(place: Place, payload: str | None) -> Event:

@@ -237,6 +237,7 @@ def chat_logprobs(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
         "content": [
             {**_token(token, value), "top_logprobs": [_token(*pair) for pair in mapping(top).items()]}
             for token, value, top in zip_longest(tokens, values[: len(tokens)], tops[: len(tokens)])
+            if isinstance(token, str)
         ]
     }
 

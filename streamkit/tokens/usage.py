@@ -86,6 +86,7 @@ _REASONING = {"reasoning_tokens", "thinking_tokens", "thoughtsTokenCount", "tota
 _AUDIO = {"audio_tokens"}
 _IMAGE = {"image_tokens"}
 _SEARCHES = {"web_search_requests", "num_search_queries"}  # Anthropic, Perplexity
+_MOST = 2**63 - 1
 _TICKS = 10_000_000_000
 """xAI's ticks in a dollar. (https://docs.x.ai/docs/api-reference)"""
 
@@ -322,7 +323,7 @@ def _count(value: object) -> int | None:
     # Cohere and others write whole numbers as 98.0.
     if type(value) is float and value.is_integer():
         value = int(value)
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= _MOST else None
 
 
 def _mapping(value: object) -> Details:

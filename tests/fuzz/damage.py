@@ -1,0 +1,269 @@
+"""Streams of every dialect, every value that JSON may have in the place of another, and all that a client does with an answer."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+import streamkit as sk
+from tests.dialects.streams import DATA
+from tests.dialects.test_any_stream import DIALECTS, Answer, dialect_of
+
+Path: TypeAlias = tuple[str | int, ...]
+
+
+class Raw(str):
+    """JSON as it stands in the payload, where Python's own values can't say it."""
+
+
+MISSING = Raw()
+
+
+class Stream(NamedTuple):
+    """A well-formed stream of one dialect: its events, each with its JSON or, if it is none, its text."""
+
+    dialect: str
+    events: list[tuple[str, Any]]
+
+    def damaged(self, at: int, path: Path, value: Any) -> list[sk.ServerSentEvent]:
+        """The events with another value in one place of one of them."""
+        events = self.written()
+        if value is MISSING and (not path or path[-1] == NEW):
+            return events
+        events[at] = sk.ServerSentEvent(self.events[at][0], write(replaced(self.events[at][1], path, value)))
+        return events
+
+    def written(self) -> list[sk.ServerSentEvent]:
+        return [sk.ServerSentEvent(name, write(data)) for name, data in self.events]
+
+
+NEW = "added"
+
+# Every JSON type, and the shapes of fields elsewhere in the formats.
+VALUES: dict[str, Any] = {
+    "missing": MISSING,
+    "null": None,
+    "true": True,
+    "false": False,
+    "zero": 0,
+    "minus zero": Raw("-0"),
+    "minus zero, float": Raw("-0.0"),
+    "negative": -7,
+    "float": 0.5,
+    "whole float": 1.0,
+    "beyond 64 bits": 2**70,
+    "4,000 digits": Raw("9" * 4000),
+    "5,000 digits": Raw("9" * 5000),
+    "beyond a double": Raw("1e999"),
+    "beyond a double, negative": Raw("-1e999"),
+    "huge": 1e308,
+    "empty string": "",
+    "string": "a",
+    "digits": "12",
+    "other digits": "²٣",
+    "first half": "\ud83d",
+    "second half": "\ude00",
+    "halves in the wrong order": "\ude00\ud83d",
+    "a noncharacter": "\ufdd0",
+    "NUL": "\0",
+    "empty list": [],
+    "list": [1, "a", None],
+    "nested list": [[[]], [{}]],
+    "list of objects": [{"type": {}}, {"index": 0, "text": "a"}],
+    "a list with a half": ["\ud83d"],
+    "empty object": {},
+    "type is an object": {"type": {}},
+    "type is a list": {"type": [], "reason": 5, "code": {}},
+    "a half in a name": {"\ud83d": "\ude00"},
+    "deep": {"a": [{"b": {"c": [None, {"type": "text"}]}}]},
+    "a chat message": {"role": "assistant", "content": "a", "tool_calls": [{"index": 0, "function": {"name": "f"}}]},
+    "a message of parts": {"type": "message", "id": "i", "content": [{"type": "output_text", "text": "a"}]},
+    "a refusal": {"type": "refusal", "refusal": "a"},
+    "a text block": {"type": "text", "text": "a", "citations": [5, {}]},
+    "a call": {"type": "function_call", "id": "x", "call_id": 5, "name": [], "arguments": {"a": 1}},
+    "a tool use": {"type": "tool_use", "id": 5, "name": {}, "input": [1]},
+    "a function call": {"functionCall": {"name": "f", "args": 5, "partialArgs": [{"jsonPath": "$.a"}]}},
+    "logprobs": {"tokens": [5], "token_logprobs": 7, "top_logprobs": [[]], "content": {"token": 5}},
+    "audio": {"data": 5, "transcript": ["a"], "id": {}, "expires_at": "never"},
+    "usage": {"prompt_tokens": "12", "completion_tokens": -1, "total_tokens": [], "input_tokens": {"a": 1}},
+    "an error": {"code": "\ud83d", "type": "\ude00", "message": "\ud83d"},
+    "a wrapped error": {"error": {"code": {}, "type": [], "message": 5}},
+}
+
+
+def write(data: Any) -> str:
+    """The payload of an event; what is no JSON as it is."""
+    if isinstance(data, Raw):
+        return str(data)
+    if isinstance(data, dict):
+        return "{" + ",".join(f"{json.dumps(name)}:{write(value)}" for name, value in data.items()) + "}"
+    if isinstance(data, list):
+        return "[" + ",".join(map(write, data)) + "]"
+    return json.dumps(data)
+
+
+def replaced(data: Any, path: Path, value: Any) -> Any:
+    if not path:
+        return value
+    changed, name = data.copy(), path[0]
+    if value is MISSING and len(path) == 1:
+        del changed[name]
+    else:
+        changed[name] = replaced(data[name], path[1:], value) if len(path) > 1 else value
+    return changed
+
+
+def places(data: Any, path: Path = ()) -> Iterator[Path]:
+    """All places of a value, itself and one for a new field in each object included; of a list the first two items."""
+    yield path
+    if isinstance(data, dict):
+        yield (*path, NEW)
+        for name, value in data.items():
+            yield from places(value, (*path, name))
+    elif isinstance(data, list):
+        for at, value in enumerate(data[:2]):
+            yield from places(value, (*path, at))
+
+
+def kinds_of_places(stream: Stream) -> list[tuple[int, Path]]:
+    """One place of each kind: a field of events that have the same fields is the same."""
+    found: dict[Any, tuple[int, Path]] = {}
+    for at, (name, data) in enumerate(stream.events):
+        if isinstance(data, Raw):
+            continue
+        kind = name, _outline(data)
+        for path in places(data):
+            found.setdefault((kind, path), (at, path))
+    return list(found.values())
+
+
+def _outline(data: Any) -> Any:
+    if isinstance(data, dict):
+        names = ("type", "event_type", "object")
+        return tuple(
+            (name, value if name in names and isinstance(value, str) else _outline(value))
+            for name, value in data.items()
+        )
+    return tuple(map(_outline, data[:2])) if isinstance(data, list) else type(data).__name__
+
+
+def _read(body: bytes) -> list[tuple[str, Any]]:
+    events = (sk.Lines() | sk.Parse(json_body="emit")).run([body])
+    return [(event.event, _json(event.data)) for event in events]
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return Raw(text)
+
+
+_ANSWER = Answer(["He", "llo ☃"], ["Hm", "m"], [['{"a"', ":1}"], ["{}"]])
+
+
+def _streams() -> dict[str, Stream]:
+    files = sorted([*DATA.glob("*.sse"), *DATA.glob("*.ndjson"), *DATA.glob("*.json"), *DATA.parent.glob("*.sse")])
+    made = {
+        f"generated {name}": Stream(dialect_of(name), _read(b"".join(of(_ANSWER).blocks)))
+        for name, of in DIALECTS.items()
+    }
+    recorded = {
+        file.name: Stream(
+            file.stem.partition("-")[0] if file.parent == DATA else "openai", _read(file.read_bytes())
+        )
+        for file in files
+    }
+    return made | recorded
+
+
+STREAMS = _streams()
+
+
+# What a client does
+
+
+class Outcome(NamedTuple):
+    events: list[sk.Event]
+    error: sk.StreamkitError | None
+
+
+EXTRACT = {stream.dialect: sk.Extract(stream.dialect) | sk.Accumulate() for stream in STREAMS.values()}
+
+
+def run(dialect: str, bursts: Iterable[list[sk.ServerSentEvent]]) -> Outcome:
+    """What comes of the events, in bursts. An error outside streamkit's tree fails the test by itself."""
+    out, stage = list[sk.Event](), EXTRACT[dialect].fresh()
+    try:
+        for burst in bursts:
+            out.extend(stage.feed_all(burst))
+            if stage.done:
+                return Outcome(out, None)
+        out.extend(stage.flush())
+    except sk.StreamkitError as error:
+        return Outcome(out, error)
+    return Outcome(out, None)
+
+
+def check(dialect: str, events: list[sk.ServerSentEvent], at: int) -> None:
+    """The laws, for events of which the one at `at` is damaged."""
+    whole = run(dialect, [events])
+    alone = run(dialect, [[event] for event in events])
+
+    assert whole.events == alone.events
+    assert repr(whole.error) == repr(alone.error)
+    assert whole.error is None or isinstance(whole.error, sk.ProtocolError | sk.ProviderError)
+    # What came before the damage is delivered, whatever the damage is.
+    before = list(EXTRACT[dialect].fresh().feed_all(events[:at]))
+    assert whole.events[: len(before)] == before
+    # After a typed error of the format there is no completion.
+    if not isinstance(whole.error, sk.ProtocolError):
+        assert isinstance(whole.events[-1], sk.StreamEnd)
+        assert isinstance(whole.events[-2], sk.Completion)
+    for event in whole.events:
+        _show(event)
+    if whole.error is not None:
+        _shown(str(whole.error), repr(whole.error), getattr(whole.error, "excerpt", ""))
+    if isinstance(whole.error, sk.ProviderError):
+        error = whole.error
+        _shown(str(error.code), str(error.type), error.detail, json.dumps(error.body, ensure_ascii=False))
+        assert error.code is None or isinstance(error.code, str | int)
+        assert error.type is None or isinstance(error.type, str)
+        assert isinstance(error.detail, str)
+    _complete(whole.events)
+    for stage in (sk.Emit(include_usage=True), sk.Emit("openai-legacy")):
+        _emit(stage, whole.events)
+
+
+_INTERNAL = re.compile("[\ufdd1-\ufdef\ud800-\udfff]|\ufdd0[\ufdd1-\ufdef]")
+
+
+def _shown(*texts: str) -> None:
+    for text in texts:
+        assert _INTERNAL.search(text) is None, text
+
+
+def _show(event: sk.Event) -> None:
+    _shown(repr(event))
+    # A chunk is shown as it came, with the halves of pairs that are in it; nothing else is.
+    assert isinstance(event.raw, object)
+    assert "\ufdd1" not in repr(event.raw)
+    written = msgspec.json.encode(event)
+    _shown(written.decode())
+    assert type(msgspec.json.decode(written, type=sk.Event)) is type(event)
+
+
+def _complete(events: list[sk.Event]) -> None:
+    for event in events:
+        if isinstance(event, sk.Completion):
+            for form in (event.to_dict(), event.to_openai()):
+                msgspec.json.encode(form)
+                _shown(json.dumps(form, ensure_ascii=False, allow_nan=False))
+
+
+def _emit(stage: sk.Stage[sk.Event, sk.ServerSentEvent], events: list[sk.Event]) -> None:
+    for event in stage.run(events):
+        _shown(event.data)
+        assert event.data == "[DONE]" or isinstance(msgspec.json.decode(event.data), dict)
