@@ -9,8 +9,9 @@ such as an automaton, is an object with `state()`, which gives plain data, and `
 """
 
 import dataclasses
+import re
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast, get_args, get_origin
 
@@ -20,6 +21,8 @@ from streamkit.errors import PipelineError, PluginError, StreamkitError
 from streamkit.misfits import name_shown, place_of, shown, word_shown
 
 VERSION = 1
+_HALF = re.compile("[\ud800-\udfff]")
+_ESCAPE = re.compile(r"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")
 
 
 class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,16 +39,23 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
     """What was produced and not yet given to the consumer."""
     end: list[Any]
     version: int = VERSION
+    escaped: bool = False
+    """Whether half of a surrogate pair that waits for the other one is written as its escape, in all texts."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that shares nothing with the run."""
-        return cast("dict[str, Any]", msgspec.json.decode(msgspec.json.encode(self)))
+        try:
+            written = msgspec.json.encode(self)
+        except UnicodeEncodeError:
+            known = cast("dict[str, Any]", _in_texts(msgspec.to_builtins(self), _escape))
+            written = msgspec.json.encode({**known, "escaped": True})
+        return cast("dict[str, Any]", msgspec.json.decode(written))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], stages: list[str]) -> "Checkpoint":
         """The checkpoint again. `PipelineError` for one of another pipeline, or of another version."""
         try:
-            known = msgspec.convert(data, cls)
+            known = msgspec.convert(_in_texts(data, _unescape) if data.get("escaped") is True else data, cls)
         except msgspec.ValidationError as error:
             raise PipelineError(f"expected a checkpoint, found something else: {place_of(error)}") from None
         except Exception as error:  # of data that contains itself, for one
@@ -57,6 +67,27 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
                 f"found one of {found} (version {shown(known.version)})"
             )
         return known
+
+
+def _in_texts(value: Any, change: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return change(value)
+        case list() | tuple():
+            return [_in_texts(item, change) for item in cast("list[Any]", value)]
+        case dict():
+            fields = cast("dict[str, Any]", value)
+            return {change(name): _in_texts(item, change) for name, item in fields.items()}
+        case _:
+            return value
+
+
+def _escape(text: str) -> str:
+    return _HALF.sub(lambda half: f"\\u{ord(half[0]):x}", text.replace("\\", "\\\\"))
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else "\\", text)
 
 
 class Level(msgspec.Struct, forbid_unknown_fields=True):

@@ -137,11 +137,17 @@ class Dialect(Stage[ServerSentEvent, Event]):
         return cut_short([*self._joined(out), *surrogates.release(self._halves)], error)
 
     def _read_wholes(self, items: list[ServerSentEvent], out: list[Event]) -> None:
-        wholes: list[Event] = []
-        try:
-            self._read(items, wholes)
-        finally:
-            self._resent.take(wholes, out)
+        # One by one: what follows a text that contradicts must not change what is buffered before it.
+        start = self._seen
+        for at, item in enumerate(items):
+            self._seen, wholes = start + at, list[Event]()
+            try:
+                self._read([item], wholes)
+            finally:
+                self._resent.take(wholes, out)
+            if self.done:
+                break
+        self._seen = start
 
     def flush(self) -> Iterable[Event]:
         if not self.done:

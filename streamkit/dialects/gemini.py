@@ -283,7 +283,7 @@ class Gemini(Dialect):
             self.called.add(index)
             call = self._begin_call(calls, part, signature, streamed, index, payload, out)
         elif signature and signature != call.late:
-            call.late |= signature
+            call.late = {**call.late, **signature}  # not in the one that was emitted
             if call.writer is None:
                 out.append(PartEnd(call.part, signature, index, payload=payload))
         if whole is not None:

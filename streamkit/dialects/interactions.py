@@ -277,7 +277,7 @@ class GeminiInteractions(Dialect):
                 else:
                     self._part(content, step, payload, out)
             case "thought_signature":
-                step.late |= {"signature": delta.get("signature")}
+                self._late(step, {"signature": delta.get("signature")}, payload, out)
             case "arguments_delta" | "function_call" if step.tool_index is not None:
                 self._arguments(delta, step, payload, out)
             case "text_annotation_delta" | "text_annotation":
@@ -287,7 +287,7 @@ class GeminiInteractions(Dialect):
             case _ if step.kind in _LISTS:
                 self._part(delta, step, payload, out)  # an image, a sound, a video
             case _ if step.kind == kind:
-                step.late |= without(delta, ("type",))
+                self._late(step, without(delta, ("type",)), payload, out)
             case _:
                 self.not_known(kind, delta, payload, out, 0)
 
@@ -300,7 +300,7 @@ class GeminiInteractions(Dialect):
             if name or id:
                 out.append(ToolCallDelta(step.tool_index or 0, id, name, payload=payload))
         if signature := delta.get("signature"):
-            step.late |= {"signature": signature}
+            self._late(step, {"signature": signature}, payload, out)
         if step.takes_arguments and arguments:
             self._speak(arguments if isinstance(arguments, str) else _json(arguments), step, payload, out)
 
@@ -337,6 +337,12 @@ class GeminiInteractions(Dialect):
     def _annotate(self, annotation: dict[str, Any], part: _Part, payload: str, out: list[Event]) -> None:
         part.annotations += 1
         out.append(Annotation(annotation, part=part.number, payload=payload))
+
+    def _late(self, step: _Step, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+        if step.ended:
+            out.append(PartEnd(step.number, fields, payload=payload))
+        else:
+            step.late |= fields
 
     def _end_step(self, step: _Step | None, payload: str, out: list[Event]) -> None:
         if step is None or step.ended:

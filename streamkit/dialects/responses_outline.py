@@ -107,6 +107,8 @@ class Outline(msgspec.Struct):
             self.enter({"type": "reasoning" if reasons else "message"}, place[0], None, payload, out)
         item = self.items[self.places[place[0]]]
         key = f"{'summary' if kind == 'summary_text' else 'content'}.{place[1]}"
+        if key in item.parts and item.parts[key].kind != kind and CHANNELS.keys() >= {kind, item.parts[key].kind}:
+            key += f".{kind}"  # A refusal, or reasoning, where another kind of text began, is no part of that text.
         if key not in item.parts:
             item.parts[key] = self._begin(kind, _beside(part, kind), None, item.number, payload, out)
         return item.parts[key]

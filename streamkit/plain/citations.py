@@ -42,7 +42,9 @@ class Bytes:
 
     def within(self, of: Span) -> Callable[[int], int]:
         """The same for positions that are counted from the beginning of a part, before and after."""
-        begin = self._ends[of.start - 1] if of.start else 0
+        # The text is not all there where some of it came before the response had said that its places count bytes.
+        known = min(of.start, len(self._ends))
+        begin = self._ends[known - 1] if known else 0
         return lambda position: self(begin + position) - of.start
 
 

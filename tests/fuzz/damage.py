@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -12,6 +13,7 @@ from tests.dialects.streams import DATA
 from tests.dialects.test_any_stream import DIALECTS, Answer, dialect_of
 
 Path: TypeAlias = tuple[str | int, ...]
+Pipeline: TypeAlias = sk.Stage[sk.ServerSentEvent, sk.Event]
 
 
 class Raw(str):
@@ -190,12 +192,9 @@ class Outcome(NamedTuple):
     error: sk.StreamkitError | None
 
 
-EXTRACT = {stream.dialect: sk.Extract(stream.dialect) | sk.Accumulate() for stream in STREAMS.values()}
-
-
-def run(dialect: str, bursts: Iterable[list[sk.ServerSentEvent]]) -> Outcome:
+def run(pipeline: Pipeline, bursts: Iterable[list[sk.ServerSentEvent]]) -> Outcome:
     """What comes of the events, in bursts. An error outside streamkit's tree fails the test by itself."""
-    out, stage = list[sk.Event](), EXTRACT[dialect].fresh()
+    out, stage = list[sk.Event](), pipeline.fresh()
     try:
         for burst in bursts:
             out.extend(stage.feed_all(burst))
@@ -207,63 +206,83 @@ def run(dialect: str, bursts: Iterable[list[sk.ServerSentEvent]]) -> Outcome:
     return Outcome(out, None)
 
 
-def check(dialect: str, events: list[sk.ServerSentEvent], at: int) -> None:
-    """The laws, for events of which the one at `at` is damaged."""
-    whole = run(dialect, [events])
-    alone = run(dialect, [[event] for event in events])
+def check(pipeline: Pipeline, events: list[sk.ServerSentEvent], damaged_at: int = 0, resumed_at: int = 1) -> None:
+    """All that has to hold for events of which the first `damaged_at` are as the provider sent them."""
+    whole = run(pipeline, [events])
+    alone = run(pipeline, [[event] for event in events])
+    before = list(pipeline.fresh().feed_all(events[:damaged_at]))
 
     assert whole.events == alone.events
     assert repr(whole.error) == repr(alone.error)
-    assert whole.error is None or isinstance(whole.error, sk.ProtocolError | sk.ProviderError)
     # What came before the damage is delivered, whatever the damage is.
-    before = list(EXTRACT[dialect].fresh().feed_all(events[:at]))
     assert whole.events[: len(before)] == before
-    # After a typed error of the format there is no completion.
+    assert whole.error is None or isinstance(whole.error, sk.ProtocolError | sk.ProviderError)
     if not isinstance(whole.error, sk.ProtocolError):
-        assert isinstance(whole.events[-1], sk.StreamEnd)
-        assert isinstance(whole.events[-2], sk.Completion)
-    for event in whole.events:
-        _show(event)
+        *_, completion, end = whole.events
+        assert isinstance(completion, sk.Completion)
+        assert isinstance(end, sk.StreamEnd)
     if whole.error is not None:
-        _shown(str(whole.error), repr(whole.error), getattr(whole.error, "excerpt", ""))
-    if isinstance(whole.error, sk.ProviderError):
-        error = whole.error
-        _shown(str(error.code), str(error.type), error.detail, json.dumps(error.body, ensure_ascii=False))
+        _check_error(whole.error)
+    for event in whole.events:
+        _check_event(event)
+    for dialect in ("openai", "openai-legacy"):
+        _check_emitted(sk.Emit(dialect, include_usage=True), whole.events)
+    _check_resumed(pipeline, events, whole, resumed_at)
+
+
+_INTERNAL = re.compile("[\ufdd1-\ufdef\ud800-\udfff]")
+
+
+def _check_texts(*texts: str) -> None:
+    """No half of a surrogate pair, which is no text, and nothing of how one is written while it is read."""
+    for text in texts:
+        assert _INTERNAL.search(text) is None
+
+
+def _check_error(error: sk.StreamkitError) -> None:
+    _check_texts(str(error), repr(error))
+    if isinstance(error, sk.ProviderError):
         assert error.code is None or isinstance(error.code, str | int)
         assert error.type is None or isinstance(error.type, str)
-        assert isinstance(error.detail, str)
-    _complete(whole.events)
-    for stage in (sk.Emit(include_usage=True), sk.Emit("openai-legacy")):
-        _emit(stage, whole.events)
+        _check_texts(str(error.code), str(error.type), error.detail, json.dumps(error.body, ensure_ascii=False))
 
 
-_INTERNAL = re.compile("[\ufdd1-\ufdef\ud800-\udfff]|\ufdd0[\ufdd1-\ufdef]")
-
-
-def _shown(*texts: str) -> None:
-    for text in texts:
-        assert _INTERNAL.search(text) is None, text
-
-
-def _show(event: sk.Event) -> None:
-    _shown(repr(event))
-    # A chunk is shown as it came, with the halves of pairs that are in it; nothing else is.
-    assert isinstance(event.raw, object)
-    assert "\ufdd1" not in repr(event.raw)
+def _check_event(event: sk.Event) -> None:
+    _check_texts(repr(event))
+    # A chunk is as it came, with the halves that are in it.
+    assert not re.search("[\ufdd1-\ufdef]", repr(event.raw))
     written = msgspec.json.encode(event)
-    _shown(written.decode())
+    _check_texts(written.decode())
     assert type(msgspec.json.decode(written, type=sk.Event)) is type(event)
+    if isinstance(event, sk.Completion):
+        for form in (event.to_dict(), event.to_openai()):
+            _check_texts(msgspec.json.encode(form).decode(), json.dumps(form, ensure_ascii=False, allow_nan=False))
 
 
-def _complete(events: list[sk.Event]) -> None:
-    for event in events:
-        if isinstance(event, sk.Completion):
-            for form in (event.to_dict(), event.to_openai()):
-                msgspec.json.encode(form)
-                _shown(json.dumps(form, ensure_ascii=False, allow_nan=False))
-
-
-def _emit(stage: sk.Stage[sk.Event, sk.ServerSentEvent], events: list[sk.Event]) -> None:
+def _check_emitted(stage: sk.Stage[sk.Event, sk.ServerSentEvent], events: list[sk.Event]) -> None:
     for event in stage.run(events):
-        _shown(event.data)
+        _check_texts(event.data)
         assert event.data == "[DONE]" or isinstance(msgspec.json.decode(event.data), dict)
+
+
+def _check_resumed(pipeline: Pipeline, events: list[sk.ServerSentEvent], whole: Outcome, at: int) -> None:
+    """A run that is resumed after its first events gives the rest of them."""
+    first = pipeline.run(iter(events))
+    try:
+        seen = list(islice(first, at))
+    except sk.StreamkitError:
+        return
+    if len(seen) < at or any(isinstance(event, sk.StreamEnd) for event in seen):
+        return
+    try:
+        checkpoint = json.loads(json.dumps(first.checkpoint(), allow_nan=False))
+    except sk.PipelineError:
+        assert whole.error is not None  # a run that has failed is over
+        return
+    out, error = list[sk.Event](), None
+    try:
+        out.extend(pipeline.run(events[checkpoint["received"] :], checkpoint=checkpoint))
+    except sk.StreamkitError as failure:
+        error = failure
+    assert [*seen, *out] == whole.events
+    assert repr(error) == repr(whole.error)
