@@ -4,6 +4,8 @@ import msgspec
 
 from streamkit.events import ToolCallDelta
 
+_LONGEST = 10_000
+"""What is longer is no name and no id; providers allow some 64 characters. It is not joined from any number of pieces."""
 _TYPES = {"function", "custom", "function_call"}
 
 
@@ -39,7 +41,7 @@ class Identity(msgspec.Struct):
             known, said = getattr(self, field), getattr(delta, field)
             if not said or said == known:
                 continue
-            if known and not continues:
+            if known and not (continues and len(known) < _LONGEST):
                 conflicts[field] = said
             else:
                 setattr(self, field, (known or "") + said)

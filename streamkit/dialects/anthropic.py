@@ -158,7 +158,7 @@ class AnthropicMessages(Dialect):
     def _message(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
         # A plain answer is all of a streamed one at once.
         self._start(message, payload, out)
-        for index in list(self._open):
+        for index in range(len(mappings(message.get("content")))):
             self._end_block(index, payload, out)
         self._finish(message, None, payload, out)
 

@@ -20,9 +20,9 @@ class Beside(msgspec.Struct):
         """What is to be emitted now. Empty values don't replace others."""
         said = {name: value for name, value in found.items() if value not in (None, "", [], {})}
         new = {name: value for name, value in said.items() if name not in self.known}
-        self.late |= changed(
-            {name: value for name, value in said.items() if name not in new}, {**self.known, **self.late}
-        )
+        for name, value in said.items():
+            if name not in new and self.late.get(name, self.known[name]) != value:
+                self.late[name] = value
         self.known |= new
         return new
 

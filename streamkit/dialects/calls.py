@@ -79,6 +79,10 @@ class Calls(msgspec.Struct):
     top: int = -1
     # Each chunk has all of the name and the arguments so far.
     cumulative: bool = False
+    # The calls of which something came since the last `settle`, or which may still be given their empty object.
+    unsettled: dict[int, None] = {}
+    are_of_client: bool = False
+    """Whether the client is to run any of those that were settled."""
 
     def piece(
         self, delta: ToolCallDelta, wire_index: int | None, *, whole: bool = False, open: bool = True
@@ -92,6 +96,7 @@ class Calls(msgspec.Struct):
         call = self.known.get(number)
         if call is None:
             call = self.known[number] = Call()
+        self.unsettled[number] = None
         said: dict[str, Any] = {"tool_index": number}
         if delta.arguments or call.held:
             said["arguments"] = self._arguments(call, delta, whole)
@@ -108,6 +113,7 @@ class Calls(msgspec.Struct):
         call = self.known.get(number)
         if call is None or (delta.id and call.identity.id and call.identity.id != delta.id):
             return self.piece(delta, self.top + 1, whole=True), False
+        self.unsettled[number] = None
         new, differs = self._missing(call, number, delta)
         rest = call.arguments.rest("" if call.held and delta.arguments == EMPTY else delta.arguments)
         if rest:
@@ -119,19 +125,18 @@ class Calls(msgspec.Struct):
         found = ToolCallDelta(number, arguments=rest or "", index=delta.index, payload=delta.payload)
         return msgspec.structs.replace(found, **new), differs or rest is None
 
-    @property
-    def are_of_client(self) -> bool:
-        """Whether the client is to run any of them."""
-        return any(call.identity.type in _OF_CLIENT for call in self.known.values() if call.identity.is_known)
-
     def settle(self, index: int, payload: str | None, out: list[Event], *, complete: bool) -> None:
         """Emit what is buffered; and if the calls are complete, the empty object of those that have no arguments."""
-        for number, call in self.known.items():
+        for number in list(self.unsettled):
+            call = self.known[number]
+            self.are_of_client |= call.identity.is_known and call.identity.type in _OF_CLIENT
             if call.held or (complete and call.is_bare):
                 call.held = False
                 call.arguments.add(EMPTY)
                 kind = "function_call" if call.identity.type == "function_call" else None
                 out.append(ToolCallDelta(number, arguments=EMPTY, index=index, type=kind, payload=payload))
+            if not call.is_bare:
+                del self.unsettled[number]
 
     def _number(self, delta: ToolCallDelta, wire_index: int | None, open: bool) -> int:
         if wire_index is None:

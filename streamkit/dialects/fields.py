@@ -10,6 +10,7 @@ from streamkit.plain.fields import mappings as mappings
 
 
 MOST = 2**63 - 1
+_MOST_NAMES = 200
 
 
 def text(value: object) -> str | None:
@@ -59,7 +60,8 @@ def changed(fields: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
 
 def grown(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
     """Counts that were said, after others of the same answer: none of them gets smaller, and a null is none."""
-    return {**known, **{name: _larger(known.get(name), value) for name, value in said.items()}}
+    found = {name: _larger(known.get(name), value) for name, value in _bounded(known, said).items()}
+    return {**known, **found}
 
 
 def spent(known: dict[str, Any], said: dict[str, Any], names: tuple[str, str, str]) -> dict[str, Any]:
@@ -76,10 +78,16 @@ def spent(known: dict[str, Any], said: dict[str, Any], names: tuple[str, str, st
 
 def corrected(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
     """The same where the first counts are estimates, which a later one may correct downwards, but not to nothing."""
+    found = _bounded(known, said)
     return {
         **known,
-        **{name: value for name, value in said.items() if value or (value is not None and not known.get(name))},
+        **{name: value for name, value in found.items() if value or (value is not None and not known.get(name))},
     }
+
+
+def _bounded(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    # Every usage has all that is known. A server that makes names up with every chunk does not fill the memory.
+    return said if len(known) < _MOST_NAMES else {name: value for name, value in said.items() if name in known}
 
 
 def _larger(known: Any, said: Any) -> Any:

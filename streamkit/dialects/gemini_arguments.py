@@ -64,7 +64,7 @@ class PartialArguments(msgspec.Struct):
         return self._go_to(steps, ends_array)
 
     def _has(self, steps: list[str | int]) -> bool:
-        open = [level.step for level in self.levels[1:]]
+        open = [level.step for level in self.levels[1 : len(steps) + 1]]
         if open[: len(steps)] == steps:
             return True
         if open[: len(steps) - 1] != steps[:-1] or len(self.levels) < len(steps):

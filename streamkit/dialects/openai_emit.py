@@ -112,7 +112,7 @@ class _Call(msgspec.Struct):
     @property
     def ready(self) -> bool:
         # Clients take the name from the first piece. More of the name, or the id, may still follow until arguments come.
-        return bool(self.identity.name) and any(self.buffered)
+        return bool(self.identity.name and self.buffered)
 
 
 class _Choice(msgspec.Struct):
@@ -290,7 +290,8 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
             if event.arguments:
                 self._write_arguments(choice, call, event.arguments, out)
             return
-        call.buffered.append(event.arguments)
+        if event.arguments:
+            call.buffered.append(event.arguments)
         if call.ready:
             self._begin_pending(choice, out)
 

@@ -24,7 +24,12 @@ class Detail(msgspec.Struct):
     known: dict[str, Any] = {}
     said: Text = msgspec.field(default_factory=Text)
     data: list[str] = []
+    size: int = 0
     ended: bool = False
+
+    def has(self, data: str) -> bool:
+        """Whether all of the encrypted data comes again."""
+        return len(data) == self.size and data == "".join(self.data)
 
 
 class ReasoningDetails(msgspec.Struct):
@@ -33,6 +38,8 @@ class ReasoningDetails(msgspec.Struct):
     details: list[Detail] = []
     # The entry of a type and an index, and of those with an id.
     places: dict[str, int] = {}
+    # The entries of which something came since the last `settle`.
+    unsettled: dict[int, None] = {}
     # The entry that reasoning goes to now.
     current: int = -1
 
@@ -57,7 +64,8 @@ class ReasoningDetails(msgspec.Struct):
 
     def settle(self, index: int, payload: str | None, out: list[Event]) -> None:
         """The reasoning is complete."""
-        for detail in self.details:
+        unsettled, self.unsettled = self.unsettled, {}
+        for detail in map(self.details.__getitem__, unsettled):
             late = {"data": "".join(detail.data)} if len(detail.data) > 1 else {}
             if late or not detail.ended:
                 detail.ended = True
@@ -66,6 +74,7 @@ class ReasoningDetails(msgspec.Struct):
     def _one(self, one: dict[str, Any], index: int, payload: str, out: list[Event], whole: bool) -> str:
         field = next((name for name in _TEXTS if name in one), None)
         detail = self._find(one, joins=field is not None) or self._begin(one, field, index, payload, out)
+        self.unsettled[detail.number] = None
         said = (text(one.get(field)) if field else "") or ""
         piece = (detail.said.rest(said) if whole else said) or ""
         if piece:
@@ -73,8 +82,9 @@ class ReasoningDetails(msgspec.Struct):
             self._resume(detail, index, payload, out)
             out.append(ReasoningDelta(piece, index, payload=payload))
         data = text(one.get("data")) or ""
-        if data and data != "".join(detail.data) and data not in detail.data[-1:]:
+        if data and data not in detail.data[-1:] and not detail.has(data):
             detail.data.append(data)
+            detail.size += len(data)
         more = {name: value for name, value in _beside(one).items() if detail.known.get(name) != value}
         if more or (field is None and not detail.ended):
             detail.known |= more

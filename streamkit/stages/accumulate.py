@@ -76,6 +76,7 @@ class _Gathered(msgspec.Struct):
     logprobs: dict[str, Any] | None = None
     annotations: list[dict[str, Any]] = []
     audio: dict[str, Any] = {}
+    spoken: dict[str, list[str]] = {}
     parts: dict[int, _Part] = {}
     marks: list[_Mark] = []
     details: dict[str, Any] = {}
@@ -208,7 +209,7 @@ class Accumulate(Stage[Event, Event]):
                 if number is not None and (part := gathered.parts.get(number)):
                     part.annotations.append(annotation)
             case AudioDelta(index=index):
-                _hear(self._of(index).audio, event)
+                _hear(self._of(index), event)
             case Flagged(index=index) | Redacted(index=index) | Blocked(index=index):
                 self._of(index).verdicts.append(event.verdict)
             case ModerationReport():
@@ -297,7 +298,7 @@ def _choice(index: int, gathered: _Gathered) -> Choice:
         gathered.role,
         _longer({}, gathered.logprobs) if gathered.logprobs else None,
         tuple(gathered.annotations),
-        dict(gathered.audio) if gathered.audio else None,
+        {**gathered.audio, **{name: "".join(pieces) for name, pieces in gathered.spoken.items()}} or None,
         tuple(gathered.verdicts),
         _parts(gathered),
         dict(gathered.details),
@@ -343,11 +344,12 @@ def _longer(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _hear(known: dict[str, Any], audio: AudioDelta) -> None:
+def _hear(gathered: _Gathered, audio: AudioDelta) -> None:
     # https://platform.openai.com/docs/api-reference/chat-streaming: data and transcript come in pieces.
     for name in ("data", "transcript"):
         if piece := getattr(audio, name):
-            known[name] = known.get(name, "") + piece
+            gathered.audio.setdefault(name, "")
+            gathered.spoken.setdefault(name, []).append(piece)
     for name in ("id", "expires_at"):
         if (value := getattr(audio, name)) is not None:
-            known.setdefault(name, value)
+            gathered.audio.setdefault(name, value)

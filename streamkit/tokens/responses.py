@@ -40,6 +40,7 @@ class Responses(msgspec.Struct):
     current: Response = msgspec.field(default_factory=Response)
     announced: Response | None = None
     """One of which nothing but a `ResponseStart` and perhaps a usage has come."""
+    counted_earlier: int = 0
 
     def take(self, event: Event, counted: Callable[[], int] = lambda: 0) -> None:
         """Record the event. `counted` returns how many tokens were counted so far."""
@@ -50,7 +51,7 @@ class Responses(msgspec.Struct):
             case ResponseStart():
                 self._start(event)
             case Reset():
-                self.earlier, self.current, self.announced = [], Response(), None
+                self.earlier, self.current, self.announced, self.counted_earlier = [], Response(), None, 0
             case StreamEnd():
                 self.current.finished = True
             case _ if isinstance(event, _BEGINS):
@@ -92,7 +93,8 @@ class Responses(msgspec.Struct):
     def _begin(self, counted: Callable[[], int]) -> None:
         if self.announced is None:
             return
-        self.current.counted = counted() - sum(response.counted for response in self.earlier)
+        self.current.counted = counted() - self.counted_earlier
+        self.counted_earlier += self.current.counted
         self.earlier.append(self.current)
         self.current, self.announced = self.announced, None
 

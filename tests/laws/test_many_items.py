@@ -194,6 +194,268 @@ def cloudflare(count: int) -> str:
     return sse(*calls) + DONE
 
 
+def custom_calls(count: int) -> str:
+    made = [{"index": 0, "id": f"c{n}", "type": "custom", "custom": {"name": "f", "input": "x"}} for n in range(count)]
+    return "".join(chat({"tool_calls": [one]}) for one in made) + chat({}, finish="tool_calls") + DONE
+
+
+def calls_in_one_chunk(count: int) -> str:
+    return chat({"tool_calls": [call(n, None) for n in range(count)]}) + chat({}, finish="tool_calls") + DONE
+
+
+def calls_without_ids(count: int) -> str:
+    made = [{"index": 0, "function": {"name": f"f{n % 2}", "arguments": '{"a":1}'}} for n in range(count)]
+    return "".join(chat({"tool_calls": [one]}) for one in made) + chat({}, finish="tool_calls") + DONE
+
+
+def interleaved_calls(count: int) -> str:
+    begun = [chat({"tool_calls": [{**call(n, n), "function": {"name": "f", "arguments": ""}}]}) for n in range(count)]
+    rest = [chat({"tool_calls": [{"index": n, "function": {"arguments": "{}"}}]}) for n in range(count)]
+    return "".join([*begun, *rest, chat({}, finish="tool_calls"), DONE])
+
+
+def choices_at_once(count: int) -> str:
+    made = [{"index": n, "delta": {"content": "a"}, "finish_reason": None} for n in range(count)]
+    ends = [{"index": n, "delta": {}, "finish_reason": "stop"} for n in range(count)]
+    return sse({"choices": made}, {"choices": ends}) + DONE
+
+
+def legacy_choices(count: int) -> str:
+    made = [{"index": n, "text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": [0]}} for n in range(count)]
+    ends = [{"index": n, "text": "", "finish_reason": "stop"} for n in range(count)]
+    return sse(*({"object": "text_completion", "choices": [one]} for one in [*made, *ends])) + DONE
+
+
+def annotations(count: int) -> str:
+    made = [{"type": "url_citation", "url_citation": {"url": f"https://a.example/{n}", "title": "t"}} for n in range(count)]
+    return "".join(chat({"content": "a", "annotations": [one]}) for one in made) + chat({}, finish="stop") + DONE
+
+
+def logprobs(count: int) -> str:
+    one = {"content": [{"token": "a", "logprob": -1, "top_logprobs": []}]}
+    chunks = [{"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": one}]} for _ in range(count)]
+    return sse(*chunks) + chat({}, finish="stop") + DONE
+
+
+def content_parts(count: int) -> str:
+    parts = [part for n in range(count) for part in ({"type": "text", "text": "a"}, {"type": "image_url", "n": n})]
+    return chat({"content": parts}) + chat({}, finish="stop") + DONE
+
+
+def encrypted_reasoning(count: int) -> str:
+    made = [{"type": "reasoning.encrypted", "id": "e", "index": 0, "data": f"d{n} "} for n in range(count)]
+    return "".join(chat({"reasoning_details": [one]}) for one in made) + chat({}, finish="stop") + DONE
+
+
+def responses_annotations(count: int) -> str:
+    place = {"item_id": "i", "output_index": 0, "content_index": 0}
+    made = [
+        {"type": "url_citation", "url": f"https://a.example/{n}", "start_index": n, "end_index": n + 1}
+        for n in range(count)
+    ]
+    events = [{"type": "response.output_text.annotation.added", **place, "annotation": one} for one in made]
+    part = {"type": "output_text", "text": "a" * count, "annotations": made}
+    item = {"id": "i", "type": "message", "role": "assistant", "content": [part]}
+    text = {"type": "response.output_text.delta", **place, "delta": "a" * count}
+    ends = [
+        {"type": "response.content_part.done", **place, "part": part},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+    ]
+    done = {"id": "r", "object": "response", "status": "completed", "output": [item]}
+    return sse(CREATED, text, *events, *ends, {"type": "response.completed", "response": done})
+
+
+def responses_whole(count: int) -> str:
+    items = [
+        item
+        for n in range(count)
+        for item in (
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]},
+            {"type": "function_call", "call_id": f"c{n}", "name": "f", "arguments": "{}"},
+        )
+    ]
+    return json.dumps({"id": "r", "object": "response", "status": "completed", "output": items})
+
+
+def responses_without_places(count: int) -> str:
+    deltas = [{"type": "response.output_text.delta", "item_id": f"i{n}", "delta": "a"} for n in range(count)]
+    items = [
+        {"id": f"other{n}", "type": "message", "content": [{"type": "output_text", "text": "ab"}]} for n in range(count)
+    ]
+    done = {"id": "r", "object": "response", "status": "completed", "output": items}
+    return sse(CREATED, *deltas, {"type": "response.completed", "response": done})
+
+
+def responses_one_number(count: int) -> str:
+    """All items have the number 0, and no events tell which is which but their ids."""
+    events = [
+        event
+        for n in range(count)
+        for event in (
+            {"type": "response.output_item.added", "output_index": 0, "item": {"id": f"i{n}", "type": "message"}},
+            {"type": "response.output_text.delta", "output_index": 0, "item_id": f"i{n}", "delta": "a"},
+        )
+    ]
+    return sse(CREATED, *events, {"type": "response.completed", "response": {"id": "r", "status": "completed"}})
+
+
+def anthropic_texts(count: int) -> str:
+    citation = {"type": "web_search_result_location", "url": "https://a.example/", "cited_text": "a"}
+    blocks = [
+        event
+        for n in range(count)
+        for event in (
+            {"type": "content_block_start", "index": n, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": n, "delta": {"type": "text_delta", "text": "a"}},
+            {"type": "content_block_delta", "index": n, "delta": {"type": "citations_delta", "citation": citation}},
+            {"type": "content_block_stop", "index": n},
+        )
+    ]
+    end = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}]
+    return sse({"type": "message_start", "message": {"id": "m", "content": []}}, *blocks, *end)
+
+
+def anthropic_whole(count: int) -> str:
+    blocks = [{"type": "tool_use", "id": f"t{n}", "name": "f", "input": {"n": n}} for n in range(count)]
+    return json.dumps({"type": "message", "id": "m", "role": "assistant", "content": blocks, "stop_reason": "tool_use"})
+
+
+def anthropic_server_tool(count: int) -> str:
+    block = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+    piece = {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": " "}}
+    end = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}]
+    start = {"type": "content_block_start", "index": 0, "content_block": block}
+    stop = {"type": "content_block_stop", "index": 0}
+    return sse({"type": "message_start", "message": {"id": "m", "content": []}}, start, *[piece] * count, stop, *end)
+
+
+def gemini_candidates(count: int) -> str:
+    made = [{"index": n, "content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"} for n in range(count)]
+    return sse(*({"candidates": [one]} for one in made))
+
+
+def gemini_parts(count: int) -> str:
+    parts = [part for _ in range(count) for part in ({"text": "a", "thoughtSignature": "s"}, {"inlineData": {}})]
+    return sse({"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}]})
+
+
+def gemini_grounding(count: int) -> str:
+    chunks = [{"web": {"uri": f"https://a.example/{n}", "title": "t"}} for n in range(count)]
+    supports = [
+        {"segment": {"startIndex": n, "endIndex": n + 1, "text": "a"}, "groundingChunkIndices": [n]} for n in range(count)
+    ]
+    citations = [{"startIndex": n, "endIndex": n + 1, "uri": "https://a.example/"} for n in range(count)]
+    said = {
+        "groundingMetadata": {"groundingChunks": chunks, "groundingSupports": supports},
+        "citationMetadata": {"citationSources": citations},
+    }
+    candidate = {"content": {"role": "model", "parts": [{"text": "a" * count}]}, **said, "finishReason": "STOP"}
+    return sse({"candidates": [candidate]})
+
+
+def gemini_calls_without_ids(count: int) -> str:
+    chunks = [
+        {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {"n": n}}}]}}]} for n in range(count)
+    ]
+    return sse(*chunks, {"candidates": [{"content": {"parts": []}, "finishReason": "STOP"}]})
+
+
+def cohere_contents(count: int) -> str:
+    events = [
+        event
+        for n in range(count)
+        for event in (
+            {"type": "content-start", "index": n, "delta": {"message": {"content": {"type": "text", "text": ""}}}},
+            {"type": "content-delta", "index": n, "delta": {"message": {"content": {"text": "a"}}}},
+            {"type": "content-end", "index": n},
+            {
+                "type": "citation-start",
+                "index": n,
+                "delta": {"message": {"citations": {"start": n, "end": n + 1, "text": "a", "sources": []}}},
+            },
+        )
+    ]
+    start = {"type": "message-start", "id": "m", "delta": {"message": {"role": "assistant"}}}
+    return sse(start, *events, {"type": "message-end", "delta": {"finish_reason": "COMPLETE"}})
+
+
+def cohere_calls_without_index(count: int) -> str:
+    start = {"type": "message-start", "id": "m", "delta": {"message": {"role": "assistant"}}}
+    function = {"name": "f", "arguments": "{}"}
+    events = [
+        {"type": "tool-call-start", "delta": {"message": {"tool_calls": {"id": f"t{n}", "function": function}}}}
+        for n in range(count)
+    ]
+    return sse(start, *events, {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}})
+
+
+def interactions_contents(count: int) -> str:
+    start = {"event_type": "step.start", "index": 0, "step": {"type": "model_output"}}
+    annotation = {"type": "url_citation", "url": "https://a.example/"}
+    deltas = [
+        {"event_type": "step.delta", "index": 0, "delta": delta}
+        for n in range(count)
+        for delta in (
+            {"type": "text", "text": "a"},
+            {"type": "text_annotation_delta", "annotations": [annotation]},
+            {"type": "image", "data": f"{n}"},
+        )
+    ]
+    whole = {"id": "v", "status": "completed", "steps": []}
+    return sse(start, *deltas, {"event_type": "interaction.completed", "interaction": whole})
+
+
+def assistants(count: int) -> str:
+    def event(name: str, data: dict[str, Any]) -> str:
+        return f"event: {name}\n{sse(data)}"
+
+    deltas = [{"id": f"m{n}", "delta": {"content": [{"index": n, "text": {"value": "a"}}]}} for n in range(count)]
+    calls = [
+        {"index": n, "id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": ""}}
+        for n in range(count)
+    ]
+    steps = [{"id": "s", "delta": {"step_details": {"tool_calls": [one]}}} for one in calls]
+    return "".join(
+        [
+            *(event("thread.message.delta", one) for one in deltas),
+            *(event("thread.run.step.delta", one) for one in steps),
+            event("thread.run.completed", {"id": "r", "status": "completed"}),
+            DONE,
+        ]
+    )
+
+
+def dashscope_calls(count: int) -> str:
+    function = {"name": "f", "arguments": "{}"}
+    message = {"tool_calls": [{"index": n, "id": f"c{n}", "function": function} for n in range(count)]}
+    return sse({"output": {"choices": [{"message": message, "finish_reason": "tool_calls"}]}, "request_id": "r"})
+
+
+def tgi(count: int) -> str:
+    tokens = [{"index": n, "token": {"id": n, "text": "a", "logprob": -1}} for n in range(count)]
+    end = {"generated_text": "a" * count, "details": {"finish_reason": "eos_token", "generated_tokens": count}}
+    return sse(*tokens, {"token": {"id": 0, "text": "</s>", "special": True}, **end})
+
+
+def transcription(count: int) -> str:
+    one = {"type": "transcript.text.delta", "delta": "a", "logprobs": [{"token": "a", "logprob": -1}]}
+    return sse(*[one] * count, {"type": "transcript.text.done", "text": "a" * count})
+
+
+def ollama_in_one_line(count: int) -> str:
+    calls = [{"function": {"name": "f", "arguments": {"n": n}}} for n in range(count)]
+    line = {"model": "m", "created_at": "x", "done": True, "message": {"content": "", "tool_calls": calls}}
+    return json.dumps(line) + "\n"
+
+
+def replicate(count: int) -> str:
+    return "event: output\ndata: a\n\n" * count + "event: done\ndata: {}\n\n"
+
+
+def writer(count: int) -> str:
+    return sse(*[{"value": "a"}] * count) + DONE
+
+
 BODIES: dict[str, Callable[[int], str]] = {
     "calls with their indexes": calls(lambda number: number),
     "calls with one index": calls(lambda number: 0),
@@ -203,20 +465,51 @@ BODIES: dict[str, Callable[[int], str]] = {
     "a full message of many calls": full_message,
     "reasoning details": reasoning_details,
     "a sibling that changes": siblings,
+    "custom calls with one index": custom_calls,
+    "calls in one chunk": calls_in_one_chunk,
+    "calls without ids": calls_without_ids,
+    "interleaved calls": interleaved_calls,
+    "choices in one chunk": choices_at_once,
+    "choices of completions": legacy_choices,
+    "annotations": annotations,
+    "log probabilities": logprobs,
+    "parts of a content": content_parts,
+    "pieces of encrypted reasoning": encrypted_reasoning,
     "Responses, messages": responses(numbered=True, kind="message"),
     "Responses, messages by their ids": responses(numbered=False, kind="message"),
     "Responses, calls": responses(numbered=True, kind="function_call"),
     "Responses, calls by their ids": responses(numbered=False, kind="function_call"),
     "Responses, parts of one message": parts_of_one_message,
+    "Responses, annotations": responses_annotations,
+    "Responses, a whole response": responses_whole,
+    "Responses, items with other ids in the end": responses_without_places,
+    "Responses, items with one number": responses_one_number,
     "Anthropic, blocks": anthropic,
+    "Anthropic, texts with citations": anthropic_texts,
+    "Anthropic, a whole message": anthropic_whole,
+    "Anthropic, input of a server tool": anthropic_server_tool,
     "Gemini, calls": gemini,
     "Gemini, streamed arguments": gemini_arguments,
+    "Gemini, calls without ids": gemini_calls_without_ids,
+    "Gemini, candidates": gemini_candidates,
+    "Gemini, parts": gemini_parts,
+    "Gemini, grounding": gemini_grounding,
     "Cohere, calls": cohere,
+    "Cohere, calls without an index": cohere_calls_without_index,
+    "Cohere, contents and citations": cohere_contents,
     "Interactions, steps": interactions,
+    "Interactions, contents": interactions_contents,
     "Ollama, calls": ollama,
+    "Ollama, calls in one line": ollama_in_one_line,
     "DashScope, choices": dashscope,
+    "DashScope, calls": dashscope_calls,
     "watsonx, results": watsonx,
     "Cloudflare, calls": cloudflare,
+    "Assistants, messages and calls": assistants,
+    "TGI, tokens": tgi,
+    "transcription": transcription,
+    "Replicate": replicate,
+    "Writer": writer,
 }
 
 
