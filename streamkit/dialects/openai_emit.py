@@ -145,6 +145,8 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
     _head: str = field(default="", init=False, repr=False)
     _choices: dict[int, _Choice] = field(default_factory=dict[int, _Choice], init=False, repr=False)
     _withheld: Withheld = field(default_factory=Withheld, init=False, repr=False)
+    # They save time and are made anew after a checkpoint.
+    _bytes: dict[int, Bytes] = field(default_factory=dict[int, Bytes], init=False, repr=False, metadata={"state": False})
     _shape: str | None = field(default=None, init=False, repr=False)
     _counts_bytes: bool = field(default=False, init=False, repr=False)
     _responses: Responses = field(default_factory=Responses, init=False, repr=False)
@@ -226,7 +228,7 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
         # What was written can't be retracted, and clients would join two answers to one.
         if self._spoke:
             self._fail("reset", out)
-        self._choices, self._withheld = {}, Withheld()
+        self._choices, self._withheld, self._bytes = {}, Withheld(), {}
 
     # Choices
 
@@ -347,7 +349,7 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
         if self.legacy or not annotations or choice.index in self._withheld.choices:
             return
         self._end_part(choice)
-        whole, code_points = Span(0, self._withheld.lengths.get(choice.index, 0)), Bytes(choice.text)
+        whole, code_points = Span(0, self._withheld.lengths.get(choice.index, 0)), self._bytes_of(choice)
         cited: list[dict[str, Any]] = []
         for annotation, part in annotations:
             of = Span(*choice.spans[part]) if part in choice.spans else whole
@@ -358,6 +360,12 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
                     choice.cited[key] = None
         if cited:
             self._write(ChatChoice(choice.index, {"annotations": cited}), out)
+
+    def _bytes_of(self, choice: _Choice) -> Bytes:
+        found = self._bytes.get(choice.index)
+        if found is None:
+            found = self._bytes[choice.index] = Bytes(choice.text)
+        return found
 
     # The response
 

@@ -5,6 +5,7 @@ a message a list of parts; all of them are told as the one choice 0, in their or
 again as a whole (a text, its part, its item, the response) is told once, as it came first.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -329,18 +330,18 @@ class OpenAIResponses(Dialect):
         found: dict[tuple[str, Place], tuple[Place, str]] = {}
         for kind in {whole.kind: None for whole in wholes}:
             of_kind = [whole for whole in wholes if whole.kind == kind]
-            items = self._texts.get(kind, {})
-            streamed = {
-                (place, at): said
-                for place in (items if item is None else [item])
-                for at, said in items.get(place, {}).items()
-            }
-            room = sum(len(whole.text) for whole in of_kind) - sum(said.total for said in streamed.values())
-            placed = {whole.place for whole in of_kind}
-            left = iter([place for place in streamed if place not in placed])
+            items, placed = self._texts.get(kind, {}), {whole.place for whole in of_kind}
+            room = sum(len(whole.text) for whole in of_kind)
+            for _, said in _streamed(items, item):
+                room -= said.total
+                if room <= 0:
+                    break  # An event that says little of many parts does not look at all of them.
+            left = (place for place, _ in _streamed(items, item) if place not in placed)
             for whole in of_kind:
-                place = whole.place if whole.place in streamed else next(left, whole.place)
-                rest = streamed[place].rest(whole.text) if place in streamed else whole.text
+                said = items.get(whole.place[0], {}).get(whole.place[1])
+                place = whole.place if said else next(left, whole.place)
+                said = said or items.get(place[0], {}).get(place[1])
+                rest = said.rest(whole.text) if said else whole.text
                 if rest is None:
                     self.conflict(CHANNELS[kind], 0, payload, out)
                 elif 0 < len(rest) <= room:
@@ -477,6 +478,12 @@ class OpenAIResponses(Dialect):
         if call.arguments.is_empty and call.identity.type != "custom":
             call.arguments.add(EMPTY)
             out.append(ToolCallDelta(call.number, arguments=EMPTY, payload=payload))
+
+
+def _streamed(items: dict[int, dict[int, Text]], item: int | None) -> Iterator[tuple[Place, Text]]:
+    for place in list(items) if item is None else [item]:
+        for at, said in items.get(place, {}).items():
+            yield (place, at), said
 
 
 def _wholes(item: dict[str, Any], place: int) -> list[_Whole]:

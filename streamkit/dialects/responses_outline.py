@@ -116,7 +116,7 @@ class Outline(msgspec.Struct):
     def _begin(
         self, kind: str, data: dict[str, Any], tool: int | None, within: int | None, payload: str, out: list[Event]
     ) -> _Piece:
-        piece = _Piece(self.count, kind, data)
+        piece = _Piece(self.count, kind, dict(data))
         self.count += 1
         channel = CHANNELS.get(kind) if tool is None else "tool_arguments"
         if channel:
@@ -127,7 +127,7 @@ class Outline(msgspec.Struct):
     def _end(self, piece: _Piece, data: dict[str, Any], payload: str, out: list[Event], *, again: bool) -> None:
         more = changed(data, piece.data)
         if more or not again:
-            piece.data = {**piece.data, **more}
+            piece.data |= more
             out.append(PartEnd(piece.number, more, payload=payload))
 
 

@@ -5,9 +5,8 @@ there and is left out.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamkit.plain.fields import mapping, mappings, numbers
@@ -30,12 +29,17 @@ class Span(NamedTuple):
 class Bytes:
     """Positions in bytes of UTF-8 as positions in code points of the same text."""
 
-    def __init__(self, pieces: Iterable[str]) -> None:
-        self._pieces = pieces
+    def __init__(self, pieces: Sequence[str]) -> None:
+        self._pieces, self._read = pieces, 0
+        self._known: list[int] = []
 
-    @cached_property
+    @property
     def _ends(self) -> list[int]:
-        return list(accumulate(len(letter.encode(errors="surrogatepass")) for letter in "".join(self._pieces)))
+        # There may be more pieces than when it was last asked for.
+        text, self._read = "".join(self._pieces[self._read :]), len(self._pieces)
+        sizes = (len(letter.encode(errors="surrogatepass")) for letter in text)
+        self._known.extend(islice(accumulate(sizes, initial=self._known[-1] if self._known else 0), 1, None))
+        return self._known
 
     def __call__(self, position: int) -> int:
         return bisect_right(self._ends, position)
@@ -43,8 +47,9 @@ class Bytes:
     def within(self, of: Span) -> Callable[[int], int]:
         """The same for positions that are counted from the beginning of a part, before and after."""
         # The text is not all there where some of it came before the response had said that its places count bytes.
-        known = min(of.start, len(self._ends))
-        begin = self._ends[known - 1] if known else 0
+        ends = self._ends
+        known = min(of.start, len(ends))
+        begin = ends[known - 1] if known else 0
         return lambda position: self(begin + position) - of.start
 
 

@@ -220,7 +220,7 @@ class Accumulate(Stage[Event, Event]):
                 _begin(self._of(index), event)
             case PartEnd(number=number, data=data, index=index):
                 if part := self._of(index).parts.get(number):
-                    part.data = {**part.data, **data}
+                    part.data |= data
             case ResponseDetails():
                 self._detail(event)
             case Reset():
@@ -278,7 +278,7 @@ def _over(count: int, limit: int | None) -> bool:
 
 def _begin(gathered: _Gathered, event: PartStart) -> None:
     if part := gathered.parts.get(event.number):
-        part.data = {**part.data, **event.data}
+        part.data |= event.data
     else:
         gathered.parts[event.number] = _Part(
             event.kind, dict(event.data), event.channel, event.tool_index, event.within

@@ -87,6 +87,7 @@ _AUDIO = {"audio_tokens"}
 _IMAGE = {"image_tokens"}
 _SEARCHES = {"web_search_requests", "num_search_queries"}  # Anthropic, Perplexity
 _MOST = 2**63 - 1
+_MOST_NAMES = 200
 _TICKS = 10_000_000_000
 """xAI's ticks in a dollar. (https://docs.x.ai/docs/api-reference)"""
 
@@ -365,7 +366,9 @@ def _money(value: object) -> Decimal | None:
 
 
 def _merged(known: Details, more: Details) -> dict[str, Any]:
-    return {**known, **{name: _later(known.get(name), value) for name, value in more.items()}}
+    # A provider that makes names up with every usage does not fill the memory.
+    said = {name: value for name, value in more.items() if name in known or len(known) < _MOST_NAMES}
+    return {**known, **{name: _later(known.get(name), value) for name, value in said.items()}}
 
 
 def _later(known: Any, value: Any) -> Any:

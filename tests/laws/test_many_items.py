@@ -1,6 +1,7 @@
 """Law 7 for answers of many items, calls, choices and parts: time is linear in their number, in every dialect that has them."""
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -456,6 +457,116 @@ def writer(count: int) -> str:
     return sse(*[{"value": "a"}] * count) + DONE
 
 
+def calls_that_each_end(count: int) -> str:
+    return "".join(chat({"tool_calls": [call(n, n)]}, finish="tool_calls") for n in range(count)) + DONE
+
+
+def reasoning_that_ends(count: int) -> str:
+    details = [{"type": "reasoning.text", "text": "a", "index": number} for number in range(count)]
+    return "".join(chat({"reasoning_details": [one]}, finish="stop") for one in details) + DONE
+
+
+def audio(count: int) -> str:
+    pieces = [{"id": "a", "data": "QUFB" * 64, "transcript": "a"} for _ in range(count)]
+    return "".join(chat({"audio": one}) for one in pieces) + chat({}, finish="stop") + DONE
+
+
+def a_name_in_pieces(count: int) -> str:
+    pieces = [{"index": 0, "function": {"name": f"{n} "}} for n in range(count)]
+    return "".join(chat({"tool_calls": [one]}) for one in pieces) + chat({}, finish="tool_calls") + DONE
+
+
+def names_without_arguments(count: int) -> str:
+    one = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+    return chat({"tool_calls": [one]}) * count + chat({}, finish="tool_calls") + DONE
+
+
+def responses_in_one_stream(count: int) -> str:
+    made = [
+        {"id": f"r{n}", "choices": [{"index": n, "delta": {"content": "a"}, "finish_reason": "stop"}]}
+        for n in range(count)
+    ]
+    return sse(*made) + DONE
+
+
+def usage_by_new_names(count: int) -> str:
+    used = [{"prompt_tokens": 1, "completion_tokens": n, f"name_{n}": n} for n in range(count)]
+    chunks = [{"choices": [{"index": 0, "delta": {"content": "a"}}], "usage": one} for one in used]
+    return sse(*chunks) + chat({}, finish="stop") + DONE
+
+
+def new_siblings(count: int) -> str:
+    chunks = [{"choices": [{"index": 0, "delta": {"content": "a"}}], f"name_{n}": n} for n in range(count)]
+    return sse(*chunks) + chat({}, finish="stop") + DONE
+
+
+def anthropic_usage(count: int) -> str:
+    start = {"type": "message_start", "message": {"id": "m", "content": [], "usage": {"input_tokens": 1}}}
+    deltas = [{"type": "message_delta", "delta": {}, "usage": {"output_tokens": n, f"n{n}": n}} for n in range(count)]
+    end = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}]
+    return sse(start, *deltas, *end)
+
+
+def anthropic_late_fields(count: int) -> str:
+    start = {"type": "message_start", "message": {"id": "m", "content": []}}
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    late = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "compaction_delta", f"n{n}": n}}
+        for n in range(count)
+    ]
+    end = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}]
+    return sse(start, block, {"type": "content_block_stop", "index": 0}, *late, *end)
+
+
+def anthropic_messages_again(count: int) -> str:
+    start = {"type": "message_start", "message": {"id": "m", "content": []}}
+    blocks = [
+        {"type": "content_block_start", "index": n, "content_block": {"type": "text", "text": "a"}}
+        for n in range(count)
+    ]
+    again = {"type": "message", "id": "m", "role": "assistant", "content": [], "stop_reason": "end_turn"}
+    return sse(start, *blocks, *[again] * count, {"type": "message_stop"})
+
+
+def gemini_ends(count: int) -> str:
+    def chunk(n: int) -> dict[str, Any]:
+        web = [{"web": {"uri": f"https://a.example/{n}", "title": "t"}}]
+        supports = [{"segment": {"startIndex": n, "endIndex": n + 1}, "groundingChunkIndices": [0]}]
+        said = {"groundingMetadata": {"groundingChunks": web, "groundingSupports": supports}}
+        word = "STOP" if n % 2 else "MAX_TOKENS"
+        return {"candidates": [{"content": {"parts": [{"text": "a"}]}, **said, "finishReason": word}]}
+
+    return sse(*map(chunk, range(count)))
+
+
+def gemini_deep_arguments(count: int) -> str:
+    deep = {"jsonPath": "$" + ".a" * (count // 8), "numberValue": 1}
+    parts = [
+        {"name": "f", "partialArgs": [deep], "willContinue": True},
+        *({"partialArgs": [{"jsonPath": "$.a"}], "willContinue": True} for _ in range(count)),
+        {},
+    ]
+    chunks = [{"candidates": [{"content": {"parts": [{"functionCall": part}]}}]} for part in parts]
+    return sse(*chunks, {"candidates": [{"content": {"parts": []}, "finishReason": "STOP"}]})
+
+
+def responses_parts_again(count: int) -> str:
+    place = {"item_id": "i", "output_index": 0}
+    deltas = [{"type": "response.output_text.delta", **place, "content_index": n, "delta": "a"} for n in range(count)]
+    item = {"id": "i", "type": "message", "content": [{"type": "output_text", "text": "a"}]}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": item}
+    running = {"type": "response.in_progress", "object": "response", "id": "r", "status": "in_progress", "output": [item]}
+    end = {"type": "response.completed", "response": {"id": "r", "status": "completed"}}
+    return sse(CREATED, *deltas, *[done, running] * count, end)
+
+
+def responses_items_again(count: int) -> str:
+    item = {"id": "i", "type": "web_search_call"}
+    done = [{"type": "response.output_item.done", "output_index": 0, "item": {**item, f"n{n}": n}} for n in range(count)]
+    end = {"type": "response.completed", "response": {"id": "r", "status": "completed"}}
+    return sse(CREATED, {"type": "response.output_item.added", "output_index": 0, "item": item}, *done, end)
+
+
 BODIES: dict[str, Callable[[int], str]] = {
     "calls with their indexes": calls(lambda number: number),
     "calls with one index": calls(lambda number: 0),
@@ -475,16 +586,29 @@ BODIES: dict[str, Callable[[int], str]] = {
     "log probabilities": logprobs,
     "parts of a content": content_parts,
     "pieces of encrypted reasoning": encrypted_reasoning,
+    "calls that each end the choice": calls_that_each_end,
+    "reasoning details that each end the choice": reasoning_that_ends,
+    "pieces of audio": audio,
+    "a name in pieces": a_name_in_pieces,
+    "a call that begins again and again": names_without_arguments,
+    "responses in one stream": responses_in_one_stream,
+    "usage by new names": usage_by_new_names,
+    "siblings by new names": new_siblings,
     "Responses, messages": responses(numbered=True, kind="message"),
     "Responses, messages by their ids": responses(numbered=False, kind="message"),
     "Responses, calls": responses(numbered=True, kind="function_call"),
     "Responses, calls by their ids": responses(numbered=False, kind="function_call"),
     "Responses, parts of one message": parts_of_one_message,
     "Responses, annotations": responses_annotations,
+    "Responses, an item that ends again and again": responses_items_again,
+    "Responses, a part again and again": responses_parts_again,
     "Responses, a whole response": responses_whole,
     "Responses, items with other ids in the end": responses_without_places,
     "Responses, items with one number": responses_one_number,
     "Anthropic, blocks": anthropic,
+    "Anthropic, usage by new names": anthropic_usage,
+    "Anthropic, late fields of a block": anthropic_late_fields,
+    "Anthropic, whole messages after blocks": anthropic_messages_again,
     "Anthropic, texts with citations": anthropic_texts,
     "Anthropic, a whole message": anthropic_whole,
     "Anthropic, input of a server tool": anthropic_server_tool,
@@ -494,6 +618,8 @@ BODIES: dict[str, Callable[[int], str]] = {
     "Gemini, candidates": gemini_candidates,
     "Gemini, parts": gemini_parts,
     "Gemini, grounding": gemini_grounding,
+    "Gemini, ends with grounding": gemini_ends,
+    "Gemini, deep arguments": gemini_deep_arguments,
     "Cohere, calls": cohere,
     "Cohere, calls without an index": cohere_calls_without_index,
     "Cohere, contents and citations": cohere_contents,
@@ -513,6 +639,11 @@ BODIES: dict[str, Callable[[int], str]] = {
 }
 
 
+ITEMS = 32
+# Others have something that is bounded, but not by so few items.
+COUNTED = [name for name in BODIES if "new names" not in name]
+
+
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_time_is_linear_in_the_number_of_items(body: Callable[[int], str]) -> None:
     made = {size: body(size).encode() for size in (125, 1000)}
@@ -526,6 +657,36 @@ def test_time_is_linear_in_the_number_of_items(body: Callable[[int], str]) -> No
         completion.to_openai()
 
     assert growth(read, 125) < LINEAR
+
+
+def steps(body: bytes) -> int:
+    """How many instructions of Python it takes to read and to write an answer; what C does in one is not seen."""
+    count = 0
+
+    def trace(frame: Any, event: str, _: object) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        *_, completion, _ = PIPELINE.run([body])
+        assert isinstance(completion, sk.Completion)
+        completion.to_dict()
+        completion.to_openai()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("body", [BODIES[name] for name in COUNTED], ids=COUNTED)
+def test_the_items_that_come_last_take_no_more_steps_than_those_before(body: Callable[[int], str]) -> None:
+    steps(body(1).encode())  # what is made once in a process
+    first, second, third = (steps(body(number * ITEMS).encode()) for number in (1, 2, 3))
+
+    assert third - second < (second - first) * 1.04
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
