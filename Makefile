@@ -32,6 +32,7 @@ bench: $(READY)
 	$(BIN)/python tests/benchmarks/moderation.py
 	$(BIN)/python tests/benchmarks/timing.py
 	$(BIN)/python tests/benchmarks/streams.py
+	$(BIN)/python -m tests.benchmarks.growth
 
 # The properties of the reader and of moderation and counting, for as long as it takes: about half an hour.
 fuzz: $(READY)

@@ -92,7 +92,7 @@ def _key(word: str) -> str:
 
 
 _MEANINGS: Final[dict[str, EndReason]] = {_key(word): end for end, words in _WORDS.items() for word in words.split()}
-_NO_WORDS: Final[frozenset[str]] = frozenset(map(_key, ("", *_PENDING.split())))
+_NO_WORDS: Final[frozenset[str]] = frozenset(map(_key, _PENDING.split()))
 
 
 def meaning(word: str) -> EndReason:
@@ -104,4 +104,6 @@ def meaning(word: str) -> EndReason:
 
 def is_pending(word: str) -> bool:
     """Whether this stands for no word yet, so that the answer has not ended."""
-    return _key(word) in _NO_WORDS
+    # A word without letters, such as a dash, is one that is not known, and no success.
+    key = _key(word)
+    return key in _NO_WORDS if key else not word.strip()

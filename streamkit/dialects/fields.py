@@ -8,7 +8,6 @@ import msgspec
 from streamkit.plain.fields import mapping as mapping
 from streamkit.plain.fields import mappings as mappings
 
-
 MOST = 2**63 - 1
 _MOST_NAMES = 200
 

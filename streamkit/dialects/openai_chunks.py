@@ -284,4 +284,3 @@ def _index(value: Any) -> int | None:
 
 def _dict(value: Any) -> dict[str, Any] | None:
     return cast(dict[str, Any], value) if isinstance(value, dict) else None
-

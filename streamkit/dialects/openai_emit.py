@@ -146,7 +146,9 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
     _choices: dict[int, _Choice] = field(default_factory=dict[int, _Choice], init=False, repr=False)
     _withheld: Withheld = field(default_factory=Withheld, init=False, repr=False)
     # They save time and are made anew after a checkpoint.
-    _bytes: dict[int, Bytes] = field(default_factory=dict[int, Bytes], init=False, repr=False, metadata={"state": False})
+    _bytes: dict[int, Bytes] = field(
+        default_factory=dict[int, Bytes], init=False, repr=False, metadata={"state": False}
+    )
     _shape: str | None = field(default=None, init=False, repr=False)
     _counts_bytes: bool = field(default=False, init=False, repr=False)
     _responses: Responses = field(default_factory=Responses, init=False, repr=False)

@@ -332,8 +332,8 @@ class OpenAIResponses(Dialect):
             of_kind = [whole for whole in wholes if whole.kind == kind]
             items, placed = self._texts.get(kind, {}), {whole.place for whole in of_kind}
             room = sum(len(whole.text) for whole in of_kind)
-            for _, said in _streamed(items, item):
-                room -= said.total
+            for _, streamed in _streamed(items, item):
+                room -= streamed.total
                 if room <= 0:
                     break  # An event that says little of many parts does not look at all of them.
             left = (place for place, _ in _streamed(items, item) if place not in placed)

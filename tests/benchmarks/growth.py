@@ -1,6 +1,6 @@
 """How the time for an answer grows with the number of its items: calls, choices, parts, annotations, of every dialect.
 
-    python tests/benchmarks/growth.py [NAME …] [--sizes 2000 4000 8000] [--slow]
+    python -m tests.benchmarks.growth [NAME …] [--sizes 2000 4000 8000] [--slow]
 
 Each answer is read from its bytes, assembled, written in its provider's form and in OpenAI's, and emitted again. The exponent is
 that of the last doubling: 1 is linear, 2 quadratic. `NAME` is a part of the names of the cases. `--slow` adds one event with very
@@ -24,8 +24,8 @@ EMIT = sk.Emit(include_usage=True)
 
 def text_pieces_of_one_event(count: int) -> str:
     """448 KB at 8,000."""
-    extra = ",".join('"content":"a","p":"%s"' % ("x" * 32) for _ in range(count))
-    return 'data: {"choices":[{"index":0,"delta":{%s}}]}\n\n' % extra + chat({}, finish="stop") + DONE
+    delta = ",".join(['"content":"a","p":"' + "x" * 32 + '"'] * count)
+    return 'data: {"choices":[{"index":0,"delta":{' + delta + "}}]}\n\n" + chat({}, finish="stop") + DONE
 
 
 SLOW: dict[str, Callable[[int], str]] = {"pieces of text in one event": text_pieces_of_one_event}

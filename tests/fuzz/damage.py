@@ -173,9 +173,7 @@ def _streams() -> dict[str, Stream]:
         for name, of in DIALECTS.items()
     }
     recorded = {
-        file.name: Stream(
-            file.stem.partition("-")[0] if file.parent == DATA else "openai", _read(file.read_bytes())
-        )
+        file.name: Stream(file.stem.partition("-")[0] if file.parent == DATA else "openai", _read(file.read_bytes()))
         for file in files
     }
     return made | recorded

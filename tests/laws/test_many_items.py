@@ -228,7 +228,9 @@ def legacy_choices(count: int) -> str:
 
 
 def annotations(count: int) -> str:
-    made = [{"type": "url_citation", "url_citation": {"url": f"https://a.example/{n}", "title": "t"}} for n in range(count)]
+    made = [
+        {"type": "url_citation", "url_citation": {"url": f"https://a.example/{n}", "title": "t"}} for n in range(count)
+    ]
     return "".join(chat({"content": "a", "annotations": [one]}) for one in made) + chat({}, finish="stop") + DONE
 
 
@@ -343,7 +345,8 @@ def gemini_parts(count: int) -> str:
 def gemini_grounding(count: int) -> str:
     chunks = [{"web": {"uri": f"https://a.example/{n}", "title": "t"}} for n in range(count)]
     supports = [
-        {"segment": {"startIndex": n, "endIndex": n + 1, "text": "a"}, "groundingChunkIndices": [n]} for n in range(count)
+        {"segment": {"startIndex": n, "endIndex": n + 1, "text": "a"}, "groundingChunkIndices": [n]}
+        for n in range(count)
     ]
     citations = [{"startIndex": n, "endIndex": n + 1, "uri": "https://a.example/"} for n in range(count)]
     said = {
@@ -356,7 +359,8 @@ def gemini_grounding(count: int) -> str:
 
 def gemini_calls_without_ids(count: int) -> str:
     chunks = [
-        {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {"n": n}}}]}}]} for n in range(count)
+        {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {"n": n}}}]}}]}
+        for n in range(count)
     ]
     return sse(*chunks, {"candidates": [{"content": {"parts": []}, "finishReason": "STOP"}]})
 
@@ -555,14 +559,22 @@ def responses_parts_again(count: int) -> str:
     deltas = [{"type": "response.output_text.delta", **place, "content_index": n, "delta": "a"} for n in range(count)]
     item = {"id": "i", "type": "message", "content": [{"type": "output_text", "text": "a"}]}
     done = {"type": "response.output_item.done", "output_index": 0, "item": item}
-    running = {"type": "response.in_progress", "object": "response", "id": "r", "status": "in_progress", "output": [item]}
+    running = {
+        "type": "response.in_progress",
+        "object": "response",
+        "id": "r",
+        "status": "in_progress",
+        "output": [item],
+    }
     end = {"type": "response.completed", "response": {"id": "r", "status": "completed"}}
     return sse(CREATED, *deltas, *[done, running] * count, end)
 
 
 def responses_items_again(count: int) -> str:
     item = {"id": "i", "type": "web_search_call"}
-    done = [{"type": "response.output_item.done", "output_index": 0, "item": {**item, f"n{n}": n}} for n in range(count)]
+    done = [
+        {"type": "response.output_item.done", "output_index": 0, "item": {**item, f"n{n}": n}} for n in range(count)
+    ]
     end = {"type": "response.completed", "response": {"id": "r", "status": "completed"}}
     return sse(CREATED, {"type": "response.output_item.added", "output_index": 0, "item": item}, *done, end)
 
