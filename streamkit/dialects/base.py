@@ -258,8 +258,8 @@ class Dialect(Stage[ServerSentEvent, Event]):
         try:
             self._read_one(msgspec.structs.replace(item, data=marked), number, told)
         finally:
-            self._marked = True
-            out += [surrogates.unmark(event, item.data) for event in told]
+            self._marked, payload = True, surrogates.escaped(item.data)
+            out += [surrogates.unmark(event, payload) for event in told]
 
     def _joined(self, out: list[Event]) -> list[Event]:
         return surrogates.join(out, self._halves) if self._marked else out

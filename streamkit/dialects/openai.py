@@ -74,9 +74,9 @@ class OpenAICompletions(Dialect):
     _beside: Beside = field(default_factory=Beside, init=False, repr=False)
     # The response id of the chunk that ended a choice.
     _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
+    _reader: Reader = field(default_factory=Reader, init=False, repr=False)
     # They save time and are learnt anew after a checkpoint.
     _template: Template = field(default_factory=Template, init=False, repr=False, metadata={"state": False})
-    _reader: Reader = field(default_factory=Reader, init=False, repr=False, metadata={"state": False})
     _text: Text | None = field(default=None, init=False, repr=False, metadata={"state": False})
 
     @classmethod

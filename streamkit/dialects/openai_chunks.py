@@ -115,6 +115,16 @@ class Reader:
         # A copy learns for itself.
         return Reader, ()
 
+    def state(self) -> Any:
+        """The names, as plain data: a chunk is read in the same way after a checkpoint."""
+        return [list(self._of_chunks), list(self._of_choices)]
+
+    def restore(self, state: Any) -> None:
+        """Take back what `state` gave."""
+        of_chunks, of_choices = msgspec.convert(state, tuple[list[str], list[str]])
+        beside = Choice(beside=dict.fromkeys(of_choices))
+        self._learn(Chunk(choices=[beside], beside=dict.fromkeys(of_chunks)))
+
     def read(self, payload: str) -> Chunk | None:
         """Any chunk, `None` for JSON that is no object. What can't be read as JSON raises one of `base.NOT_JSON`."""
         found = _lenient(payload)

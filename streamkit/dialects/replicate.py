@@ -3,12 +3,14 @@
 https://replicate.com/docs/topics/predictions/streaming.
 """
 
+import json
 from dataclasses import dataclass
 
 import msgspec
 
 from streamkit.dialects.base import NOT_JSON, Dialect
 from streamkit.dialects.fields import mapping, word
+from streamkit.dialects.surrogates import has_halves
 from streamkit.ends import is_pending
 from streamkit.events import Event, Finish, ProviderNotice, TextDelta
 from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
@@ -31,6 +33,7 @@ class Replicate(Dialect):
 
     def _one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
+        self._marked = self._marked or has_halves(item.data)
         if isinstance(item, Comment):
             out.append(ProviderNotice("comment", item.text))
         elif isinstance(item, UnfinishedEvent):
@@ -61,4 +64,4 @@ def _decoded(data: str) -> object:
 
 
 def _quoted(data: str) -> str:
-    return msgspec.json.encode(data).decode()
+    return msgspec.json.encode(data).decode() if not has_halves(data) else json.dumps(data)

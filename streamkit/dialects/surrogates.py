@@ -31,6 +31,7 @@ _ESCAPE = re.compile(
 _MARK, _DIGITS = "\ufdd0", [chr(0xFDD1 + digit) for digit in range(16)]
 _MARKED = re.compile(f"{_MARK}([{_DIGITS[0]}-{_DIGITS[7]}][{_DIGITS[0]}-{_DIGITS[15]}]{{2}})")
 _LONE = re.compile("[\ud800-\udfff]")
+_UNSHOWN = re.compile(f"{_MARKED.pattern}|{_LONE.pattern}")
 _REPLACEMENT = "\ufffd"
 TEXTS: Final[dict[type[Any], str]] = {
     TextDelta: "text",
@@ -60,6 +61,16 @@ def _mark_one(found: re.Match[str]) -> str:
         return found[0]
     offset = half - 0xD800
     return _MARK + "".join(_DIGITS[offset >> shift & 15] for shift in (8, 4, 0))
+
+
+def has_halves(text: str) -> bool:
+    """Whether there is a half in it, as in text of a source that is no text of UTF-8."""
+    return not text.isascii() and _LONE.search(text) is not None
+
+
+def escaped(payload: str) -> str:
+    """The payload with its halves in the escapes of JSON, so that it can be written."""
+    return _LONE.sub(lambda half: f"\\u{ord(half[0]):x}", payload) if has_halves(payload) else payload
 
 
 def unmark(event: Event, payload: str) -> Event:
@@ -148,7 +159,7 @@ def _half(found: re.Match[str]) -> str:
 def clean(value: Any) -> Any:
     """A value of a marked payload, with U+FFFD for each half."""
     if isinstance(value, str):
-        return _MARKED.sub(_REPLACEMENT, value)
+        return _UNSHOWN.sub(_REPLACEMENT, value)
     if isinstance(value, dict):
         return {clean(name): clean(inner) for name, inner in cast(dict[Any, Any], value).items()}
     if isinstance(value, list):

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 import streamkit as sk
@@ -175,6 +176,32 @@ def test_a_run_with_half_of_a_pair_is_resumed_from_its_checkpoint() -> None:
     rest = pipeline.run(events[1:], checkpoint=json.loads(json.dumps(run.checkpoint())))
 
     assert [*seen, *rest] == list(pipeline.run(events))
+
+
+def test_a_chunk_is_read_in_the_same_way_after_a_checkpoint() -> None:
+    first = '{"choices": [{"index": 0, "delta": {"content": "a"}, "y": 1}], "x": 1}'
+    second = '{"choices": [{"index": 0, "delta": {"content": "b", "z": 1e999}, "y": 2}], "x": 2}'
+    events = [sk.ServerSentEvent(data=data) for data in (first, second, STOP, "[DONE]")]
+    pipeline = sk.Extract("openai") | sk.Accumulate()
+    run = pipeline.run(iter(events))
+    seen = [next(run) for _ in range(3)]
+    checkpoint = json.loads(json.dumps(run.checkpoint()))
+
+    rest = pipeline.run(events[checkpoint["received"] :], checkpoint=checkpoint)
+
+    assert [*seen, *rest] == list(pipeline.run(events))
+
+
+@pytest.mark.parametrize("dialect", ["openai", "replicate"])
+def test_half_of_a_pair_that_is_not_escaped_is_joined_or_replaced(dialect: str) -> None:
+    def event(text: str) -> sk.ServerSentEvent:
+        return sk.ServerSentEvent("output", chat(put('{"content": "?"}', text)) if dialect == "openai" else text)
+
+    events = [event("a\ud83d"), event("\ude00"), event("\ud83d")]
+    found = [one for one in sk.Extract(dialect).run(events) if isinstance(one, sk.TextDelta)]
+
+    assert [one.text for one in found] == ["a", "😀", "\ufffd"]
+    assert all(msgspec.json.encode(one) for one in found)
 
 
 def test_what_comes_after_the_end_of_a_step_does_not_change_events_that_were_emitted() -> None:
