@@ -3,7 +3,6 @@
 https://platform.openai.com/docs/api-reference/chat-streaming and …/completions.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import length_hint
 from typing import Any
@@ -158,9 +157,11 @@ class OpenAICompletions(Dialect):
         if usage := chunk.usage or (chunk.beside and _groqs_usage(chunk.beside)):
             self._spend(usage, payload, out)
         if len(out) == known + 1:
-            # Of a delta's fields, those that are not read may hold anything, such as a number beyond a double.
-            with suppress(*NOT_JSON):
+            try:
                 self._template.consider(payload, out[-1])
+            except NOT_JSON:
+                # A field of the delta that is not read may hold anything, such as a number beyond a double.
+                self._template.forget()
 
     def _choice(self, choice: Choice, payload: str, out: list[Event]) -> None:
         index, add, delta, reason = choice.index, out.append, choice.delta, choice.finish_reason
