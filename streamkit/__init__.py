@@ -25,7 +25,7 @@ Where things live:
     partial_json            JSON that is still growing
     validation              JSON into the user's types
     stages                  Parse, Extract, Moderate, Classify, Accumulate, Structured, Count, Budget, Timing, Emit
-    moderation              rules, matchers, detectors, classifiers, and the text that waits for them
+    moderation              rules, matchers, detectors, classifiers, and what of the text is released
     tokens                  exact counts of text that is still growing, of prompts, and prices
     sources                 HTTP, recordings
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
@@ -34,7 +34,7 @@ Where things live:
     hops                    every task boundary
     description, figures    what a pipeline is, and what its stages did in a run
     pipelines, registry     pipelines written down; stages by name
-    plugins                 entry points
+    plugins, toml_lines     entry points; the line of each key of a TOML file
     comparison, picture     streaming beside waiting, as a table and as SVG
     cli, __main__           the command line and the embedded provider
     testing                 the laws as checks for anybody's stage, scripted sources, a watch on leaks
@@ -105,11 +105,12 @@ from streamkit.events import (
 from streamkit.functions import stage
 from streamkit.gaps import Stall
 from streamkit.hops import sync
-from streamkit.moderation import remote, rules
-from streamkit.moderation.checking import Failures, Judgement, verdict_of
-from streamkit.moderation.provider import ProviderRule
-from streamkit.moderation.rules import Rule
-from streamkit.moderation.windows import Window, Windows
+from streamkit.moderation import rule_file as rules
+from streamkit.moderation.classifiers import remote
+from streamkit.moderation.classifiers.chunking import Window, Windows
+from streamkit.moderation.classifiers.classifier import Decision, Failures, verdict_of
+from streamkit.moderation.classifiers.provider_filters import ProviderRule
+from streamkit.moderation.rule import Rule
 from streamkit.partial_json import PartialJson
 from streamkit.source import Source
 from streamkit.sources import adapters, faults, http
@@ -155,6 +156,7 @@ __all__ = [
     "ContentTypeError",
     "Count",
     "DeadlineExceeded",
+    "Decision",
     "Dialect",
     "Disconnected",
     "Emit",
@@ -167,7 +169,6 @@ __all__ = [
     "HoldExceeded",
     "InvalidOutput",
     "JsonBody",
-    "Judgement",
     "LimitExceeded",
     "Lines",
     "Logprobs",

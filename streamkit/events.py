@@ -19,7 +19,7 @@ from streamkit.gaps import Stall, gaps, percentile, stalls
 from streamkit.plain import chat_completion, plain_form
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
-Channel: TypeAlias = Literal["content", "reasoning", "refusal", "tool_arguments", "tool_name", "prompt"]
+Channel: TypeAlias = Literal["content", "reasoning", "refusal", "transcript", "tool_arguments", "tool_name", "prompt"]
 VerdictAction: TypeAlias = Literal["annotate", "redact", "replace", "block", "stop"]
 VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "classifier", "provider", "max_hold"]
 """What a verdict comes from; `too_long` and `timeout` are of a rule that could not decide within its bounds."""
@@ -302,18 +302,21 @@ class _Decided(_Event, frozen=True, gc=False, eq=False):
 
 
 class Flagged(_Decided, frozen=True, gc=False, eq=False):
-    """A rule matched and the text was let through. `start` and `end` count in the channel's original text."""
+    """A rule or a classifier flagged text that is released. `start` and `end` count in the channel's original text."""
 
 
 class Redacted(_Decided, frozen=True, gc=False, eq=False):
-    """A rule matched and other text was released in its place; with the action `replace`, also in that of all that follows
-    in this channel. The matched text itself is in no event."""
+    """Other text was released in the place of this; with the action `replace`, also in that of all that follows in this
+    channel. The text itself is in no event.
+
+    Matches that overlap are replaced together: the first is reported when it is decided, and then once what the others add.
+    """
 
     action: VerdictAction = "redact"
 
 
 class Blocked(_Decided, frozen=True, gc=False, eq=False):
-    """A rule matched and nothing more of this choice is released; with the action `stop`, of any choice."""
+    """Nothing more of this choice is released; with the action `stop`, of any choice."""
 
     action: VerdictAction = "block"
 
@@ -336,7 +339,8 @@ class Retracted(_Event, frozen=True, gc=False, eq=False):
 
 
 class HoldExceeded(_Event, frozen=True, gc=False, eq=False):
-    """More text, or for longer, waited for a decision than is allowed. With `release` the text `start:end` leaves undecided."""
+    """The moderation buffer exceeded `max_hold_chars` or `max_hold_seconds`. With `release` the text `start:end` is released
+    undecided."""
 
     limit: Literal["characters", "seconds"]
     action: Literal["release", "block"]
@@ -348,11 +352,16 @@ class HoldExceeded(_Event, frozen=True, gc=False, eq=False):
 
 
 class ModerationReport(_Event, frozen=True, gc=False, eq=False):
-    """What the moderation of a stream cost.
+    """What the moderation of a stream cost, by rules or by a classifier.
 
-    `characters_held` waited at least until the next piece came, at most `max_characters_held` at once; `deltas_held` pieces
-    did, together for `seconds_held` (`None` without a clock). `checks` is how often text was given to the rules.
-    `tokens_saved` is the most that can have been saved by closing the source: zero if it was not, `None` if unknown.
+    `characters_held` of `deltas_held` deltas were still buffered after the read in which they arrived, at most
+    `max_characters_held` at once, and together for `seconds_held` (`None` without a clock). `held` characters are buffered
+    now, `released` ones were released, `withheld` ones never will be. `checks` counts searches of text. `tokens_saved` is the
+    most that can have been saved by closing the source: zero if it was not, `None` if unknown.
+
+    A classifier was called for `windows` with `characters`, in `calls` that took `seconds` together; `context` counts the
+    characters that were sent again with them. Of the windows so many were `passed`, `flagged`, `failed_open`,
+    `failed_closed` or `skipped`, see `Checked`.
     """
 
     checks: int = 0
@@ -364,15 +373,28 @@ class ModerationReport(_Event, frozen=True, gc=False, eq=False):
     max_seconds_held: float | None = None
     stopped: bool = False
     tokens_saved: int | None = 0
+    held: int = 0
+    released: int = 0
+    withheld: int = 0
+    windows: int = 0
+    calls: int = 0
+    characters: int = 0
+    context: int = 0
+    seconds: float = 0.0
+    passed: int = 0
+    flagged: int = 0
+    failed_open: int = 0
+    failed_closed: int = 0
+    skipped: int = 0
 
 
 class Checked(_Event, frozen=True, gc=False, eq=False):
-    """What became of one window of text that a classifier was to judge.
+    """The outcome for one window of text that was given to a classifier.
 
-    `passed` and `flagged` were judged. `skipped` holds nothing but white space, and nobody was asked. `failed_open` was
-    released and `failed_closed` blocked without a verdict; `failure` is then the kind of failure. `scores` are the
-    classifier's. `calls` were made, `seconds` were spent on them, and the first character waited `held` seconds for its
-    verdict; neither time is compared. `context` counts characters of earlier text that were sent again.
+    `passed` and `flagged` windows were classified. A `skipped` one contains only white space, and the classifier was not
+    called. A `failed_open` one was released and a `failed_closed` one blocked without a decision; `failure` is the kind of
+    failure. `scores` are the classifier's. `calls` were made and took `seconds`; the first character was buffered for `held`
+    seconds; neither time is compared. `context` counts characters of earlier text that were sent again.
     """
 
     outcome: CheckOutcome

@@ -18,14 +18,15 @@ import re
 import sys
 import tomllib
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, Union, cast, get_args, get_origin
+from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin
 
 import msgspec
 
-from streamkit import events
+from streamkit import events, toml_lines
 from streamkit.config_files import as_path, read_text
 from streamkit.description import to_data
 from streamkit.errors import PipelineError, PluginError
@@ -35,28 +36,17 @@ from streamkit.misfits import bounded, kind_of, shown
 from streamkit.naming import named
 from streamkit.registry import BUILT_IN, stage_named
 from streamkit.stage import AsyncStage, Joinable, Stage
+from streamkit.toml_lines import Path as TomlPath
 
 Format: TypeAlias = Literal["toml", "json"]
 AnyStage: TypeAlias = Stage[Any, Any] | AsyncStage[Any, Any]
 _TOO_DEEP = "expected data nested at most 50 deep, found deeper, or data that contains itself"
 _DEEPEST = 50
 _MOST_STAGES = 500
-_BETWEEN = re.compile(r"[ \t\r\n,]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-
-
-class _Place(NamedTuple):
-    # Where a stage is written, for messages: what to say of it, and of an option.
-    text: str = ""
-    line: int | None = None
-
-    def of(self, number: int, option: str | None = None) -> str:
-        at = self.line
-        if at is not None and option:
-            lines = _lines(self.text)[at - 1 :]
-            written = re.compile(rf'\s*[{{,]?\s*"?{re.escape(option)}"?\s*[=:]')
-            at += next((after for after, line in enumerate(lines) if written.match(line)), 0)
-        return f"line {at}" if at is not None else f"stage {number}"
+_BETWEEN = re.compile(r"[ \t\r\n,:]*")
+_Lines: TypeAlias = dict[TomlPath, int]
+"""Where the stages and their options are in a document, by the path of each: `("stage", 0, "use")`."""
 
 
 class _Misfit(Exception):
@@ -89,16 +79,15 @@ def loads(text: str, format: Format = "toml", *, folder: str | PathLike[str] = "
             found = cast("list[object]", data)
         case _:
             raise PipelineError("expected a list of stages, called stage, and nothing else")
-    lines = _toml_lines(text) if format == "toml" else _json_lines(text)
-    places = [_Place(text, line) for line in lines] if len(lines) == len(found) else []
-    return _read(found, places, as_path(folder))
+    lines = toml_lines.lines(text) if format == "toml" else _json_lines(text, len(found))
+    return _read(found, lines, as_path(folder))
 
 
 def from_data(data: Iterable[Mapping[str, object]]) -> AnyStage:
     """The pipeline of which `to_data` gives these tables. What is wrong raises `PipelineError`, which names the stage."""
     if isinstance(data, str | Mapping) or not isinstance(data, Iterable):
         raise PipelineError(f"expected a list of stages, found {kind_of(cast(object, data))}")
-    return _read(list(data), [], Path())
+    return _read(list(data), {}, Path())
 
 
 def dumps(pipeline: Joinable[Any, Any], format: Format = "toml") -> str:
@@ -124,15 +113,20 @@ def _decoded(text: object, format: str) -> Any:
         raise PipelineError(_TOO_DEEP) from None
     # Also a number of more than 4,300 digits, which is no mistake in the language.
     except ValueError as error:
-        last = f"at line {len(_lines(text))}, the end of the document"
+        last = f"at line {_line(text, len(text))}, the end of the document"
         raise PipelineError(bounded(str(error).replace("at end of document", last))) from error
 
 
-def _read(data: list[object], places: list[_Place], folder: Path) -> AnyStage:
+def _line(text: str, at: int) -> int:
+    # Not `splitlines`, which has more ends of a line than TOML and JSON.
+    return text.count("\n", 0, at) + 1
+
+
+def _read(data: list[object], lines: _Lines, folder: Path) -> AnyStage:
     if len(data) > _MOST_STAGES:
         raise PipelineError(f"expected at most {_MOST_STAGES} stages, found {len(data)}")
     _check_data(data, [], set())
-    return _joined(data, places, folder)
+    return _joined(data, lines, folder)
 
 
 def _check_data(value: object, within: list[object], seen: set[int]) -> None:
@@ -153,30 +147,34 @@ def _check_data(value: object, within: list[object], seen: set[int]) -> None:
             _check_data(item, [*within, whole], seen)
 
 
-def _joined(data: Sequence[object], places: list[_Place], folder: Path) -> AnyStage:
+def _joined(data: Sequence[object], lines: _Lines, folder: Path) -> AnyStage:
     if not data:
         raise PipelineError("expected at least one stage, found none")
     pipeline: Any = None
     for number, table in enumerate(data, 1):
-        place = places[number - 1] if places else _Place()
         try:
             stage = _stage(table, folder)
             pipeline = stage if pipeline is None else pipeline | stage
         except _Misfit as error:
-            raise PipelineError(f"{place.of(number, error.option)}: {bounded(str(error))}") from error
+            raise PipelineError(f"{_place(lines, number, error.option)}: {bounded(str(error))}") from error
         except PipelineError as error:
-            raise PipelineError(f"{place.of(number)}: {bounded(str(error))}") from error
+            raise PipelineError(f"{_place(lines, number)}: {bounded(str(error))}") from error
         except PluginError:
             raise
         # Whatever the code of a stage, or of a module that is named, raises at options that it did not expect.
         except Exception as error:
-            raise PipelineError(f"{place.of(number)}: {_called(table)} raised {type(error).__name__}") from error
+            raise PipelineError(f"{_place(lines, number)}: {_called(table)} raised {type(error).__name__}") from error
     return cast(AnyStage, pipeline)
 
 
 def _called(table: object) -> str:
     use = cast("Mapping[str, object]", table).get("use") if isinstance(table, Mapping) else None
     return use if isinstance(use, str) and use in BUILT_IN else "the stage"
+
+
+def _place(lines: _Lines, number: int, option: str | None = None) -> str:
+    path = ("stage", number - 1, *([option] if option else ()))
+    return f"line {toml_lines.line_of(lines, path)}" if lines else f"stage {number}"
 
 
 def _stage(table: object, folder: Path) -> Joinable[Any, Any]:
@@ -248,7 +246,7 @@ def _fit(value: object, hint: Any, folder: Path) -> Any:
         case str() if origin is type:
             return getattr(events, given) if hasattr(events, given) else named(given)
         case list() if _is_stage(origin):
-            return _joined(cast("list[object]", given), [], folder)
+            return _joined(cast("list[object]", given), {}, folder)
         case list() if origin is tuple and arguments and arguments[-1] is not ...:
             items = cast("list[Any]", given)
             if len(items) != len(arguments):
@@ -329,32 +327,36 @@ def _is_many(origin: Any) -> bool:
     return known and hasattr(origin, "__iter__") and not issubclass(origin, str | bytes | Mapping)
 
 
-# Where the stages stand
+# Lines in JSON
 
 
-def _lines(text: str) -> list[str]:
-    # Not `splitlines`, which has more ends of a line than TOML and JSON.
-    return text.split("\n")
-
-
-def _toml_lines(text: str) -> list[int]:
-    header = re.compile(r"\s*\[\[\s*stage\s*\]\]")
-    return [number for number, line in enumerate(_lines(text), 1) if header.match(line)]
-
-
-def _json_lines(text: str) -> list[int]:
-    # The list's items are decoded one by one, to see where each begins.
-    decoder, lines, at, line = json.JSONDecoder(), list[int](), text.find("[") + 1, 1
-    counted = 0
+def _json_lines(text: str, stages: int) -> _Lines:
+    # What is in the list, and in the tables in it, is decoded one by one, to see where each begins.
+    found: dict[TomlPath, int] = {}
     try:
-        while at and (at := cast("re.Match[str]", _BETWEEN.match(text, at)).end()) < len(text) and text[at] != "]":
-            line, counted = line + text.count("\n", counted, at), at
-            lines.append(line)
-            _, at = decoder.raw_decode(text, at)
+        for number, (at, table) in enumerate(_items(text, text.find("[") + 1)):
+            found["stage", number] = at
+            if isinstance(table, dict):
+                found.update({("stage", number, key): start for start, key in list(_items(text, at + 1))[::2]})
     # The first bracket was not that of the list.
     except ValueError:
-        return []
-    return lines
+        return {}
+    ends = [match.start() for match in re.finditer("\n", text)]
+    lines = {path: bisect_left(ends, at) + 1 for path, at in found.items()}
+    return lines if sum(len(path) == 2 for path in lines) == stages else {}
+
+
+def _items(text: str, at: int) -> Iterator[tuple[int, Any]]:
+    # The items of a list from there on, or the keys and values of an object, each with its place.
+    decoder = json.JSONDecoder()
+    while at and (at := _skip(text, at)) < len(text) and text[at] not in "]}":
+        item, end = decoder.raw_decode(text, at)
+        yield at, item
+        at = end
+
+
+def _skip(text: str, at: int) -> int:
+    return at + len(_BETWEEN.match(text, at)[0])  # type: ignore[index] # it matches anywhere
 
 
 # Data into TOML (https://toml.io/en/v1.0.0)

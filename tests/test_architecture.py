@@ -30,7 +30,7 @@ LEVELS: list[set[str]] = [
         "description",
         "figures",
     },
-    {"plugins"},
+    {"plugins", "toml_lines"},
     {"wire", "dialects", "moderation", "tokens", "partial_json", "validation", "picture", "registry"},
     {"stages", "sources", "sinks", "hops", "operators", "pipelines"},
     {"comparison"},
@@ -55,7 +55,7 @@ parses what it reads, tasks are in `hops` for all, a sink writes events or assem
 classifier's answer is read as any other: with its deadlines, retries and errors."""
 ONLY_IN: dict[str, set[str]] = {
     "yarl": {"sources/redirects.py"},
-    "aiohttp": {"sources/http.py", "sinks/aiohttp.py", "moderation/remote.py", "cli/"},
+    "aiohttp": {"sources/http.py", "sinks/aiohttp.py", "moderation/classifiers/remote.py", "cli/"},
     "starlette": {"sinks/starlette.py"},
     "tiktoken": {"tokens/encodings.py", "tokens/models.py"},
     "rich": {"cli/", "comparison.py"},

@@ -176,8 +176,8 @@ async def test_an_object_whose_attributes_raise_is_looked_at_all_the_same() -> N
 # Items
 
 
-def judge(text: str) -> sk.Judgement:
-    return sk.Judgement()
+def judge(text: str) -> sk.Decision:
+    return sk.Decision()
 
 
 STAGES: dict[str, sk.Stage[Any, Any] | sk.AsyncStage[Any, Any]] = {

@@ -229,7 +229,13 @@ def test_a_file_names_its_rules_by_a_path_beside_it(tmp_path: Path) -> None:
             '[[stage]]\nuse = "Switch"\nchoose = { named = "builtins:str" }\nbranches = { a = [{ use = "Take" }] }',
             "line 4: Switch, branches: stage 1: Take needs count",
         ),
-        ('stage = [{ use = "Parse" }, { use = "Take" }]', "stage 2: Take needs count"),
+        ('stage = [{ use = "Parse" }, { use = "Take" }]', "line 1: Take needs count"),
+        ('stage = [\n  { use = "Parse" },\n  { use = "Take" },\n]', "line 3: Take needs count"),
+        ('[[ "stage" ]] # x\nuse = "Take"\n# count = 1\n"count" = "3"', "line 4: Take, count: Expected `int`"),
+        (
+            '[[stage]]\nuse = "StopAt"\nstops = """\n[[stage]]\nmax = 1\n"""\nmax = 3',
+            "line 7: StopAt has no option 'max'",
+        ),
         ("[[stage]]\nuse = ", "Invalid value (at line 2, the end of the document)"),
         ("[[stage]]\nuse = x\n", "Invalid value (at line 2, column 7)"),
         ("", "expected a list of stages, called stage, and nothing else"),
@@ -255,6 +261,10 @@ def test_a_mistake_is_told_with_its_line(text: str, message: str, tmp_path: Path
     [
         ('{"stage": [\n  {"use": "Parse"},\n  {"use": "Take",\n   "cuont": 3}]}', "line 4: Take has no option 'cuont'"),
         ('[{"use": "Parse"},\n\n{"use": "Take"}]', "line 3: Take needs count"),
+        (
+            '[{"use": "Switch",\n"branches": {\n"chose": [{"use": "Parse"}]},\n"chose": 1}]',
+            "line 4: Switch has no option 'chose'",
+        ),
         ('[{"use": "Parse"}', "Expecting ',' delimiter: line 1 column 18"),
         ('{"use": "Parse"}', "expected a list of stages, called stage, and nothing else"),
         ("[3]", "line 1: expected a table with the stage's name as `use`"),

@@ -1,22 +1,23 @@
-"""Classifiers beside the stream: windows are judged while it is read on."""
+"""Classifiers beside the stream: windows are classified while it is read on."""
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from streamkit.events import Channel, Event
+from streamkit.events import Channel, Event, ModerationReport
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import at_least_one, close, reading
-from streamkit.moderation.checking import Classifier, Failures, Outcome, Policy, as_failures, check
-from streamkit.moderation.deltas import Mode
-from streamkit.moderation.gate import Gate, Report
-from streamkit.moderation.lanes import CHANNELS
-from streamkit.moderation.windows import Window, Windows
+from streamkit.moderation.channels import TEXTS, Mode
+from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy
+from streamkit.moderation.classifiers.chunking import Window, Windows
+from streamkit.moderation.classifiers.classifier import Classifier, FailurePolicy, Failures, Outcome, as_failures, check
+from streamkit.moderation.classifiers.windows import Classifying
 from streamkit.stream import CLOSE_SECONDS
 
 
@@ -27,28 +28,33 @@ async def classify(
     *,
     windows: Windows = Windows(sentences=1, overlap=200),  # noqa: B008 # it is frozen
     mode: Mode = "hold",
-    channels: tuple[Channel, ...] = CHANNELS,
+    channels: tuple[Channel, ...] = TEXTS,
     choices: int = 1,
-    failures: Failures | Policy = "closed",
+    failures: Failures | FailurePolicy = "closed",
     deadline: float | None = None,
+    max_hold_chars: int | None = MAX_HOLD_CHARS,
+    max_hold_seconds: float | None = None,
+    on_max_hold: Literal["block", "release"] = "block",
+    max_tokens: int | None = None,
+    reports: bool = False,
     concurrency: int = 4,
     merge: int = 2000,
     ahead: int = 64,
 ) -> "AsyncGenerator[Classified, None]":
-    """Have a classifier judge the text of each choice while the stream is read on. All else is as in `Classify`.
+    """Call a classifier for the text of each choice while the stream is read on. All else is as in `Classify`.
 
-    At most `concurrency` windows are judged at once; events leave in their order, whichever verdict comes first. Windows of
-    one channel that come while all places are taken are judged together, up to `merge` characters; 0 judges each by itself.
-    Reading stops while `ahead` events wait for the consumer or as many windows for their verdicts.
+    At most `concurrency` calls run at once; events are released in their order, whichever decision arrives first. Windows of
+    one channel that are complete while all calls are taken are classified together, up to `merge` characters; 0 classifies
+    each by itself. Reading stops while `ahead` events are buffered for the consumer, or as many windows are undecided.
 
-    When the stream is blocked, the checks under way are cancelled and `events` is closed before the end is delivered. An
-    error of `events` is raised after what came before it and was judged. Leaving the block cancels everything and closes
-    `events`; if that fails and nothing else has, it raises.
+    When the stream is blocked, the calls under way are cancelled and `events` is closed before the end is delivered. An error
+    of `events` is raised after what came before it and was decided. Leaving the block cancels everything and closes `events`;
+    if that fails and nothing else has, it raises.
     """
     at_least_one(concurrency=concurrency, ahead=ahead)
-    gate = Gate(windows, mode, channels, choices)
+    policy = Policy(mode, True, choices, max_hold_chars, max_hold_seconds, on_max_hold, max_tokens, reports)
     checks = _Checks(classifier, as_failures(failures), deadline, concurrency, merge, windows.seconds is not None)
-    classified = Classified(reading(events), gate, checks, ahead)
+    classified = Classified(reading(events), Classifying(windows, policy, channels), checks, ahead)
     async with beside(classified.work):
         yield classified
     if classified.unclosed:
@@ -69,33 +75,34 @@ class _Checks:
 
 
 class Classified(AsyncIterator[Event]):
-    """The events that may leave. Made by `classify`.
+    """The events that are released. Made by `classify`.
 
-    A read may be cancelled and asked again: no event is lost.
+    A read may be cancelled and repeated: no event is lost.
     """
 
-    def __init__(self, events: AsyncIterator[Event], gate: Gate, checks: _Checks, ahead: int) -> None:
+    def __init__(self, events: AsyncIterator[Event], classifying: Classifying, checks: _Checks, ahead: int) -> None:
         self.unclosed: list[Exception] = []
         self._events = events
-        self._gate = gate
+        self._classifying = classifying
         self._checks = checks
         self._ahead = ahead
         self._ready: deque[Event] = deque()
         self._last: list[Event] = []  # delivered when all is closed
         self._running = 0
         self._stopped = False
+        self._read_all = False
         self._ended = False
         self._failure: Exception | None = None
         self._changed = anyio.Event()
         self._group: TaskGroup | None = None
 
     @property
-    def report(self) -> Report:
-        """What it has cost so far, and what it found."""
-        return self._gate.report
+    def report(self) -> ModerationReport:
+        """What the moderation has cost so far."""
+        return self._classifying.report
 
     async def aclose(self) -> None:
-        """Want no more: cancel what is under way, and wait until `events` is closed."""
+        """Cancel what is under way, and wait until `events` is closed; buffered events are discarded."""
         self._stopped = True
         if self._group:
             self._group.cancel_scope.cancel()
@@ -110,11 +117,11 @@ class Classified(AsyncIterator[Event]):
                 raise self._failure or StopAsyncIteration
             await self._change()
         event = self._ready.popleft()
-        self._tell()
+        self._notify()
         return event
 
     async def work(self) -> None:
-        """Read, and judge. Run by `classify` in a task."""
+        """Read, and call the classifier. Run by `classify` in a task."""
         try:
             async with anyio.create_task_group() as self._group:
                 await self._read(self._group)
@@ -123,7 +130,7 @@ class Classified(AsyncIterator[Event]):
         finally:
             self._ready.extend(self._last)
             self._ended = True
-            self._tell()
+            self._notify()
 
     async def _read(self, group: TaskGroup) -> None:
         watch = anyio.CancelScope()
@@ -135,58 +142,63 @@ class Classified(AsyncIterator[Event]):
             if self._checks.timed:
                 group.start_soon(self._watch, watch)
             async for event in self._events:
-                self._gate.tick(anyio.current_time())
-                self._give(self._gate.feed(event))
-                while self._gate.reading and self._full():
+                self._classifying.tick(anyio.current_time())
+                self._put(self._classifying.feed(event))
+                while self._classifying.reading and self._full():
                     await self._change()
-                if not self._gate.reading:
+                if not self._classifying.reading:
                     break
             else:
-                self._give(self._gate.end())
+                self._put(self._classifying.end())
+            self._read_all = True
         except Exception as error:
             self._failure = error
         finally:
             watch.cancel()
             await close(self._events, self.unclosed)
+            if self._classifying.ended:
+                group.cancel_scope.cancel()
 
     def _full(self) -> bool:
-        return len(self._ready) >= self._ahead or self._gate.undecided >= self._ahead
+        return len(self._ready) >= self._ahead or self._classifying.undecided >= self._ahead
 
     async def _watch(self, scope: anyio.CancelScope) -> None:
         # Ends the windows whose time has come while nothing is read.
         with scope:
             while True:
-                if (due := self._gate.due) is None:
+                if (due := self._classifying.due) is None:
                     await self._change()
                 else:
                     await anyio.sleep_until(due)
-                    self._gate.tick(anyio.current_time())
-                    self._give([])
+                    self._classifying.tick(anyio.current_time())
+                    self._put(self._classifying.expire())
 
-    def _give(self, released: list[Event]) -> None:
-        if self._gate.done and self._group:
-            self._last += released
+    def _put(self, released: list[Event]) -> None:
+        done = self._classifying.done
+        (self._last if done else self._ready).extend(released)
+        if self._group and (done or (self._classifying.ended and self._read_all)):
+            # Calls whose decision does not matter any more may still be under way.
             self._group.cancel_scope.cancel()
         else:
-            self._ready.extend(released)
             self._start()
-        self._tell()
+        self._notify()
 
     def _start(self) -> None:
         while self._group and self._running < self._checks.concurrency:
-            if (window := self._gate.take(self._checks.merge)) is None:
+            if (window := self._classifying.take(self._checks.merge)) is None:
                 return
             self._running += 1
-            self._group.start_soon(self._judge, window)
+            self._group.start_soon(self._check, window)
 
-    async def _judge(self, window: Window) -> None:
+    async def _check(self, window: Window) -> None:
         try:
             outcome = await self._checks(window)
         finally:
             self._running -= 1
-        self._give(self._gate.decide(window.id, outcome))
+        self._classifying.tick(anyio.current_time())
+        self._put(self._classifying.decide(window.id, outcome))
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 

@@ -1,1 +1,1 @@
-"""What may leave and what may not: rules, matchers, and the text that waits for their decision."""
+"""What is forbidden (rules, detectors), how it is found (`match`, `classifiers`), and what may be released."""

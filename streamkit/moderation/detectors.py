@@ -8,25 +8,36 @@ import base64
 import binascii
 import ipaddress
 import json
+import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import regex
 
 
 class Detector(NamedTuple):
-    """A candidate's pattern in two parts, and how much of a candidate is a match: its length, or 0 for none.
+    """A candidate's pattern, and how much of a candidate is a match: its length, or 0 for none.
 
-    Where nothing `begins`, which is cheap to say of most text, the rest is not looked for.
+    `anchor` is an expression for a character that every candidate has, with at most `lead` characters before it: text without
+    one is not searched. `tail` finds these characters at the end of a text, read from there.
     """
 
-    begins: str
-    rest: str
+    pattern: str
     accept: Callable[[str], int] = len
     longest: int = 512
+    anchor: str = ""
+    lead: int = 0
+    tail: str = ""
 
     @property
-    def pattern(self) -> str:
-        """All of a candidate."""
-        return self.begins + self.rest
+    def anchored(self) -> Callable[..., Any] | None:
+        """What finds an anchor in a text."""
+        return re.compile(self.anchor).search if self.anchor else None
+
+    @property
+    def tails(self) -> Callable[..., Any] | None:
+        """What finds the characters before an anchor that has not arrived."""
+        return regex.compile(self.tail).search if self.tail else None
 
 
 def _card(text: str) -> int:
@@ -102,66 +113,71 @@ def _ipv6(text: str) -> int:
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _START = r"(?<![A-Za-z0-9])"
 _GAP = r"[ .\-/]{0,2}"
+_LOCAL = r"[\w.!#$%&'*+/=?^`{|}~-]"
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
-_LINE = r"(?:\s|\\[rn]){1,6}"  # keys are often quoted with their line feeds escaped
+_LINE = r"(?:\s|\\[rn]){1,6}+"  # keys are often quoted with their line feeds escaped
 
 API_KEYS = {
     # https://platform.openai.com/docs/api-reference/authentication; shapes of gitleaks' rules
-    "openai_key": Detector(_START + "sk-", r"(?!ant-)(?:(?:proj|svcacct|admin|None)-)?[A-Za-z0-9_-]{20,240}"),
+    "openai_key": Detector(_START + r"sk-(?!ant-)(?:(?:proj|svcacct|admin|None)-)?[A-Za-z0-9_-]{20,240}"),
     # https://docs.anthropic.com/en/api/getting-started: sk-ant-api03-…, sk-ant-admin01-…
-    "anthropic_key": Detector(_START + "sk-ant-", r"[a-z0-9]{2,12}-[A-Za-z0-9_-]{20,200}"),
+    "anthropic_key": Detector(_START + r"sk-ant-[a-z0-9]{2,12}-[A-Za-z0-9_-]{20,200}"),
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html: a prefix and 16 of base 32
-    "aws_key": Detector(_START + "A(?:KI|SI|BI|CC)A", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    "aws_key": Detector(_START + r"A(?:KI|SI|BI|CC)A[A-Z0-9]{16}(?![A-Za-z0-9])"),
     # https://github.blog/engineering/behind-githubs-new-authentication-token-formats/
-    "github_key": Detector(
-        _START + "g(?=h[pousr]_|ithub_pat_)",
-        r"(?:h[pousr]_[A-Za-z0-9]{36,251}|ithub_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})",
-    ),
+    "github_key": Detector(_START + r"(?:gh[pousr]_[A-Za-z0-9]{36,251}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})"),
     # https://api.slack.com/concepts/token-types
-    "slack_key": Detector(
-        _START + "x(?=ox|app-)", r"(?:ox[abeoprs]-[A-Za-z0-9-]{10,250}|app-[0-9]-[A-Za-z0-9-]{10,250})"
-    ),
+    "slack_key": Detector(_START + r"(?:xox[abeoprs]-[A-Za-z0-9-]{10,250}|xapp-[0-9]-[A-Za-z0-9-]{10,250})"),
     # https://cloud.google.com/docs/authentication/api-keys; gitleaks' gcp-api-key
-    "google_key": Detector(_START + "AIza", r"[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
+    "google_key": Detector(_START + r"AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
     # https://docs.stripe.com/keys: secret and restricted ones; those that begin with pk_ are public
-    "stripe_key": Detector(_START + "[sr]k_", r"(?:live|test)_[A-Za-z0-9]{10,247}"),
+    "stripe_key": Detector(_START + r"[sr]k_(?:live|test)_[A-Za-z0-9]{10,247}"),
     # https://huggingface.co/docs/hub/security-tokens
-    "huggingface_key": Detector(_START + "hf_", r"[A-Za-z0-9]{30,60}"),
+    "huggingface_key": Detector(_START + r"hf_[A-Za-z0-9]{30,60}"),
     # https://docs.gitlab.com/security/tokens/#token-prefixes
-    "gitlab_key": Detector(_START + "gl", r"(?:pat|dt|rt|ptt)-[A-Za-z0-9_-]{20,100}"),
+    "gitlab_key": Detector(_START + r"gl(?:pat|dt|rt|ptt)-[A-Za-z0-9_-]{20,100}"),
     # https://github.blog/2021-09-23-announcing-npms-new-access-token-format/
-    "npm_key": Detector(_START + "npm_", r"[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
+    "npm_key": Detector(_START + r"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
 }
 """Keys by whose they are; `api_key` is all of them."""
 
 _DETECTORS = {
     # RFC 5321: at most 64 characters before the @, labels of at most 63. Letters of any alphabet (RFC 6531).
-    "email": Detector(r"[\w.!#$%&'*+/=?^`{|}~-]{0,63}[\w+-]@", rf"(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,24}}(?![\w-])"),
+    "email": Detector(
+        rf"{_LOCAL}{{0,63}}[\w+-]@(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,24}}(?![\w-])",
+        anchor="@",
+        lead=64,
+        tail=rf"(?r){_LOCAL}{{0,63}}[\w+-]?\Z",
+    ),
     # With a country's code, as North America writes it, and with the 0 before an area's code.
     "phone": Detector(
-        r"(?<![\w+])(?=[+(0-9])",
+        r"(?<![\w+])(?=[+(0-9])"
         rf"(?:(?:\+|00)[1-9](?:{_GAP}\(?[0-9]\)?){{6,14}}"
         rf"|(?:1{_GAP})?(?:\([2-9][0-9]{{2}}\) ?|[2-9][0-9]{{2}}[ .-])[2-9][0-9]{{2}}[ .-][0-9]{{4}}"
         r"|\(?0[1-9][0-9]{1,4}\)?[ /-][0-9](?:[ -]?[0-9]){5,9})(?!\w)",
         _phone,
+        anchor="[+(0-9]",
     ),
-    "card": Detector(r"(?<![0-9])[2-6]", r"(?:[ -]?[0-9]){12,18}(?![0-9])", _card),
-    "iban": Detector(_START + "[A-Za-z]{2}[0-9]{2}", r"(?:[ -]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])", _iban),
+    "card": Detector(r"(?<![0-9])[2-6](?:[ -]?[0-9]){12,18}(?![0-9])", _card, anchor="[2-6]"),
+    "iban": Detector(
+        _START + r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])", _iban, anchor="[0-9]", lead=2
+    ),
     # The two first parts are JSON objects, which begin with `{"`.
-    "jwt": Detector(r"(?<![\w-])eyJ", r"[\w-]{5,2000}\.eyJ[\w-]{5,6000}\.[\w-]{0,1500}", _jwt, 10_000),
-    # RFC 7468. One that is cut off is a key too: what looks like its lines goes with it.
+    "jwt": Detector(r"(?<![\w-])eyJ[\w-]{5,2000}\.eyJ[\w-]{5,6000}\.[\w-]{0,1500}", _jwt, 10_000),
+    # RFC 7468. One that is cut off is a key too: what looks like its lines goes with it. Nothing in a line is tried twice.
     "private_key": Detector(
-        "-----BEGIN ",
-        r"(?:[A-Z0-9]{1,16} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
-        rf"(?:{_LINE}(?:[A-Za-z-]{{4,20}}: [^\r\n\\]{{1,100}}|[A-Za-z0-9+/=]{{20,100}})){{0,300}}"
-        rf"(?:(?:{_LINE}[A-Za-z0-9+/=]{{1,100}}){{0,2}}{_LINE}-----END [A-Z0-9 ]{{0,60}}PRIVATE KEY(?: BLOCK)?-----)?",
+        r"-----BEGIN (?:[A-Z0-9]{1,16} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
+        rf"(?:{_LINE}(?:[A-Za-z-]{{4,20}}: [^\r\n\\]{{1,100}}+|[A-Za-z0-9+/=]{{20,100}}+)){{0,300}}+"
+        rf"(?:(?:{_LINE}[A-Za-z0-9+/=]{{1,100}}+){{0,2}}{_LINE}-----END [A-Z0-9 ]{{0,60}}PRIVATE KEY(?: BLOCK)?-----)?",
         longest=34_000,
     ),
-    "ipv4": Detector(r"(?<![\w.])(?=[0-9])", rf"(?:{_OCTET}\.){{3}}{_OCTET}(?![\w]|\.[0-9])"),
+    "ipv4": Detector(rf"(?<![\w.])(?=[0-9])(?:{_OCTET}\.){{3}}{_OCTET}(?![\w]|\.[0-9])", anchor="[0-9]"),
     "ipv6": Detector(
-        r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:)",
+        r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:)"
         rf"(?:[0-9A-Fa-f]{{0,4}}:){{2,7}}(?:(?:{_OCTET}\.){{3}}{_OCTET}|[0-9A-Fa-f]{{0,4}})(?![\w:])",
         _ipv6,
+        anchor=":",
+        lead=4,
     ),
     **API_KEYS,
 }

@@ -1,12 +1,12 @@
-"""One rule: what must not leave, and what is done about it."""
+"""One rule: what must not be released, and what is done about it; and what is decided about one place of a text."""
 
-from collections.abc import Callable, Iterable
-from typing import Literal, TypeAlias, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 import msgspec
 
 from streamkit.errors import PipelineError
-from streamkit.events import Channel
+from streamkit.events import Channel, Event, VerdictSource
 from streamkit.misfits import kind_of, shown
 from streamkit.moderation import detectors
 
@@ -17,23 +17,24 @@ Check: TypeAlias = Callable[[str], Iterable[tuple[int, int]]]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What belongs together, and what happens where it matches: phrases, regular expressions (of the `regex` package),
-    ready-made `detectors` by name, and a `check` of your own.
+    """Phrases, regular expressions (of the `regex` package), ready-made `detectors` by name, and a `check` of your own; and
+    what happens where one of them matches.
 
-    The actions, from the mildest: `allow` is an exception, for what it matches is not matched by other rules whose match lies
-    within it; `annotate` lets the text through and says so; `redact` releases `replacement` instead; `replace` releases
-    `replacement` and nothing more of that text; `block` nothing more of that choice; `stop` nothing more of the stream.
+    The actions, from the mildest: `allow` is an exception, since what lies within its match is not matched by other rules;
+    `annotate` releases the text and reports it; `redact` releases `replacement` instead; `replace` releases `replacement` and
+    nothing more of that text; `block` nothing more of that choice; `stop` nothing more of the stream.
 
     Phrases match anywhere, inside words too unless `whole_words`. `ignore_case` compares characters by their lower case, and
     `normalise` names what else makes no difference: `docs/reference/rules.md` has the list.
 
-    A `check` is called with text and gives the places of its matches there, as (start, end). With `window`, it is called with
-    that many characters before and after those it decides on, and its matches are no longer than that; without, once with
-    the whole text, which waits until then. A string names one that an installed package offers (`streamkit.moderators`).
+    A `check` is called with text and returns the places of its matches there, as (start, end). With `window`, it is called
+    with that many characters before and after those it decides on, and its matches are no longer than that; without, once
+    with the whole text, which is buffered until then. A string names one that an installed package offers
+    (`streamkit.moderators`).
 
-    A pattern is searched for `seconds`, and a microsecond more for each character; text that it can't decide in that time,
-    or for `max_match` characters, counts as matched. `fail` says what happens to what was not searched in time: `closed`
-    blocks, `open` annotates. Both are verdicts, and their `cause` tells them from a match.
+    A search of a pattern takes at most `seconds`, and all of a choice together 0.1; text that is not searched in time, or
+    that a pattern leaves undecided for `max_match` characters, counts as matched. `fail` says what happens to what was not
+    searched in time: `closed` blocks, `open` annotates. The `source` of the verdict distinguishes both from a match.
     """
 
     category: str
@@ -51,7 +52,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     severity: str | None = None
     channels: tuple[Channel, ...] | None = None
     max_match: int = 4096
-    seconds: float = 0.25
+    seconds: float = 0.005
     fail: Literal["closed", "open"] = "closed"
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _check_pattern(self, pattern: str) -> None:
         # regex is loaded when there is a pattern.
-        from streamkit.moderation.expressions import compiled
+        from streamkit.moderation.match.expressions import compiled
 
         compiled(pattern, self.ignore_case)
 
@@ -126,6 +127,59 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _wrong(self, expected: str, found: str) -> PipelineError:
         return PipelineError(f"rule {shown(self.category)}: expected {expected}, found {found}")
+
+
+class Verdicts(Protocol):
+    """What decides about a text: a rule, or the decision of a classifier."""
+
+    @property
+    def action(self) -> str: ...
+    @property
+    def category(self) -> str: ...
+    @property
+    def replacement(self) -> str: ...
+    @property
+    def message(self) -> str | None: ...
+    @property
+    def severity(self) -> str | None: ...
+
+
+class Ruling(NamedTuple):
+    """What is decided about the text `start:end`.
+
+    A `match` is what `by` says. What is `removed` overlaps an earlier match and goes with it, without a replacement of its
+    own; `extended` follows once, when nothing more can overlap, and says how far beyond the first match text was removed.
+    What is `checked` was decided by a classifier, whose `note` is reported.
+    """
+
+    start: int
+    end: int
+    by: Verdicts
+    source: VerdictSource = "rules"
+    kind: Literal["match", "removed", "extended", "checked"] = "match"
+    note: Event | None = None
+
+
+class Judge(Protocol):
+    """What decides about one text, in the same call or later."""
+
+    @property
+    def decided(self) -> int:
+        """Text before that may be released, but for what is ruled otherwise."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of what has arrived is undecided."""
+        ...
+
+    def feed(self, text: str, *, final: bool = False) -> Sequence[Ruling]:
+        """Take more text, and return what is decided now, in order. With `final` no more arrives."""
+        ...
+
+    def state(self) -> Any: ...
+
+    def restore(self, state: Any) -> None: ...
 
 
 def _known(rule: Rule, name: str, values: tuple[str, ...], names: object) -> None:

@@ -1,76 +1,97 @@
-"""Classifiers in the stream: text leaves when its window was judged, in the consumer's own pull."""
+"""Classifiers in the stream: text is released when its window was classified, in the consumer's own pull."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from streamkit.errors import PipelineError
-from streamkit.events import Channel, Event
-from streamkit.moderation.checking import Classifier, Failures, Policy, as_failures, check
-from streamkit.moderation.deltas import Mode
-from streamkit.moderation.gate import Gate, Report
-from streamkit.moderation.lanes import CHANNELS
-from streamkit.moderation.windows import Windows
+from streamkit.events import Channel, Event, ModerationReport
+from streamkit.moderation.channels import TEXTS, Mode
+from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy
+from streamkit.moderation.classifiers.chunking import Windows
+from streamkit.moderation.classifiers.classifier import Classifier, FailurePolicy, Failures, as_failures, check
+from streamkit.moderation.classifiers.windows import Classifying
 from streamkit.naming import written
 from streamkit.stage import AsyncStage
 
 
 @dataclass(repr=False)
 class Classify(AsyncStage[Event, Event]):
-    """Have a classifier judge the text of each choice, window by window, and wait for each verdict.
+    """Call a classifier for the text of each choice, window by window, and wait for each decision.
 
-    Each window gives `Checked`, and `Flagged`, `Redacted` or `Blocked` by its verdict. `mode` is `hold` (text leaves when it
-    was judged), `optimistic` (at once, and `Retracted` takes it back) or `observe` (nothing is changed, only told). A choice
-    that is blocked ends with `Finish("content_filter")`; when `choices` of them (the request's `n`) are, the source is closed
-    and the stream ends with `StreamEnd("moderated")`.
+    Each window is reported by `Checked`, and by `Flagged`, `Redacted` or `Blocked` where something was decided. `mode`, what
+    a decision does, how a choice and the stream end, `choices`, `max_tokens`, `reports`, `max_hold_chars`,
+    `max_hold_seconds` and `on_max_hold` are those of `Moderate`, but text, and all else that belongs to a choice, keeps its
+    order over the channels.
 
-    The channels named are judged, each by itself; tool calls and all else pass, in their place. `failures` says what happens
-    where no verdict comes, `deadline` how many seconds one may take. A stream that is cancelled or fails does not release
-    what was held. While a verdict is waited for nothing is read: `streamkit.hops.classify` reads ahead.
+    The channels named are classified, each by itself; tool calls and all else pass, in their place. A structured value is
+    withheld, and a `Completion` too unless it is what was released. `failures` says what happens where no decision arrives,
+    `deadline` how many seconds one may take. A stream that is cancelled or fails does not release what is buffered. While a
+    decision is awaited nothing is read: `streamkit.hops.classify` reads ahead.
     """
 
     classifier: Classifier
     windows: Windows = field(default=Windows(sentences=1, overlap=200))
     mode: Mode = "hold"
-    channels: tuple[Channel, ...] = CHANNELS
+    channels: tuple[Channel, ...] = TEXTS
     choices: int = 1
-    failures: Failures | Policy = "closed"
+    failures: Failures | FailurePolicy = "closed"
     deadline: float | None = None
-    _gate: Gate = field(init=False, compare=False)
+    max_hold_chars: int | None = MAX_HOLD_CHARS
+    max_hold_seconds: float | None = None
+    on_max_hold: Literal["block", "release"] = "block"
+    max_tokens: int | None = None
+    reports: bool = False
+    _classifying: Classifying = field(init=False, compare=False)
+    _now: float | None = field(default=None, init=False, compare=False)
 
     def __post_init__(self) -> None:
         if not callable(self.classifier):
             raise PipelineError(f"expected a classifier, found an object of type {type(self.classifier).__name__}")
         self.failures = as_failures(self.failures)
-        self._gate = Gate(self.windows, self.mode, self.channels, self.choices)
+        policy = Policy(
+            self.mode,
+            True,
+            self.choices,
+            self.max_hold_chars,
+            self.max_hold_seconds,
+            self.on_max_hold,
+            self.max_tokens,
+            self.reports,
+        )
+        self._classifying = Classifying(self.windows, policy, self.channels)
 
     def __repr__(self) -> str:
         return written(self)
 
     @property
-    def report(self) -> Report:
-        """What it has cost so far, and what it found."""
-        return self._gate.report
+    def report(self) -> ModerationReport:
+        """What the moderation has cost so far."""
+        return self._classifying.report
 
     def tick(self, now: float) -> None:
-        self._gate.tick(now)
+        self._now = now
+        self._classifying.tick(now)
 
     async def feed(self, item: Event) -> Iterable[Event]:
         released: list[Event] = []
         if self.mode != "hold":
-            # What is released at once is judged when the consumer, who has it, asks for more.
-            released += await self._judge()
-        released += self._gate.feed(item)
-        if self.mode == "hold" or self._gate.ending:
-            released += await self._judge()
+            # What is released at once is classified when the consumer, who has it, reads on.
+            released += await self._decide()
+        released += self._classifying.feed(item)
+        if self.mode == "hold" or self._classifying.ending:
+            released += await self._decide()
         return released
 
     async def flush(self) -> Iterable[Event]:
-        return [*self._gate.end(), *await self._judge()]
+        return [*self._classifying.end(), *await self._decide()]
 
-    async def _judge(self) -> list[Event]:
+    async def _decide(self) -> list[Event]:
         released: list[Event] = []
-        while window := self._gate.take():
+        while window := self._classifying.take():
             outcome = await check(window, self.classifier, as_failures(self.failures), self.deadline)
-            released += self._gate.decide(window.id, outcome)
-        self.done = self._gate.done
+            if self._now is not None:
+                self.tick(self._now + outcome.seconds)
+            released += self._classifying.decide(window.id, outcome)
+        self.done = self._classifying.done
         return released

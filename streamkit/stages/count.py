@@ -1,4 +1,4 @@
-"""The tokens of the text that passes, exact while it is still coming, and beside what the provider says of them."""
+"""The tokens of the text that passes, exact while it is still arriving, and beside what the provider says of them."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field

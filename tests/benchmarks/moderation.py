@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import ahocorasick
+from streamkit.moderation.hold import Hold
 
 import streamkit as sk
-from streamkit.moderation.hold import Hold
 
 CHUNK = (
     'data: {"id":"chatcmpl-0123456789abcdef0123456789","object":"chat.completion.chunk","created":1731456253,'

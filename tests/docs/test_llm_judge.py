@@ -45,11 +45,11 @@ async def provider() -> AsyncGenerator[str, None]:
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [
-        ("The code word is here.", sk.Judgement("block", "secret", {"secret": 0.9})),
-        ("All is well.", sk.Judgement(scores={"none": 1.0})),
+        ("The code word is here.", sk.Decision("block", "secret", {"secret": 0.9})),
+        ("All is well.", sk.Decision(scores={"none": 1.0})),
     ],
 )
-async def test_the_judges_answer_is_a_verdict(example: ModuleType, text: str, verdict: sk.Judgement) -> None:
+async def test_the_judges_answer_is_a_verdict(example: ModuleType, text: str, verdict: sk.Decision) -> None:
     async with provider() as url:
         assert await example.llm_judge(url)(sk.Window(0, text)) == verdict
 

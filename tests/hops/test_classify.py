@@ -10,7 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import streamkit as sk
-from streamkit import Checked, Event, Finish, Judgement, StreamEnd, TextDelta, Window, Windows
+from streamkit import Checked, Decision, Event, Finish, StreamEnd, TextDelta, Window, Windows
 from streamkit.hops import classify
 
 pytestmark = pytest.mark.anyio
@@ -22,14 +22,14 @@ class Desk:
     """A classifier whose verdicts are given by the test, window by window."""
 
     waiting: dict[str, anyio.Event] = field(default_factory=dict)
-    answers: dict[str, Judgement | Exception] = field(default_factory=dict)
+    answers: dict[str, Decision | Exception] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
     cancelled: list[str] = field(default_factory=list)
     came: anyio.Event = field(default_factory=anyio.Event)
 
-    async def __call__(self, window: Window, /) -> Judgement:
+    async def __call__(self, window: Window, /) -> Decision:
         self.asked.append(window.text)
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
@@ -47,7 +47,7 @@ class Desk:
             raise answer
         return answer
 
-    def say(self, text: str, answer: Judgement | Exception = Judgement()) -> None:  # noqa: B008 # it is frozen
+    def say(self, text: str, answer: Decision | Exception = Decision()) -> None:  # noqa: B008 # it is frozen
         self.answers[text] = answer
         self.waiting.pop(text).set()
 
@@ -106,7 +106,7 @@ async def settled() -> None:
 
 
 ONE_BY_ONE: dict[str, Any] = {"windows": Windows(sentences=1), "merge": 0}
-BLOCK = Judgement("block", "violence")
+BLOCK = Decision("block", "violence")
 
 
 async def test_windows_are_judged_side_by_side_and_leave_in_their_order() -> None:
@@ -145,7 +145,7 @@ async def test_whatever_order_the_verdicts_come_in_the_same_leaves(seed: int) ->
             await settled()
             if desk.waiting:
                 chosen = order.choice(sorted(desk.waiting))
-                desk.say(chosen, BLOCK if chosen == "Sentence 8. " else Judgement())
+                desk.say(chosen, BLOCK if chosen == "Sentence 8. " else Decision())
     assert reader.seen == [
         *text(*sentences[:8]),
         sk.Blocked("violence", 96, 108, source="classifier"),
@@ -312,10 +312,10 @@ async def test_what_is_released_at_once_does_not_wait_for_a_verdict(mode: Any) -
     assert (
         reader.seen[len(at_once) :]
         == {
-            "observe": [sk.Flagged("violence", 5, 15, source="classifier"), END],
+            "observe": [sk.Blocked("violence", 5, 15, source="classifier"), END],
             "optimistic": [
-                sk.Retracted("violence", 5, 22, 5, 22),
                 sk.Blocked("violence", 5, 15, source="classifier"),
+                sk.Retracted("violence", 5, 22, 5, 22),
                 Finish("content_filter"),
                 StreamEnd("moderated"),
             ],

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import streamkit as sk
-from streamkit.moderation.checking import Judgement
+from streamkit.moderation.classifiers.classifier import Decision
 from streamkit.testing import check_stage, joined
 from tests.laws.conftest import CHUNKS
 
@@ -28,8 +28,8 @@ SPOKEN: list[Any] = [
 RULE = sk.Rule("secret", ("hunter2",), ("pass\\w+",))
 
 
-async def judge(window: sk.Window) -> Judgement:
-    return Judgement("redact", "secret") if "hunter2" in window.text else Judgement()
+async def judge(window: sk.Window) -> Decision:
+    return Decision("redact", "secret") if "hunter2" in window.text else Decision()
 
 
 def said(items: list[Any]) -> dict[Any, str]:

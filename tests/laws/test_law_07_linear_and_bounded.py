@@ -110,6 +110,44 @@ def test_many_small_deltas_take_linear_time(stage: sk.Stage[sk.Event, sk.Event],
     assert growth(read, 2 * KIB) < LINEAR
 
 
+HARD: dict[str, tuple[sk.Rule, str]] = {
+    "a phrase that overlaps itself, repeated": (sk.Rule("a", ("ha ha",)), "ha "),
+    "the shortest, in a row": (sk.Rule("a", ("aa",)), "a"),
+    "a long periodic phrase that never ends": (sk.Rule("a", ("a" * 800 + "b",)), "aaaa"),
+    "a long phrase in its own row": (sk.Rule("a", ("a" * 64,)), "aaaa"),
+    "a long literal as a pattern": (sk.Rule("a", patterns=("a" * 1_000,)), "abc "),
+    "a pattern that overlaps itself": (sk.Rule("a", patterns=("(?=ha ha)ha",)), "ha "),
+    "a pattern that has no end": (sk.Rule("a", patterns=("<<.*>>",)), "<<word "),
+    "matches of many rules at each place": (sk.Rule("a", tuple("a" * size for size in range(1, 30))), "a"),
+    "matches that are only reported": (sk.Rule("a", ("ha ha",), action="annotate"), "ha "),
+    "exceptions that overlap": (sk.Rule("a", ("a" * 40,), action="allow"), "a"),
+    "patterns of 200 words": (sk.Rule("a", patterns=tuple(rf"\bw{n}\b" for n in range(200))), "w1 "),
+    "what a pattern takes too long for": (sk.Rule("a", patterns=("(a+)+b",), fail="open", seconds=0.001), "a"),
+}
+
+
+@pytest.mark.parametrize(("rule", "text"), HARD.values(), ids=HARD.keys())
+def test_hard_rules_take_linear_time(rule: sk.Rule, text: str) -> None:
+    stage = sk.Moderate((rule, sk.Rule("b", ("never said",))), max_hold_chars=None)
+
+    def read(number: int) -> None:
+        events = [sk.TextDelta(text)] * number
+        passed = list(stage.run(iter(events), clock=lambda: 0.0))
+        assert passed
+
+    assert growth(read, KIB) < LINEAR
+
+
+def test_the_length_of_a_periodic_phrase_costs_nothing_per_delta() -> None:
+    events = [sk.TextDelta("aaaa")] * 2_000
+
+    def reading(length: int) -> Callable[[], object]:
+        stage = sk.Moderate(sk.Rule("a", ("a" * length + "b",)), max_hold_chars=None)
+        return lambda: list(stage.run(iter(events)))
+
+    assert seconds(reading(3_200)) / seconds(reading(400)) < 4
+
+
 @pytest.mark.anyio
 async def test_a_stream_takes_time_linear_in_the_number_of_its_reads() -> None:
     async def reads(number: int) -> float:

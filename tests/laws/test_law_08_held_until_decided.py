@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamkit import Blocked, Event, Flagged, Moderate, Redacted, Rule, StreamEnd, TextDelta
-from streamkit.moderation.hold import Hold, Released
-from tests.moderation.oracle import Decision, decisions, readable, until_the_end
+from tests.moderation.oracle import Decision, decisions, readable
+from tests.moderation.reading import Piece, Reading, read
 
 END = StreamEnd("completed", True)
 ALPHABET = "abcAB@ \nσςΣİ"
@@ -66,10 +66,10 @@ PATTERNS = [
 
 def verdicts(found: Sequence[Decision]) -> list[Event]:
     kinds = {"annotate": Flagged, "redact": Redacted, "block": Blocked}
-    return [kinds[rule.action](rule.category, start, end) for start, end, rule in until_the_end(found)]
+    return [kinds[rule.action](rule.category, start, end) for start, end, rule, _ in found]
 
 
-def read(events: Iterable[Event]) -> str:
+def text_of(events: Iterable[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
@@ -111,7 +111,7 @@ def test_what_was_released_is_the_beginning_of_what_may_be_read_however_the_text
         allowed = readable(text, decisions(rules, text))
         released = ""
         for events in moderate(rules, pieces, end):
-            released += read(events)
+            released += text_of(events)
             assert allowed.startswith(released)
         assert released == allowed
 
@@ -159,8 +159,8 @@ ODD_RULES = st.lists(
 )
 
 
-def decided(released: Iterable[Released]) -> list[Decision]:
-    return [Decision(piece.start, piece.end, piece.rule) for piece in released if piece.rule]
+def decided(released: Iterable[Piece]) -> list[Decision]:
+    return [Decision(piece.start, piece.end, piece.rule, piece.extended) for piece in released if piece.rule]
 
 
 @settings(deadline=None, max_examples=700)
@@ -174,22 +174,22 @@ def test_whatever_a_rule_ignores_the_cuts_change_nothing_and_nothing_leaves_too_
         text = "".join(pieces) + end
         expected = decisions(rules, text)
         allowed, released, found = readable(text, expected), "", list[Decision]()
-        hold = Hold(tuple(rules))
+        reading = Reading(rules)
         for piece in [*pieces, end]:
-            out = hold.feed(piece)
-            released += "".join(part.text for part in out)
+            out = reading.feed(piece)
+            released += read(out)
             found += decided(out)
             assert allowed.startswith(released)
-        out = hold.feed("", final=True)
-        assert released + "".join(part.text for part in out) == allowed
-        assert found + decided(out) == until_the_end(expected)
-        assert hold.held == 0
+        out = reading.feed("", final=True)
+        assert released + read(out) == allowed
+        assert found + decided(out) == expected
+        assert reading.held == 0
 
 
 @settings(deadline=None, max_examples=300)
 @given(rules=ODD_RULES, pieces=ODD_TEXTS, at=st.integers(0, 5))
 def test_a_text_goes_on_from_its_state_as_if_nothing_had_been(rules: list[Rule], pieces: list[str], at: int) -> None:
-    whole, first, second = Hold(tuple(rules)), Hold(tuple(rules)), Hold(tuple(rules))
+    whole, first, second = Reading(rules), Reading(rules), Reading(rules)
 
     expected = [*(whole.feed(piece) for piece in pieces), whole.feed("", final=True)]
     before = [first.feed(piece) for piece in pieces[:at]]
@@ -204,23 +204,23 @@ def test_a_text_goes_on_from_its_state_as_if_nothing_had_been(rules: list[Rule],
 
 def may_come_to_two_ends(rules: Sequence[Rule], text: str, place: int, letters: str, depth: int) -> bool:
     """Whether it depends on how the text goes on what becomes of the character at `place`."""
-    seen = set[tuple[int, int] | None]()
+    seen = set[tuple[tuple[int, int], ...]]()
     for length in range(depth + 1):
         for more in product(letters, repeat=length):
             found = decisions(rules, text + "".join(more))
-            seen.add(next(((start, end) for start, end, _ in found if start <= place < end), None))
+            seen.add(tuple((start, end) for start, end, *_ in found if start <= place < end))
             if len(seen) > 1:
                 return True
     return False
 
 
 def check_that_nothing_waits_in_vain(rule: Rule, pieces: Sequence[str], letters: str, depth: int) -> None:
-    hold, text = Hold((rule,)), ""
+    reading, text = Reading((rule,)), ""
     for piece in pieces:
         text += piece
-        hold.feed(piece)
-        if hold.held:
-            assert may_come_to_two_ends([rule], text, len(text) - hold.held, letters, depth), (text, hold.held)
+        reading.feed(piece)
+        if reading.held:
+            assert may_come_to_two_ends([rule], text, len(text) - reading.held, letters, depth), (text, reading.held)
 
 
 @settings(deadline=None, max_examples=300)

@@ -59,10 +59,17 @@ def having_passed(events: Iterable[object]) -> list[object]:
     return [event for event in events if event in UNKNOWN]
 
 
+def moderates(stage: Any) -> bool:
+    return any(isinstance(part, sk.Moderate) for part in stage.parts())
+
+
 @every_stage
 @pytest.mark.anyio
 async def test_an_event_that_a_stage_does_not_know_passes(stage: sk.Stage[Any, Any] | sk.AsyncStage[Any, Any]) -> None:
-    assert having_passed([event async for event in stage.open(UNKNOWN)]) == UNKNOWN
+    # Text is no event that moderation could pass on: it would be released unmoderated.
+    events = [event for event in UNKNOWN if event != "text" or not moderates(stage)]
+
+    assert having_passed([event async for event in stage.open(events)]) == events
 
 
 @every_stage

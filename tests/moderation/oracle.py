@@ -19,9 +19,12 @@ ALIKE = str.maketrans("\u0430\u0435\u0415", "aeE")  # of the Cyrillic alphabet
 
 
 class Decision(NamedTuple):
+    """A match that is reported. One that was `extended` says how far beyond the first of several matches text is removed."""
+
     start: int
     end: int
     rule: Rule
+    extended: bool = False
 
 
 def lower(text: str) -> str:
@@ -65,6 +68,9 @@ def phrase_spans(phrase: str, rule: Rule, text: str) -> Iterable[tuple[int, int]
         found = regex.finditer(rf"(?<!\w){regex.escape(sought)}(?!\w)", text, overlapped=True)
         return [match.span() for match in found]
     sought = normal(phrase, rule, folds=True)
+    if not rule.normalise:
+        seen = normal(text, rule, folds=True)
+        return [(at, at + len(sought)) for at in range(len(text)) if seen.startswith(sought, at)]
     places = edges(text, rule)
     # An occurrence is of the characters from the first to the last that it touches, also where it takes only a part of
     # them, as half a ligature: it is in this stretch, and in none that lacks its first character or its last.
@@ -97,9 +103,9 @@ def pattern_spans(pattern: str, rule: Rule, text: str) -> Iterable[tuple[int, in
             yield shown[match.start()][0], shown[match.end() - 1][1]
 
 
-def decisions(rules: Sequence[Rule], text: str) -> list[Decision]:
-    """What is decided in a whole text: matches that no other allows, those that overlap as one."""
-    spans = list[tuple[int, int, int]]()
+def matches(rules: Sequence[Rule], text: str) -> list[tuple[int, int, Rule]]:
+    """All matches that no other allows, in the order in which they are decided."""
+    spans = list[tuple[int, int, int, int]]()
     allowed = list[tuple[int, int]]()
     for order, rule in enumerate(rules):
         found = [span for phrase in rule.phrases for span in phrase_spans(phrase, rule, text)]
@@ -107,44 +113,51 @@ def decisions(rules: Sequence[Rule], text: str) -> list[Decision]:
         if rule.action == "allow":
             allowed += found
         else:
-            spans += [(start, end, order) for start, end in found]
-    joined = list[Decision]()
-    for start, end, order in sorted(set(spans)):
-        if any(a <= start and end <= b for a, b in allowed):
-            continue
-        rule = rules[order]
-        if joined and start < joined[-1].end:
-            last = joined.pop()
-            stricter = STRENGTH.index(rule.action) > STRENGTH.index(last.rule.action)
-            joined.append(Decision(last.start, max(last.end, end), rule if stricter else last.rule))
-        else:
-            joined.append(Decision(start, end, rule))
-    return joined
+            spans += [(start, -STRENGTH.index(rule.action), end, order) for start, end in found]
+    return [
+        (start, end, rules[order])
+        for start, _, end, order in sorted(set(spans))
+        if not any(a <= start and end <= b for a, b in allowed)
+    ]
 
 
-def until_the_end(found: Iterable[Decision]) -> list[Decision]:
-    """Those up to the first that ends the text."""
-    kept = list[Decision]()
-    for decision in found:
-        kept.append(decision)
-        if decision.rule.action in ("replace", "block", "stop"):
+def decisions(rules: Sequence[Rule], text: str) -> list[Decision]:
+    """What is decided in a whole text: of matches that overlap the first is replaced, and what the others add is removed."""
+    found = list[Decision]()
+    removed, extended = 0, None
+    for start, end, rule in [*matches(rules, text), (len(text) + 1, 0, Rule("end", ("end",), action="stop"))]:
+        ends = rule.action in ("replace", "block", "stop")
+        if extended and (start >= removed or ends):
+            found.append(Decision(extended[0], removed, extended[1], True))
+            extended = None
+        if start > len(text):
             break
-    return kept
+        if rule.action == "annotate":
+            found.append(Decision(start, end, rule))
+        elif start >= removed or ends:
+            found.append(Decision(start, end, rule))
+            removed = end
+            if ends:
+                break
+        elif end > removed:
+            extended = extended or (removed, rule)
+            removed = end
+    return found
 
 
 def readable(text: str, found: Sequence[Decision]) -> str:
     """What of a whole text may be read."""
     parts, at = list[str](), 0
-    for decision in until_the_end(found):
-        parts.append(text[at : decision.start])
-        match decision.rule.action:
-            case "annotate":
-                parts.append(text[decision.start : decision.end])
-            case "redact":
-                parts.append(decision.rule.replacement)
-            case "replace":
-                return "".join([*parts, decision.rule.replacement])
-            case _:
-                return "".join(parts)
-        at = decision.end
+    for start, end, rule, extended in found:
+        if rule.action == "annotate":
+            continue
+        if extended:
+            at = end
+            continue
+        parts.append(text[at:start])
+        at = max(at, end)
+        if rule.action in ("redact", "replace"):
+            parts.append(rule.replacement)
+        if rule.action != "redact":
+            return "".join(parts)
     return "".join([*parts, text[at:]])

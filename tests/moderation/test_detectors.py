@@ -3,18 +3,19 @@
 import base64
 import json
 import random
+from dataclasses import replace
 from itertools import pairwise
 from time import process_time
 
 import pytest
-import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamkit import Rule
 from streamkit.moderation import detectors
-from streamkit.moderation.hold import Hold
-from streamkit.moderation.patterns import Pattern
+from streamkit.moderation.match.expressions import compiled
+from streamkit.moderation.match.patterns import Budget, Pattern, Patterns, Sought
+from tests.moderation.reading import Reading
 
 HEX = "0123456789abcdef" * 16
 JWT = ".".join(
@@ -34,8 +35,8 @@ def redacted(text: str, *names: str, **fields: object) -> str:
     """The text with `*` for what was found, the same in one piece and in single characters."""
     rule = Rule("x", detectors=names, replacement="*", **fields)  # type: ignore[arg-type]
     whole, single = (
-        "".join(part.text for piece in [*pieces, None] for part in hold.feed(piece or "", final=piece is None))
-        for hold, pieces in ((Hold((rule,)), [text]), (Hold((rule,)), list(text)))
+        "".join(part.text for piece in [*pieces, None] for part in reading.feed(piece or "", final=piece is None))
+        for reading, pieces in ((Reading((rule,)), [text]), (Reading((rule,)), list(text)))
     )
     assert single == whole
     return whole
@@ -138,8 +139,8 @@ def test_an_address_may_be_excepted() -> None:
     )
 
     for pieces in (["help@example.com, ann@example.com"], [*"help@example.com, ann@example.com"]):
-        hold = Hold(rules)
-        out = [part for piece in pieces for part in hold.feed(piece)] + hold.feed("", final=True)
+        reading = Reading(rules)
+        out = [part for piece in pieces for part in reading.feed(piece)] + reading.feed("", final=True)
         assert "".join(part.text for part in out) == "help@example.com, *"
 
 
@@ -150,9 +151,9 @@ def test_no_text_makes_a_detector_slow(name: str) -> None:
 
     began = process_time()
     for text in texts:
-        hold = Hold((Rule("x", detectors=(name,), action="annotate"),))
-        causes = {part.cause for part in [*hold.feed(text), *hold.feed("", final=True)]}
-        assert causes <= {"match", "too_long"}
+        reading = Reading((Rule("x", detectors=(name,), action="annotate"),))
+        causes = {part.source for part in [*reading.feed(text), *reading.feed("", final=True)]}
+        assert causes <= {"rules", "too_long"}
 
     assert process_time() - began < 5
 
@@ -173,13 +174,22 @@ PIECES = (
 def test_to_look_first_for_how_it_begins_changes_nothing(name: str, pieces: list[str]) -> None:
     (kind,) = detectors.named((name,))
     rule = Rule("x", detectors=(name,), seconds=60)
+    accept = None if kind.accept is len else kind.accept
+    expression = compiled(kind.pattern, False)
     quick, plain = (
-        Pattern(kind.pattern, 0, rule, ignore_case=False, longest=100, accept=kind.accept, begins=begins)
-        for begins in (regex.compile(kind.begins), None)
+        Patterns(Sought((pattern,)), Budget(60))
+        for pattern in (
+            Pattern(expression, 0, rule, 100, accept, kind.anchored, kind.lead, kind.tails),
+            Pattern(replace(expression, prefixes=()), 0, rule, 100, accept),
+        )
     )
 
     for piece in pieces:
-        assert quick.feed(piece, final=False) == plain.feed(piece, final=False)
+        quick_spans, quick_undecided = quick.feed(piece, final=False)
+        spans, undecided = plain.feed(piece, final=False)
+        assert quick_spans == spans
+        # What a match may begin with can be undecided where the whole expression is not.
+        assert quick_undecided <= undecided
     assert quick.feed("", final=True) == plain.feed("", final=True)
 
 
@@ -188,13 +198,27 @@ def test_any_cuts_give_the_same() -> None:
     rule = Rule(
         "x", detectors=("email", "jwt", "card", "private_key", "iban", "phone", "ip", "api_key"), replacement="*"
     )
-    whole = Hold((rule,))
+    whole = Reading((rule,))
     expected = [part for part in [*whole.feed(text), *whole.feed("", final=True)] if part.rule]
     choose = random.Random(7)
 
     assert len(expected) == 7
     for _ in range(20):
         cuts = sorted(choose.choices(range(len(text)), k=12))
-        hold = Hold((rule,))
-        out = [part for a, b in pairwise([0, *cuts, len(text)]) for part in hold.feed(text[a:b])]
-        assert [part for part in [*out, *hold.feed("", final=True)] if part.rule] == expected
+        reading = Reading((rule,))
+        out = [part for a, b in pairwise([0, *cuts, len(text)]) for part in reading.feed(text[a:b])]
+        assert [part for part in [*out, *reading.feed("", final=True)] if part.rule] == expected
+
+
+@pytest.mark.parametrize("size", [4, 64, 10_000], ids=lambda size: f"in pieces of {size}")
+def test_a_long_key_is_redacted_within_its_time(size: int) -> None:
+    """Of RSA with 16,384 bits: 196 lines."""
+    line = BODY.split("\n")[0]
+    text = f"-----BEGIN {KEY}\n" + f"{line}\n" * 195 + f"{line[:20]}\n-----END {KEY} and so on"
+    reading = Reading((Rule("x", detectors=("private_key",), replacement="*"),))
+
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    parts = [part for piece in pieces for part in reading.feed(piece)] + reading.feed("", final=True)
+
+    assert "".join(part.text for part in parts) == "* and so on"
+    assert [(part.source, part.start) for part in parts if part.rule] == [("rules", 0)]

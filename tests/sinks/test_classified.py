@@ -12,7 +12,7 @@ from aiohttp import web
 import streamkit as sk
 from streamkit.cli.provider import Provider
 from streamkit.cli.provider import serve as serve_provider
-from streamkit.moderation.remote import openai_moderation
+from streamkit.moderation.classifiers.remote import openai_moderation
 from streamkit.sinks.aiohttp import respond
 from tests.sinks.servers import aiohttp_app
 

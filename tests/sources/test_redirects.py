@@ -17,7 +17,7 @@ from aiohttp import web
 from yarl import URL
 
 import streamkit as sk
-from streamkit.moderation.remote import http_classifier, openai_moderation
+from streamkit.moderation.classifiers.remote import http_classifier, openai_moderation
 from streamkit.sources import http
 from streamkit.sources.redirects import Redirect, Request, follow
 from streamkit.sources.retry import Retry
@@ -400,7 +400,7 @@ async def test_a_classifier_sends_neither_its_key_nor_the_text_elsewhere(status:
     async with serving(here, there):
         here.location = f"{there.url}/answer"
         openai = openai_moderation(f"{here.url}/v1", key=SECRET, retry=None)
-        other = http_classifier(f"{here.url}/v1", request=lambda window: window.text, verdict=lambda _: sk.Judgement())
+        other = http_classifier(f"{here.url}/v1", request=lambda window: window.text, verdict=lambda _: sk.Decision())
         for classifier in (openai, other):
             with pytest.raises(sk.RedirectError):
                 await classifier(sk.Window(0, SECRET))

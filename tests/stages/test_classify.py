@@ -19,13 +19,12 @@ from streamkit import (
     ConnectFailed,
     ContentTypeError,
     DeadlineExceeded,
+    Decision,
     Disconnected,
     Event,
     Extract,
     Failures,
     Finish,
-    Flagged,
-    Judgement,
     Parse,
     PipelineError,
     ProtocolError,
@@ -37,7 +36,7 @@ from streamkit import (
     Window,
     Windows,
 )
-from streamkit.moderation.checking import as_failures, failure_of, verdict_of
+from streamkit.moderation.classifiers.classifier import as_failures, failure_of, verdict_of
 
 pytestmark = pytest.mark.anyio
 END = StreamEnd("completed", True)
@@ -47,11 +46,11 @@ END = StreamEnd("completed", True)
 class Scripted:
     """A classifier that says by words what it says, and remembers what it was asked."""
 
-    answers: dict[str, Judgement | Exception | None] = field(default_factory=dict)
+    answers: dict[str, Decision | Exception | None] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     cancelled: int = 0
 
-    async def __call__(self, window: Window, /) -> Judgement:
+    async def __call__(self, window: Window, /) -> Decision:
         self.asked.append(window.text)
         try:
             await checkpoint()
@@ -61,11 +60,11 @@ class Scripted:
                         await anyio.sleep_forever()
                     if isinstance(answer, Exception):
                         raise answer
-                    return answer or Judgement()
+                    return answer or Decision()
         except anyio.get_cancelled_exc_class():
             self.cancelled += 1
             raise
-        return Judgement()
+        return Decision()
 
 
 @dataclass
@@ -92,7 +91,7 @@ def text(*pieces: str, index: int = 0) -> list[Event]:
     return [TextDelta(piece, index) for piece in pieces]
 
 
-KILL = Scripted({"kill": Judgement("block", "violence")})
+KILL = Scripted({"kill": Decision("block", "violence")})
 
 
 async def collect(events: AsyncIterator[Any]) -> list[Event]:
@@ -150,15 +149,15 @@ async def test_the_modes_on_one_answer(mode: Any) -> None:
             "hold": [Blocked("violence", 0, 10, source="classifier"), Finish("content_filter"), StreamEnd("moderated")],
             "observe": [
                 *text("You kill. "),
-                Flagged("violence", 0, 10, source="classifier"),
+                Blocked("violence", 0, 10, source="classifier"),
                 *text("Ok."),
                 Finish("stop"),
                 END,
             ],
             "optimistic": [
                 *text("You kill. "),
-                Retracted("violence", 0, 10, 0, 10),
                 Blocked("violence", 0, 10, source="classifier"),
+                Retracted("violence", 0, 10, 0, 10),
                 Finish("content_filter"),
                 StreamEnd("moderated"),
             ],
@@ -249,7 +248,9 @@ every_failure = pytest.mark.parametrize(
 
 
 async def run(classifier: Any, failures: Any, *pieces: str) -> list[Event]:
-    stage = Classify(classifier, failures=failures, deadline=0.01)
+    never = isinstance(classifier, Scripted) and None in classifier.answers.values()
+    # On a busy machine any deadline may pass before an answer, so only a classifier that never answers has one.
+    stage = Classify(classifier, failures=failures, deadline=0.01 if never else None)
     async with Answer([*text(*pieces), Finish("stop"), END])() | stage as stream:
         return [event async for event in stream]
 
@@ -292,14 +293,14 @@ async def test_hold_asks_again_and_then_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "outcome", "failure"), [(Judgement(), "passed", ""), (LookupError(), "failed_open", "error")]
+    ("second", "outcome", "failure"), [(Decision(), "passed", ""), (LookupError(), "failed_open", "error")]
 )
 async def test_what_was_held_leaves_with_the_verdict_of_a_later_attempt(
-    second: Judgement | Exception, outcome: Any, failure: str
+    second: Decision | Exception, outcome: Any, failure: str
 ) -> None:
-    answers: list[Judgement | Exception] = [StatusError("429", status=429), second]
+    answers: list[Decision | Exception] = [StatusError("429", status=429), second]
 
-    async def classifier(window: Window) -> Judgement:
+    async def classifier(window: Window) -> Decision:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -310,7 +311,7 @@ async def test_what_was_held_leaves_with_the_verdict_of_a_later_attempt(
     assert events[:2] == [Checked(outcome, 0, 5, failure=failure, calls=2), *text("One. ")]
 
 
-@pytest.mark.parametrize("answer", [None, True, "allow", Judgement("perhaps")], ids=repr)  # type: ignore[arg-type]
+@pytest.mark.parametrize("answer", [None, True, "allow", Decision("perhaps")], ids=repr)  # type: ignore[arg-type]
 async def test_what_is_no_verdict_does_not_pass_for_one(answer: Any) -> None:
     async def classifier(window: Window) -> Any:
         return answer
@@ -331,7 +332,7 @@ def test_an_error_that_nobody_knows_is_the_classifiers_own() -> None:
         (lambda: as_failures("ajar"), "expected timeout to be open, closed or hold; found 'ajar'"),  # type: ignore[arg-type]
         (lambda: Failures(attempts=0), "expected attempts of 1 or more, found 0"),
         (lambda: Classify("no"), "expected a classifier, found an object of type str"),  # type: ignore[arg-type]
-        (lambda: Classify(KILL, mode="watch"), "expected the mode hold, observe or optimistic; found 'watch'"),  # type: ignore[arg-type]
+        (lambda: Classify(KILL, mode="watch"), "expected mode of hold, observe, optimistic; found 'watch'"),  # type: ignore[arg-type]
     ],
 )
 def test_a_mistake_shows_when_the_stage_is_made(make: Callable[[], object], message: str) -> None:
@@ -370,7 +371,7 @@ def test_scores_become_a_verdict(options: Any, verdict: tuple[str, str]) -> None
 
 
 async def test_runs_share_nothing() -> None:
-    stage = Classify(Scripted({"kill": Judgement("block", "violence")}), Windows(sentences=1))
+    stage = Classify(Scripted({"kill": Decision("block", "violence")}), Windows(sentences=1))
     ends: list[StreamEnd] = []
     reports: list[int] = []
 

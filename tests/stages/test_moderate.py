@@ -1,6 +1,7 @@
 """Moderate: what each action does to a stream, and that nothing else brings out what waits. Law 8 has the property."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -120,7 +121,7 @@ def test_what_no_rule_sees_and_what_it_does_not_know_pass() -> None:
         RoleDelta("assistant"),
         ToolCallDelta(0, "a", "f", '{"bird": "blue heron"}'),
         AudioDelta("blue heron"),
-        Annotation({"title": "blue heron"}),
+        Annotation({"title": "grey heron"}),
         ProviderNotice("ping"),
         Usage(total_tokens=1),
         Note(),  # type: ignore[list-item]
@@ -222,6 +223,30 @@ def test_a_blocked_choice_gives_nothing_more_while_others_go_on() -> None:
     ]
 
 
+@pytest.mark.parametrize("other", [ReasoningDelta, RefusalDelta])
+def test_no_other_text_of_a_blocked_choice_is_released_either(other: type[ReasoningDelta]) -> None:
+    events: list[Event] = [*text("blue heron"), other("a "), other("b "), *text("c", index=1), other("d "), END]
+
+    assert moderate(Moderate(BLOCK, choices=2), events) == [
+        Blocked("bird", 0, 10),
+        Finish("content_filter"),
+        *text("c", index=1),
+        StreamEnd("moderated", True),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["hold", "optimistic"])
+@pytest.mark.parametrize("at", range(1, 8))
+def test_empty_deltas_take_nothing_from_the_text_beside_them(at: int, mode: Any) -> None:
+    rule = Rule("x", patterns=(r"\b\w+@\w+",))
+    deltas = text("th", "e ", "", "", ",", "", "th", "e", "")
+    stage = Moderate(rule, mode=mode).fresh()
+
+    out = [*stage.feed_all(deltas[:at]), *stage.feed_all(deltas[at:]), *stage.flush()]
+
+    assert "".join(event.text for event in out if isinstance(event, TextDelta)) == "the ,the"
+
+
 def test_the_source_is_read_no_further_when_all_choices_are_blocked() -> None:
     read = list[int]()
 
@@ -295,10 +320,10 @@ LOGPROBS = [
 ]
 
 
-def test_log_probabilities_which_spell_the_text_out_come_at_the_end() -> None:
+def test_log_probabilities_which_spell_the_text_out_come_before_the_finish() -> None:
     events: list[Event] = [*text("blue"), LOGPROBS[0], *text(" sky"), Finish("stop"), END]
 
-    assert moderate(Moderate(REDACT), events) == [*text("blue sky"), Finish("stop"), LOGPROBS[0], END]
+    assert moderate(Moderate(REDACT), events) == [*text("blue sky"), LOGPROBS[0], Finish("stop"), END]
 
 
 @pytest.mark.parametrize(
@@ -393,7 +418,7 @@ def test_a_bad_pattern_is_said_when_the_stage_is_made() -> None:
 
 @pytest.mark.parametrize("channel", ["prompt", "contents"])
 def test_a_channel_that_is_not_moderated_is_said_when_the_stage_is_made(channel: str) -> None:
-    known = "content, reasoning, refusal, tool_arguments, tool_name"
+    known = "content, reasoning, refusal, transcript, tool_arguments, tool_name"
     with pytest.raises(PipelineError, match=f"expected channels of {known}; found '{channel}'"):
         Moderate(REDACT, channels=("content", channel))  # type: ignore[arg-type]
 

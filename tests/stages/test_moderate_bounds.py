@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import streamkit.moderation.track as track
 from streamkit import (
     Blocked,
     Event,
@@ -27,6 +26,7 @@ from streamkit import (
     TextDelta,
     ToolCallDelta,
 )
+from streamkit.moderation.match import scanner
 from streamkit.stage import hears_time
 
 END = StreamEnd("completed", True)
@@ -182,14 +182,14 @@ def test_the_report_says_how_much_waited_and_for_how_long() -> None:
 
     *_, last = at(stage, (0, text("a", "x blue")), (1, text(" h")), (4, text("is.")), (5, [STOP, END]))
 
-    assert last == [STOP, ModerationReport(5, 0, 2, 6, 6, 7.0, 4.0), END]
+    assert last == [STOP, ModerationReport(3, 0, 2, 6, 6, 7.0, 4.0, released=12), END]
 
 
 def test_without_a_clock_the_time_is_unknown() -> None:
     stage = Moderate(BIRD).fresh()
     list(stage.feed_all([*text("blue", " sky"), END]))
 
-    assert stage.report == ModerationReport(2 + 1, 0, 1, 4, 4, None, None)
+    assert stage.report == ModerationReport(1, released=8)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ async def test_the_source_is_closed_before_the_end_reaches_the_consumer(action: 
     assert notes == ["TextDelta", "closed", "Blocked", "TextDelta", "Finish", "StreamEnd"]
 
 
-class Failing(track.Hold):
+class Failing(scanner.Scanner):
     def feed(self, text: str, *, final: bool = False) -> Any:
         if "!" in text:
             raise RuntimeError("the rules failed")
@@ -269,12 +269,13 @@ class Failing(track.Hold):
 
 
 def test_rules_that_fail_are_no_silent_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(track, "Hold", Failing)
+    monkeypatch.setattr(scanner, "Scanner", Failing)
     stage = Moderate(BIRD).fresh()
     events: list[Event] = []
 
     with pytest.raises(RuntimeError, match="the rules failed"):
-        events.extend(stage.feed_all([*text("a blue", "!", " heron")]))
+        for burst in (text("a blue"), text("!", " heron")):
+            events.extend(stage.feed_all(burst))
     with pytest.raises(PipelineError, match="nothing more of it is released"):
         events.extend(stage.feed_all(text("more")))
 

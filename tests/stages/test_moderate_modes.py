@@ -332,8 +332,8 @@ def test_a_rule_for_some_channels_leaves_the_others_alone() -> None:
         END,
     ]
     assert stage.exempt == (
-        *("content", "refusal", "tool_arguments", "tool_name", "audio", "annotations"),
-        "provider notices",
+        *("content", "refusal", "transcript", "tool_arguments", "tool_name"),
+        *("audio", "part data", "response details", "provider notices"),
     )
 
 

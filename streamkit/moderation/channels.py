@@ -1,0 +1,50 @@
+"""The channels of model-written text, and the events that carry them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar, cast
+
+import msgspec
+
+from streamkit.events import AudioDelta, Channel, Event, ReasoningDelta, RefusalDelta, TextDelta
+
+Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
+Mode: TypeAlias = Literal["hold", "observe", "optimistic"]
+CHANNEL_OF: dict[type, Channel] = {TextDelta: "content", ReasoningDelta: "reasoning", RefusalDelta: "refusal"}
+"""The channel of each class of events that is a text and the index of its choice, and nothing else."""
+MAKE: dict[Channel, Callable[[str, int], Event]] = {
+    **{channel: kind for kind, channel in CHANNEL_OF.items()},
+    "transcript": lambda text, index: AudioDelta(transcript=text, index=index),
+}
+"""What makes the event that carries a piece of text of each channel, for a choice."""
+TEXTS: tuple[Channel, ...] = tuple(MAKE)
+CALLS: tuple[Channel, ...] = ("tool_arguments", "tool_name")
+E = TypeVar("E")
+
+
+def delta_of(channel: Channel, text: str, index: int) -> Event:
+    """The event that carries a piece of text."""
+    delta: Event = MAKE[channel](text, index)
+    return delta
+
+
+def text_of(delta: Any) -> str:
+    """The text that an event of one of the channels carries."""
+    text: Any = delta.transcript if isinstance(delta, AudioDelta) else delta.text
+    return str(text)
+
+
+def bare_deltas(deltas: Sequence[Any]) -> Iterable[Event]:
+    """Adjacent deltas of one channel of one choice, without their raw chunks."""
+    first = deltas[0]
+    if isinstance(first, AudioDelta):
+        return map(bare, deltas)
+    kind, index = cast("type[Any]", type(first)), first.index
+    return [delta if delta.payload is None else kind(delta.text, index) for delta in deltas]
+
+
+def bare(event: E) -> E:
+    """The event without its raw chunk, which may contain text that is buffered, or that must never be released."""
+    if getattr(event, "payload", None) is None:
+        return event
+    changed: Any = msgspec.structs.replace(cast(Any, event), payload=None)
+    return cast(E, changed)

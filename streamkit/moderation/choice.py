@@ -1,0 +1,649 @@
+"""One choice of an answer: its text and other events in order, released as far as they are decided.
+
+Text is buffered per channel; what a rule or a classifier decides about it arrives in the same call or later. Other events keep
+their place behind the text that arrived before them. A choice is open until it is blocked, or its finish is released.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+from zlib import crc32
+
+import msgspec
+
+from streamkit.errors import PipelineError
+from streamkit.events import (
+    Annotation,
+    AudioDelta,
+    Channel,
+    Event,
+    Finish,
+    HoldExceeded,
+    Logprobs,
+    PartEnd,
+    PartStart,
+    Retracted,
+    ToolCallDelta,
+)
+from streamkit.misfits import shown
+from streamkit.moderation.channels import Mode, bare, bare_deltas, delta_of, text_of
+from streamkit.moderation.classifiers.classifier import Decision
+from streamkit.moderation.quotes import Withheld, without_quotes
+from streamkit.moderation.report import Cost, verdict
+from streamkit.moderation.rule import Ruling, Verdicts
+from streamkit.moderation.text import Text
+from streamkit.moderation.tool_call import Exceeded, ToolCall, split
+from streamkit.state import pack, unpack
+
+_MOST_OTHERS = 256
+"""Events that may be buffered behind one window of text; then it ends, so that what is buffered is bounded."""
+
+
+MAX_HOLD_CHARS = 1 << 20
+
+
+class Policy(NamedTuple):
+    """How a stream is moderated. `ordered`: text keeps its order over channels, not only within each."""
+
+    mode: Mode
+    ordered: bool
+    choices: int
+    max_hold_chars: int | None
+    max_hold_seconds: float | None
+    on_max_hold: Literal["block", "release"]
+    max_tokens: int | None
+    reports: bool
+
+    @property
+    def limit(self) -> int | None:
+        """How many characters of one text may be buffered; `None` where none are."""
+        return self.max_hold_chars if self.mode == "hold" else None
+
+
+def checked(policy: Policy) -> Policy:
+    """The policy. `PipelineError` for a value that makes no sense."""
+    for name, known in (("mode", get_args(Mode)), ("on_max_hold", ("block", "release"))):
+        if (found := getattr(policy, name)) not in known:
+            raise PipelineError(f"expected {name} of {', '.join(known)}; found {shown(found)}")
+    for name in ("max_hold_chars", "max_hold_seconds"):
+        if (bound := getattr(policy, name)) is not None and bound <= 0:
+            raise PipelineError(f"expected a {name} above zero, or None; found {shown(bound)}")
+    return policy
+
+
+class Owner(Protocol):
+    """The stream that a choice belongs to."""
+
+    policy: Policy
+    cost: Cost
+    now: float | None
+
+    def block(self, choice: "Choice", by: Verdicts, out: list[Event]) -> None:
+        """End the choice, and the stream if none is open then."""
+        ...
+
+    def forget(self) -> None:
+        """A text takes no more, or not in the quickest way."""
+        ...
+
+    def forbids(self, text: str) -> bool:
+        """Whether that text by itself must not be released as content."""
+        ...
+
+
+MAX_HOLD = Decision("block", "max_hold")
+
+
+class Mark(NamedTuple):
+    """An event that stands behind so much of each channel."""
+
+    event: Event
+    behind: list[tuple[Channel, int]]
+
+
+class Choice:
+    """All that is buffered and known of one choice. What is released is appended to `out`."""
+
+    def __init__(self, index: int, owner: Owner) -> None:
+        self.index = index
+        self._owner = owner
+        self._holds = owner.policy.mode == "hold"
+        self._ordered = owner.policy.ordered
+        self._limit = owner.policy.limit
+        self._cost = owner.cost
+        self.texts: dict[Channel, Text] = {}
+        self.calls: dict[int, ToolCall] = {}
+        self._marks: deque[Mark] = deque()
+        self._order: deque[tuple[Text, int] | Event] = deque()  # if ordered: text up to a position, and events
+        self._finish: Finish | None = None
+        self._logprobs: list[Logprobs] = []
+        self._withheld = Withheld()
+        self.deltas = 0
+        """Deltas of text and calls that have arrived."""
+        self.complete = False
+        """Its finish has arrived."""
+        self.finished = False
+        """Its finish was released."""
+        self.blocked = False
+        self.condemned = False
+        """It will be blocked, when what is undecided before that is decided."""
+        self.cut = False
+        """The rest of a channel or a call was replaced."""
+        self.altered = False
+        """Something of it was withheld."""
+
+    @property
+    def finishing(self) -> bool:
+        """Whether its finish is buffered behind undecided text."""
+        return self._finish is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that has arrived is decided, and released or withheld."""
+        return (
+            all(text.settled for text in self.texts.values())
+            and not any(call.pending for call in self.calls.values())
+            and not self._order
+        )
+
+    # What arrives
+
+    def feed(self, text: Text, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
+        """Take adjacent deltas of one channel, and their text."""
+        if joined and self._ordered and not self.blocked:
+            # Also behind a text that is over, so that no window depends on when that was decided.
+            self._end_windows(out, but=text)
+        if self.blocked or text.over:
+            self.deltas += len(deltas)
+            self._withheld.add("" if self.blocked else joined)
+            return
+        self.feed_open(text, deltas, joined, out)
+
+    def feed_open(self, text: Text, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
+        """The same for a text of which it is known that it takes more."""
+        self.deltas += len(deltas)
+        if not joined and text.channel != "transcript":
+            # There is nothing to decide; it is released if it needs no place behind something else.
+            out += bare_deltas(deltas) if text.left == text.length and not self._order else ()
+        elif self._limit is not None and text.length - text.left + len(joined) > self._limit:
+            self._feed_slices(text, deltas, self._limit, out)
+        else:
+            self._feed(text, deltas, joined, out)
+
+    def _feed(self, text: Text, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
+        cost, length = self._cost, text.length + len(joined)
+        rulings = text.judge.feed(joined)
+        cost.checks += 1
+        # What most deltas need: nothing is ruled, and at most the end of one is buffered.
+        if not rulings and text.simple and not text.stops:
+            if text.left == text.length and text.judge.decided == length:
+                text.length = text.left = length
+                text.out += len(joined)
+                cost.released += len(joined)
+                out += bare_deltas(deltas)
+                return
+            if len(deltas) == 1 and len(text.pieces) < 2 and self._holds and text.channel != "transcript":
+                self._shift(text, joined, out)
+                return
+        self._buffer(text, deltas, length, out)
+        text.rulings += rulings
+        self._advance(text, out)
+        if text.left < length:
+            cost.add_held(min(len(deltas), len(text.pieces)), min(len(joined), length - text.left))
+
+    def _shift(self, text: Text, joined: str, out: list[Event]) -> None:
+        # The same as below for a delta behind one piece at most, in one step.
+        cost, now, left, before, decided = self._cost, self._owner.now, text.left, text.length, text.judge.decided
+        text.length = length = before + len(joined)
+        buffered = ""
+        if text.pieces:
+            _, arrived, piece = text.pieces[0]
+            buffered = piece[left - before :]
+            if decided >= before:
+                text.pieces.clear()
+                if arrived is not None:
+                    cost.end_held(arrived, now)
+        if decided > left:
+            out.append(text.make((buffered + joined)[: decided - left], self.index))
+            text.left = decided
+            text.out += decided - left
+            cost.released += decided - left
+        if decided < length or buffered:
+            cost.held = held = cost.held + length - text.left - len(buffered)
+            if decided < length:
+                text.pieces.append((length, now, joined))
+                cost.deltas_held += 1
+                cost.characters_held += length - (decided if decided > before else before)
+                if held > cost.max_characters_held:
+                    cost.max_characters_held = held
+
+    def _buffer(self, text: Text, deltas: Sequence[Any], length: int, out: list[Event]) -> None:
+        # What was buffered before is released together with the first piece that decides it. Empty pieces are not buffered.
+        before, now, pieces = len(text.pieces), self._owner.now, text.pieces
+        self._cost.held += length - text.length
+        for delta in deltas:
+            if piece := text_of(delta):
+                text.length += len(piece)
+                pieces.append((text.length, now, piece))
+                if self._ordered and self._holds:
+                    self._order.append((text, text.length))
+            if text.channel == "transcript" and delta.data:
+                self._other(msgspec.structs.replace(delta, transcript=None, payload=None), out)
+        text.fresh = len(pieces) if self._ordered else len(pieces) - before - bool(before)
+
+    def _feed_slices(self, text: Text, deltas: Sequence[Any], limit: int, out: list[Event]) -> None:
+        # In slices so that the bound means the same however the text is split: no character can be one too many within one.
+        for delta in deltas:
+            rest = text_of(delta)
+            while rest and not (text.over or self.blocked):
+                room = max(limit - (text.length - text.left), 1)
+                piece, rest = rest[:room], rest[room:]
+                self._feed(text, [delta_of(text.channel, piece, self.index)], piece, out)
+                if text.length - text.left > limit:
+                    self._exceed(text, "characters", out)
+
+    def pass_on(self, deltas: Sequence[Any], out: list[Event]) -> None:
+        """Take adjacent deltas of a channel that is not moderated."""
+        self.deltas += len(deltas)
+        if self.blocked:
+            return
+        if self._ordered and self._holds:
+            for delta in deltas:
+                if text_of(delta):
+                    self._end_windows(out)
+                self._other(bare(delta), out)
+            self._advance_all(out)
+        else:
+            out += bare_deltas(deltas)
+
+    def other(self, event: Event, out: list[Event]) -> None:
+        """Take an event of the choice that is no moderated text."""
+        if isinstance(event, Finish):
+            self.complete = True
+        if self.blocked:
+            return
+        match event:
+            case Finish():
+                self._finish = bare(event)
+                self._end_windows(out)
+            case Logprobs():
+                # They spell the text out.
+                self._logprobs.append(bare(event))
+            case _:
+                if isinstance(event, ToolCallDelta) or len(self._order) >= _MOST_OTHERS:
+                    self._end_windows(out)
+                self._other(bare(event), out)
+        self._advance_all(out)
+
+    def _other(self, event: Event, out: list[Event]) -> None:
+        if self._ordered and self._holds:
+            self._order.append(event)
+            return
+        behind: list[tuple[Channel, int]] = []
+        for text in self.texts.values():
+            if text.left < text.length and _stands_behind(event, text.channel):
+                behind.append((text.channel, text.length))
+                text.stops.append(text.length)
+        if behind or (self._marks and isinstance(event, _MARKS)):
+            self._marks.append(Mark(event, behind))
+        else:
+            self._emit(event, out)
+
+    def _emit(self, event: Event, out: list[Event]) -> None:
+        if isinstance(event, Annotation):
+            released = without_quotes(event.annotation, self._is_withheld)
+            if released is None:
+                return
+            event = event if released == event.annotation else msgspec.structs.replace(event, annotation=released)
+        if isinstance(event, AudioDelta) and event.data and self._silenced():
+            return
+        out.append(event)
+
+    def _is_withheld(self, text: str) -> bool:
+        return self._withheld.quoted_in(text) or self._owner.forbids(text)
+
+    def _silenced(self) -> bool:
+        # Sound can't be redacted by its text: after something of its transcript was withheld, no more of it is released.
+        transcript = self.texts.get("transcript")
+        return transcript is not None and (transcript.over or transcript.removed > 0)
+
+    # What is decided
+
+    def decide(self, text: Text, rulings: Sequence[Ruling], out: list[Event]) -> None:
+        """Take what was decided about text that arrived before."""
+        if self.blocked:
+            return
+        text.rulings += rulings
+        if text.over:
+            self._rule_what_is_over(text, out)
+        else:
+            self._advance(text, out)
+        if self.finishing and self.settled:
+            self.end(out)
+
+    def _advance(self, text: Text, out: list[Event]) -> None:
+        if self._ordered and self._holds:
+            self._advance_all(out)
+        else:
+            self._release(text, text.judge.decided if self._holds else text.length, out)
+
+    def _advance_all(self, out: list[Event]) -> None:
+        while self._order:
+            first = self._order[0]
+            if isinstance(first, tuple):
+                text, end = first
+                self._release(text, min(end, text.judge.decided), out)
+                if text.left < end or self.blocked:
+                    return
+                self._order.popleft()
+            else:
+                self._order.popleft()
+                self._emit(first, out)
+
+    def _release(self, text: Text, until: int, out: list[Event]) -> None:
+        rulings = text.rulings
+        while rulings and (not self._ordered or rulings[0].start < until):
+            ruling = rulings.popleft()
+            self._pass(text, ruling.start, out)
+            self._rule(text, ruling, out)
+            if self.blocked or text.over:
+                return
+        self._pass(text, until, out)
+
+    def _pass(self, text: Text, until: int, out: list[Event]) -> None:
+        while text.stops and text.stops[0] <= until:
+            self._put(text, text.stops.popleft(), out)
+            self._release_marks(out)
+        self._put(text, until, out)
+
+    def _put(self, text: Text, until: int, out: list[Event]) -> None:
+        if until > text.left:
+            released = until - text.left
+            for part in text.take(until, self._cost, self._owner.now):
+                out.append(delta_of(text.channel, part, self.index))
+                if self._ordered:
+                    text.digest = digest(part, text.digest)
+            text.out += released
+            self._cost.released += released
+
+    def _release_marks(self, out: list[Event]) -> None:
+        while self._marks and all(self.texts[channel].left >= at for channel, at in self._marks[0].behind):
+            self._emit(self._marks.popleft().event, out)
+
+    def _rule(self, text: Text, ruling: Ruling, out: list[Event]) -> None:
+        by, start, end = ruling.by, ruling.start, ruling.end
+        if ruling.note:
+            out.append(ruling.note)
+        if ruling.kind == "checked" and by.action == "allow":
+            return
+        if ruling.kind == "removed":
+            self._remove(text, start, end, by, "", out)
+            return
+        self._report(ruling, text.channel, None, out)
+        if ruling.kind == "extended":
+            return
+        match by.action:
+            case "annotate":
+                following = text.rulings[0].start if text.rulings else end
+                self._pass(text, min(end, following, text.judge.decided if self._holds else text.length), out)
+            case "redact":
+                self._remove(text, start, end, by, by.replacement, out)
+            case "replace":
+                self._remove(text, start, text.length, by, "", out)
+                self.cut = text.over = True
+                self._owner.forget()
+                self._say(by.replacement, text.channel, out)
+                self._rule_what_is_over(text, out)
+            case _:
+                self._retract(text, start, text.length, by, "", out)
+                self._owner.block(self, by, out)
+
+    def _rule_what_is_over(self, text: Text, out: list[Event]) -> None:
+        # A decision that blocks may have arrived before the one that replaced the text; then the source is closed already.
+        blocking = [ruling for ruling in text.rulings if ruling.by.action in ("block", "stop")]
+        text.rulings.clear()
+        if blocking:
+            self._rule(text, blocking[0], out)
+
+    def _report(self, ruling: Ruling, channel: Channel, tool_index: int | None, out: list[Event]) -> None:
+        self._cost.verdicts += 1
+        out.append(verdict(ruling.by, (ruling.start, ruling.end, channel, self.index), ruling.source, tool_index))
+
+    def _remove(self, text: Text, start: int, end: int, by: Verdicts, replacement: str, out: list[Event]) -> None:
+        self.altered = True
+        # Where text was released already, the replacement stands in the retraction.
+        if self._retract(text, start, min(end, text.left), by, replacement, out):
+            replacement = ""
+        if end > text.left:
+            self._withhold(text, end)
+        text.removed = max(text.removed, end)
+        text.simple = text.simple and text.channel != "transcript"
+        self._say(replacement, text.channel, out)
+        while text.stops and text.stops[0] <= text.left:
+            text.stops.popleft()
+        self._release_marks(out)
+
+    def _withhold(self, text: Text, until: int) -> None:
+        self._cost.withheld += until - text.left
+        self._withheld.add("".join(text.take(until, self._cost, self._owner.now)))
+
+    def _retract(self, text: Text, start: int, end: int, by: Verdicts, replacement: str, out: list[Event]) -> bool:
+        # Text before the end of what was removed last is gone already; from there on it was released as it arrived.
+        start, end = max(start, text.removed), min(end, text.left)
+        if start >= end:
+            return False
+        first = text.out - (text.left - start)
+        place = (start, end, first, first + end - start, text.channel, self.index)
+        out.append(Retracted(by.category, *place, replacement))
+        return True
+
+    def _say(self, said: str | None, channel: Channel, out: list[Event]) -> None:
+        if said:
+            if text := self.texts.get(channel):
+                text.out += len(said)
+            out.append(delta_of(channel, said, self.index))
+
+    # Calls of tools
+
+    def call(self, delta: ToolCallDelta, begin: Callable[[int], ToolCall], out: list[Event]) -> None:
+        """Take a piece of a call that is moderated."""
+        self.deltas += 1
+        call = self.calls.get(delta.tool_index)
+        if call is None:
+            call = self.calls[delta.tool_index] = begin(delta.tool_index)
+        limit = self._owner.policy.max_hold_chars
+        rest: ToolCallDelta | None = delta
+        while rest and not (call.over or self.blocked):
+            piece, rest = (rest, None) if limit is None or call.open else split(rest, limit - call.held)
+            self._call(call, piece, out)
+            if limit is not None and call.held > limit:
+                self._exceed_call(call, "characters", out)
+
+    def _call(self, call: ToolCall, delta: ToolCallDelta, out: list[Event]) -> None:
+        cost, before = self._cost, call.held
+        released, rulings = call.arrive(bare(delta), self._owner.now)
+        arrived = call.held - before
+        cost.held += arrived
+        cost.checks += 1
+        if call.open:
+            out.append(released)
+        self._rule_call(call, rulings, out)
+        if call.over or self.blocked:
+            return
+        if call.decided:
+            self._send(call, out)
+        elif arrived:
+            cost.add_held(1, arrived)
+
+    def _rule_call(self, call: ToolCall, rulings: Iterator[tuple[Channel, Ruling]], out: list[Event]) -> None:
+        for channel, ruling in rulings:
+            by, start, end = ruling.by, ruling.start, ruling.end
+            if ruling.kind != "removed":
+                self._report(ruling, channel, call.tool_index, out)
+            if ruling.kind == "extended" or by.action == "annotate":
+                continue
+            self.altered = True
+            self._withheld.add(call.text(channel, start, end))
+            match by.action:
+                case "redact":
+                    call.edit(channel, start, end, "" if ruling.kind == "removed" else by.replacement)
+                case "replace":
+                    self.cut = True
+                    self._drop_call(call)
+                    self._say(by.replacement, "content", out)
+                    return
+                case _:
+                    self._owner.block(self, by, out)
+                    return
+
+    def _send(self, call: ToolCall, out: list[Event]) -> None:
+        self._cost.released += call.held
+        out += call.take(self._cost, self._owner.now)
+
+    def _drop_call(self, call: ToolCall) -> None:
+        self._cost.withheld += call.held
+        call.take(self._cost, None)
+        call.over = True
+
+    # Limits
+
+    def expire(self, out: list[Event]) -> None:
+        """What has been buffered for longer than allowed exceeds the limit."""
+        now, limit = self._owner.now, self._owner.policy.max_hold_seconds
+        if now is None or limit is None:
+            return
+        for text in list(self.texts.values()):
+            if text.pieces and (arrived := text.pieces[0][1]) is not None and now - arrived > limit:
+                self._exceed(text, "seconds", out)
+        for call in list(self.calls.values()):
+            if call.since is not None and now - call.since > limit:
+                self._exceed_call(call, "seconds", out)
+
+    def _exceed(self, text: Text, limit: Exceeded, out: list[Event]) -> None:
+        if not self.blocked and self._exceeds(limit, (text.left, text.length, text.channel), None, out):
+            self._pass(text, text.length, out)
+            self._advance_all(out)
+
+    def _exceed_call(self, call: ToolCall, limit: Exceeded, out: list[Event]) -> None:
+        if not self.blocked and self._exceeds(limit, call.place, call.tool_index, out):
+            self._send(call, out)
+            call.open = True
+
+    def _exceeds(
+        self, limit: Exceeded, place: tuple[int, int, Channel], tool_index: int | None, out: list[Event]
+    ) -> bool:
+        # Whether what is buffered is released undecided.
+        start, end, channel = place
+        then = self._owner.policy.on_max_hold
+        out.append(HoldExceeded(limit, then, start, end, channel, self.index, tool_index))
+        if then == "block":
+            self._report(Ruling(start, end, MAX_HOLD, "max_hold"), channel, tool_index, out)
+            self._owner.block(self, MAX_HOLD, out)
+        return then == "release"
+
+    # The end
+
+    def close(self, out: list[Event]) -> None:
+        """No more of the choice arrives: rules decide what is left of it, classifiers receive their last windows."""
+        for text in list(self.texts.values()):
+            if not (text.over or self.blocked):
+                text.rulings += text.judge.feed("", final=True)
+                self._advance(text, out)
+        for call in list(self.calls.values()):
+            if not (call.over or self.blocked):
+                self._rule_call(call, call.end(), out)
+                if not (call.over or self.blocked):
+                    self._send(call, out)
+
+    def end(self, out: list[Event]) -> None:
+        """Release the events that come last: log probabilities, if nothing was withheld, and the finish if it has arrived."""
+        out += () if self.altered else self._logprobs
+        self._logprobs.clear()
+        if self._finish:
+            cut = msgspec.structs.replace(self._finish, reason="content_filter")
+            out.append(cut if self.cut else self._finish)
+            self._finish, self.finished = None, True
+
+    def block(self, by: Verdicts, out: list[Event]) -> None:
+        """Release no more of the choice than a message."""
+        self.blocked = True
+        self.drop()
+        if not self.finished:
+            self._say(by.message, "content", out)
+            out.append(Finish("content_filter", self.index))
+
+    def drop(self) -> None:
+        """What is buffered is never released."""
+        for text in self.texts.values():
+            self._cost.withheld += text.length - text.left
+            text.take(text.length, self._cost, None)
+            text.rulings.clear()
+            text.stops.clear()
+        for call in self.calls.values():
+            self._drop_call(call)
+        self._marks.clear()
+        self._order.clear()
+        self._logprobs.clear()
+        self._finish = None
+
+    def released(self, channel: Channel) -> tuple[int, int]:
+        """How many characters of a channel were released that keeps its order over channels, and their digest."""
+        text = self.texts.get(channel)
+        return (text.out, text.digest) if text else (0, 0)
+
+    def _end_windows(self, out: list[Event], but: Text | None = None) -> None:
+        # A channel that another one follows must not hold that up; nor must it hold up the events that follow it for long.
+        if self._ordered:
+            for text in self.texts.values():
+                if text is not but and not text.over:
+                    text.rulings += text.judge.feed("", final=True)
+                    self._advance(text, out)
+
+    def shift(self, later: float) -> None:
+        """Continue by a clock that is so much later."""
+        for text in self.texts.values():
+            text.shift(later)
+        for call in self.calls.values():
+            call.shift(later)
+
+    def state(self) -> Any:
+        """What it needs to continue, as JSON has it."""
+        return {
+            **{name: getattr(self, name) for name in _OF_CHOICE},
+            "texts": {channel: text.state() for channel, text in self.texts.items()},
+            "calls": [[number, call.state()] for number, call in self.calls.items()],
+            "marks": [[pack([mark.event]), mark.behind] for mark in self._marks],
+            "order": [[item[0].channel, item[1]] if isinstance(item, tuple) else pack([item]) for item in self._order],
+            "last": pack([self._finish, *self._logprobs]),
+            "withheld": self._withheld.state(),
+        }
+
+    def restore(self, state: Any, begin: Callable[[Channel], Text], begin_call: Callable[[int], ToolCall]) -> None:
+        """Continue from `state`, with what makes the choice's texts and calls."""
+        for name in _OF_CHOICE:
+            setattr(self, name, state[name])
+        for channel, known in state["texts"].items():
+            begin(channel).restore(known)
+        for number, known in state["calls"]:
+            call = self.calls[number] = begin_call(number)
+            call.restore(known)
+        for packed, behind in state["marks"]:
+            self._marks.append(Mark(unpack(packed)[0], [(channel, at) for channel, at in behind]))
+        for item in state["order"]:
+            self._order.append((self.texts[item[0]], item[1]) if len(item) > 1 else unpack(item)[0])
+        self._finish, *self._logprobs = unpack(state["last"])
+        self._withheld.restore(state["withheld"])
+
+
+_OF_CHOICE = ("deltas", "complete", "finished", "blocked", "condemned", "cut", "altered")
+_MARKS = (Annotation, PartStart, PartEnd)
+
+
+def digest(text: str, known: int = 0) -> int:
+    """A checksum of a text, or of what `known` is of and the text after it."""
+    return crc32(text.encode("utf-8", "surrogatepass"), known)
+
+
+def _stands_behind(event: Event, channel: Channel) -> bool:
+    # Text of one channel keeps no other events back but those that are about it.
+    return isinstance(event, _MARKS) or (isinstance(event, AudioDelta) and channel == "transcript")

@@ -1,0 +1,109 @@
+"""Events that quote an answer: whether they contain text that was withheld."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import msgspec
+
+from streamkit.moderation.match.phrases import borders
+
+MOST_CHARACTERS = 65_536
+"""Withheld text beyond which everything counts as a quote of it."""
+_LEAST = 3
+_NO_TEXT = {"type", "id"}
+"""What the provider names so is never the model's text."""
+
+
+class Withheld:
+    """The text of one choice that was withheld."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, None] = {}
+        self._left = MOST_CHARACTERS
+
+    def add(self, text: str) -> None:
+        """That text was withheld."""
+        if (plain := _plain(text)) and plain not in self._texts:
+            self._left -= len(plain)
+            if self._left >= 0:
+                self._texts[plain] = None
+
+    def quoted_in(self, text: str) -> bool:
+        """Whether a text contains withheld text, is a part of it, or begins or ends with one.
+
+        Neither case nor white space counts.
+        """
+        quote = _plain(text)
+        return self._left < 0 or (bool(quote) and any(_shares(quote, withheld) for withheld in self._texts))
+
+    def state(self) -> Any:
+        """What it needs to continue, as JSON has it."""
+        return [self._left, list(self._texts)]
+
+    def restore(self, state: Any) -> None:
+        """Continue from `state`."""
+        self._left, texts = state
+        self._texts = dict.fromkeys(texts)
+
+
+def strings_of(value: Any) -> Iterator[str]:
+    """All strings in what JSON has, with the names of its objects that may be the model's."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, item in cast("dict[str, Any]", value).items():
+                if name not in _NO_TEXT:
+                    yield str(name)
+                    yield from strings_of(item)
+        case list() | tuple():
+            for item in cast("list[Any]", value):
+                yield from strings_of(item)
+        case _:
+            pass
+
+
+def without_quotes(value: Any, quotes: Callable[[str], bool]) -> Any:
+    """The same without the items of lists that quote; `None` if the value itself does."""
+    match value:
+        case str():
+            return None if quotes(value) else value
+        case list():
+            items = (without_quotes(item, quotes) for item in cast("list[Any]", value))
+            return [item for item in items if item is not None]
+        case dict():
+            return _fields_without_quotes(cast("dict[str, Any]", value), quotes)
+        case _:
+            return value
+
+
+def _fields_without_quotes(fields: dict[str, Any], quotes: Callable[[str], bool]) -> dict[str, Any] | None:
+    kept: dict[str, Any] = {}
+    for name, value in fields.items():
+        kept[name] = value if name in _NO_TEXT else without_quotes(value, quotes)
+        if kept[name] is None and value is not None:
+            return None
+    return kept
+
+
+def plain_data(value: Any) -> Any:
+    """Any value as JSON has it. `TypeError` for one that can't be."""
+    dump = getattr(value, "model_dump", None)  # pydantic's
+    return msgspec.to_builtins(dump(mode="json") if callable(dump) else value, str_keys=True)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _shares(quote: str, text: str) -> bool:
+    return text in quote or quote in text or _continues(quote, text) or _continues(text, quote)
+
+
+def _continues(one: str, other: str) -> bool:
+    """Whether `other` ends with a beginning of `one`, of some characters."""
+    most = min(len(one), len(other))
+    if most < _LEAST or one[:_LEAST] not in other[-most:]:
+        return False
+    # The character between them is in neither, since they are without control characters that are white space.
+    return borders(f"{one[:most]}\n{other[-most:]}")[-1] >= _LEAST

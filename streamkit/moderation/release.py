@@ -1,0 +1,511 @@
+"""What may be released of a stream: all its choices, its end, and how each of them ends.
+
+One engine for rules and for classifiers: `Judges` decide about each text, in the call in which it arrives or later.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from operator import attrgetter
+from typing import Any, Protocol, get_args
+
+import msgspec
+
+from streamkit.ends import SUCCESSES, EndReason
+from streamkit.errors import PipelineError
+from streamkit.events import (
+    Annotation,
+    AudioDelta,
+    Blocked,
+    Channel,
+    Checked,
+    Completion,
+    Event,
+    Finish,
+    Flagged,
+    Logprobs,
+    ModerationReport,
+    PartEnd,
+    PartialOutput,
+    PartStart,
+    ProviderNotice,
+    ReasoningDelta,
+    Redacted,
+    RefusalDelta,
+    Reset,
+    RoleDelta,
+    StreamEnd,
+    StructuredOutput,
+    TextDelta,
+    ToolCallDelta,
+)
+from streamkit.events import Choice as AssembledChoice
+from streamkit.moderation.channels import CALLS, CHANNEL_OF, bare, text_of
+from streamkit.moderation.choice import Choice, Policy, digest
+from streamkit.moderation.classifiers.provider_filters import ProviderRule, decide
+from streamkit.moderation.json_escapes import Unescaped
+from streamkit.moderation.quotes import plain_data, strings_of
+from streamkit.moderation.report import Cost, verdict
+from streamkit.moderation.rule import Judge, Ruling, Verdicts
+from streamkit.moderation.text import Text
+from streamkit.moderation.tool_call import ToolCall
+from streamkit.state import pack, unpack
+
+# Such a stream is incomplete, and so are the texts in it.
+_INTERRUPTED: frozenset[EndReason] = frozenset({"provider_error", "cancelled", "timeout", "limit", "error"})
+_OF_A_CHOICE = (
+    TextDelta,
+    ReasoningDelta,
+    RefusalDelta,
+    RoleDelta,
+    ToolCallDelta,
+    AudioDelta,
+    Annotation,
+    PartStart,
+    PartEnd,
+    Logprobs,
+    Finish,
+)
+_REPORTED = (Flagged, Redacted, Blocked, Checked)
+
+
+class Judges(Protocol):
+    """What decides about the texts of a stream."""
+
+    @property
+    def undecided(self) -> int:
+        """How many decisions are still to arrive."""
+        ...
+
+    def moderates(self, channel: Channel) -> bool:
+        """Whether a channel is moderated."""
+        ...
+
+    def judge(self, index: int, channel: Channel) -> Judge:
+        """A judge for a channel of a choice that is moderated."""
+        ...
+
+    @property
+    def withholds_calls(self) -> bool:
+        """Whether a call of a tool can be withheld or changed."""
+        ...
+
+    def forbids(self, text: str, channel: Channel | None, *, whole: bool = True) -> bool:
+        """Whether that text by itself must not be released in a channel, or in any.
+
+        One that is not whole must not be either if it could become such a text. Where only a later decision can say,
+        nothing is forbidden.
+        """
+        ...
+
+    def discard(self, index: int) -> None:
+        """A choice is over: nothing about it needs to be decided any more."""
+        ...
+
+    def reset(self) -> None:
+        """Another answer follows: nothing about this one needs to be decided any more."""
+        ...
+
+
+class Release:
+    """One stream. What is released is appended to `out`; in `observe` everything passes, with what is reported about it."""
+
+    def __init__(self, policy: Policy, judges: Judges, cost: Cost, provider: Sequence[ProviderRule] = ()) -> None:
+        self.policy = policy
+        self.cost = cost
+        self.now: float | None = None
+        self._judges = judges
+        self._provider = tuple(provider)
+        self._observes = policy.mode == "observe"
+        self._choices: dict[int, Choice] = {}
+        self._open: dict[tuple[Channel, int], tuple[Choice, Text]] = {}  # texts that take more, in the quickest way
+        self._late: list[Completion] = []
+        self._end: StreamEnd | None = None
+        self._saved: int | None = 0
+        self._restored_at: float | None = None
+        self._shown = False
+        self.ending = False
+        """The stream has ended naturally."""
+        self.ended = False
+        """The last event was released."""
+        self.done = False
+        """The stream was stopped, and is read no further."""
+        self.silent = False
+        """It would have been stopped: nothing more is decided."""
+
+    @property
+    def report(self) -> ModerationReport:
+        """What the moderation has cost so far."""
+        return self.cost.report(stopped=self.done, tokens_saved=self._saved)
+
+    @property
+    def reading(self) -> bool:
+        """Whether what still arrives can matter: not if all choices are blocked, or are going to be."""
+        if self._observes:
+            return True
+        over = sum(choice.blocked or choice.condemned for choice in self._choices.values())
+        return not self.done and over < max(self.policy.choices, len(self._choices))
+
+    def tick(self, now: float) -> None:
+        """Set the time. After a checkpoint it may be that of another clock."""
+        if self._restored_at is not None:
+            for choice in self._choices.values():
+                choice.shift(now - self._restored_at)
+            self._restored_at = None
+        self.now = now
+
+    def expire(self, out: list[Event]) -> None:
+        """What has been buffered for too long exceeds its limit."""
+        for choice in list(self._choices.values()):
+            if not self._stopped:
+                choice.expire(out)
+
+    # What arrives
+
+    def feed(self, event: Event, out: list[Event]) -> None:
+        """Take an event."""
+        if not self._observes:
+            self._take(event, out)
+            return
+        # The same work as in the other modes, of which only what is reported is shown.
+        reported: list[Event] = []
+        if not self.silent:
+            self._take(event, reported)
+        if not isinstance(event, StreamEnd):
+            out.append(event)
+        elif self.silent:
+            self._end, self.ending, self.ended = event, True, True
+        self._show(reported, out)
+
+    def feed_run(self, channel: Channel, deltas: Sequence[Any], out: list[Event]) -> None:
+        """Take adjacent deltas of one channel of one choice, as one text."""
+        first = deltas[0]
+        if known := self._open.get((channel, first.index)):
+            known[0].feed_open(known[1], deltas, first.text if len(deltas) == 1 else "".join(map(_text, deltas)), out)
+            return
+        if not self._observes:
+            self._take_run(channel, deltas, out)
+            return
+        reported: list[Event] = []
+        if not self.silent:
+            self._take_run(channel, deltas, reported)
+        out += deltas
+        self._show(reported, out)
+
+    def decide(self, index: int, channel: Channel, rulings: Sequence[Ruling], out: list[Event]) -> None:
+        """Take what was decided about text that arrived before."""
+        if self._stopped or (choice := self._choices.get(index)) is None:
+            return
+        released: list[Event] = []
+        choice.decide(choice.texts[channel], rulings, released)
+        self._stop_if_over(released)
+        self._conclude(released)
+        if self._observes:
+            self._show(released, out)
+        else:
+            out += released
+
+    def condemn(self, index: int) -> None:
+        """A decision will block that choice, when those before it have arrived: what follows does not matter."""
+        self._choices[index].condemned = True
+
+    def end(self, out: list[Event]) -> None:
+        """The stream has ended naturally, with a `StreamEnd` or without."""
+        if self.done or self.ending:
+            return
+        released: list[Event] = []
+        self._close(released)
+        self._conclude(released)
+        if self._observes:
+            self._show(released, out)
+        else:
+            out += released
+
+    def _show(self, reported: list[Event], out: list[Event]) -> None:
+        out += [event for event in reported if isinstance(event, _REPORTED)]
+        if self.ended and not self._shown:
+            self._shown = True
+            out += (self.report,) if self.policy.reports else ()
+            out += (self._end,) if self._end else ()
+
+    def _take_run(self, channel: Channel, deltas: Sequence[Any], out: list[Event]) -> None:
+        choice = self._choice(deltas[0].index)
+        if choice.condemned or self.ending:
+            return
+        if not self._judges.moderates(channel):
+            choice.pass_on(deltas, out)
+            return
+        text = choice.texts.get(channel) or self._begin(choice, channel)
+        choice.feed(text, deltas, "".join(map(text_of, deltas)), out)
+        quickest = self.policy.mode == "hold" and not self.policy.ordered and channel != "transcript"
+        if quickest and not (choice.blocked or text.over):
+            self._open[channel, choice.index] = choice, text
+
+    def _take(self, event: Event, out: list[Event]) -> None:
+        match event:
+            case StreamEnd():
+                self._end = bare(event) if not self._observes else event
+                self._close(out)
+                self._conclude(out)
+            case Reset():
+                self._reset()
+                out.append(bare(event))
+            case Completion():
+                # It contains all text of the answer.
+                self._late.append(bare(event))
+            case PartialOutput() | StructuredOutput():
+                if not self._forbids_value(event):
+                    out.append(bare(event))
+            case ProviderNotice() if self._provider:
+                self._take_notice(event, out)
+            case _ if isinstance(event, _OF_A_CHOICE):
+                self._take_of_choice(event, out)
+            case _ if self.policy.ordered and isinstance(index := getattr(event, "index", None), int):
+                self._choice(index).other(event, out)
+            case _:
+                _check_item(event)
+                out.append(bare(event))
+
+    def _take_of_choice(self, event: Any, out: list[Event]) -> None:
+        choice, moderates = self._choice(event.index), self._judges.moderates
+        if choice.condemned or self.ending:
+            return
+        match event:
+            case TextDelta() | ReasoningDelta() | RefusalDelta():
+                self._take_run(CHANNEL_OF[type(event)], [event], out)
+            case AudioDelta(transcript=str()) if moderates("transcript"):
+                self._take_run("transcript", [event], out)
+            case ToolCallDelta() if any(map(moderates, CALLS)):
+                choice.call(event, partial(self._begin_call, choice), out)
+            case _:
+                choice.other(event, out)
+        if isinstance(event, Finish):
+            if choice.finishing and choice.settled:
+                choice.end(out)
+            self._stop_if_over(out)
+
+    def _take_notice(self, notice: ProviderNotice, out: list[Event]) -> None:
+        out.append(bare(notice))
+        everyone = sorted(self._choices) or range(self.policy.choices)
+        for by, finding in decide(self._provider, notice):
+            for index in everyone if notice.index is None else (notice.index,):
+                choice = self._choice(index)
+                if by.action == "allow" or choice.blocked or self._stopped:
+                    continue
+                content = choice.texts.get("content")
+                start, end = finding.span or (0, 0 if finding.of_prompt or not content else content.length)
+                self.cost.verdicts += 1
+                place: tuple[int, int, Channel, int] = (start, end, "prompt" if finding.of_prompt else "content", index)
+                out.append(verdict(by, place, "provider"))
+                if by.action != "annotate":
+                    self.block(choice, by, out)
+
+    def _forbids_value(self, value: PartialOutput | StructuredOutput) -> bool:
+        # A classifier could only say so later.
+        if self._observes:
+            return False
+        choice = self._choice(value.index)
+        if self.policy.ordered or choice.blocked or choice.condemned:
+            return True
+        try:
+            data = plain_data(value.value)
+        except TypeError:
+            return True
+        texts = [*strings_of(data), Unescaped().feed(json.dumps(data), final=True)]
+        whole = not isinstance(value, PartialOutput) or value.complete
+        channel: Channel = "content" if value.tool_index is None else "tool_arguments"
+        return any(self._judges.forbids(text, channel, whole=whole) for text in texts)
+
+    def _reset(self) -> None:
+        self._open.clear()
+        for choice in self._choices.values():
+            choice.drop()
+        self._choices.clear()
+        self._late.clear()
+        self._judges.reset()
+
+    def _choice(self, index: int) -> Choice:
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = Choice(index, self)
+        return choice
+
+    def _begin(self, choice: Choice, channel: Channel) -> Text:
+        judge = self._judges.judge(choice.index, channel)
+        text = choice.texts[channel] = Text(channel, judge, simple=not self.policy.ordered)
+        return text
+
+    def _begin_call(self, choice: Choice, tool_index: int) -> ToolCall:
+        name, arguments = (
+            self._judges.judge(choice.index, channel) if self._judges.moderates(channel) else None
+            for channel in ("tool_name", "tool_arguments")
+        )
+        # Where nothing can be withheld, nothing needs to be buffered.
+        return ToolCall(tool_index, name, arguments, open=self._observes or not self._judges.withholds_calls)
+
+    # What is released in spite of all, and the end
+
+    def forbids(self, text: str) -> bool:
+        """Whether that text by itself must not be released as content."""
+        return not self._observes and self._judges.forbids(text, "content")
+
+    def forget(self) -> None:
+        """Not all texts take more in the quickest way."""
+        self._open.clear()
+
+    def block(self, choice: Choice, by: Verdicts, out: list[Event]) -> None:
+        """End a choice, and the stream if no other is open."""
+        self.forget()
+        choice.block(by, out)
+        self._judges.discard(choice.index)
+        if by.action == "stop" or self._all_over:
+            self._stop(out)
+
+    @property
+    def _stopped(self) -> bool:
+        return self.done or self.silent
+
+    @property
+    def _all_over(self) -> bool:
+        # Rules can decide at once what is left of a choice whose finish has arrived.
+        over = [
+            choice.blocked or choice.finished or (choice.finishing and not self.policy.ordered)
+            for choice in self._choices.values()
+        ]
+        return (self.policy.ordered or not self.ending) and all(over) and len(over) >= self.policy.choices
+
+    def _stop_if_over(self, out: list[Event]) -> None:
+        # A choice that was blocked may still be generated.
+        if self._all_over and any(choice.blocked and not choice.complete for choice in self._choices.values()):
+            self._stop(out)
+
+    def _stop(self, out: list[Event]) -> None:
+        if self._stopped:
+            return
+        if self._observes:
+            self.silent = True
+            return
+        self.done, self._saved = True, self._unspent()
+        going = [self._choices[index] for index in sorted(self._choices) if not self._choices[index].blocked]
+        self._open.clear()
+        for choice in going:
+            if choice.finished or (choice.finishing and not self.policy.ordered):
+                choice.close(out)
+                choice.end(out)
+        for choice in going:
+            if not (choice.finished or choice.blocked):
+                choice.drop()
+                out.append(Finish("content_filter", choice.index))
+        self._last(out, self._moderated())
+
+    def _moderated(self) -> StreamEnd:
+        # If all choices are blocked, whether the end was read ahead depends on when the decisions arrive.
+        stopped = self.policy.ordered and all(choice.blocked for choice in self._choices.values())
+        return StreamEnd("moderated", self._end is not None and self._end.saw_done and not stopped)
+
+    def _unspent(self) -> int | None:
+        # The most tokens that may still have arrived; a delta has one at least.
+        most = self.policy.max_tokens
+        if most is None:
+            return None
+        open = [max(most - choice.deltas, 0) for choice in self._choices.values() if not choice.complete]
+        return sum(open) + max(self.policy.choices - len(self._choices), 0) * most
+
+    def _close(self, out: list[Event]) -> None:
+        self.ending = True
+        self._open.clear()
+        if self._end and self._end.reason in _INTERRUPTED:
+            return
+        for choice in list(self._choices.values()):
+            if not (choice.blocked or choice.condemned or self._stopped):
+                choice.close(out)
+
+    def _conclude(self, out: list[Event]) -> None:
+        if not self.ending or self.ended or self.done or self._judges.undecided:
+            return
+        end, choices = self._end, list(self._choices.values())
+        interrupted = end is not None and end.reason in _INTERRUPTED
+        if not interrupted:
+            for choice in choices:
+                if not choice.blocked:
+                    choice.end(out)
+            out += [completion for completion in self._late if self._vouches(completion)]
+        ruled = [choice.blocked or choice.cut for choice in choices]
+        # A choice that no decision has ended must have ended well; otherwise what became of it is the end of the stream.
+        well = end is not None and (end.reason in SUCCESSES or all(ruled))
+        moderated = well and not interrupted and any(ruled)
+        self._last(out, self._moderated() if end and moderated else end)
+
+    def _last(self, out: list[Event], end: StreamEnd | None) -> None:
+        self.ended = True
+        if not self._observes:
+            out += (self.report,) if self.policy.reports else ()
+            out += (end,) if end else ()
+
+    def _vouches(self, completion: Completion) -> bool:
+        """Whether all text of an answer that was assembled before was moderated here, and released."""
+        if any(choice.altered or choice.blocked or not choice.settled for choice in self._choices.values()):
+            return False
+        if self.policy.ordered:
+            return all(self._released(choice) for choice in completion.choices)
+        texts = [form for text in strings_of(plain_data(completion)) for form in {text, _unescaped(text)}]
+        return not any(self._judges.forbids(text, None) for text in texts)
+
+    def _released(self, assembled: AssembledChoice) -> bool:
+        texts: dict[Channel, str] = {
+            "content": assembled.content or "",
+            "reasoning": assembled.reasoning or "",
+            "refusal": assembled.refusal or "",
+            "transcript": str((assembled.audio or {}).get("transcript") or ""),
+        }
+        choice = self._choice(assembled.index)
+        known = all(
+            choice.released(channel) == (len(text), digest(text))
+            for channel, text in texts.items()
+            if self._judges.moderates(channel)
+        )
+        return known and all(any(part.text in text for text in texts.values()) for part in assembled.parts)
+
+    # Checkpoints
+
+    def state(self) -> Any:
+        """What it needs to continue, as JSON has it."""
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            "choices": [[index, choice.state()] for index, choice in self._choices.items()],
+            "late": pack([self._end, *self._late]),
+            "cost": msgspec.to_builtins(self.cost),
+        }
+
+    def restore(self, state: Any) -> None:
+        """Continue from `state`, with the same configuration."""
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        self._restored_at, self.now = self.now, None
+        self.cost.restore(state["cost"])
+        self._end, *self._late = unpack(state["late"])
+        for index, known in state["choices"]:
+            choice = self._choice(index)
+            choice.restore(known, partial(self._begin, choice), partial(self._begin_call, choice))
+
+
+def _check_item(item: Any) -> None:
+    # What no stage has read yet is the model's text, and no unknown event.
+    if isinstance(item, _EVENTS):
+        return
+    if any(isinstance(value, _RAW) for value in (item, getattr(item, "data", None))):
+        raise PipelineError(
+            f"moderation expects events, found an object of type {type(item).__name__}: put Parse() | Extract() before it"
+        )
+
+
+_RAW: tuple[type, ...] = (str, bytes, bytearray, memoryview)
+_EVENTS: tuple[type, ...] = get_args(Event)
+_PLAIN = ("now", "ending", "ended", "done", "silent", "_saved", "_shown")
+
+
+_text = attrgetter("text")
+
+
+def _unescaped(text: str) -> str:
+    return Unescaped().feed(text, final=True)

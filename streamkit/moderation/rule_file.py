@@ -1,0 +1,225 @@
+"""Rules from a file, and rules that follow a file while streams run."""
+
+import logging
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+import regex
+
+from streamkit.config_files import as_path, read_text
+from streamkit.errors import PipelineError, PluginError
+from streamkit.events import Channel
+from streamkit.misfits import bounded, kind_of, shown
+from streamkit.moderation.match.expressions import compiled
+from streamkit.moderation.match.scanner import plans
+from streamkit.moderation.rule import Action, Normalisation, Rule
+from streamkit.toml_lines import line_of, lines
+
+__all__ = ["Action", "Live", "Rule", "as_rules", "from_file"]
+
+_MISTAKES = 20
+"""How many mistakes of a file are listed; the rest are counted."""
+_log = logging.getLogger("streamkit.moderation")
+_KEYS: dict[str, Any] = {
+    "category": str,
+    "phrases": tuple[str, ...],
+    "phrases_file": str,
+    "patterns": tuple[str, ...],
+    "action": Action,
+    "replacement": str,
+    "ignore_case": bool,
+    "whole_words": bool,
+    "normalise": tuple[Normalisation, ...],
+    "detectors": tuple[str, ...],
+    "check": str,
+    "window": int,
+    "message": str,
+    "severity": str,
+    "channels": tuple[Channel, ...],
+    "max_match": int,
+    "seconds": float,
+    "fail": Literal["closed", "open"],
+}
+
+
+def from_file(path: str | PathLike[str]) -> tuple[Rule, ...]:
+    """Rules from a TOML file with a `[[rule]]` table for each; `docs/reference/rules.md` has the keys.
+
+    Mistakes in it raise one `PipelineError` that lists each with its line.
+    """
+    return _File(as_path(path)).rules()
+
+
+class Live:
+    """Rules that follow a file: a run has those that the file has when it begins, and keeps them to its end.
+
+    A file with a mistake leaves the rules as they are: the mistake is logged (`streamkit.moderation`), passed to `on_error`,
+    and kept in `error` until the file is right. When the first file has one, it is raised.
+    """
+
+    def __init__(self, path: str | PathLike[str], *, on_error: Callable[[Exception], object] | None = None) -> None:
+        self._path = as_path(path)
+        self._on_error = on_error
+        self.error: Exception | None = None
+        """Why the file as it is does not count."""
+        file = _File(self._path)
+        self._rules = file.rules()
+        self._stamps = file.stamps
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.rules)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The current rules; the file is read again if it has changed."""
+        if any(_stamp(path) != stamp for path, stamp in self._stamps.items()):
+            self.reload()
+        return self._rules
+
+    def reload(self) -> bool:
+        """Read the file, whether it has changed or not. False if there is a mistake in it."""
+        file = _File(self._path)
+        try:
+            self._rules = file.rules()
+            self.error = None
+        except (PipelineError, PluginError) as error:
+            self.error = error
+            _log.error("the rules stay as they are: %s", error)
+            if self._on_error:
+                self._on_error(error)
+        self._stamps = file.stamps
+        return self.error is None
+
+
+def as_rules(rules: "Rule | Iterable[Rule] | str | PathLike[str]") -> tuple[Rule, ...]:
+    """One rule or many as a tuple; those of a file by its path; of `Live` the current ones. Anything else raises
+    `PipelineError`."""
+    if isinstance(rules, str | PathLike):
+        return from_file(rules)
+    if not isinstance(rules, Rule | Iterable):
+        raise PipelineError(f"expected rules (streamkit.Rule(…)), found {kind_of(rules)}")
+    found: tuple[Any, ...] = (rules,) if isinstance(rules, Rule) else tuple(rules)
+    for rule in found:
+        if not isinstance(rule, Rule):
+            raise PipelineError(f"expected rules (streamkit.Rule(…)), found {kind_of(rule)}")
+    return found
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    # A name with a NUL in it is no file's.
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class _File:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mistakes: list[tuple[int, str]] = []
+        self._lines: dict[tuple[str | int, ...], int] = {}
+        self.stamps: dict[Path, tuple[int, int, int] | None] = {}
+
+    def rules(self) -> tuple[Rule, ...]:
+        content = self._content()
+        rules = self._tables(content)
+        if self._mistakes:
+            listed = [f"{self._path.name}, line {line}: {said}" for line, said in self._mistakes[:_MISTAKES]]
+            more = len(self._mistakes) - len(listed)
+            raise PipelineError("\n".join([*listed, *([f"and {more} more"] if more else [])]))
+        return rules
+
+    def _content(self) -> dict[str, Any]:
+        # Stamped before it is read: what is written in between is read the next time.
+        self.stamps[self._path] = _stamp(self._path)
+        text = read_text(self._path).replace("\r\n", "\n")
+        try:
+            content = tomllib.loads(text)
+        except RecursionError:
+            raise PipelineError(f"{self._path.name}: expected rules, found data that is nested too deep") from None
+        # Also a number of more than 4,300 digits, which is no mistake in the language.
+        except ValueError as error:
+            raise PipelineError(bounded(f"{self._path.name}: {error}")) from error
+        self._lines = lines(text)
+        return content
+
+    def _wrong(self, said: str, *path: str | int) -> None:
+        self._mistakes.append((line_of(self._lines, path), bounded(said)))
+
+    def _tables(self, content: dict[str, Any]) -> tuple[Rule, ...]:
+        for key in content:
+            if key != "rule":
+                self._wrong(f"expected [[rule]] tables, found {shown(key)}", key)
+        tables = content.get("rule")
+        if not isinstance(tables, list):
+            self._wrong("expected [[rule]] tables, found " + ("none" if tables is None else "one thing"), "rule")
+            return ()
+        found = (self._table(number, table) for number, table in enumerate(cast("list[Any]", tables)))
+        return tuple(rule for rule in found if rule)
+
+    def _table(self, number: int, table: Any) -> Rule | None:
+        at = ("rule", number)
+        if not isinstance(table, dict):
+            self._wrong(f"expected a [[rule]] table, found {shown(table)}", *at)
+            return None
+        before = len(self._mistakes)
+        given = cast("dict[str, Any]", table)
+        fields = {key: self._value(value, key, at) for key, value in given.items() if self._known(key, at)}
+        if "category" not in given:
+            self._wrong("expected a category, found a rule without one", *at)
+        if name := fields.pop("phrases_file", None):
+            fields["phrases"] = (*(fields.get("phrases") or ()), *self._phrases(str(name), at))
+        self._patterns(fields, at)
+        if len(self._mistakes) > before:
+            return None
+        return self._rule(fields, at)
+
+    def _known(self, key: str, at: tuple[str | int, ...]) -> bool:
+        if key not in _KEYS:
+            self._wrong(f"expected a key of {', '.join(_KEYS)}; found {shown(key)}", *at, key)
+        return key in _KEYS
+
+    def _value(self, value: Any, key: str, at: tuple[str | int, ...]) -> Any:
+        try:
+            return msgspec.convert(value, _KEYS[key])
+        except msgspec.ValidationError as error:
+            said, _, place = str(error).partition(" - at ")
+            element = regex.search(r"\[(\d+)\]", place)
+            path = (*at, key, int(element[1])) if element else (*at, key)
+            self._wrong(f"{key}: {said[0].lower()}{said[1:]}", *path)
+            return None
+
+    def _patterns(self, fields: dict[str, Any], at: tuple[str | int, ...]) -> None:
+        for place, phrase in enumerate(fields.get("phrases") or ()):
+            if not phrase:
+                self._wrong("phrases: expected at least one character, found an empty one", *at, "phrases", place)
+        for place, pattern in enumerate(fields.get("patterns") or ()):
+            try:
+                compiled(pattern, True)
+            except PipelineError as error:
+                self._wrong(str(error), *at, "patterns", place)
+
+    def _phrases(self, name: str, at: tuple[str | int, ...]) -> tuple[str, ...]:
+        path = self._path.parent / name
+        self.stamps[path] = _stamp(path)
+        try:
+            text = read_text(path, shown(name)).removeprefix("\ufeff")
+        except PipelineError as error:
+            self._wrong(f"phrases_file: {error}", *at, "phrases_file")
+            return ()
+        return tuple(phrase for line in text.split("\n") if (phrase := line.strip()))
+
+    def _rule(self, fields: dict[str, Any], at: tuple[str | int, ...]) -> Rule | None:
+        try:
+            rule = Rule(**fields)
+            if rule.normalise or rule.check:
+                plans((rule,))
+            return rule
+        except (PipelineError, PluginError) as error:
+            self._wrong(str(error), *at)
+            return None

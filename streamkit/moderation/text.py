@@ -1,0 +1,93 @@
+"""The text of one channel of one choice: what has arrived, what of it is buffered, and what is decided about it."""
+
+from collections import deque
+from typing import Any
+
+from streamkit.events import Channel
+from streamkit.moderation.channels import MAKE
+from streamkit.moderation.report import Cost
+from streamkit.moderation.rule import Judge, Ruling
+from streamkit.state import pack, unpack
+
+
+class Text:
+    """One channel of a choice. Positions count in all of its text; times are the stream's."""
+
+    def __init__(self, channel: Channel, judge: Judge, *, simple: bool) -> None:
+        self.channel: Channel = channel
+        self.judge = judge
+        self.make = MAKE[channel]
+        """What makes the event that carries a piece of it."""
+        self.simple = simple
+        """Whether its order counts in this channel alone, and no sound belongs to it that must not be released."""
+        self.rulings: deque[Ruling] = deque()
+        self.length = 0
+        self.left = 0
+        """Text before that was released or removed."""
+        self.removed = 0
+        """Where the last text ends that was removed."""
+        self.out = 0
+        """Characters that were released, replacements too."""
+        self.digest = 0
+        """Of the released text, if it keeps its order over channels."""
+        self.over = False
+        """Whether the rest was replaced; no more of it is released."""
+        self.pieces: deque[tuple[int, float | None, str]] = deque()  # where it ends, when it arrived, the piece
+        self.fresh = 0  # pieces at the end that are released by themselves
+        self.stops: deque[int] = deque()  # where marks stand
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that has arrived is decided, and released or removed."""
+        return self.over or (self.judge.complete and self.left == self.length and not self.rulings)
+
+    def take(self, until: int, cost: Cost, now: float | None) -> list[str]:
+        """Remove the text before `until` from the buffer. What was buffered before this call is joined."""
+        cost.held -= until - self.left
+        parts: list[str] = []
+        joined: list[str] = []
+        while self.left < until:
+            end, arrived, piece = self.pieces[0]
+            stop = min(end, until)
+            part = piece[len(piece) - (end - self.left) : len(piece) - (end - stop)]
+            if len(self.pieces) > self.fresh:
+                joined.append(part)
+            else:
+                parts += ["".join(joined), part] if joined else [part]
+                joined = []
+            self.left = stop
+            if stop == end:
+                self.pieces.popleft()
+                cost.end_held(arrived, now)
+        return [*parts, "".join(joined)] if joined else parts
+
+    def shift(self, later: float) -> None:
+        """Continue by a clock that is so much later."""
+        shifted = ((end, None if arrived is None else arrived + later, piece) for end, arrived, piece in self.pieces)
+        self.pieces = deque(shifted)
+
+    def state(self) -> Any:
+        """What it needs to continue, as JSON has it. All rulings but those of windows are carried out at once."""
+        return {
+            **{name: getattr(self, name) for name in _OF_TEXT},
+            "pieces": list(self.pieces),
+            "stops": list(self.stops),
+            "rulings": [
+                [ruling.start, ruling.end, pack([ruling.by, ruling.note]), *ruling[3:5]] for ruling in self.rulings
+            ],
+            "judge": self.judge.state(),
+        }
+
+    def restore(self, state: Any) -> None:
+        """Continue from `state`."""
+        for name in _OF_TEXT:
+            setattr(self, name, state[name])
+        self.pieces = deque((end, arrived, piece) for end, arrived, piece in state["pieces"])
+        self.stops = deque(state["stops"])
+        for start, end, packed, source, kind in state["rulings"]:
+            by, note = unpack(packed)
+            self.rulings.append(Ruling(start, end, by, source, kind, note))
+        self.judge.restore(state["judge"])
+
+
+_OF_TEXT = ("simple", "length", "left", "removed", "out", "digest", "over", "fresh")

@@ -1,0 +1,186 @@
+"""A call of a tool: buffered as a whole, and released as it arrived, changed, or not at all."""
+
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from streamkit.events import Channel, ToolCallDelta
+from streamkit.moderation.json_escapes import Unescaped, replace
+from streamkit.moderation.report import Cost
+from streamkit.moderation.rule import Judge, Ruling
+
+Exceeded: TypeAlias = Literal["characters", "seconds"]
+
+
+class ToolCall:
+    """One call. Half of a call is none: it is buffered until its arguments are a complete document of which nothing is
+    undecided, or until its choice ends. With `open` it is passed on as it arrives."""
+
+    def __init__(self, tool_index: int, name: Judge | None, arguments: Judge | None, *, open: bool) -> None:
+        self.tool_index = tool_index
+        self.name = name
+        self.arguments = arguments
+        self.open = open
+        self.over = False
+        """Whether it is withheld for good."""
+        self.held = 0
+        """Characters that are buffered."""
+        self._deltas: list[ToolCallDelta] = []
+        self._arrived: list[float | None] = []
+        self._json = Unescaped()
+        self._names = ""
+        self._named = False  # its name is whole, since its arguments have begun
+        self._edits: list[tuple[Channel, int, int, str]] = []
+        self._decoded = 0  # of the arguments
+        self._start = 0  # where in the decoded arguments the document begins that is buffered
+
+    @property
+    def pending(self) -> bool:
+        """Whether some of it is buffered."""
+        return bool(self._deltas)
+
+    @property
+    def since(self) -> float | None:
+        """When the first piece arrived that is buffered."""
+        return self._arrived[0] if self._arrived else None
+
+    @property
+    def decided(self) -> bool:
+        """Whether it may be released before its choice ends."""
+        return self._json.complete and all(judge.complete for judge in (self.name, self.arguments) if judge)
+
+    @property
+    def place(self) -> tuple[int, int, Channel]:
+        """What is buffered of it, as verdicts count: where that starts and ends, in which channel."""
+        if self.arguments:
+            return self._start, self._decoded, "tool_arguments"
+        return 0, len(self._names), "tool_name"
+
+    def arrive(self, delta: ToolCallDelta, now: float | None) -> tuple[ToolCallDelta, Iterator[tuple[Channel, Ruling]]]:
+        """Take a piece. Returns it as it may be released, and, one by one, what is decided about the call."""
+        new = self._spelled(delta)
+        if new and self._named:
+            # The name was decided as a whole; a client that joins the pieces of a name must not receive more of it.
+            delta, new = msgspec.structs.replace(delta, name=None) if self.name else delta, ""
+        if not self.open:
+            self._deltas.append(delta)
+            self._arrived.append(now)
+            self.held += len(new) + len(delta.arguments)
+        return delta, self._judge(new, delta.arguments)
+
+    def end(self) -> Iterator[tuple[Channel, Ruling]]:
+        """No more of it arrives: what is decided then."""
+        if not self._named:
+            yield from self._rulings("tool_name", "", final=True)
+        yield from self._rulings("tool_arguments", self._json.feed("", final=True), final=True)
+
+    def _judge(self, name: str, arguments: str) -> Iterator[tuple[Channel, Ruling]]:
+        if name:
+            yield from self._rulings("tool_name", name)
+        if arguments and not self._named:
+            self._named = True
+            yield from self._rulings("tool_name", "", final=True)
+        if decoded := self._json.feed(arguments):
+            yield from self._rulings("tool_arguments", decoded)
+
+    def _rulings(self, channel: Channel, text: str, *, final: bool = False) -> Iterator[tuple[Channel, Ruling]]:
+        judge = self.name if channel == "tool_name" else self.arguments
+        if channel == "tool_arguments":
+            self._decoded += len(text)
+        if judge and not self.over:
+            for ruling in judge.feed(text, final=final):
+                yield channel, ruling
+
+    def _spelled(self, delta: ToolCallDelta) -> str:
+        # What of a name is new. Some providers repeat the whole name with every piece.
+        if not delta.name or delta.name == self._names:
+            return ""
+        if not self._named:
+            self._names += delta.name
+        return delta.name
+
+    def text(self, channel: Channel, start: int, end: int) -> str:
+        """A span of the name, or of the decoded arguments that are buffered."""
+        if channel == "tool_name":
+            return self._names[start:end]
+        decoded = Unescaped().feed("".join(delta.arguments for delta in self._deltas), final=True)
+        return decoded[max(start - self._start, 0) : end - self._start]
+
+    def edit(self, channel: Channel, start: int, end: int, text: str) -> None:
+        """Release other text in place of a span of the name, or of the decoded arguments."""
+        self._edits.append((channel, start, end, text))
+
+    def take(self, cost: Cost, now: float | None) -> list[ToolCallDelta]:
+        """Remove what is buffered: the pieces as they arrived, or as one if something in them was changed."""
+        cost.held -= self.held
+        for arrived in self._arrived:
+            cost.end_held(arrived, now)
+        deltas, edits = self._deltas, self._edits
+        self._deltas, self._arrived, self._edits, self.held = [], [], [], 0
+        if deltas and edits:
+            deltas = [self._changed(deltas, edits)]
+        if self._json.complete:
+            self._json = Unescaped()
+            self._start = self._decoded
+        return deltas
+
+    def _changed(self, deltas: list[ToolCallDelta], edits: list[tuple[Channel, int, int, str]]) -> ToolCallDelta:
+        known = {
+            field: next((value for delta in deltas if (value := getattr(delta, field))), None)
+            for field in ("id", "type")
+        }
+        name, shift = self._names, 0
+        for channel, start, end, text in edits:
+            if channel == "tool_name":
+                name = name[: start + shift] + text + name[end + shift :]
+                shift += len(text) - (end - start)
+        arguments = replace(
+            "".join(delta.arguments for delta in deltas),
+            [
+                (start - self._start, end - self._start, text)
+                for channel, start, end, text in edits
+                if channel != "tool_name"
+            ],
+        )
+        first = deltas[0]
+        named = any(delta.name for delta in deltas)
+        return ToolCallDelta(
+            first.tool_index, known["id"], name if named else None, arguments, first.index, known["type"]
+        )
+
+    def shift(self, later: float) -> None:
+        """Continue by a clock that is so much later."""
+        self._arrived = [None if arrived is None else arrived + later for arrived in self._arrived]
+
+    def state(self) -> Any:
+        """What it needs to continue, as JSON has it."""
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            "deltas": msgspec.to_builtins(self._deltas),
+            "json": self._json.state(),
+            "judges": [judge and judge.state() for judge in (self.name, self.arguments)],
+        }
+
+    def restore(self, state: Any) -> None:
+        """Continue from `state`."""
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        self._edits = [(channel, start, end, text) for channel, start, end, text in state["_edits"]]
+        self._deltas = msgspec.convert(state["deltas"], list[ToolCallDelta])
+        self._json.restore(state["json"])
+        for judge, known in zip((self.name, self.arguments), state["judges"], strict=True):
+            if judge:
+                judge.restore(known)
+
+
+_PLAIN = ("open", "over", "held", "_arrived", "_names", "_named", "_edits", "_decoded", "_start")
+
+
+def split(delta: ToolCallDelta, room: int) -> tuple[ToolCallDelta, ToolCallDelta | None]:
+    """The piece of which no more than `room` characters are arguments, at least one, and the rest."""
+    room = max(room, 1)
+    if len(delta.arguments) <= room:
+        return delta, None
+    rest = ToolCallDelta(delta.tool_index, None, None, delta.arguments[room:], delta.index)
+    return msgspec.structs.replace(delta, arguments=delta.arguments[:room]), rest

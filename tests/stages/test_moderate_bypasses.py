@@ -1,0 +1,354 @@
+"""Model-written text that is not in a delta of a moderated channel, or comes in another order: none of it is released."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import streamkit as sk
+from streamkit import (
+    Annotation,
+    AudioDelta,
+    Blocked,
+    Choice,
+    Completion,
+    Decision,
+    Event,
+    Finish,
+    Logprobs,
+    Moderate,
+    PartialOutput,
+    Redacted,
+    Reset,
+    Rule,
+    StreamEnd,
+    StructuredOutput,
+    TextDelta,
+    ToolCallDelta,
+    Window,
+)
+
+pytestmark = pytest.mark.anyio
+END = StreamEnd("completed", True)
+STOP = Finish("stop")
+BIRD = Rule("bird", ("blue heron",), replacement="[bird]")
+
+
+def moderate(stage: Moderate, *events: Any) -> list[Event]:
+    return list(stage.run(iter(events)))
+
+
+async def judge(window: Window) -> Decision:
+    return Decision("redact", "bird", replacement="[bird]") if "heron" in window.text else Decision()
+
+
+async def classify(*events: Event, **options: Any) -> list[Event]:
+    """The same events, moderated by a classifier; without what is reported about windows."""
+    async with list(events) | sk.Classify(judge, **options) as stream:
+        return [event async for event in stream if not isinstance(event, sk.Checked)]
+
+
+def text(*pieces: str, index: int = 0) -> list[Event]:
+    return [TextDelta(piece, index) for piece in pieces]
+
+
+# What is no event
+
+
+@pytest.mark.parametrize(
+    "item",
+    ["a blue heron", b"data: 1\n\n", sk.ServerSentEvent("message", '{"a": "blue heron"}')],
+    ids=lambda item: type(item).__name__,
+)
+@pytest.mark.parametrize("mode", ["hold", "observe", "optimistic"])
+async def test_text_that_no_stage_has_read_is_an_error(item: Any, mode: Any) -> None:
+    message = f"moderation expects events, found an object of type {type(item).__name__}: put Parse"
+    with pytest.raises(sk.PipelineError, match=message) as caught:
+        moderate(Moderate(BIRD, mode=mode), item)
+    with pytest.raises(sk.PipelineError, match=message):
+        await classify(item, mode=mode)
+
+    assert "heron" not in str(caught.value)
+
+
+# Values that were made of the text before
+
+
+@dataclass
+class Between(sk.Stage[Event, Event]):
+    """A third party's stage, which puts events in."""
+
+    events: list[Any] = field(default_factory=list)
+
+    def feed(self, item: Event) -> list[Event]:
+        return [*self.events, item] if isinstance(item, StreamEnd) else [item]
+
+
+def completion(content: str, **fields: Any) -> Completion:
+    return Completion((Choice(0, content, **fields),), end="completed")
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        completion("a blue heron"),
+        completion("a", reasoning="blue heron"),
+        completion("a", tool_calls=(sk.ToolCall("c", "f", r'{"q": "\u0062lue heron"}'),)),
+        completion("a", parts=(sk.Part("text", text="blue heron"),)),
+        Completion((), details={"output": [{"text": "blue heron"}]}),
+    ],
+    ids=["content", "reasoning", "the arguments of a call", "a part", "details"],
+)
+def test_a_completion_is_withheld_that_contains_what_a_rule_withholds(whole: Completion) -> None:
+    released = list(Moderate(BIRD).run([*text("a"), whole, END]))
+
+    assert released == [*text("a"), END]
+    assert list(Moderate(BIRD, mode="observe").run([*text("a"), whole, END])) == [*text("a"), whole, END]
+
+
+@pytest.mark.parametrize("mode", ["hold", "optimistic"])
+def test_a_completion_is_withheld_after_text_was_and_comes_last_if_none_was(mode: Any) -> None:
+    clean, redacted = completion("All is well."), completion("A heron.")
+
+    assert moderate(Moderate(BIRD, mode=mode), *text("All is well."), clean, STOP, END) == [
+        *text("All is well."), STOP, clean, END,
+    ]  # fmt: skip
+    assert redacted not in moderate(Moderate(BIRD, mode=mode), *text("A blue heron"), redacted, STOP, END)
+
+
+async def test_a_completion_behind_a_classifier_is_what_was_released_or_is_withheld() -> None:
+    clean = completion("All is well.", parts=(sk.Part("text", text="All is"),))
+
+    assert (await classify(*text("All is", " well."), STOP, clean, END))[-2:] == [clean, END]
+    assert (await classify(*text("All is well."), STOP, completion("All was well."), END))[-2:] == [STOP, END]
+    assert (await classify(*text("A heron."), STOP, completion("[bird]"), END))[-2:] == [STOP, END]
+    part = completion("All is well.", parts=(sk.Part("text", text="heron"),))
+    assert (await classify(*text("All is well."), STOP, part, END))[-2:] == [STOP, END]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a blue heron", ["blue heron"], {"blue heron": 1}, {"a": [{"b": "BLUE HERON"}]}, sk.ToolCall("blue heron")],
+    ids=["a string", "a list", "a key", "nested", "a struct"],
+)
+@pytest.mark.parametrize("mode", ["hold", "optimistic"])
+async def test_a_structured_value_is_withheld_that_contains_what_a_rule_withholds(value: Any, mode: Any) -> None:
+    for event in (StructuredOutput(value), PartialOutput(value), PartialOutput(value, complete=True)):
+        assert moderate(Moderate(BIRD, mode=mode), event, END) == [END]
+        assert await classify(event, END, mode=mode) == [END]
+        assert moderate(Moderate(BIRD, mode="observe"), event, END) == [event, END]
+
+
+def test_a_number_is_text_too() -> None:
+    card = Rule("card", detectors=("card",))
+
+    assert moderate(Moderate(card), StructuredOutput({"n": 4111111111111111}), END) == [END]
+    assert moderate(Moderate(card), StructuredOutput({"n": 4111111111111112}), END)[-1:] == [END]
+
+
+def test_a_value_that_has_only_come_in_part_is_withheld_while_it_could_become_forbidden() -> None:
+    partial, other = PartialOutput({"a": "a blue her"}), PartialOutput({"a": "a blue whale", "c": "x"})
+
+    assert moderate(Moderate(BIRD), partial, other, END) == [other, END]
+
+
+def test_a_value_that_can_not_be_read_is_withheld() -> None:
+    assert moderate(Moderate(BIRD), StructuredOutput(object()), END) == [END]
+
+
+# Annotations
+
+
+@pytest.mark.parametrize("action", ["redact", "replace"])
+def test_an_annotation_that_quotes_what_was_withheld_of_a_call_is_not_released(action: Any) -> None:
+    rule = Rule("x", ("blue heron",), action=action, channels=("tool_arguments",))
+    call = ToolCallDelta(0, "call_1", "f", r'{"a": "\u0062lue heron", "b": "grey"}')
+    quote, other = Annotation({"cited_text": "Blue  heron"}), Annotation({"cited_text": "grey"})
+
+    released = moderate(Moderate(rule), call, quote, other, STOP, END)
+
+    assert [event for event in released if isinstance(event, Annotation)] == [other]
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        {"type": "char_location", "cited_text": "The Blue\nHeron lives here."},
+        {"start": 2, "end": 12, "text": "blue heron", "sources": []},
+        {"type": "url_citation", "url_citation": {"title": "blue heron", "start_index": 2}},
+        {"text": "a blue her"},
+        {"text": "heron flies"},
+        {"text": "heron"},
+    ],
+    ids=["Anthropic", "Cohere", "OpenAI", "its beginning", "its end", "a part"],
+)
+@pytest.mark.parametrize("by", ["rules", "a classifier"])
+async def test_an_annotation_that_quotes_withheld_text_is_not_released(annotation: Any, by: str) -> None:
+    events = [*text("A blue heron"), Annotation(annotation), *text(" flies.", " Next."), STOP, END]
+    if by != "rules" and "cited_text" in annotation:
+        pytest.skip("what a document says can't be classified at once")
+
+    released = moderate(Moderate(BIRD), *events) if by == "rules" else await classify(*events)
+
+    assert not any(isinstance(event, Annotation) for event in released)
+
+
+@pytest.mark.parametrize("annotation", [{"text": "a grey heron"}, {"type": "blue heron", "id": "blue"}], ids=str)
+def test_another_annotation_keeps_its_place_behind_the_text(annotation: Any) -> None:
+    events = [*text("A blue heron", ", grey h"), Annotation(annotation), *text("eron."), STOP, END]
+
+    assert moderate(Moderate([BIRD, Rule("x", ("grey heroine",))]), *events) == [
+        *text("A "), Redacted("bird", 2, 12), *text("[bird]", ", ", "grey h"), Annotation(annotation), *text("eron."), STOP, END,
+    ]  # fmt: skip
+
+
+def test_of_an_annotation_with_several_quotes_the_others_are_released() -> None:
+    supports = [{"segment": {"text": word}} for word in ("Hi", "blue heron")]
+    annotation = Annotation({"groundingSupports": supports, "webSearchQueries": ["birds", "blue heron"]})
+
+    released = moderate(Moderate(BIRD), *text("Hi blue heron"), annotation, END)
+
+    assert released[-2] == Annotation({"groundingSupports": supports[:1], "webSearchQueries": ["birds"]})
+
+
+def test_an_annotation_is_searched_by_itself_too() -> None:
+    assert moderate(Moderate(BIRD), *text("A bird."), Annotation({"cited_text": "the blue heron"}), END) == [
+        *text("A bird."),
+        END,
+    ]
+
+
+def test_in_the_completion_there_is_none_either() -> None:
+    pipeline = Moderate(BIRD) | sk.Accumulate()
+    *_, whole, _ = pipeline.run([*text("A blue heron"), Annotation({"text": "blue heron"}), STOP, END])
+
+    assert isinstance(whole, Completion)
+    assert whole.choices[0].annotations == ()
+    assert "heron" not in repr(whole.to_dict())
+
+
+# Another answer
+
+
+@pytest.mark.parametrize("by", ["rules", "a classifier"])
+async def test_a_reset_discards_what_is_buffered_and_no_match_spans_both_answers(by: str) -> None:
+    reset = Reset("truncated")
+    events = [*text("One. A blue"), Logprobs({"a": 1}), reset, *text(" heron. Bye."), STOP, END]
+
+    if by == "rules":
+        assert moderate(Moderate(BIRD), *events) == [
+            *text("One. A "), reset, *text(" heron. Bye."), STOP, END,
+        ]  # fmt: skip
+    else:
+        assert await classify(*events) == [
+            *text("One. "), reset, Redacted("bird", 0, 8, source="classifier"), *text("[bird]", "Bye."), STOP, END,
+        ]  # fmt: skip
+
+
+def test_places_count_anew_after_a_reset_and_a_block_before_it_is_void() -> None:
+    stage = Moderate([BIRD, Rule("word", ("kill",), action="block")], choices=2)
+
+    released = moderate(stage, *text("You kill"), *text("a", index=1), Reset("x"), *text("blue heron"), STOP, END)
+
+    assert released[-5:] == [Reset("x"), Redacted("bird", 0, 10), *text("[bird]"), STOP, END]
+
+
+# Order
+
+
+@pytest.mark.parametrize("by", ["rules", "a classifier"])
+async def test_log_probabilities_come_before_the_finish_of_their_choice(by: str) -> None:
+    logprobs = [Logprobs({"n": number}) for number in range(3)]
+    events = [*text("One. "), logprobs[0], *text("Two. "), logprobs[1], STOP, logprobs[2], END]
+
+    released = moderate(Moderate(BIRD), *events) if by == "rules" else await classify(*events)
+
+    assert released == [*text("One. ", "Two. "), *logprobs[:2], STOP, logprobs[2], END]
+
+
+def test_a_finish_waits_for_a_match_that_may_follow_an_early_replacement() -> None:
+    rules = [Rule("a", ("ab",), replacement="*"), Rule("b", ("bc",), action="stop")]
+
+    assert moderate(Moderate(rules), *text("ab"), STOP, *text("c", "d"), END) == [
+        Redacted("a", 0, 2), *text("*"), Blocked("b", 1, 3, action="stop"), Finish("content_filter"), StreamEnd("moderated"),
+    ]  # fmt: skip
+
+
+# Transcripts
+
+
+def transcript(*pieces: str) -> list[Event]:
+    return [AudioDelta(f"{number}==", piece, "audio_1") for number, piece in enumerate(pieces)]
+
+
+def test_the_transcript_of_an_audio_answer_is_moderated() -> None:
+    assert moderate(Moderate(BIRD), *transcript("All is well. ", "A blue", " heron", "!"), STOP, END) == [
+        AudioDelta("0==", "All is well. ", "audio_1"),
+        AudioDelta(transcript="A "),
+        Redacted("bird", 15, 25, "transcript"),
+        AudioDelta(transcript="[bird]"),
+        AudioDelta(transcript="!"),
+        STOP,
+        END,
+    ]
+
+
+def test_sound_waits_for_its_transcript_and_is_not_released_after_some_of_that_was_withheld() -> None:
+    sound = AudioDelta("AAA=")
+
+    assert moderate(Moderate(BIRD), *transcript("a blue"), sound, *transcript(" sky"), END) == [
+        AudioDelta(transcript="a "),
+        AudioDelta(transcript="blue"),
+        AudioDelta("0==", None, "audio_1"),
+        sound,
+        AudioDelta(transcript=" sky"),
+        AudioDelta("0==", None, "audio_1"),
+        END,
+    ]
+    assert sound not in moderate(Moderate(BIRD), *transcript("a blue heron"), sound, END)
+
+
+async def test_a_classifier_receives_the_transcript() -> None:
+    assert await classify(*transcript("A heron. ", "Bye."), AudioDelta("AAA="), STOP, END) == [
+        Redacted("bird", 0, 9, "transcript", source="classifier"),
+        AudioDelta(transcript="[bird]"),
+        AudioDelta(transcript="Bye."),
+        STOP,
+        END,
+    ]
+
+
+# Both ways
+
+
+@pytest.mark.parametrize("action", ["annotate", "redact", "replace", "block", "stop"])
+@pytest.mark.parametrize("mode", ["hold", "observe"])
+async def test_rules_and_classifiers_do_the_same_by_the_same_decision(action: Any, mode: Any) -> None:
+    sentence = "A heron. "
+    rule = Rule("bird", (sentence,), action=action, replacement="[bird] ", message="No.", severity="high")
+
+    async def decide(window: Window) -> Decision:
+        if window.text != sentence:
+            return Decision()
+        return Decision(action, "bird", replacement="[bird] ", message="No.", severity="high")
+
+    events = [*text("One. ", sentence, "Two. "), Logprobs({"a": 1}), STOP, END]
+    by_rules = list(Moderate(rule, mode=mode, reports=True, max_tokens=9).run(iter(events)))
+    async with events | sk.Classify(decide, mode=mode, reports=True, max_tokens=9) as stream:
+        by_classifier = [event async for event in stream if not isinstance(event, sk.Checked)]
+
+    assert _compared(by_classifier) == _compared(by_rules)
+    assert {event.source for event in by_classifier if isinstance(event, Redacted | Blocked)} <= {"classifier"}
+
+
+def _compared(events: list[Event]) -> list[Any]:
+    plain: list[Any] = []
+    for event in events:
+        match event:
+            case sk.Flagged() | Redacted() | Blocked():
+                plain.append((type(event), event.category, event.start, event.end, event.severity, event.action))
+            case sk.ModerationReport():
+                plain.append((event.verdicts, event.stopped))
+            case _:
+                plain.append(event)
+    return plain
