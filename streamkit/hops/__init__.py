@@ -11,7 +11,8 @@ switch of tasks for each read, and a queue with the size that is named.
     deadlines       a limit on the wait for content, for any stream                1 task
     rate_limit      no more than so many a second                                  1 task
     from_generator  an async generator function as a step                          1 task
-    classify        windows of text judged while the stream is read on              1 task, and 1 for each window
+    classify        windows of text classified while the stream is read on         1 task, and 1 for each window
+    guarded         the input checked while the answer is read already             2 tasks
     until           a block of code that ends when something else is done          1 task
     Threaded        a stage's heavy items in a thread                              1 thread, for these
     sync            for code that is not async                                     1 thread
@@ -22,6 +23,7 @@ from streamkit.hops.beside import until
 from streamkit.hops.channel import Branch
 from streamkit.hops.classify import Classified, classify
 from streamkit.hops.fallback import fallback
+from streamkit.hops.guarded import Guarded, guarded
 from streamkit.hops.merge import merge
 from streamkit.hops.pace import deadlines, rate_limit
 from streamkit.hops.race import race
@@ -33,6 +35,7 @@ __all__ = [
     "Branch",
     "Broadcast",
     "Classified",
+    "Guarded",
     "Synchronous",
     "Threaded",
     "broadcast",
@@ -40,6 +43,7 @@ __all__ = [
     "deadlines",
     "fallback",
     "from_generator",
+    "guarded",
     "merge",
     "prefetch",
     "race",

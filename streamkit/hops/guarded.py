@@ -1,0 +1,150 @@
+"""A check of the input beside the answer: the answer is read already while the check runs, and released when it has passed."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import anyio
+import msgspec
+
+from streamkit.errors import PipelineError
+from streamkit.events import Event, Finish, ModerationReport, StreamEnd, TextDelta
+from streamkit.hops.beside import beside
+from streamkit.hops.channel import Branch, at_least_one, pump, reading
+from streamkit.moderation.classifiers.chunking import Window
+from streamkit.moderation.classifiers.classifier import Decision, FailurePolicy, Failures, Outcome, as_failures
+from streamkit.moderation.classifiers.classifier import check as checked
+from streamkit.moderation.classifiers.windows import record
+from streamkit.moderation.report import Cost, verdict
+
+InputCheck: TypeAlias = Callable[[], Awaitable[Decision]]
+
+
+@asynccontextmanager
+async def guarded(
+    events: AsyncIterable[Event],
+    check: InputCheck,
+    *,
+    choices: int = 1,
+    failures: Failures | FailurePolicy = "closed",
+    deadline: float | None = None,
+    ahead: int = 64,
+) -> AsyncGenerator["Guarded", None]:
+    """Check the input while the answer is read: nothing is released before the decision, and the first token arrives with the
+    later of the two.
+
+        async with hops.guarded(answer, lambda: classifier(Window(0, prompt, channel="prompt"))) as events: ...
+
+    `Checked` comes first. `annotate` is reported by `Flagged`. Any stricter action blocks, since an input that was sent can't
+    be changed: `events` is closed, and then `Blocked`, the decision's message, `Finish("content_filter")` for each of
+    `choices` (the request's `n`), and `StreamEnd("moderated")` are delivered; nothing of the answer is.
+
+    At most `ahead` events are buffered; then reading stops until the decision. `failures` and `deadline` are those of
+    `classify`. An error of `events` is raised after the decision, and after what came before it. Leaving the block cancels the
+    check and closes `events`; if that fails and nothing else has, it raises.
+    """
+    if not callable(check):
+        raise PipelineError(f"expected an async function, found an object of type {type(check).__name__}")
+    at_least_one(ahead=ahead, choices=choices)
+    guard = Guarded(reading(events), check, as_failures(failures), deadline, choices, ahead)
+    async with beside(guard.read, guard.check):
+        yield guard
+    if guard.unclosed:
+        raise guard.unclosed[0]
+
+
+class Guarded(AsyncIterator[Event]):
+    """The events of an answer whose input is checked. Made by `guarded`.
+
+    A read may be cancelled and repeated: no event is lost.
+    """
+
+    def __init__(
+        self,
+        events: AsyncIterator[Event],
+        check: InputCheck,
+        failures: Failures,
+        deadline: float | None,
+        choices: int,
+        ahead: int,
+    ) -> None:
+        self.unclosed: list[Exception] = []
+        self._events = events
+        self._check = check
+        self._failures = failures
+        self._deadline = deadline
+        self._choices = choices
+        self._answer = Branch[Event](ahead)
+        self._reading = anyio.CancelScope()
+        self._closed = anyio.Event()
+        self._decided = anyio.Event()
+        self._first: deque[Event] = deque()
+        self._blocked = False
+        self._cost = Cost()
+
+    @property
+    def report(self) -> ModerationReport:
+        """What the check has cost, and what it has found."""
+        return self._cost.report(stopped=self._blocked, tokens_saved=None if self._blocked else 0)
+
+    async def __anext__(self) -> Event:
+        await self._decided.wait()
+        if self._first:
+            return self._first.popleft()
+        if self._blocked:
+            raise StopAsyncIteration
+        return await anext(self._answer)
+
+    async def aclose(self) -> None:
+        """Stop reading, and wait until `events` is closed; buffered events are discarded."""
+        await self._answer.aclose()
+        self._reading.cancel()
+        self._first.clear()
+        self._blocked = True
+        self._decided.set()
+        await self._closed.wait()
+
+    async def read(self) -> None:
+        """Read ahead. Run by `guarded` in a task."""
+        try:
+            with self._reading:
+                await pump(self._events, [self._answer], self.unclosed)
+        finally:
+            self._closed.set()
+
+    async def check(self) -> None:
+        """Call the check. Run by `guarded` in a task."""
+        window = Window(0, "", channel="prompt")
+        outcome = await checked(window, self._call, self._failures, self._deadline)
+        if not self._decided.is_set():
+            await self._decide(window, outcome)
+
+    async def _call(self, window: Window) -> Decision:
+        return await self._check()
+
+    async def _decide(self, window: Window, outcome: Outcome) -> None:
+        decision = outcome.decision
+        first: list[Event] = [record(window, outcome, self._cost, outcome.seconds)]
+        match decision.action:
+            case "allow":
+                pass
+            case "annotate":
+                first.append(verdict(decision, (0, 0, "prompt", 0), "classifier"))
+            case _:
+                self._blocked = True
+                self._reading.cancel()
+                await self._closed.wait()
+                first += self._blocking(decision)
+        self._cost.verdicts += decision.action != "allow"
+        self._first.extend(first)
+        self._decided.set()
+
+    def _blocking(self, decision: Decision) -> list[Event]:
+        by = decision if decision.action == "stop" else msgspec.structs.replace(decision, action="block")
+        events: list[Event] = []
+        for index in range(self._choices):
+            events.append(verdict(by, (0, 0, "prompt", index), "classifier"))
+            events += (TextDelta(by.message, index),) if by.message else ()
+            events.append(Finish("content_filter", index))
+        return [*events, StreamEnd("moderated")]

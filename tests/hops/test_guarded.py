@@ -1,0 +1,248 @@
+"""An input check beside the answer: nothing is released before its decision, and the answer is closed when that blocks."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+import streamkit as sk
+from streamkit import Checked, Decision, Event, Finish, StreamEnd, TextDelta
+from streamkit.hops import guarded
+
+pytestmark = pytest.mark.anyio
+END = StreamEnd("completed", True)
+ANSWER: list[Event] = [TextDelta("One. "), TextDelta("Two. "), Finish("stop"), END]
+PASSED = Checked("passed", 0, 0, "prompt")
+
+
+@dataclass
+class Check:
+    """A check of the input whose decision is made by the test."""
+
+    decision: Decision | Exception = field(default_factory=Decision)
+    decided: anyio.Event = field(default_factory=anyio.Event)
+    calls: int = 0
+    cancelled: bool = False
+
+    async def __call__(self) -> Decision:
+        self.calls += 1
+        try:
+            await self.decided.wait()
+        except anyio.get_cancelled_exc_class():
+            self.cancelled = True
+            raise
+        if isinstance(self.decision, Exception):
+            raise self.decision
+        return self.decision
+
+
+@dataclass
+class Answer:
+    """An answer that shows how far it was read and whether it was closed."""
+
+    events: list[Event] = field(default_factory=lambda: list(ANSWER))
+    error: Exception | None = None
+    goes_on: anyio.Event | None = None
+    given: int = 0
+    closed: bool = False
+
+    async def __call__(self) -> AsyncGenerator[Event, None]:
+        try:
+            for event in self.events:
+                self.given += 1
+                yield event
+            if self.goes_on:
+                await self.goes_on.wait()
+            if self.error:
+                raise self.error
+        finally:
+            with anyio.CancelScope(shield=True):
+                await checkpoint()
+            self.closed = True
+
+
+@dataclass
+class Reader:
+    """Reads in a task, so that the test can look on."""
+
+    seen: list[Event] = field(default_factory=list)
+    error: Exception | None = None
+    ended: bool = False
+
+    async def __call__(self, events: Any) -> None:
+        try:
+            async for event in events:
+                self.seen.append(event)
+        except Exception as error:
+            self.error = error
+        self.ended = True
+
+
+async def settled() -> None:
+    for _ in range(40):
+        await checkpoint()
+
+
+async def test_nothing_is_released_before_the_decision_and_then_the_whole_answer() -> None:
+    check, answer, reader = Check(), Answer(), Reader()
+    async with guarded(answer(), check) as events, anyio.create_task_group() as group:
+        group.start_soon(reader, events)
+        await settled()
+        assert (reader.seen, answer.given) == ([], 4)
+        check.decided.set()
+    assert reader.seen == [PASSED, *ANSWER]
+
+
+async def test_after_the_decision_the_first_token_arrives_when_the_answer_has_one() -> None:
+    check, reader, started = Check(), Reader(), anyio.Event()
+    check.decided.set()
+
+    async def late() -> AsyncGenerator[Event, None]:
+        await started.wait()
+        for event in ANSWER:
+            yield event
+
+    async with guarded(late(), check) as events, anyio.create_task_group() as group:
+        group.start_soon(reader, events)
+        await settled()
+        assert reader.seen == [PASSED]
+        started.set()
+    assert reader.seen == [PASSED, *ANSWER]
+
+
+@pytest.mark.parametrize("action", ["redact", "replace", "block"])
+@pytest.mark.parametrize("goes_on", [True, False], ids=["in mid-answer", "after the answer"])
+async def test_a_block_closes_the_answer_before_its_end_is_delivered(action: Any, goes_on: bool) -> None:
+    check = Check(Decision(action, "injection", message="No."))
+    answer = Answer(goes_on=anyio.Event() if goes_on else None)
+    found: list[Event] = []
+    async with guarded(answer(), check, choices=2) as events:
+        await settled()
+        check.decided.set()
+        async for event in events:
+            assert answer.closed
+            found.append(event)
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+        assert (events.report.flagged, events.report.stopped) == (1, True)
+    assert found == [
+        Checked("flagged", 0, 0, "prompt", category="injection"),
+        sk.Blocked("injection", 0, 0, "prompt", source="classifier"),
+        TextDelta("No."),
+        Finish("content_filter"),
+        sk.Blocked("injection", 0, 0, "prompt", 1, source="classifier"),
+        TextDelta("No.", 1),
+        Finish("content_filter", 1),
+        StreamEnd("moderated"),
+    ]
+
+
+async def test_an_annotation_is_reported_before_the_answer() -> None:
+    check = Check(Decision("annotate", "odd", {"odd": 0.9}, severity="low"))
+    check.decided.set()
+    async with guarded(Answer()(), check) as events:
+        found = [event async for event in events]
+    assert found == [
+        Checked("flagged", 0, 0, "prompt", category="odd", scores={"odd": 0.9}),
+        sk.Flagged("odd", 0, 0, "prompt", severity="low", source="classifier"),
+        *ANSWER,
+    ]
+
+
+@pytest.mark.parametrize(("policy", "passes"), [("open", True), ("closed", False)])
+async def test_a_check_that_fails_is_decided_by_the_policy(policy: Any, passes: bool) -> None:
+    check = Check(sk.ConnectFailed("no"))
+    check.decided.set()
+    async with guarded(Answer()(), check, failures=policy) as events:
+        found = [event async for event in events]
+    assert isinstance(found[0], Checked)
+    assert (found[0].outcome, found[0].failure) == (f"failed_{policy}", "connect")
+    assert (found[1:] == ANSWER) is passes
+    assert (found[-1] == StreamEnd("moderated")) is not passes
+
+
+async def test_a_check_that_takes_longer_than_its_deadline_is_a_failure() -> None:
+    check = Check()
+    async with guarded(Answer()(), check, deadline=0.01) as events:
+        found = [event async for event in events]
+    assert check.cancelled
+    assert found[0] == Checked("failed_closed", 0, 0, "prompt", category="unchecked", failure="timeout")
+
+
+async def test_what_is_no_decision_does_not_pass_for_one() -> None:
+    async def forgot() -> Any:
+        return None
+
+    async with guarded(Answer()(), forgot) as events:
+        assert await anext(events) == Checked("failed_closed", 0, 0, "prompt", category="unchecked", failure="answer")
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+async def test_an_error_of_the_answer_is_raised_after_what_came_before_it_if_the_input_passes(blocks: bool) -> None:
+    check, reader = Check(Decision("block" if blocks else "allow")), Reader()
+    answer = Answer([TextDelta("One. ")], sk.Disconnected("cut"))
+    async with guarded(answer(), check) as events, anyio.create_task_group() as group:
+        group.start_soon(reader, events)
+        await settled()
+        assert reader.seen == []
+        check.decided.set()
+    if blocks:
+        assert (reader.seen[-1], reader.error) == (StreamEnd("moderated"), None)
+    else:
+        assert reader.seen == [PASSED, TextDelta("One. ")]
+        assert isinstance(reader.error, sk.Disconnected)
+
+
+async def test_reading_stops_while_as_many_events_are_buffered_as_are_allowed() -> None:
+    check, answer = Check(), Answer([*(TextDelta(f"{number} ") for number in range(50)), END])
+    async with guarded(answer(), check, ahead=5) as events:
+        await settled()
+        assert answer.given == 5
+        check.decided.set()
+        assert len([event async for event in events]) == 52
+
+
+@pytest.mark.parametrize("ending", ["break", "error", "cancellation", "aclose"])
+@pytest.mark.parametrize("steps", range(6))
+async def test_leaving_at_any_moment_cancels_the_check_and_closes_the_answer(ending: str, steps: int) -> None:
+    check, answer = Check(), Answer(goes_on=anyio.Event())
+    with anyio.CancelScope() as scope:
+        try:
+            async with guarded(answer(), check) as events:
+                for _ in range(steps):
+                    await checkpoint()
+                match ending:
+                    case "error":
+                        raise LookupError("mine")
+                    case "cancellation":
+                        scope.cancel()
+                        await anext(events)
+                    case "aclose":
+                        await events.aclose()
+                        with pytest.raises(StopAsyncIteration):
+                            await anext(events)
+                    case _:
+                        pass
+        except LookupError:
+            assert ending == "error"
+    assert answer.closed or not answer.given
+    assert check.cancelled or not check.calls
+
+
+async def test_it_is_a_source_for_further_stages() -> None:
+    check = Check(Decision("block", "injection"))
+    check.decided.set()
+    async with guarded(Answer()(), check) as events, events | sk.Accumulate() as stream:
+        found = [event async for event in stream if isinstance(event, sk.Completion)]
+    assert (found[0].text, found[0].end, found[0].choices[0].finish_reason) == ("", "moderated", "content_filter")
+    assert found[0].choices[0].verdicts[0].channel == "prompt"
+
+
+async def test_what_makes_no_sense_is_refused_at_once() -> None:
+    for check, options in ((Check(), {"ahead": 0}), (Check(), {"choices": 0}), ("no", {})):
+        with pytest.raises(sk.PipelineError, match=r"of 1 or more, found 0|expected an async function"):
+            async with guarded(Answer([])(), check, **options):  # type: ignore[arg-type]
+                pass
