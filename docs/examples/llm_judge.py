@@ -43,13 +43,13 @@ def llm_judge(base_url: str, *, model: str = "gpt-4o-mini", key: str = "", thres
             "messages": [{"role": "system", "content": POLICY}, {"role": "user", "content": question}],
         }
 
-    def verdict(answer: Any) -> sk.Judgement:
+    def verdict(answer: Any) -> sk.Decision:
         judged = json.loads(answer["choices"][0]["message"]["content"])
         category, confidence = judged["category"], float(judged["confidence"])
         if category not in SCHEMA["properties"]["category"]["enum"]:
             raise ValueError("a category that was not asked for")
         guilty = category != "none" and confidence >= threshold
-        return sk.Judgement("block" if guilty else "allow", category if guilty else "", {category: confidence})
+        return sk.Decision("block" if guilty else "allow", category if guilty else "", {category: confidence})
 
     headers = {"authorization": f"Bearer {key}"} if key else {}
     return sk.remote.http_classifier(f"{base_url}/chat/completions", request=request, verdict=verdict, headers=headers)
@@ -69,7 +69,7 @@ async def main(base_url: str, prompt: str) -> None:
                     print(text, end="", flush=True)
                 case sk.Blocked(category=category):
                     print(f"[{category}]")
-    print(f"\n{events.report.calls} calls, the longest wait {events.report.longest_held:.1f} s")
+    print(f"\n{events.report.calls} calls, the longest hold-back {events.report.max_seconds_held or 0:.1f} s")
 
 
 if __name__ == "__main__":

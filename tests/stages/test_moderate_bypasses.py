@@ -62,7 +62,7 @@ def text(*pieces: str, index: int = 0) -> list[Event]:
 )
 @pytest.mark.parametrize("mode", ["hold", "observe", "optimistic"])
 async def test_text_that_no_stage_has_read_is_an_error(item: Any, mode: Any) -> None:
-    message = f"moderation expects events, found an object of type {type(item).__name__}: put Parse"
+    message = rf"events, found an object of type {type(item).__name__}: put (Parse\(\) \| )?Extract\(\) before it"
     with pytest.raises(sk.PipelineError, match=message) as caught:
         moderate(Moderate(BIRD, mode=mode), item)
     with pytest.raises(sk.PipelineError, match=message):
