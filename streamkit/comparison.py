@@ -16,10 +16,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from streamkit.core.stage import AsyncStage, Stage
 from streamkit.errors import PipelineError
 from streamkit.events import EndReason, Event, TextDelta, Timings
+from streamkit.picture import Curve, draw
 from streamkit.sources import http
-from streamkit.stage import AsyncStage, Stage
 from streamkit.stages.extract import Extract
 from streamkit.stages.parse import Parse
 from streamkit.stages.timing import Timing
@@ -136,8 +137,6 @@ class Comparison(msgspec.Struct, frozen=True):
 
     def svg(self) -> str:
         """The text of each row's typical answer over time, as an SVG document."""
-        from streamkit.picture import Curve, draw
-
         curves = [
             Curve(
                 f"{row.api}, {row.mode}",

@@ -16,7 +16,7 @@ import msgspec
 from streamkit.ends import EndReason as EndReason
 from streamkit.errors import OutputProblem
 from streamkit.gaps import Stall, gaps, percentile, stalls
-from streamkit.plain import chat_completion, plain_form
+from streamkit.response_forms import CHAT, write
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 Channel: TypeAlias = Literal["content", "reasoning", "refusal", "transcript", "tool_arguments", "tool_name", "prompt"]
@@ -39,7 +39,7 @@ class _Event(
 ):
     # The provider's JSON that the event was taken from. It is neither compared nor shown: two recordings of one answer
     # give equal events, and a log line of an event holds no more than the event.
-    payload: str | None = None
+    payload: bytes | None = None
 
     @property
     def raw(self) -> Json:
@@ -49,9 +49,9 @@ class _Event(
         raw: Json
         try:
             raw = msgspec.json.decode(self.payload)
-        except (msgspec.DecodeError, UnicodeEncodeError):
+        except (msgspec.DecodeError, UnicodeError):
             # It holds half of a surrogate pair, which only this one reads, and leaves as it is.
-            raw = json.loads(self.payload, parse_int=_integer)
+            raw = json.loads(_text(self.payload), parse_int=_integer)
         return raw
 
     def _values(self) -> tuple[Any, ...]:
@@ -74,6 +74,13 @@ class _Event(
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+
+def _text(payload: bytes) -> str:
+    try:
+        return payload.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return payload.decode("utf-8", "replace")
 
 
 class ResponseStart(_Event, frozen=True, gc=False, eq=False):
@@ -634,11 +641,11 @@ class Completion(_Event, frozen=True, eq=False):
 
         A dialect without a form of its own gives OpenAI's chat completion.
         """
-        return plain_form(self)
+        return write(self, self.shape)
 
     def to_openai(self) -> dict[str, Any]:
         """The response as OpenAI's chat completion, whoever sent it, so that a program can change the provider."""
-        return chat_completion(self)
+        return write(self, CHAT)
 
 
 class StreamEnd(_Event, frozen=True, gc=False, eq=False):

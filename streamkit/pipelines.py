@@ -28,18 +28,19 @@ import msgspec
 
 from streamkit import events, toml_lines
 from streamkit.config_files import as_path, read_text
-from streamkit.description import to_data
+from streamkit.core.describe import describe, measure, mermaid, to_data
+from streamkit.core.function import stage as function_stage
+from streamkit.core.hints import is_stage_class
+from streamkit.core.stage import AsyncStage, Stage, Step, parts
 from streamkit.errors import PipelineError, PluginError
-from streamkit.functions import stage as function_stage
-from streamkit.joining import is_stage_class
 from streamkit.misfits import bounded, kind_of, shown
 from streamkit.naming import named
 from streamkit.registry import BUILT_IN, stage_named
-from streamkit.stage import AsyncStage, Joinable, Stage
 from streamkit.toml_lines import Path as TomlPath
 
 Format: TypeAlias = Literal["toml", "json"]
 AnyStage: TypeAlias = Stage[Any, Any] | AsyncStage[Any, Any]
+__all__ = ["describe", "dumps", "from_data", "from_file", "loads", "measure", "mermaid", "to_data"]
 _TOO_DEEP = "expected data nested at most 50 deep, found deeper, or data that contains itself"
 _DEEPEST = 50
 _MOST_STAGES = 500
@@ -90,7 +91,7 @@ def from_data(data: Iterable[Mapping[str, object]]) -> AnyStage:
     return _read(list(data), {}, Path())
 
 
-def dumps(pipeline: Joinable[Any, Any], format: Format = "toml") -> str:
+def dumps(pipeline: Step[Any, Any], format: Format = "toml") -> str:
     """The pipeline as text that `loads` reads. What has no name, or no form in the format, raises `PipelineError`."""
     data = to_data(pipeline)
     if format == "json":
@@ -177,7 +178,7 @@ def _place(lines: _Lines, number: int, option: str | None = None) -> str:
     return f"line {toml_lines.line_of(lines, path)}" if lines else f"stage {number}"
 
 
-def _stage(table: object, folder: Path) -> Joinable[Any, Any]:
+def _stage(table: object, folder: Path) -> Step[Any, Any]:
     if not isinstance(table, Mapping) or not isinstance(use := cast(Any, table).get("use"), str):
         raise PipelineError("expected a table with the stage's name as `use`")
     given = cast("Mapping[str, object]", table)
@@ -186,7 +187,7 @@ def _stage(table: object, folder: Path) -> Joinable[Any, Any]:
     if not is_stage_class(kind):
         if options:
             raise PipelineError(f"{use} is a function and has no options, found {_names(options)}")
-        return cast("Joinable[Any, Any]", kind if isinstance(kind, Joinable) else function_stage(kind))
+        return cast("Step[Any, Any]", kind if isinstance(kind, Step) else function_stage(kind))
     if not hasattr(kind, "__dataclass_fields__"):
         raise PipelineError(f"{kind.__name__} is no stage that can be made, but a base of stages")
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
@@ -201,8 +202,8 @@ def _stage(table: object, folder: Path) -> Joinable[Any, Any]:
     missing = [name for name, field in fields.items() if name not in options and _required(field)]
     if missing:
         raise PipelineError(f"{kind.__name__} needs {', '.join(missing)}")
-    made: Joinable[Any, Any] = kind(**options)
-    if not made.parts():
+    made: Step[Any, Any] = kind(**options)
+    if not parts(made):
         raise PipelineError(f"{kind.__name__} needs at least one stage")
     return made
 
@@ -318,7 +319,7 @@ def _is_path(hint: Any) -> bool:
 
 
 def _is_stage(origin: Any) -> bool:
-    return isinstance(origin, type) and issubclass(origin, Joinable)
+    return isinstance(origin, type) and issubclass(origin, Step)
 
 
 def _is_many(origin: Any) -> bool:

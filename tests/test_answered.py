@@ -357,7 +357,7 @@ async def test_an_error_of_the_consumer_behind_the_end_does_not_wait_for_drainin
 
 @pytest.mark.anyio
 async def test_a_source_that_drains_for_ever_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamkit.stream.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("streamkit.core.reading.DRAIN_SECONDS", 0.05)
     source = Drains(WHOLE, draining=3600.0)
     stream = source | READ
 

@@ -1,12 +1,14 @@
-"""The import table: who may know whom. Imports inside functions count; those for type checkers alone don't."""
+"""The import table: who may know whom. Imports inside functions count; of rooms, those for type checkers alone don't."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 
@@ -16,20 +18,9 @@ PACKAGE = Path(streamkit.__file__).parent
 PLUGINS = PACKAGE.parent / "plugins"
 
 LEVELS: list[set[str]] = [
-    {"ends", "events", "errors", "error_bodies", "plain", "gaps", "identity"},
-    {
-        "config_files",
-        "misfits",
-        "source",
-        "stream",
-        "stage",
-        "state",
-        "joining",
-        "functions",
-        "naming",
-        "description",
-        "figures",
-    },
+    {"ends", "events", "errors", "error_bodies", "gaps", "identity", "response_forms"},
+    {"config_files", "misfits", "plain"},
+    {"core", "naming"},
     {"plugins", "toml_lines"},
     {"wire", "dialects", "moderation", "tokens", "partial_json", "validation", "picture", "registry"},
     {"stages", "sources", "sinks", "hops", "operators", "pipelines"},
@@ -39,7 +30,7 @@ LEVELS: list[set[str]] = [
     {"__main__"},
 ]
 """Rooms, a module or a folder each, from the bottom; `streamkit` is the public names. A room knows those below it."""
-ONE_ROOM = LEVELS[:2]
+ONE_ROOM = LEVELS[:3]
 """Rooms of one level that may know each other."""
 NEIGHBOURS = {
     ("dialects", "wire"),
@@ -61,7 +52,7 @@ ONLY_IN: dict[str, set[str]] = {
     "rich": {"cli/", "comparison.py"},
     "ahocorasick": {"moderation/"},
     "regex": {"moderation/", "tokens/running.py"},
-    "asyncio": {"sinks/aiohttp.py", "cli/", "testing/"},
+    "asyncio": {"core/waiting.py", "sinks/aiohttp.py", "cli/", "testing/"},
     "trio": set(),
 }
 TASKS = {"create_task", "TaskGroup", "create_task_group", "ensure_future", "gather", "start_soon"}
@@ -98,22 +89,24 @@ def nodes(tree: ast.AST) -> Iterator[ast.AST]:
             yield from (node, *nodes(node))
 
 
-def imports(file: Path) -> Iterator[Import]:
+def imported(node: ast.AST, file: Path) -> list[str]:
+    """What a statement imports, by full names."""
     package = ["streamkit", *file.relative_to(PACKAGE).parts[:-1]] if file.is_relative_to(PACKAGE) else []
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=module, names=names, level=level):
+            base = ".".join([*(package[: len(package) - level + 1] if level else []), *([module] if module else [])])
+            # `from streamkit import plugins` imports a module.
+            return [f"{base}.{alias.name}" for alias in names]
+        case _:
+            return []
+
+
+def imports(file: Path) -> Iterator[Import]:
+    name = file.relative_to(PACKAGE if file.is_relative_to(PACKAGE) else PLUGINS).as_posix()
     for node in nodes(tree_of(file)):
-        match node:
-            case ast.Import(names=names):
-                found = [alias.name for alias in names]
-            case ast.ImportFrom(module=module, names=names, level=level):
-                base = ".".join(
-                    [*(package[: len(package) - level + 1] if level else []), *([module] if module else [])]
-                )
-                # `from streamkit import plugins` imports a module.
-                found = [f"{base}.{alias.name}" for alias in names]
-            case _:
-                continue
-        name = file.relative_to(PACKAGE if package else PLUGINS).as_posix()
-        yield from (Import(name, node.lineno, module) for module in found)
+        yield from (Import(name, cast("ast.Import", node).lineno, module) for module in imported(node, file))
 
 
 def room_of(module: str) -> str:
@@ -171,6 +164,60 @@ def test_a_library_is_imported_only_where_it_belongs(library: str, places: set[s
     ]
 
     assert wrong == []
+
+
+def dependencies(file: Path) -> set[str]:
+    """The files of the package that a file imports, inside functions and for type checkers too."""
+    found = [module for node in ast.walk(tree_of(file)) for module in imported(node, file)]
+    paths = (PACKAGE.joinpath(*module.split(".")[1:]) for module in found if module.split(".")[0] == "streamkit")
+    # A name that is no module is one of the module before it.
+    return {name for path in paths for name in [named(path) or named(path.parent)] if name and name != name_of(file)}
+
+
+def named(path: Path) -> str | None:
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return name_of(file) if file.is_file() else None
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    graph = {name_of(file): dependencies(file) for file in files()}
+
+    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
+
+
+def test_no_function_imports_a_file_of_ours() -> None:
+    late = [
+        (name_of(file), node.lineno)
+        for file in files()
+        for function in ast.walk(tree_of(file))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if any(module.split(".")[0] == "streamkit" for module in imported(node, file))
+    ]
+
+    assert late == []
+
+
+def test_the_names_for_checkers_are_those_that_python_finds() -> None:
+    (block,) = [node for node in tree_of(PACKAGE / "__init__.py").body if isinstance(node, ast.If)]
+    for_checkers = {
+        alias.asname or alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+    assert for_checkers == set(streamkit.__all__)
+    assert all(getattr(streamkit, name) is not None for name in for_checkers)
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            expected = getattr(import_module(str(node.module)), alias.name, None) or import_module(
+                f"{node.module}.{alias.name}"
+            )
+            assert getattr(streamkit, alias.asname or alias.name) is expected
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'streamkit' has no attribute 'Parser'"):
+        _ = streamkit.Parser  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_tasks_are_started_only_in_hops() -> None:
@@ -236,10 +283,10 @@ def test_all_imports_are_seen(source: str, modules: list[str], monkeypatch: pyte
 @pytest.mark.parametrize(
     ("importer", "imported", "may"),
     [
-        ("wire", "stage", True),
-        ("stage", "wire", False),
-        ("stage", "source", True),
-        ("events", "stage", False),
+        ("wire", "core", True),
+        ("core", "wire", False),
+        ("plain", "events", True),
+        ("events", "core", False),
         ("stages", "stages", False),
         ("stages", "dialects", True),
         ("dialects", "wire", True),

@@ -79,7 +79,7 @@ def test_the_elements_of_an_array_come_as_they_are_sent() -> None:
             taken.append(at)
             yield body[at : at + 1]
 
-    run = (sk.Lines() | sk.Parse() | sk.Extract()).run(pieces())
+    run = (sk.Parse() | sk.Extract()).run(pieces())
     texts = [(event.text, len(taken)) for event in run if isinstance(event, sk.TextDelta)]
 
     ends = [body.index(b"}, {") + 1, body.index(b"}, {", body.index(b"}, {") + 1) + 1]

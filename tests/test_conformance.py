@@ -26,7 +26,7 @@ class Result(NamedTuple):
 
 
 def read(pieces: Iterable[bytes]) -> Result:
-    run = (Lines() | Parse()).run(pieces)
+    run = (Lines() | Parse(strict=True)).run(pieces)
     events = [(event.event, event.data, event.id) for event in run]
     stage = run.stage(Parse)
     return Result(events, stage.last_event_id, stage.retry)
@@ -111,10 +111,10 @@ def test_in_the_pieces_of_the_suite_that_it_comes_from(case: dict[str, Any]) -> 
     ids=[case["name"] for case in CASES if case["expect"]["retry"]],
 )
 def test_reconnection_times_take_effect_in_order(case: dict[str, Any]) -> None:
-    stage, seen = Parse().fresh(), list[int | None]([None])
+    stage, seen = Parse(strict=True).fresh(), list[int | None]([None])
 
-    for line in Lines().run([body(case)]):
-        list(stage.feed(line))
+    for byte in body(case):
+        list(stage.feed(bytes([byte])))
         if stage.retry != seen[-1]:
             seen.append(stage.retry)
 

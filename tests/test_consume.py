@@ -96,7 +96,7 @@ async def test_final_is_the_last_completion() -> None:
 async def test_what_can_t_give_what_is_asked_for_says_so_before_anything_is_opened() -> None:
     source = Script(["data: x"])
 
-    with pytest.raises(sk.PipelineError, match="join Accumulate"):
+    with pytest.raises(sk.PipelineError, match="add Accumulate"):
         await (source | sk.Parse() | sk.Extract()).final()
     with pytest.raises(sk.PipelineError, match="this one gives ServerSentEvent"):
         await (source | sk.Parse()).text()

@@ -1,127 +1,123 @@
-"""Content is heard of: a stage that knows it says so, and those after it are told, each time and before it comes to them."""
+"""Content is recognised by the class of an event, wherever in a pipeline it is, and stages that want to know are called."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 import streamkit as sk
+from streamkit import hops, ops
+from streamkit.core.engine import find_stage
 
 pytestmark = pytest.mark.anyio
+BODY = b'data: {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}\n\n'
+PING = b": ping\n\n"
 
 
 @dataclass
-class Knows(sk.Stage[str, str]):
-    """Knows that upper case is content."""
-
-    heard = False
-
-    def feed(self, item: str) -> Iterable[str]:
-        return self.feed_all([item])
-
-    def feed_all(self, items: list[str]) -> Iterable[str]:
-        self.heard = any(item.isupper() for item in items)
-        return items
-
-
-@dataclass
-class KnowsLate(sk.Stage[str, str]):
-    """Knows it when its generator has run, which is when its items are taken."""
-
-    def feed(self, item: str) -> Iterable[str]:
-        yield item
-        self.heard = item.isupper()
-
-
-@dataclass
-class Notes(sk.Stage[str, str]):
-    """Notes what it is told and what it is fed."""
+class Notes(sk.Stage[Any, Any]):
+    """Notes when it is called for content, the time, and what it is fed."""
 
     notes: list[str] = field(default_factory=list[str], init=False)
 
-    def heard_content(self) -> None:
+    def content_arrived(self) -> None:
         self.notes.append("content")
 
-    def feed(self, item: str) -> Iterable[str]:
-        self.notes.append(item)
+    def feed(self, item: Any) -> Iterable[Any]:
+        self.notes.append(type(item).__name__)
         return (item,)
 
 
 @dataclass
-class Keeps(sk.Stage[str, str]):
-    """Holds everything back."""
+class Keeps(sk.Stage[Any, Any]):
+    """Buffers everything for ever."""
 
-    def feed(self, item: str) -> Iterable[str]:
+    def feed(self, item: Any) -> Iterable[Any]:
         return ()
 
 
 @dataclass
-class Waits(sk.AsyncStage[str, str]):
-    """A stage between two levels."""
+class Waits(sk.AsyncStage[Any, Any]):
+    """A boundary between two levels."""
 
-    async def feed(self, item: str) -> Iterable[str]:
+    async def feed(self, item: Any) -> Iterable[Any]:
         return (item,)
 
 
 @dataclass
-class Around(sk.Stage[str, str]):
-    """Holds a pipeline of its own, as a stage of somebody's may."""
+class Around(sk.Stage[Any, Any]):
+    """A wrapper as somebody may write it."""
 
-    inner: sk.Stage[str, str]
+    stage: sk.Stage[Any, Any]
 
-    def heard_content(self) -> None:
-        self.inner.heard_content()
+    def fresh(self) -> "Around":
+        return Around(self.stage.fresh())
 
-    def feed(self, item: str) -> Iterable[str]:
-        return self.inner.feed(item)
+    def inner(self) -> Iterable[Any]:
+        return (self.stage,)
 
-
-ITEMS = ["a", "B", "c", "D"]
-
-
-@pytest.mark.parametrize("knows", [Knows(), KnowsLate()], ids=["at once", "late"])
-def test_it_is_told_for_each_burst_that_holds_some_and_before_that_is_fed(knows: sk.Stage[str, str]) -> None:
-    run = (knows | Notes()).run(iter(ITEMS))
-
-    assert list(run) == ITEMS
-    assert run.stage(Notes).notes == ["a", "content", "B", "c", "content", "D"]
+    def feed(self, item: Any) -> Iterable[Any]:
+        return self.stage.feed(item)
 
 
-def test_it_is_told_of_what_never_comes() -> None:
-    run = (Knows() | Keeps() | Notes()).run(iter(ITEMS))
-
-    assert list(run) == []
-    assert run.stage(Notes).notes == ["content", "content"]
+def way(item: object) -> str:
+    return "notes"
 
 
-def test_who_comes_before_is_not_told() -> None:
-    run = (Notes() | Knows()).run(iter(ITEMS))
-
-    assert list(run) == ITEMS
-    assert run.stage(Notes).notes == ITEMS
+EVENTS: list[sk.Event] = [sk.RoleDelta("assistant"), sk.TextDelta("a"), sk.Usage(1), sk.ReasoningDelta("b")]
 
 
-def test_a_pipeline_in_a_stage_passes_it_on() -> None:
-    notes = Notes()
-    run = (Knows() | Around(Keeps() | notes)).run(iter(["B"]))
-    inner = run.stage(Around).inner
-    assert isinstance(inner, sk.Pipeline)
+@pytest.mark.parametrize(
+    "content",
+    [sk.TextDelta("a"), sk.ReasoningDelta("a"), sk.RefusalDelta("a"), sk.ToolCallDelta(0), sk.AudioDelta("a")],
+)
+def test_each_class_of_content_is_recognised(content: sk.Event) -> None:
+    run = Notes().run(iter([content]))
 
-    assert list(run) == []
-    assert [part.notes for part in inner.parts() if isinstance(part, Notes)] == [["content"]]
-
-
-async def test_stages_behind_one_that_waits_are_told() -> None:
-    async with (Knows() | Waits() | Notes()).open(iter(ITEMS)) as stream:
-        assert [item async for item in stream] == ITEMS
-        assert stream.stage(Notes).notes == ["a", "content", "B", "c", "content", "D"]
+    assert list(run) == [content]
+    assert run.stage(Notes).notes == ["content", type(content).__name__]
 
 
-async def test_a_pipeline_that_waits_tells_its_own_stages_too() -> None:
-    pipeline = (Knows() | Waits() | Keeps() | Notes()).fresh()
-    for item in ITEMS:
-        assert list(await pipeline.feed(item)) == []
-    pipeline.heard_content()
+def test_a_stage_is_called_before_content_comes_to_it_once_for_each_read() -> None:
+    run = Notes().run([*EVENTS])
+    one_by_one = Notes().run(iter(EVENTS))
 
-    (notes,) = [part.notes for part in pipeline.parts() if isinstance(part, Notes)]
-    assert notes == ["content", "content", "content"]
+    assert list(run) == list(one_by_one) == EVENTS
+    names = [type(event).__name__ for event in EVENTS]
+    assert run.stage(Notes).notes == ["content", *names]
+    assert one_by_one.stage(Notes).notes == [names[0], "content", names[1], names[2], "content", names[3]]
+
+
+def test_bytes_are_content_once_they_are_read_as_such_and_keep_alives_are_not() -> None:
+    run = (sk.Parse() | sk.Extract() | Notes()).run(iter([PING, BODY, PING]))
+
+    assert [type(event) for event in run] == [sk.TextDelta, sk.StreamEnd]
+    assert run.stage(Notes).notes == ["content", "TextDelta", "StreamEnd"]
+
+
+PIPELINES: dict[str, Any] = {
+    "behind a stage that buffers it": Keeps() | Notes(),
+    "before it": Notes() | Keeps(),
+    "in a wrapper": Keeps() | Around(Notes()),
+    "in a pipeline in a wrapper": Keeps() | Around(ops.Skip(0) | Notes()),
+    "in a branch": Keeps() | ops.Switch(way, {"notes": Notes()}),
+    "in a thread's stage": Keeps() | hops.Threaded(Notes()),
+    "behind an async stage": Waits() | Keeps() | Notes(),
+    "behind two": Waits() | Waits() | Keeps() | Notes(),
+}
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES.values(), ids=PIPELINES.keys())
+async def test_a_stage_is_called_wherever_it_stands(pipeline: Any) -> None:
+    async with pipeline.open(iter(EVENTS)) as stream:
+        assert await stream.collect() == []
+        notes = find_stage(stream._reading.engine.stages, Notes).notes
+        assert notes.count("content") == 2
+
+
+def test_nobody_is_called_where_nobody_asks() -> None:
+    run = (sk.Parse() | sk.Extract() | sk.Accumulate()).run([BODY])
+
+    assert not run._engine._watching
+    assert [type(event) for event in run] == [sk.TextDelta, sk.Completion, sk.StreamEnd]

@@ -222,7 +222,7 @@ def test_what_is_kept_of_a_long_body_is_bounded(unit: str) -> None:
 @given(st.text(min_size=4).filter(lambda text: text.lower() not in KNOWN), st.text(min_size=4))
 def test_words_that_a_provider_chose_are_in_no_message(code: str, message: str) -> None:
     body = {"error": {"message": message, "code": code, "type": code}}
-    stream = sk.Extract().run([sk.ServerSentEvent(data=json.dumps(body))])
+    stream = sk.Extract().run([sk.ServerSentEvent.of(json.dumps(body))])
 
     with pytest.raises(sk.ProviderError) as caught:
         list(stream)
@@ -238,7 +238,7 @@ def test_a_lone_surrogate_in_a_code_is_removed() -> None:
     with pytest.raises(sk.ProviderError) as caught:
         list(
             sk.Extract().run(
-                [sk.ServerSentEvent(data='{"error":{"message":"a \\ud83d","code":"b\\ud83d","type":"\\udc00"}}')]
+                [sk.ServerSentEvent.of('{"error":{"message":"a \\ud83d","code":"b\\ud83d","type":"\\udc00"}}')]
             )
         )
 

@@ -210,8 +210,12 @@ WHOLE: dict[str, tuple[str, str, str]] = {
         "p.json: line 1: seconds: expected seconds, more than 0",
     ),
     "a bracket before the list": ("p.json", '{"[": [], "stage": []}', "p.json: expected a list of stages"),
-    "a base of stages": ("p.toml", '[[stage]]\nuse = "streamkit.stage:Stage"', "Stage is no stage that can be made"),
-    "no stages": ("p.json", '[{"use": "streamkit.stage:Pipeline", "stages": []}]', "p.json: line 1: "),
+    "a base of stages": (
+        "p.toml",
+        '[[stage]]\nuse = "streamkit.core.stage:Stage"',
+        "Stage is no stage that can be made",
+    ),
+    "no stages": ("p.json", '[{"use": "streamkit.core.stage:Pipeline", "stages": []}]', "p.json: line 1: "),
     "a module that ends the program": (
         "p.toml",
         '[[stage]]\nuse = "tests.exits:x"',

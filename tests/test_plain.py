@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import streamkit as sk
-from streamkit.plain import FORMS, chat_finish
+from streamkit import response_forms
+from streamkit.plain import chat_finish
 
 DATA = Path(__file__).parent / "data" / "dialects"
 SECRET = sk.Rule("x", ("서울",), replacement="[city]")
@@ -194,7 +195,7 @@ def test_a_dialect_from_elsewhere_offers_its_form() -> None:
         assert completion.to_dict() == {"words": "Polly"}
         assert completion.to_openai()["choices"][0]["message"]["content"] == "Polly"
     finally:
-        del FORMS["parrot"]
+        response_forms.unregister("parrot")
 
 
 # Behind a moderation

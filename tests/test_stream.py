@@ -11,7 +11,8 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 import streamkit as sk
-from streamkit import stream as stream_module
+from streamkit.core import reading
+from streamkit.core.stage import parts
 
 CANCELLED = sk.StreamEnd("cancelled")
 
@@ -180,15 +181,15 @@ async def test_further_stages_may_be_joined_until_the_stream_is_open() -> None:
     longer = stream | AsyncSame() | Same()
 
     assert [item async for item in longer] == [1]
-    with pytest.raises(sk.PipelineError, match="open already: join all stages before"):
+    with pytest.raises(sk.PipelineError, match="open already: compose all stages before"):
         longer | Same()
 
 
 def test_a_stage_joined_to_a_stream_is_checked_as_in_a_pipeline() -> None:
     stream = sk.replay("x.sse") | sk.Parse()
 
-    with pytest.raises(sk.PipelineError, match=r"Parse \| Parse"):
-        stream | sk.Parse()  # type: ignore[operator]
+    with pytest.raises(sk.PipelineError, match=r"Parse \| Lines"):
+        stream | sk.Lines()  # type: ignore[operator]
     with pytest.raises(sk.PipelineError, match=r"write Extract\(\)"):
         stream | sk.Extract  # type: ignore[operator]
 
@@ -617,7 +618,7 @@ async def test_done_closes_the_source_and_flushes_what_is_after_it_only(pipeline
 
 
 @pytest.mark.anyio
-async def test_the_source_is_closed_before_the_end_of_the_answer_is_delivered() -> None:
+async def test_the_end_behind_its_marker_is_delivered_before_the_source_is_drained_and_closed() -> None:
     source = Script([b"data: [DONE]\n\n"], endless=True)
 
     async for event in source | (sk.Parse() | sk.Extract()):
@@ -740,7 +741,7 @@ async def test_async_stages_are_closed_at_every_kind_of_end_in_reverse_order(
 )
 @pytest.mark.anyio
 async def test_async_stages_are_closed_after_a_failure(pipeline: Any) -> None:
-    log: list[str] = pipeline.parts()[0].log[0]
+    log: list[str] = parts(pipeline)[0].log[0]
     log.clear()
 
     with pytest.raises(Broken, match="feed"):
@@ -809,7 +810,7 @@ async def test_a_failure_to_close_after_cancel_is_raised_and_again() -> None:
 
 @pytest.mark.anyio
 async def test_a_stage_that_hangs_in_closing_does_not_keep_the_source_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(reading, "CLOSE_SECONDS", 0.01)
     log: list[str] = []
     stream = Script([1], log=log) | (Remote("a", (log,)) | Remote("b", (log,), hangs=True))
 

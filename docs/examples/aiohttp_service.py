@@ -74,7 +74,7 @@ def upstream(body: dict[str, Any]) -> dict[str, Any]:
     return body | {"stream_options": {"include_usage": True}} if body.get("stream") else body
 
 
-def pipeline(body: dict[str, Any]) -> sk.Pipeline[str, sk.Event]:
+def pipeline(body: dict[str, Any]) -> sk.Pipeline[bytes, sk.Event]:
     """`Count` is behind `Moderate`: it counts what is released."""
     n = body.get("n")
     moderate = sk.Moderate(RULES, choices=n if isinstance(n, int) and n > 0 else 1)

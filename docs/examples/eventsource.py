@@ -66,7 +66,7 @@ class ForBrowser(sk.Stage[sk.Event, sk.ServerSentEvent]):
 
     def _event(self, name: str, said: str, id: str = "") -> sk.ServerSentEvent:
         self._number += 1
-        return sk.ServerSentEvent(name, json.dumps(said), id=id or str(self._number), retry=self.retry)
+        return sk.ServerSentEvent.of(json.dumps(said), name, id=id or str(self._number), retry=self.retry)
 
 
 @dataclass

@@ -40,9 +40,9 @@ class Number(sk.Stage[sk.Event, sk.ServerSentEvent]):
         match item:
             case sk.TextDelta(text=text):
                 self._number += 1
-                yield sk.ServerSentEvent("message", json.dumps(text), id=str(self._number), retry=self.retry)
+                yield sk.ServerSentEvent.of(json.dumps(text), id=str(self._number), retry=self.retry)
             case sk.StreamEnd(reason=reason):
-                yield sk.ServerSentEvent("end", json.dumps(reason), id=END)
+                yield sk.ServerSentEvent.of(json.dumps(reason), "end", id=END)
 
 
 def application(base_url: str, prompt: str, *, key: str = "", behind: int = 256, retry: int = 1000) -> web.Application:

@@ -93,7 +93,7 @@ async def tour(console: Console, *, fast: bool) -> None:
 
 
 def ask(
-    url: str, request: Request, pipeline: sk.Pipeline[str, sk.Event], *, stream: bool = True
+    url: str, request: Request, pipeline: sk.Pipeline[bytes, sk.Event], *, stream: bool = True
 ) -> sk.Stream[sk.Event]:
     body = request.body | {"stream": stream}
     if stream:

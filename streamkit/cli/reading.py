@@ -21,13 +21,14 @@ from streamkit.cli import asking, live, show
 from streamkit.cli.complaint import complaint
 from streamkit.cli.doctor import where_table
 from streamkit.comparison import endpoint
+from streamkit.core.stage import parts
 from streamkit.ends import EndReason
 from streamkit.errors import StreamkitError
 from streamkit.tokens import Responses, encoding_name
 from streamkit.tokens.usage import summed
 
 AnyStage: TypeAlias = sk.Stage[sk.Event, sk.Event] | sk.AsyncStage[sk.Event, sk.Event]
-AnyPipeline: TypeAlias = sk.Pipeline[str, sk.Event] | sk.AsyncPipeline[str, sk.Event]
+AnyPipeline: TypeAlias = sk.Pipeline[bytes, sk.Event] | sk.AsyncPipeline[bytes, sk.Event]
 EXIT_CODES: dict[EndReason, int] = {
     "completed": 0,
     "tool_calls": 0,
@@ -173,7 +174,7 @@ def _stage(name: str) -> AnyStage:
 def _written(path: str) -> AnyPipeline:
     """The pipeline of a file, with what a command needs before and after it."""
     pipeline: Any = sk.pipelines.from_file(path)
-    takes, gives = pipeline.parts()[0].item_types()[0], pipeline.parts()[-1].item_types()[1]
+    takes, gives = parts(pipeline)[0].item_types()[0], parts(pipeline)[-1].item_types()[1]
     if gives is not None and not set(gives) & set(get_args(sk.Event)):
         found = ", ".join(kind.__name__ for kind in gives[:3])
         raise sk.PipelineError(f"--pipeline: expected a pipeline that gives events, this one gives {found}")
@@ -183,7 +184,7 @@ def _written(path: str) -> AnyPipeline:
     elif takes == (sk.ServerSentEvent,):
         pipeline = sk.Parse() | pipeline
     for needed in (sk.Accumulate, sk.Timing):
-        if not any(isinstance(stage, needed) for stage in pipeline.parts()):
+        if not any(isinstance(stage, needed) for stage in parts(pipeline)):
             pipeline = pipeline | needed()
     return cast("AnyPipeline", pipeline)
 

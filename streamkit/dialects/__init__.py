@@ -68,7 +68,7 @@ def for_event(event: ServerSentEvent, problems: list[str] | None = None) -> type
     Installed packages' dialects are asked where none of ours speaks. One that can't be loaded, or fails at being asked, is
     passed over; what is the matter with it is added to `problems`.
     """
-    data = _data(event.data)
+    data = _data(event.payload)
     own = next((dialect for dialect in DIALECTS.values() if dialect.speaks(event, data)), None)
     # An event without data tells nothing, and no stream of ours is to wait for packages because it begins with one.
     if own or event.data.strip() in ("", "[DONE]"):
@@ -104,9 +104,9 @@ def _of_a_package(event: ServerSentEvent, data: object, problems: list[str]) -> 
     return None
 
 
-def _data(text: str) -> object:
+def _data(payload: bytes) -> object:
     try:
-        return msgspec.json.decode(text)
+        return msgspec.json.decode(payload)
     except NOT_JSON:
-        marked = mark(text)
+        marked = mark(payload)
         return None if marked is None else _data(marked)

@@ -75,6 +75,7 @@ class AnthropicMessages(Dialect):
     (https://platform.claude.com/docs/en/build-with-claude/prompt-caching#tracking-cache-performance)
     """
 
+    places = (("delta", "text"), ("delta", "thinking"), ("delta", "partial_json"), ("completion",))
     shape: ClassVar[str | None] = "anthropic"
     plain: ClassVar[PlainForm | None] = message
 
@@ -104,27 +105,27 @@ class AnthropicMessages(Dialect):
         fields, kind = mapping(data), mapping(data).get("type")
         match kind:
             case "content_block_delta":
-                self._delta(fields, item.data, out)
+                self._delta(fields, item.payload, out)
             case "content_block_start":
-                self._block(mapping(fields.get("content_block")), count(fields.get("index")), item.data, out)
+                self._block(mapping(fields.get("content_block")), count(fields.get("index")), item.payload, out)
             case "content_block_stop":
-                self._end_block(count(fields.get("index")), item.data, out)
+                self._end_block(count(fields.get("index")), item.payload, out)
             case "message_start" | "message" | "completion" if self._is_another(fields):
                 self.refuse(ANOTHER, number)
             case "message_start":
-                self._start(mapping(fields.get("message")), item.data, out)
+                self._start(mapping(fields.get("message")), item.payload, out)
             case "message_delta":
-                self._stop(mapping(fields.get("delta")), fields.get("usage"), item.data, out)
+                self._stop(mapping(fields.get("delta")), fields.get("usage"), item.payload, out)
             case "message_stop":
                 self.finish(out, number)
             case "message":
-                self._message(fields, item.data, out)
+                self._message(fields, item.payload, out)
             case "completion":
-                self._completion(fields, item.data, out)
+                self._completion(fields, item.payload, out)
             case _ if item.event == "error" or kind == "error" or (kind is None and error_in(data)):
                 self.fail(error_in(data) or data, number, out)
             case _:  # A ping, or what is not known.
-                self.not_known(text(kind) or item.event, data, item.data, out)
+                self.not_known(text(kind) or item.event, data, item.payload, out)
 
     def _is_another(self, fields: dict[str, Any]) -> bool:
         # A proxy may send a beginning of its own before the provider's; what has begun to answer is another matter.
@@ -134,7 +135,7 @@ class AnthropicMessages(Dialect):
         known = self._known[0] if self._known else self._id
         return (ended or self._blocks > 0) and text(fields.get("id")) != known
 
-    def _start(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _start(self, message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
         self._id = text(message.get("id"))
         tier = text(mapping(message.get("usage")).get("service_tier"))
@@ -155,14 +156,14 @@ class AnthropicMessages(Dialect):
             self._block(block, index, payload, out)
         self._cost(message.get("usage"), payload, out)
 
-    def _message(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _message(self, message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         # A plain answer is all of a streamed one at once.
         self._start(message, payload, out)
         for index in range(len(mappings(message.get("content")))):
             self._end_block(index, payload, out)
         self._finish(message, None, payload, out)
 
-    def _completion(self, chunk: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _completion(self, chunk: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         # Every chunk says again who it is; the last one has a stop reason, and nothing follows it.
         known = (text(chunk.get("id")), text(chunk.get("model")))
         if known != self._known:
@@ -177,12 +178,12 @@ class AnthropicMessages(Dialect):
             out.append(TextDelta(piece, payload=payload))
         self._finish(chunk, None, payload, out)
 
-    def _stop(self, delta: dict[str, Any], counts: object, payload: str, out: list[Event]) -> None:
+    def _stop(self, delta: dict[str, Any], counts: object, payload: bytes, out: list[Event]) -> None:
         if details := without(delta, ("stop_reason",)):
             out.append(ResponseDetails(details, self.shape, payload=payload))
         self._finish(delta, counts, payload, out)
 
-    def _finish(self, delta: dict[str, Any], said: object, payload: str, out: list[Event]) -> None:
+    def _finish(self, delta: dict[str, Any], said: object, payload: bytes, out: list[Event]) -> None:
         self._cost(said, payload, out)
         if details := delta.get("stop_details"):
             out.append(ProviderNotice("stop_details", details, 0, payload=payload))
@@ -192,7 +193,7 @@ class AnthropicMessages(Dialect):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
 
-    def _cost(self, counts: object, payload: str, out: list[Event]) -> None:
+    def _cost(self, counts: object, payload: bytes, out: list[Event]) -> None:
         if known := {
             name: value for name, value in mapping(counts).items() if value is not None or name not in self._usage
         }:
@@ -202,7 +203,7 @@ class AnthropicMessages(Dialect):
 
     # Content blocks
 
-    def _block(self, block: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
+    def _block(self, block: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
         kind = text(block.get("type")) or "content_block"
         opened = self._open[index] = _Block(self._blocks, kind, takes_input="input" in block)
@@ -226,14 +227,14 @@ class AnthropicMessages(Dialect):
             id, name = (text(block.get(key)) for key in ("id", "name"))
             out.append(ToolCallDelta(opened.tool_index, id, name, arguments, payload=payload))
 
-    def _begin(self, block: _Block, data: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _begin(self, block: _Block, data: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         channel = _CHANNELS.get(block.kind)
         if channel:
             self._current[channel] = block.number
         of_call: Channel | None = None if block.tool_index is None else "tool_arguments"
         out.append(PartStart(block.kind, block.number, data, channel or of_call, block.tool_index, payload=payload))
 
-    def _end_block(self, index: int | None, payload: str, out: list[Event]) -> None:
+    def _end_block(self, index: int | None, payload: bytes, out: list[Event]) -> None:
         block = self._open.get(index)
         if block is None or block.ended:
             return
@@ -242,20 +243,20 @@ class AnthropicMessages(Dialect):
         out.append(PartEnd(block.number, block.late, payload=payload))
         block.ended, block.late, block.input = True, {}, []
 
-    def _late(self, block: _Block, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _late(self, block: _Block, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         if block.ended:
             out.append(PartEnd(block.number, fields, payload=payload))
         else:
             block.late |= fields
 
-    def _tell(self, fields: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
+    def _tell(self, fields: dict[str, Any], number: int, payload: bytes, out: list[Event]) -> None:
         if piece := text(fields.get("text")):
             out.append(TextDelta(piece, payload=payload))
         if thought := text(fields.get("thinking")):
             out.append(ReasoningDelta(thought, payload=payload))
         out.extend(Annotation(citation, part=number, payload=payload) for citation in mappings(fields.get("citations")))
 
-    def _delta(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _delta(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         delta, index = mapping(fields.get("delta")), count(fields.get("index"))
         match delta.get("type"):
             case "text_delta" | "thinking_delta" as kind:
@@ -279,7 +280,7 @@ class AnthropicMessages(Dialect):
             case kind:
                 self.not_known(text(kind) or "content_block_delta", delta, payload, out, 0)
 
-    def _resume(self, kind: str, index: int | None, payload: str, out: list[Event]) -> int:
+    def _resume(self, kind: str, index: int | None, payload: bytes, out: list[Event]) -> int:
         """The block that text goes to: told to begin if it has not, and to go on if another has begun since."""
         block = self._open.get(index)
         if block is None or block.kind != kind:

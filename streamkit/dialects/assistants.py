@@ -52,7 +52,7 @@ class OpenAIAssistants(Dialect):
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
-        fields, payload, known = mapping(data), item.data, len(out)
+        fields, payload, known = mapping(data), item.payload, len(out)
         area, _, act = item.event.rpartition(".")
         match item.event:
             case "error":
@@ -80,17 +80,17 @@ class OpenAIAssistants(Dialect):
         ):
             self.not_known(item.event, data, payload, out)
 
-    def _start(self, run: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _start(self, run: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         id, kind, model = (text(run.get(name)) for name in ("id", "object", "model"))
         out.append(ResponseStart(id, kind, count(run.get("created_at")), model, payload=payload))
 
-    def _take_role(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _take_role(self, message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         role = text(message.get("role"))
         if role and role != self._role:
             self._role = role
             out.append(RoleDelta(role, payload=payload))
 
-    def _rest(self, part: dict[str, Any], place: str, payload: str, out: list[Event]) -> None:
+    def _rest(self, part: dict[str, Any], place: str, payload: bytes, out: list[Event]) -> None:
         # A message that has ended says again what was said, and perhaps more.
         for channel, kind, whole in (
             ("content", TextDelta, text(mapping(part.get("text")).get("value"))),
@@ -110,7 +110,7 @@ class OpenAIAssistants(Dialect):
             found = self._texts[place] = Text()
         return found
 
-    def _part(self, part: dict[str, Any], place: str, payload: str, out: list[Event]) -> None:
+    def _part(self, part: dict[str, Any], place: str, payload: bytes, out: list[Event]) -> None:
         said = mapping(part.get("text"))
         if piece := text(said.get("value")):
             self._said(f"content {place}").add(piece)
@@ -121,7 +121,7 @@ class OpenAIAssistants(Dialect):
             self._said(f"refusal {place}").add(refusal)
             out.append(RefusalDelta(refusal, payload=payload))
 
-    def _step(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _step(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         step, details = text(fields.get("id")), mapping(mapping(fields.get("delta")).get("step_details"))
         for call in mappings(details.get("tool_calls")):
             if call.get("type") == "function":
@@ -137,7 +137,7 @@ class OpenAIAssistants(Dialect):
                     self._bare.spoke(number)
                 out.append(ToolCallDelta(number, id, name, arguments, type=kind, payload=payload))
 
-    def _conclude(self, run: dict[str, Any], act: str, payload: str, number: int, out: list[Event]) -> None:
+    def _conclude(self, run: dict[str, Any], act: str, payload: bytes, number: int, out: list[Event]) -> None:
         if said := mapping(run.get("usage")):
             out.append(usage_of(said, payload))
         reason = text(mapping(run.get("incomplete_details")).get("reason")) if act == "incomplete" else None

@@ -8,18 +8,20 @@ from typing import Any, ClassVar, Literal, NoReturn, cast
 
 import msgspec
 
+from streamkit.core.stage import Stage, cut_short
 from streamkit.dialects import surrogates
 from streamkit.dialects.cumulative import Cumulative
+from streamkit.dialects.learn import Learnt, Path
 from streamkit.ends import EndReason, meaning
 from streamkit.error_bodies import known, reason_of
 from streamkit.errors import ProtocolError, ProviderError
 from streamkit.events import Channel, Event, ProviderNotice, StreamEnd
-from streamkit.plain import FORMS, PlainForm
-from streamkit.stage import Stage, cut_short
+from streamkit.plain import PlainForm
+from streamkit.response_forms import register
 from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
 
-NOT_JSON = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
-"""What decoding raises: malformed JSON, half of a surrogate pair, nesting too deep."""
+NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What decoding raises: malformed JSON, half of a surrogate pair, bytes that are not UTF-8, nesting too deep."""
 
 # Of several choices the one that ended worst gives the stream its reason.
 _WORST_FIRST: tuple[EndReason, ...] = (
@@ -75,6 +77,9 @@ class Dialect(Stage[ServerSentEvent, Event]):
     reasons: ClassVar[dict[str, EndReason]] = {}
 
     resends: ClassVar[bool] = True
+    places: ClassVar[tuple[Path, ...]] = ()
+    """Where in a chunk's JSON the text of its only event may stand; chunks of one form are then read by their text alone."""
+
     shape: ClassVar[str | None] = None
     plain: ClassVar[PlainForm | None] = None
 
@@ -95,12 +100,21 @@ class Dialect(Stage[ServerSentEvent, Event]):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.shape and cls.plain:
-            FORMS[cls.shape] = cls.plain
+            register(cls.shape, cls.plain)
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
         """Whether an answer that begins with this event is in this dialect. `data` is its JSON, `None` if it is none."""
         raise NotImplementedError
+
+    @property
+    def learns(self) -> bool:
+        """Whether chunks of one form may be read by their text alone now: not while half of a character waits for more text."""
+        return bool(self.places) and not (self._marked or self.cumulative)
+
+    def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
+        """Note deltas that were read by what was learnt of the chunk before them: their texts, and the last chunk."""
+        self._seen += len(pieces)
 
     def go_on_from(self, other: "Dialect") -> None:
         """Count events from where another dialect, which read those before the telling one, has come to."""
@@ -166,7 +180,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     def _read_one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         try:
-            data = msgspec.json.decode(item.data)
+            data = msgspec.json.decode(item.payload)
         except NOT_JSON as error:
             self._not_json(item, number, error, out)
         else:
@@ -205,11 +219,11 @@ class Dialect(Stage[ServerSentEvent, Event]):
         """Whether a choice that ends with this word has its calls whole, so that those without arguments have none."""
         return self._meaning(word) in ("completed", "tool_calls")
 
-    def conflict(self, channel: Channel, index: int, payload: str, out: list[Event]) -> None:
+    def conflict(self, channel: Channel, index: int, payload: bytes, out: list[Event]) -> None:
         """A whole text contradicts the deltas that came before it. What was streamed stands; the notice has none of the text."""
         out.append(ProviderNotice("conflict", {"channel": channel}, index, payload=payload))
 
-    def not_known(self, kind: str, data: Any, payload: str, out: list[Event], index: int | None = None) -> None:
+    def not_known(self, kind: str, data: Any, payload: bytes, out: list[Event], index: int | None = None) -> None:
         """An event of a kind that this dialect has no word for. It is passed on as a notice, and counted by its kind."""
         if kind not in EXPECTED:
             # A server that makes its kinds up does not fill the memory.
@@ -234,7 +248,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
         text = item.data.strip()
         if text == "[DONE]":
             self.finish(out, number)
-        elif (marked := surrogates.mark(item.data)) and _is_json(marked):
+        elif (marked := surrogates.mark(item.payload)) and _is_json(marked):
             self._read_halves(item, marked, number, out)
         elif item.event == "error":
             self.fail(item.data, number, out)
@@ -251,15 +265,17 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     def _skip(self, item: ServerSentEvent, number: int, found: str, out: list[Event]) -> None:
         self.skipped += 1
-        out.append(ProviderNotice("malformed", {"event": number, "found": found}, payload=json.dumps(item.data)))
+        out.append(
+            ProviderNotice("malformed", {"event": number, "found": found}, payload=json.dumps(item.data).encode())
+        )
 
-    def _read_halves(self, item: ServerSentEvent, marked: str, number: int, out: list[Event]) -> None:
+    def _read_halves(self, item: ServerSentEvent, marked: bytes, number: int, out: list[Event]) -> None:
         told: list[Event] = []
         try:
-            self._read_one(msgspec.structs.replace(item, data=marked), number, told)
+            self._read_one(msgspec.structs.replace(item, payload=marked), number, told)
         finally:
-            self._marked, payload = True, surrogates.escaped(item.data)
-            out += [surrogates.unmark(event, payload) for event in told]
+            self._marked = True
+            out += [surrogates.unmark(event, item.payload) for event in told]
 
     def _joined(self, out: list[Event]) -> list[Event]:
         return surrogates.join(out, self._halves) if self._marked else out
@@ -295,12 +311,12 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
 def _is_cut(item: ServerSentEvent, error: Exception) -> bool:
     # The last line of a body of JSON, which ends within it.
-    return isinstance(item, JsonBody) and "\n" not in item.data and "truncated" in str(error)
+    return isinstance(item, JsonBody) and b"\n" not in item.payload and "truncated" in str(error)
 
 
-def _is_json(text: str) -> bool:
+def _is_json(payload: bytes) -> bool:
     try:
-        msgspec.json.decode(text)
+        msgspec.json.decode(payload)
     except NOT_JSON:
         return False
     return True

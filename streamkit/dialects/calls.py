@@ -35,13 +35,13 @@ class BareCalls(msgspec.Struct):
         if known := self.calls.get(index):
             known.pop(number, None)
 
-    def end(self, number: int, payload: str | None, out: list[Event], index: int = 0) -> None:
+    def end(self, number: int, payload: bytes | None, out: list[Event], index: int = 0) -> None:
         """A call is complete: without arguments it is one with none, `{}`."""
         if number in (known := self.calls.get(index, {})):
             del known[number]
             out.append(ToolCallDelta(number, arguments=EMPTY, index=index, payload=payload))
 
-    def end_all(self, payload: str | None, out: list[Event], index: int = 0) -> None:
+    def end_all(self, payload: bytes | None, out: list[Event], index: int = 0) -> None:
         """A choice is complete."""
         for number in list(self.calls.get(index, ())):
             self.end(number, payload, out, index)
@@ -125,7 +125,7 @@ class Calls(msgspec.Struct):
         found = ToolCallDelta(number, arguments=rest or "", index=delta.index, payload=delta.payload)
         return msgspec.structs.replace(found, **new), differs or rest is None
 
-    def settle(self, index: int, payload: str | None, out: list[Event], *, complete: bool) -> None:
+    def settle(self, index: int, payload: bytes | None, out: list[Event], *, complete: bool) -> None:
         """Emit what is buffered; and if the calls are complete, the empty object of those that have no arguments."""
         for number in list(self.unsettled):
             call = self.known[number]

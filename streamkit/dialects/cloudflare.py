@@ -47,7 +47,7 @@ class WorkersAI(Dialect):
         return "response" in fields and not any(name in fields for name in _OTHERS)
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        fields, payload = mapping(data), item.data
+        fields, payload = mapping(data), item.payload
         error = None if "response" in fields else error_in(data)
         if error or item.event == "error":
             self.fail(error or data, number, out)
@@ -65,7 +65,7 @@ class WorkersAI(Dialect):
         if whole:
             self.finish(out, number)
 
-    def _tell(self, answer: dict[str, Any], whole: bool, payload: str, out: list[Event]) -> None:
+    def _tell(self, answer: dict[str, Any], whole: bool, payload: bytes, out: list[Event]) -> None:
         if piece := _text(answer.get("response")):
             out.append(TextDelta(piece, payload=payload))
         for position, call in enumerate(mappings(answer.get("tool_calls"))):
@@ -85,7 +85,7 @@ class WorkersAI(Dialect):
         out += [PartEnd(number) for number in self._open]
         self._open.clear()
 
-    def _call(self, call: dict[str, Any], position: int, whole: bool, payload: str, out: list[Event]) -> None:
+    def _call(self, call: dict[str, Any], position: int, whole: bool, payload: bytes, out: list[Event]) -> None:
         # Older models call as {"name": …, "arguments": {…}}, others as OpenAI does, also in pieces, of which the last is empty.
         function = mapping(call.get("function")) or call
         arguments = function.get("arguments")

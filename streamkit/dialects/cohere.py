@@ -80,7 +80,7 @@ class CohereChat(Dialect):
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         fields = mapping(data)
-        delta, kind, payload = mapping(fields.get("delta")), fields.get("type"), item.data
+        delta, kind, payload = mapping(fields.get("delta")), fields.get("type"), item.payload
         message, index = mapping(delta.get("message")), count(fields.get("index"))
         match kind:
             case "content-delta" | "content-start" | "tool-plan-delta":
@@ -111,7 +111,7 @@ class CohereChat(Dialect):
             case _:
                 self.not_known(text(kind) or item.event, data, payload, out)
 
-    def _start(self, fields: dict[str, Any], message: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _start(self, fields: dict[str, Any], message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
         out.append(ResponseStart(text(fields.get("id")), payload=payload))
         # A stream begins with empty fields for all that may come; those of a plain answer are its own.
@@ -124,7 +124,7 @@ class CohereChat(Dialect):
             out.append(RoleDelta(role, payload=payload))
         self._tell(message, None, True, payload, out)
 
-    def _message(self, answer: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
+    def _message(self, answer: dict[str, Any], number: int, payload: bytes, out: list[Event]) -> None:
         # A plain answer is all of a streamed one at once.
         message = mapping(answer.get("message"))
         self._start(answer, message, payload, out)
@@ -136,12 +136,12 @@ class CohereChat(Dialect):
         self._logprobs(answer.get("logprobs"), payload, out)
         self._stop(answer, number, payload, out)
 
-    def _logprobs(self, items: object, payload: str, out: list[Event]) -> None:
+    def _logprobs(self, items: object, payload: bytes, out: list[Event]) -> None:
         # An item has the text of its tokens, so that items don't add up to one.
         if found := mappings(items):
             out.append(Logprobs({"items": found}, payload=payload))
 
-    def _tell(self, message: dict[str, Any], index: int | None, starts: bool, payload: str, out: list[Event]) -> None:
+    def _tell(self, message: dict[str, Any], index: int | None, starts: bool, payload: bytes, out: list[Event]) -> None:
         if plan := text(message.get("tool_plan")):
             self._part("tool_plan", {}, "plan", payload, out)
             out.append(ReasoningDelta(plan, payload=payload))
@@ -159,7 +159,7 @@ class CohereChat(Dialect):
 
     # Parts
 
-    def _part(self, kind: str, data: dict[str, Any], place: str, payload: str, out: list[Event]) -> None:
+    def _part(self, kind: str, data: dict[str, Any], place: str, payload: bytes, out: list[Event]) -> None:
         """Text of a part follows: told to begin, or to go on if that of another came between."""
         began = place not in self._open
         if began:
@@ -173,11 +173,11 @@ class CohereChat(Dialect):
         if channel:
             self._current[channel] = number
 
-    def _close(self, place: str, payload: str, out: list[Event]) -> None:
+    def _close(self, place: str, payload: bytes, out: list[Event]) -> None:
         if known := self._open.pop(place, None):
             out.append(PartEnd(known[0], payload=payload))
 
-    def _call(self, call: dict[str, Any], index: int | None, starts: bool, payload: str, out: list[Event]) -> None:
+    def _call(self, call: dict[str, Any], index: int | None, starts: bool, payload: bytes, out: list[Event]) -> None:
         if starts or index not in self._calls:
             self._calls[index], self._numbers = self._numbers, self._numbers + 1
             self._bare.begin(self._calls[index])
@@ -196,7 +196,7 @@ class CohereChat(Dialect):
                 self._bare.spoke(self._calls[index])
             out.append(ToolCallDelta(self._calls[index], id, name, arguments, type=kind, payload=payload))
 
-    def _stop(self, delta: dict[str, Any], number: int, payload: str, out: list[Event]) -> None:
+    def _stop(self, delta: dict[str, Any], number: int, payload: bytes, out: list[Event]) -> None:
         if said := mapping(delta.get("usage")):
             out.append(usage_of(said, payload))
         if (reason := word(delta.get("finish_reason"))) and not is_pending(reason):

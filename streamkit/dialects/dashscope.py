@@ -60,7 +60,7 @@ class DashScope(Dialect):
         return "request_id" in fields and (isinstance(fields.get("output"), dict) or bool(fields.get("code")))
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        fields, payload = mapping(data), item.data
+        fields, payload = mapping(data), item.payload
         # https://www.alibabacloud.com/help/en/model-studio/error-code: a code beside `message` and `request_id`.
         error = data if fields.get("code") else None if "output" in fields else error_in(data)
         if error or item.event == "error":
@@ -96,7 +96,7 @@ class DashScope(Dialect):
             self._end_of(index, None, out, complete=complete and self.finished.get(index) is None)
         out += self._resent.end()
 
-    def _announce(self, fields: dict[str, Any], output: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _announce(self, fields: dict[str, Any], output: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         id = text(fields.get("request_id"))
         if id and id != self._id:
             self._id = id
@@ -105,13 +105,13 @@ class DashScope(Dialect):
         told: dict[str, Any] = {"choices": []} if "choices" in output else {"text": ""}
         self._detail({**without(fields, ("output", "usage")), "output": {**beside, **told}}, None, payload, out)
 
-    def _detail(self, details: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
+    def _detail(self, details: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> None:
         known = self._details.setdefault(-1 if index is None else index, {})
         if more := changed(details, known):
             known |= more
             out.append(ResponseDetails(more, self.shape, index, payload=payload))
 
-    def _choice(self, choice: dict[str, Any], at: int, tokens: int, payload: str, out: list[Event]) -> None:
+    def _choice(self, choice: dict[str, Any], at: int, tokens: int, payload: bytes, out: list[Event]) -> None:
         index, message = count(choice.get("index")), mapping(choice.get("message"))
         index = at if index is None else index
         self.finished.setdefault(index, None)
@@ -136,14 +136,14 @@ class DashScope(Dialect):
             out.append(Finish(reason, index, payload=payload))
 
     def _beside(
-        self, choice: dict[str, Any], message: dict[str, Any], index: int, payload: str, out: list[Event]
+        self, choice: dict[str, Any], message: dict[str, Any], index: int, payload: bytes, out: list[Event]
     ) -> None:
         details = without(choice, ("message", "finish_reason", "text"))
         if "message" in choice and "text" not in choice:
             details["message"] = {**mapping(self._details.get(index, {}).get("message")), **emptied(message, _TOLD)}
         self._detail(details, index, payload, out)
 
-    def _content(self, content: object, index: int, payload: str, out: list[Event]) -> str:
+    def _content(self, content: object, index: int, payload: bytes, out: list[Event]) -> str:
         # Models that see and hear answer with a list of parts.
         parts = mappings(content)
         for part in parts:
@@ -153,7 +153,7 @@ class DashScope(Dialect):
         return text(content) or "".join(text(part.get("text")) or "" for part in parts)
 
     def _call(
-        self, call: dict[str, Any], position: int, index: int, news: bool, ends: bool, payload: str, out: list[Event]
+        self, call: dict[str, Any], position: int, index: int, news: bool, ends: bool, payload: bytes, out: list[Event]
     ) -> None:
         calls, function = self._calls.setdefault(index, Calls()), mapping(call.get("function"))
         calls.cumulative = bool(self._whole)
@@ -165,7 +165,7 @@ class DashScope(Dialect):
         if piece or found.id or found.name or found.type:
             out.append(msgspec.structs.replace(found, arguments=piece))
 
-    def _end_of(self, index: int, payload: str | None, out: list[Event], *, complete: bool) -> None:
+    def _end_of(self, index: int, payload: bytes | None, out: list[Event], *, complete: bool) -> None:
         if calls := self._calls.get(index):
             calls.settle(index, payload, out, complete=complete)
             if calls.are_of_client:
@@ -190,6 +190,6 @@ class DashScope(Dialect):
             return said
         return self._resent.rest(channel, index, said, call)
 
-    def _spend(self, said: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _spend(self, said: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self._used = spent(self._used, said, ("input_tokens", "output_tokens", "total_tokens"))
         out.append(usage_of(self._used, payload))

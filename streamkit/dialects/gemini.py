@@ -14,6 +14,7 @@ from streamkit.dialects.calls import EMPTY
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import changed, corrected, count, emptied, mapping, mappings, text, without, word
 from streamkit.dialects.gemini_arguments import PartialArguments
+from streamkit.dialects.learn import Learnt
 from streamkit.dialects.said import Text
 from streamkit.dialects.times import seconds
 from streamkit.ends import EndReason, is_pending
@@ -107,14 +108,18 @@ class Gemini(Dialect):
     `ProviderNotice`s. A text goes on in the next chunk, except where it has a signature, which belongs to just that part
     (https://ai.google.dev/gemini-api/docs/thought-signatures).
 
-    `Usage` is cumulative. Its `completion_tokens` are those of the thoughts too, which are output and cost the same
+    `Usage` is cumulative, and comes with the first chunk, with one that has more than text, and in the end. Its
+    `completion_tokens` are those of the thoughts too, which are output and cost the same
     (https://ai.google.dev/gemini-api/docs/thinking#pricing), its `prompt_tokens` those of the results of Google's own tools.
     """
 
+    places = (("candidates", 0, "content", "parts", 0, "text"),)
     shape: ClassVar[str | None] = "gemini"
     plain: ClassVar[PlainForm | None] = generated
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    # The chunk whose usage was not emitted yet.
+    _spent: bytes | None = field(default=None, init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _calls: dict[int, _Calls] = field(default_factory=dict[int, _Calls], init=False, repr=False)
     _texts: dict[int, _Text] = field(default_factory=dict[int, _Text], init=False, repr=False)
@@ -136,17 +141,17 @@ class Gemini(Dialect):
             # The whole answer at once, as it comes without `alt=sse`; its chunks are told one by one.
             for chunk in cast(list[Any], data):
                 if not self.done:
-                    self._chunk(item, chunk, msgspec.json.encode(chunk).decode(), number, out)
+                    self._chunk(item, chunk, msgspec.json.encode(chunk), number, out)
         else:
-            self._chunk(item, data, item.data, number, out)
+            self._chunk(item, data, item.payload, number, out)
 
-    def _chunk(self, item: ServerSentEvent, data: Any, payload: str, number: int, out: list[Event]) -> None:
-        chunk = mapping(data)
-        known = any(mark in chunk for mark in _MARKS)
-        error = chunk.get("error") if known else error_in(data)
+    def _chunk(self, item: ServerSentEvent, data: Any, payload: bytes, number: int, out: list[Event]) -> None:
+        chunk, known = mapping(data), len(out)
+        speaks = any(mark in chunk for mark in _MARKS)
+        error = chunk.get("error") if speaks else error_in(data)
         if error or item.event == "error":
             self.fail(error or data, number, out)
-        elif not known:
+        elif not speaks:
             self.not_known(item.event, data, payload, out)
         elif self._over and self._is_another(chunk):
             self.refuse(ANOTHER, number)
@@ -161,10 +166,25 @@ class Gemini(Dialect):
             if feedback := mapping(chunk.get("promptFeedback")):
                 self._blocked = text(feedback.get("blockReason")) or self._blocked
                 out.append(ProviderNotice("prompt_feedback", feedback, payload=payload))
-            if usage := mapping(chunk.get("usageMetadata")):
-                # The prompt is estimated until the answer is complete.
-                self._usage = corrected(self._usage, usage)
-                out.append(usage_of(self._usage, payload))
+            self._spend(mapping(chunk.get("usageMetadata")), payload, out, text_alone=_is_text(out[known:]))
+
+    def _spend(self, usage: dict[str, Any], payload: bytes, out: list[Event], *, text_alone: bool) -> None:
+        if not usage:
+            return
+        # The prompt is estimated until the answer is complete.
+        known, self._usage = self._usage, corrected(self._usage, usage)
+        self._spent = payload if known and text_alone else None
+        if self._spent is None:
+            out.append(usage_of(self._usage, payload))
+
+    def settle(self, out: list[Event], *, complete: bool) -> None:
+        if self._spent is not None:
+            out.append(usage_of(self._usage, self._spent))
+
+    def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
+        super().passed(learnt, pieces, payload)
+        if usage := mapping(mapping(msgspec.json.decode(payload)).get("usageMetadata")):
+            self._usage, self._spent = corrected(self._usage, usage), payload
 
     def _is_another(self, chunk: dict[str, Any]) -> bool:
         id = text(chunk.get("responseId"))
@@ -173,7 +193,7 @@ class Gemini(Dialect):
                 return True
         return False
 
-    def _announce(self, chunk: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _announce(self, chunk: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         said: dict[str, Any] = {
             "id": text(chunk.get("responseId")),
             "created": seconds(chunk.get("createTime")),
@@ -185,13 +205,13 @@ class Gemini(Dialect):
             self._identity = known
             out.append(ResponseStart(**known, payload=payload))
 
-    def _detail(self, details: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
+    def _detail(self, details: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> None:
         known = self._details.setdefault(-1 if index is None else index, {})
         if more := changed(details, known):
             known |= more
             out.append(ResponseDetails(more, self.shape, index, payload=payload))
 
-    def _candidate(self, candidate: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _candidate(self, candidate: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         # The first candidate's index is 0, which JSON of protocol buffers may leave out.
         index = count(candidate.get("index")) or 0
         self._repeats |= self.finished.setdefault(index, None) is not None and bool(_parts(candidate))
@@ -209,7 +229,7 @@ class Gemini(Dialect):
             out.append(ProviderNotice("safety_ratings", ratings, index, payload=payload))
         self._end_of(candidate, index, payload, out)
 
-    def _end_of(self, candidate: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
+    def _end_of(self, candidate: dict[str, Any], index: int, payload: bytes, out: list[Event]) -> None:
         reason = word(candidate.get("finishReason"))
         # Some models say it with every chunk.
         if reason and reason != self.finished[index] and not is_pending(reason):
@@ -221,7 +241,7 @@ class Gemini(Dialect):
             self._close(index, payload, out)
             out.append(Finish(reason, index, payload=payload))
 
-    def _content(self, content: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
+    def _content(self, content: dict[str, Any], index: int, payload: bytes, out: list[Event]) -> None:
         role = "assistant" if content.get("role") == "model" else text(content.get("role"))
         if role and self._roles.get(index) != role:
             self._roles[index] = role
@@ -242,7 +262,7 @@ class Gemini(Dialect):
             details["content"] = {**known, **emptied(mapping(candidate["content"]), ("parts",))}
         return details
 
-    def _text(self, part: dict[str, Any], index: int, payload: str, out: list[Event], *, goes_on: bool) -> None:
+    def _text(self, part: dict[str, Any], index: int, payload: bytes, out: list[Event], *, goes_on: bool) -> None:
         signature = _signature(part)
         data = {**without(part, signature), "text": ""}
         channel: Channel = "reasoning" if part.get("thought") is True else "content"
@@ -255,7 +275,7 @@ class Gemini(Dialect):
         if signature:
             self._close(index, payload, out, signature)
 
-    def _part(self, part: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
+    def _part(self, part: dict[str, Any], index: int, payload: bytes, out: list[Event]) -> None:
         signature = _signature(part)
         if isinstance(part.get("functionCall"), dict):
             self._function_call(part, signature, index, payload, out)
@@ -266,7 +286,7 @@ class Gemini(Dialect):
 
     # https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Content#FunctionCall
     def _function_call(
-        self, part: dict[str, Any], signature: dict[str, Any], index: int, payload: str, out: list[Event]
+        self, part: dict[str, Any], signature: dict[str, Any], index: int, payload: bytes, out: list[Event]
     ) -> None:
         said = mapping(part["functionCall"])
         calls = self._calls.get(index) or _Calls()
@@ -301,7 +321,7 @@ class Gemini(Dialect):
         signature: dict[str, Any],
         streamed: bool,
         index: int,
-        payload: str,
+        payload: bytes,
         out: list[Event],
     ) -> _Call:
         said, number = mapping(part["functionCall"]), len(calls.calls)
@@ -321,7 +341,7 @@ class Gemini(Dialect):
             out.append(PartEnd(at, signature, index, payload=payload))
         return call
 
-    def _whole(self, call: _Call, whole: str, index: int, payload: str, out: list[Event]) -> None:
+    def _whole(self, call: _Call, whole: str, index: int, payload: bytes, out: list[Event]) -> None:
         # All of a call, of which some or all was there.
         rest = call.arguments.rest(whole)
         if rest is None or (call.writer is None and not call.arguments.equals(whole)):
@@ -335,12 +355,12 @@ class Gemini(Dialect):
         self._speak(call, rest, index, payload, out)
         self._end_call(call, index, payload, out)
 
-    def _speak(self, call: _Call, piece: str, index: int, payload: str, out: list[Event]) -> None:
+    def _speak(self, call: _Call, piece: str, index: int, payload: bytes, out: list[Event]) -> None:
         if piece:
             call.arguments.add(piece)
             out.append(ToolCallDelta(call.number, arguments=piece, index=index, payload=payload))
 
-    def _end_call(self, call: _Call | None, index: int, payload: str, out: list[Event]) -> None:
+    def _end_call(self, call: _Call | None, index: int, payload: bytes, out: list[Event]) -> None:
         if call is None or call.writer is None:
             return
         self._speak(call, call.writer.end(), index, payload, out)
@@ -356,7 +376,7 @@ class Gemini(Dialect):
         channel: Channel | None,
         tool: int | None,
         index: int,
-        payload: str,
+        payload: bytes,
         out: list[Event],
     ) -> int:
         self._close(index, payload, out)
@@ -365,7 +385,7 @@ class Gemini(Dialect):
         out.append(PartStart(kind, number, data, channel, tool, index=index, payload=payload))
         return number
 
-    def _close(self, index: int, payload: str, out: list[Event], data: dict[str, Any] | None = None) -> None:
+    def _close(self, index: int, payload: bytes, out: list[Event], data: dict[str, Any] | None = None) -> None:
         if known := self._texts.pop(index, None):
             out.append(PartEnd(known.number, data or {}, index, payload=payload))
 
@@ -380,6 +400,10 @@ class Gemini(Dialect):
         if self._cut and self._repeats:
             return "truncated", None
         return super()._outcome(saw_done=saw_done)
+
+
+def _is_text(events: list[Event]) -> bool:
+    return len(events) == 1 and isinstance(events[0], TextDelta | ReasoningDelta)
 
 
 def _parts(candidate: dict[str, Any]) -> list[dict[str, Any]]:

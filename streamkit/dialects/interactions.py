@@ -112,7 +112,7 @@ class GeminiInteractions(Dialect):
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
-        fields, payload = mapping(data), item.data
+        fields, payload = mapping(data), item.payload
         kind, index = text(fields.get("event_type")) or item.event, count(fields.get("index")) or 0
         area, _, act = kind.partition(".")
         whole = mapping(fields.get("interaction"))
@@ -141,7 +141,7 @@ class GeminiInteractions(Dialect):
 
     # The interaction
 
-    def _announce(self, whole: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _announce(self, whole: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         known = self._start
         start = ResponseStart(
             text(whole.get("id")) or known.id,
@@ -161,7 +161,7 @@ class GeminiInteractions(Dialect):
             self._details |= more
             out.append(ResponseDetails(more, self.shape, payload=payload))
 
-    def _conclude(self, whole: dict[str, Any], payload: str, number: int, out: list[Event]) -> None:
+    def _conclude(self, whole: dict[str, Any], payload: bytes, number: int, out: list[Event]) -> None:
         self._announce(whole, payload, out)
         for at, step in enumerate(mappings(whole.get("steps")) or mappings(whole.get("outputs"))):
             if step.get("type") != "user_input":
@@ -182,7 +182,7 @@ class GeminiInteractions(Dialect):
         else:
             self.finish(out, number)
 
-    def _spend(self, said: object, payload: str, out: list[Event]) -> None:
+    def _spend(self, said: object, payload: bytes, out: list[Event]) -> None:
         if not (counts := mapping(said)):
             return
         self._used = grown(self._used, counts)
@@ -194,7 +194,7 @@ class GeminiInteractions(Dialect):
 
     # Steps and their contents
 
-    def _begin(self, step: dict[str, Any], index: int, payload: str, out: list[Event]) -> _Step:
+    def _begin(self, step: dict[str, Any], index: int, payload: bytes, out: list[Event]) -> _Step:
         kind = text(step.get("type")) or "step"
         found = self._steps[index] = _Step(self._numbers, kind)
         self._numbers, self._top = self._numbers + 1, max(self._top, index)
@@ -219,7 +219,7 @@ class GeminiInteractions(Dialect):
             self._call(step, found, payload, out)
         return found
 
-    def _contents(self, step: dict[str, Any], found: _Step, payload: str, out: list[Event]) -> None:
+    def _contents(self, step: dict[str, Any], found: _Step, payload: bytes, out: list[Event]) -> None:
         """Say what the contents of a step have beyond what was told of them."""
         contents = [step] if found.kind == "text" else mappings(step.get(_LISTS.get(found.kind, "")))
         for at, content in enumerate(contents):
@@ -233,7 +233,7 @@ class GeminiInteractions(Dialect):
             for annotation in mappings(content.get("annotations"))[part.annotations :]:
                 self._annotate(annotation, part, payload, out)
 
-    def _whole(self, step: dict[str, Any], at: int, payload: str, out: list[Event]) -> None:
+    def _whole(self, step: dict[str, Any], at: int, payload: bytes, out: list[Event]) -> None:
         # A step as the whole interaction has it: the events before may have told less of it.
         found = self._steps.get(at)
         if found is None or found.kind != (text(step.get("type")) or "step"):
@@ -247,7 +247,7 @@ class GeminiInteractions(Dialect):
             if step.get("signature") and not found.ended:
                 found.late |= {"signature": step["signature"]}
 
-    def _call(self, step: dict[str, Any], found: _Step, payload: str, out: list[Event]) -> None:
+    def _call(self, step: dict[str, Any], found: _Step, payload: bytes, out: list[Event]) -> None:
         id, name = text(step.get("id")), text(step.get("name"))
         out.append(ToolCallDelta(found.tool_index or 0, id, name, type="function", payload=payload))
         arguments = step.get("arguments")
@@ -256,13 +256,13 @@ class GeminiInteractions(Dialect):
         if arguments:
             self._speak(arguments if isinstance(arguments, str) else _json(arguments), found, payload, out)
 
-    def _speak(self, piece: str, found: _Step, payload: str, out: list[Event]) -> None:
+    def _speak(self, piece: str, found: _Step, payload: bytes, out: list[Event]) -> None:
         if piece and found.tool_index is not None:
             self._bare.spoke(found.tool_index)
             found.arguments.add(piece)
             out.append(ToolCallDelta(found.tool_index, arguments=piece, payload=payload))
 
-    def _delta(self, delta: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
+    def _delta(self, delta: dict[str, Any], index: int, payload: bytes, out: list[Event]) -> None:
         kind = text(delta.get("type")) or ""
         step = self._steps.get(index)
         if step is None:
@@ -291,7 +291,7 @@ class GeminiInteractions(Dialect):
             case _:
                 self.not_known(kind, delta, payload, out, 0)
 
-    def _arguments(self, delta: dict[str, Any], step: _Step, payload: str, out: list[Event]) -> None:
+    def _arguments(self, delta: dict[str, Any], step: _Step, payload: bytes, out: list[Event]) -> None:
         arguments = delta.get("arguments")
         if delta.get("type") == "function_call":
             # The first version of the API: the call is known only now, and whole.
@@ -304,7 +304,7 @@ class GeminiInteractions(Dialect):
         if step.takes_arguments and arguments:
             self._speak(arguments if isinstance(arguments, str) else _json(arguments), step, payload, out)
 
-    def _part(self, content: dict[str, Any], step: _Step, payload: str, out: list[Event]) -> _Part:
+    def _part(self, content: dict[str, Any], step: _Step, payload: bytes, out: list[Event]) -> _Part:
         kind = text(content.get("type")) or "content"
         part = _Part(self._numbers)
         self._numbers += 1
@@ -318,12 +318,12 @@ class GeminiInteractions(Dialect):
         out.append(PartStart(kind, part.number, data, channel, within=step.number, payload=payload))
         return part
 
-    def _open_part(self, step: _Step, payload: str, out: list[Event]) -> _Part:
+    def _open_part(self, step: _Step, payload: bytes, out: list[Event]) -> _Part:
         if not step.open:
             return self._part({"type": "text", "text": ""}, step, payload, out)
         return step.parts[-1]
 
-    def _say(self, piece: str, step: _Step, part: _Part, payload: str, out: list[Event]) -> None:
+    def _say(self, piece: str, step: _Step, part: _Part, payload: bytes, out: list[Event]) -> None:
         if not piece:
             return
         part.said.add(piece)
@@ -334,17 +334,17 @@ class GeminiInteractions(Dialect):
         kind = ReasoningDelta if channel == "reasoning" else TextDelta
         out.append(kind(piece, payload=payload))
 
-    def _annotate(self, annotation: dict[str, Any], part: _Part, payload: str, out: list[Event]) -> None:
+    def _annotate(self, annotation: dict[str, Any], part: _Part, payload: bytes, out: list[Event]) -> None:
         part.annotations += 1
         out.append(Annotation(annotation, part=part.number, payload=payload))
 
-    def _late(self, step: _Step, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _late(self, step: _Step, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         if step.ended:
             out.append(PartEnd(step.number, fields, payload=payload))
         else:
             step.late |= fields
 
-    def _end_step(self, step: _Step | None, payload: str, out: list[Event]) -> None:
+    def _end_step(self, step: _Step | None, payload: bytes, out: list[Event]) -> None:
         if step is None or step.ended:
             return
         step.ended = True

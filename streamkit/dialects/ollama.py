@@ -57,7 +57,7 @@ class Ollama(Dialect):
         return {"model", "created_at", "done"} <= fields.keys() and ("message" in fields or "response" in fields)
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        fields, payload, known = mapping(data), item.data, len(out)
+        fields, payload, known = mapping(data), item.payload, len(out)
         if error := fields.get("error") if "done" in fields else error_in(data):
             self.fail(error, number, out)
             return
@@ -73,14 +73,14 @@ class Ollama(Dialect):
         elif len(out) == known and not _is_silent(fields):
             self.not_known(item.event, data, payload, out)
 
-    def _announce(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _announce(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         model = text(fields.get("model"))
         if model and model != self._model:
             self._model = model
             out.append(ResponseStart(created=seconds(fields.get("created_at")), model=model, payload=payload))
             self._detail(fields, payload, out)
 
-    def _tell(self, message: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _tell(self, message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         role = text(message.get("role"))
         if role and role != self._role:
             self._role = role
@@ -92,14 +92,14 @@ class Ollama(Dialect):
         for call in mappings(message.get("tool_calls")):
             self._call(call, payload, out)
 
-    def _detail(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _detail(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         # The times and the state are those of the last line, as in a plain answer.
         details = {name: value for name, value in fields.items() if name not in _TOLD and not _is_cost(name)}
         if isinstance(fields.get("message"), dict):
             details["message"] = without(fields["message"], _TOLD)
         out.append(ResponseDetails(details, self.shape, payload=payload))
 
-    def _call(self, call: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _call(self, call: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         # Calls come whole. Of their own numbers some servers send none, and others 0 for each.
         function, number = mapping(call.get("function")), self._calls
         arguments = function.get("arguments")
@@ -117,7 +117,7 @@ class Ollama(Dialect):
             PartEnd(number, payload=payload),
         ]
 
-    def _conclude(self, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _conclude(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self._detail(fields, payload, out)
         if details := {name: value for name, value in fields.items() if _is_cost(name)}:
             out.append(usage_of(details, payload))

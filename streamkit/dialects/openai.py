@@ -4,7 +4,6 @@ https://platform.openai.com/docs/api-reference/chat-streaming and …/completion
 """
 
 from dataclasses import dataclass, field
-from operator import length_hint
 from typing import Any
 
 import msgspec
@@ -14,11 +13,11 @@ from streamkit.dialects.base import ANOTHER, NOT_JSON, Dialect
 from streamkit.dialects.beside import Beside
 from streamkit.dialects.calls import Calls
 from streamkit.dialects.error_objects import error_in
+from streamkit.dialects.learn import Learnt
 from streamkit.dialects.openai_chunks import Choice, Chunk, Function, Message, Reader, ToolCall
 from streamkit.dialects.openai_plain import details_of
 from streamkit.dialects.reasoning_details import ReasoningDetails
 from streamkit.dialects.said import MOST_PIECES, Text
-from streamkit.dialects.template import Template, unescape
 from streamkit.ends import is_pending
 from streamkit.events import (
     Annotation,
@@ -67,6 +66,15 @@ class OpenAICompletions(Dialect):
     don't make the answer end as `tool_calls`.
     """
 
+    places = (
+        ("choices", 0, "delta", "content"),
+        ("choices", 0, "text"),
+        ("choices", 0, "delta", "reasoning_content"),
+        ("choices", 0, "delta", "reasoning"),
+        ("choices", 0, "delta", "refusal"),
+        ("choices", 0, "delta", "tool_calls", 0, "function", "arguments"),
+    )
+
     _start: tuple[Any, ...] = field(default=(None,) * 6, init=False, repr=False)
     _choices: dict[int, _Said] = field(default_factory=dict[int, _Said], init=False, repr=False)
     _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
@@ -74,59 +82,23 @@ class OpenAICompletions(Dialect):
     # The response id of the chunk that ended a choice.
     _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _reader: Reader = field(default_factory=Reader, init=False, repr=False)
-    # They save time and are learnt anew after a checkpoint.
-    _template: Template = field(default_factory=Template, init=False, repr=False, metadata={"state": False})
-    _text: Text | None = field(default=None, init=False, repr=False, metadata={"state": False})
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
         return isinstance(data, dict) and "choices" in data
 
-    def _read(self, items: list[ServerSentEvent], out: list[Event]) -> None:
-        add, template = out.append, self._template
-        head, tail, kind, index = template.head, template.tail, template.kind, template.index
-        before, after, used = len(head), -len(tail), False
-        said = self._text or self._remember()
-        keep = said.pieces.append
-        # What has to be numbered is rare, and what is left of a list costs nothing to ask for.
-        rest, last = iter(items), self._seen + len(items)
-        for item in rest:
-            payload = item.data
-            if payload.startswith(head) and payload.endswith(tail) and (text := payload[before:after]):
-                plain = text.isprintable() and '"' not in text and "\\" not in text
-                if plain or (text := unescape(text)):
-                    used = True
-                    keep(text)
-                    if kind is None:
-                        call = template.id, template.name, text, index, template.type
-                        add(ToolCallDelta(template.tool_index, *call, payload=payload))
-                    else:
-                        add(kind(text, index, payload=payload))
-                    continue
-            template.used |= used
-            self._read_one(item, last - length_hint(rest), out)
-            if self.done:
-                return
-            if template.head is not head:
-                head, tail, kind, index = template.head, template.tail, template.kind, template.index
-                before, after, used = len(head), -len(tail), False
-                said = self._remember()
-                keep = said.pieces.append
-        template.used |= used
-        if len(said.pieces) > MOST_PIECES:
-            said.trim()
-
-    def _remember(self) -> Text:
-        # Where the text of a chunk that fits the template belongs.
-        template, said = self._template, self._of(self._template.index)
-        if template.kind is None:
-            self._text = said.calls.known[template.tool_index].arguments
+    def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
+        super().passed(learnt, pieces, payload)
+        said = self._of(learnt.choice)
+        if learnt.tool_index is not None:
+            said.calls.known[learnt.tool_index].arguments.extend(pieces)
         else:
-            self._text = said.content if template.kind is TextDelta else said.reasoning
-        return self._text
+            {TextDelta: said.content, ReasoningDelta: said.reasoning, RefusalDelta: said.refusal}[learnt.kind].extend(
+                pieces
+            )
 
     def _read_one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
-        payload, known = item.data, len(out)
+        payload = item.payload
         try:
             chunk: Chunk | None = self._reader.decode(payload)
         except NOT_JSON:
@@ -156,14 +128,8 @@ class OpenAICompletions(Dialect):
             return
         if usage := chunk.usage or (chunk.beside and _groqs_usage(chunk.beside)):
             self._spend(usage, payload, out)
-        if len(out) == known + 1:
-            try:
-                self._template.consider(payload, out[-1])
-            except NOT_JSON:
-                # A field of the delta that is not read may hold anything, such as a number beyond a double.
-                self._template.forget()
 
-    def _choice(self, choice: Choice, payload: str, out: list[Event]) -> None:
+    def _choice(self, choice: Choice, payload: bytes, out: list[Event]) -> None:
         index, add, delta, reason = choice.index, out.append, choice.delta, choice.finish_reason
         if reason is not None and is_pending(reason):
             reason = None
@@ -211,7 +177,7 @@ class OpenAICompletions(Dialect):
         if late := self._beside.rest():
             out.append(ResponseDetails(late))
 
-    def _settle(self, index: int, payload: str | None, out: list[Event], *, complete: bool) -> None:
+    def _settle(self, index: int, payload: bytes | None, out: list[Event], *, complete: bool) -> None:
         said = self._of(index)
         said.calls.settle(index, payload, out, complete=complete)
         if said.calls.are_of_client:
@@ -226,7 +192,7 @@ class OpenAICompletions(Dialect):
             found = self._choices[index] = _Said(calls=Calls(cumulative=bool(self.cumulative)))
         return found
 
-    def _announce(self, start: tuple[Any, ...], chunk: Chunk, payload: str, out: list[Event]) -> None:
+    def _announce(self, start: tuple[Any, ...], chunk: Chunk, payload: bytes, out: list[Event]) -> None:
         self._identify(start, payload, out)
         if chunk.choices and chunk.choices[0].message is not None and not self.finished:
             # The response as a whole, of which also the fields count that were not sent.
@@ -236,21 +202,19 @@ class OpenAICompletions(Dialect):
                 known.take(details.details)
             out.extend(found)
 
-    def _identify(self, start: tuple[Any, ...], payload: str, out: list[Event]) -> None:
+    def _identify(self, start: tuple[Any, ...], payload: bytes, out: list[Event]) -> None:
         # Azure's first chunk has empty strings and a created of 0; they say nothing.
         known = tuple(value or known for value, known in zip(start, self._start, strict=True))
         if known == self._start:
             return
         self._start = known
-        # A chunk that fits the template would now say this too.
-        self._template.forget()
         id, kind, *rest = [value or None for value in start]
         # A streamed answer and a plain one are the same response.
         kind = kind.removesuffix(".chunk") if isinstance(kind, str) else None
         told: list[Any] = [id, kind, *rest]
         out.append(ResponseStart(*told, payload=payload))
 
-    def _tell_beside(self, found: dict[str, Any], index: int | None, payload: str, out: list[Event]) -> None:
+    def _tell_beside(self, found: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> None:
         known = self._beside if index is None else self._of(index).beside
         if "x_groq" in found:
             found = {**found, "x_groq": fields.without(fields.mapping(found["x_groq"]), ("usage",))}
@@ -258,11 +222,10 @@ class OpenAICompletions(Dialect):
             out.append(ResponseDetails(new, index=index, payload=payload))
 
     def _tell(
-        self, message: Message, said: _Said, index: int, payload: str, out: list[Event], *, whole: bool = False
+        self, message: Message, said: _Said, index: int, payload: bytes, out: list[Event], *, whole: bool = False
     ) -> None:
         if message.role and said.role != message.role:
             said.role = message.role
-            self._template.forget()
             out.append(RoleDelta(message.role, index, payload=payload))
         reasoning = message.reasoning_content or message.reasoning
         if message.reasoning_details:
@@ -292,7 +255,7 @@ class OpenAICompletions(Dialect):
         if message.audio or message.annotations or message.images:
             self._tell_others(message, said, index, payload, out)
 
-    def _tell_others(self, message: Message, said: _Said, index: int, payload: str, out: list[Event]) -> None:
+    def _tell_others(self, message: Message, said: _Said, index: int, payload: bytes, out: list[Event]) -> None:
         if audio := message.audio:
             said.others = True
             data, transcript, id = (fields.text(audio.get(name)) for name in ("data", "transcript", "id"))
@@ -308,13 +271,9 @@ class OpenAICompletions(Dialect):
     def _call(
         self, said: _Said, delta: ToolCallDelta, wire_index: int | None, index: int, *, whole: bool
     ) -> ToolCallDelta:
-        found = said.calls.piece(delta, wire_index, whole=whole, open=self.finished[index] is None)
-        # A piece that fits the template might now belong to another call, or come after what is buffered of this one.
-        if delta.id or delta.name or said.calls.known[found.tool_index].held:
-            self._template.forget()
-        return found
+        return said.calls.piece(delta, wire_index, whole=whole, open=self.finished[index] is None)
 
-    def _missing(self, whole: Message, said: _Said, index: int, payload: str, out: list[Event]) -> Message:
+    def _missing(self, whole: Message, said: _Said, index: int, payload: bytes, out: list[Event]) -> Message:
         """What a whole message adds to what its choice has said, in deltas or in an earlier message."""
         missing = Message(role=whole.role)
         details = said.details.take(whole.reasoning_details or [], index, payload, out, whole=True)
@@ -338,30 +297,29 @@ class OpenAICompletions(Dialect):
             missing.audio, missing.images = whole.audio, whole.images
         return missing
 
-    def _missing_call(self, said: _Said, delta: ToolCallDelta, index: int, payload: str, out: list[Event]) -> None:
+    def _missing_call(self, said: _Said, delta: ToolCallDelta, index: int, payload: bytes, out: list[Event]) -> None:
         rest, contradicts = said.calls.rest(delta)
         if contradicts:
             self.conflict("tool_arguments", index, payload, out)
         if rest is not None:
-            self._template.forget()
             out.append(rest)
 
-    def _spend(self, usage: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _spend(self, usage: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self._used = fields.spent(self._used, usage, ("prompt_tokens", "completion_tokens", "total_tokens"))
         out.append(usage_of(self._used, payload))
 
     def _unusual(self, item: ServerSentEvent, number: int, chunk: Chunk | None, out: list[Event]) -> None:
-        data = _body(item.data, chunk)
+        data = _body(item.payload, chunk)
         error = error_in(data, whole=isinstance(item, JsonBody))
         if error or item.event == "error":
             self.fail(error or data, number, out)
         elif chunk is not None and chunk.usage:
-            self._spend(chunk.usage, item.data, out)
+            self._spend(chunk.usage, item.payload, out)
         else:
-            self.not_known(item.event, data, item.data, out)
+            self.not_known(item.event, data, item.payload, out)
 
 
-def _body(payload: str, chunk: Chunk | None) -> Any:
+def _body(payload: bytes, chunk: Chunk | None) -> Any:
     # What is not read of a chunk may hold a number beyond a double, which is an error only where it is read.
     try:
         return msgspec.json.decode(payload)
@@ -379,12 +337,12 @@ def _groqs_usage(beside: dict[str, Any]) -> dict[str, Any]:
     return fields.mapping(fields.mapping(beside.get("x_groq")).get("usage"))
 
 
-def _tool_call(call: ToolCall, position: int, index: int, payload: str) -> ToolCallDelta:
+def _tool_call(call: ToolCall, position: int, index: int, payload: bytes) -> ToolCallDelta:
     function = call.function or _custom(call) or Function()
     return ToolCallDelta(position, call.id, function.name, function.arguments or "", index, call.type, payload=payload)
 
 
-def _function_call(function: Function, index: int, payload: str) -> ToolCallDelta:
+def _function_call(function: Function, index: int, payload: bytes) -> ToolCallDelta:
     return ToolCallDelta(0, None, function.name, function.arguments or "", index, "function_call", payload=payload)
 
 

@@ -108,7 +108,7 @@ class Reader:
         self._of_chunks: dict[str, str] = {}
         self._of_choices: dict[str, str] = {}
         self._decode = _decoder((), ())
-        self.decode: Callable[[str], Chunk] = self._decode
+        self.decode: Callable[[bytes], Chunk] = self._decode
         """Read a chunk that has no fields but those that are known by now; any other raises one of `base.NOT_JSON`."""
 
     def __reduce__(self) -> Any:
@@ -125,14 +125,14 @@ class Reader:
         beside = Choice(beside=dict.fromkeys(of_choices))
         self._learn(Chunk(choices=[beside], beside=dict.fromkeys(of_chunks)))
 
-    def read(self, payload: str) -> Chunk | None:
+    def read(self, payload: bytes) -> Chunk | None:
         """Any chunk, `None` for JSON that is no object. What can't be read as JSON raises one of `base.NOT_JSON`."""
         found = _lenient(payload)
         if found is not None:
             self._learn(found)
         return found
 
-    def _decode_named(self, payload: str) -> Chunk:
+    def _decode_named(self, payload: bytes) -> Chunk:
         chunk = self._decode(payload)
         chunk.beside = _named(chunk, self._of_chunks)
         for choice in chunk.choices or ():
@@ -153,10 +153,12 @@ class Reader:
 
 
 @lru_cache(maxsize=64)
-def _decoder(of_chunks: tuple[tuple[str, str], ...], of_choices: tuple[tuple[str, str], ...]) -> Callable[[str], Chunk]:
+def _decoder(
+    of_chunks: tuple[tuple[str, str], ...], of_choices: tuple[tuple[str, str], ...]
+) -> Callable[[bytes], Chunk]:
     choice = _with(Choice, of_choices)
     choices = ("choices", list[choice] | msgspec.UnsetType | None, msgspec.UNSET)  # type: ignore[valid-type]
-    decode: Callable[[str], Chunk] = msgspec.json.Decoder(_with(Chunk, of_chunks, choices)).decode
+    decode: Callable[[bytes], Chunk] = msgspec.json.Decoder(_with(Chunk, of_chunks, choices)).decode
     return decode
 
 
@@ -170,7 +172,7 @@ def _named(found: Any, names: dict[str, str]) -> dict[str, Any]:
     return {name: value for name, value in values if value is not None}
 
 
-def _lenient(payload: str) -> Chunk | None:
+def _lenient(payload: bytes) -> Chunk | None:
     data = msgspec.json.decode(payload)
     if not isinstance(data, dict):
         return None

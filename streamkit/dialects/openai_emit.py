@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from streamkit.core.stage import Stage, cut_short
 from streamkit.dialects.fields import MOST
 from streamkit.dialects.openai_errors import failure_at_end
 from streamkit.ends import SUCCESSES, EndReason
@@ -46,11 +47,10 @@ from streamkit.plain import (
     end_finish,
     text_logprobs,
 )
-from streamkit.stage import Stage, cut_short
 from streamkit.tokens.responses import RELEVANT, Responses
 from streamkit.wire.events import ServerSentEvent
 
-DONE = ServerSentEvent(data="[DONE]")
+DONE = ServerSentEvent.of("[DONE]")
 MAX_CHOICES = 128  # of which a request may ask for as many (…/api-reference/chat/create, `n`)
 _json = msgspec.json.encode
 _IDENTITY = ("id", "created", "model", "service_tier", "system_fingerprint")
@@ -196,7 +196,7 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
         )
         data = f'{self._head or self._begin()}{{{fields},"logprobs":null,"finish_reason":null}}]}}'
         self._spoke = True
-        out.append(ServerSentEvent(data=data))
+        out.append(ServerSentEvent.of(data))
 
     def _take(self, event: Event, out: list[ServerSentEvent]) -> None:
         match event:
@@ -416,7 +416,7 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
     def _chunk(self, choice: ChatChoice | TextChoice | None, usage: dict[str, Any] | None = None) -> ServerSentEvent:
         head = self._head or self._begin()
         tail = "}" if usage is None else f',"usage":{_json(usage).decode()}}}'
-        return ServerSentEvent(data=f"{head}{_json(choice).decode() if choice else ''}]{tail}")
+        return ServerSentEvent.of(f"{head}{_json(choice).decode() if choice else ''}]{tail}")
 
     def _begin(self) -> str:
         # What is written once does not change, a default neither.

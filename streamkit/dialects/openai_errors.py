@@ -53,7 +53,7 @@ class Failure(ServerSentEvent, frozen=True, gc=False):
 
 
 INTERNAL = Failure(
-    data='{"error":{"message":"the stream failed","type":"server_error","param":null,"code":null}}', status=500
+    payload=b'{"error":{"message":"the stream failed","type":"server_error","param":null,"code":null}}', status=500
 )
 """For what is none of the client's or the provider's doing."""
 
@@ -103,7 +103,7 @@ def _failure(
     retry_after: str | None = None,
 ) -> Failure:
     error = {"message": message, "type": kind or _kind(status), "param": None, "code": code}
-    return Failure(data=msgspec.json.encode({"error": error}).decode(), status=status, retry_after=retry_after)
+    return Failure(payload=msgspec.json.encode({"error": error}), status=status, retry_after=retry_after)
 
 
 def _kind(status: int) -> str:

@@ -17,7 +17,7 @@ _MESSAGE = (
 )
 
 
-def details_of(payload: str) -> list[ResponseDetails]:
+def details_of(payload: bytes) -> list[ResponseDetails]:
     """The rest of a plain response and of its choices. Of a message nothing that could be text of the answer."""
     try:
         body = mapping(msgspec.json.decode(payload))

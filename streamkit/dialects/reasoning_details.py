@@ -47,7 +47,7 @@ class ReasoningDetails(msgspec.Struct):
         self,
         found: list[dict[str, Any]],
         index: int,
-        payload: str,
+        payload: bytes,
         out: list[Event],
         *,
         whole: bool = False,
@@ -62,7 +62,7 @@ class ReasoningDetails(msgspec.Struct):
             found = _without(found, repeated)
         return [piece for one in found if (piece := self._one(one, index, payload, out, whole))]
 
-    def settle(self, index: int, payload: str | None, out: list[Event]) -> None:
+    def settle(self, index: int, payload: bytes | None, out: list[Event]) -> None:
         """The reasoning is complete."""
         unsettled, self.unsettled = self.unsettled, {}
         for detail in map(self.details.__getitem__, unsettled):
@@ -71,7 +71,7 @@ class ReasoningDetails(msgspec.Struct):
                 detail.ended = True
                 out.append(PartEnd(detail.number, late, index, payload=payload))
 
-    def _one(self, one: dict[str, Any], index: int, payload: str, out: list[Event], whole: bool) -> str:
+    def _one(self, one: dict[str, Any], index: int, payload: bytes, out: list[Event], whole: bool) -> str:
         field = next((name for name in _TEXTS if name in one), None)
         detail = self._find(one, joins=field is not None) or self._begin(one, field, index, payload, out)
         self.unsettled[detail.number] = None
@@ -103,7 +103,7 @@ class ReasoningDetails(msgspec.Struct):
         goes_on = one.get("index") is not None or (joins and at == len(self.details) - 1)
         return detail if same_id and goes_on else None
 
-    def _begin(self, one: dict[str, Any], field: str | None, index: int, payload: str, out: list[Event]) -> Detail:
+    def _begin(self, one: dict[str, Any], field: str | None, index: int, payload: bytes, out: list[Event]) -> Detail:
         detail = Detail(len(self.details), text(one.get("type")) or "reasoning")
         self.details.append(detail)
         place = _place(one)
@@ -119,7 +119,7 @@ class ReasoningDetails(msgspec.Struct):
         out.append(PartStart(detail.kind, detail.number, data, channel, index=index, payload=payload))
         return detail
 
-    def _resume(self, detail: Detail, index: int, payload: str, out: list[Event]) -> None:
+    def _resume(self, detail: Detail, index: int, payload: bytes, out: list[Event]) -> None:
         if self.current != detail.number:
             self.current = detail.number
             out.append(PartStart(detail.kind, detail.number, {}, "reasoning", index=index, payload=payload))

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from streamkit.core.stage import cut_short
 from streamkit.errors import StreamkitError
 from streamkit.events import (
     AudioDelta,
@@ -26,7 +27,6 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.stage import cut_short
 
 _ENDS_A_TAG = (ToolCallDelta, ReasoningDelta, RefusalDelta, AudioDelta, PartStart, PartEnd, Finish)
 """What of a choice comes after all of its text so far, so that a tag can't go on behind it."""
@@ -38,7 +38,7 @@ class Split(msgspec.Struct):
     """The text of one choice."""
 
     held: str = ""
-    payload: str | None = None
+    payload: bytes | None = None
     thinks: bool = False
     # Whether reasoning, and whether text, was emitted; and whether a tag has come.
     thought: bool = False

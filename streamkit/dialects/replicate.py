@@ -10,7 +10,7 @@ import msgspec
 
 from streamkit.dialects.base import NOT_JSON, Dialect
 from streamkit.dialects.fields import mapping, word
-from streamkit.dialects.surrogates import has_halves
+from streamkit.dialects.surrogates import has_halves, text_of
 from streamkit.ends import is_pending
 from streamkit.events import Event, Finish, ProviderNotice, TextDelta
 from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
@@ -33,20 +33,21 @@ class Replicate(Dialect):
 
     def _one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
-        self._marked = self._marked or has_halves(item.data)
+        data = text_of(item.payload)
+        self._marked = self._marked or has_halves(data)
         if isinstance(item, Comment):
             out.append(ProviderNotice("comment", item.text))
         elif isinstance(item, UnfinishedEvent):
             self._cut = True
         elif item.event == "output":
-            if item.data:
-                out.append(TextDelta(item.data, payload=_quoted(item.data)))
+            if data:
+                out.append(TextDelta(data, payload=_quoted(data)))
         elif item.event == "error":
             self.fail(_decoded(item.data), number, out)
         elif item.event == "done":
             self._conclude(item, number, out)
         else:
-            out.append(ProviderNotice(item.event, item.data, payload=_quoted(item.data)))
+            out.append(ProviderNotice(item.event, data, payload=_quoted(data)))
 
     def _conclude(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         # An answer that was not cancelled and did not fail has no reason: `{}`.
@@ -63,5 +64,5 @@ def _decoded(data: str) -> object:
         return data
 
 
-def _quoted(data: str) -> str:
-    return msgspec.json.encode(data).decode() if not has_halves(data) else json.dumps(data)
+def _quoted(data: str) -> bytes:
+    return json.dumps(data).encode() if has_halves(data) else msgspec.json.encode(data)

@@ -15,6 +15,7 @@ from streamkit.dialects.base import ANOTHER, Dialect
 from streamkit.dialects.calls import EMPTY
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, number, text
+from streamkit.dialects.learn import Learnt
 from streamkit.dialects.responses_outline import CHANNELS, Outline
 from streamkit.dialects.responses_places import Places
 from streamkit.dialects.said import Text
@@ -102,6 +103,7 @@ class OpenAIResponses(Dialect):
     and a `ProviderNotice("conflict")` names the channel.
     """
 
+    places = (("delta",),)
     shape: ClassVar[str | None] = "responses"
     plain: ClassVar[PlainForm | None] = plain_response
 
@@ -124,6 +126,7 @@ class OpenAIResponses(Dialect):
     _last: tuple[Any, ...] | None = field(default=None, init=False, repr=False, metadata={"state": False})
     _last_place: Place = field(default=(0, 0), init=False, repr=False, metadata={"state": False})
     _last_text: Text = field(default_factory=Text, init=False, repr=False, metadata={"state": False})
+    _last_call: _Call = field(default_factory=lambda: _Call(0), init=False, repr=False, metadata={"state": False})
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -131,9 +134,14 @@ class OpenAIResponses(Dialect):
         kind = text(fields.get("type")) or event.event
         return kind.startswith("response.") or fields.get("object") == "response"
 
+    def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
+        super().passed(learnt, pieces, payload)
+        self._places.saw(learnt.sequence)
+        (self._last_text if learnt.tool_index is None else self._last_call.arguments).extend(pieces)
+
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
-        fields, payload = mapping(data), item.data
+        fields, payload = mapping(data), item.payload
         if self._places.is_replayed(fields, self._start.id):
             return
         kind = text(fields.get("type")) or item.event
@@ -154,7 +162,7 @@ class OpenAIResponses(Dialect):
         elif not self._tell(kind, fields, payload, out):
             self.not_known(kind, data, payload, out)
 
-    def _tell(self, kind: str, fields: dict[str, Any], payload: str, out: list[Event]) -> bool:
+    def _tell(self, kind: str, fields: dict[str, Any], payload: bytes, out: list[Event]) -> bool:
         """Say what an event beside the deltas and the end says; whether it is of a kind known here."""
         stem, _, act = kind.rpartition(".")
         item = mapping(fields.get("item"))
@@ -198,7 +206,7 @@ class OpenAIResponses(Dialect):
     def _is_another(self, response: dict[str, Any]) -> bool:
         return bool(self._texts or self._calls) and text(response.get("id")) != self._start.id
 
-    def _announce(self, response: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _announce(self, response: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         known, created, tier = self._start, number(response.get("created_at")), text(response.get("service_tier"))
         start = ResponseStart(
             id=text(response.get("id")) or known.id,
@@ -213,13 +221,13 @@ class OpenAIResponses(Dialect):
             self._start = start
             out.append(start)
 
-    def _detail(self, response: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _detail(self, response: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         details = emptied(response, ("output", "output_text", "usage"))
         if more := changed(details, self._details):
             self._details |= more
             out.append(ResponseDetails(more, self.shape, payload=payload))
 
-    def _response(self, fields: dict[str, Any], kind: str, payload: str, number: int, out: list[Event]) -> None:
+    def _response(self, fields: dict[str, Any], kind: str, payload: bytes, number: int, out: list[Event]) -> None:
         response = fields if fields.get("object") == "response" else mapping(fields.get("response"))
         self._announce(response, payload, out)
         status = next((word for word in (response.get("status"), kind.rpartition(".")[2]) if word in _ENDS), None)
@@ -250,7 +258,7 @@ class OpenAIResponses(Dialect):
         return super()._meaning(word) if word else "truncated"
 
     def _not_json(self, item: ServerSentEvent, number: int, error: Exception, out: list[Event]) -> None:
-        if item.data.strip() == "[DONE]":
+        if item.payload.strip() == b"[DONE]":
             self.done = True
             out.append(self._end(*self._outcome(saw_done=False)))
         else:
@@ -258,19 +266,19 @@ class OpenAIResponses(Dialect):
 
     # Items and their parts
 
-    def _begin(self, item: dict[str, Any], place: int, payload: str, out: list[Event]) -> None:
+    def _begin(self, item: dict[str, Any], place: int, payload: bytes, out: list[Event]) -> None:
         if text(item.get("type")) in _CALLS:
             self._identify(item, place, payload, out)
         else:
             self._outline.enter(item, place, None, payload, out)
         self._take_role(item, payload, out)
 
-    def _item(self, item: dict[str, Any], place: int, payload: str, out: list[Event]) -> None:
+    def _item(self, item: dict[str, Any], place: int, payload: bytes, out: list[Event]) -> None:
         """Say what a whole item says beyond its events."""
         missing = self._missing(_wholes(item, place), place, payload, out)
         self._whole_item(item, place, missing, self._known(place), payload, out, again=False)
 
-    def _output(self, items: list[dict[str, Any]], payload: str, out: list[Event], *, again: bool) -> None:
+    def _output(self, items: list[dict[str, Any]], payload: bytes, out: list[Event], *, again: bool) -> None:
         """Say what all items of the response say beyond the events before it."""
         placed = [
             (item, self._places.whole(item, at, self._outline.kind_at(self._places.numbers.get(at, at))))
@@ -288,7 +296,7 @@ class OpenAIResponses(Dialect):
         place: int,
         missing: dict[tuple[str, Place], tuple[Place, str]],
         known: set[str],
-        payload: str,
+        payload: bytes,
         out: list[Event],
         *,
         again: bool,
@@ -309,7 +317,7 @@ class OpenAIResponses(Dialect):
                 self._outline.leave_part(part, here, payload, out, again=True)
         self._outline.leave(item, place, payload, out, again=again)
 
-    def _part(self, part: dict[str, Any], place: Place, payload: str, out: list[Event]) -> None:
+    def _part(self, part: dict[str, Any], place: Place, payload: bytes, out: list[Event]) -> None:
         """Say what a whole part says beyond its deltas."""
         self._outline.enter_part(part, place, payload, out)
         for whole in _whole(part, place):
@@ -320,7 +328,7 @@ class OpenAIResponses(Dialect):
                 self._piece(whole.kind, rest, place, payload, out)
 
     def _missing(
-        self, wholes: list[_Whole], item: int | None, payload: str, out: list[Event]
+        self, wholes: list[_Whole], item: int | None, payload: bytes, out: list[Event]
     ) -> dict[tuple[str, Place], tuple[Place, str]]:
         """What whole parts, of one item or of the response, have beyond what was streamed, and which part it belongs to.
 
@@ -349,7 +357,7 @@ class OpenAIResponses(Dialect):
                     found[kind, whole.place] = place, rest
         return found
 
-    def _delta(self, kind: str, piece: str, fields: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _delta(self, kind: str, piece: str, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         # Most deltas go on with the part of the one before.
         names = kind, *map(fields.get, _PLACE)
         if names != self._last:
@@ -363,7 +371,7 @@ class OpenAIResponses(Dialect):
         if fields.get("logprobs"):
             self._logprobs(fields, kind, self._last_place, payload, out)
 
-    def _piece(self, kind: str, said: str, place: Place, payload: str, out: list[Event]) -> None:
+    def _piece(self, kind: str, said: str, place: Place, payload: bytes, out: list[Event]) -> None:
         self._text(kind, place).add(said)
         self._outline.part(kind, place, payload, out)
         out.append(_PIECES[kind](said, payload=payload))
@@ -375,21 +383,21 @@ class OpenAIResponses(Dialect):
             found = parts[place[1]] = Text()
         return found
 
-    def _beside(self, part: dict[str, Any], place: Place, known: set[str], payload: str, out: list[Event]) -> None:
+    def _beside(self, part: dict[str, Any], place: Place, known: set[str], payload: bytes, out: list[Event]) -> None:
         kind = text(part.get("type")) or ""
         if "logprobs" not in known:
             self._logprobs(part, kind, place, payload, out)
         if "annotations" not in known:
             self._annotations(mappings(part.get("annotations")), kind, place, payload, out)
 
-    def _logprobs(self, fields: dict[str, Any], kind: str, place: Place, payload: str, out: list[Event]) -> None:
+    def _logprobs(self, fields: dict[str, Any], kind: str, place: Place, payload: bytes, out: list[Event]) -> None:
         if logprobs := mappings(fields.get("logprobs")):
             self._mark("logprobs", place)
             number = self._outline.part(kind, place, payload, out)
             out.append(Logprobs({"content": logprobs}, part=number, payload=payload))
 
     def _annotations(
-        self, annotations: list[dict[str, Any]], kind: str, place: Place, payload: str, out: list[Event]
+        self, annotations: list[dict[str, Any]], kind: str, place: Place, payload: bytes, out: list[Event]
     ) -> None:
         for annotation in annotations:
             self._mark("annotations", place)
@@ -403,7 +411,7 @@ class OpenAIResponses(Dialect):
         """Whether log probabilities and annotations were told: of the response, of an item or of a part."""
         return {kind for kind in ("logprobs", "annotations") if (kind, *place) in self._told}
 
-    def _take_role(self, item: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _take_role(self, item: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         role = text(item.get("role")) if item.get("type") == "message" else None
         if role and role != self._role:
             self._role = role
@@ -425,7 +433,7 @@ class OpenAIResponses(Dialect):
             self._calls[place] = _Call(len(self._calls))
         return self._calls[place]
 
-    def _identify(self, item: dict[str, Any], place: int, payload: str, out: list[Event]) -> None:
+    def _identify(self, item: dict[str, Any], place: int, payload: bytes, out: list[Event]) -> None:
         call = self._call(place)
         self._outline.enter(item, place, call.number, payload, out)
         # Copilot and others have another id in each event; the first one stays.
@@ -442,14 +450,14 @@ class OpenAIResponses(Dialect):
             known.merge(delta)
             out.append(delta)
 
-    def _arguments(self, place: int, piece: str, payload: str, out: list[Event]) -> None:
-        call = self._call(place)
+    def _arguments(self, place: int, piece: str, payload: bytes, out: list[Event]) -> None:
+        call = self._last_call = self._call(place)
         if piece:
             call.arguments.add(piece)
             out.append(ToolCallDelta(call.number, arguments=piece, payload=payload))
 
     def _whole_arguments(
-        self, fields: dict[str, Any], whole: object, stem: str, payload: str, out: list[Event]
+        self, fields: dict[str, Any], whole: object, stem: str, payload: bytes, out: list[Event]
     ) -> None:
         kind = "function_call" if _ARGUMENTS[stem] == "arguments" else "custom_tool_call"
         item = {"type": kind, "name": fields.get("name"), _ARGUMENTS[stem]: whole}
@@ -461,7 +469,7 @@ class OpenAIResponses(Dialect):
         self._whole_arguments_of(item, place, payload, out, complete=True)
 
     def _whole_arguments_of(
-        self, item: dict[str, Any], place: int, payload: str, out: list[Event], *, complete: bool
+        self, item: dict[str, Any], place: int, payload: bytes, out: list[Event], *, complete: bool
     ) -> None:
         call = self._call(place)
         whole = item.get("arguments" if item["type"] == "function_call" else "input")
@@ -473,7 +481,7 @@ class OpenAIResponses(Dialect):
         if complete and item["type"] == "function_call" and item.get("status") != "incomplete":
             self._complete(call, payload, out)
 
-    def _complete(self, call: _Call, payload: str, out: list[Event]) -> None:
+    def _complete(self, call: _Call, payload: bytes, out: list[Event]) -> None:
         # One without arguments is one with none.
         if call.arguments.is_empty and call.identity.type != "custom":
             call.arguments.add(EMPTY)

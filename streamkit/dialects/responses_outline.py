@@ -47,7 +47,7 @@ class Outline(msgspec.Struct):
     current: dict[Channel, int] = {}
     count: int = 0
 
-    def enter(self, item: dict[str, Any], place: int, tool_index: int | None, payload: str, out: list[Event]) -> int:
+    def enter(self, item: dict[str, Any], place: int, tool_index: int | None, payload: bytes, out: list[Event]) -> int:
         """An item is spoken of: told if it is another than those before. Gives its number."""
         kind, at = text(item.get("type")) or "item", self._find(item, place)
         if at is None:
@@ -64,12 +64,12 @@ class Outline(msgspec.Struct):
         at = self.places.get(place)
         return None if at is None else self.items[at].kind
 
-    def leave(self, item: dict[str, Any], place: int, payload: str, out: list[Event], *, again: bool = False) -> None:
+    def leave(self, item: dict[str, Any], place: int, payload: bytes, out: list[Event], *, again: bool = False) -> None:
         """An item is whole; `again` where that was said before, so that only what is now said otherwise is told."""
         found = self.items[self.places[place]]
         self._end(found, _beside(item, found.kind), payload, out, again=again)
 
-    def part(self, kind: str, place: tuple[int, int], payload: str, out: list[Event]) -> int:
+    def part(self, kind: str, place: tuple[int, int], payload: bytes, out: list[Event]) -> int:
         """Text of a part follows: told to begin, or to go on if that of another came between. Gives its number."""
         found = self._part({"type": kind}, place, payload, out)
         channel = CHANNELS.get(kind)
@@ -78,12 +78,12 @@ class Outline(msgspec.Struct):
             out.append(PartStart(kind, found.number, {}, channel, payload=payload))
         return found.number
 
-    def enter_part(self, part: dict[str, Any], place: tuple[int, int], payload: str, out: list[Event]) -> int:
+    def enter_part(self, part: dict[str, Any], place: tuple[int, int], payload: bytes, out: list[Event]) -> int:
         """A part is spoken of: told if it is another than those before. Gives its number."""
         return self._part(part, place, payload, out).number
 
     def leave_part(
-        self, part: dict[str, Any], place: tuple[int, int], payload: str, out: list[Event], *, again: bool = False
+        self, part: dict[str, Any], place: tuple[int, int], payload: bytes, out: list[Event], *, again: bool = False
     ) -> None:
         """A part is whole."""
         found = self._part(part, place, payload, out)
@@ -100,7 +100,7 @@ class Outline(msgspec.Struct):
         call = known.data.get("call_id"), item.get("call_id")
         return None if kind in _CALLS and all(call) and call[0] != call[1] else at
 
-    def _part(self, part: dict[str, Any], place: tuple[int, int], payload: str, out: list[Event]) -> _Piece:
+    def _part(self, part: dict[str, Any], place: tuple[int, int], payload: bytes, out: list[Event]) -> _Piece:
         kind = text(part.get("type")) or "part"
         if place[0] not in self.places:
             reasons = CHANNELS.get(kind) == "reasoning"
@@ -114,7 +114,7 @@ class Outline(msgspec.Struct):
         return item.parts[key]
 
     def _begin(
-        self, kind: str, data: dict[str, Any], tool: int | None, within: int | None, payload: str, out: list[Event]
+        self, kind: str, data: dict[str, Any], tool: int | None, within: int | None, payload: bytes, out: list[Event]
     ) -> _Piece:
         piece = _Piece(self.count, kind, dict(data))
         self.count += 1
@@ -124,7 +124,7 @@ class Outline(msgspec.Struct):
         out.append(PartStart(kind, piece.number, data, channel, tool, within, payload=payload))
         return piece
 
-    def _end(self, piece: _Piece, data: dict[str, Any], payload: str, out: list[Event], *, again: bool) -> None:
+    def _end(self, piece: _Piece, data: dict[str, Any], payload: bytes, out: list[Event], *, again: bool) -> None:
         more = changed(data, piece.data)
         if more or not again:
             piece.data |= more

@@ -81,6 +81,11 @@ class Places(msgspec.Struct):
             self.counts = None
         return bool(self.counts)
 
+    def saw(self, number: int | None) -> None:
+        """Events up to this number, each greater than the one before, were read elsewhere."""
+        if number is not None and number > self.sequence:
+            self.counts, self.sequence = None if self.counts is None else True, number
+
     def _is_new(self, fields: dict[str, Any], response: str | None) -> bool:
         id = text(mapping(fields.get("response")).get("id"))
         ids = [*_ids(mapping(fields.get("item"))), *filter(None, [text(fields.get("item_id"))])]

@@ -13,7 +13,7 @@ import msgspec
 
 from streamkit.dialects.surrogates import mended
 
-NOT_JSON = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
+NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
 MOST_PIECES = 64
 
 
@@ -27,6 +27,12 @@ class Text(msgspec.Struct):
     def add(self, piece: str) -> None:
         """More was emitted."""
         self.pieces.append(piece)
+        if len(self.pieces) > MOST_PIECES:
+            self._settle()
+
+    def extend(self, pieces: list[str]) -> None:
+        """Several pieces were emitted."""
+        self.pieces += pieces
         if len(self.pieces) > MOST_PIECES:
             self._settle()
 

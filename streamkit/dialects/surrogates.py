@@ -49,10 +49,23 @@ Waiting = dict[Place, list[Any]]
 """The halves that came last in their texts, each with the chunk it was in."""
 
 
-def mark(payload: str) -> str | None:
-    """The payload with every lone half written in characters that can be decoded; `None` if there is none."""
-    marked = _ESCAPE.sub(_mark_one, payload)
+def mark(payload: bytes) -> bytes | None:
+    """The payload with every lone half, and all that is not UTF-8, written so that it can be decoded; `None` if there is none."""
+    marked = _ESCAPE.sub(_mark_one, text_of(payload)).encode("utf-8")
     return None if marked == payload else marked
+
+
+def text_of(payload: bytes) -> str:
+    """The payload as text: with halves that were not escaped, as in text of a source that is none of UTF-8."""
+    try:
+        return payload.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return payload.decode("utf-8", "replace")
+
+
+def has_halves(text: str) -> bool:
+    """Whether there is a half in it."""
+    return not text.isascii() and _LONE.search(text) is not None
 
 
 def _mark_one(found: re.Match[str]) -> str:
@@ -63,17 +76,7 @@ def _mark_one(found: re.Match[str]) -> str:
     return _MARK + "".join(_DIGITS[offset >> shift & 15] for shift in (8, 4, 0))
 
 
-def has_halves(text: str) -> bool:
-    """Whether there is a half in it, as in text of a source that is no text of UTF-8."""
-    return not text.isascii() and _LONE.search(text) is not None
-
-
-def escaped(payload: str) -> str:
-    """The payload with its halves in the escapes of JSON, so that it can be written."""
-    return _LONE.sub(lambda half: f"\\u{ord(half[0]):x}", payload) if has_halves(payload) else payload
-
-
-def unmark(event: Event, payload: str) -> Event:
+def unmark(event: Event, payload: bytes) -> Event:
     """The event of a marked payload with the halves themselves in its text, and U+FFFD for them anywhere else."""
     text = TEXTS.get(type(event))
     changed = {
@@ -119,7 +122,7 @@ def _cleaned(event: Event) -> Event:
     return msgspec.structs.replace(event, **changed) if changed else event
 
 
-def _alone(place: Place, payload: str | None) -> Event:
+def _alone(place: Place, payload: bytes | None) -> Event:
     kind = _KINDS[place[0]]
     fields: dict[str, Any] = {TEXTS[kind]: _REPLACEMENT, "index": place[1], "payload": payload}
     if kind is ToolCallDelta:

@@ -40,7 +40,7 @@ class TextGenerationInference(Dialect):
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         # An inference endpoint answers with a list of one.
         answers = mappings(data)
-        fields, payload = answers[0] if len(answers) == 1 else mapping(data), item.data
+        fields, payload = answers[0] if len(answers) == 1 else mapping(data), item.payload
         token, whole = mapping(fields.get("token")), text(fields.get("generated_text"))
         # https://huggingface.co/docs/text-generation-inference: `error` is its text, `error_type` stands beside it.
         error = error_in(data) if not token and whole is None else None
@@ -59,7 +59,7 @@ class TextGenerationInference(Dialect):
             self._conclude(fields, whole, payload, out)
             self.finish(out, number)
 
-    def _token(self, fields: dict[str, Any], token: dict[str, Any], payload: str, out: list[Event]) -> None:
+    def _token(self, fields: dict[str, Any], token: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         piece = text(token.get("text"))
         if piece and token.get("special") is not True:
             self._said.add(piece)
@@ -69,7 +69,7 @@ class TextGenerationInference(Dialect):
             said["top_tokens"] = [top]  # type: ignore[list-item]
         out.append(Logprobs(said, payload=payload))
 
-    def _conclude(self, fields: dict[str, Any], whole: str, payload: str, out: list[Event]) -> None:
+    def _conclude(self, fields: dict[str, Any], whole: str, payload: bytes, out: list[Event]) -> None:
         rest = self._said.rest(whole)
         if rest is None:
             # As where the request asked for the full text, which begins with the prompt.

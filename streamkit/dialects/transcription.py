@@ -36,7 +36,7 @@ class OpenAITranscription(Dialect):
         return (text(mapping(data).get("type")) or event.event).startswith("transcript.text.")
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        fields, payload = mapping(data), item.data
+        fields, payload = mapping(data), item.payload
         kind = text(fields.get("type")) or item.event
         if 0 not in self.finished and (kind.startswith("transcript.") or "text" in fields):
             self.finished[0] = None
@@ -59,7 +59,7 @@ class OpenAITranscription(Dialect):
         else:
             self.not_known(kind, data, payload, out)
 
-    def _tell(self, fields: dict[str, Any], said: object, payload: str, out: list[Event]) -> None:
+    def _tell(self, fields: dict[str, Any], said: object, payload: bytes, out: list[Event]) -> None:
         if piece := text(said):
             self._said.add(piece)
             out.append(TextDelta(piece, payload=payload))

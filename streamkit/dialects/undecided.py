@@ -35,7 +35,7 @@ class Undecided(Dialect):
         # An empty value says as little as a ping does.
         if not {item.event, text(mapping(data).get("type"))} & EXPECTED and data not in ({}, [], "", None):
             self._missed(item, shape(data))
-        self.not_known(item.event, data, item.data, out)
+        self.not_known(item.event, data, item.payload, out)
 
     def _skip(self, item: ServerSentEvent, number: int, found: str, out: list[Event]) -> None:
         self._missed(item, found)

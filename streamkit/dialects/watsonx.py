@@ -37,7 +37,7 @@ class Watsonx(Dialect):
         return any("generated_text" in result for result in mappings(mapping(data).get("results")))
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        fields, payload, known = mapping(data), item.data, len(out)
+        fields, payload, known = mapping(data), item.payload, len(out)
         results = mappings(fields.get("results"))
         error = error_in(data) if fields.get("errors") or not results else None
         if error or item.event == "error":
@@ -58,7 +58,7 @@ class Watsonx(Dialect):
         if len(out) == known and not results:
             self.not_known(item.event, data, payload, out)
 
-    def _result(self, result: dict[str, Any], index: int, payload: str, out: list[Event]) -> None:
+    def _result(self, result: dict[str, Any], index: int, payload: bytes, out: list[Event]) -> None:
         self.finished.setdefault(index, None)
         if piece := text(result.get("generated_text")):
             out.append(TextDelta(piece, index, payload=payload))
@@ -73,7 +73,7 @@ class Watsonx(Dialect):
             self.finished[index] = reason
             out.append(Finish(reason, index, payload=payload))
 
-    def _spend(self, said: dict[str, int | None], index: int, payload: str, out: list[Event]) -> None:
+    def _spend(self, said: dict[str, int | None], index: int, payload: bytes, out: list[Event]) -> None:
         # Both are counts so far; that of the input comes once, is 0 from then on, and is the same for every result.
         used, known = self._used, self._generated.get(index, 0)
         if prompt := said[_INPUT]:

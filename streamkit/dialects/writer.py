@@ -29,6 +29,6 @@ class WriterCompletions(Dialect):
         if error or item.event == "error":
             self.fail(error or data, number, out)
         elif piece := text(fields.get("value")):
-            out.append(TextDelta(piece, payload=item.data))
+            out.append(TextDelta(piece, payload=item.payload))
         elif fields.get("value") != "":
-            self.not_known(item.event, data, item.data, out)
+            self.not_known(item.event, data, item.payload, out)

@@ -7,10 +7,10 @@ from typing import Generic, Literal, TypeAlias, TypeVar, cast
 import anyio
 import anyio.lowlevel
 
+from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.errors import PipelineError, QueueOverflow
 from streamkit.events import StreamEnd
 from streamkit.misfits import kind_of
-from streamkit.stream import CLOSE_SECONDS
 
 T = TypeVar("T")
 Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "error"]

@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.events import Channel, Event, ModerationReport
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import at_least_one, close, reading
@@ -18,7 +19,6 @@ from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy
 from streamkit.moderation.classifiers.chunking import Window, Windows
 from streamkit.moderation.classifiers.classifier import Classifier, FailurePolicy, Failures, Outcome, as_failures, check
 from streamkit.moderation.classifiers.windows import Classifying
-from streamkit.stream import CLOSE_SECONDS
 
 
 @asynccontextmanager

@@ -5,11 +5,11 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 import anyio
 
+from streamkit.core.source import Source
+from streamkit.core.stream import Stream
 from streamkit.ends import FAILURES
 from streamkit.errors import PipelineError, PluginError, StreamkitError
 from streamkit.events import CONTENT, Completion, Event, Reset, StreamEnd
-from streamkit.source import Source
-from streamkit.stream import Stream
 
 E = TypeVar("E", bound=Event)
 Candidate: TypeAlias = Stream[E] | Callable[[], Stream[E]]

@@ -11,9 +11,9 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from streamkit.core.stream import Stream
 from streamkit.errors import PipelineError
 from streamkit.events import Completion, StreamEnd
-from streamkit.stream import Stream
 
 T = TypeVar("T")
 A = TypeVar("A")

@@ -7,8 +7,8 @@ from typing import Any, TypeVar, cast
 
 import anyio.to_thread
 
+from streamkit.core.stage import AsyncStage, Stage, Step, cut_short
 from streamkit.errors import PipelineError
-from streamkit.stage import AsyncStage, Stage, cut_short
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -37,11 +37,8 @@ class Threaded(AsyncStage[In, Out]):
     def item_types(self) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
         return self.stage.item_types()
 
-    def tick(self, now: float) -> None:
-        self.stage.tick(now)
-
-    def heard_content(self) -> None:
-        self.stage.heard_content()
+    def inner(self) -> Iterable[Step[Any, Any]]:
+        return (self.stage,)
 
     async def feed(self, item: In) -> Iterable[Out]:
         work = partial(_all, self.stage, item)

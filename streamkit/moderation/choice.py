@@ -11,6 +11,7 @@ from zlib import crc32
 
 import msgspec
 
+from streamkit.core.checkpoint import pack, unpack
 from streamkit.errors import PipelineError
 from streamkit.events import (
     Annotation,
@@ -33,7 +34,6 @@ from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Ruling, Verdicts
 from streamkit.moderation.text import Text
 from streamkit.moderation.tool_call import Exceeded, ToolCall, split
-from streamkit.state import pack, unpack
 
 _MOST_OTHERS = 256
 """Events that may be buffered behind one window of text; then it ends, so that what is buffered is bounded."""

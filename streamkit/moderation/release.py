@@ -11,6 +11,7 @@ from typing import Any, Protocol, get_args
 
 import msgspec
 
+from streamkit.core.checkpoint import pack, unpack
 from streamkit.ends import SUCCESSES, EndReason
 from streamkit.errors import PipelineError
 from streamkit.events import (
@@ -49,7 +50,6 @@ from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Judge, Ruling, Verdicts
 from streamkit.moderation.text import Text
 from streamkit.moderation.tool_call import ToolCall
-from streamkit.state import pack, unpack
 
 # Such a stream is incomplete, and so are the texts in it.
 _INTERRUPTED: frozenset[EndReason] = frozenset({"provider_error", "cancelled", "timeout", "limit", "error"})

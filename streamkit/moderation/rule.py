@@ -9,6 +9,7 @@ from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, VerdictSource
 from streamkit.misfits import kind_of, shown
 from streamkit.moderation import detectors
+from streamkit.moderation.match.expressions import compiled
 
 Action: TypeAlias = Literal["allow", "annotate", "redact", "replace", "block", "stop"]
 Normalisation: TypeAlias = Literal["case", "nfkc", "accents", "look_alikes", "leet", "zero_width"]
@@ -100,9 +101,6 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         msgspec.structs.force_setattr(self, name, strings)
 
     def _check_pattern(self, pattern: str) -> None:
-        # regex is loaded when there is a pattern.
-        from streamkit.moderation.match.expressions import compiled
-
         compiled(pattern, self.ignore_case)
 
     def _check_others(self) -> None:

@@ -3,11 +3,11 @@
 from collections import deque
 from typing import Any
 
+from streamkit.core.checkpoint import pack, unpack
 from streamkit.events import Channel
 from streamkit.moderation.channels import MAKE
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Judge, Ruling
-from streamkit.state import pack, unpack
 
 
 class Text:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
-from streamkit.description import called
+from streamkit.core.engine import called, with_inner
+from streamkit.core.stage import Stage, Step
 from streamkit.errors import PipelineError
 from streamkit.events import Event, StreamEnd
 from streamkit.misfits import name_shown
 from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_function, choice_of
-from streamkit.stage import Stage
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -81,7 +81,7 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
                 raise PipelineError(
                     f"Switch takes sync stages and pipelines, found an object of type {type(found).__name__} for {name!r}"
                 )
-        self.completes = any(part.completes for branch in self.branches.values() for part in branch.parts())
+        self.completes = any(part.completes for part in with_inner(self.branches.values()))
 
     def fresh(self) -> "Switch[A, B]":
         fresh = replace(self)
@@ -103,13 +103,8 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
         for name, branch in self._running.items():
             branch.restore(running[name])
 
-    @property
-    def answered(self) -> bool:
-        return any(branch.answered for branch in self._running.values())
-
-    def tick(self, now: float) -> None:
-        for branch in self._running.values():
-            branch.tick(now)
+    def inner(self) -> Iterable[Step[Any, Any]]:
+        return (self._running or self.branches).values()
 
     def feed(self, item: A) -> Iterable[A | B]:
         if self._ended:

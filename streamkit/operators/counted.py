@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast, get_args
 
+from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import Event, StreamEnd
 from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_function, check_number, check_seconds, ending
-from streamkit.stage import Stage
 
 A = TypeVar("A")
 _EVENTS = get_args(Event)

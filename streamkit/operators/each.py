@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import StreamEnd
 from streamkit.naming import ReadsAsWritten
-from streamkit.stage import Stage
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -11,12 +11,12 @@ from typing import TypeAlias
 
 import msgspec
 
+from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, Finish, ReasoningDelta, RefusalDelta, StreamEnd, TextDelta
 from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_number, choice_of
 from streamkit.operators.sentence import sentence_end
-from streamkit.stage import Stage
 
 Rule: TypeAlias = Callable[[str], int | None]
 # The same with a memory: how far this text was looked at, so that no part of it is looked at again and again.

@@ -6,6 +6,7 @@ from typing import cast
 
 import msgspec
 
+from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import (
     Annotation,
@@ -23,7 +24,6 @@ from streamkit.events import (
 from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_number, choice_of
 from streamkit.operators.pieces import CHANNELS, DELTAS, Delta, bare
-from streamkit.stage import Stage
 
 _OF_A_CHOICE = (
     TextDelta,

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from streamkit.core.stage import Stage
 from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_seconds, ending
-from streamkit.stage import Stage
 
 A = TypeVar("A")
 

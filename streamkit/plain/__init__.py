@@ -1,10 +1,7 @@
 """A completion as the JSON object that the provider would have sent without streaming; one file a provider's form.
 
-A dialect names its form in `Dialect.shape` and gives it as `Dialect.plain`, which puts it into `FORMS`, a package's dialect too.
+A dialect names its form in `Dialect.shape` and gives it as `Dialect.plain`, which registers it, a package's dialect too.
 """
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 from streamkit.plain.citations import Bytes, Span, chat_annotations
 from streamkit.plain.openai import (
@@ -19,12 +16,10 @@ from streamkit.plain.openai import (
     text_completion,
     text_logprobs,
 )
-
-if TYPE_CHECKING:
-    from streamkit.events import Completion
+from streamkit.response_forms import CHAT, OPENAI, register
+from streamkit.response_forms import ResponseForm as PlainForm
 
 __all__ = [
-    "FORMS",
     "Bytes",
     "Called",
     "PlainForm",
@@ -36,17 +31,9 @@ __all__ = [
     "chat_logprobs",
     "chat_usage",
     "end_finish",
-    "plain_form",
     "text_completion",
     "text_logprobs",
 ]
 
-PlainForm: TypeAlias = Callable[["Completion"], dict[str, Any]]
-FORMS: dict[str, PlainForm] = {}
-"""By the name of the shape."""
-
-
-def plain_form(completion: "Completion") -> dict[str, Any]:
-    """The completion in its own dialect; OpenAI's where that is the dialect's own, or the dialect has no form."""
-    form = FORMS.get(completion.shape or "", own_completion)
-    return form(completion)
+register(OPENAI, own_completion)
+register(CHAT, chat_completion)

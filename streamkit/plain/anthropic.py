@@ -3,15 +3,13 @@
 https://platform.claude.com/docs/en/api/messages and …/docs/en/api/completions/create.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from streamkit.events import Choice, Completion, Part, ToolCall
 from streamkit.plain.fields import arguments_of, calls_of, released
 
-if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part, ToolCall
 
-
-def message(completion: "Completion") -> dict[str, Any]:
+def message(completion: Completion) -> dict[str, Any]:
     """The message with its content blocks in order, or the text completion."""
     choice = completion.choices[0] if completion.choices else None
     word = choice.finish_reason if choice else None
@@ -25,12 +23,12 @@ def message(completion: "Completion") -> dict[str, Any]:
     }
 
 
-def _blocks(choice: "Choice") -> list[dict[str, Any]]:
+def _blocks(choice: Choice) -> list[dict[str, Any]]:
     calls = calls_of(choice)
     return [_block(part, calls) for part in released(choice)]
 
 
-def _block(part: "Part", calls: "dict[int | None, ToolCall]") -> dict[str, Any]:
+def _block(part: Part, calls: dict[int | None, ToolCall]) -> dict[str, Any]:
     block = dict(part.data)
     if part.channel == "content":
         block["text"] = part.text

@@ -7,12 +7,10 @@ there and is left out.
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from streamkit.events import Choice
 from streamkit.plain.fields import mapping, mappings, numbers
-
-if TYPE_CHECKING:
-    from streamkit.events import Choice
 
 # Kinds of OpenAI's other APIs, which quote the text or name a file.
 _NOT_IN_CHAT = ("file_citation", "file_path", "container_file_citation")
@@ -81,7 +79,7 @@ def chat_annotations(
     return [_citation(annotation, _place(annotation, of, code_points.within(of) if in_bytes else int))]
 
 
-def choice_annotations(choice: "Choice", shape: str | None) -> list[dict[str, Any]]:
+def choice_annotations(choice: Choice, shape: str | None) -> list[dict[str, Any]]:
     """The annotations of an assembled choice, each once."""
     spans, start = dict[int, Span](), 0
     for part in choice.parts:

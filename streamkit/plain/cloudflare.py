@@ -1,14 +1,12 @@
 """The result of Cloudflare's Workers AI. (https://developers.cloudflare.com/workers-ai/models/)"""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from streamkit.events import Choice, Completion, ToolCall
 from streamkit.plain.fields import arguments_of, calls_of, decoded, mapping, released
 
-if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, ToolCall
 
-
-def result(completion: "Completion") -> dict[str, Any]:
+def result(completion: Completion) -> dict[str, Any]:
     """What a binding gives: the text, the calls, the usage; inside of `result` where it came so, as over REST."""
     details, choice = dict(completion.details), completion.choices[0] if completion.choices else None
     rest = details.pop("result", None)
@@ -30,12 +28,12 @@ def _response(form: Any, choice: "Choice | None") -> Any:
     return (choice.content if choice else None) or form
 
 
-def _calls(choice: "Choice") -> list[dict[str, Any]]:
+def _calls(choice: Choice) -> list[dict[str, Any]]:
     known = calls_of(choice)
     return [_call(dict(part.data), known[part.tool_index]) for part in released(choice) if part.tool_index is not None]
 
 
-def _call(form: dict[str, Any], call: "ToolCall") -> dict[str, Any]:
+def _call(form: dict[str, Any], call: ToolCall) -> dict[str, Any]:
     function = dict(mapping(form.get("function")) or form)
     if call.name is not None:
         function["name"] = call.name

@@ -1,14 +1,12 @@
 """Cohere's chat response, version 2. (https://docs.cohere.com/reference/chat)"""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from streamkit.events import Choice, Completion, Part, ToolCall
 from streamkit.plain.fields import calls_of, mapping, quotes, released
 
-if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part, ToolCall
 
-
-def chat(completion: "Completion") -> dict[str, Any]:
+def chat(completion: Completion) -> dict[str, Any]:
     """The response with its message: plan, content, calls and citations."""
     whole = dict(completion.details)
     if not completion.choices:
@@ -22,7 +20,7 @@ def chat(completion: "Completion") -> dict[str, Any]:
     return whole
 
 
-def _message(fields: dict[str, Any], choice: "Choice") -> dict[str, Any]:
+def _message(fields: dict[str, Any], choice: Choice) -> dict[str, Any]:
     plan = next((part.text for part in choice.parts if part.kind == "tool_plan"), None)
     content = [_content(part) for part in choice.parts if part.kind != "tool_plan" and part.tool_index is None]
     known = calls_of(choice)
@@ -32,13 +30,13 @@ def _message(fields: dict[str, Any], choice: "Choice") -> dict[str, Any]:
     return {**fields, **{name: value for name, value in said.items() if value}}
 
 
-def _content(part: "Part") -> dict[str, Any]:
+def _content(part: Part) -> dict[str, Any]:
     if part.channel is None:
         return dict(part.data)
     return {**part.data, "thinking" if part.channel == "reasoning" else "text": part.text}
 
 
-def _call(part: "Part", call: "ToolCall") -> dict[str, Any]:
+def _call(part: Part, call: ToolCall) -> dict[str, Any]:
     function = {**mapping(part.data.get("function")), "arguments": call.arguments}
     if call.name is not None:
         function["name"] = call.name

@@ -1,14 +1,12 @@
 """DashScope's answer. (https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope)"""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from streamkit.events import Choice, Completion
 from streamkit.plain.fields import mapping
 
-if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion
 
-
-def generation(completion: "Completion") -> dict[str, Any]:
+def generation(completion: Completion) -> dict[str, Any]:
     """The object with the output, in choices or as a text, and its usage."""
     whole = dict(completion.details)
     output = mapping(whole.get("output"))
@@ -22,7 +20,7 @@ def generation(completion: "Completion") -> dict[str, Any]:
     return whole
 
 
-def _choice(choice: "Choice") -> dict[str, Any]:
+def _choice(choice: Choice) -> dict[str, Any]:
     message = dict(mapping(choice.details.get("message")))
     if isinstance(message.get("content"), list):
         message["content"] = [{"text": choice.text}] if choice.content else []

@@ -1,11 +1,10 @@
 """What several forms share: JSON that may be anything, and the call that a part is."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 
-if TYPE_CHECKING:
-    from streamkit.events import Choice, Part, ToolCall
+from streamkit.events import Choice, Part, ToolCall
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -24,23 +23,23 @@ def numbers(value: object) -> list[int]:
     return [item for item in cast(list[object], value) if type(item) is int] if isinstance(value, list) else []
 
 
-def calls_of(choice: "Choice") -> "dict[int | None, ToolCall]":
+def calls_of(choice: Choice) -> dict[int | None, ToolCall]:
     """The calls by their numbers. A call that was not released is not there, and then neither is its part."""
     return {call.index: call for call in choice.tool_calls}
 
 
-def released(choice: "Choice") -> "list[Part]":
+def released(choice: Choice) -> list[Part]:
     """The parts, but for the calls that are not there."""
     calls = calls_of(choice)
     return [part for part in choice.parts if part.tool_index is None or part.tool_index in calls]
 
 
-def quotes(choice: "Choice", text: object) -> bool:
+def quotes(choice: Choice, text: object) -> bool:
     """Whether the answer has that text. A citation may quote what a moderation has not released."""
     return not isinstance(text, str) or text in choice.text or text in (choice.reasoning or "")
 
 
-def arguments_of(call: "ToolCall") -> Any:
+def arguments_of(call: ToolCall) -> Any:
     """The arguments as JSON; the string itself where they are none, as in an answer that was cut."""
     return decoded(call.arguments)
 

@@ -1,17 +1,15 @@
 """Gemini's `GenerateContentResponse`. (https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse)"""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from streamkit.events import Choice, Completion, Part, ToolCall
 from streamkit.plain.fields import arguments_of, calls_of, mapping, quotes, released
-
-if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part, ToolCall
 
 # Of a citation; any other annotation is the grounding.
 _CITATION = {"startIndex", "endIndex", "uri", "title", "license", "publicationDate"}
 
 
-def generated(completion: "Completion") -> dict[str, Any]:
+def generated(completion: Completion) -> dict[str, Any]:
     """The response with the parts of its candidates in order."""
     whole = dict(completion.details)
     if "candidates" in whole:
@@ -21,7 +19,7 @@ def generated(completion: "Completion") -> dict[str, Any]:
     return whole
 
 
-def _candidate(choice: "Choice") -> dict[str, Any]:
+def _candidate(choice: Choice) -> dict[str, Any]:
     candidate = dict(choice.details)
     if "content" in candidate or choice.parts:
         content = dict(mapping(candidate.get("content")))
@@ -45,7 +43,7 @@ def _candidate(choice: "Choice") -> dict[str, Any]:
     return candidate
 
 
-def _released(grounding: dict[str, Any], choice: "Choice") -> dict[str, Any]:
+def _released(grounding: dict[str, Any], choice: Choice) -> dict[str, Any]:
     supports = grounding.get("groundingSupports")
     if not isinstance(supports, list):
         return grounding
@@ -54,7 +52,7 @@ def _released(grounding: dict[str, Any], choice: "Choice") -> dict[str, Any]:
     return {**grounding, "groundingSupports": kept}
 
 
-def _part(part: "Part", calls: "dict[int | None, ToolCall]") -> dict[str, Any]:
+def _part(part: Part, calls: dict[int | None, ToolCall]) -> dict[str, Any]:
     whole = dict(part.data)
     if part.kind == "text":
         whole["text"] = part.text

@@ -3,15 +3,13 @@
 https://docs.ollama.com/api/chat and …/api/generate.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from streamkit.events import Choice, Completion, Part, ToolCall
 from streamkit.plain.fields import arguments_of, calls_of, mapping, released
 
-if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part, ToolCall
 
-
-def answer(completion: "Completion") -> dict[str, Any]:
+def answer(completion: Completion) -> dict[str, Any]:
     """The one object that holds all of the answer, with its counts and durations."""
     whole = {**completion.details, **(completion.usage.details if completion.usage else {})}
     if not completion.choices:
@@ -28,14 +26,14 @@ def answer(completion: "Completion") -> dict[str, Any]:
     return whole
 
 
-def _beside(choice: "Choice") -> dict[str, Any]:
+def _beside(choice: Choice) -> dict[str, Any]:
     known = calls_of(choice)
     calls = [_call(part, known[part.tool_index]) for part in released(choice)]
     said = {"thinking": choice.reasoning, "tool_calls": calls}
     return {name: value for name, value in said.items() if value}
 
 
-def _call(part: "Part", call: "ToolCall") -> dict[str, Any]:
+def _call(part: Part, call: ToolCall) -> dict[str, Any]:
     function = dict(mapping(part.data.get("function")))
     if call.name is not None:
         function["name"] = call.name

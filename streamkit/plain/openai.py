@@ -6,16 +6,14 @@ https://platform.openai.com/docs/api-reference/chat/object and …/completions/o
 from collections.abc import Container
 from hashlib import blake2b
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
 from streamkit.ends import SUCCESSES, EndReason, meaning
+from streamkit.events import Choice, Completion, Part, ToolCall, Usage
 from streamkit.plain.citations import choice_annotations
 from streamkit.plain.fields import mapping
-
-if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part, ToolCall, Usage
 
 Called: TypeAlias = Literal["tool_calls", "function_call"] | None
 """What a choice called, if it did."""
@@ -47,7 +45,7 @@ def end_finish(end: EndReason | None, called: Called = None) -> str | None:
     return called or "stop" if finish in ("stop", "tool_calls") else finish
 
 
-def chat_usage(usage: "Usage") -> dict[str, Any]:
+def chat_usage(usage: Usage) -> dict[str, Any]:
     """A provider's usage by OpenAI's names. What is unknown is left out, and of a sum the details, which are those of one."""
     if "prompt_tokens" in usage.details and usage.responses == 1:
         return usage.details
@@ -67,7 +65,7 @@ def call_id(response: tuple[object, ...], index: int, call: int, name: str | Non
     return f"call_{blake2b(seed, digest_size=12).hexdigest()}"
 
 
-def own_completion(completion: "Completion") -> dict[str, Any]:
+def own_completion(completion: Completion) -> dict[str, Any]:
     """The whole response as its provider sends it, in the legacy shape if the chunks were of the legacy kind."""
     if completion.object == "text_completion":
         return _response(completion, "text_completion", [_text_choice(choice) for choice in completion.choices])
@@ -76,7 +74,7 @@ def own_completion(completion: "Completion") -> dict[str, Any]:
     return chat_completion(completion)
 
 
-def chat_completion(completion: "Completion", withheld: Container[int] | None = None) -> dict[str, Any]:
+def chat_completion(completion: Completion, withheld: Container[int] | None = None) -> dict[str, Any]:
     """The whole response in the chat shape, as OpenAI's clients expect it whoever answered.
 
     `withheld` are the choices of which a moderation held text back, whose annotations are left out; by default those that
@@ -86,7 +84,7 @@ def chat_completion(completion: "Completion", withheld: Container[int] | None = 
     return _response(completion, "chat.completion", choices)
 
 
-def text_completion(completion: "Completion") -> dict[str, Any]:
+def text_completion(completion: Completion) -> dict[str, Any]:
     """The whole response in the shape of the older completions, which have text alone."""
     choices = [
         {
@@ -100,7 +98,7 @@ def text_completion(completion: "Completion") -> dict[str, Any]:
     return _response(completion, "text_completion", choices)
 
 
-def _response(completion: "Completion", kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+def _response(completion: Completion, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
     response: dict[str, Any] = {
         "id": completion.id,
         "object": kind,
@@ -117,7 +115,7 @@ def _response(completion: "Completion", kind: str, choices: list[dict[str, Any]]
     return _with(response, completion.details) if completion.shape is None else response
 
 
-def _text_choice(choice: "Choice") -> dict[str, Any]:
+def _text_choice(choice: Choice) -> dict[str, Any]:
     return {
         "text": choice.text,
         "index": choice.index,
@@ -126,7 +124,7 @@ def _text_choice(choice: "Choice") -> dict[str, Any]:
     }
 
 
-def _chat_choice(choice: "Choice") -> dict[str, Any]:
+def _chat_choice(choice: Choice) -> dict[str, Any]:
     message: dict[str, Any] = {"role": choice.role or "assistant", "content": choice.content, "refusal": choice.refusal}
     if choice.reasoning is not None:
         message["reasoning_content"] = choice.reasoning
@@ -147,7 +145,7 @@ def _chat_choice(choice: "Choice") -> dict[str, Any]:
     }
 
 
-def _own_choice(choice: "Choice") -> dict[str, Any]:
+def _own_choice(choice: Choice) -> dict[str, Any]:
     shape, details = _chat_choice(choice), dict(choice.details)
     rest = mapping(details.pop("message", None))
     message = shape["message"] = _with(shape["message"], rest)
@@ -158,7 +156,7 @@ def _own_choice(choice: "Choice") -> dict[str, Any]:
     return _with(shape, details)
 
 
-def _reasoning_detail(part: "Part") -> dict[str, Any]:
+def _reasoning_detail(part: Part) -> dict[str, Any]:
     if not part.text:
         return dict(part.data)
     return {**part.data, "summary" if part.kind == "reasoning.summary" else "text": part.text}
@@ -171,7 +169,7 @@ def _with(shape: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
     return said | {name: value for name, value in rest.items() if name != "without" and said.get(name) is None}
 
 
-def _client_choice(completion: "Completion", choice: "Choice", withheld: Container[int] | None) -> dict[str, Any]:
+def _client_choice(completion: Completion, choice: Choice, withheld: Container[int] | None) -> dict[str, Any]:
     own = completion.object == "chat.completion"
     shape = _own_choice(choice) if own else _chat_choice(choice)
     message: dict[str, Any] = shape["message"]
@@ -191,21 +189,21 @@ def _client_choice(completion: "Completion", choice: "Choice", withheld: Contain
     return shape
 
 
-def called_by(calls: "tuple[ToolCall, ...]") -> Called:
+def called_by(calls: tuple[ToolCall, ...]) -> Called:
     """What these calls are, by the name of the field that has them."""
     if not calls:
         return None
     return "function_call" if all(call.type == "function_call" for call in calls) else "tool_calls"
 
 
-def _is_withheld(choice: "Choice", withheld: Container[int] | None) -> bool:
+def _is_withheld(choice: Choice, withheld: Container[int] | None) -> bool:
     # A completion does not say which text was held back, only that some was.
     if withheld is None:
         return any(verdict.action != "annotate" for verdict in choice.verdicts)
     return choice.index in withheld
 
 
-def _client_call(completion: "Completion", choice: "Choice", call: "ToolCall", *, complete: bool) -> dict[str, Any]:
+def _client_call(completion: Completion, choice: Choice, call: ToolCall, *, complete: bool) -> dict[str, Any]:
     response = (completion.id, completion.created, completion.model)
     id = call.id or call_id(response, choice.index, call.index, call.name)
     if call.type == "custom":
@@ -214,7 +212,7 @@ def _client_call(completion: "Completion", choice: "Choice", call: "ToolCall", *
     return {"id": id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
-def _tool_call(call: "ToolCall") -> dict[str, Any]:
+def _tool_call(call: ToolCall) -> dict[str, Any]:
     if call.type == "custom":
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     return {"id": call.id, "type": call.type, "function": {"name": call.name, "arguments": call.arguments}}

@@ -1,16 +1,14 @@
 """OpenAI's response. (https://platform.openai.com/docs/api-reference/responses/object)"""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from streamkit.events import Choice, Completion, Part, ToolCall
 from streamkit.plain.fields import calls_of, released
-
-if TYPE_CHECKING:
-    from streamkit.events import Choice, Completion, Part, ToolCall
 
 _WAITS = ("queued", "in_progress", None)
 
 
-def response(completion: "Completion") -> dict[str, Any]:
+def response(completion: Completion) -> dict[str, Any]:
     """The response with its output items in order."""
     choice = completion.choices[0] if completion.choices else None
     whole = {**completion.details, "output": _items(choice) if choice else []}
@@ -24,14 +22,14 @@ def response(completion: "Completion") -> dict[str, Any]:
     return whole
 
 
-def _items(choice: "Choice") -> list[dict[str, Any]]:
+def _items(choice: Choice) -> list[dict[str, Any]]:
     calls, within = calls_of(choice), dict[int | None, "list[Part]"]()
     for part in released(choice):
         within.setdefault(part.within, []).append(part)
     return [_item(part, calls.get(part.tool_index), within.get(part.number, [])) for part in within.get(None, [])]
 
 
-def _item(part: "Part", call: "ToolCall | None", parts: list["Part"]) -> dict[str, Any]:
+def _item(part: Part, call: "ToolCall | None", parts: list["Part"]) -> dict[str, Any]:
     item = dict(part.data)
     if call:
         item["name"] = call.name
@@ -42,7 +40,7 @@ def _item(part: "Part", call: "ToolCall | None", parts: list["Part"]) -> dict[st
     return item | {name: [*(item.get(name) or ()), *contents] for name, contents in lists.items()}
 
 
-def _content(part: "Part") -> dict[str, Any]:
+def _content(part: Part) -> dict[str, Any]:
     content = dict(part.data)
     if part.channel:
         content["refusal" if part.channel == "refusal" else "text"] = part.text

@@ -1,14 +1,12 @@
 """The answer of Hugging Face's Text Generation Inference. (https://huggingface.github.io/text-generation-inference/)"""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from streamkit.events import Completion
 from streamkit.plain.fields import mapping
 
-if TYPE_CHECKING:
-    from streamkit.events import Completion
 
-
-def generation(completion: "Completion") -> dict[str, Any]:
+def generation(completion: Completion) -> dict[str, Any]:
     """The object with the text and, where they were sent, its details and tokens."""
     whole: dict[str, Any] = {"generated_text": completion.text, **completion.details}
     choice = completion.choices[0] if completion.choices else None

@@ -1,12 +1,11 @@
 """OpenAI's transcription as JSON. (https://platform.openai.com/docs/api-reference/audio/json-object)"""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from streamkit.events import Completion
+from streamkit.events import Completion
 
 
-def transcription(completion: "Completion") -> dict[str, Any]:
+def transcription(completion: Completion) -> dict[str, Any]:
     """The text, with log probabilities and usage where they were sent."""
     whole: dict[str, Any] = {"text": completion.text}
     if completion.choices and (logprobs := completion.choices[0].logprobs):

@@ -1,12 +1,11 @@
 """IBM watsonx.ai's generated text. (https://cloud.ibm.com/apidocs/watsonx-ai#text-generation)"""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from streamkit.events import Completion
+from streamkit.events import Completion
 
 
-def generation(completion: "Completion") -> dict[str, Any]:
+def generation(completion: Completion) -> dict[str, Any]:
     """The object with the results."""
     results = [
         {**choice.details, "generated_text": choice.text, "stop_reason": choice.finish_reason or "not_finished"}

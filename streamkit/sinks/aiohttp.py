@@ -74,7 +74,7 @@ async def respond(
 def _whole(answer: Answer, headers: Mapping[str, str]) -> web.Response | None:
     if refusal := answer.refusal:
         head = {**headers, **json_headers(refusal)}
-        return web.Response(body=refusal.data.encode(), status=refusal.status, headers=head)
+        return web.Response(body=refusal.payload, status=refusal.status, headers=head)
     if answer.whole is not None:
         return web.Response(body=answer.whole, headers={**headers, **json_headers()})
     return None

@@ -84,7 +84,7 @@ class EventStreamResponse(Response):
 
     async def _send(self, answer: Answer, send: Send) -> None:
         if refusal := answer.refusal:
-            await self._send_whole(refusal.data.encode(), refusal.status, json_headers(refusal), send)
+            await self._send_whole(refusal.payload, refusal.status, json_headers(refusal), send)
             return
         if answer.whole is not None:
             await self._send_whole(answer.whole, self.status_code, json_headers(), send)

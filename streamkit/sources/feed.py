@@ -3,13 +3,15 @@
 import inspect
 import math
 import random
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import anyio
 
+from streamkit.core.source import Deadlines, Source
+from streamkit.core.timer import Timer
 from streamkit.errors import (
     ConnectFailed,
     ContentTypeError,
@@ -20,19 +22,18 @@ from streamkit.errors import (
     StatusError,
 )
 from streamkit.misfits import media_type
-from streamkit.source import Source
-from streamkit.sources.http import Deadlines, Http
+from streamkit.sources.http import Http
 from streamkit.sources.options import check_options
 from streamkit.sources.redirects import Redirects
 from streamkit.sources.request import address, check_headers, pairs_of, sendable_again, unsendable
 from streamkit.sources.retry import retry_after
 from streamkit.stages.parse import Parse
 from streamkit.wire.events import Comment, ServerSentEvent
-from streamkit.wire.lines import Lines
 
 if TYPE_CHECKING:
     import aiohttp
 
+T = TypeVar("T")
 MAX_WAIT_SECONDS = 3600.0
 """No wait before a reconnection is longer, whatever a server asks for."""
 NO_CONTENT = 204
@@ -103,11 +104,10 @@ class Connection(Protocol):
     async def open(self) -> None: ...
     async def read(self) -> Sequence[bytes]: ...
     async def close(self) -> None: ...
-    def heard_content(self) -> None: ...
 
 
-Connect: TypeAlias = Callable[[str, float | None], Connection]
-"""Creates an unopened connection from the last event ID and the seconds that remain of the total deadline."""
+Connect: TypeAlias = Callable[[str], Connection]
+"""Creates an unopened connection from the last event ID."""
 
 
 def feed(
@@ -153,16 +153,16 @@ def feed(
     body = {name: value for name, value in (("json", json), ("data", data)) if value is not None}
     limits = deadlines or Deadlines()
 
-    def connect(last_id: str, total: float | None) -> Connection:
+    def connect(last_id: str) -> Connection:
         resume = [("Last-Event-ID", last_id)] if last_id else []
         asked = {**options, **body, "headers": [*fixed, *resume]}
-        return _FeedConnection(verb, url, asked, session, replace(limits, total=total), None, redirects)
+        return _FeedConnection(verb, url, asked, session, limits, None, redirects)
 
-    connect("", None)  # raises now for what can't be sent, and not at the first reconnection
+    connect("")  # raises now for what can't be sent, and not at the first reconnection
     return Feed(
         connect,
         name=address(url),
-        total=limits.total,
+        limits=limits,
         last_event_id=first_id,
         comments=comments,
         reconnect=reconnect or Reconnect(),
@@ -179,6 +179,9 @@ def _with_defaults(given: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [*((name, value) for name, value in defaults if name.lower() not in names), *kept]
 
 
+_NO_LIMITS = Deadlines()
+
+
 class Feed(Source[ServerSentEvent]):
     """The events of a feed. Created by `feed`. `connections` counts those that succeeded, `reconnections` the notifications."""
 
@@ -187,7 +190,7 @@ class Feed(Source[ServerSentEvent]):
         connect: Connect,
         *,
         name: str = "",
-        total: float | None = None,
+        limits: Deadlines = _NO_LIMITS,
         last_event_id: str = "",
         comments: bool = False,
         reconnect: Reconnect,
@@ -205,19 +208,19 @@ class Feed(Source[ServerSentEvent]):
         self.reconnections = 0
         self._connect = connect
         self._name = name
-        self._total = total
+        self._limits = limits
         self._comments = comments
         self._policy = reconnect
         self._budget = reconnects
         self._on_reconnect = on_reconnect
         self._base = reconnect.initial
         self._connection: Connection | None = None
-        self._lines, self._parse = Lines(), Parse()
+        self._parse = Parse(strict=True)
+        self._timer: Timer | None = None  # of this connection
         self._seen = False  # this connection delivered an event
         self._fruitless = 0  # connections in a row without an event
         self._wait: float | None = None  # before the next connection, while there is none
         self._failure: Exception | None = None  # raised after the events before it
-        self._ends_at: float | None = None
         self._ended = True  # also before it is opened
         self._restarting = False
         self._scope: anyio.CancelScope | None = None  # what `restart` interrupts
@@ -241,8 +244,8 @@ class Feed(Source[ServerSentEvent]):
                 self._scope.cancel()
 
     async def open(self) -> None:
-        if self._total is not None:
-            self._ends_at = self.now() + self._total
+        self._total = Timer(Deadlines(total=self._limits.total), repr(self))
+        self._total.start(anyio.current_time())
         self._ended = False
         try:
             with self._interruptible():
@@ -253,13 +256,19 @@ class Feed(Source[ServerSentEvent]):
             await self._lose(error)
 
     async def read(self) -> Sequence[ServerSentEvent]:
-        while not self._ended:
-            if self._failure:
-                raise self._failure
-            with self._interruptible():
-                if events := await self._step():
-                    return events
-        return ()
+        if self._timer:
+            self._timer.resume(anyio.current_time())
+        try:
+            while not self._ended:
+                if self._failure:
+                    raise self._failure
+                with self._interruptible():
+                    if events := await self._step():
+                        return events
+            return ()
+        finally:
+            if self._timer:
+                self._timer.pause(anyio.current_time())
 
     async def close(self) -> None:
         self._ended = True
@@ -282,7 +291,7 @@ class Feed(Source[ServerSentEvent]):
                 await self._begin()
                 return ()
             assert self._connection is not None, "read before open"
-            pieces = await self._connection.read()
+            pieces = await self._within(self._connection.read(), reading=True)
         except _LOST as error:
             await self._lose(error)
             return ()
@@ -295,22 +304,21 @@ class Feed(Source[ServerSentEvent]):
         if found := unsendable(self.last_event_id):
             raise ProtocolError(f"{self!r}: expected an event ID that a header can hold, found one with {found!r}")
         # An unfinished event is discarded with its connection; the last event ID is kept.
-        self._lines, self._parse = Lines(), Parse(comments=self._comments, resume_from=self.last_event_id)
-        self._connection = self._connect(self.last_event_id, self._left())
-        await self._connection.open()
+        self._parse = Parse(strict=True, comments=self._comments, resume_from=self.last_event_id)
+        self._connection = self._connect(self.last_event_id)
+        self._timer = Timer(replace(self._limits, total=None), repr(self)) if self._limits.in_stream else None
+        if self._timer:
+            self._timer.start(anyio.current_time())
+        await self._within(self._connection.open(), reading=False)
         self.connections += 1
         self._wait = None
         self._ended = self._connection.status == NO_CONTENT
 
     def _parsed(self, pieces: Sequence[bytes]) -> list[ServerSentEvent]:
-        lines, events = list[str](), list[ServerSentEvent]()
+        events: list[ServerSentEvent] = []
         # The events before a fault are delivered before it is raised. (Law 1)
         try:
-            lines.extend(self._lines.feed_all(list(pieces)))
-        except ProtocolError as error:
-            self._failure = error
-        try:
-            events.extend(self._parse.feed_all(lines))
+            events.extend(self._parse.feed_all(list(pieces)))
         except ProtocolError as error:
             self._failure = error
         self.last_event_id = self._parse.last_event_id
@@ -319,15 +327,15 @@ class Feed(Source[ServerSentEvent]):
         if not all(isinstance(event, Comment) for event in events):
             self._fruitless = 0
             self._seen = True
-            assert self._connection is not None
-            self._connection.heard_content()
+            if self._timer:
+                self._timer.content(anyio.current_time())
         return events
 
     async def _lose(self, error: Exception | None) -> None:
         """The connection ended: decide whether to connect again, and when."""
         await self._drop()
         if isinstance(error, DeadlineExceeded) and error.deadline == "total":
-            raise self._too_late() from None
+            raise error
         if isinstance(error, StatusError) and not (self._policy.statuses and error.retryable):
             raise error
         self._fruitless = 0 if self._seen else self._fruitless + 1
@@ -356,18 +364,28 @@ class Feed(Source[ServerSentEvent]):
             self._on_reconnect(Reconnection(self.reconnections, error, wait, self.last_event_id, restarted))
 
     async def _pause(self, wait: float) -> None:
-        left = self._left()
-        await anyio.sleep(wait if left is None else min(wait, left))
-        if left is not None and left <= wait:
-            raise self._too_late()
+        left = self._total.nearest(anyio.current_time(), reading=False)
+        await anyio.sleep(wait if left is None else min(wait, left.rest))
+        if left is not None and left.rest <= wait:
+            raise self._total.exceeded(left)
 
-    def _left(self) -> float | None:
-        return None if self._ends_at is None else max(0.0, self._ends_at - self.now())
-
-    def _too_late(self) -> DeadlineExceeded:
-        return DeadlineExceeded(
-            f"{self!r}: the deadline 'total' of {self._total} s passed", deadline="total", seconds=self._total or 0.0
-        )
+    async def _within(self, work: Awaitable[T], *, reading: bool) -> T:
+        """Await `work` no longer than the deadlines of the connection and of the feed allow."""
+        try:
+            nearest = [
+                (deadline, timer)
+                for timer in (self._timer, self._total)
+                if timer and (deadline := timer.nearest(anyio.current_time(), reading=reading))
+            ]
+        except DeadlineExceeded:
+            cast("Any", work).close()
+            raise
+        deadline, timer = min(nearest, key=lambda found: found[0].rest, default=(None, None))
+        with anyio.move_on_after(deadline.rest if deadline else None):
+            return await work
+        assert deadline is not None
+        assert timer is not None
+        raise timer.exceeded(deadline)
 
     async def _drop(self) -> None:
         if self._connection:

@@ -9,12 +9,13 @@ import os
 import ssl
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.cookies import CookieError
 from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
 
+from streamkit.core.source import Deadlines as Deadlines
+from streamkit.core.source import Source
 from streamkit.error_bodies import known, reason_of
 from streamkit.errors import (
     ConnectFailed,
@@ -25,7 +26,6 @@ from streamkit.errors import (
     SourceError,
     StatusError,
 )
-from streamkit.source import Source
 from streamkit.sources import redirects as redirecting
 from streamkit.sources.content_type import HEAD_BYTES, Sniffer, is_readable, of_headers, unreadable
 from streamkit.sources.options import check_options, scheme_problem
@@ -36,27 +36,9 @@ from streamkit.sources.retry import Retry
 if TYPE_CHECKING:
     import aiohttp
 
+HEAD_SECONDS = 2.0
+"""How long an error waits for the beginning of the body."""
 DRAIN_BYTES = 64 * 1024
-DRAIN_SECONDS = 0.25
-
-
-@dataclass(frozen=True)
-class Deadlines:
-    """How long to wait, in seconds; `None` is for ever. `DeadlineExceeded.deadline` is the name of the one that passed.
-
-    `connect`: for a connection. `first_byte`: for the answer's head. `first_content`: for the first piece of the answer
-    itself, which a long think delays. `idle_bytes`: for any bytes; keep-alive comments count. `idle_content`: for the next
-    piece of the answer; keep-alives do not count. `total`: for everything.
-
-    All but `total` count only while the source is waited for: a consumer that takes its time lets none of them pass.
-    """
-
-    connect: float | None = 10.0
-    first_byte: float | None = None
-    first_content: float | None = None
-    idle_bytes: float | None = None
-    idle_content: float | None = None
-    total: float | None = None
 
 
 def post(
@@ -133,8 +115,7 @@ class Http(Source[bytes]):
         self.method = method.upper()
         self.attempts: list[str] = []
         """What became of each attempt before the last: the name of the error that ended it."""
-        self.deadlines = deadlines or Deadlines()
-        self.watches_content = self.deadlines.first_content is not None or self.deadlines.idle_content is not None
+        self.deadlines = self._deadlines = deadlines or Deadlines()
         self._url = url
         self._options = options
         self._lent = session
@@ -146,9 +127,7 @@ class Http(Source[bytes]):
         self._sniffer = Sniffer("", "")
         self._spent = 0.0  # seconds waited between attempts
         self._ends_at: float | None = None
-        self._broken: Disconnected | None = None
-        self._content_seen = False
-        self._without_content = 0.0  # seconds waited since the last content, or since the beginning
+        self._broken: Exception | None = None
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.url}>"
@@ -178,31 +157,37 @@ class Http(Source[bytes]):
             session = self._owned = aiohttp.ClientSession()
         if session.closed:
             raise PipelineError(f"{self!r}: expected an open session, found one that is closed")
-        if self._ends_at is None and self.deadlines.total is not None:
-            self._ends_at = self.now() + self.deadlines.total
-        with self._waiting(("first_byte", self.deadlines.first_byte), wire="connect"):
+        if self._ends_at is None and self._deadlines.total is not None:
+            self._ends_at = self.now() + self._deadlines.total
+        with self._mapped(), self._within("first_byte", self._deadlines.first_byte):
             response = await self._ask(session)
         await self._check(response)
 
     async def read(self) -> Sequence[bytes]:
-        assert self._response is not None, "read before open"
-        if self._broken:
+        if self._broken is not None:
             raise self._broken
+        assert self._response is not None, "read before open"
         try:
-            with self._waiting(("idle_bytes", self.deadlines.idle_bytes)):
-                # `readany` gives what is there; aiohttp's own line reading fails past its limit.
-                piece = await self._response.content.readany()
-        except Disconnected as error:
-            # aiohttp raises before it has handed over all that came before the fault. (Law 1)
-            self._broken = error
-            piece = _left_over(self._response.content)
-            if not piece:
-                raise
+            # `readany` gives what is there; aiohttp's own line reading fails past its limit.
+            piece = await self._response.content.readany()
+        except Exception as error:
+            with self._mapped():
+                piece = self._left_over(error)
         self._sniffer.look(piece)
-        return (piece,) if piece else ()
+        return [piece] if piece else []
 
-    def heard_content(self) -> None:
-        self._content_seen, self._without_content = True, 0.0
+    def _left_over(self, error: Exception) -> bytes:
+        # aiohttp raises before it has handed over all that came before the fault. (Law 1) Its public methods all raise once
+        # the reader has an error, so that only this one gives the rest of the buffer.
+        read: Any = getattr(self._response and self._response.content, "_read_nowait", None)
+        if not read or not (piece := bytes(read(-1))):
+            raise error
+        try:
+            with self._mapped():
+                raise error
+        except Exception as mapped:
+            self._broken = mapped
+        return piece
 
     async def again(self, error: Exception) -> bool:
         self.attempts.append(type(error).__name__)
@@ -227,7 +212,7 @@ class Http(Source[bytes]):
         if self._response is None or self._lent is None:
             return
         size = 0
-        with anyio.move_on_after(DRAIN_SECONDS), self._mapped("drain", None):
+        with self._mapped():
             while size < DRAIN_BYTES and (piece := await self._response.content.readany()):
                 size += len(piece)
 
@@ -239,7 +224,6 @@ class Http(Source[bytes]):
 
     def _drop_response(self) -> None:
         response, self._response, self._broken = self._response, None, None
-        self._content_seen, self._without_content = False, 0.0
         if response is not None:
             # Gives the connection back if the body was read to its end, and closes it otherwise.
             response.release()
@@ -282,7 +266,7 @@ class Http(Source[bytes]):
     async def _request(self, session: "aiohttp.ClientSession", request: Request) -> "aiohttp.ClientResponse":
         import aiohttp
 
-        timeout = aiohttp.ClientTimeout(total=None, connect=self.deadlines.connect)
+        timeout = aiohttp.ClientTimeout(total=None, connect=self._deadlines.connect)
         fixed: dict[str, Any] = {"timeout": timeout, "allow_redirects": False, "raise_for_status": False}
         try:
             return await session.request(request.method, request.url, **fixed, **request.options)
@@ -316,7 +300,7 @@ class Http(Source[bytes]):
         # What it can get of it: a body that breaks off or never ends must not hide what it belongs to.
         head = b""
         try:
-            with self._mapped("idle_bytes", None), anyio.move_on_after(self.deadlines.idle_bytes or DRAIN_SECONDS * 8):
+            with self._mapped(), anyio.move_on_after(self._deadlines.idle_bytes or HEAD_SECONDS):
                 while len(head) < HEAD_BYTES and (piece := await response.content.readany()):
                     head += piece
         except Disconnected:
@@ -324,25 +308,11 @@ class Http(Source[bytes]):
         return head[:HEAD_BYTES]
 
     @contextmanager
-    def _waiting(self, own: tuple[str, float | None], *, wire: str = "idle_bytes") -> Generator[None, None, None]:
-        """Wait no longer than the nearest deadline allows, and name the one that passed."""
-        name, seconds, rest = self._nearest(own)
-        began = self.now()
-        with self._mapped(wire, self.deadlines.connect), anyio.move_on_after(rest) as scope:
+    def _within(self, deadline: str, seconds: float | None) -> Generator[None, None, None]:
+        with anyio.move_on_after(seconds) as scope:
             yield
-        self._without_content += self.now() - began
         if scope.cancelled_caught:
-            raise self._too_late(name, seconds)
-
-    def _nearest(self, own: tuple[str, float | None]) -> tuple[str, float | None, float | None]:
-        content = "idle_content" if self._content_seen else "first_content"
-        allowed: float | None = getattr(self.deadlines, content)
-        candidates = [
-            (*own, own[1]),
-            (content, allowed, None if allowed is None else max(0.0, allowed - self._without_content)),
-            ("total", self.deadlines.total, None if self._ends_at is None else max(0.0, self._ends_at - self.now())),
-        ]
-        return min(candidates, key=lambda candidate: float("inf") if candidate[2] is None else candidate[2])
+            raise self._too_late(deadline, seconds)
 
     def _too_late(self, name: str, seconds: float | None) -> DeadlineExceeded:
         return DeadlineExceeded(
@@ -350,7 +320,7 @@ class Http(Source[bytes]):
         )
 
     @contextmanager
-    def _mapped(self, deadline: str, seconds: float | None) -> Generator[None, None, None]:
+    def _mapped(self) -> Generator[None, None, None]:
         import aiohttp
 
         try:
@@ -360,7 +330,8 @@ class Http(Source[bytes]):
         # Errors of aiohttp may quote the whole address, the headers or a proxy's credentials, in their message or `repr`, and
         # are therefore not chained. The operating system's errors contain none of these.
         except TimeoutError:
-            raise self._too_late(deadline, seconds) from None
+            # The only timeout that aiohttp is given.
+            raise self._too_late("connect", self._deadlines.connect) from None
         except aiohttp.ClientResponseError as error:
             raise Disconnected(f"{self!r}: {type(error).__name__}") from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
@@ -369,12 +340,6 @@ class Http(Source[bytes]):
             raise ConnectFailed(f"{self!r}: no connection: {_reason(error)}") from _system_error(error)
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Disconnected(f"{self!r}: the connection broke: {_reason(error)}") from _system_error(error)
-
-
-def _left_over(content: Any) -> bytes:
-    # Its public methods all raise once the reader has an error, so that only this one gives the rest of the buffer.
-    read: Any = getattr(content, "_read_nowait", None)
-    return bytes(read(-1)) if read else b""
 
 
 def _system_error(error: BaseException) -> OSError | None:

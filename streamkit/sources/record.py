@@ -8,8 +8,8 @@ from typing import IO, Any, cast
 
 import msgspec
 
+from streamkit.core.source import Source, as_source
 from streamkit.errors import PipelineError, RecordingError
-from streamkit.source import Source, as_source
 from streamkit.sources.recording import End, cleaned, end_line, head_line, piece_line
 
 _TOLD: dict[str, type] = {"method": str, "url": object, "status": int, "headers": Mapping}
@@ -46,7 +46,7 @@ class Tap(Source[bytes]):
         about: Mapping[str, object],
     ) -> None:
         self.source = cast(Source[bytes], as_source(source))
-        self.watches_content = self.source.watches_content
+        self.deadlines = self.source.deadlines
         self._given = source
         self._path = path
         self._keep_headers = keep_headers
@@ -63,9 +63,6 @@ class Tap(Source[bytes]):
 
     def now(self) -> float:
         return self.source.now()
-
-    def heard_content(self) -> None:
-        self.source.heard_content()
 
     async def open(self) -> None:
         if self._opened_at is None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
+from streamkit.core.stage import Stage
 from streamkit.events import (
     Annotation,
     AudioDelta,
@@ -37,7 +38,6 @@ from streamkit.events import (
     Verdict,
 )
 from streamkit.identity import Identity
-from streamkit.stage import Stage
 from streamkit.tokens.responses import RELEVANT, Responses
 
 _IDENTITY = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
@@ -103,6 +103,7 @@ class Accumulate(Stage[Event, Event]):
     max_chars: int | None = None
     max_tool_chars: int | None = None
     completes = True
+    assembles = True
     _choices: dict[int, _Gathered] = field(default_factory=dict[int, _Gathered], init=False, repr=False)
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _conflicts: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
@@ -122,7 +123,17 @@ class Accumulate(Stage[Event, Event]):
             within = self._within_limits(items)
             if within < len(items):
                 return self._stop(items[:within])
-        self._gather(items)
+        choices, responses = self._choices, self._responses
+        quick = responses.announced is None
+        for event in items:
+            if type(event) is TextDelta and quick:
+                gathered = choices.get(event.index)
+                if gathered is None:
+                    gathered = choices[event.index] = _Gathered()
+                gathered.text.append(event.text)
+            else:
+                self._take(event)
+                quick = responses.announced is None
         if self._end is None or not items or type(items[-1]) is not StreamEnd:
             return items
         return [*items[:-1], self.snapshot, items[-1]]
@@ -145,19 +156,6 @@ class Accumulate(Stage[Event, Event]):
             **self._identity,
         )
 
-    def _gather(self, items: list[Event]) -> None:
-        responses, index, keep = self._responses, -1, list[str]().append
-        quick = responses.announced is None
-        for event in items:
-            if type(event) is TextDelta and quick:
-                if event.index != index:
-                    index, keep = event.index, self._of(event.index).text.append
-                keep(event.text)
-            else:
-                self._take(event)
-                # It may have been a `Reset`, or have announced another response.
-                index, quick = -1, responses.announced is None
-
     def _within_limits(self, items: list[Event]) -> int:
         """How many of the events don't pass a limit."""
         for at, event in enumerate(items):
@@ -177,7 +175,8 @@ class Accumulate(Stage[Event, Event]):
     def _stop(self, items: list[Event]) -> list[Event]:
         if self.done:
             return []
-        self._gather(items)
+        for event in items:
+            self._take(event)
         self.done, self._end = True, "limit"
         unfinished = tuple(sorted(index for index, gathered in self._choices.items() if gathered.finish is None))
         return [*items, self.snapshot, StreamEnd("limit", open_choices=unfinished)]

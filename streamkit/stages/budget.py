@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 
+from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import (
     Channel,
@@ -19,7 +20,6 @@ from streamkit.events import (
     ToolCallDelta,
     Usage,
 )
-from streamkit.stage import Stage
 from streamkit.tokens.counters import Counter, CounterLike, Key, TextCount, find_counter, restored, state_of
 from streamkit.tokens.prices import BilledTokens, PricesLike, PriceTable, find_prices
 from streamkit.tokens.prompts import PromptTokens

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from streamkit.core.stage import AsyncStage
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, ModerationReport
 from streamkit.moderation.channels import TEXTS, Mode
@@ -12,7 +13,6 @@ from streamkit.moderation.classifiers.chunking import Windows
 from streamkit.moderation.classifiers.classifier import Classifier, FailurePolicy, Failures, as_failures, check
 from streamkit.moderation.classifiers.windows import Classifying
 from streamkit.naming import written
-from streamkit.stage import AsyncStage
 
 
 @dataclass(repr=False)
@@ -30,6 +30,7 @@ class Classify(AsyncStage[Event, Event]):
     decision is awaited nothing is read: `streamkit.hops.classify` reads ahead.
     """
 
+    moderates = True
     classifier: Classifier
     windows: Windows = field(default=Windows(sentences=1, overlap=200))
     mode: Mode = "hold"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import (
     Channel,
@@ -18,7 +19,6 @@ from streamkit.events import (
     ToolCallDelta,
     UsageReport,
 )
-from streamkit.stage import Stage
 from streamkit.tokens.counters import Counter, CounterLike, Key, TextCount, find_counter, restored, state_of
 from streamkit.tokens.prices import PricesLike, PriceTable, find_prices
 from streamkit.tokens.prompts import PromptTokens

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from streamkit.core.stage import Stage
 from streamkit.dialects.openai_emit import OpenAIChunks, whole_seconds
 from streamkit.errors import PipelineError
 from streamkit.events import Completion, Event
 from streamkit.plain import chat_completion, text_completion
-from streamkit.stage import Stage
 from streamkit.wire.events import ServerSentEvent
 
 

@@ -3,16 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
+from streamkit.core.stage import Stage, cut_short
 from streamkit.dialects import DIALECTS, by_name, for_event, installed
-from streamkit.dialects.base import Dialect
+from streamkit.dialects.base import NOT_JSON, Dialect
+from streamkit.dialects.learn import Learner, Learnt
 from streamkit.dialects.reasoning_tags import ReasoningTags
+from streamkit.dialects.said import MOST_PIECES
 from streamkit.dialects.undecided import Undecided
 from streamkit.errors import PipelineError, PluginError, ProtocolError, StreamkitError, UnknownDialect
-from streamkit.events import CONTENT, Event
+from streamkit.events import Event, ToolCallDelta
 from streamkit.misfits import name_shown
-from streamkit.stage import Stage, cut_short
 from streamkit.wire.events import ServerSentEvent
 
 
@@ -44,9 +46,15 @@ class Extract(Stage[ServerSentEvent, Event]):
     malformed: Literal["raise", "skip"] = field(default="raise", kw_only=True)
     reasoning_tags: tuple[str, str] | None = field(default=None, kw_only=True)
     cumulative: bool | None = field(default=None, kw_only=True)
-    reads_json_bodies: ClassVar[bool] = True
-    heard = False
     _reader: Dialect = field(init=False, repr=False, compare=False)
+    # It saves time and knows nothing of the answer, and is made anew after a checkpoint.
+    _learner: Learner = field(default_factory=Learner, init=False, repr=False, compare=False, metadata={"state": False})
+    _learnt: Learnt | None = field(default=None, init=False, repr=False, compare=False, metadata={"state": False})
+    # The texts of chunks that were read by it, which the reader has not noted yet.
+    _last: bytes = field(default=b"", init=False, repr=False, compare=False, metadata={"state": False})
+    _pieces: list[str] = field(
+        default_factory=list[str], init=False, repr=False, compare=False, metadata={"state": False}
+    )
     _decided: bool = field(default=False, init=False, repr=False)
     _tags: ReasoningTags | None = field(default=None, init=False, repr=False, compare=False)
     _problems: list[str] = field(default_factory=list[str], init=False, repr=False)
@@ -82,6 +90,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         return self._reader.answered
 
     def state(self) -> dict[str, Any]:
+        self._forget()
         kind = type(self._reader)
         tags = self._tags and self._tags.state()
         known = {"reader": kind.__name__, "state": self._reader.state(), "decided": self._decided, "done": self.done}
@@ -104,10 +113,64 @@ class Extract(Stage[ServerSentEvent, Event]):
         return self.feed_all([item])
 
     def feed_all(self, items: list[ServerSentEvent]) -> Iterable[Event]:
-        events = self._reader.feed_all(items) if self._decided else self._decide(items)
-        self.done = self._reader.done
-        self.heard = _holds_content(events)
+        events = self._read(items)
         return self._tags.take_all(events) if self._tags else events
+
+    def _read(self, items: list[ServerSentEvent]) -> Iterable[Event]:
+        events: list[Event] = []
+        at, count = 0, len(items)
+        while True:
+            if self._learnt is not None:
+                at = self._read_alike(self._learnt, items, at, events)
+            if at == count or self.done:
+                return events
+            self._forget()
+            end = min(count, at + self._learner.patience) if self._decided and self._reader.learns else count
+            given = self._reader.feed_all(items[at:end]) if self._decided else self._decide(items[at:end])
+            if self._reader.done:
+                self.done = True
+            if not isinstance(given, list):
+                return chain(events, given)
+            events += given
+            if self._reader.learns:
+                self._learnt = self._learner.consider(items[at:end], given, self._reader.places)
+            at = end
+
+    def _read_alike(self, learnt: Learnt, items: list[ServerSentEvent], start: int, events: list[Event]) -> int:
+        """Read the chunks from `start` on that are like the one that was learnt. Returns where the others begin."""
+        text_of, name, kind, index, tool_index, _ = learnt
+        at, note = start, self._pieces.append
+        for item in map(items.__getitem__, range(start, len(items))) if start else items:
+            if item.event != name:
+                break
+            payload = item.payload
+            try:
+                text = text_of(payload)
+            except NOT_JSON:
+                break
+            if not text:
+                break
+            if tool_index is None:
+                events.append(kind(text, index, payload=payload))
+            else:
+                events.append(ToolCallDelta(tool_index, None, None, text, index, payload=payload))
+            note(text)
+            self._last = payload
+            at += 1
+        if len(self._pieces) > MOST_PIECES:
+            self._pass_on(learnt)
+        return at
+
+    def _pass_on(self, learnt: Learnt) -> None:
+        pieces, self._pieces = self._pieces, []
+        self._reader.passed(learnt, pieces, self._last)
+        self._learner.used = True
+
+    def _forget(self) -> None:
+        # What is read now may change what a chunk of the form that was learnt means.
+        if self._learnt is not None and self._pieces:
+            self._pass_on(self._learnt)
+        self._learnt = None
 
     def flush(self) -> Iterable[Event]:
         if not self._reader.done:
@@ -171,8 +234,3 @@ def _checked(tags: tuple[str, str]) -> ReasoningTags:
             raise PipelineError(
                 f"Extract(reasoning_tags=…): expected an opening and another closing tag, found {tags!r}"
             )
-
-
-def _holds_content(events: Iterable[Event]) -> bool:
-    # What is no list is what a reader that failed gives, and the run ends with it.
-    return isinstance(events, list) and any(isinstance(event, CONTENT) for event in events)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from streamkit.core.stage import Stage, cut_short
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, ModerationReport, ToolCallDelta
 from streamkit.misfits import shown
@@ -18,7 +19,6 @@ from streamkit.moderation.release import Release
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Rule
 from streamkit.moderation.rule_file import Live, as_rules
-from streamkit.stage import Stage, cut_short
 
 _MODERATED: tuple[Channel, ...] = (*TEXTS, *CALLS)
 _EXEMPT = ("audio", "part data", "response details", "provider notices")
@@ -62,6 +62,7 @@ class Moderate(Stage[Event, Event]):
     fail.
     """
 
+    moderates = True
     rules: Rule | Live | Iterable[Rule] | str | PathLike[str]
     channels: tuple[Channel, ...] = _MODERATED
     choices: int = 1

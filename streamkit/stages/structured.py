@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from msgspec import UNSET
 
+from streamkit.core.stage import Stage, cut_short
 from streamkit.ends import meaning
 from streamkit.errors import LimitExceeded, OutputError, OutputProblem, ProtocolError
 from streamkit.events import (
@@ -22,7 +23,6 @@ from streamkit.events import (
 )
 from streamkit.identity import Identity
 from streamkit.partial_json import MAX_CHARS, MAX_DEPTH, PartialJson, Unfinished
-from streamkit.stage import Stage, cut_short
 from streamkit.validation import check_type, validate
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Structured(Stage[Event, Event], Generic[T]):
     `strings` and `numbers` say whether it has what is unfinished; what it costs is told by `PartialJson.value`.
     """
 
+    assembles = True
     output: type[T] | Callable[[Any], T] | None = None
     tools: Mapping[str, Any] = field(default_factory=dict[str, Any])
     errors: Literal["raise", "emit"] = "raise"

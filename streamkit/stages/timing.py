@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from streamkit.core.stage import Stage
 from streamkit.events import (
     CONTENT,
     EndReason,
@@ -14,7 +15,6 @@ from streamkit.events import (
     TokenCount,
     UsageReport,
 )
-from streamkit.stage import Stage
 from streamkit.tokens.counters import Key
 from streamkit.tokens.responses import RELEVANT, Responses
 
@@ -65,7 +65,7 @@ class Timing(Stage[Event, Event]):
         if self._first_byte is None:
             self._first_byte = self._now
 
-    def heard_content(self) -> None:
+    def content_arrived(self) -> None:
         self._untimed = self._first_byte is None
         if self._first_content is None:
             self._first_content = self._now

@@ -112,7 +112,7 @@ class UsageParts(msgspec.Struct, frozen=True, kw_only=True):
     cost: Decimal | None = None
 
 
-def usage_of(details: Details, payload: str | None = None) -> Usage:
+def usage_of(details: Details, payload: bytes | None = None) -> Usage:
     """The usage that a provider's usage object stands for; figures that it does not have are `None`."""
     used = _nested(details, "tokens") or _nested(details, "billed_units") or details
     shape = _shape(used)

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
-from streamkit.stage import Stage
 from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
 
 _LINE_END = re.compile("\r\n|\r|\n")
+_LINE_END_BYTES = re.compile(b"\r\n|\r|\n")
 _MALFORMED = "surrogateescape"  # what `Lines` may have made of bytes that are no UTF-8 becomes these bytes again
 
 
@@ -28,8 +29,8 @@ def encode(event: ServerSentEvent, *, last_id: str = "") -> bytes:
         head += f"event: {_one_line('event', event.event)}\n"
     if event.retry is not None:
         head += f"retry: {_milliseconds(event.retry)}\n"
-    end = "" if isinstance(event, UnfinishedEvent) else "\n"
-    return f"{head}data: {_prefixed('data: ', event.data)}\n{end}".encode("utf-8", _MALFORMED)
+    end = b"" if isinstance(event, UnfinishedEvent) else b"\n"
+    return b"%bdata: %b\n%b" % (head.encode("utf-8", _MALFORMED), _data_lines(event.payload), end)
 
 
 def encode_comment(text: str, *, alone: bool = True) -> bytes:
@@ -60,6 +61,10 @@ class Encode(Stage[ServerSentEvent, bytes]):
 def _prefixed(field: str, text: str) -> str:
     # Most texts are one line, and looking is cheaper than replacing.
     return _LINE_END.sub("\n" + field, text) if "\n" in text or "\r" in text else text
+
+
+def _data_lines(payload: bytes) -> bytes:
+    return _LINE_END_BYTES.sub(b"\ndata: ", payload) if b"\n" in payload or b"\r" in payload else payload
 
 
 def _one_line(name: str, value: str) -> str:

@@ -4,21 +4,21 @@ import re
 
 import msgspec
 
-_BETWEEN = re.compile(r"[ \t\r\n,]*")
-_BEGINNING = re.compile(r"[ \t\r\n]*\[[ \t\r\n]*([^ \t\r\n])")
-_OUTSIDE = re.compile(r'["{}\[\]]')
-_IN_STRING = re.compile(r'["\\]')
+_BETWEEN = re.compile(rb"[ \t\r\n,]*")
+_BEGINNING = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*([^ \t\r\n])")
+_OUTSIDE = re.compile(rb'["{}\[\]]')
+_IN_STRING = re.compile(rb'["\\]')
 
 
 class JsonArray(msgspec.Struct):
-    """The text of a JSON array of objects, received in pieces. Each character is looked at once.
+    """The bytes of a JSON array of objects, received in pieces. Each byte is looked at once.
 
     Google sends a streamed answer so without `alt=sse`. (https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent)
     """
 
-    lead: str | None = ""
+    lead: bytes | None = b""
     """What was received while nobody knows yet whether an object follows; `None` from then on."""
-    pieces: list[str] = []
+    pieces: list[bytes] = []
     """The element that is not whole yet."""
     size: int = 0
     depth: int = 0
@@ -28,39 +28,39 @@ class JsonArray(msgspec.Struct):
     broken: bool = False
     """Whether text came that belongs to no element."""
 
-    def feed(self, text: str) -> list[str] | None:
+    def feed(self, text: bytes) -> list[bytes] | None:
         """The elements that are whole with this piece; `None` if the array, which is then in `lead`, does not hold objects."""
         if self.lead is not None:
             self.lead += text
             begins = _BEGINNING.match(self.lead)
             if begins is None:
-                self.lead = self.lead.strip(" \t\r\n")
+                self.lead = self.lead.strip(b" \t\r\n")
                 return []
-            if begins[1] != "{":
+            if begins[1] != b"{":
                 return None
             text, self.lead = self.lead[begins.start(1) :], None
-        whole: list[str] = []
+        whole: list[bytes] = []
         at = 0
         while at < len(text) and not self.broken:
             at = self._inside(text, at, whole) if self.depth else self._between(text, at)
         return whole
 
-    def _between(self, text: str, at: int) -> int:
+    def _between(self, text: bytes, at: int) -> int:
         found = _BETWEEN.match(text, at)
         at = found.end() if found else at
         if at == len(text):
             return at
-        if text[at] == "{" and not self.closed:
+        if text[at : at + 1] == b"{" and not self.closed:
             self.depth = self.size = 1
-            self.pieces.append("{")
-        elif text[at] == ("[" if self.closed else "]"):
+            self.pieces.append(b"{")
+        elif text[at : at + 1] == (b"[" if self.closed else b"]"):
             # Another array may follow, as in a file with one on each line.
             self.closed = not self.closed
         else:
             self.broken = True
         return at + 1
 
-    def _inside(self, text: str, start: int, whole: list[str]) -> int:
+    def _inside(self, text: bytes, start: int, whole: list[bytes]) -> int:
         at = start + self.escaped
         self.escaped = False
         while self.depth and (found := (_IN_STRING if self.in_string else _OUTSIDE).search(text, at)):
@@ -72,17 +72,17 @@ class JsonArray(msgspec.Struct):
         self.pieces.append(text[start:end])
         self.size += end - start
         if not self.depth:
-            whole.append("".join(self.pieces))
+            whole.append(b"".join(self.pieces))
             self.pieces, self.size = [], 0
         return end
 
-    def _step(self, mark: str) -> None:
+    def _step(self, mark: bytes) -> None:
         match mark:
-            case "\\":
+            case b"\\":
                 self.escaped = True
-            case '"':
+            case b'"':
                 self.in_string = not self.in_string
-            case "{" | "[":
+            case b"{" | b"[":
                 self.depth += 1
             case _:
                 self.depth -= 1

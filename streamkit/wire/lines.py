@@ -1,28 +1,18 @@
 """Bytes into lines: CR, LF and CRLF end a line and nothing else does. (WHATWG HTML, 9.2.5)"""
 
-import copy
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from streamkit.core.stage import Stage, cut_short
 from streamkit.errors import LimitExceeded, ProtocolError
-from streamkit.stage import Joinable, Stage, cut_short
 
 Piece: TypeAlias = bytes | bytearray | memoryview | str
 MAX_LINE_BYTES = 16 * 1024 * 1024
-BOM = "\ufeff".encode()
-_ENDS_OF_LINES = re.compile(rb"\r\n|\r|\n")
-_ENDS_OF_PARTS = re.compile(rb"\r\n|\r|\n|(?<=})")
 
 
 class UnfinishedLine(str):
     """The last line of a body that ends without a line end."""
-
-
-class LinePart(str):
-    """The beginning of a line whose end was not received yet; what follows it belongs to the same line."""
 
 
 @dataclass
@@ -34,9 +24,6 @@ class Lines(Stage[Piece, str]):
     lone surrogates from which the bytes can be had again (`surrogateescape`). A line is given as soon as the byte that ends
     it is there; what the end of the body cuts off comes as an `UnfinishedLine`. A line longer than `max_line_bytes` raises
     `LimitExceeded`, after the lines before it.
-
-    Before a `Parse`, a body that begins with `[` does not wait for the end of a line, since an array of JSON is often a single
-    one: what was received up to a `}` is passed on as a `LinePart`.
     """
 
     max_line_bytes: int = MAX_LINE_BYTES
@@ -46,22 +33,6 @@ class Lines(Stage[Piece, str]):
     _at_start: bool = field(default=True, init=False, repr=False)
     _offset: int = field(default=0, init=False, repr=False)
     _count: int = field(default=0, init=False, repr=False)
-    # Whether the next stage takes parts of lines; whether this is an array, `None` while that is not known.
-    _in_parts: bool = field(default=False, init=False, repr=False, compare=False, metadata={"state": False})
-    _array: bool | None = field(default=None, init=False, repr=False)
-    _searched: int = field(default=0, init=False, repr=False)  # bytes of the line without a `}`
-
-    def before(self, following: Joinable[Any, Any]) -> "Lines":
-        if not getattr(following, "takes_parts", False):
-            return self
-        fitted = copy.copy(self)
-        fitted._in_parts = True
-        return fitted
-
-    def fresh(self) -> "Lines":
-        fresh = super().fresh()
-        fresh._in_parts = self._in_parts
-        return fresh
 
     def feed(self, item: Piece) -> Iterable[str]:
         return self.feed_all([item])
@@ -72,14 +43,8 @@ class Lines(Stage[Piece, str]):
             # A lone surrogate in a `str` has no UTF-8; it is malformed as its bytes would be.
             # By way of a view, since `bytes` of a number is so many zeros.
             piece = item.encode("utf-8", "surrogatepass") if isinstance(item, str) else bytes(memoryview(item))
-            if self._in_parts and self._array is None:
-                self._array = self._begins_array(piece)
             try:
                 self._split(piece, lines)
-                if self._array:
-                    self._give_part(lines)
-                if len(self._line) > self.max_line_bytes:
-                    raise self._too_long()
             except ProtocolError as error:
                 return cut_short(lines, error)
         return lines
@@ -108,37 +73,14 @@ class Lines(Stage[Piece, str]):
         if end:
             self._after_cr = piece.endswith(b"\r")
             block = bytes(self._line) + piece[:end] if self._line else piece[:end]
-            self._line, self._searched = bytearray(piece[end:]), 0
+            self._line = bytearray(piece[end:])
             if len(block) > self.max_line_bytes:
                 self._check_each(block, lines)
             self._give(block, lines)
         else:
             self._line += piece
-
-    def _give_part(self, lines: list[str]) -> None:
-        end = self._line.rfind(b"}", self._searched) + 1
-        self._searched = len(self._line) - end
-        if end:
-            part = bytes(self._line[:end])
-            del self._line[:end]
-            if len(part) > self.max_line_bytes:
-                self._check_each(part, lines)
-            self._give_start(part, lines)
-
-    def _give_start(self, part: bytes, lines: list[str]) -> None:
-        try:
-            lines.append(LinePart(self._decode(part)))
-        except UnicodeDecodeError as error:
-            raise self._malformed(error.start) from None
-        self._offset += len(part)
-
-    def _begins_array(self, piece: bytes) -> bool | None:
-        # Until that is known the line is white space, perhaps with a byte order mark before it.
-        begun = bytes(self._line if len(self._line) < 4 else b"") + piece
-        if BOM.startswith(begun):  # or a part of one
-            return None
-        begun = begun.removeprefix(BOM).lstrip(b" \t\r\n")
-        return begun.startswith(b"[") if begun else None
+        if len(self._line) > self.max_line_bytes:
+            raise self._too_long()
 
     def _give(self, block: bytes, lines: list[str]) -> None:
         try:
@@ -172,21 +114,12 @@ class Lines(Stage[Piece, str]):
         )
 
     def _check_each(self, block: bytes, lines: list[str]) -> None:
-        # Only blocks longer than the limit come here, so that looking at every line costs nothing in general. An array is one
-        # line or many; in it the limit is that of a part, and its elements have one of their own.
-        ends = _ENDS_OF_PARTS if self._array else _ENDS_OF_LINES
-        start = 0
-        for end in chain(ends.finditer(block), [None]):
-            if (end.start() if end else len(block)) - start > self.max_line_bytes:
-                self._give_before(block[:start], lines)
+        # Only blocks longer than the limit come here, so that looking at every line costs nothing in general.
+        for line in block.splitlines(keepends=True):
+            if len(line.rstrip(b"\r\n")) > self.max_line_bytes:
+                start = block.index(line)
+                self._give(block[:start], lines)
                 raise self._too_long()
-            start = end.end() if end else start
-
-    def _give_before(self, block: bytes, lines: list[str]) -> None:
-        whole = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
-        self._give(block[:whole], lines)
-        if part := block[whole:]:
-            self._give_start(part, lines)
 
     def _too_long(self) -> LimitExceeded:
         return LimitExceeded(

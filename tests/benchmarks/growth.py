@@ -17,7 +17,7 @@ from collections.abc import Callable
 import streamkit as sk
 from tests.laws.test_many_items import BODIES, DONE, chat
 
-PARSE = sk.Lines() | sk.Parse()
+PARSE = sk.Parse()
 READ = sk.Extract() | sk.Accumulate()
 EMIT = sk.Emit(include_usage=True)
 

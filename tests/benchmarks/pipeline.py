@@ -1,11 +1,10 @@
-"""What the pipeline costs for an event, beside the floor and beside a loop written by hand, in one run.
+"""What a pipeline costs for each event, next to the floor and to loops written by hand, all in one run.
 
-    python tests/benchmarks/pipeline.py [--events 10000] [--rounds 7]
+    python tests/benchmarks/pipeline.py [--events 4000] [--rounds 9] [--json FILE]
 
-The floor is the typed decoding of payloads that are already split: whoever reads the text at all pays for it. Providers send one
-event in a network read; reads of 64 KiB are those of a replay or of a whole body. OpenAI's chunks each have an `obfuscation` of
-another length; many imitators' have none. The contestants take turns, round by round, so that a machine whose speed drifts is as
-unfair to all; quoted are the medians, as a ratio.
+The floor is msgspec's typed decoding of payloads that are already split: whoever reads the text at all pays for it. The
+contestants take turns, round by round, so that a machine whose speed drifts is as unfair to all; quoted are medians, as a ratio
+to the floor, and how far the rounds were apart.
 """
 
 import argparse
@@ -13,128 +12,125 @@ import asyncio
 import json
 import platform
 import statistics
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import msgspec
 
 import streamkit as sk
+from tests.benchmarks.shapes import FLOORS, SHAPES, delivered, payloads
 
-CHUNK = (
-    'data: {"id":"chatcmpl-0123456789abcdef0123456789","object":"chat.completion.chunk","created":1731456253,'
-    '"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_0123456789","choices":[{"index":0,'
-    '"delta":%s,"logprobs":null,"finish_reason":null}],"usage":null%s}\n\n'
-)
-READS = {"one event in a read": 0, "reads of 64 KiB": 65_536}
+PHRASES = tuple(f"forbidden phrase number {number}" for number in range(1000))
 
 
-class _Delta(msgspec.Struct, gc=False):
-    content: str | None = None
-    tool_calls: list[dict[str, object]] | None = None
+def text_of(chunk: Any) -> str:
+    """The text of any shape's decoded payload."""
+    match chunk:
+        case {"choices": [{"delta": {"content": str(text)}}, *_]}:
+            return text
+        case {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": str(text)}}, *_]}}, *_]}:
+            return text
+        case {"delta": {"text": str(text)}} | {"delta": str(text)}:
+            return text
+        case {"candidates": [{"content": {"parts": [{"text": str(text)}, *_]}}, *_]}:
+            return text
+        case _:
+            return ""
 
 
-class _Choice(msgspec.Struct, gc=False):
-    delta: _Delta
-    index: int = 0
+def by_hand(pieces: list[bytes], decode: Callable[[bytes], Any]) -> str:
+    """A loop as people write it: split at blank lines, decode, walk, join."""
+    texts: list[str] = []
+    rest = b""
+    for piece in pieces:
+        *blocks, rest = (rest + piece).split(b"\n\n")
+        for block in blocks:
+            payload = block.rpartition(b"data: ")[2]
+            if payload != b"[DONE]":
+                texts.append(text_of(decode(payload)))
+    return "".join(texts)
 
 
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice]
+def read(pipeline: Any, pieces: list[bytes]) -> None:
+    """An application's loop over the stream."""
 
-
-def text_chunk(number: int) -> str:
-    """One token of text; every eighth has an escape, as line ends and quotes make it."""
-    text = f" word{number}" if number % 8 else f"\n{number}"
-    return CHUNK % (json.dumps({"content": text}), "")
-
-
-def obfuscated_chunk(number: int) -> str:
-    """The same as OpenAI sends it (https://platform.openai.com/docs/api-reference/chat-streaming)."""
-    padding = "aBcDeFgHiJkLmNoP"[: number * 7 % 16]
-    return text_chunk(number)[:-3] + f',"obfuscation":"{padding}"}}\n\n'
-
-
-def tool_chunk(number: int) -> str:
-    """A piece of a tool call's arguments: a chunk without a short cut."""
-    call = {"index": 0, "function": {"arguments": f'{{"n": {number}}}'}}
-    return CHUNK % (json.dumps({"tool_calls": [call]}), "")
-
-
-CHUNKS = {"text": text_chunk, "text with obfuscation": obfuscated_chunk, "tool calls": tool_chunk}
-
-
-def contestants(body: bytes, read_bytes: int) -> dict[str, Callable[[], object]]:
-    """What is compared, each over the same body."""
-    blocks = body.split(b"\n\n")[:-1]
-    payloads = [block.removeprefix(b"data: ") for block in blocks[:-1]]
-    pieces = [body[at : at + read_bytes] for at in range(0, len(body), read_bytes)] if read_bytes else []
-    pieces = pieces or [block + b"\n\n" for block in blocks]
-    decode = msgspec.json.Decoder(_Chunk).decode
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()
-
-    def floor() -> None:
-        for payload in payloads:
-            decode(payload)
-
-    def by_hand() -> str:
-        texts: list[str] = []
-        rest = b""
-        for piece in pieces:
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                if line.startswith(b"data: ") and line != b"data: [DONE]":
-                    for choice in json.loads(line[6:])["choices"]:
-                        texts.append(choice["delta"].get("content") or "")
-        return "".join(texts)
-
-    def run() -> None:
-        for _ in pipeline.run(pieces):
-            pass
-
-    async def reads() -> AsyncIterator[bytes]:
+    async def source() -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
 
-    async def stream() -> None:
-        async with pipeline.open(reads()) as events:
+    async def main() -> None:
+        async with pipeline.open(source()) as events:
             async for _ in events:
                 pass
 
-    return {
-        "floor: typed decode of split payloads": floor,
-        "streamkit, run()": run,
-        "streamkit, async for": lambda: asyncio.run(stream()),
-        "a loop written by hand (json)": by_hand,
-    }
+    asyncio.run(main())
 
 
-def measure(body: bytes, events: int, rounds: int, read_bytes: int) -> dict[str, float]:
-    """Nanoseconds an event, the median of the rounds."""
-    times: dict[str, list[float]] = {}
+def run(pipeline: Any, pieces: list[bytes]) -> None:
+    """The same without an event loop."""
+    for _ in pipeline.run(iter(pieces)):
+        pass
+
+
+def contestants(shape: str, count: int, pipelines: dict[str, Any]) -> dict[str, Callable[[], object]]:
+    """What is compared over one shape."""
+    events = SHAPES[shape](count)
+    split, decode = payloads(events), msgspec.json.Decoder(FLOORS[shape]).decode
+    found: dict[str, Callable[[], object]] = {"floor": lambda: [decode(payload) for payload in split]}
+    for how in ("one event", "64 KiB", "random"):
+        pieces = delivered(events, how)
+        for name, pipeline in pipelines.items():
+            found[f"{name}, {how}"] = lambda pipeline=pipeline, pieces=pieces: read(pipeline, pieces)
+        found[f"{next(iter(pipelines))} run(), {how}"] = lambda pieces=pieces: run(
+            next(iter(pipelines.values())), pieces
+        )
+        found[f"by hand (json), {how}"] = lambda pieces=pieces: by_hand(pieces, json.loads)
+    pieces = delivered(events, "one event")
+    found["by hand (msgspec), one event"] = lambda: by_hand(pieces, msgspec.json.decode)
+    return found
+
+
+def measure(found: dict[str, Callable[[], object]], rounds: int, count: int) -> dict[str, tuple[float, float, float]]:
+    """Microseconds an event: the median of the rounds, the least and the greatest."""
+    times: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(rounds):
-        for name, work in contestants(body, read_bytes).items():
+        for name, work in found.items():
             start = time.perf_counter()
             work()
-            times.setdefault(name, []).append((time.perf_counter() - start) / events * 1e9)
-    return {name: statistics.median(found) for name, found in times.items()}
+            times[name].append((time.perf_counter() - start) / count * 1e6)
+    return {name: (statistics.median(taken), min(taken), max(taken)) for name, taken in times.items()}
 
 
 def main() -> None:
-    """Print one table for text and one for tool calls."""
+    """Print one table for each shape, and one with the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--events", type=int, default=4_000)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--shape", choices=list(SHAPES), action="append", help="only these")
+    parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args()
-    print(f"Python {platform.python_version()}, {options.events} events, parse | extract | accumulate")
-    for read, read_bytes in READS.items():
-        for title, chunk in CHUNKS.items():
-            body = "".join(map(chunk, range(options.events))).encode() + b"data: [DONE]\n\n"
-            found = measure(body, options.events, options.rounds, read_bytes)
-            floor = next(iter(found.values()))
-            print(f"\n{read}, {title}:")
-            for name, nanoseconds in found.items():
-                print(f"  {name:40} {nanoseconds:8.0f} ns/event {nanoseconds / floor:7.2f} x floor")
+    three = sk.Parse() | sk.Extract() | sk.Accumulate()
+    rules = sk.Rule("phrases", PHRASES)
+    five = sk.Parse() | sk.Extract() | sk.Moderate(rules) | sk.Accumulate() | sk.Count("gpt-4o")
+    print(f"Python {platform.python_version()}, {options.events} events, {options.rounds} rounds, medians")
+    figures: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for shape in options.shape or SHAPES:
+        figures[shape] = measure(
+            contestants(shape, options.events, {"three stages": three, "five stages": five}),
+            options.rounds,
+            options.events,
+        )
+        floor = figures[shape]["floor"][0]
+        print(f"\n{shape}")
+        for name, (median, least, most) in figures[shape].items():
+            print(f"  {name:34} {median:8.2f} µs {median / floor:8.1f} x floor   ({least:.2f} to {most:.2f} µs)")
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(figures, file, indent=1)
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, "")
     main()

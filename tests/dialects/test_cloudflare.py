@@ -123,7 +123,7 @@ def test_an_error_over_rest() -> None:
     ids=["Responses", "Ollama", "a response", "chat"],
 )
 def test_it_does_not_take_what_others_speak(data: dict[str, Any]) -> None:
-    assert not WorkersAI.speaks(sk.ServerSentEvent("message", ""), data)
+    assert not WorkersAI.speaks(sk.ServerSentEvent.of(""), data)
 
 
 def test_the_first_event_tells_the_dialect() -> None:

@@ -12,7 +12,6 @@ from streamkit import (
     Completion,
     Event,
     Extract,
-    Lines,
     Parse,
     ProtocolError,
     ProviderError,
@@ -31,7 +30,7 @@ json_values = st.recursive(
 
 
 def events_of(body: bytes) -> list[ServerSentEvent]:
-    return list((Lines() | Parse(json_body="emit")).run([body]))
+    return list(Parse().run([body]))
 
 
 def damage(value: Any, data: st.DataObject) -> Any:
@@ -61,7 +60,12 @@ def damaged(events: list[ServerSentEvent], data: st.DataObject) -> list[ServerSe
             changed = json.dumps(damage(json.loads(events[at].data), data))
         except ValueError:
             changed = data.draw(st.text())
-        replacements = [[], [events[at], events[at]], [other, events[at]], [ServerSentEvent(events[at].event, changed)]]
+        replacements = [
+            [],
+            [events[at], events[at]],
+            [other, events[at]],
+            [ServerSentEvent.of(changed, events[at].event)],
+        ]
         events = [*events[:at], *data.draw(st.sampled_from(replacements)), *events[at + 1 :]] or events
     return events
 

@@ -166,9 +166,9 @@ def test_half_of_a_pair_that_a_dialect_keeps_is_replaced_in_every_later_event(ev
 
 def test_a_run_with_half_of_a_pair_is_resumed_from_its_checkpoint() -> None:
     events = [
-        sk.ServerSentEvent(data=chat(put('{"content": "?"}', text))) for text in ("\\ude00\\ud83d", "\\ude00 \\\\d")
+        sk.ServerSentEvent.of(chat(put('{"content": "?"}', text))) for text in ("\\ude00\\ud83d", "\\ude00 \\\\d")
     ]
-    events += [sk.ServerSentEvent(data=STOP), sk.ServerSentEvent(data="[DONE]")]
+    events += [sk.ServerSentEvent.of(STOP), sk.ServerSentEvent.of("[DONE]")]
     pipeline = sk.Extract("openai") | sk.Accumulate()
     run = pipeline.run(iter(events))
     seen = [next(run)]
@@ -181,7 +181,7 @@ def test_a_run_with_half_of_a_pair_is_resumed_from_its_checkpoint() -> None:
 def test_a_chunk_is_read_in_the_same_way_after_a_checkpoint() -> None:
     first = '{"choices": [{"index": 0, "delta": {"content": "a"}, "y": 1}], "x": 1}'
     second = '{"choices": [{"index": 0, "delta": {"content": "b", "z": 1e999}, "y": 2}], "x": 2}'
-    events = [sk.ServerSentEvent(data=data) for data in (first, second, STOP, "[DONE]")]
+    events = [sk.ServerSentEvent.of(data) for data in (first, second, STOP, "[DONE]")]
     pipeline = sk.Extract("openai") | sk.Accumulate()
     run = pipeline.run(iter(events))
     seen = [next(run) for _ in range(3)]
@@ -195,7 +195,7 @@ def test_a_chunk_is_read_in_the_same_way_after_a_checkpoint() -> None:
 @pytest.mark.parametrize("dialect", ["openai", "replicate"])
 def test_half_of_a_pair_that_is_not_escaped_is_joined_or_replaced(dialect: str) -> None:
     def event(text: str) -> sk.ServerSentEvent:
-        return sk.ServerSentEvent("output", chat(put('{"content": "?"}', text)) if dialect == "openai" else text)
+        return sk.ServerSentEvent.of(chat(put('{"content": "?"}', text)) if dialect == "openai" else text, "output")
 
     events = [event("a\ud83d"), event("\ude00"), event("\ud83d")]
     found = [one for one in sk.Extract(dialect).run(events) if isinstance(one, sk.TextDelta)]
@@ -206,7 +206,7 @@ def test_half_of_a_pair_that_is_not_escaped_is_joined_or_replaced(dialect: str) 
 
 def test_what_comes_after_the_end_of_a_step_does_not_change_events_that_were_emitted() -> None:
     events = [
-        sk.ServerSentEvent(data=json.dumps(data))
+        sk.ServerSentEvent.of(json.dumps(data))
         for data in (
             {"event_type": "step.start", "index": 0, "step": {"type": "thought"}},
             {"event_type": "step.stop", "index": 0},
@@ -221,7 +221,7 @@ def test_what_comes_after_the_end_of_a_step_does_not_change_events_that_were_emi
 def test_a_text_that_contradicts_in_the_middle_of_a_read_ends_the_answer_there() -> None:
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
     chunks = [{"content": "Blue"}, {"content": "Red"}, {"tool_calls": [call]}]
-    events = [sk.ServerSentEvent(data=chat(json.dumps(delta))) for delta in chunks]
+    events = [sk.ServerSentEvent.of(chat(json.dumps(delta))) for delta in chunks]
     stage = sk.Extract("openai", cumulative=True)
 
     together, apart = list[sk.Event](), list[sk.Event]()

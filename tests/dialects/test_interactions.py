@@ -190,7 +190,7 @@ def test_what_is_not_known_is_a_notice() -> None:
     "body", [STEPS, CONTENTS, (DATA / "interactions.json").read_bytes()], ids=["steps", "contents", "plain"]
 )
 def test_the_first_event_tells_the_dialect(body: bytes) -> None:
-    first = next(iter((sk.Lines() | sk.Parse(json_body="emit")).run([body])))
+    first = next(iter(sk.Parse().run([body])))
 
     assert for_event(first) is GeminiInteractions
 

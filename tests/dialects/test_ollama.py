@@ -154,4 +154,4 @@ def test_a_line_that_is_no_json_is_no_end(rest: bytes) -> None:
 
 @pytest.mark.parametrize("payload", [END, line(content="Hi"), {**HEAD, "response": "", "done": False}])
 def test_the_dialect_is_known_by_the_first_line(payload: dict[str, Any]) -> None:
-    assert for_event(ServerSentEvent(data=json.dumps(payload))) is Ollama
+    assert for_event(ServerSentEvent.of(json.dumps(payload))) is Ollama

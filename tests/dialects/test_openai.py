@@ -49,7 +49,7 @@ def end(*payloads: str | dict[str, Any]) -> StreamEnd:
 
 def run(*payloads: str | dict[str, Any], event: str = "message", stage: Extract | None = None) -> list[Event]:
     datas = [payload if isinstance(payload, str) else json.dumps(payload) for payload in payloads]
-    return list((stage or Extract("openai")).run([ServerSentEvent(event, data) for data in datas]))
+    return list((stage or Extract("openai")).run([ServerSentEvent.of(data, event) for data in datas]))
 
 
 def failure(*payloads: str | dict[str, Any], event: str = "message") -> tuple[list[Event], Exception]:
@@ -57,7 +57,7 @@ def failure(*payloads: str | dict[str, Any], event: str = "message") -> tuple[li
     datas = [payload if isinstance(payload, str) else json.dumps(payload) for payload in payloads]
     events = list[Event]()
     with pytest.raises((ProtocolError, ProviderError)) as caught:
-        events.extend(Extract("openai").run([ServerSentEvent(event, data) for data in datas]))
+        events.extend(Extract("openai").run([ServerSentEvent.of(data, event) for data in datas]))
     return events, caught.value
 
 

@@ -547,10 +547,10 @@ def test_a_response_that_still_runs_in_the_background_is_not_complete() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        ServerSentEvent(data=json.dumps(CREATED)),
-        ServerSentEvent("response.created", "{}"),
-        ServerSentEvent(data=PLAIN.decode()),
-        ServerSentEvent(data=json.dumps(delta("output_text", "a stream that was resumed"))),
+        ServerSentEvent.of(json.dumps(CREATED)),
+        ServerSentEvent.of("{}", "response.created"),
+        ServerSentEvent.of(PLAIN.decode()),
+        ServerSentEvent.of(json.dumps(delta("output_text", "a stream that was resumed"))),
     ],
 )
 def test_the_dialect_is_known_by_the_first_event(event: ServerSentEvent) -> None:

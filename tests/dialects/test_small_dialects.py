@@ -72,7 +72,7 @@ def test_no_dialect_takes_the_first_event_of_another() -> None:
     for name in NAMES:
         first = next(block for block in fixture(name).decode().split("\n\n") if block.startswith(("event", "data")))
         fields = dict(line.split(": ", 1) for line in first.split("\n"))
-        event = ServerSentEvent(fields.get("event", "message"), fields["data"])
+        event = ServerSentEvent.of(fields["data"], fields.get("event", "message"))
         assert for_event(event) is DIALECTS[name]
 
 

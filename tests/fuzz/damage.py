@@ -35,11 +35,11 @@ class Stream(NamedTuple):
         events = self.written()
         if value is MISSING and (not path or path[-1] == NEW):
             return events
-        events[at] = sk.ServerSentEvent(self.events[at][0], write(replaced(self.events[at][1], path, value)))
+        events[at] = sk.ServerSentEvent.of(write(replaced(self.events[at][1], path, value)), self.events[at][0])
         return events
 
     def written(self) -> list[sk.ServerSentEvent]:
-        return [sk.ServerSentEvent(name, write(data)) for name, data in self.events]
+        return [sk.ServerSentEvent.of(write(data), name) for name, data in self.events]
 
 
 NEW = "added"
@@ -155,7 +155,7 @@ def _outline(data: Any) -> Any:
 
 
 def _read(body: bytes) -> list[tuple[str, Any]]:
-    events = (sk.Lines() | sk.Parse(json_body="emit")).run([body])
+    events = sk.Parse().run([body])
     return [(event.event, _json(event.data)) for event in events]
 
 

@@ -81,7 +81,7 @@ def damaged(draw: st.DrawFn, name: str) -> list[sk.ServerSentEvent]:
                 events[at], events[other] = events[other], events[at]
             case _:
                 events[at:at] = [draw(st.sampled_from(STREAMS[draw(st.sampled_from(list(STREAMS)))].events))]
-    return [sk.ServerSentEvent(kind, write(data)) for kind, data in events]
+    return [sk.ServerSentEvent.of(write(data), kind) for kind, data in events]
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

@@ -214,7 +214,7 @@ def test_a_checkpoint_of_something_else_is_refused(change: dict[str, Any], messa
 def test_a_state_of_another_form_is_refused_by_the_names_of_its_fields() -> None:
     pipeline = Lines() | Parse()
     checkpoint = pipeline.run([b"data: 1\n\n", b"data"]).checkpoint()
-    checkpoint["framed"], checkpoint["levels"][0]["state"][0] = False, {"_line": "", "_other": 1}
+    checkpoint["run"]["levels"][0]["stages"][0] = {"_line": "", "_other": 1}
 
     with pytest.raises(
         PipelineError, match=r"Lines: expected a state with _line, _after_cr, .*, found one with _line, _other"

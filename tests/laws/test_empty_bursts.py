@@ -9,15 +9,15 @@ import pytest
 import streamkit
 import streamkit as sk
 from streamkit import ops
+from streamkit.core.function import FunctionStage
+from streamkit.core.stage import Pipeline
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.openai_emit import OpenAIChunks
-from streamkit.functions import FunctionStage
-from streamkit.stage import Pipeline
 
 STAGES: list[sk.Stage[Any, Any]] = [
     sk.Lines(),
     sk.Parse(),
-    sk.Parse(unfinished="emit", json_body="emit", comments=True),
+    sk.Parse(strict=True, comments=True),
     sk.Extract(),
     sk.Moderate(sk.Rule("secret", ("hunter2",), ("pass\\w+",))),
     sk.Moderate(sk.Rule("secret", ("hunter2",)), mode="optimistic"),
@@ -65,7 +65,9 @@ def test_every_stage_is_in_the_table() -> None:
     public = {
         kind
         for kind in classes(sk.Stage) - {sk.Stage}
-        if kind.__module__.startswith(("streamkit.stages", "streamkit.wire", "streamkit.operators", "streamkit.stage"))
+        if kind.__module__.startswith(
+            ("streamkit.stages", "streamkit.wire", "streamkit.operators", "streamkit.core.stage")
+        )
         and not kind.__name__.startswith("_")
         and not issubclass(kind, ELSEWHERE)
     }
@@ -83,4 +85,4 @@ def test_an_empty_burst_gives_nothing(stage: sk.Stage[Any, Any]) -> None:
 def test_half_a_line_at_a_time_is_parsed() -> None:
     pipeline = (sk.Lines() | sk.Parse()).fresh()
     pieces = [b"da", b"", b"ta: a", b"\n", b"\n"]
-    assert [list(pipeline.feed_all([piece])) for piece in pieces] == [[], [], [], [], [sk.ServerSentEvent(data="a")]]
+    assert [list(pipeline.feed_all([piece])) for piece in pieces] == [[], [], [], [], [sk.ServerSentEvent.of("a")]]

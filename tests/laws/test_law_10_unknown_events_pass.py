@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 import streamkit as sk
+from streamkit.core.stage import parts
 
 RULES = sk.Rule("secret", patterns=("hunter2",), action="block")
 
@@ -60,7 +61,7 @@ def having_passed(events: Iterable[object]) -> list[object]:
 
 
 def moderates(stage: Any) -> bool:
-    return any(isinstance(part, sk.Moderate) for part in stage.parts())
+    return any(isinstance(part, sk.Moderate) for part in parts(stage))
 
 
 @every_stage

@@ -10,7 +10,7 @@ import pytest
 import streamkit as sk
 from tests.laws.test_law_07_linear_and_bounded import LINEAR, growth
 
-PIPELINE = sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()
+PIPELINE = sk.Parse() | sk.Extract() | sk.Accumulate()
 DONE = "data: [DONE]\n\n"
 CREATED = {"type": "response.created", "response": {"id": "r", "object": "response"}}
 
@@ -709,14 +709,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_time_is_linear_in_the_number_of_choices_with_every_option(options: dict[str, Any]) -> None:
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract(**options)
+    pipeline = sk.Parse() | sk.Extract(**options)
     made = {size: choices(size).replace('"a"', '"<thi"').encode() for size in (125, 1000)}
 
     assert growth(lambda size: list(pipeline.run([made[size]])), 125) < LINEAR
 
 
 def test_time_is_linear_in_the_number_of_tags_of_one_delta() -> None:
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract(reasoning_tags=("<think>", "</think>"))
+    pipeline = sk.Parse() | sk.Extract(reasoning_tags=("<think>", "</think>"))
 
     def read(size: int) -> None:
         events = list(pipeline.run([(chat({"content": "<think>a</think>b" * size}) + DONE).encode()]))

@@ -27,7 +27,7 @@ def test_what_is_left(stage: sk.Stage[Any, Any], left: list[sk.Event]) -> None:
 
 
 def test_what_can_follow_a_selection_is_checked() -> None:
-    with pytest.raises(sk.PipelineError, match="Select gives Usage, StreamEnd, but Parse takes str"):
+    with pytest.raises(sk.PipelineError, match="Select gives Usage, StreamEnd, but Parse takes bytes"):
         ops.Select(sk.Usage) | sk.Parse()  # type: ignore[operator]
 
 

@@ -183,7 +183,7 @@ async def test_a_mistake_of_this_program_is_the_frameworks_to_report(serve: Serv
     assert "secret" not in text
 
 
-@pytest.mark.parametrize("item", [sk.ServerSentEvent(data="{}"), b"data: {}\n\n"], ids=["an event", "bytes"])
+@pytest.mark.parametrize("item", [sk.ServerSentEvent.of("{}"), b"data: {}\n\n"], ids=["an event", "bytes"])
 async def test_what_is_written_already_can_not_become_a_whole_answer(
     serve: Serve, item: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -315,7 +315,7 @@ async def test_a_client_that_disconnects_closes_the_source_of_a_whole_answer(
     "items",
     [
         ANSWER,
-        [sk.ServerSentEvent(data="a")],
+        [sk.ServerSentEvent.of("a")],
         [],
         [sk.StatusError("no", status=429)],
         [sk.TextDelta("a"), sk.Disconnected("gone")],

@@ -15,7 +15,7 @@ from tests.sinks.servers import Body, Serve, Watched
 
 pytestmark = pytest.mark.asyncio
 
-HELLO = sk.ServerSentEvent(data="hello")
+HELLO = sk.ServerSentEvent.of("hello")
 CHUNK = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":"Well"}}]}\n\n'
 
 
@@ -66,7 +66,7 @@ async def test_the_callers_headers_take_precedence(serve: Serve) -> None:
 
 async def test_each_event_is_sent_when_it_comes(serve: Serve) -> None:
     gate = asyncio.Event()
-    watched = Watched([HELLO, gate, sk.ServerSentEvent("more", "1\n2", "7")])
+    watched = Watched([HELLO, gate, sk.ServerSentEvent.of("1\n2", "more", id="7")])
     async with serve(always(watched())) as url, aiohttp.request("GET", url) as got:
         assert await got.content.readuntil(b"\n\n") == b"data: hello\n\n"
         gate.set()
@@ -86,7 +86,7 @@ async def test_bytes_pass_as_they_are(serve: Serve) -> None:
 
 async def test_comments_keep_the_connection_alive_while_nothing_is_sent(serve: Serve) -> None:
     gate = asyncio.Event()
-    watched = Watched([HELLO, gate, sk.ServerSentEvent(data="end")])
+    watched = Watched([HELLO, gate, sk.ServerSentEvent.of("end")])
     async with serve(always(watched()), ping=0.001) as url, aiohttp.request("GET", url) as got:
         assert await got.content.readexactly(40) == b"data: hello\n\n" + 3 * b": ping\n\n" + b": p"
         gate.set()
@@ -95,7 +95,7 @@ async def test_comments_keep_the_connection_alive_while_nothing_is_sent(serve: S
 
 
 async def test_after_an_id_a_ping_is_no_block_of_its_own(serve: Serve) -> None:
-    watched = Watched([sk.ServerSentEvent(data="a", id="7"), asyncio.Event()])
+    watched = Watched([sk.ServerSentEvent.of("a", id="7"), asyncio.Event()])
     async with serve(always(watched()), ping=0.001) as url, aiohttp.request("GET", url) as got:
         assert await got.content.readexactly(31) == b"id: 7\ndata: a\n\n" + 2 * b": ping\n" + b": "
 
@@ -330,8 +330,8 @@ async def test_nobody_writes_fields_of_their_own(
 
 
 async def test_line_ends_in_the_data_stay_data(serve: Serve) -> None:
-    _, text = await get(serve, Watched([sk.ServerSentEvent(data="a\n\nevent: evil\rid: 7")]))
-    assert list((sk.Lines() | sk.Parse()).run([text.encode()])) == [sk.ServerSentEvent(data="a\n\nevent: evil\nid: 7")]
+    _, text = await get(serve, Watched([sk.ServerSentEvent.of("a\n\nevent: evil\rid: 7")]))
+    assert list((sk.Lines() | sk.Parse()).run([text.encode()])) == [sk.ServerSentEvent.of("a\n\nevent: evil\nid: 7")]
 
 
 # Leaving

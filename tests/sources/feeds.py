@@ -27,7 +27,6 @@ class Scripted:
     script: Script
     opened: int = 0
     closed: int = 0
-    contents: int = 0
     status: int | None = 200
 
     async def open(self) -> None:
@@ -56,9 +55,6 @@ class Scripted:
         await anyio.lowlevel.checkpoint()
         self.closed += 1
 
-    def heard_content(self) -> None:
-        self.contents += 1
-
 
 @dataclass
 class Network:
@@ -69,7 +65,7 @@ class Network:
     made: list[Scripted] = field(default_factory=list[Scripted])
     news: list[Reconnection] = field(default_factory=list[Reconnection])
 
-    def connect(self, last_event_id: str, total: float | None) -> Scripted:
+    def connect(self, last_event_id: str) -> Scripted:
         self.ids.append(last_event_id)
         self.made.append(Scripted(self.scripts[len(self.made)]))
         return self.made[-1]

@@ -62,7 +62,7 @@ async def test_after_a_proper_end_the_connection_is_used_again(after_done: bytes
 
 @pytest.mark.asyncio
 async def test_a_server_that_goes_on_after_the_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamkit.sources.http.DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr("streamkit.core.reading.DRAIN_SECONDS", 0.01)
     async with answering(b"") as (url, connections, _):
         await read_twice(url)
         assert len(connections) == 2

@@ -158,7 +158,7 @@ async def test_a_piece_that_comes_very_late_is_not_waited_for_that_long(
     source = sk.replay(path, pace=1)
     with anyio.fail_after(10):
         async with source | sk.Parse() as events:
-            assert [event async for event in events] == [sk.ServerSentEvent(data="x")]
+            assert [event async for event in events] == [sk.ServerSentEvent.of("x")]
     assert source.now() == 31622400
 
 

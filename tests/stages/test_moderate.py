@@ -294,7 +294,7 @@ def test_no_event_holds_text_that_was_not_released_not_even_its_raw_chunk(rule: 
     ]
     stages = Extract() | Moderate(rule, choices=2)
 
-    events = list(stages.run(ServerSentEvent("message", payload) for payload in payloads))
+    events = list(stages.run(ServerSentEvent.of(payload) for payload in payloads))
 
     assert len(events) > 5
     for event in events:

@@ -57,7 +57,7 @@ def text(*pieces: str, index: int = 0) -> list[Event]:
 
 @pytest.mark.parametrize(
     "item",
-    ["a blue heron", b"data: 1\n\n", sk.ServerSentEvent("message", '{"a": "blue heron"}')],
+    ["a blue heron", b"data: 1\n\n", sk.ServerSentEvent.of('{"a": "blue heron"}')],
     ids=lambda item: type(item).__name__,
 )
 @pytest.mark.parametrize("mode", ["hold", "observe", "optimistic"])

@@ -2,35 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Literal
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamkit import (
-    Extract,
     JsonBody,
     LimitExceeded,
     Lines,
     Parse,
     ProtocolError,
     ServerSentEvent,
+    StreamkitError,
     UnfinishedEvent,
 )
 from streamkit.wire.events import Comment
 
+STRICT = Parse(strict=True)
+
 
 def parse(body: str, stage: Parse | None = None) -> list[ServerSentEvent]:
-    return list((Lines() | (stage or Parse())).run([body]))
-
-
-def as_before_extract(**settings: object) -> Parse:
-    """The stage as it is when an `Extract` follows it."""
-    stage = (Parse(**settings) | Extract()).parts()[0]
-    assert isinstance(stage, Parse)
-    return stage
+    """The events of a body; the same for its bytes, whole and one by one, for its text, and for the lines that `Lines` makes."""
+    stage, data = stage or Parse(), body.encode()
+    found = list(stage.run([data]))
+    assert list(stage.run(iter([data[at : at + 1] for at in range(len(data))]))) == found
+    assert list(stage.run(iter(body))) == found
+    assert list((Lines() | stage).run([data])) == found
+    return found
 
 
 @dataclass
@@ -89,8 +89,10 @@ BURSTS = st.lists(BLOCKS.map(lambda blocks: list(chain.from_iterable(blocks))), 
 @settings(deadline=None, max_examples=500)
 @given(BURSTS)
 def test_the_standards_own_words_give_the_same_events(bursts: list[list[str]]) -> None:
-    standard, stage = EventSource(), Parse().fresh()
+    standard, stage = EventSource(), Parse(strict=True).fresh()
 
+    # The last one shows that texts without line ends are lines.
+    bursts = [*bursts, [""]]
     for line in chain.from_iterable(bursts):
         standard.line(line)
     events = [event for burst in bursts for event in stage.feed_all(burst)]
@@ -99,32 +101,38 @@ def test_the_standards_own_words_give_the_same_events(bursts: list[list[str]]) -
     assert (stage.last_event_id, stage.retry) == (standard.last_event_id, standard.reconnection_time)
 
 
+LINE_ENDS = st.sampled_from(["\n", "\r", "\r\n"])
+BODIES = st.lists(st.tuples(BLOCKS, LINE_ENDS), max_size=4).map(
+    lambda parts: "".join(line + end for blocks, end in parts for block in blocks for line in block)
+)
+
+
 @settings(deadline=None, max_examples=500)
-@given(BURSTS, st.integers(5, 12))
-@example([["retry: 5"], ["data: x", ""]], 12)
-@example([["event: x"], ["data: x", ""]], 12)
-@example([["data: z"], ["data: x", ""]], 12)
-def test_the_short_cut_for_regular_blocks_shows_nowhere(bursts: list[list[str]], limit: int) -> None:
-    short, general = Parse(max_event_bytes=limit).fresh(), NoShortCut(max_event_bytes=limit).fresh()
+@given(BODIES, st.lists(st.integers(0, 200)), st.integers(5, 40), st.booleans())
+@example("data: a\n\nretry: 5\rdata: b\n\n", [17], 40, False)
+@example("data: a\n\n\n\ndata: b\n\n", [], 40, True)
+@example("data: a\n\nevent: x\ndata: b\nid: 7\n\ndata: c\n\n", [9], 40, False)
+def test_bytes_in_any_pieces_are_what_their_lines_are(body: str, cuts: list[int], limit: int, strict: bool) -> None:
+    """The short cut for whole blocks shows nowhere, and neither does where a piece ends."""
+    stage, data = Parse(strict=strict, max_event_bytes=limit), body.encode()
+    pieces = [data[start:end] for start, end in pairwise([0, *sorted(cuts), len(data)])]
 
-    assert outcome(short, bursts) == outcome(general, [[line] for line in chain.from_iterable(bursts)])
+    assert outcome(stage, pieces) == outcome(stage, [data[at : at + 1] for at in range(len(data))])
+    lines = list(Lines().run([data]))
+    # Without a blank line nothing shows that texts are lines, and limits are met at other places.
+    if "" in lines and "LimitExceeded" not in outcome(stage, lines):
+        assert outcome(stage, pieces) == outcome(stage, lines)
 
 
-@dataclass
-class NoShortCut(Parse):
-    def _read_regular(self, lines: list[str], events: list[ServerSentEvent]) -> bool:
-        return False
-
-
-def outcome(stage: Parse, bursts: list[list[str]]) -> tuple[list[ServerSentEvent], str]:
-    """The events, and what was said where a limit ended them."""
-    events = list[ServerSentEvent]()
+def outcome(stage: Parse, items: Sequence[bytes | str]) -> list[object]:
+    """The events, what the stream has set, and the error that ended it."""
+    run = stage.run(iter(items))
+    found: list[object] = []
     try:
-        for burst in bursts:
-            events.extend(stage.feed_all(burst))
-    except LimitExceeded as error:
-        return events, str(error)
-    return events, f"{stage.last_event_id} {stage.retry}"
+        found.extend(run)
+    except StreamkitError as error:
+        return [*found, type(error).__name__, str(error)]
+    return [*found, run.stage(Parse).last_event_id, run.stage(Parse).retry]
 
 
 def test_an_event_that_sets_the_reconnection_time_has_it_and_later_ones_do_not() -> None:
@@ -136,7 +144,7 @@ def test_an_event_that_sets_the_reconnection_time_has_it_and_later_ones_do_not()
 def test_an_event_is_given_with_the_byte_that_ends_its_block() -> None:
     run = (Lines() | Parse()).run(iter([b"data: a\r\r", b"data: b\n\n"]))
 
-    assert next(run) == ServerSentEvent("message", "a")
+    assert next(run) == ServerSentEvent.of("a")
 
 
 @pytest.mark.parametrize(
@@ -161,11 +169,11 @@ def test_a_resumed_stream_begins_with_the_last_event_id_it_is_given() -> None:
 def test_comments_come_as_events_only_where_they_are_asked_for() -> None:
     body = ": one\ndata: a\n:two\n\n"
 
-    assert parse(body) == [ServerSentEvent("message", "a")]
+    assert parse(body) == [ServerSentEvent.of("a")]
     assert parse(body, Parse(comments=True)) == [
         Comment("comment", text=" one"),
         Comment("comment", text="two"),
-        ServerSentEvent("message", "a"),
+        ServerSentEvent.of("a"),
     ]
 
 
@@ -174,28 +182,24 @@ def test_comments_come_as_events_only_where_they_are_asked_for() -> None:
 CUT = "data: a\n\nevent: x\ndata: b\ndata: c"
 
 
-@pytest.mark.parametrize(
-    ("policy", "last"),
-    [(None, []), ("discard", []), ("emit", [UnfinishedEvent("x", "b\nc")])],
-    ids=["by default as a browser does", "discard", "emit"],
-)
-def test_an_unfinished_event(policy: Literal["emit", "discard"] | None, last: list[ServerSentEvent]) -> None:
-    assert parse(CUT, Parse(unfinished=policy)) == [ServerSentEvent("message", "a"), *last]
+def test_an_unfinished_event_is_returned_as_one_and_discarded_by_an_event_source() -> None:
+    assert parse(CUT) == [ServerSentEvent.of("a"), UnfinishedEvent.of("b\nc", "x")]
+    assert parse(CUT, STRICT) == [ServerSentEvent.of("a")]
 
 
 @pytest.mark.parametrize("body", ["data: b\n", "data: b"], ids=["without its blank line", "without its line end"])
-def test_an_unfinished_event_is_emitted_when_extract_follows(body: str) -> None:
-    assert parse(body, as_before_extract()) == [UnfinishedEvent("message", "b")]
-    assert parse(body, as_before_extract(unfinished="discard")) == []
+def test_an_unfinished_event_without(body: str) -> None:
+    assert parse(body) == [UnfinishedEvent.of("b")]
+    assert parse(body, STRICT) == []
 
 
 @pytest.mark.parametrize("line", ["event: x", ": comment", "id: 7", ""], ids=["event", "comment", "id", "blank"])
 def test_an_end_within_a_block_without_data_gives_nothing(line: str) -> None:
-    assert parse(f"data: a\n\n{line}", Parse(unfinished="emit")) == [ServerSentEvent("message", "a")]
+    assert parse(f"data: a\n\n{line}", Parse()) == [ServerSentEvent.of("a")]
 
 
-def test_a_line_without_its_end_is_not_looked_at() -> None:
-    run = (Lines() | Parse()).run(["data: a\n\nid: 7"])
+def test_an_event_source_does_not_look_at_a_line_without_its_end() -> None:
+    run = (Lines() | STRICT).run(["data: a\n\nid: 7"])
 
     assert [event.data for event in run] == ["a"]
     assert run.stage(Parse).last_event_id == ""
@@ -227,28 +231,22 @@ def test_a_line_without_its_end_is_not_looked_at() -> None:
         "that mentions a field",
     ],
 )
-def test_a_json_body_gives_its_documents_when_extract_follows(body: str, documents: list[str]) -> None:
-    expected = [JsonBody(data=document) for document in documents]
+def test_a_json_body_is_its_documents(body: str, documents: list[str]) -> None:
+    expected = [JsonBody.of(document) for document in documents]
 
-    assert parse(body, as_before_extract()) == expected
-    assert list((Lines() | as_before_extract()).run(iter(body))) == expected
+    assert parse(body, Parse()) == expected
 
 
-@pytest.mark.parametrize(
-    "stage",
-    [Parse(), Parse(json_body="discard"), as_before_extract(json_body="discard")],
-    ids=["alone", "discard", "both"],
-)
-def test_a_json_body_is_unknown_fields_to_an_event_source(stage: Parse) -> None:
-    assert parse('{"a": 1}\n\ndata: x\n\n', stage) == [ServerSentEvent("message", "x")]
+def test_a_json_body_is_unknown_fields_to_an_event_source() -> None:
+    assert parse('{"a": 1}\n\ndata: x\n\n', STRICT) == [ServerSentEvent.of("x")]
 
 
 def test_json_that_comes_later_in_an_event_stream_is_an_unknown_field() -> None:
-    assert parse('data: x\n\n{"a": 1}\n\n', as_before_extract()) == [ServerSentEvent("message", "x")]
+    assert parse('data: x\n\n{"a": 1}\n\n', Parse()) == [ServerSentEvent.of("x")]
 
 
-def test_a_page_is_an_error_when_extract_follows_and_its_text_is_not_in_the_message() -> None:
-    run = (Lines() | as_before_extract()).run(["\n<!DOCTYPE html>\n<p>Sorry, Alice"])
+def test_a_page_is_an_error_whose_message_does_not_hold_its_text() -> None:
+    run = (Lines() | Parse()).run(["\n<!DOCTYPE html>\n<p>Sorry, Alice"])
 
     with pytest.raises(ProtocolError, match=r"^line 2: expected an event stream or JSON, found a page") as caught:
         list(run)
@@ -272,7 +270,7 @@ def test_text_without_any_event_is_an_error_when_extract_follows_and_is_not_in_t
     body: str, line: int
 ) -> None:
     for pieces in ([body], list(body)):
-        run = (Lines() | as_before_extract()).run(iter(pieces))
+        run = (Lines() | Parse()).run(iter(pieces))
         with pytest.raises(
             ProtocolError, match=rf"^line {line}: expected an event stream or JSON, found \d+ characters"
         ) as caught:
@@ -284,20 +282,20 @@ def test_text_without_any_event_is_an_error_when_extract_follows_and_is_not_in_t
 
 @pytest.mark.parametrize("body", TEXTS.values(), ids=TEXTS)
 def test_to_an_event_source_it_is_nothing(body: tuple[str, int]) -> None:
-    assert parse(body[0]) == []
+    assert parse(body[0], Parse(strict=True)) == []
 
 
 @pytest.mark.parametrize("before", ["HTTP/1.1 200 OK\n", "1a\n", "foo: bar\n\n"])
 def test_events_behind_text_are_events(before: str) -> None:
-    assert parse(before + "data: x\n\n", as_before_extract()) == [ServerSentEvent("message", "x")]
-    assert parse(before + "data: x", as_before_extract()) == [UnfinishedEvent("message", "x")]
+    assert parse(before + "data: x\n\n", Parse()) == [ServerSentEvent.of("x")]
+    assert parse(before + "data: x", Parse()) == [UnfinishedEvent.of("x")]
 
 
 @pytest.mark.parametrize(
     "body", ["", "\n", "d", "dat", "ev", "retr", "i", ":", "data", "data:", "id: 7\n\n", "event: x\n", "retry: 1\n\n"]
 )
 def test_what_may_be_the_beginning_of_an_event_stream_is_no_error(body: str) -> None:
-    assert [event for event in parse(body, as_before_extract()) if event.data] == []
+    assert [event for event in parse(body, Parse()) if event.data] == []
 
 
 # Limits
@@ -320,8 +318,8 @@ def said(stage: Parse, lines: Sequence[str]) -> list[str]:
         (["data: a", "", "data: 123456", ""], ["a", "limit in line 3"]),
         (["data: a", "", "data:1", "data:2", "data:3", ""], ["a", "limit in line 4"]),
         (["data"] * 2 + [""] + ["data"] * 3, ["\n", "limit in line 6"]),
-        ([": a keep-alive"] * 100 + ["data: 12345", ""], ["12345"]),
-        (["event: a long name", "id: a long id", "data: 12345", ""], ["12345"]),
+        ([": alive"] * 100 + ["data: 12345", ""], ["12345"]),
+        (["event: long", "id: long id", "data: 12345", ""], ["12345"]),
     ],
     ids=[
         "at the limit",
@@ -339,9 +337,9 @@ def test_the_limit_of_an_event(lines: list[str], expected: list[str]) -> None:
 
 def test_the_limit_holds_for_a_json_body_too() -> None:
     with pytest.raises(
-        LimitExceeded, match=r"^line 2: expected at most 8 characters in an event \(max_event_bytes\), found more\b"
+        LimitExceeded, match=r"^line 2: expected at most 8 bytes in an event \(max_event_bytes\), found more\b"
     ):
-        parse("{\n 1234,\n 5678\n", as_before_extract(max_event_bytes=8))
+        parse("{\n 1234,\n 5678\n", Parse(max_event_bytes=8))
 
 
 def test_blank_lines_before_the_first_event_count_as_lines() -> None:
@@ -354,4 +352,4 @@ def test_blank_lines_before_the_first_event_count_as_lines() -> None:
 def test_json_nested_without_end_is_passed_on_for_its_reader_to_refuse() -> None:
     body = "[" * 100_000
 
-    assert parse(body, as_before_extract()) == [JsonBody(data=body)]
+    assert parse(body, Parse()) == [JsonBody.of(body)]

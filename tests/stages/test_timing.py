@@ -36,7 +36,7 @@ from streamkit import (
     record,
     replay,
 )
-from streamkit import source as adapters
+from streamkit.core import source as adapters
 
 END = StreamEnd("completed", True)
 
@@ -105,7 +105,8 @@ def test_after_moderation_it_tells_when_text_was_released() -> None:
     run = stages.run(iter(events), clock=clock(0.0, 1.0, 2.0, 3.0, 4.0).__next__)
     generated, released = (event for event in run if isinstance(event, Timings))
 
-    assert (generated.first_content, released.first_content) == (1.0, 2.0)
+    assert (generated.first_content, released.first_content) == (1.0, 1.0)
+    assert (generated.first_released, released.first_released) == (1.0, 2.0)
 
 
 def chunk(content: str) -> str:

@@ -9,7 +9,7 @@ _ = sk.TextDelta()  # error
 _ = sk.TextDelta(1)  # error
 _ = sk.TextDelta("a", 0, "{}")  # error
 _ = sk.Count(1)  # error
-_ = sk.Parse(json_body="raise")  # error
+_ = sk.Parse(strict="raise")  # error
 _ = sk.Extract(errors="ignore")  # error
 
 

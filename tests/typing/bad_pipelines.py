@@ -36,7 +36,6 @@ right = sk.Parse() | sk.Extract()
 _ = sk.Extract() | sk.Parse()  # error
 _ = sk.Accumulate() | sk.Lines()  # error
 _ = sk.Parse() | sk.Accumulate()  # error
-_ = sk.Parse() | sk.Parse()  # error
 _ = sk.Lines() | sk.Extract()  # error
 _ = right | right  # error
 _ = right | sk.Parse()  # error

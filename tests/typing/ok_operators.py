@@ -5,6 +5,7 @@ from typing import assert_type
 import streamkit as sk
 from streamkit import ops
 from streamkit.events import Json
+from streamkit.stages.parse import Input
 
 events = sk.Parse() | sk.Extract()
 
@@ -36,43 +37,43 @@ def way(event: sk.Event) -> str:
 # Items
 
 assert_type(ops.Map(text_of), ops.Map[sk.Event, str])
-assert_type(events | ops.Map(text_of), sk.Pipeline[str, str])
-assert_type(events | ops.FlatMap(words), sk.Pipeline[str, str])
-assert_type(events | ops.Map(text_of) | ops.Filter(is_long), sk.Pipeline[str, str])
-assert_type(events | ops.Filter(is_finish) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.Map(text_of) | ops.Scan(total, 0), sk.Pipeline[str, int])
-assert_type(events | ops.Tap[sk.Event](print) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Map(text_of), sk.Pipeline[Input, str])
+assert_type(events | ops.FlatMap(words), sk.Pipeline[Input, str])
+assert_type(events | ops.Map(text_of) | ops.Filter(is_long), sk.Pipeline[Input, str])
+assert_type(events | ops.Filter(is_finish) | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.Map(text_of) | ops.Scan(total, 0), sk.Pipeline[Input, int])
+assert_type(events | ops.Tap[sk.Event](print) | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
 assert_type(ops.Scan(total, 0).value, int)
 
 # How many and how often
 
-assert_type(events | ops.Take(3) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.TakeUntil(is_finish, inclusive=True), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.Skip(1) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.Map(text_of) | ops.Batch[str](3, 0.5), sk.Pipeline[str, list[str]])
-assert_type(events | ops.Map(text_of) | ops.Window[str](3, step=2), sk.Pipeline[str, list[str]])
-assert_type(events | ops.Debounce(0.5) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.Throttle(0.5) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Take(3) | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.TakeUntil(is_finish, inclusive=True), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.Skip(1) | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.Map(text_of) | ops.Batch[str](3, 0.5), sk.Pipeline[Input, list[str]])
+assert_type(events | ops.Map(text_of) | ops.Window[str](3, step=2), sk.Pipeline[Input, list[str]])
+assert_type(events | ops.Debounce(0.5) | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.Throttle(0.5) | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
 
 # Which
 
 assert_type(ops.Select(sk.TextDelta), ops.Select[sk.TextDelta])
-assert_type(events | ops.Select(sk.TextDelta), sk.Pipeline[str, sk.TextDelta | sk.StreamEnd])
+assert_type(events | ops.Select(sk.TextDelta), sk.Pipeline[Input, sk.TextDelta | sk.StreamEnd])
 assert_type(
     events | ops.Select[sk.TextDelta | sk.Finish]((sk.TextDelta, sk.Finish)),
-    sk.Pipeline[str, sk.TextDelta | sk.Finish | sk.StreamEnd],
+    sk.Pipeline[Input, sk.TextDelta | sk.Finish | sk.StreamEnd],
 )
-assert_type(events | ops.Select(sk.TextDelta) | sk.Accumulate(), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.Choices(0), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.Switch(way, {"TextDelta": ops.Smooth()}), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.Switch(way, {"TextDelta": ops.Map(text_of)}), sk.Pipeline[str, sk.Event | str])
+assert_type(events | ops.Select(sk.TextDelta) | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.Choices(0), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.Switch(way, {"TextDelta": ops.Smooth()}), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.Switch(way, {"TextDelta": ops.Map(text_of)}), sk.Pipeline[Input, sk.Event | str])
 
 # Text
 
-assert_type(events | ops.Smooth() | sk.Accumulate(), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.Smooth(r"[,;]\s") | ops.Sentences() | ops.Coalesce(), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.Smooth(lambda text: len(text) // 8 * 8), sk.Pipeline[str, sk.Event])
-assert_type(events | ops.StopAt(("END", "\n\n"), include=True), sk.Pipeline[str, sk.Event])
+assert_type(events | ops.Smooth() | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.Smooth(r"[,;]\s") | ops.Sentences() | ops.Coalesce(), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.Smooth(lambda text: len(text) // 8 * 8), sk.Pipeline[Input, sk.Event])
+assert_type(events | ops.StopAt(("END", "\n\n"), include=True), sk.Pipeline[Input, sk.Event])
 assert_type(events.run([]).stage(ops.StopAt).held, int)
 
 
@@ -98,9 +99,9 @@ def without_async(body: bytes) -> None:
 
 
 def written_down() -> None:
-    assert_type(events.measured(), sk.Pipeline[str, sk.Event])
-    assert_type(events.mermaid(), str)
+    assert_type(sk.pipelines.measure(events), sk.Pipeline[Input, sk.Event])
+    assert_type(sk.pipelines.mermaid(events), str)
     assert_type(sk.pipelines.dumps(events, "json"), str)
-    assert_type(sk.pipelines.from_file("pipeline.toml").mermaid(), str)
-    assert_type(sk.pipelines.from_data(events.to_data()).describe(), list[dict[str, Json]])
-    assert_type([one.seconds for one in events.measured().run([]).figures], list[float])
+    assert_type(sk.pipelines.mermaid(sk.pipelines.from_file("pipeline.toml")), str)
+    assert_type(sk.pipelines.describe(sk.pipelines.from_data(sk.pipelines.to_data(events))), list[dict[str, Json]])
+    assert_type([one.seconds for one in sk.pipelines.measure(events).run([]).metrics], list[float])

@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
 import streamkit as sk
+from streamkit.stages.parse import Input
 
 pipeline = (
     sk.Parse() | sk.Extract() | sk.Moderate(sk.rules.from_file("rules.toml")) | sk.Accumulate() | sk.Count("gpt-4o")
 )
-assert_type(pipeline, sk.Pipeline[str, sk.Event])
+assert_type(pipeline, sk.Pipeline[Input, sk.Event])
 
 
 async def readme(url: str, body: dict[str, object], headers: dict[str, str]) -> None:
@@ -69,4 +70,4 @@ def parts_join_in_any_grouping() -> None:
     wire = sk.Lines() | sk.Parse()
     events = sk.Extract() | sk.Accumulate()
     assert_type(wire | events, sk.Pipeline[bytes | bytearray | memoryview | str, sk.Event])
-    assert_type(sk.Parse() | sk.Extract(), sk.Pipeline[str, sk.Event])
+    assert_type(sk.Parse() | sk.Extract(), sk.Pipeline[Input, sk.Event])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar, assert_type
 
 import streamkit as sk
+from streamkit.stages.parse import Input
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ assert_type(look_up, sk.AsyncStage[sk.Event, sk.Event])
 assert_type(lengths, sk.Stage[str, int])
 
 functions = sk.Parse() | sk.Extract() | shout | drop | words | words_one_by_one | either | sk.Accumulate()
-assert_type(functions, sk.Pipeline[str, sk.Event])
+assert_type(functions, sk.Pipeline[Input, sk.Event])
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Remote(sk.AsyncStage[sk.Event, sk.Event]):
 
 
 waiting = sk.Parse() | sk.Extract() | Remote("https://example.org") | look_up | sk.Accumulate()
-assert_type(waiting, sk.AsyncPipeline[str, sk.Event])
+assert_type(waiting, sk.AsyncPipeline[Input, sk.Event])
 assert_type(Remote("…") | shout, sk.AsyncPipeline[sk.Event, sk.Event])
 
 
@@ -108,7 +109,7 @@ class Batch(sk.Stage[T, list[T]], Generic[T]):
             self.items = []
 
 
-assert_type(sk.Parse() | sk.Extract() | Texts(), sk.Pipeline[str, str])
+assert_type(sk.Parse() | sk.Extract() | Texts(), sk.Pipeline[Input, str])
 assert_type(Texts() | Batch[str](2), sk.Pipeline[sk.Event, list[str]])
 assert_type((Texts() | lengths).run([]), sk.Run[int])
 
@@ -121,7 +122,7 @@ class OnlyDeltas(sk.Stage[sk.ServerSentEvent, sk.TextDelta]):
         yield sk.TextDelta(item.data)
 
 
-assert_type(sk.Parse() | OnlyDeltas() | sk.Accumulate() | shout, sk.Pipeline[str, sk.Event])
+assert_type(sk.Parse() | OnlyDeltas() | sk.Accumulate() | shout, sk.Pipeline[Input, sk.Event])
 
 
 @dataclass
@@ -132,4 +133,4 @@ class Takes(sk.Stage[object, int]):
         yield id(item)
 
 
-assert_type(sk.Parse() | Takes(), sk.Pipeline[str, int])
+assert_type(sk.Parse() | Takes(), sk.Pipeline[Input, int])

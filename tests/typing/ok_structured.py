@@ -7,6 +7,7 @@ import msgspec
 import pydantic
 
 import streamkit as sk
+from streamkit.stages.parse import Input
 
 
 class City(msgspec.Struct):
@@ -47,9 +48,9 @@ assert_type(sk.Structured(list[City]), sk.Structured[list[City]])
 assert_type(sk.Structured(length), sk.Structured[int])
 
 pipeline = sk.Parse() | sk.Extract() | cities | sk.Accumulate()
-assert_type(pipeline, sk.Pipeline[str, sk.Event])
+assert_type(pipeline, sk.Pipeline[Input, sk.Event])
 tools = sk.Parse() | sk.Extract() | sk.Structured(tools={"weather": City}) | sk.Structured()
-assert_type(tools, sk.Pipeline[str, sk.Event])
+assert_type(tools, sk.Pipeline[Input, sk.Event])
 alone = sk.Structured(tools={"weather": City})
 assert_type(alone, sk.Structured[Any])
 

@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 
 import streamkit as sk
 from streamkit.wire.json_array import JsonArray
-from streamkit.wire.lines import LinePart
 
-PARSE = (sk.Parse() | sk.Extract()).parts()[0]
-PIPELINE: Any = sk.Lines() | PARSE
-GEMINI = sk.Lines() | sk.Parse() | sk.Extract()
+PIPELINE: Any = sk.Parse()
+GEMINI = sk.Parse() | sk.Extract()
 
 
 def chunk(text: str, **more: Any) -> dict[str, Any]:
@@ -26,7 +24,7 @@ def pieces(body: bytes, at: set[int] | range) -> list[bytes]:
     return [body[start:end] for start, end in pairwise(places)]
 
 
-def parsed(*received: bytes) -> tuple[list[sk.ServerSentEvent], str]:
+def parsed(*received: bytes | str) -> tuple[list[sk.ServerSentEvent], str]:
     events: list[sk.ServerSentEvent] = []
     try:
         events.extend(PIPELINE.run(iter(received)))
@@ -138,7 +136,7 @@ def test_what_is_no_element_is_an_error_after_the_elements(body: bytes, document
 
 def test_the_limit_of_an_event_holds_for_an_element_and_not_for_the_array() -> None:
     element = b'{"a": "' + b"x" * 30 + b'"}'
-    pipeline: Any = sk.Lines(max_line_bytes=50) | (sk.Parse(max_event_bytes=50) | sk.Extract()).parts()[0]
+    pipeline: Any = sk.Parse(max_event_bytes=50)
 
     assert len(list(pipeline.run([b"[" + b",".join([element] * 100) + b"]"]))) == 100
     with pytest.raises(sk.LimitExceeded, match=r"^line 1: expected at most 50 "):
@@ -167,7 +165,7 @@ def test_what_is_no_array_of_objects_is_read_as_before(body: bytes, documents: l
 
 
 def document(data: str) -> sk.JsonBody:
-    return sk.JsonBody(data=data)
+    return sk.JsonBody.of(data)
 
 
 def test_arrays_one_a_line_are_all_read() -> None:
@@ -178,13 +176,18 @@ def test_to_an_event_source_it_is_unknown_fields() -> None:
     body = b'[{"a": 1}]\n\ndata: x\n\n'
 
     for cut in (pieces(body, set()), pieces(body, range(len(body)))):
-        assert list((sk.Lines() | sk.Parse()).run(iter(cut))) == [sk.ServerSentEvent("message", "x")]
+        assert list(sk.Parse(strict=True).run(iter(cut))) == [sk.ServerSentEvent.of("x")]
 
 
 def test_lines_alone_give_lines() -> None:
     assert list(sk.Lines().run(iter([b'[{"a": 1}', b", {}]\n[x"]))) == ['[{"a": 1}, {}]', "[x"]
-    parts = list((sk.Lines() | PARSE).parts()[0].fresh().feed(b'[{"a": 1}, {'))
-    assert [(type(part), part) for part in parts] == [(LinePart, '[{"a": 1}')]
+
+
+@given(st.lists(st.sampled_from(['{"b": "]}"}', '{"a": [1]}', ' {"c": {}} ']), min_size=1, max_size=5))
+def test_lines_of_an_array_give_what_its_bytes_give(elements: list[str]) -> None:
+    body = "[\n" + "\n,\n".join(elements) + "\n]\n"
+
+    assert parsed(*sk.Lines().run([body])) == parsed(body.encode()) == ([*map(document, map(str.strip, elements))], "")
 
 
 # Any array, cut anywhere
@@ -250,16 +253,16 @@ def test_a_run_goes_on_from_a_checkpoint_anywhere(elements: list[Any], cut: int)
 
 
 def test_each_character_is_looked_at_once() -> None:
-    class Counted(str):
+    class Counted(bytes):
         looked = 0
 
-        def __getitem__(self, place: Any) -> str:
+        def __getitem__(self, place: Any) -> Any:
             if isinstance(place, slice):
                 Counted.looked += len(range(*place.indices(len(self))))
             return super().__getitem__(place)
 
-    array, text = JsonArray(lead=None), Counted('{"a": "' + "x" * 1000 + '"},' * 1)
+    array, text = JsonArray(lead=None), Counted(b'{"a": "' + b"x" * 1000 + b'"},')
     for character in range(0, len(text), 7):
-        array.feed(Counted(str.__getitem__(text, slice(character, character + 7))))
+        array.feed(Counted(bytes.__getitem__(text, slice(character, character + 7))))
 
     assert Counted.looked <= 2 * len(text)

@@ -113,7 +113,7 @@ def _azure(results: Any, of_prompt: bool, span: tuple[int, int] | None = None) -
 
 def _span(notice: ProviderNotice) -> tuple[int, int] | None:
     # The asynchronous filter reports which part of the text it has checked, beside its results in the choice.
-    if notice.payload is None or "content_filter_offsets" not in notice.payload:
+    if notice.payload is None or b"content_filter_offsets" not in notice.payload:
         return None
     for choice in map(_dict, _list(_dict(notice.raw).get("choices"))):
         if choice.get("index", 0) == notice.index:

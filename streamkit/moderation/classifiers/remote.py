@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from streamkit.core.stage import Stage
 from streamkit.errors import LimitExceeded, PipelineError, ProtocolError
 from streamkit.moderation.classifiers.chunking import Window
 from streamkit.moderation.classifiers.classifier import Decision, DecisionAction, verdict_of
 from streamkit.sources import http
 from streamkit.sources.http import Deadlines
 from streamkit.sources.retry import Retry
-from streamkit.stage import Stage
 
 if TYPE_CHECKING:
     import aiohttp

@@ -1,36 +1,52 @@
-"""Plain functions as stages."""
+"""Functions as stages."""
 
 import dataclasses
 import inspect
 import pkgutil
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from functools import partial
 from typing import Any, ClassVar, TypeVar, cast, get_args, overload
 
+from streamkit.core.hints import Classes, classes_of, is_stage_class
+from streamkit.core.stage import AsyncStage, In, Out, Stage, cut_short
 from streamkit.errors import PipelineError
 from streamkit.events import Event
-from streamkit.joining import classes_of, is_stage_class
 from streamkit.misfits import kind_of
-from streamkit.stage import AsyncStage, In, Out, Stage
 
 A = TypeVar("A")
 B = TypeVar("B")
 E = TypeVar("E", bound=Event)
+_EVENTS = frozenset(get_args(Event))
 
 
 class _Function:
-    # What both kinds of function stage share.
+    # What both kinds share.
     function: Callable[[Any], Any]
-    passes_others: ClassVar[bool] = True  # items of classes that its parameter does not name
+    passes_others: ClassVar[bool] = True
+    _takes: Classes = None
+
+    def __post_init__(self) -> None:
+        self._takes = _parameter_classes(self.function)
+
+    def fresh(self: A) -> A:
+        # Without asking for the signature again.
+        made: Any = object.__new__(type(self))
+        made.function, made._takes = cast("Any", self).function, cast("Any", self)._takes
+        return cast("A", made)
 
     def __repr__(self) -> str:
-        return _function_name(self.function)
+        return self.function_name
 
-    def item_types(self) -> tuple[tuple[type, ...] | None, tuple[type, ...] | None]:
-        takes = _parameter_classes(self.function)
-        # Events of other kinds pass, so that what it takes and gives is events of any kind.
-        if takes and set(takes) <= set(get_args(Event)):
-            return get_args(Event), get_args(Event)
-        return takes, None
+    @property
+    def function_name(self) -> str:
+        """What the stage is called."""
+        return _name(self.function)
+
+    def item_types(self) -> tuple[Classes, Classes]:
+        # Events of other classes pass, so that what it takes and returns is events of any class.
+        if self._takes and set(self._takes) <= _EVENTS:
+            return tuple(_EVENTS), tuple(_EVENTS)
+        return self._takes, None
 
     def state(self) -> Any:
         return None
@@ -39,7 +55,7 @@ class _Function:
         return
 
     def __reduce__(self) -> Any:
-        name = f"{self.function.__module__}:{_function_name(self.function)}"
+        name = f"{self.function.__module__}:{_name(self.function)}"
         try:
             found = pkgutil.resolve_name(name)
         except (ImportError, AttributeError, ValueError):
@@ -55,15 +71,29 @@ class FunctionStage(_Function, Stage[In, Out]):
     """A function as a stage; made by `stage`."""
 
     function: Callable[[Any], Any]
-    _takes: tuple[type, ...] | None = dataclasses.field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._takes = _parameter_classes(self.function)
 
     def feed(self, item: In) -> Iterable[Out]:
-        if self._takes is not None and not isinstance(item, self._takes):
-            return (cast(Out, item),)
-        return _as_many(self.function(item))
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[In]) -> Iterable[Out]:
+        function, takes, produced = self.function, self._takes, list[Any]()
+        add = produced.append
+        try:
+            for item in items:
+                if takes is not None and not isinstance(item, takes):
+                    add(item)
+                    continue
+                result = function(item)
+                # Classes of items are few, and asking for one is cheaper than asking whether it is an iterator.
+                if (many := _MANY.get(result.__class__)) is None:
+                    many = _is_many(result.__class__)
+                if many:
+                    produced.extend(result)
+                elif result is not None:
+                    add(result)
+        except Exception as error:
+            return cut_short(produced, error)
+        return produced
 
 
 @dataclasses.dataclass(repr=False)
@@ -71,15 +101,14 @@ class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
     """A coroutine function as a stage; made by `stage`."""
 
     function: Callable[[Any], Awaitable[Any]]
-    _takes: tuple[type, ...] | None = dataclasses.field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._takes = _parameter_classes(self.function)
 
     async def feed(self, item: In) -> Iterable[Out]:
         if self._takes is not None and not isinstance(item, self._takes):
-            return (cast(Out, item),)
-        return _as_many(await self.function(item))
+            return (cast("Out", item),)
+        result = await self.function(item)
+        if result is None:
+            return ()
+        return cast("Iterable[Out]", result) if _is_many(result.__class__) else (result,)
 
 
 # The four overlap, since what is awaited is an object too; checkers take the first that fits, which is the right one.
@@ -104,30 +133,35 @@ def stage(function: Callable[[Any], Any]) -> Any:
     function becomes an `AsyncStage`. The function is shared by all runs, so keep no state in it.
     """
     if inspect.isasyncgenfunction(function):
-        raise PipelineError(
-            f"{_function_name(function)} is an async generator function: return a list, or write an AsyncStage"
-        )
+        raise PipelineError(f"{_name(function)} is an async generator function: return a list, or write an AsyncStage")
     if not callable(function):
         raise PipelineError(f"@stage takes a function, found {kind_of(function)}")
     if is_stage_class(function):
-        raise PipelineError(f"@stage takes a function, found {_function_name(function)}, which is a stage already")
+        raise PipelineError(f"@stage takes a function, found {_name(function)}, which is a stage already")
     # An object may be a coroutine function by its `__call__`.
     if any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
         return AsyncFunctionStage[Any, Any](function)
     return FunctionStage[Any, Any](function)
 
 
-def _as_many(result: Any) -> Iterable[Any]:
-    if result is None:
-        return ()
-    return cast(Iterable[Any], result) if isinstance(result, list | tuple | Iterator) else (result,)
+_MANY: dict[type[Any], bool] = {}
 
 
-def _function_name(function: Callable[..., Any]) -> str:
+def _is_many(kind: type[Any]) -> bool:
+    # Whether a result of that class stands for its items. Classes made in a function don't fill the table.
+    many = issubclass(kind, list | tuple | Iterator)
+    if len(_MANY) < 1000:
+        _MANY[kind] = many
+    return many
+
+
+def _name(function: Callable[..., Any]) -> str:
+    while isinstance(function, partial):
+        function = cast("partial[Any]", function).func
     return getattr(function, "__qualname__", type(function).__name__)
 
 
-def _parameter_classes(function: Callable[..., Any]) -> tuple[type, ...] | None:
+def _parameter_classes(function: Callable[..., Any]) -> Classes:
     # What the function returns is not looked at; it may be named for type checkers alone.
     try:
         hint = next(iter(inspect.signature(function).parameters.values())).annotation

@@ -1,43 +1,47 @@
-"""What a pipeline is, as plain data and as a picture."""
+"""A pipeline as plain data and as a diagram, and pipelines whose stages are measured."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from os import PathLike, fspath
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import msgspec
 
+from streamkit.core.engine import fresh, stage_name
+from streamkit.core.function import AsyncFunctionStage, FunctionStage
+from streamkit.core.stage import AsyncPipeline, Pipeline, Step, parts
 from streamkit.errors import PipelineError
 from streamkit.events import Event, Json
-from streamkit.functions import AsyncFunctionStage, FunctionStage
 from streamkit.naming import chosen, name_of
-from streamkit.stage import AsyncStage, Joinable
 
+A = TypeVar("A")
 _EVENTS: tuple[type, ...] = get_args(Event)
 
 
-def describe(pipeline: Joinable[Any, Any]) -> list[dict[str, Json]]:
+def describe(pipeline: Step[Any, Any]) -> list[dict[str, Json]]:
     """The stages in their order: name, options that are not the default, classes of items, and whether it may wait.
 
-    Options that a stage hides from its `repr` are not in it.
+    Options that a stage hides from its `repr` are left out.
     """
-    return [_described(stage) for stage in pipeline.parts()]
+    return [_described(stage) for stage in parts(pipeline)]
 
 
-def to_data(pipeline: Joinable[Any, Any]) -> list[dict[str, Json]]:
-    """What `streamkit.pipelines.from_data` makes the same pipeline of: a table a stage, `use` and its options."""
-    return [{"use": _use(stage), **_options(stage, _unwritable(stage))} for stage in pipeline.parts()]
+def to_data(pipeline: Step[Any, Any]) -> list[dict[str, Json]]:
+    """The pipeline as `streamkit.pipelines.from_data` reads it: for each stage a table of `use` and its options.
+
+    A function or class that has no name in a module raises `PipelineError`.
+    """
+    return [{"use": _use(stage), **_options(stage, _unwritable(stage))} for stage in parts(pipeline)]
 
 
-def mermaid(pipeline: Joinable[Any, Any]) -> str:
+def mermaid(pipeline: Step[Any, Any]) -> str:
     """The pipeline as a Mermaid flow chart; an edge says what goes along it, an async stage has round ends."""
     lines = ["flowchart LR"]
-    stages = pipeline.parts()
+    stages = parts(pipeline)
     for number, stage in enumerate(stages):
-        shown = [name_shown(stage), *(f"{name}={_short(value)}" for name, value in _described_options(stage).items())]
+        shown = [stage_name(stage), *(f"{name}={_short(value)}" for name, value in _described_options(stage).items())]
         label = "<br/>".join(map(_escaped, shown))
-        left, right = ("([", "])") if isinstance(stage, AsyncStage) else ("[", "]")
+        left, right = ("([", "])") if stage.waits else ("[", "]")
         lines.append(f'    s{number}{left}"{label}"{right}')
     lines.append(f"    in(( )) -->{_edge(stages[0].item_types()[0])} s0")
     for number, stage in enumerate(stages):
@@ -46,37 +50,35 @@ def mermaid(pipeline: Joinable[Any, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def name_shown(stage: Joinable[Any, Any]) -> str:
-    """What a stage is called: its class, or the function that it was made of."""
-    kind: Any = type(stage)
-    return repr(stage) if kind in (FunctionStage, AsyncFunctionStage) else kind.__name__
+def measure(stage: A) -> A:
+    """The same stage or pipeline, with metrics of each stage on its runs (`Stream.metrics`, `Run.metrics`).
+
+    Stages that are added later are not measured.
+    """
+    measured = [_measured(part) for part in parts(cast("Step[Any, Any]", stage))]
+    if len(measured) == 1 and not isinstance(cast("Any", stage), Pipeline | AsyncPipeline):
+        return cast("A", measured[0])
+    return cast("A", cast("Any", type(stage))(tuple(measured)))
 
 
-def called(stage: Joinable[Any, Any]) -> str:
-    """What a note of an error calls a stage: its function's own name, or its class, with the stages that it wraps."""
-    if stage.parts() != (stage,):
-        return " | ".join(map(called, stage.parts()))
-    if isinstance(stage, FunctionStage | AsyncFunctionStage):
-        function: Any = cast(Any, stage).function
-        while isinstance(function, partial):
-            function = cast(Any, function).func
-        return str(getattr(function, "__name__", type(function).__name__))
-    wrapped: Any = getattr(stage, "stage", None)
-    return type(stage).__name__ + (f"({called(cast(Any, wrapped))})" if isinstance(wrapped, Joinable) else "")
+def _measured(stage: Step[Any, Any]) -> Step[Any, Any]:
+    made = fresh(stage)
+    object.__setattr__(made, "measured", True)
+    return made
 
 
-def _described(stage: Joinable[Any, Any]) -> dict[str, Json]:
+def _described(stage: Step[Any, Any]) -> dict[str, Json]:
     takes, gives = stage.item_types()
     return {
-        "stage": name_shown(stage),
+        "stage": stage_name(stage),
         "options": _described_options(stage),
         "takes": _class_names(takes),
         "gives": _class_names(gives),
-        "waits": isinstance(stage, AsyncStage),
+        "waits": stage.waits,
     }
 
 
-def _described_options(stage: Joinable[Any, Any]) -> dict[str, Json]:
+def _described_options(stage: Step[Any, Any]) -> dict[str, Json]:
     shown = {field.name for field in dataclasses.fields(cast(Any, stage)) if field.repr}
     if isinstance(stage, FunctionStage | AsyncFunctionStage):
         return {}
@@ -91,7 +93,7 @@ def _class_names(kinds: tuple[type, ...] | None) -> Json:
     return [kind.__name__ for kind in kinds]
 
 
-def _use(stage: Joinable[Any, Any]) -> str:
+def _use(stage: Step[Any, Any]) -> str:
     kind: Any = type(stage)
     name: str | None
     if isinstance(stage, FunctionStage | AsyncFunctionStage):
@@ -101,7 +103,7 @@ def _use(stage: Joinable[Any, Any]) -> str:
     else:
         name = kind.__name__ if kind.__module__.startswith("streamkit.") else name_of(kind)
     if name is None:
-        raise PipelineError(f"{name_shown(stage)} has no name in a module, by which it could be found again")
+        raise PipelineError(f"{stage_name(stage)} has no name in a module, by which it could be found again")
     return name
 
 
@@ -115,8 +117,8 @@ def _plain(value: Any, otherwise: Callable[[object], Json]) -> Json:
     match value:
         case None | str() | bool() | int() | float():
             return value
-        case Joinable():
-            stage = cast(Joinable[Any, Any], value)
+        case Step():
+            stage = cast(Step[Any, Any], value)
             return cast(Json, to_data(stage) if otherwise is not _unnamed else describe(stage))
         case msgspec.Struct():
             fields = msgspec.structs.fields(value)
@@ -146,14 +148,14 @@ def _unnamed(value: object) -> Json:
     return f"<{getattr(value, '__qualname__', type(value).__name__)}>"
 
 
-def _unwritable(stage: Joinable[Any, Any]) -> Callable[[object], Json]:
+def _unwritable(stage: Step[Any, Any]) -> Callable[[object], Json]:
     def fail(value: object) -> Json:
         found = (
             "a function that has no name in a module"
             if callable(value)
             else f"an object of type {type(value).__name__}"
         )
-        raise PipelineError(f"{name_shown(stage)} can't be written down: it has {found} as an option")
+        raise PipelineError(f"{stage_name(stage)} can't be written down: it has {found} as an option")
 
     return fail
 

@@ -1,11 +1,11 @@
-"""What a run knows so far as plain data, so that another process can go on with it.
+"""Checkpoints: serialize a running pipeline so that another process can resume it.
 
-    checkpoint = stream.checkpoint()                           # what JSON has: dicts, lists, texts, numbers
+    checkpoint = stream.checkpoint()                           # dicts, lists, strings, numbers: what JSON has
     stream = pipeline.open(rest_of_the_body, checkpoint=checkpoint)
 
-A stage's state are its fields with `init=False`, read back by their annotations. A field annotated with a type variable holds
-items of any class (`list[A]` in a `Stage[A, A]`), which are written with the name of theirs. A field that holds something else,
-such as an automaton, is an object with `state()`, which gives plain data, and `restore(state)`, which takes it on one newly made.
+The state of a stage is its fields with `init=False`, restored by their annotations. A field annotated with a type variable holds
+items of any class (`list[A]` in a `Stage[A, A]`), which are stored with the name of their class. A field that holds something
+else, such as an automaton, is an object with `state()`, which returns plain data, and `restore(state)`, called on a new one.
 """
 
 import dataclasses
@@ -13,31 +13,47 @@ import re
 import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
 from streamkit.errors import PipelineError, PluginError, StreamkitError
 from streamkit.misfits import name_shown, place_of, shown, word_shown
 
-VERSION = 1
+VERSION = 2
 _HALF = re.compile("[\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")
 
 
+class LevelState(msgspec.Struct, forbid_unknown_fields=True):
+    """Adjacent sync stages or one async stage, and the items pending in front of it."""
+
+    stages: list[Any]
+    pending: list[Any]
+
+
+class RunState(msgspec.Struct, forbid_unknown_fields=True):
+    """The state of an engine."""
+
+    levels: list[LevelState]
+    phase: Literal["reading", "draining", "ended"]
+    flushed: int
+    start: int
+    started: bool
+    end: list[Any]
+
+
 class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
-    """A run in mid-stream. `to_dict` of it is what `checkpoint()` gives."""
+    """A run in mid-stream; `to_dict()` of it is what `checkpoint()` returns.
+
+    `stages` are the names of the stages, by which a pipeline recognises its own. `received` is how much of the source was read:
+    bytes of a source of bytes, items of any other. `ready` was produced and not consumed yet.
+    """
 
     stages: list[str]
-    """The stages' names in their order, by which a pipeline knows whether it is its own."""
     received: int
-    """What was read so far: bytes, of a source of bytes; items of any other."""
-    framed: bool | None
-    exhausted: bool
-    levels: "list[Level]"
+    run: RunState
     ready: list[Any]
-    """What was produced and not yet given to the consumer."""
-    end: list[Any]
     version: int = VERSION
     escaped: bool = False
     """Whether half of a surrogate pair that waits for the other one is written as its escape, in all texts."""
@@ -88,14 +104,6 @@ def _escape(text: str) -> str:
 
 def _unescape(text: str) -> str:
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else "\\", text)
-
-
-class Level(msgspec.Struct, forbid_unknown_fields=True):
-    """Stages that run fused, or one that may wait, and what waits in front of them."""
-
-    state: Any
-    waiting: list[Any]
-    flushed: bool
 
 
 @contextmanager

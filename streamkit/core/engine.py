@@ -1,0 +1,517 @@
+"""One run of a pipeline as a state machine: no I/O, no await, no task. The laws are implemented here and nowhere else.
+
+A driver reads, waits and closes; the engine does everything else:
+
+    items = engine.receive(burst)       what one read returned, or None at the end of the input
+    engine.todo                         what the driver does next
+
+    READ        read the source, then `receive`
+    CALL        await `call()`, then `answer` or `refuse`
+    CLOSE       a stage needs no more input: close the source, then `closed`
+    CONTINUE    nothing to wait for: `proceed`
+    END         raise `failure` if there is one; else the run has ended as `end` says
+
+Each of these returns items for the consumer. `calm` is the one attribute that a driver's fast path looks at: while it is true,
+`todo` is READ, and the last step did nothing that a driver has to know.
+
+Adjacent sync stages are one level: a burst moves through them as a list. An async stage is a level of its own, with the items
+that it was not called with yet. Pending items of the deepest level come first, so that whatever was produced is delivered before
+more is read or a failure is raised (law 1). After a failure nothing is flushed (law 5).
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from itertools import groupby
+from operator import attrgetter
+from time import perf_counter
+from typing import Any, Protocol, TypeVar, cast
+
+import msgspec
+
+from streamkit.core.checkpoint import LevelState, RunState, fitting, pack, unfit, unpack, usable
+from streamkit.core.hints import check_item
+from streamkit.errors import PipelineError
+from streamkit.events import CONTENT, StreamEnd
+
+A = TypeVar("A")
+_CONTENT = frozenset(CONTENT)
+
+
+class Todo(Enum):
+    """What a driver does next."""
+
+    READ = "read"
+    CALL = "call"
+    CLOSE = "close"
+    CONTINUE = "continue"
+    END = "end"
+
+
+class Phase(Enum):
+    """How far a run is."""
+
+    READING = "reading"
+    DRAINING = "draining"  # there is no more input; the stages are flushed
+    ENDED = "ended"
+
+
+class Runnable(Protocol):
+    """What the engine uses of a stage. A sync one also has `feed_all(items)`, one that `waits` has `async feed(item)`."""
+
+    done: bool
+    waits: bool
+    measured: bool
+
+    @property
+    def answered(self) -> bool: ...
+
+    def flush(self) -> Any: ...
+    def tick(self, now: float) -> None: ...
+    def content_arrived(self) -> None: ...
+    def inner(self) -> "Iterable[Runnable]": ...
+    def state(self) -> Any: ...
+    def restore(self, state: Any) -> None: ...
+
+
+class Alarm:
+    """Set by a stage that becomes `done`, so that not every stage is asked after every read."""
+
+    def __init__(self) -> None:
+        self.rung = False
+
+
+class StageMetrics(msgspec.Struct):
+    """What one stage of a measured run did.
+
+    `seconds` is the time in its own code; that of an async stage includes its waiting. `held` is what it reports to buffer, in
+    characters or items, `None` if it does not report it; `error` the class of the exception that it raised.
+    """
+
+    stage: str
+    bursts: int = 0
+    items_in: int = 0
+    items_out: int = 0
+    seconds: float = 0.0
+    held: int | None = None
+    error: str | None = None
+
+
+class _Level:
+    def __init__(self, first: int, stages: list[Any], *, waits: bool) -> None:
+        self.first = first
+        self.stages = stages
+        self.waits = waits
+        self.pending: deque[Any] = deque()
+        self.steps: list[tuple[Callable[[list[Any]], Any], int]] = []
+        if not waits:
+            self.steps = [(stage.feed_all, offset) for offset, stage in enumerate(stages)]
+
+
+class Engine:
+    """The run of stages that belong to it alone.
+
+    `clock` gives the time for stages that want it; without one nobody is told the time, or that content arrived: that is for a
+    pipeline inside another stage, whose stages are known to the outer engine (`inner`). `watch_content`: keep `content` true
+    while the last step contained a piece of the answer, even if a stage still buffers it.
+    """
+
+    def __init__(
+        self, stages: Sequence[Runnable], clock: Callable[[], float] | None, *, watch_content: bool = False
+    ) -> None:
+        self.stages = tuple(stages)
+        self.calm = True
+        self.todo = Todo.READ
+        self.phase = Phase.READING
+        self.end: StreamEnd | None = None
+        self.failure: Exception | None = None
+        self.content = False
+        self._clock = clock or perf_counter
+        self._alarm = Alarm()
+        self._levels = list(_levels(self.stages))
+        self._steps = self._levels[0].steps
+        self._flushed = 0  # the level to flush next
+        self._start = 0  # and the stage in it to begin with
+        self._turn = 0  # the level of the async stage to call
+        self._began = 0.0
+        self._given: tuple[Any, ...] = ()  # the item that it was called with
+        self._content_read = False
+        self._closing = False
+        self._started = False  # whether anything came, for stages that want the time
+        hooks = list(with_inner(self.stages)) if clock else []
+        self._ticks = [stage.tick for stage in hooks if not hasattr(stage.tick, "unused")]
+        self._listeners = [stage.content_arrived for stage in hooks if not hasattr(stage.content_arrived, "unused")]
+        self._watching = watch_content or bool(self._listeners)
+        self._metrics = {at: StageMetrics(stage_name(stage)) for at, stage in enumerate(self.stages) if stage.measured}
+        # A class that declares a `done` of its own rings no alarm; its stages are asked after each burst.
+        self._polled = not all([rings(stage, self._alarm) for stage in self.stages])  # noqa: C419 -- all of them
+        self._deep = len(self._levels) > 1 or self._levels[0].waits
+        self._restored = False
+        self._unchecked = set(range(len(self.stages)))  # stages that had no item yet
+        self._plain = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether the answer is complete but for its end marker, so that a source that breaks off now ends it naturally."""
+        return any(stage.answered for stage in with_inner(self.stages))
+
+    @property
+    def metrics(self) -> list[StageMetrics]:
+        """Those of the measured stages so far. `PipelineError` if none is measured."""
+        if not self._metrics:
+            raise PipelineError("this run is not measured: open it with streamkit.pipelines.measure(pipeline)")
+        for position, metrics in self._metrics.items():
+            metrics.held = getattr(self.stages[position], "held", None)
+        return list(self._metrics.values())
+
+    @property
+    def pending(self) -> bool:
+        """Whether async stages have items that they were not called with yet."""
+        return any(level.pending for level in self._levels)
+
+    # Steps
+
+    def begin(self) -> None:
+        """The source is open; stages that want the time count from here."""
+        try:
+            self._tick()
+        except Exception as error:
+            self.fail(error)
+
+    def untime(self) -> None:
+        """The source has no times of arrival: stages get none from here on."""
+        self._ticks = []
+
+    def receive(self, burst: list[Any] | None) -> list[Any]:
+        """Take what one read returned, at least one item; `None` is the end of the input."""
+        if burst is None:
+            return self._receive_end()
+        if self._ticks:
+            self._started = True
+            self._tick()
+        if not self._plain:
+            return self._receive_slowly(burst)
+        items: Any = burst
+        at = -1
+        try:
+            for feed_all, at in self._steps:
+                items = feed_all(items)
+                if items.__class__ is not list:
+                    return self._settle(0, *self._through(0, [], at, returned=items))
+                if not items:
+                    break
+                if type(items[-1]) is StreamEnd:
+                    self.end, self.calm = items[-1], False
+        except Exception as error:
+            return self._settle(0, [], _Failure(self._named(error, at, items), at))
+        if self._deep or self._alarm.rung:
+            return self._settle(0, items)
+        return cast("list[Any]", items)
+
+    def call(self) -> Awaitable[Iterable[Any]]:
+        """The call of the async stage whose turn it is, for the driver to await."""
+        level = self._levels[self._turn]
+        self._tick()
+        self._began = perf_counter()
+        stage = level.stages[0]
+        self._given = (level.pending.popleft(),) if level.pending else ()
+        for item in self._given:
+            self._check(level.first, item)
+            return cast("Awaitable[Iterable[Any]]", stage.feed(item))
+        self._flushed += 1
+        return cast("Awaitable[Iterable[Any]]", stage.flush())
+
+    def answer(self, returned: Iterable[Any]) -> list[Any]:
+        """What the call returned. An iterable that raises on the way is the failure of its stage."""
+        return self._answered(returned, None)
+
+    def refuse(self, error: Exception) -> list[Any]:
+        """The call raised."""
+        return self._answered((), error)
+
+    def fail(self, error: Exception) -> list[Any]:
+        """The source, or the driver, failed: the run is over."""
+        self.failure = unfit(self._without_stop(error)) if self._restored else self._without_stop(error)
+        self.todo, self.phase, self.calm = Todo.END, Phase.ENDED, False
+        return []
+
+    def closed(self) -> list[Any]:
+        """The source was closed, because a stage needs no more input."""
+        self._closing = False
+        self._decide()
+        return []
+
+    def proceed(self) -> list[Any]:
+        """Flush the next level."""
+        index, start = self._flushed, self._start
+        self._flushed, self._start = index + 1, 0
+        if self._started:
+            self._tick()
+        return self._settle(index, *self._through(index, [], start, flushing=True))
+
+    # How they are done
+
+    def _receive_end(self) -> list[Any]:
+        self.phase = Phase.DRAINING
+        self._decide()
+        return self.proceed() if self.todo is Todo.CONTINUE else []
+
+    def _receive_slowly(self, items: list[Any]) -> list[Any]:
+        self.content = False
+        self._look(items)
+        if self._levels[0].waits:
+            self._levels[0].pending.extend(items)
+            self._decide()
+            items = []
+        else:
+            items = self._settle(0, *self._through(0, items, 0))
+        self._content_read |= self.content
+        return items
+
+    def _answered(self, returned: Iterable[Any], error: Exception | None) -> list[Any]:
+        index, items = self._turn, list[Any]()
+        self.content = False
+        try:
+            items.extend(returned)
+        except Exception as failed:
+            error = failed
+        position = self._levels[index].first
+        self._measure(position, self._began, len(self._given), len(items), error)
+        self._tick()
+        # Content that passes an async stage was recognised when it was read.
+        self._look(items, anywhere=True, content=not self._content_read)
+        return self._settle(index, items, _Failure(self._named(error, position, self._given), 0) if error else None)
+
+    def _through(
+        self, index: int, items: list[Any], start: int, *, returned: Any = None, flushing: bool = False
+    ) -> "tuple[list[Any], _Failure | None]":
+        """Pass a burst through the stages of a level from `start` on; `returned` is what that one has already returned."""
+        level, failure = self._levels[index], None
+        for at in range(start, len(level.stages)):
+            stage, produced, error = level.stages[at], list[Any](), None
+            received, began = len(items), perf_counter() if self._metrics else 0.0
+            try:
+                if returned is not None:
+                    produced.extend(returned)
+                elif items:
+                    self._check(level.first + at, items[0])
+                    produced.extend(stage.feed_all(items))
+                # After a failure further up this run has no natural end. (Law 5)
+                if flushing and failure is None:
+                    produced.extend(stage.flush())
+            except Exception as raised:
+                error = raised
+                failure = _Failure(self._named(raised, level.first + at, items), at)
+            items, returned = produced, None
+            self._measure(level.first + at, began, received, len(items), error)
+            self._look(items, anywhere=flushing)
+        return items, failure
+
+    def _settle(self, index: int, items: list[Any], failure: "_Failure | None" = None) -> list[Any]:
+        """Take the result of a level: note its failure and its stop, and pass its items on to the next level."""
+        while True:
+            self._conclude(index, failure)
+            index += 1
+            if not items or index == len(self._levels):
+                break
+            level = self._levels[index]
+            if level.waits:
+                level.pending.extend(items)
+                items = []
+                break
+            items, failure = self._through(index, items, 0)
+        self._decide()
+        return items
+
+    def _conclude(self, index: int, failure: "_Failure | None") -> None:
+        level = self._levels[index]
+        done = [at for at, stage in enumerate(level.stages) if stage.done] if self._alarm.rung or self._polled else []
+        if done and index >= self._flushed:
+            self._stop(index, done[-1])
+            # Whatever failed further up lies behind the end that the stage has set.
+            if failure is None or failure.at < done[-1]:
+                self.failure = failure = None
+        if failure is not None:
+            self.failure = failure.error
+            self._abandon(index)
+
+    def _stop(self, index: int, at: int) -> None:
+        self._closing = self.phase is Phase.READING
+        self.phase = Phase.DRAINING
+        self._flushed, self._start = index, at
+        self._abandon(index)
+
+    def _abandon(self, index: int) -> None:
+        for level in self._levels[: index + 1]:
+            level.pending.clear()
+
+    def _decide(self) -> None:
+        pending = [index for index, level in enumerate(self._levels) if level.pending] if self._deep else []
+        if self._closing and self.failure is None:
+            self.todo = Todo.CLOSE
+        elif pending:
+            self.todo, self._turn = Todo.CALL, pending[-1]
+        elif self.failure is not None:
+            self.todo, self.phase = Todo.END, Phase.ENDED
+        elif self.phase is Phase.READING:
+            self.todo = Todo.READ
+        elif self._flushed == len(self._levels):
+            self.todo, self.phase = Todo.END, Phase.ENDED
+        elif self._levels[self._flushed].waits:
+            self.todo, self._turn = Todo.CALL, self._flushed
+        else:
+            self.todo = Todo.CONTINUE
+        self.calm = self.todo is Todo.READ and self.end is None
+
+    def _tick(self) -> None:
+        if self._ticks:
+            now = self._clock()
+            for tick in self._ticks:
+                tick(now)
+
+    def _look(self, items: list[Any], *, anywhere: bool = False, content: bool = True) -> None:
+        # In a burst the end of the answer is the last event; in what is left at the end it may be any.
+        if not items:
+            return
+        for item in reversed(items) if anywhere else items[-1:]:
+            if type(item) is StreamEnd:
+                self.end = item
+                break
+        if self._watching and content and not self.content and not _CONTENT.isdisjoint(map(type, items)):
+            self.content = True
+            for content_arrived in self._listeners:
+                content_arrived()
+
+    def _measure(self, position: int, began: float, received: int, returned: int, error: Exception | None) -> None:
+        if metrics := self._metrics.get(position):
+            metrics.bursts += 1 if received else 0
+            metrics.items_in += received
+            metrics.items_out += returned
+            metrics.seconds += perf_counter() - began
+            if error:
+                metrics.error = type(error).__name__
+
+    def _without_stop(self, error: Exception) -> Exception:
+        if not isinstance(error, StopIteration | StopAsyncIteration):
+            return error
+        # A consumer would take it for the end; generators do the same with theirs. (PEP 479, law 5)
+        failure = RuntimeError(f"a stage or the source raised {type(error).__name__}")
+        failure.__cause__ = error
+        return failure
+
+    def _check(self, position: int, item: object) -> None:
+        if position in self._unchecked:
+            self._unchecked.discard(position)
+            first = self._levels[0]
+            unchecked = any(at < len(first.stages) for at in self._unchecked)
+            self._plain = not (first.waits or self._watching or self._metrics or self._polled or unchecked)
+            check_item(self.stages[position], item)
+
+    def _named(self, error: Exception, position: int, items: Iterable[object]) -> Exception:
+        failure, stage = self._without_stop(error), self.stages[position]
+        if self._restored:
+            failure = unfit(failure)
+        elif type(stage).__module__.startswith("streamkit.") and isinstance(error, AttributeError | TypeError):
+            failure = _wrong_among(items, stage) or failure
+            failure.__cause__ = None if failure is error else error
+        failure.add_note(f"in stage {position + 1} of {len(self.stages)}: {called(stage)}")
+        return failure
+
+    # Checkpoints
+
+    def state(self) -> RunState:
+        """What all stages know, and the items between them."""
+        levels = [LevelState([stage.state() for stage in level.stages], pack(level.pending)) for level in self._levels]
+        return RunState(levels, self.phase.value, self._flushed, self._start, self._started, pack([self.end]))
+
+    def restore(self, known: RunState) -> None:
+        """Resume from `state()`, before the first step."""
+        self._restored = True
+        for level, saved in zip(self._levels, known.levels, strict=True):
+            for stage, state in zip(level.stages, saved.stages, strict=True):
+                with fitting(type(stage).__name__):
+                    stage.restore(state)
+                    usable(stage)
+            level.pending.extend(unpack(saved.pending))
+        self.phase, self._flushed, self._start = Phase(known.phase), known.flushed, known.start
+        self._started = known.started
+        (self.end,) = unpack(known.end)
+        self._decide()
+
+
+class _Failure(msgspec.Struct):
+    error: Exception
+    at: int  # the stage of its level
+
+
+def rings(stage: Runnable, alarm: Alarm) -> bool:
+    """Let a stage ring when it is done. False for a class with a `done` of its own, which can't."""
+    object.__setattr__(stage, "_alarm", alarm)
+    return getattr(type(stage), "done", None) is DONE
+
+
+def _set_done(stage: Any, value: bool) -> None:
+    object.__setattr__(stage, "_done", value)
+    if value and stage._alarm is not None:
+        stage._alarm.rung = True
+
+
+DONE = property(attrgetter("_done"), _set_done)
+"""The attribute `done` of every stage. Reading it runs no Python code."""
+
+
+def stage_name(stage: object) -> str:
+    """What a stage is called in messages: its class, or the function that it was made of."""
+    name: str = getattr(stage, "function_name", None) or type(stage).__name__
+    return name.rpartition(".")[2]
+
+
+def called(stage: Any) -> str:
+    """What a note of an error calls a stage: its function's own name, or its class, with the stages that it wraps."""
+    inner = stage.inner()
+    if stages := getattr(stage, "stages", None):
+        return " | ".join(map(called, stages))
+    wrapped = getattr(stage, "stage", None)
+    return f"{stage_name(stage)}({called(wrapped)})" if wrapped is not None and wrapped in inner else stage_name(stage)
+
+
+def _wrong_among(items: Iterable[object], stage: Any) -> PipelineError | None:
+    # A stage of streamkit's own failed at an item that it can't take.
+    try:
+        for item in items:
+            check_item(stage, item)
+    except PipelineError as error:
+        return error
+    return None
+
+
+def with_inner(stages: Iterable[Any]) -> Iterator[Any]:
+    """Stages and those that run inside of them, at any depth."""
+    for stage in stages:
+        yield stage
+        yield from with_inner(stage.inner())
+
+
+def fresh(stage: A) -> A:
+    """A copy of a stage for one run. A measured one is measured in each of its runs."""
+    copy = cast("Any", stage).fresh()
+    if cast("Any", stage).measured:
+        object.__setattr__(copy, "measured", True)
+    return cast("A", copy)
+
+
+def find_stage(stages: Iterable[Any], kind: type[A]) -> A:
+    """The first stage of that class, also one inside of another. `PipelineError` if there is none."""
+    for stage in with_inner(stages):
+        if isinstance(stage, kind):
+            return stage
+    raise PipelineError(f"there is no {kind.__name__} in this pipeline")
+
+
+def _levels(stages: tuple[Any, ...]) -> Iterator[_Level]:
+    position = 0
+    for waits, group in groupby(stages, lambda stage: bool(stage.waits)):
+        adjacent = list(group)
+        for together in [[stage] for stage in adjacent] if waits else [adjacent]:
+            yield _Level(position, together, waits=waits)
+            position += len(together)

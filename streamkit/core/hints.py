@@ -1,0 +1,120 @@
+"""The classes that a stage takes and returns, as its type hints say, and messages about what can't be composed."""
+
+import inspect
+from types import UnionType
+from typing import Annotated, Any, ClassVar, TypeAlias, Union, cast, get_args, get_origin, is_typeddict
+from weakref import WeakKeyDictionary
+
+from streamkit.errors import PipelineError
+from streamkit.misfits import kind_of, way_in, wrong_item
+
+Classes: TypeAlias = tuple[type, ...] | None
+"""The classes of items; `None` where they can't be known."""
+# Looked up for each stage of each run.
+_DECLARED: WeakKeyDictionary[type, tuple[Classes, Classes]] = WeakKeyDictionary()
+
+
+class Composable:
+    """What `|` composes: the base of all stages."""
+
+    declares_items: ClassVar[bool] = False
+    """Set in a class body: this class's type parameters are the items that a stage takes and returns, or a source returns."""
+
+
+def declared_types(stage: type) -> tuple[Classes, Classes]:
+    """The classes that a class of stages takes and returns, as its `Stage[…, …]` base says."""
+    if (known := _DECLARED.get(stage)) is None:
+        known = _DECLARED[stage] = _declared_types(stage)
+    return known
+
+
+def _declared_types(stage: type) -> tuple[Classes, Classes]:
+    for kind in stage.__mro__:
+        for base in getattr(kind, "__orig_bases__", ()):
+            # A base of the author's own may have other parameters than these two.
+            if vars(get_origin(base) or object).get("declares_items"):
+                takes, returns = get_args(base)
+                return classes_of(takes), classes_of(returns)
+    return None, None
+
+
+def source_types(source: type) -> Classes:
+    """The classes of the items of a class of sources, as its `Source[…]` base says."""
+    for kind in source.__mro__:
+        for base in getattr(kind, "__orig_bases__", ()):
+            if vars(get_origin(base) or object).get("declares_items"):
+                return classes_of(get_args(base)[0])
+    return None
+
+
+def classes_of(hint: Any) -> Classes:
+    """The classes that a type hint stands for; `None` for anything that `isinstance` can't check."""
+    hint = getattr(hint, "__value__", hint)  # of `type Name = …`
+    origin = get_origin(hint) or hint
+    if origin in (Union, UnionType):
+        members = [classes_of(member) for member in get_args(hint)]
+        return (
+            None if None in members else tuple(kind for member in members for kind in cast("tuple[type, ...]", member))
+        )
+    if origin is Annotated:
+        return classes_of(get_args(hint)[0])
+    known = isinstance(origin, type) and origin not in (object, Any)
+    return (origin,) if known and not is_typeddict(origin) and not getattr(origin, "_is_protocol", False) else None
+
+
+def check_item(stage: Any, item: object) -> None:
+    """Raise `PipelineError` if this item can't be one that the stage takes, as far as it declares that.
+
+    The first item of each stage shows that another stage, or source, is missing before it.
+    """
+    if stage.passes_others:
+        return
+    takes = stage.item_types()[0]
+    if takes and not isinstance(item, takes) and (problem := wrong_item(item, type(stage).__name__, takes)):
+        raise PipelineError(problem)
+
+
+def check_order(left: object, returns: Classes, right: object, takes: Classes) -> None:
+    """Raise `PipelineError` if no item that `left` returns can be one that `right` takes."""
+    if returns is None or takes is None or any(issubclass(r, t) or issubclass(t, r) for r in returns for t in takes):
+        return
+    one, other = type(left).__name__, type(right).__name__
+    raise PipelineError(
+        f"{one} | {other}: {one} gives {_names(returns)}, but {other} takes {_names(takes)}{way_in(takes, returns)}"
+    )
+
+
+def check_class(kind: type[Any], *, waits: bool) -> None:
+    """Raise `PipelineError` for a class of stages that could not do its work."""
+    if "__dataclass_fields__" not in vars(kind):
+        raise PipelineError(
+            f"{kind.__name__} is not a dataclass: decorate it with @dataclass, so that every run gets a fresh copy of its fields"
+        )
+    for name in ("feed", "flush"):
+        method = getattr(kind, name)
+        if inspect.isasyncgenfunction(method):
+            raise PipelineError(
+                f"{kind.__name__}.{name} is an async generator: make the class an AsyncStage and return a list, don't yield"
+            )
+        if not waits and inspect.iscoroutinefunction(method):
+            raise PipelineError(f"{kind.__name__}.{name} is a coroutine function: make the class an AsyncStage")
+
+
+def misplaced(found: object) -> str:
+    """The message for an object in the place of a stage."""
+    name: str = getattr(found, "__name__", type(found).__name__)
+    if is_stage_class(found):
+        return f"expected a stage, found the class {name}: write {name}()"
+    if callable(found):
+        return f"expected a stage, found the function {name}: decorate it with @streamkit.stage"
+    return f"expected a stage, found {kind_of(found)}"
+
+
+def is_stage_class(found: object) -> bool:
+    """Whether it is a class of stages, and not a stage."""
+    return isinstance(found, type) and issubclass(cast("type[object]", found), Composable)
+
+
+def _names(kinds: tuple[type, ...]) -> str:
+    shown = ", ".join(kind.__name__ for kind in kinds[:3])
+    return shown + (", …" if len(kinds) > 3 else "")

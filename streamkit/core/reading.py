@@ -1,0 +1,515 @@
+"""The driver of an engine over a source: the iterator of a stream.
+
+It owns no task. Everything happens inside the consumer's own `__anext__`: items that are ready are returned at once; when there
+are none, the engine says what is next, and only if nothing else is left to do the source is read, one `await` for all that one
+network read brings.
+"""
+
+import sys
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from inspect import iscoroutinefunction
+from operator import length_hint
+from typing import Any, Generic, TypeVar, cast
+
+from streamkit.core.checkpoint import Checkpoint, fitting, pack, unpack
+from streamkit.core.engine import Engine, Todo, fresh
+from streamkit.core.source import BYTES, Source, amount, broke_off
+from streamkit.core.timer import Timer
+from streamkit.core.waiting import Expired, Interrupted, Waiting, resume, waiting
+from streamkit.errors import DeadlineExceeded, PipelineError, StreamInterrupted
+from streamkit.events import EndReason, StreamEnd
+
+Out = TypeVar("Out", covariant=True)
+A = TypeVar("A")
+CLOSE_SECONDS = 5.0
+"""How long a stage or the source may take to close; after that the stream goes on without it."""
+DRAIN_SECONDS = 0.25
+"""How long the source may take to read what is left after the end marker."""
+BURST_BYTES = 128 * 1024
+"""How much is read, of sources that are always ready, before other tasks get their turn."""
+BURST_ITEMS = 64
+INTERRUPTED = (
+    "a read was cancelled from outside (by a timeout around the consumer?), so that this stream can't continue; "
+    "what it delivered is not complete"
+)
+
+
+class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
+    """The items of one run. Made and used by `Stream`, whose consumer gets it from `aiter`."""
+
+    def __init__(self, source: Source[Any], stages: Sequence[Any], checkpoint: dict[str, Any] | None) -> None:
+        self._source = source
+        self._stages = tuple(stages)
+        self._ready: Iterator[Out | StreamEnd] = iter(())
+        self._end: StreamEnd | None = None
+        self._received = 0
+        self._of_bytes: bool | None = None
+        self._breathe_at = 0
+        self._fast = False  # whether `__anext__` may do the next step without any preparation
+        self._quick = False  # what `_fast` is whenever nothing stands against it
+        self._read: Callable[[], Any] = source.read
+        self._single = False  # whether that returns one item, not a sequence of items
+        self.opened = self.closed = False
+        self._dropped = self._delivered = self._busy = self._cancelled = False
+        self._drains = False  # whether the source stays open until it was drained
+        self._ended = False  # whether nothing changes the end any more
+        self._failure: Exception | None = None
+        self._unclosed: Exception | None = None
+        self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._guard: AsyncGenerator[None, None] | None = None
+        self._idle: Any = None
+        self._waiting: Waiting | None = None
+        self._timer: Timer | None = None
+        self.engine = self._begin()
+        if checkpoint is not None:
+            self._restore(checkpoint)
+
+    @property
+    def end(self) -> StreamEnd | None:
+        """Why the stream ended; `None` while it has not, or while the consumer has not seen all of it."""
+        return None if length_hint(self._ready) else self._end
+
+    def cancel(self) -> None:
+        """End the run early; see `Stream.cancel`."""
+        # Once the last event is there only a consumer that still waits, for what a stage has left, needs to be woken.
+        if self._end is None or self._busy or self._ended:
+            self._cancelled, self._fast = True, False
+            if self._waiting:
+                self._waiting.interrupt()
+
+    async def enter(self) -> None:
+        """Open the source, if nothing has."""
+        if self.closed:
+            raise PipelineError("this stream is closed; open another one")
+        try:
+            if not (self.opened or self._cancelled):
+                await self._open(guarded=False)
+        except Interrupted:
+            return  # the first read ends as cancelled
+        except BaseException as error:
+            await self._fail(error)
+            raise
+
+    async def leave(self, because: BaseException | None) -> None:
+        """Close, also while another task waits for an item."""
+        if self._busy:
+            import anyio
+
+            # It is woken and closes the source, and this one waits for that.
+            self.cancel()
+            self._idle = self._idle or anyio.Event()
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._idle.wait()
+        await self._shut(because)
+
+    async def aclose(self) -> None:
+        """Close, as `Stream.aclose` does; for who has the iterator alone."""
+        await self.leave(None)
+
+    def __aiter__(self) -> "Reading[Out]":
+        return self
+
+    # Reading
+
+    async def __anext__(self) -> "Out | StreamEnd":
+        for item in self._ready:
+            return item
+        # The fast path: a read that has data at once costs no scope, and a burst that says nothing special no more than the
+        # stages themselves. Whatever is not so is left to `_pull`.
+        engine, failed = self.engine, None
+        while self._fast and engine.calm and self._received < self._breathe_at:
+            reading = self._read()
+            try:
+                burst = await self._wait_for(reading, reading.send(None))
+            except StopIteration as read:
+                burst = read.value
+            except GeneratorExit as error:
+                await self._fail(error)
+                raise
+            except BaseException as error:
+                failed = error
+                break
+            if self._single:
+                burst = [burst]
+            if not burst:
+                return await self._pull(_returned(burst))
+            if self._of_bytes and len(burst) == 1:
+                try:
+                    self._received += len(burst[0])
+                except TypeError:
+                    self._received += 1  # no bytes, which the stage reports
+                items = engine.receive(burst)
+            else:
+                items = self._receive(burst)
+            if not engine.calm or self._cancelled:
+                return await self._pull(items=items)
+            if items:
+                self._delivered = True
+                if len(items) > 1:
+                    self._ready = ready = iter(items)
+                    next(ready)
+                return cast("Out", items[0])
+        # Not within `except`: a stage's `close` may ask for the exception that is being handled.
+        return await self._pull(None if failed is None else _raised(failed))
+
+    async def _wait_for(self, reading: Coroutine[Any, Any, Any], yielded: object) -> Any:
+        # A read that was advanced by hand, and waits.
+        self._busy, self._fast = True, False
+        try:
+            found = await cast("Waiting", self._waiting).run(resume(reading, yielded), interrupted=self._cancelled)
+        finally:
+            self._rest()
+        self._breathe_at = self._received + (BURST_BYTES if self._of_bytes else BURST_ITEMS)
+        return found
+
+    def _rest(self) -> None:
+        self._busy, self._fast = False, self._quick and not (self._cancelled or self.closed or self._dropped)
+
+    async def _pull(
+        self, reading: Awaitable[Sequence[Any]] | None = None, items: list[Any] | None = None
+    ) -> "Out | StreamEnd":
+        # The careful path: everything that may wait, end or fail.
+        if self._busy:
+            raise PipelineError(
+                "another task is waiting for this stream's next item; a stream has one consumer, "
+                "for a second one use streamkit.hops.tee"
+            )
+        self._busy, self._fast = True, False
+        if self._timer:
+            self._timer.resume(self._now())
+        try:
+            while not (self.closed or self._dropped):
+                items = await self._step(reading, items)
+                if items:
+                    self._delivered = True
+                    self._ready = ready = iter(items)
+                    for item in ready:
+                        return cast("Out", item)
+                reading = items = None
+        # A cancellation from outside too: it cut a read in two. (Law 5)
+        except BaseException as error:
+            await self._fail(error)
+            raise
+        finally:
+            if self._timer:
+                self._timer.pause(self._now())
+            self._rest()
+            if self._idle:
+                self._idle.set()
+        if self._failure:
+            raise self._failure
+        raise StopAsyncIteration
+
+    async def _step(self, reading: Awaitable[Sequence[Any]] | None, items: list[Any] | None) -> list[Any]:
+        """Do what the engine says, and return what the consumer gets; nothing, with the stream closed, is the end."""
+        try:
+            if not self._cancelled or reading is not None or items is not None:
+                return await self._proceed(reading, items)
+        except Interrupted:
+            pass
+        if self._ended:
+            await self._shut(None)
+            return []
+        self._end = StreamEnd("cancelled")
+        await self._shut(None)
+        return [self._end]
+
+    async def _proceed(self, reading: Awaitable[Sequence[Any]] | None, items: list[Any] | None) -> list[Any]:
+        if not self.opened:
+            await self._open(guarded=True)
+        engine = self.engine
+        if items is None:
+            items = await self._work(engine, reading)
+        if self._timer and engine.content:
+            self._timer.content(self._now())
+        if engine.failure and await self._try_again(engine.failure):
+            return []
+        if engine.todo is Todo.CLOSE:
+            await self._stop_reading(engine)
+        if engine.end and engine.todo is not Todo.CALL:
+            self._end = engine.end
+        if not items and engine.todo is Todo.END:
+            if engine.failure:
+                raise engine.failure
+            self._end = engine.end or StreamEnd("completed")
+            await self._shut(None)
+        return items
+
+    async def _work(self, engine: Engine, reading: Awaitable[Sequence[Any]] | None) -> list[Any]:
+        match engine.todo:
+            case Todo.READ:
+                return await self._read_once(engine, reading)
+            case Todo.CALL:
+                return await self._call(engine)
+            case Todo.CLOSE:
+                return await self._stop_reading(engine)
+            case Todo.CONTINUE:
+                return engine.proceed()
+            case Todo.END:
+                return []
+
+    async def _read_once(self, engine: Engine, reading: Awaitable[Sequence[Any]] | None) -> list[Any]:
+        if reading is None and self._received >= self._breathe_at:
+            await self._wait(self._breathe(), reading=False)
+        try:
+            burst = await self._wait(reading or self._read(), reading=True)
+            if self._single:
+                burst = [burst]
+        except StopAsyncIteration as end:
+            return engine.receive(None) if self._single else engine.fail(end)
+        except Exception as error:
+            if isinstance(error, Interrupted):
+                raise
+            # The answer is complete, and what broke off is a body without its end marker.
+            return engine.receive(None) if broke_off(error) and engine.answered else engine.fail(error)
+        return self._receive(burst) if burst else engine.receive(None)
+
+    def _receive(self, burst: Sequence[Any]) -> list[Any]:
+        if self._of_bytes is None:
+            self._of_bytes = isinstance(burst[0], BYTES)
+        self._received += amount(burst)
+        return self.engine.receive(cast("list[Any]", burst) if burst.__class__ is list else list(burst))
+
+    async def _call(self, engine: Engine) -> list[Any]:
+        try:
+            returned = await self._wait(engine.call(), reading=False)
+        except Exception as error:
+            if isinstance(error, Interrupted):
+                raise
+            return engine.refuse(error)
+        return engine.answer(returned)
+
+    async def _breathe(self) -> None:
+        # A source that is always ready would else keep all other tasks, and any timeout of the consumer's, waiting.
+        import anyio.lowlevel
+
+        await anyio.lowlevel.checkpoint()
+        self._breathe_at = self._received + (BURST_BYTES if self._of_bytes else BURST_ITEMS)
+
+    async def _wait(self, work: Awaitable[A], *, reading: bool) -> A:
+        assert self._waiting is not None, "nothing is awaited before the stream is opened"
+        if self._timer is None:
+            return await self._waiting.run(work)
+        try:
+            deadline = self._timer.nearest(self._now(), reading=reading)
+        except DeadlineExceeded:
+            cast("Any", work).close()
+            raise
+        try:
+            return await self._waiting.run(work, deadline.rest if deadline else None)
+        except Expired:
+            assert deadline is not None
+            raise self._timer.exceeded(deadline) from None
+
+    @staticmethod
+    def _now() -> float:
+        import anyio
+
+        return anyio.current_time()
+
+    # Opening
+
+    def _begin(self) -> Engine:
+        stages = [fresh(stage) for stage in self._stages]
+        deadlines = self._source.deadlines
+        watch = deadlines is not None and (deadlines.first_content is not None or deadlines.idle_content is not None)
+        # In place, since the guard has this list.
+        self._closing[:] = [*(stage.close for stage in reversed(stages) if stage.waits), self._source.close]
+        self._received, self._of_bytes, self._breathe_at = 0, None, 0
+        return Engine(stages, self._source.now, watch_content=watch)
+
+    async def _open(self, *, guarded: bool) -> None:
+        source = self._source
+        if source.used:
+            raise PipelineError("this source was opened before; make a new one for each stream")
+        self.opened = source.used = True
+        self._waiting = waiting()
+        if source.deadlines is not None and source.deadlines.in_stream:
+            self._timer = Timer(source.deadlines, repr(source))
+        self._quick = self._waiting.steps and self._timer is None and iscoroutinefunction(source.read)
+        if guarded:
+            self._guard = _guard(self._closing)
+            await anext(self._guard)
+        self.engine.begin()
+        await self._open_source()
+
+    async def _open_source(self) -> None:
+        if self._timer:
+            self._timer.start(self._now())
+        while True:
+            try:
+                await self._wait(self._source.open(), reading=False)
+                break
+            except Interrupted:
+                raise
+            except Exception as error:
+                if not await self._wait(self._source.again(error), reading=False):
+                    raise
+        if not self._source.timed:
+            self.engine.untime()
+        if (items := self._source.items()) is not None:
+            self._read, self._single = items.__anext__, True
+
+    async def _try_again(self, error: Exception) -> bool:
+        # Only while nothing was released: what was, can't be taken back.
+        if self._delivered or not await self._wait(self._source.again(error), reading=False):
+            return False
+        try:
+            raise error  # for stages whose `close` looks at what ended the attempt
+        except Exception:
+            await close_all(self._closing[:-1])
+        self.engine = self._begin()
+        self.engine.begin()
+        await self._open_source()
+        return True
+
+    # Closing
+
+    async def _stop_reading(self, engine: Engine) -> list[Any]:
+        end = engine.end
+        # After the end marker of the format nothing is left to be generated, and the connection may be of use.
+        self._drains = end is not None and end.saw_done and engine.failure is None and self._source.undrained
+        if not self._drains:
+            # At once, since what the provider generates from here on is paid for in vain.
+            self._closing.remove(self._source.close)
+            try:
+                await close_all([self._source.close])
+            except Exception as error:
+                # The answer is complete; this is raised when all of it was delivered.
+                self._unclosed = error
+        return engine.closed()
+
+    async def _drain_or_close(self, guard: AsyncGenerator[None, None] | None) -> None:
+        try:
+            await self._drain()
+        except BaseException:
+            # Cancelled after the end, which stays what it is.
+            await self._close(guard)
+            raise
+
+    async def _drain(self) -> None:
+        import anyio
+
+        # The end was delivered, and is not changed by a cancellation from here on.
+        self._ended = True
+
+        with anyio.move_on_after(DRAIN_SECONDS):
+            try:
+                await cast("Waiting", self._waiting).run(self._source.drain())
+            except Exception:
+                # The answer is complete: nothing that happens to the connection after its end marker can change that.
+                return
+
+    async def _shut(self, because: BaseException | None) -> None:
+        if self.closed:
+            return
+        self._end = self.end or StreamEnd("cancelled")
+        self._ready = iter(())
+        self.closed, self._fast = True, False
+        guard, self._guard = self._guard, None
+        if not self.opened:
+            return
+        try:
+            if because is None and self._drains:
+                await self._drain_or_close(guard)
+            await self._close(guard)
+            if self._unclosed:
+                raise self._unclosed
+        except Exception as error:
+            if because is None:
+                raise
+            because.add_note(f"and closing the stream failed: {type(error).__name__}: {error}")
+
+    async def _close(self, guard: AsyncGenerator[None, None] | None) -> None:
+        # Not by the guard, in which a stage's `close` would find its GeneratorExit in place of the failure that ends the run.
+        closing = self._closing.copy()
+        self._closing.clear()
+        try:
+            await close_all(closing)
+        finally:
+            if guard:
+                await guard.aclose()
+
+    async def _fail(self, error: BaseException) -> None:
+        """Close, and raise the same from now on. (Law 5)"""
+        if isinstance(error, Exception):
+            self._failure, reason = error, cast("EndReason", getattr(error, "end_reason", "error"))
+        else:
+            self._failure, reason = StreamInterrupted(INTERRUPTED), "cancelled"
+        self._ready = iter(())
+        if not self._ended:
+            self._end = StreamEnd(reason)
+        if isinstance(error, GeneratorExit):
+            # The consumer's coroutine was dropped in mid-read and may not wait any more; the guard is left to close.
+            self._dropped, self._fast = True, False
+        else:
+            await self._shut(error)
+
+    def __del__(self) -> None:
+        if not self.opened or self.closed or sys.is_finalizing():
+            return
+        # trio warns by itself when it takes over the guard.
+        if not getattr(sys.get_asyncgen_hooks().finalizer, "__module__", "").startswith("trio"):
+            warnings.warn(
+                "a stream was dropped before its end; use `async with`", ResourceWarning, source=self, stacklevel=2
+            )
+        # Whoever records warnings keeps this object; the source is closed all the same.
+        self._guard = None
+
+    # Checkpoints
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The state of this run; see `Stream.checkpoint`."""
+        if self._busy:
+            raise PipelineError("a checkpoint is taken between two items, but another task is waiting for the next one")
+        ready = list(self._ready)
+        self._ready = iter(ready)
+        if self.engine.failure or ((self.closed or self.engine.todo is Todo.END) and not ready):
+            raise PipelineError("this stream has ended, so that there is nothing to resume")
+        return Checkpoint(self._names(), self._received, self.engine.state(), pack(ready)).to_dict()
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        known = Checkpoint.from_dict(checkpoint, self._names())
+        with fitting("this pipeline"):
+            self.engine.restore(known.run)
+            self._received, self._ready = known.received, iter(unpack(known.ready))
+        # What was given to the consumer can't be taken back.
+        self._delivered = True
+
+    def _names(self) -> list[str]:
+        return [type(stage).__name__ for stage in self._stages]
+
+
+async def _returned(burst: Sequence[Any]) -> Sequence[Any]:
+    return burst
+
+
+async def _raised(error: BaseException) -> Sequence[Any]:
+    raise error
+
+
+async def close_all(closing: list[Callable[[], Awaitable[None]]]) -> None:
+    """Call all of them, also if one fails or hangs. Several failures are raised as a group."""
+    import anyio
+
+    failures: list[Exception] = []
+    for close in closing:
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            try:
+                await close()
+            except Exception as error:
+                failures.append(error)
+    if len(failures) > 1:
+        raise ExceptionGroup("closing the stream failed", failures)
+    if failures:
+        raise failures[0]
+
+
+async def _guard(closing: list[Callable[[], Awaitable[None]]]) -> AsyncGenerator[None, None]:
+    # The event loop finalizes async generators that are dropped, or that are left when it shuts down. This one lends that
+    # service to a stream without `async with`, and so the stream needs no task of its own.
+    try:
+        yield
+    finally:
+        await close_all(closing)

@@ -1,0 +1,371 @@
+"""Stages, and how they are composed.
+
+A stage is a dataclass: its fields are configuration, `field(init=False)` are state. It takes items and returns items, and does
+no I/O; an `AsyncStage` may wait. `|` composes stages into a pipeline, which is a stage again. A pipeline holds no state: every
+run works on `fresh()` copies, so that one pipeline object serves any number of streams at once.
+"""
+
+import copy
+import dataclasses
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Generator, Iterable
+from functools import cache
+from time import perf_counter
+from typing import Any, ClassVar, Generic, TypeVar, cast, overload
+
+from streamkit.core.checkpoint import fitting, restore, state_of, usable
+from streamkit.core.engine import DONE, Engine, Todo, fresh, stage_name, with_inner
+from streamkit.core.hints import Classes, Composable, check_class, check_order, declared_types, misplaced, source_types
+from streamkit.core.reading import close_all
+from streamkit.core.run import Run
+from streamkit.core.source import AT_THE_LEFT, Source, as_source
+from streamkit.core.stream import Stream
+from streamkit.errors import PipelineError
+from streamkit.misfits import wrong_source
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+Next = TypeVar("Next")
+A = TypeVar("A")
+F = TypeVar("F", bound=Callable[..., Any])
+_MUTABLE = (list, dict, set, bytearray, deque)
+
+
+def _unused(hook: F) -> F:
+    # Marks a hook that does nothing, so that a run need not call it.
+    cast("Any", hook).unused = True
+    return hook
+
+
+class Step(Composable, Generic[In, Out]):
+    """What `Stage` and `AsyncStage` share."""
+
+    declares_items = True
+    waits: ClassVar[bool] = False
+    measured: bool = False
+    _done: bool = False
+    _alarm: Any = None
+
+    done: bool = cast("bool", DONE)
+    """Set it to true if the stage needs no more input: the source is closed, this stage and those after it are flushed."""
+
+    assembles: ClassVar[bool] = False
+    """Whether events of this stage repeat text of earlier deltas, as a `Completion` does. It then belongs after moderation."""
+
+    moderates: ClassVar[bool] = False
+    """Whether this stage withholds text: then `|` rejects it after one that assembles text, which would have a copy of it."""
+
+    passes_others: ClassVar[bool] = False
+    """Whether this stage passes on items of any class, whatever classes it declares."""
+
+    completes: bool = False
+    """Whether this stage returns a `Completion`, which `Stream.final` needs."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the answer is complete but for its end marker, so that a source that breaks off now ends it naturally."""
+        return False
+
+    def fresh(self: A) -> A:
+        """A copy with the same configuration and new state. Lists, dicts and sets of the configuration are copied."""
+        kind = cast("Any", type(self))
+        check(kind)
+        names = _config(kind)
+        made = kind(**{name: getattr(self, name) for name in names})
+        for name in names:
+            # An author who forgets `init=False` on a list of state would else share it between all runs. (Law 4)
+            if isinstance(value := getattr(made, name), _MUTABLE):
+                object.__setattr__(made, name, copy.copy(cast("Any", value)))
+        return cast("A", made)
+
+    def item_types(self) -> tuple[Classes, Classes]:
+        """The classes that this stage takes and returns, for the check of `|`; `None` where that can't be known."""
+        return declared_types(type(self))
+
+    def inner(self) -> "Iterable[Step[Any, Any]]":
+        """The stages that this one runs inside of itself. A wrapper lists them, and they get the time as all stages do."""
+        return ()
+
+    @_unused
+    def tick(self, now: float) -> None:
+        """Called with the time, in seconds on the source's clock: when the source opens, before every burst, and at the end."""
+
+    @_unused
+    def content_arrived(self) -> None:
+        """Called when the current read contained content of the answer, even if an earlier stage still buffers it."""
+
+    def state(self) -> Any:
+        """The state of this run as plain data: by default the fields with `init=False`; see `streamkit.core.checkpoint`."""
+        return state_of(self)
+
+    def restore(self, state: Any) -> None:
+        """Restore from `state()`, on a fresh copy."""
+        restore(self, state)
+
+    def open(
+        self,
+        source: Source[In] | AsyncIterable[In] | Iterable[In] | bytes,
+        *,
+        checkpoint: dict[str, Any] | None = None,
+    ) -> Stream[Out]:
+        """Run over `source`. Nothing is opened before the first read or `async with`; the stream closes the source.
+
+        With a `checkpoint` of such a run (`Stream.checkpoint`) it resumes from there; `source` gives what follows. One of
+        another pipeline raises `PipelineError`.
+        """
+        for stage in parts(self):
+            check(cast("Any", type(stage)))
+        opened = as_source(source)
+        first = parts(self)[0]
+        check_order(opened, source_types(type(opened)), first, first.item_types()[0])
+        return Stream(opened, parts(self), checkpoint)
+
+    def __ror__(
+        self,
+        source: Stream[In] | Source[In] | AsyncIterable[In] | Iterable[In] | bytes,
+    ) -> Stream[Out]:
+        if isinstance(source, type) or callable(source):
+            raise PipelineError(wrong_source(source) or misplaced(source))
+        if isinstance(source, Stream):
+            stream = cast("Stream[Any]", source)
+            return stream.extended(compose_parts(cast("Any", stream.stages), parts(self)))
+        return self.open(source)
+
+
+class Stage(Step[In, Out]):
+    """A step without I/O. Write `feed`, and `flush` if something may be left at the end.
+
+    `feed` is called for every item, `flush` once, on the natural end only: never after a failure or a cancellation. Either
+    returns an iterable, a generator too; it is used up before the consumer sees any of it. Pass on the items that you don't
+    know.
+    """
+
+    declares_items = True
+
+    def feed(self, item: In) -> Iterable[Out]:
+        """The output for one item."""
+        raise NotImplementedError(f"{type(self).__name__} needs a feed method")
+
+    def flush(self) -> Iterable[Out]:
+        """What is left at the natural end."""
+        return ()
+
+    def feed_all(self, items: list[In]) -> Iterable[Out]:
+        """The output for a burst. Write it where a loop of your own is faster than `feed` for each item.
+
+        What it yields before it raises is delivered; a method that builds a list returns `cut_short(list, error)` instead
+        of raising. The list that comes in is not yours to change.
+        """
+        feed, produced = self.feed, list[Out]()
+        extend = produced.extend
+        try:
+            for item in items:
+                # `extend` keeps what a generator yielded before it raised. (Law 1)
+                extend(feed(item))
+                if self.done:
+                    break
+        except Exception as error:
+            return cut_short(produced, error)
+        return produced
+
+    def run(
+        self,
+        items: Iterable[In] | bytes,
+        *,
+        clock: Callable[[], float] = perf_counter,
+        checkpoint: dict[str, Any] | None = None,
+    ) -> Run[Out]:
+        """Run over `items` without an event loop. The iterator raises what a stage raises, after what came before it.
+
+        With a `checkpoint` (of `Run` or `Stream`) it resumes from there, as `open` does.
+        """
+        return Run([fresh(cast("Any", stage)) for stage in parts(self)], items, clock, checkpoint)
+
+    @overload
+    def __or__(self, following: "Stage[Out, Next]") -> "Pipeline[In, Next]": ...
+    @overload
+    def __or__(self, following: "AsyncStage[Out, Next]") -> "AsyncPipeline[In, Next]": ...
+    def __or__(
+        self, following: "Stage[Out, Next] | AsyncStage[Out, Next]"
+    ) -> "Pipeline[In, Next] | AsyncPipeline[In, Next]":
+        return cast("Pipeline[In, Next]", compose(self, following))
+
+
+class AsyncStage(Step[In, Out]):
+    """A step that may wait: `feed` and `flush` are coroutines that return an iterable. `close` is called at every end."""
+
+    declares_items = True
+    waits = True
+
+    async def feed(self, item: In) -> Iterable[Out]:
+        """The output for one item."""
+        raise NotImplementedError(f"{type(self).__name__} needs an async feed method")
+
+    async def flush(self) -> Iterable[Out]:
+        """What is left at the natural end."""
+        return ()
+
+    async def close(self) -> None:
+        """Release connections. Called once at every end of a run, also after a failure; its time is bounded.
+
+        It is awaited while the failure or cancellation that ends the run is handled, so that `sys.exception()` is that one.
+        """
+        return
+
+    def __or__(self, following: "Stage[Out, Next] | AsyncStage[Out, Next]") -> "AsyncPipeline[In, Next]":
+        return cast("AsyncPipeline[In, Next]", compose(self, following))
+
+
+class _Composed(Step[In, Out]):
+    # What both kinds of pipeline share.
+    stages: Any  # a tuple of steps
+    _engine: Engine | None = None
+
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.stages))
+
+    def fresh(self: A) -> A:
+        stages: tuple[Any, ...] = cast("Any", self).stages
+        return cast("A", cast("Any", type(self))(tuple(map(fresh, stages))))
+
+    def item_types(self) -> tuple[Classes, Classes]:
+        return self.stages[0].item_types()[0], self.stages[-1].item_types()[1]
+
+    def inner(self) -> Iterable[Step[Any, Any]]:
+        return cast("tuple[Step[Any, Any], ...]", self.stages)
+
+    def state(self) -> Any:
+        return [stage.state() for stage in self.stages]
+
+    def restore(self, state: Any) -> None:
+        for stage, known in zip(self.stages, state, strict=True):
+            with fitting(type(stage).__name__):
+                stage.restore(known)
+                usable(stage)
+        self.done = any(stage.done for stage in self.stages)
+
+    def _running(self) -> Engine:
+        # Inside of another stage, which feeds it by hand, a pipeline is driven by an engine of its own.
+        if self._engine is None:
+            object.__setattr__(self, "_engine", Engine(self.stages, None))
+        return cast("Engine", self._engine)
+
+    def _given(self, engine: Engine, produced: list[Any]) -> Iterable[Any]:
+        if engine.failure:
+            return cut_short(produced, engine.failure)
+        if engine.todo is Todo.CLOSE:
+            self.done = True
+        return produced
+
+
+@dataclasses.dataclass(repr=False)
+class Pipeline(_Composed[In, Out], Stage[In, Out]):
+    """Sync stages composed by `|`: a burst moves through them as a list, stage by stage."""
+
+    stages: tuple[Stage[Any, Any], ...]
+
+    def feed(self, item: In) -> Iterable[Out]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[In]) -> Iterable[Out]:
+        engine = self._running()
+        return self._given(engine, engine.receive(items) if items else [])
+
+    def flush(self) -> Iterable[Out]:
+        engine = self._running()
+        produced = engine.receive(None) if engine.todo is Todo.READ else engine.closed()
+        while engine.todo is Todo.CONTINUE:
+            produced = produced + engine.proceed()
+        return self._given(engine, produced)
+
+
+@dataclasses.dataclass(repr=False)
+class AsyncPipeline(_Composed[In, Out], AsyncStage[In, Out]):
+    """Stages composed by `|`, at least one of which may wait.
+
+    A stream runs the stages themselves, and delivers each result as soon as it is there; `feed` and `flush` are for a stage
+    that holds a pipeline.
+    """
+
+    stages: tuple[Step[Any, Any], ...]
+
+    async def feed(self, item: In) -> Iterable[Out]:
+        engine = self._running()
+        produced = engine.receive([item])
+        if engine.todo is Todo.CLOSE:
+            self.done = True
+            engine.closed()
+        while engine.pending and engine.todo is Todo.CALL:
+            produced = produced + await _call(engine)
+        return self._given(engine, produced)
+
+    async def flush(self) -> Iterable[Out]:
+        engine = self._running()
+        produced = engine.receive(None) if engine.todo is Todo.READ else []
+        while engine.todo is Todo.CALL or engine.todo is Todo.CONTINUE:
+            produced = produced + (await _call(engine) if engine.todo is Todo.CALL else engine.proceed())
+        return self._given(engine, produced)
+
+    async def close(self) -> None:
+        await close_all([stage.close for stage in reversed(self.stages) if isinstance(stage, AsyncStage)])
+
+
+async def _call(engine: Engine) -> list[Any]:
+    try:
+        returned = await engine.call()
+    except Exception as error:
+        return engine.refuse(error)
+    return engine.answer(returned)
+
+
+def parts(stage: Step[Any, Any]) -> tuple[Step[Any, Any], ...]:
+    """The stages of a pipeline in their order; for a single stage, itself."""
+    return stage.stages if isinstance(stage, _Composed) else (stage,)
+
+
+def compose(left: Step[Any, Any], right: object) -> "Pipeline[Any, Any] | AsyncPipeline[Any, Any]":
+    """The pipeline of two stages or pipelines. Raises `PipelineError` for what can't be composed."""
+    if not isinstance(right, Step):
+        raise PipelineError(AT_THE_LEFT if isinstance(right, Source) else misplaced(right))
+    stages = compose_parts(parts(left), parts(cast("Step[Any, Any]", right)))
+    if any(stage.waits for stage in stages):
+        return AsyncPipeline(stages)
+    return Pipeline(cast("tuple[Stage[Any, Any], ...]", stages))
+
+
+def compose_parts(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any, Any], ...]) -> tuple[Step[Any, Any], ...]:
+    """All stages, in an order that keeps the laws; `PipelineError` for one that can't."""
+    for stage in (*before, *after):
+        check(cast("Any", type(stage)))
+    check_order(before[-1], before[-1].item_types()[1], after[0], after[0].item_types()[0])
+    _check_moderation(before, after)
+    return (*before, *after)
+
+
+def _check_moderation(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any, Any], ...]) -> None:
+    moderation = next((stage for stage in with_inner(after) if stage.moderates), None)
+    assembly = next((stage for stage in before if any(part.assembles for part in with_inner([stage]))), None)
+    if moderation is None or assembly is None:
+        return
+    first, last = stage_name(moderation), stage_name(assembly)
+    raise PipelineError(
+        f"{last} | {first}: {last} assembles text, of which {first} could not withhold anything any more: "
+        f"put {first} first, … | {first} | {last} | …"
+    )
+
+
+def cut_short(produced: list[Out], error: Exception) -> Generator[Out, None, None]:
+    """`produced`, and then the error: what `feed_all` returns when it fails in the middle of a burst. (Law 1)"""
+    yield from produced
+    raise error
+
+
+@cache
+def check(kind: type[Step[Any, Any]]) -> None:
+    """Raise `PipelineError` for a class of stages that could not do its work."""
+    check_class(kind, waits=kind.waits)
+
+
+@cache
+def _config(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind) if field.init)

@@ -1,0 +1,149 @@
+"""Waiting that another task, or a deadline, can end, without cancelling the task that waits.
+
+On asyncio it is done with the task's own `cancel` and `uncancel`: a cancel scope around every read would cost more than parsing
+the event that it returns, and one that is entered only once a read waits would nest wrongly inside a scope of the read's own.
+"""
+
+from collections.abc import Awaitable, Coroutine, Generator
+from types import coroutine
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import anyio
+
+T = TypeVar("T")
+
+
+class Interrupted(Exception):
+    """`interrupt` was called during a wait."""
+
+
+class Expired(Exception):
+    """A wait took longer than it was allowed to."""
+
+
+class Waiting(Protocol):
+    """One wait at a time."""
+
+    steps: bool
+    """Whether a coroutine may be advanced by hand before it is waited for."""
+
+    async def run(self, work: Awaitable[T], seconds: float | None = None, *, interrupted: bool = False) -> T:
+        """Await `work`; raise `Interrupted` or `Expired` if it was ended early. Any other cancellation propagates.
+
+        `interrupted`: end it at its first wait, for work that was advanced by hand up to that; it must not just be dropped.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """End the wait that is under way, if one is."""
+        ...
+
+
+def waiting() -> Waiting:
+    """For the event loop that runs."""
+    from sniffio import current_async_library
+
+    return TaskWaiting() if current_async_library() == "asyncio" else ScopeWaiting()
+
+
+class TaskWaiting:
+    """By the cancellation of asyncio's task."""
+
+    steps = True
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self._asyncio = asyncio
+        self._task: asyncio.Task[Any] | None = None
+        self._cause: type[Exception] | None = None
+
+    def interrupt(self) -> None:
+        self._end(Interrupted)
+
+    async def run(self, work: Awaitable[T], seconds: float | None = None, *, interrupted: bool = False) -> T:
+        task = self._task = self._asyncio.current_task()
+        assert task is not None, "an event loop runs this in a task"
+        cancelling = task.cancelling()
+        timer = None if seconds is None else task.get_loop().call_later(seconds, self._end, Expired)
+        if interrupted:
+            self._end(Interrupted)
+        try:
+            return await work
+        except self._asyncio.CancelledError:
+            if (cause := self._cause) is None:
+                raise
+            self._take_back(task)
+            # Somebody else may have cancelled this task too in the same turn of the loop, which delivers one error for both.
+            # A cancel scope of anyio's recognises its own error only, and a checkpoint inside of a cancelled one raises that.
+            await _checkpoint_if_cancelled()
+            if task.cancelling() > cancelling:
+                raise
+            raise cause from None
+        finally:
+            if timer:
+                timer.cancel()
+            if self._cause is not None:
+                self._take_back(task)
+            self._task = None
+
+    def _end(self, cause: type[Exception]) -> None:
+        if self._task is not None and self._cause is None:
+            self._cause = cause
+            self._task.cancel()
+
+    def _take_back(self, task: "asyncio.Task[Any]") -> None:
+        self._cause = None
+        task.uncancel()
+
+
+async def _checkpoint_if_cancelled() -> None:
+    import anyio.lowlevel
+
+    await anyio.lowlevel.checkpoint_if_cancelled()
+
+
+class ScopeWaiting:
+    """By a cancel scope, for trio."""
+
+    steps = False
+
+    def __init__(self) -> None:
+        self._scope: anyio.CancelScope | None = None
+        self._interrupted = False
+
+    def interrupt(self) -> None:
+        if self._scope is not None:
+            self._interrupted = True
+            self._scope.cancel()
+
+    async def run(self, work: Awaitable[T], seconds: float | None = None, *, interrupted: bool = False) -> T:
+        import anyio
+
+        self._interrupted = interrupted
+        try:
+            with anyio.move_on_after(seconds) as self._scope:
+                if interrupted:
+                    self._scope.cancel()
+                return await work
+        finally:
+            self._scope = None
+        raise Interrupted if self._interrupted else Expired
+
+
+@coroutine
+def resume(work: Coroutine[Any, Any, T], yielded: object) -> Generator[Any, Any, T]:
+    """Await a coroutine that was advanced by hand to its first `yielded`."""
+    while True:
+        try:
+            yield yielded
+        except BaseException as error:
+            try:
+                yielded = work.throw(error)
+            except StopIteration as finished:
+                return cast("T", finished.value)
+        else:
+            return (yield from cast("Generator[Any, Any, T]", work))

@@ -1,0 +1,206 @@
+"""Chunks that differ in one string alone, which most chunks of an answer do, decoded into a type made for them.
+
+From a chunk that said nothing but its text a struct type is made: the place of the text is a string, noise is of its type, and
+everything else is the constant that it is. A payload that decodes as that type has thereby been *proved* to be the same chunk
+with another text, in any order of its keys. Nothing else is decoded, which makes it several times cheaper than reading the chunk.
+
+A type is made once in a process for each form of chunk. What differs from one answer to the next, such as ids and times, is
+of its type there, and compared after decoding.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
+
+import msgspec
+
+from streamkit.events import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
+from streamkit.wire.events import ServerSentEvent
+
+Path: TypeAlias = tuple[str | int, ...]
+_KINDS: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+_NOISE: Final = {"obfuscation": str, "p": str}
+"""Fields that mean nothing: padding against guessing the length of a token."""
+_ACCOUNTS: Final = {"usageMetadata"}
+"""Objects at the top of a chunk with counts so far, which the last chunk has too: the dialect reads those of the last one."""
+_SEQUENCE: Final = "sequence_number"
+"""The number of an event; a chunk whose number is not greater than that of the one before is none that was learnt."""
+_OF_AN_ANSWER: Final = frozenset(
+    {"id", "created", "created_at", "item_id", "response_id", "responseId", "generation_id", "system_fingerprint"}
+)
+_MAX_CONSTANT = 128
+"""Characters of a string that is a constant of a form; a longer one is compared."""
+_FORMS = 256
+_NEVER = 1024
+
+
+class Learnt(NamedTuple):
+    """The chunks that are like one chunk, and the event that they stand for.
+
+    `text` returns the text of such a chunk; for any other it returns `""` or raises what decoding raises.
+    """
+
+    text: Callable[[bytes], str]
+    event: str
+    kind: Any
+    choice: int
+    tool_index: int | None
+    seen: list[int]
+    """The number of the last chunk that was read, empty where they have none."""
+
+    @property
+    def sequence(self) -> int | None:
+        """The number of the last chunk that was read."""
+        return self.seen[0] if self.seen else None
+
+
+class Learner:
+    """Learns from chunks that said only one piece of text; for one answer. Where no two are alike, it tries ever less often."""
+
+    def __init__(self) -> None:
+        self.patience = 1
+        """How many chunks to read together before the next one is learnt from."""
+        self.used = False
+        """Whether what was learnt last has read a chunk since."""
+        self._next = 1
+        self._warm = False  # whether there was a chunk to learn from
+
+    def consider(self, items: list[ServerSentEvent], events: list[Event], places: tuple[Path, ...]) -> Learnt | None:
+        """Chunks were read; learn from one alone, if all that it said is one piece of text at one of `places` of its JSON."""
+        if self.used:
+            self.patience = self._next = 1
+            self.used = False
+        if len(items) > 1 or self.patience > 1:
+            self.patience = max(1, self.patience - len(items))
+            return None
+        if not places or len(events) != 1 or not isinstance(events[0], _KINDS):
+            return None
+        if not self._warm:
+            # One chunk alone is not worth a form, and short answers have few.
+            self._warm = True
+            return None
+        self._next = min(self._next * 2, _NEVER)
+        self.patience = self._next
+        return _learn(items[0], events[0], places)
+
+
+def _learn(item: ServerSentEvent, event: Any, places: tuple[Path, ...]) -> Learnt | None:
+    call = isinstance(event, ToolCallDelta)
+    if call and (event.id or event.name or event.type):
+        return None
+    text = event.arguments if call else event.text
+    try:
+        chunk = msgspec.json.decode(item.payload)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None  # half of a surrogate pair in it, whose other half has come
+    found = [place for place in places if _at(chunk, place) == text]
+    if len(found) != 1:
+        return None
+    form = _form(_shape(chunk, found[0]))
+    constants = [_at(chunk, place) for place in form.compared]
+    number = chunk.get(_SEQUENCE)
+    seen = [number] if type(number) is int else []
+    tool_index = event.tool_index if call else None
+    return Learnt(form.reader(*constants, seen), item.event, type(event), event.index, tool_index, seen)
+
+
+def _at(value: Any, place: Path) -> Any:
+    for step in place:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+class _Form(NamedTuple):
+    reader: Callable[..., Callable[[bytes], str]]
+    """Makes the function `Learnt.text` for what is constant within one answer, the values at `compared`."""
+    compared: tuple[Path, ...]
+
+
+# A shape is a value that can be a key of the cache: of an object its sorted names and their shapes, of a list its shapes, of
+# anything else that it is the text, a type, or a constant (never a boolean, which would be equal to a number).
+_TEXT: Final = "text"
+_Shape: TypeAlias = Any
+
+
+def _shape(value: Any, text: Path | None, name: str = "", depth: int = 0) -> _Shape:
+    if text == ():
+        return (_TEXT,)
+    if name in _ACCOUNTS and depth == 1:
+        return "noise", msgspec.Raw
+    if isinstance(value, dict):
+        fields = sorted(cast("dict[str, Any]", value).items())
+        return "object", tuple((key, _shape(inner, _below(text, key), key, depth + 1)) for key, inner in fields)
+    if isinstance(value, list):
+        items = enumerate(cast("list[Any]", value))
+        return "array", tuple(_shape(inner, _below(text, at), "", depth + 1) for at, inner in items)
+    if _NOISE.get(name) is type(value):
+        return "noise", type(value)
+    if name == _SEQUENCE and type(value) is int and depth == 1:
+        return ("sequence",)
+    if name in _OF_AN_ANSWER or not _is_constant(value):
+        return "compared", type(value)
+    return "constant", value
+
+
+def _below(text: Path | None, step: str | int) -> Path | None:
+    return text[1:] if text and text[0] == step else None
+
+
+def _is_constant(value: Any) -> bool:
+    # A type can hold strings, integers of 64 bits and null; booleans and floats can't be in a `Literal`.
+    if isinstance(value, str):
+        return len(value) <= _MAX_CONSTANT
+    return value is None or (type(value) is int and -(2**63) <= value < 2**63)
+
+
+@lru_cache(_FORMS)
+def _form(shape: _Shape) -> _Form:
+    text: list[str] = []
+    compared: list[tuple[str, Path]] = []
+    numbers: list[str] = []
+    kind = _type(shape, "chunk", (), text, compared, numbers)
+    names = ", ".join([*(f"constant{at}" for at in range(len(compared))), "seen"])
+    tests = "".join(f" and {place} == constant{at}" for at, (place, _) in enumerate(compared))
+    # The number is noted only if the text is not empty, since the reader of a chunk without one notes it itself.
+    for number in numbers:
+        tests += f" and {number} > seen[0] and ({text[0]} == '' or not seen.__setitem__(0, {number}))"
+    # The code is made of the names given here and nothing else. A chain of getters would cost several calls for each chunk.
+    code = f"lambda {names}: lambda payload: {text[0]} if (chunk := decode(payload)) is not None{tests} else ''"
+    reader = eval(code, {"decode": msgspec.json.Decoder(kind).decode})
+    return _Form(cast("Callable[..., Callable[[bytes], str]]", reader), tuple(path for _, path in compared))
+
+
+def _type(
+    shape: _Shape, place: str, path: Path, text: list[str], compared: list[tuple[str, Path]], numbers: list[str]
+) -> Any:
+    match shape:
+        case ("object", fields):
+            names = {f"f{at}": name for at, (name, _) in enumerate(fields)}
+            types = [
+                (f"f{at}", _type(inner, f"{place}.f{at}", (*path, name), text, compared, numbers))
+                for at, (name, inner) in enumerate(fields)
+            ]
+            return msgspec.defstruct("Chunk", types, rename=names, forbid_unknown_fields=True, gc=False)
+        case ("array", items):
+            elements = tuple(
+                _type(inner, f"{place}[{at}]", (*path, at), text, compared, numbers) for at, inner in enumerate(items)
+            )
+            return tuple[elements]  # type: ignore[valid-type]
+        case ("sequence",):
+            numbers.append(place)
+            return int
+        case ("noise", kind):
+            return kind
+        case ("compared", kind):
+            compared.append((place, path))
+            return kind
+        case ("constant", None):
+            return None
+        case ("constant", value):
+            return Literal[value]
+        case _:
+            text.append(place)
+            return str

@@ -1,0 +1,211 @@
+"""What the parts of a pipeline cost that do nothing: stages, hops, opening a stream, importing; and how late a busy loop is.
+
+    python -m tests.benchmarks.overhead [--items 20000] [--rounds 7]
+
+Figures for an item are the difference between a pipeline with the stage and the same one without, over items that are ready: in
+bursts of 64, and one in each read. The contestants take turns; quoted are medians, with the least and the greatest.
+"""
+
+import argparse
+import asyncio
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import streamkit as sk
+
+BURST = 64
+ANSWER = [
+    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,'
+    b'"delta":{"content":"a"}}]}\n\n'
+] * 3 + [b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n']
+LLM = sk.Parse() | sk.Extract() | sk.Accumulate()
+EVENT = sk.TextDelta("a")
+
+
+@dataclass
+class Pass(sk.Stage[Any, Any]):
+    """Passes bursts on as they are."""
+
+    def feed(self, item: Any) -> Iterable[Any]:
+        return (item,)
+
+    def feed_all(self, items: list[Any]) -> Iterable[Any]:
+        return items
+
+
+@dataclass
+class PassAsync(sk.AsyncStage[Any, Any]):
+    """Passes items on, from a coroutine."""
+
+    async def feed(self, item: Any) -> Iterable[Any]:
+        return (item,)
+
+
+@sk.stage
+def same(event: sk.Event) -> sk.Event:
+    """Return the event as it is."""
+    return event
+
+
+class Bursts(sk.Source[Any]):
+    """Events that are ready, so many in each read."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.bursts = iter([[EVENT] * size] * (count // size))
+
+    async def read(self) -> list[Any]:
+        return next(self.bursts, [])
+
+
+async def consume(stream: sk.Stream[Any]) -> None:
+    async with stream as events:
+        async for _ in events:
+            pass
+
+
+async def prefetched(count: int, size: int) -> None:
+    async with sk.hops.prefetch(Bursts(count, size) | Pass()) as items:
+        async for _ in items:
+            pass
+
+
+def stages(count: int) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What is compared, by name; the first two are the pipelines to subtract."""
+    found: dict[str, Callable[[], Awaitable[None]]] = {}
+    for how, size in (("bursts", BURST), ("alone", 1)):
+        base = Pass()
+        variants: dict[str, Any] = {
+            "one stage": base,
+            "+ feed_all": base | Pass(),
+            "+ @stage": base | same,
+            "+ async stage": base | PassAsync(),
+        }
+        for name, pipeline in variants.items():
+            found[f"{name}, {how}"] = lambda pipeline=pipeline, size=size: consume(Bursts(count, size) | pipeline)
+        found[f"+ hops.prefetch, {how}"] = lambda size=size: prefetched(count, size)
+    return found
+
+
+def medians(work: dict[str, Callable[[], Awaitable[None]]], rounds: int, count: int) -> dict[str, list[float]]:
+    """Nanoseconds for an item, sorted, of each contestant."""
+    taken: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(rounds):
+        for name, run in work.items():
+            start = time.perf_counter()
+            asyncio.run(_awaited(run))
+            taken[name].append((time.perf_counter() - start) / count * 1e9)
+    return {name: sorted(values) for name, values in taken.items()}
+
+
+async def _awaited(run: Callable[[], Awaitable[None]]) -> None:
+    await run()
+
+
+def show_stages(count: int, rounds: int) -> None:
+    """Print the stages and hops."""
+    taken = medians(stages(count), rounds, count)
+    print(f"\nns for each item, {count} items ready, in bursts of {BURST} and alone; the difference to one stage")
+    for name, values in taken.items():
+        base = statistics.median(taken[f"one stage, {name.rpartition(', ')[2]}"])
+        middle = statistics.median(values)
+        print(f"  {name:26} {middle:8.0f}   {middle - base:+8.0f}   ({values[0]:.0f} to {values[-1]:.0f})")
+
+
+def show_opening(rounds: int) -> None:
+    """Print what it costs to open a stream of three deltas and to read it."""
+
+    async def source() -> AsyncIterator[bytes]:
+        for piece in ANSWER:
+            yield piece
+
+    async def many(number: int) -> None:
+        for _ in range(number):
+            async with source() | LLM as events:
+                async for _ in events:
+                    pass
+
+    taken: list[float] = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        asyncio.run(many(500))
+        taken.append((time.perf_counter() - start) / 500 * 1e6)
+    print(
+        f"\nopen and read a stream of three deltas: {statistics.median(taken):.0f} µs ({min(taken):.0f} to {max(taken):.0f})"
+    )
+
+
+def show_import(rounds: int) -> None:
+    """Print the processor time of an import, less that of an empty program."""
+
+    def seconds(code: str) -> float:
+        code = f"import time; t = time.process_time(); {code}; print(time.process_time() - t)"
+        return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+    print("\nms of processor time for an import, in a process of its own")
+    for code in (
+        "import streamkit",
+        "import streamkit as sk; sk.Parse() | sk.Extract() | sk.Accumulate()",
+        "import aiohttp",
+    ):
+        seconds(code)
+        taken = sorted(seconds(code) * 1e3 for _ in range(rounds))
+        print(f"  {code:70} {statistics.median(taken):6.0f}   ({taken[0]:.0f} to {taken[-1]:.0f})")
+
+
+async def _lag(number: int, period: float) -> list[float]:
+    # Streams whose events come by a timer, each in a task of its own, and a task that looks how late it is woken.
+    late: list[float] = []
+    done = asyncio.Event()
+
+    async def source(at: int) -> AsyncIterator[bytes]:
+        await asyncio.sleep(period * at / number)
+        for _ in range(10):
+            yield ANSWER[0]
+            await asyncio.sleep(period)
+        yield ANSWER[-1]
+
+    async def watch() -> None:
+        while not done.is_set():
+            due = time.perf_counter() + 0.005
+            await asyncio.sleep(0.005)
+            late.append((time.perf_counter() - due) * 1e3)
+
+    async with asyncio.TaskGroup() as group:
+        watcher = group.create_task(watch())
+        readers = [group.create_task(consume(source(at) | LLM)) for at in range(number)]
+        await asyncio.wait(readers)
+        done.set()
+        await watcher
+    return sorted(late)
+
+
+def show_lag() -> None:
+    """Print how late a loop is that reads many streams."""
+    print("\nms that a loop is late while it reads streams, an event each 0.5 s from every one")
+    for number in (100, 500, 2000):
+        late = asyncio.run(_lag(number, 0.5))
+        half, most = late[len(late) // 2], late[len(late) * 99 // 100]
+        print(f"  {number:5} streams   p50 {half:6.1f}   p99 {most:6.1f}   max {late[-1]:6.1f}")
+
+
+def main() -> None:
+    """Print all of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=19_200)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    print(f"Python {platform.python_version()}, {options.rounds} rounds, medians")
+    show_stages(options.items, options.rounds)
+    show_opening(options.rounds)
+    show_import(options.rounds)
+    show_lag()
+
+
+if __name__ == "__main__":
+    main()
