@@ -8,6 +8,7 @@ A type is made once in a process for each form of chunk. What differs from one a
 of its type there, and compared after decoding.
 """
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
@@ -31,6 +32,7 @@ _OF_AN_ANSWER: Final = frozenset(
 _MAX_CONSTANT = 128
 """Characters of a string that is a constant of a form; a longer one is compared."""
 _FORMS = 256
+_NAME = re.compile(r'[^\\"\x00-\x1f]*')
 _NEVER = 1024
 
 
@@ -94,7 +96,7 @@ def _learn(item: ServerSentEvent, event: Any, places: tuple[Path, ...]) -> Learn
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None  # half of a surrogate pair in it, whose other half has come
     found = [place for place in places if _at(chunk, place) == text]
-    if len(found) != 1:
+    if len(found) != 1 or not _has_plain_names(chunk):
         return None
     form = _form(_shape(chunk, found[0]))
     constants = [_at(chunk, place) for place in form.compared]
@@ -102,6 +104,15 @@ def _learn(item: ServerSentEvent, event: Any, places: tuple[Path, ...]) -> Learn
     seen = [number] if type(number) is int else []
     tool_index = event.tool_index if call else None
     return Learnt(form.reader(*constants, seen), item.event, type(event), event.index, tool_index, seen)
+
+
+def _has_plain_names(value: Any) -> bool:
+    # Not every name can be one of a struct.
+    if isinstance(value, dict):
+        return all(
+            _NAME.fullmatch(name) and _has_plain_names(inner) for name, inner in cast("dict[str, Any]", value).items()
+        )
+    return not isinstance(value, list) or all(map(_has_plain_names, cast("list[Any]", value)))
 
 
 def _at(value: Any, place: Path) -> Any:

@@ -18,6 +18,7 @@ from streamkit import (
     ServerSentEvent,
     StreamEnd,
     StreamkitError,
+    TextDelta,
 )
 from tests.dialects.streams import DATA
 
@@ -105,3 +106,14 @@ def chunks_of(events: list[ServerSentEvent]) -> list[Any]:
             continue
         known += [found, *(found if isinstance(found, list) else ())]
     return known
+
+
+@pytest.mark.parametrize("name", ["\x1f", "\x00", '"', "\\", "a\nb"])
+def test_a_name_that_no_struct_can_have_changes_nothing(name: str) -> None:
+    chunks = [{"choices": [{"index": 0, "delta": {"content": piece}}], name: None} for piece in "abcd"]
+    wire = [ServerSentEvent.of(json.dumps(chunk)) for chunk in chunks]
+    extract = Extract()
+
+    events = [event for one in wire for event in extract.feed(one)]
+
+    assert [event.text for event in events if isinstance(event, TextDelta)] == [*"abcd"]
