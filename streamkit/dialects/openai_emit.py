@@ -230,7 +230,9 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
         # What was written can't be retracted, and clients would join two answers to one.
         if self._spoke:
             self._fail("reset", out)
-        self._choices, self._withheld, self._bytes = {}, Withheld(), {}
+        # Clients know the choices whose role was written, and wait for their end.
+        self._choices = {index: _Choice(index) for index in self._choices}
+        self._withheld, self._bytes = Withheld(), {}
 
     # Choices
 

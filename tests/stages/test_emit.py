@@ -761,3 +761,17 @@ def test_a_real_answer_written_again_is_the_same_answer(recording: Path) -> None
         assert figures(again) == figures(completion)
     assert again.end == ("tool_calls" if "tool_calls" in finishes else completion.end)
     assert (again.id, again.model) == (completion.id or again.id, completion.model or "unknown")
+
+
+def test_a_choice_that_was_introduced_before_a_reset_ends() -> None:
+    events = [
+        sk.Annotation({"url": "https://a.b"}, 1),
+        sk.Reset("again"),
+        sk.TextDelta("Hi."),
+        sk.StreamEnd("completed"),
+    ]
+
+    chunks = [json.loads(frame.data) for frame in Emit().run(events) if frame.data != DONE]
+
+    finished = [choice["index"] for chunk in chunks for choice in chunk["choices"] if choice["finish_reason"]]
+    assert finished == [0, 1]
