@@ -19,7 +19,21 @@ from streamkit.gaps import Stall, gaps, percentile, stalls
 from streamkit.response_forms import CHAT, write
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
-Channel: TypeAlias = Literal["content", "reasoning", "refusal", "transcript", "tool_arguments", "tool_name", "prompt"]
+PartChannel: TypeAlias = Literal["code", "tool_input", "tool_output", "other"]
+"""What text of a part can be: a program or a command, the input of a provider's tool, its output, or anything else."""
+Channel: TypeAlias = Literal[
+    "content",
+    "reasoning",
+    "refusal",
+    "transcript",
+    "tool_arguments",
+    "tool_name",
+    "code",
+    "tool_input",
+    "tool_output",
+    "other",
+    "prompt",
+]
 VerdictAction: TypeAlias = Literal["annotate", "redact", "replace", "block", "stop"]
 VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "classifier", "provider", "max_hold"]
 """What a verdict comes from; `too_long` and `timeout` are of a rule that could not decide within its bounds."""
@@ -108,9 +122,10 @@ class ResponseDetails(_Event, frozen=True, gc=False, eq=False):
 class PartStart(_Event, frozen=True, gc=False, eq=False):
     """A part of the answer begins: a content block, an output item, a content part. Sent again where it goes on after another.
 
-    `kind` is the provider's word, `data` what it says of the part beside its text. Text comes in deltas alone: those of
-    `channel` belong to this part until the channel's next one starts, and those of the call `tool_index` to the part that
-    names it. `within` is the number of the part that this one is inside of.
+    `kind` is the provider's word, `data` the structure of the part: ids, states, signatures, and in its empty form what comes
+    in deltas. Deltas of `channel` belong to this part until the channel's next one starts, those of the call `tool_index` to
+    the part that names it, and a `PartDelta` to the part that it names. `within` is the number of the part that this one is
+    inside of.
     """
 
     kind: str
@@ -123,10 +138,26 @@ class PartStart(_Event, frozen=True, gc=False, eq=False):
 
 
 class PartEnd(_Event, frozen=True, gc=False, eq=False):
-    """Part `number` is complete. `data` is what is known only then: a signature, a status, a result; it adds to the first."""
+    """Part `number` is complete. `data` is what is known only then, a signature or a status; it adds to the first."""
 
     number: int = 0
     data: dict[str, Any] = {}
+    index: int = 0
+
+
+class PartDelta(_Event, frozen=True, gc=False, eq=False):
+    """A piece of text that part `part` has in its `data`, never empty: code, a search query, what a tool returned.
+
+    `path` names the field of `data` that the text belongs to. With `json` it is a piece of JSON: of the field's value, or of
+    the JSON in it if the field is a string. The text begins anew where a `PartStart` gives its field again, or where some of
+    it comes after the `PartEnd`. What a client executes is complete with the `PartEnd`.
+    """
+
+    text: str
+    channel: PartChannel = "other"
+    part: int = 0
+    path: tuple[str, ...] = ()
+    json: bool = False
     index: int = 0
 
 
@@ -555,7 +586,10 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One part of an assembled answer, in the provider's order: what `PartStart` and `PartEnd` said, with the text it got."""
+    """One part of an assembled answer, in the provider's order: what `PartStart` and `PartEnd` said, with the text it got.
+
+    `data` has the text of its `PartDelta`s in its fields.
+    """
 
     kind: str
     number: int = 0
@@ -696,6 +730,7 @@ Event: TypeAlias = (
     | Checked
     | PartStart
     | PartEnd
+    | PartDelta
     | ResponseDetails
     | ProviderNotice
     | Reset
@@ -707,5 +742,5 @@ Event: TypeAlias = (
     | StreamEnd
 )
 
-CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, AudioDelta)
+CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, AudioDelta, PartDelta)
 """The events that are part of the answer itself."""

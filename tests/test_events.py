@@ -47,6 +47,7 @@ EXAMPLES: list[sk.Event] = [
     sk.ResponseDetails({"a": None}, "anthropic"),
     sk.PartStart("text", 0, {"type": "text"}, "content"),
     sk.PartEnd(0, {"signature": "c2ln"}),
+    sk.PartDelta("print(1)", "code", 1, ("code",), False, 1),
     sk.ProviderNotice("kind", {"a": 1}, 1),
     sk.Reset("Disconnected"),
     sk.PartialOutput({"a": 1}, True, 1, "id", "name", 1),

@@ -13,12 +13,14 @@ from streamkit.dialects.base import ANOTHER, Dialect
 from streamkit.dialects.calls import BareCalls
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, emptied, grown, mapping, mappings, text, without, word
+from streamkit.dialects.part_texts import end, start
 from streamkit.ends import is_pending
 from streamkit.events import (
     Annotation,
     Channel,
     Event,
     Finish,
+    PartDelta,
     PartEnd,
     PartStart,
     ProviderNotice,
@@ -31,7 +33,6 @@ from streamkit.events import (
 )
 from streamkit.plain import PlainForm
 from streamkit.plain.anthropic import message
-from streamkit.plain.fields import decoded
 from streamkit.tokens.usage import usage_of
 from streamkit.wire.events import ServerSentEvent
 
@@ -51,13 +52,11 @@ _TOLD = {"text": ("text", "citations"), "thinking": ("thinking",), "tool_use": (
 
 
 class _Block(msgspec.Struct):
-    # `tool_index` of a call that the caller is to run, `input` the pieces of one that he is not. A block that has ended is kept,
-    # for some servers send its signature late.
+    # `tool_index` of a call that the caller is to run. A block that has ended is kept, for some servers send its signature late.
     number: int
     kind: str
     tool_index: int | None = None
     takes_input: bool = False
-    input: list[str] = []
     late: dict[str, Any] = {}
     ended: bool = False
 
@@ -67,8 +66,8 @@ class AnthropicMessages(Dialect):
     """Messages and text completions. It is `done` at `message_stop`.
 
     There is one choice, and its content blocks are told in their order, each between a `PartStart` and a `PartEnd`: text,
-    thinking, and the tools that the caller is to run. The signature of thinking comes with the block's end. Of a block that is
-    no text the events have all: redacted thinking, and the tools that Anthropic runs itself, with their input and results.
+    thinking, and the tools that the caller is to run. The signature of thinking comes with the block's end. The input and the
+    results of tools that Anthropic runs itself, a compaction, and any other text of a block come in `PartDelta`s.
 
     `Usage` is what was said so far, for `message_delta` counts all of the message and leaves out what has not changed. Its
     `prompt_tokens` are all input tokens, those of the cache too, which the provider's `input_tokens` leaves out.
@@ -206,7 +205,7 @@ class AnthropicMessages(Dialect):
     def _block(self, block: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
         kind = text(block.get("type")) or "content_block"
-        opened = self._open[index] = _Block(self._blocks, kind, takes_input="input" in block)
+        opened = self._open[index] = _Block(self._blocks, kind, takes_input="input" in block and not block["input"])
         self._blocks += 1
         if kind == "tool_use":
             opened.tool_index, self._calls = self._calls, self._calls + 1
@@ -232,20 +231,18 @@ class AnthropicMessages(Dialect):
         if channel:
             self._current[channel] = block.number
         of_call: Channel | None = None if block.tool_index is None else "tool_arguments"
-        out.append(PartStart(block.kind, block.number, data, channel or of_call, block.tool_index, payload=payload))
+        out += start(PartStart(block.kind, block.number, data, channel or of_call, block.tool_index, payload=payload))
 
     def _end_block(self, index: int | None, payload: bytes, out: list[Event]) -> None:
         block = self._open.get(index)
         if block is None or block.ended:
             return
-        if block.input:
-            block.late["input"] = decoded("".join(block.input))
-        out.append(PartEnd(block.number, block.late, payload=payload))
-        block.ended, block.late, block.input = True, {}, []
+        out += end(PartEnd(block.number, block.late, payload=payload), block.kind)
+        block.ended, block.late = True, {}
 
     def _late(self, block: _Block, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         if block.ended:
-            out.append(PartEnd(block.number, fields, payload=payload))
+            out += end(PartEnd(block.number, fields, payload=payload), block.kind)
         else:
             block.late |= fields
 
@@ -273,7 +270,7 @@ class AnthropicMessages(Dialect):
                 if not (piece := text(delta.get("partial_json"))):
                     return
                 if block.tool_index is None:
-                    block.input.append(piece)
+                    out.append(PartDelta(piece, "tool_input", block.number, ("input",), True, payload=payload))
                 else:
                     self._bare.spoke(block.tool_index)
                     out.append(ToolCallDelta(block.tool_index, arguments=piece, payload=payload))

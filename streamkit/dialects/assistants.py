@@ -9,13 +9,19 @@ from typing import Any
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.calls import BareCalls
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import count, mapping, mappings, text
+from streamkit.dialects.fields import count, mapping, mappings, text, without
+from streamkit.dialects.part_texts import channel_of, start
 from streamkit.dialects.said import Text
 from streamkit.ends import EndReason
 from streamkit.events import (
     Annotation,
     Event,
     Finish,
+    PartChannel,
+    PartDelta,
+    PartEnd,
+    PartStart,
+    ProviderNotice,
     RefusalDelta,
     ResponseStart,
     RoleDelta,
@@ -32,8 +38,9 @@ _ENDS = ("completed", "requires_action", "incomplete", "failed", "cancelled", "e
 class OpenAIAssistants(Dialect):
     """The events named `thread.…`. It is `done` at `[DONE]`, and complete if the run has ended before.
 
-    Calls of functions are told; what else happens in the steps of a run (code, searches) comes as notices. A run that waits for
-    their results has the status `requires_action`; one that is completed has got them.
+    Calls of functions are told. A tool of OpenAI's own is a part, of which code and its output come in `PartDelta`s; what else
+    happens in the steps of a run comes as notices. A run that waits for the results of functions has the status
+    `requires_action`; one that is completed has got them.
     """
 
     _role: str | None = field(default=None, init=False, repr=False)
@@ -42,6 +49,11 @@ class OpenAIAssistants(Dialect):
         default_factory=dict[tuple[str | None, int], int], init=False, repr=False
     )
 
+    # The number and kind of the part that a tool of OpenAI's is, by its step and its number in it.
+    _tools: dict[tuple[str | None, int], tuple[int, str]] = field(
+        default_factory=dict[tuple[str | None, int], "tuple[int, str]"], init=False, repr=False
+    )
+    _parts: int = field(default=0, init=False, repr=False)
     # What was emitted of each part of each message.
     _texts: dict[str, Text] = field(default_factory=dict[str, Text], init=False, repr=False)
     _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
@@ -69,6 +81,9 @@ class OpenAIAssistants(Dialect):
                     self._rest(part, f"{fields.get('id')} {at}", payload, out)
             case "thread.run.step.delta":
                 self._step(fields, payload, out)
+            case _ if area == "thread.run.step" and act in _ENDS:
+                self._end_step(text(fields.get("id")), payload, out)
+                self.not_known(item.event, data, payload, out)
             case _ if area == "thread.run" and act in _ENDS:
                 self._conclude(fields, act, payload, number, out)
             case _:
@@ -136,6 +151,31 @@ class OpenAIAssistants(Dialect):
                 if arguments:
                     self._bare.spoke(number)
                 out.append(ToolCallDelta(number, id, name, arguments, type=kind, payload=payload))
+            elif kind := text(call.get("type")):
+                self._tool(kind, call, (step, count(call.get("index")) or 0), payload, out)
+
+    # https://platform.openai.com/docs/api-reference/run-steps/step-object
+    def _tool(
+        self, kind: str, call: dict[str, Any], place: tuple[str | None, int], payload: bytes, out: list[Event]
+    ) -> None:
+        inner = mapping(call.get(kind))
+        if place not in self._tools:
+            self._tools[place] = self._parts, kind
+            self._parts += 1
+            data = {**without(call, ("index",)), kind: dict.fromkeys(inner, "")}
+            out += start(PartStart(kind, self._tools[place][0], data, payload=payload))
+        number = self._tools[place][0]
+        for name, value in inner.items():
+            piece = text(value) or "".join(text(item.get("logs")) or "" for item in mappings(value))
+            if others := [item for item in mappings(value) if "logs" not in item]:
+                out.append(ProviderNotice(kind, {name: others}, 0, payload=payload))
+            if piece:
+                channel: PartChannel = "code" if name == "input" else channel_of(kind, name)
+                out.append(PartDelta(piece, channel, number, (kind, name), payload=payload))
+
+    def _end_step(self, step: str | None, payload: bytes, out: list[Event]) -> None:
+        for place in [place for place in self._tools if place[0] == step]:
+            out.append(PartEnd(self._tools.pop(place)[0], payload=payload))
 
     def _conclude(self, run: dict[str, Any], act: str, payload: bytes, number: int, out: list[Event]) -> None:
         if said := mapping(run.get("usage")):

@@ -13,6 +13,7 @@ from streamkit.dialects.base import Dialect
 from streamkit.dialects.calls import Calls
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, emptied, empty, mapping, mappings, spent, text, without, word
+from streamkit.dialects.part_texts import start
 from streamkit.ends import is_pending
 from streamkit.events import Event, Finish, PartEnd, PartStart, ResponseDetails, TextDelta, ToolCallDelta
 from streamkit.plain import PlainForm
@@ -99,7 +100,7 @@ class WorkersAI(Dialect):
             self._parts.add(found.tool_index)
             self._open[found.tool_index] = None
             at, form = found.tool_index, _form(call)
-            out.append(PartStart("tool_call", at, form, "tool_arguments", at, payload=payload))
+            out += start(PartStart("tool_call", at, form, "tool_arguments", at, payload=payload))
         out.append(found)
 
 

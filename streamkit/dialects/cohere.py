@@ -10,6 +10,7 @@ from streamkit.dialects.base import ANOTHER, Dialect
 from streamkit.dialects.calls import BareCalls
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without, word
+from streamkit.dialects.part_texts import start
 from streamkit.ends import EndReason, is_pending
 from streamkit.events import (
     Annotation,
@@ -169,7 +170,7 @@ class CohereChat(Dialect):
         channel = _CHANNELS.get(kind)
         if began or (channel and self._current[channel] != number):
             beside = emptied(data, ("text", "thinking")) if began else {}
-            out.append(PartStart(kind, number, beside, channel, payload=payload))
+            out += start(PartStart(kind, number, beside, channel, payload=payload))
         if channel:
             self._current[channel] = number
 
@@ -189,7 +190,8 @@ class CohereChat(Dialect):
             self._close(f"call {index}", payload, out)
             self._open[f"call {index}"] = self._parts, "tool_call"
             data = {**call, **({"function": emptied(function, ("name", "arguments"))} if function else {})}
-            out.append(PartStart("tool_call", self._parts, data, "tool_arguments", self._calls[index], payload=payload))
+            tool = self._calls[index]
+            out += start(PartStart("tool_call", self._parts, data, "tool_arguments", tool, payload=payload))
             self._parts += 1
         if starts or id or name or arguments:
             if arguments:

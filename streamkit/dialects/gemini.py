@@ -15,6 +15,7 @@ from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import changed, corrected, count, emptied, mapping, mappings, text, without, word
 from streamkit.dialects.gemini_arguments import PartialArguments
 from streamkit.dialects.learn import Learnt
+from streamkit.dialects.part_texts import start
 from streamkit.dialects.said import Text
 from streamkit.dialects.times import seconds
 from streamkit.ends import EndReason, is_pending
@@ -103,10 +104,10 @@ class Gemini(Dialect):
     same.
 
     Functions are called with an object; `arguments` is its JSON, also where its values are streamed (`partialArgs`), and a call
-    that comes again, by its id or after its pieces, is the same one. The role `model` becomes `assistant`. Other parts than text
-    and calls (code that was run, images) are in their `PartStart` as a whole, signatures in the `PartEnd`; safety ratings are
-    `ProviderNotice`s. A text goes on in the next chunk, except where it has a signature, which belongs to just that part
-    (https://ai.google.dev/gemini-api/docs/thought-signatures).
+    that comes again, by its id or after its pieces, is the same one. The role `model` becomes `assistant`. The text of other
+    parts, as code that was run and its output, comes in `PartDelta`s, what else they have in their `PartStart`, signatures in the
+    `PartEnd`; safety ratings are `ProviderNotice`s. A text goes on in the next chunk, except where it has a signature, which
+    belongs to just that part (https://ai.google.dev/gemini-api/docs/thought-signatures).
 
     `Usage` is cumulative, and comes with the first chunk, with one that has more than text, and in the end. Its
     `completion_tokens` are those of the thoughts too, which are output and cost the same
@@ -382,7 +383,7 @@ class Gemini(Dialect):
         self._close(index, payload, out)
         number = self._parts.get(index, 0)
         self._parts[index] = number + 1
-        out.append(PartStart(kind, number, data, channel, tool, index=index, payload=payload))
+        out += start(PartStart(kind, number, data, channel, tool, index=index, payload=payload))
         return number
 
     def _close(self, index: int, payload: bytes, out: list[Event], data: dict[str, Any] | None = None) -> None:

@@ -24,6 +24,7 @@ from streamkit.dialects.fields import (
     without,
     word,
 )
+from streamkit.dialects.part_texts import end, start
 from streamkit.dialects.said import Text
 from streamkit.dialects.times import seconds
 from streamkit.ends import EndReason, is_pending
@@ -77,8 +78,8 @@ class GeminiInteractions(Dialect):
     """The events `interaction.…` and `step.…`, or one interaction as JSON. It is `done` when the interaction has completed.
 
     There is one choice, and its steps are told in their order, each between a `PartStart` and a `PartEnd`, their contents within
-    them; the summary of a thought is reasoning, its signature comes with the end. Steps of Google's own tools are in these two
-    events as a whole. `Usage` counts thoughts as output, and what Google's tools read as input.
+    them; the summary of a thought is reasoning, its signature comes with the end. The text in steps of Google's own tools
+    comes in `PartDelta`s. `Usage` counts thoughts as output, and what Google's tools read as input.
     """
 
     shape: ClassVar[str | None] = "interactions"
@@ -210,7 +211,7 @@ class GeminiInteractions(Dialect):
         elif mappings(data.get(_LISTS.get(kind, ""))):
             data = without(data, (_LISTS[kind],))
         found.late = {"signature": step["signature"]} if step.get("signature") else {}
-        out.append(PartStart(kind, found.number, data, _channel(channel), found.tool_index, payload=payload))
+        out += start(PartStart(kind, found.number, data, _channel(channel), found.tool_index, payload=payload))
         if channel == "content":
             self._current["content"] = found.number
             found.parts, found.open = [_Part(found.number)], True
@@ -315,7 +316,7 @@ class GeminiInteractions(Dialect):
             channel = "reasoning" if step.kind == "thought" else "content"
             self._current[channel] = part.number
         data = _beside(content) if kind == "text" else dict(content)
-        out.append(PartStart(kind, part.number, data, channel, within=step.number, payload=payload))
+        out += start(PartStart(kind, part.number, data, channel, within=step.number, payload=payload))
         return part
 
     def _open_part(self, step: _Step, payload: bytes, out: list[Event]) -> _Part:
@@ -330,7 +331,7 @@ class GeminiInteractions(Dialect):
         channel: Channel = "reasoning" if step.kind == "thought" else "content"
         if self._current.get(channel) != part.number:
             self._current[channel] = part.number
-            out.append(PartStart("text", part.number, {}, channel, payload=payload))
+            out += start(PartStart("text", part.number, {}, channel, payload=payload))
         kind = ReasoningDelta if channel == "reasoning" else TextDelta
         out.append(kind(piece, payload=payload))
 
@@ -340,7 +341,7 @@ class GeminiInteractions(Dialect):
 
     def _late(self, step: _Step, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         if step.ended:
-            out.append(PartEnd(step.number, fields, payload=payload))
+            out += end(PartEnd(step.number, fields, payload=payload), step.kind)
         else:
             step.late |= fields
 
@@ -348,7 +349,7 @@ class GeminiInteractions(Dialect):
         if step is None or step.ended:
             return
         step.ended = True
-        out.append(PartEnd(step.number, step.late, payload=payload))
+        out += end(PartEnd(step.number, step.late, payload=payload), step.kind)
 
 
 def _beside(content: dict[str, Any]) -> dict[str, Any]:

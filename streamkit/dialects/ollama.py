@@ -12,6 +12,7 @@ from streamkit.dialects.base import Dialect
 from streamkit.dialects.calls import EMPTY
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import emptied, mapping, mappings, text, without, word
+from streamkit.dialects.part_texts import start
 from streamkit.dialects.times import seconds
 from streamkit.ends import is_pending
 from streamkit.events import (
@@ -112,7 +113,7 @@ class Ollama(Dialect):
         self.called.add(0)
         id, name = text(call.get("id")), text(function.get("name"))
         out += [
-            PartStart("tool_call", number, data, "tool_arguments", number, payload=payload),
+            *start(PartStart("tool_call", number, data, "tool_arguments", number, payload=payload)),
             ToolCallDelta(number, id, name, arguments or EMPTY, type="function", payload=payload),
             PartEnd(number, payload=payload),
         ]

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from streamkit.dialects.fields import text
+from streamkit.dialects.part_texts import end, start
 from streamkit.dialects.said import Text
 from streamkit.events import Channel, Event, PartEnd, PartStart, ReasoningDelta
 
@@ -69,7 +70,7 @@ class ReasoningDetails(msgspec.Struct):
             late = {"data": "".join(detail.data)} if len(detail.data) > 1 else {}
             if late or not detail.ended:
                 detail.ended = True
-                out.append(PartEnd(detail.number, late, index, payload=payload))
+                out += end(PartEnd(detail.number, late, index, payload=payload), detail.kind)
 
     def _one(self, one: dict[str, Any], index: int, payload: bytes, out: list[Event], whole: bool) -> str:
         field = next((name for name in _TEXTS if name in one), None)
@@ -89,7 +90,7 @@ class ReasoningDetails(msgspec.Struct):
         if more or (field is None and not detail.ended):
             detail.known |= more
             detail.ended |= field is None or "signature" in more
-            out.append(PartEnd(detail.number, more, index, payload=payload))
+            out += end(PartEnd(detail.number, more, index, payload=payload), detail.kind)
         return piece
 
     def _find(self, one: dict[str, Any], *, joins: bool) -> Detail | None:
@@ -116,13 +117,13 @@ class ReasoningDetails(msgspec.Struct):
         if field:
             self.current = detail.number
         channel: Channel | None = "reasoning" if field else None
-        out.append(PartStart(detail.kind, detail.number, data, channel, index=index, payload=payload))
+        out += start(PartStart(detail.kind, detail.number, data, channel, index=index, payload=payload))
         return detail
 
     def _resume(self, detail: Detail, index: int, payload: bytes, out: list[Event]) -> None:
         if self.current != detail.number:
             self.current = detail.number
-            out.append(PartStart(detail.kind, detail.number, {}, "reasoning", index=index, payload=payload))
+            out += start(PartStart(detail.kind, detail.number, {}, "reasoning", index=index, payload=payload))
 
 
 def _place(one: dict[str, Any]) -> str:

@@ -26,6 +26,8 @@ from streamkit.events import (
     Event,
     Finish,
     Logprobs,
+    PartChannel,
+    PartDelta,
     ProviderNotice,
     ReasoningDelta,
     RefusalDelta,
@@ -59,6 +61,13 @@ _STREAMED = {
     "response.reasoning_summary_text": "summary_text",
 }
 _ARGUMENTS = {"response.function_call_arguments": "arguments", "response.custom_tool_call_input": "input"}
+# Fields of an item whose text comes in pieces, by what its events are called: the kind of the item, the field, its channel.
+# (https://platform.openai.com/docs/api-reference/responses-streaming/response/code_interpreter_call_code/delta and
+# …/response/mcp_call_arguments/delta)
+_FIELDS: dict[str, tuple[str, str, PartChannel]] = {
+    "response.code_interpreter_call_code": ("code_interpreter_call", "code", "code"),
+    "response.mcp_call_arguments": ("mcp_call", "arguments", "tool_input"),
+}
 _PLACE = ("item_id", "output_index", "content_index", "summary_index")
 _CALLS = {"function_call": "function", "custom_tool_call": "custom"}
 _ENDS = ("completed", "incomplete", "failed", "cancelled")
@@ -193,6 +202,12 @@ class OpenAIResponses(Dialect):
                 self._beside(part, place, self._known(*place), payload, out)
             case _ if act == "done" and stem in _ARGUMENTS:
                 self._whole_arguments(fields, fields.get(_ARGUMENTS[stem]), stem, payload, out)
+            case _ if stem in _FIELDS and act in ("delta", "done"):
+                at = self._places.of(fields)[0]
+                if act == "delta":
+                    self._say_field(stem, text(fields.get("delta")) or "", at, payload, out)
+                else:
+                    self._whole_field(stem, fields, at, payload, out)
             case "response.audio.delta" if data := text(fields.get("delta")):
                 out.append(AudioDelta(data, payload=payload))
             case "response.audio.transcript.delta" if transcript := text(fields.get("delta")):
@@ -315,7 +330,26 @@ class OpenAIResponses(Dialect):
                     self._piece(kind, found[1], found[0], payload, out)
                 self._beside(part, here, known, payload, out)
                 self._outline.leave_part(part, here, payload, out, again=True)
+        for stem, (kind, _, _) in _FIELDS.items():
+            if item.get("type") == kind and place in self._texts.get(stem, {}):
+                self._whole_field(stem, item, place, payload, out)
         self._outline.leave(item, place, payload, out, again=again)
+
+    def _say_field(self, stem: str, piece: str, place: int, payload: bytes, out: list[Event]) -> None:
+        kind, name, channel = _FIELDS[stem]
+        number = self._outline.text_part(kind, name, place, payload, out)
+        if piece:
+            self._text(stem, (place, 0)).add(piece)
+            out.append(PartDelta(piece, channel, number, (name,), channel == "tool_input", payload=payload))
+
+    def _whole_field(self, stem: str, fields: dict[str, Any], place: int, payload: bytes, out: list[Event]) -> None:
+        _, name, channel = _FIELDS[stem]
+        whole = text(fields.get(name)) or ""
+        rest = self._text(stem, (place, 0)).rest(whole)
+        if rest is None:
+            self.conflict(channel, 0, payload, out)
+        self._say_field(stem, rest or "", place, payload, out)
+        self._outline.said(place, name, whole)
 
     def _part(self, part: dict[str, Any], place: Place, payload: bytes, out: list[Event]) -> None:
         """Say what a whole part says beyond its deltas."""

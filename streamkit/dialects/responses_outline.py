@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from streamkit.dialects.fields import changed, emptied, text
+from streamkit.dialects.part_texts import end, start
 from streamkit.events import Channel, Event, PartEnd, PartStart
 
 CHANNELS: dict[str, Channel] = {
@@ -75,7 +76,7 @@ class Outline(msgspec.Struct):
         channel = CHANNELS.get(kind)
         if channel and self.current.get(channel) != found.number:
             self.current[channel] = found.number
-            out.append(PartStart(kind, found.number, {}, channel, payload=payload))
+            out += start(PartStart(kind, found.number, {}, channel, payload=payload))
         return found.number
 
     def enter_part(self, part: dict[str, Any], place: tuple[int, int], payload: bytes, out: list[Event]) -> int:
@@ -88,6 +89,16 @@ class Outline(msgspec.Struct):
         """A part is whole."""
         found = self._part(part, place, payload, out)
         self._end(found, _beside(part, found.kind), payload, out, again=again)
+
+    def text_part(self, kind: str, name: str, place: int, payload: bytes, out: list[Event]) -> int:
+        """Text of a field of an item follows. Gives the item's number."""
+        if place not in self.places:
+            self.enter({"type": kind, name: ""}, place, None, payload, out)
+        return self.items[self.places[place]].number
+
+    def said(self, place: int, name: str, whole: str) -> None:
+        """All text of a field was emitted."""
+        self.items[self.places[place]].data[name] = whole
 
     def _find(self, item: dict[str, Any], place: int) -> int | None:
         kind = text(item.get("type"))
@@ -121,14 +132,14 @@ class Outline(msgspec.Struct):
         channel = CHANNELS.get(kind) if tool is None else "tool_arguments"
         if channel:
             self.current[channel] = piece.number
-        out.append(PartStart(kind, piece.number, data, channel, tool, within, payload=payload))
+        out += start(PartStart(kind, piece.number, data, channel, tool, within, payload=payload))
         return piece
 
     def _end(self, piece: _Piece, data: dict[str, Any], payload: bytes, out: list[Event], *, again: bool) -> None:
         more = changed(data, piece.data)
         if more or not again:
             piece.data |= more
-            out.append(PartEnd(piece.number, more, payload=payload))
+            out += end(PartEnd(piece.number, more, payload=payload), piece.kind)
 
 
 def _beside(fields: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ it means (RFC 8259, section 8.2); msgspec refuses it. So a payload that has such
 characters, and the halves of one text are joined when they have met. One that stays alone is U+FFFD.
 """
 
+import json
 import re
 from typing import Any, Final, cast
 
@@ -14,6 +15,9 @@ from streamkit.events import (
     AudioDelta,
     Event,
     Finish,
+    PartDelta,
+    PartEnd,
+    PartStart,
     ReasoningDelta,
     RefusalDelta,
     StreamEnd,
@@ -39,12 +43,13 @@ TEXTS: Final[dict[type[Any], str]] = {
     RefusalDelta: "text",
     ToolCallDelta: "arguments",
     AudioDelta: "transcript",
+    PartDelta: "text",
 }
 """The events that go on with a text, and the field that has it."""
 _KINDS = {kind.__name__: kind for kind in TEXTS}
 
 Place = tuple[str, int, int]
-"""What a half waits for: more of this kind of event, of this choice, of this call."""
+"""What a half waits for: more of this kind of event (of a field, also its name), of this choice, of this call or part."""
 Waiting = dict[Place, list[Any]]
 """The halves that came last in their texts, each with the chunk it was in."""
 
@@ -102,6 +107,9 @@ def join(events: list[Event], waiting: Waiting) -> list[Event]:
         if type(event) in TEXTS:
             out += _take(cast(TextDelta, event), waiting)
             continue
+        if isinstance(event, PartStart | PartEnd):
+            place = event.index, event.number
+            out += [_alone(known, waiting.pop(known)[1]) for known in _of_part(place, waiting)]
         if isinstance(event, Finish | StreamEnd):
             index = event.index if isinstance(event, Finish) else None
             out += release(waiting, index)
@@ -115,6 +123,17 @@ def release(waiting: Waiting, index: int | None = None) -> list[Event]:
     return [_alone(place, waiting.pop(place)[1]) for place in alone]
 
 
+def _of_part(place: tuple[int, int], waiting: Waiting) -> list[Place]:
+    return [known for known in waiting if known[0].startswith(PartDelta.__name__) and known[1:] == place]
+
+
+def _place(event: Any) -> Place:
+    name = type(event).__name__
+    if isinstance(event, PartDelta):
+        return f"{name} {json.dumps([event.channel, event.path, event.json])}", event.index, event.part
+    return name, event.index, getattr(event, "tool_index", 0)
+
+
 def _cleaned(event: Event) -> Event:
     # It may have what a dialect kept of an earlier payload that was marked.
     found = {name: value for name in event.__struct_fields__ if name != "payload" and (value := getattr(event, name))}
@@ -123,10 +142,14 @@ def _cleaned(event: Event) -> Event:
 
 
 def _alone(place: Place, payload: bytes | None) -> Event:
-    kind = _KINDS[place[0]]
+    name, _, field = place[0].partition(" ")
+    kind = _KINDS[name]
     fields: dict[str, Any] = {TEXTS[kind]: _REPLACEMENT, "index": place[1], "payload": payload}
     if kind is ToolCallDelta:
         fields["tool_index"] = place[2]
+    if field:
+        channel, path, is_json = json.loads(field)
+        fields |= {"channel": channel, "path": tuple(path), "json": is_json, "part": place[2]}
     event: Event = kind(**fields)
     return event
 
@@ -134,7 +157,7 @@ def _alone(place: Place, payload: bytes | None) -> Event:
 def _take(event: Any, waiting: Waiting) -> list[Event]:
     name = TEXTS[type(event)]
     text: str = getattr(event, name) or ""
-    place = (type(event).__name__, event.index, getattr(event, "tool_index", 0))
+    place = _place(event)
     if not text or (place not in waiting and not _LONE.search(text)):
         return [event]
     if earlier := waiting.pop(place, None):
@@ -150,6 +173,8 @@ def _take(event: Any, waiting: Waiting) -> list[Event]:
 
 
 def _says_more(event: Any, name: str) -> bool:
+    if isinstance(event, PartDelta):
+        return False
     silent = {name, "index", "tool_index", "payload"}
     return any(getattr(event, other) is not None for other in event.__struct_fields__ if other not in silent)
 
@@ -167,4 +192,6 @@ def clean(value: Any) -> Any:
         return {clean(name): clean(inner) for name, inner in cast(dict[Any, Any], value).items()}
     if isinstance(value, list):
         return [clean(inner) for inner in cast(list[Any], value)]
+    if isinstance(value, tuple):
+        return tuple(clean(inner) for inner in cast("tuple[Any, ...]", value))
     return value

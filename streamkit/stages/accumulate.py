@@ -22,6 +22,7 @@ from streamkit.events import (
     Logprobs,
     ModerationReport,
     Part,
+    PartDelta,
     PartEnd,
     PartStart,
     ReasoningDelta,
@@ -38,6 +39,7 @@ from streamkit.events import (
     Verdict,
 )
 from streamkit.identity import Identity
+from streamkit.plain.fields import decoded
 from streamkit.tokens.responses import RELEVANT, Responses
 
 _IDENTITY = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
@@ -55,6 +57,14 @@ class _Mark(msgspec.Struct):
     at: int
 
 
+class _PartText(msgspec.Struct):
+    # Text of a field of a part's data. Once the part has ended since it began, more text begins it anew.
+    path: tuple[str, ...]
+    json: bool
+    ends: int
+    pieces: list[str] = []
+
+
 class _Part(msgspec.Struct):
     kind: str
     data: dict[str, Any]
@@ -63,6 +73,8 @@ class _Part(msgspec.Struct):
     within: int | None = None
     annotations: list[dict[str, Any]] = []
     logprobs: dict[str, Any] | None = None
+    texts: dict[str, _PartText] = {}
+    ends: int = 0
 
 
 class _Gathered(msgspec.Struct):
@@ -95,9 +107,9 @@ class Accumulate(Stage[Event, Event]):
     call may come in pieces, or again with every chunk.
     `Completion.usage` is the latest, and of several responses in one stream the sum (`streamkit.tokens.responses`).
 
-    `max_chars` bounds the text, reasoning, refusals and audio of all choices together, in code points, `max_tool_chars` the
-    arguments of their tool calls. The event that would pass a bound is dropped with all that follow; the source is closed,
-    and the stream ends with the completion so far and `StreamEnd("limit")`.
+    `max_chars` bounds the text of all choices together, reasoning, audio and text of parts included, in code points,
+    `max_tool_chars` the arguments of their tool calls. The event that would pass a bound is dropped with all that follow; the
+    source is closed, and the stream ends with the completion so far and `StreamEnd("limit")`.
     """
 
     max_chars: int | None = None
@@ -160,7 +172,7 @@ class Accumulate(Stage[Event, Event]):
         """How many of the events don't pass a limit."""
         for at, event in enumerate(items):
             match event:
-                case TextDelta(text=text) | ReasoningDelta(text=text) | RefusalDelta(text=text):
+                case TextDelta(text=text) | ReasoningDelta(text=text) | RefusalDelta(text=text) | PartDelta(text=text):
                     self._chars += len(text)
                 case AudioDelta(data=data, transcript=transcript):
                     self._chars += len(data or "") + len(transcript or "")
@@ -219,7 +231,10 @@ class Accumulate(Stage[Event, Event]):
                 _begin(self._of(index), event)
             case PartEnd(number=number, data=data, index=index):
                 if part := self._of(index).parts.get(number):
-                    part.data |= data
+                    _end(part, data)
+            case PartDelta(part=number, index=index):
+                if part := self._of(index).parts.get(number):
+                    _write(part, event)
             case ResponseDetails():
                 self._detail(event)
             case Reset():
@@ -277,13 +292,50 @@ def _over(count: int, limit: int | None) -> bool:
 
 def _begin(gathered: _Gathered, event: PartStart) -> None:
     if part := gathered.parts.get(event.number):
-        part.data |= event.data
+        _add(part, event.data)
     else:
         gathered.parts[event.number] = _Part(
             event.kind, dict(event.data), event.channel, event.tool_index, event.within
         )
     if event.channel:
         gathered.marks.append(_Mark(event.channel, event.number, len(gathered.pieces(event.channel))))
+
+
+def _write(part: _Part, delta: PartDelta) -> None:
+    key = "\0".join(delta.path)
+    text = part.texts.get(key)
+    if text is None or text.ends != part.ends:
+        text = part.texts[key] = _PartText(delta.path, delta.json, part.ends)
+    text.pieces.append(delta.text)
+
+
+def _add(part: _Part, data: dict[str, Any]) -> None:
+    part.data |= data
+    if data:
+        # A field that is given again begins anew.
+        part.texts = {key: text for key, text in part.texts.items() if text.path[0] not in data}
+
+
+def _end(part: _Part, data: dict[str, Any]) -> None:
+    _add(part, data)
+    part.ends += 1
+
+
+def _data(part: _Part) -> dict[str, Any]:
+    data = dict(part.data)
+    for text in part.texts.values():
+        _place(data, text.path, "".join(text.pieces), json=text.json)
+    return data
+
+
+def _place(data: dict[str, Any], path: tuple[str, ...], text: str, *, json: bool) -> None:
+    *outer, name = path
+    for step in outer:
+        if not isinstance(data.get(step), dict):
+            return
+        data[step] = data = dict(data[step])
+    if name in data:
+        data[name] = decoded(text) if json and not isinstance(data[name], str) else text
 
 
 def _choice(index: int, gathered: _Gathered) -> Choice:
@@ -321,7 +373,7 @@ def _parts(gathered: _Gathered) -> tuple[Part, ...]:
         Part(
             part.kind,
             number,
-            dict(part.data),
+            _data(part),
             "".join(texts[number]),
             part.channel,
             part.tool_index,

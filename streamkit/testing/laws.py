@@ -20,6 +20,7 @@ import msgspec
 from streamkit import (
     AsyncStage,
     Event,
+    PartDelta,
     PipelineError,
     ReasoningDelta,
     RefusalDelta,
@@ -36,7 +37,7 @@ Candidate: TypeAlias = Stage[Any, Any] | AsyncStage[Any, Any]
 Read: TypeAlias = Callable[[list[Any]], object]
 Law: TypeAlias = Callable[[Candidate, list[Any], Read], None]
 
-_TEXTS = (TextDelta, ReasoningDelta, RefusalDelta)
+_TEXTS = (TextDelta, ReasoningDelta, RefusalDelta, PartDelta)
 _TIMES = 8
 _LINEAR = _TIMES * 2.5
 """A machine that is busy with other things is allowed for; eight times the input takes a quadratic stage 64 times as long."""
@@ -57,7 +58,7 @@ def joined(items: Sequence[Any]) -> list[Any]:
     found: list[Any] = []
     for item in items:
         last: Any = found[-1] if found else None
-        if isinstance(item, _TEXTS) and type(last) is type(item) and last.index == item.index:
+        if isinstance(item, _TEXTS) and type(last) is type(item) and _is_of_one_text(last, item):
             found[-1] = msgspec.structs.replace(last, text=last.text + item.text)
         elif isinstance(item, ToolCallDelta) and isinstance(last, ToolCallDelta) and _goes_on(last, item):
             found[-1] = msgspec.structs.replace(last, arguments=last.arguments + item.arguments)
@@ -361,6 +362,12 @@ def _recut(items: list[Any], size: int) -> list[Any]:
         else:
             found.append(item)
     return found
+
+
+def _is_of_one_text(last: Any, item: Any) -> bool:
+    if isinstance(item, PartDelta):
+        return bool(msgspec.structs.replace(last, text=item.text) == item)
+    return bool(last.index == item.index)
 
 
 def _goes_on(last: ToolCallDelta, item: ToolCallDelta) -> bool:

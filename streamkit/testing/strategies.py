@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from streamkit import Event, Finish, ReasoningDelta, StreamEnd, TextDelta, ToolCallDelta
+from streamkit import Event, Finish, PartDelta, ReasoningDelta, StreamEnd, TextDelta, ToolCallDelta
 
 _HARD = ["e\u0301", "ﬁ", "👩‍👩‍👧", "🇩🇪", "İ", "ß", "\u200b", "\u2028", "\r\n", "\x00", '"', "\\", "안", "語", " ", "\n"]
 
@@ -37,6 +37,7 @@ def answers(draw: st.DrawFn, *, choices: int = 2) -> list[Event]:
         st.builds(TextDelta, said, numbers),
         st.builds(ReasoningDelta, said, numbers),
         st.builds(ToolCallDelta, st.just(0), arguments=said, index=numbers),
+        st.builds(PartDelta, said, st.just("code"), path=st.just(("code",)), index=numbers),
     )
     deltas = draw(st.lists(delta, max_size=12))
     spoke = sorted({getattr(event, "index", 0) for event in deltas})

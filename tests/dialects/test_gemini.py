@@ -202,19 +202,40 @@ def test_a_blocked_prompt_ends_without_a_candidate() -> None:
 
 
 @pytest.mark.parametrize(
-    "part",
+    ("part", "structure", "texts"),
     [
-        {"executableCode": {"language": "PYTHON", "code": "1"}},
-        {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
-        {"inlineData": {"mimeType": "image/png", "data": "AAA="}},
-        {"somethingNew": True},
+        (
+            {"executableCode": {"language": "PYTHON", "code": "1"}},
+            {"executableCode": {"language": "PYTHON", "code": ""}},
+            [sk.PartDelta("1", "code", 0, ("executableCode", "code"))],
+        ),
+        (
+            {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
+            {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": ""}},
+            [sk.PartDelta("1", "tool_output", 0, ("codeExecutionResult", "output"))],
+        ),
+        (
+            {"toolCall": {"toolType": "X", "args": {"queries": ["a"]}}},
+            {"toolCall": {"toolType": "", "args": {}}},
+            [
+                sk.PartDelta("X", "other", 0, ("toolCall", "toolType")),
+                sk.PartDelta('{"queries":["a"]}', "tool_input", 0, ("toolCall", "args"), True),
+            ],
+        ),
+        *(
+            (part, part, [])
+            for part in ({"inlineData": {"mimeType": "image/png", "data": "AAA="}}, {"somethingNew": True})
+        ),
     ],
-    ids=lambda part: next(iter(part)),
+    ids=lambda part: next(iter(part)) if isinstance(part, dict) else "",
 )
-def test_other_parts_are_told_whole(part: dict[str, Any]) -> None:
+def test_of_other_parts_the_text_comes_in_deltas(
+    part: dict[str, Any], structure: dict[str, Any], texts: list[sk.PartDelta]
+) -> None:
     result = tell(chunk(part, finish="STOP"))
 
-    assert sk.PartStart(next(iter(part)), 0, part) in result.events
+    assert sk.PartStart(next(iter(part)), 0, structure) in result.events
+    assert result.of(sk.PartDelta) == texts
     assert result.completion.to_dict()["candidates"][0]["content"]["parts"] == [part]
 
 

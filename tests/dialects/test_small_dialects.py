@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from streamkit import Annotation, Finish, ProviderNotice, ResponseStart, StreamEnd, ToolCall, Usage
+from streamkit import Annotation, Finish, PartDelta, ProviderNotice, ResponseStart, StreamEnd, ToolCall, Usage
 from streamkit.dialects import DIALECTS, for_event
 from streamkit.wire.events import ServerSentEvent
 from tests.dialects.streams import DATA, Recording, each, read, recordings, sse
@@ -118,7 +118,9 @@ def test_a_run_says_its_text_its_calls_and_why_it_waits() -> None:
     assert result.choice.text == "Let me look."
     assert result.choice.tool_calls == (ToolCall("call_1", "f", '{"a":1}'),)
     assert [event.annotation["text"] for event in result.of(Annotation)] == ["[1]"]
-    assert [event.kind for event in result.of(ProviderNotice)] == ["thread.run.queued", "thread.run.step.delta"]
+    assert [event.kind for event in result.of(ProviderNotice)] == ["thread.run.queued"]
+    assert result.of(PartDelta) == [PartDelta("1+1", "code", 0, ("code_interpreter", "input"))]
+    assert result.choice.parts[0].data["code_interpreter"] == {"input": "1+1", "outputs": ""}
     assert (result.choice.finish_reason, result.end) == ("requires_action", StreamEnd("tool_calls", saw_done=True))
     assert result.completion.usage is not None
     assert result.completion.usage.total_tokens == 12

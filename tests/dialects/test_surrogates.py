@@ -252,3 +252,25 @@ def test_what_is_marked_is_what_python_reads_as_half_a_pair(inside: str) -> None
     lone = any("\ud800" <= char <= "\udfff" for char in value)
 
     assert (mark(f'"{inside}"'.encode("utf-8", "surrogatepass")) is not None) == lone
+
+
+def test_halves_in_the_text_of_a_part_are_joined_in_its_field() -> None:
+    add = {"type": "response.output_item.added", "output_index": 0}
+    item = {"id": "ci", "type": "code_interpreter_call", "code": "", "status": "in_progress"}
+    code = {"type": "response.code_interpreter_call_code.delta", "item_id": "ci", "output_index": 0}
+    bodies = [json.dumps({**add, "item": item})] + [
+        json.dumps(code)[:-1] + f', "delta": "{piece}"}}' for piece in PIECES
+    ]
+    end = json.dumps({"type": "response.output_item.done", "output_index": 0, "item": {**item, "status": "completed"}})
+
+    events = list(
+        (sk.Parse() | sk.Extract()).run([b"".join(b"data: " + one.encode() + b"\n\n" for one in [*bodies, end])])
+    )
+
+    texts = [event for event in events if isinstance(event, sk.PartDelta | sk.PartEnd)]
+    assert [event.text for event in texts if isinstance(event, sk.PartDelta)] == ["a", "\N{GRINNING FACE}b", "\ufffd"]
+    assert isinstance(texts[-1], sk.PartEnd)
+    assert all(event.path == ("code",) for event in texts if isinstance(event, sk.PartDelta))
+
+
+PIECES = ("a\\ud83d", "\\ude00b", "\\ud83d")

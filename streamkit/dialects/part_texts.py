@@ -1,0 +1,125 @@
+"""Text in the data of a part: taken out of it, so that a part is structure and all text comes in deltas.
+
+What the model or a tool wrote may be anywhere in a provider's own blocks: in the code of an interpreter, the input and the
+output of a server's tools, a search query, a field that is not known here. Whatever is not known to be structure is text.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from streamkit.dialects.fields import mapping
+from streamkit.events import Event, PartChannel, PartDelta, PartEnd, PartStart
+
+# The names of fields that are no text: what a part is, whose it is, how it is encoded, and binary data.
+_STRUCTURE = frozenset(
+    {
+        *("type", "id", "object", "status", "role", "name", "index", "phase", "execution", "environment", "caller"),
+        *("language", "outcome", "format", "mimeType", "mime_type", "media_type", "resolution", "size", "quality"),
+        *("signature", "thoughtSignature", "thought_signature", "encrypted_content", "data", "b64_json", "inlineData"),
+        *("url", "uri", "fileUri", "image_url", "source", "server_label", "background", "output_format"),
+    }
+)
+_CODE_FIELDS = {"code", "command", "commands", "diff", "patch"}
+_CODE_KINDS = {"local_shell_call", "shell_call", "apply_patch_call", "code_interpreter_call", "executableCode"}
+_INPUTS = {"action", "actions", "args", "arguments", "input", "operation", "queries", "query"}
+_OUTPUTS = {"error", "logs", "output", "outputs", "response", "result", "results", "stderr", "stdout"}
+_OUTPUT_KINDS = ("_output", "_result", "Response", "Result")
+# Fields that are binary data in parts of that kind. (https://platform.openai.com/docs/api-reference/responses/object)
+_BINARY = {("image_generation_call", "result")}
+
+
+class Said(NamedTuple):
+    """A text of a part: the field that it belongs to, and whether it is JSON."""
+
+    path: tuple[str, ...]
+    text: str
+    channel: PartChannel
+    json: bool
+
+
+def start(event: PartStart) -> list[Event]:
+    """The event without the text in its data, and the deltas of that."""
+    data, texts = split(event.kind, event.data)
+    if not texts:
+        return [event]
+    bare: Event = msgspec.structs.replace(event, data=data)
+    return [bare, *(_delta(said, event.number, event.index, event.payload) for said in texts)]
+
+
+def end(event: PartEnd, kind: str) -> list[Event]:
+    """The event that ends a part of that kind, after a start that gives the fields again that are text, and their deltas."""
+    data, texts = split(kind, event.data)
+    if not texts:
+        return [event]
+    fields = {said.path[0]: None for said in texts}
+    given = {name: data.pop(name) for name in fields}
+    again = PartStart(kind, event.number, given, index=event.index, payload=event.payload)
+    deltas = [_delta(said, event.number, event.index, event.payload) for said in texts]
+    return [again, *deltas, msgspec.structs.replace(event, data=data)]
+
+
+def split(kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], list[Said]]:
+    """The structure in the data of a part, with the empty form of each text; and the texts."""
+    kept, texts = dict(data), list[Said]()
+    for name, value in data.items():
+        if isinstance(value, dict) and name == kind:
+            # As Gemini has it, all of a part in the field that says what it is.
+            inner, found = split(kind, mapping(cast(object, value)))
+            kept[name] = inner
+            texts += [said._replace(path=(name, *said.path)) for said in found]
+        elif said := _said(kind, name, value):
+            kept[name] = _empty(cast(object, value))
+            texts.append(said)
+    return kept, texts
+
+
+def channel_of(kind: str, name: str) -> PartChannel:
+    """What text a field of a part is."""
+    if name in _OUTPUTS or kind.endswith(_OUTPUT_KINDS):
+        return "tool_output"
+    if name in _CODE_FIELDS or kind in _CODE_KINDS:
+        return "code"
+    return "tool_input" if name in _INPUTS else "other"
+
+
+def is_structure(name: str) -> bool:
+    """Whether a field of that name is no text."""
+    return name in _STRUCTURE or name.endswith(("_id", "Id"))
+
+
+def _said(kind: str, name: str, value: Any) -> Said | None:
+    if not value or is_structure(name) or (kind, name) in _BINARY:
+        return None
+    channel = channel_of(kind, name)
+    if isinstance(value, str):
+        return Said((name,), value, channel, json=_is_json(value, channel))
+    if isinstance(value, dict | list) and (channel != "other" or any(_texts(cast(object, value)))):
+        return Said((name,), msgspec.json.encode(value).decode(), channel, json=True)
+    return None
+
+
+def _empty(value: object) -> Any:
+    return "" if isinstance(value, str) else list[Any]() if isinstance(value, list) else dict[str, Any]()
+
+
+def _is_json(text: str, channel: PartChannel) -> bool:
+    # A string that holds a document, such as the arguments of a remote server's tool, means what that says.
+    return channel != "code" and text.lstrip()[:1] in ("{", "[")
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str) and value:
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in cast("dict[str, Any]", value).items():
+            if not is_structure(name):
+                yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            yield from _texts(inner)
+
+
+def _delta(said: Said, part: int, index: int, payload: bytes | None) -> PartDelta:
+    return PartDelta(said.text, said.channel, part, said.path, said.json, index, payload=payload)
