@@ -14,7 +14,7 @@ from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.events import Channel, Event, ModerationReport
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import at_least_one, close, reading
-from streamkit.moderation.channels import TEXTS, Mode
+from streamkit.moderation.channels import CLASSIFIED, Mode
 from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy
 from streamkit.moderation.classifiers.chunking import Window, Windows
 from streamkit.moderation.classifiers.classifier import Classifier, FailurePolicy, Failures, Outcome, as_failures, check
@@ -28,7 +28,7 @@ async def classify(
     *,
     windows: Windows = Windows(sentences=1, overlap=200),  # noqa: B008 # it is frozen
     mode: Mode = "hold",
-    channels: tuple[Channel, ...] = TEXTS,
+    channels: tuple[Channel, ...] = CLASSIFIED,
     choices: int = 1,
     failures: Failures | FailurePolicy = "closed",
     deadline: float | None = None,

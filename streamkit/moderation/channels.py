@@ -1,22 +1,33 @@
 """The channels of model-written text, and the events that carry them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 
-from streamkit.events import AudioDelta, Channel, Event, ReasoningDelta, RefusalDelta, TextDelta
+from streamkit.events import AudioDelta, Channel, Event, PartChannel, PartDelta, ReasoningDelta, RefusalDelta, TextDelta
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
 Mode: TypeAlias = Literal["hold", "observe", "optimistic"]
 CHANNEL_OF: dict[type, Channel] = {TextDelta: "content", ReasoningDelta: "reasoning", RefusalDelta: "refusal"}
 """The channel of each class of events that is a text and the index of its choice, and nothing else."""
+
+
+def _make_part(channel: PartChannel) -> Callable[[str, int], Event]:
+    return lambda text, index: PartDelta(text, channel, index=index)
+
+
+PARTS: tuple[PartChannel, ...] = get_args(PartChannel)
+"""Text of parts: of code, of the input and the output of a provider's tools, and of fields that are not known."""
 MAKE: dict[Channel, Callable[[str, int], Event]] = {
     **{channel: kind for kind, channel in CHANNEL_OF.items()},
     "transcript": lambda text, index: AudioDelta(transcript=text, index=index),
+    **{channel: _make_part(channel) for channel in PARTS},
 }
 """What makes the event that carries a piece of text of each channel, for a choice."""
-TEXTS: tuple[Channel, ...] = tuple(MAKE)
+TEXTS: tuple[Channel, ...] = (*CHANNEL_OF.values(), "transcript")
+CLASSIFIED: tuple[Channel, ...] = (*TEXTS, *PARTS)
+"""What a classifier can decide about."""
 CALLS: tuple[Channel, ...] = ("tool_arguments", "tool_name")
 E = TypeVar("E")
 
@@ -25,6 +36,13 @@ def delta_of(channel: Channel, text: str, index: int) -> Event:
     """The event that carries a piece of text."""
     delta: Event = MAKE[channel](text, index)
     return delta
+
+
+def with_text(delta: Any, channel: Channel, text: str) -> Event:
+    """The event that carries a piece of the text of that one."""
+    if isinstance(delta, PartDelta):
+        return msgspec.structs.replace(delta, text=text, payload=None)
+    return delta_of(channel, text, delta.index)
 
 
 def text_of(delta: Any) -> str:
@@ -36,7 +54,7 @@ def text_of(delta: Any) -> str:
 def bare_deltas(deltas: Sequence[Any]) -> Iterable[Event]:
     """Adjacent deltas of one channel of one choice, without their raw chunks."""
     first = deltas[0]
-    if isinstance(first, AudioDelta):
+    if isinstance(first, AudioDelta | PartDelta):
         return map(bare, deltas)
     kind, index = cast("type[Any]", type(first)), first.index
     return [delta if delta.payload is None else kind(delta.text, index) for delta in deltas]

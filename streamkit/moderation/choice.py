@@ -5,7 +5,7 @@ their place behind the text that arrived before them. A choice is open until it 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 from zlib import crc32
 
@@ -21,15 +21,16 @@ from streamkit.events import (
     Finish,
     HoldExceeded,
     Logprobs,
+    PartDelta,
     PartEnd,
     PartStart,
     Retracted,
     ToolCallDelta,
 )
 from streamkit.misfits import shown
-from streamkit.moderation.channels import Mode, bare, bare_deltas, delta_of, text_of
+from streamkit.moderation.channels import PARTS, Mode, bare, bare_deltas, delta_of, text_of, with_text
 from streamkit.moderation.classifiers.classifier import Decision
-from streamkit.moderation.quotes import Withheld, without_quotes
+from streamkit.moderation.quotes import Withheld, without_quotes, without_text
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Ruling, Verdicts
 from streamkit.moderation.text import Text
@@ -86,8 +87,8 @@ class Owner(Protocol):
         """A text takes no more, or not in the quickest way."""
         ...
 
-    def forbids(self, text: str) -> bool:
-        """Whether that text by itself must not be released as content."""
+    def forbids(self, text: str, channel: Channel = "content") -> bool:
+        """Whether that text by itself must not be released in a channel."""
         ...
 
 
@@ -113,6 +114,8 @@ class Choice:
         self._cost = owner.cost
         self.texts: dict[Channel, Text] = {}
         self.calls: dict[int, ToolCall] = {}
+        self.fields: dict[int, dict[str, ToolCall]] = {}
+        """The texts of parts that are not complete, by their part and the path of their field."""
         self._marks: deque[Mark] = deque()
         self._order: deque[tuple[Text, int] | Event] = deque()  # if ordered: text up to a position, and events
         self._finish: Finish | None = None
@@ -142,9 +145,12 @@ class Choice:
         """Whether everything that has arrived is decided, and released or withheld."""
         return (
             all(text.settled for text in self.texts.values())
-            and not any(call.pending for call in self.calls.values())
+            and not any(call.pending for call in self._buffered())
             and not self._order
         )
+
+    def _buffered(self) -> list[ToolCall]:
+        return [*self.calls.values(), *(field for fields in self.fields.values() for field in fields.values())]
 
     # What arrives
 
@@ -152,7 +158,7 @@ class Choice:
         """Take adjacent deltas of one channel, and their text."""
         if joined and self._ordered and not self.blocked:
             # Also behind a text that is over, so that no window depends on when that was decided.
-            self._end_windows(out, but=text)
+            self._end_windows(out, but=None if text.is_elsewhere(deltas[0]) else text)
         if self.blocked or text.over:
             self.deltas += len(deltas)
             self._withheld.add("" if self.blocked else joined)
@@ -223,6 +229,8 @@ class Choice:
         self._cost.held += length - text.length
         for delta in deltas:
             if piece := text_of(delta):
+                if text.channel in PARTS:
+                    text.place(delta)
                 text.length += len(piece)
                 pieces.append((text.length, now, piece))
                 if self._ordered and self._holds:
@@ -238,7 +246,7 @@ class Choice:
             while rest and not (text.over or self.blocked):
                 room = max(limit - (text.length - text.left), 1)
                 piece, rest = rest[:room], rest[room:]
-                self._feed(text, [delta_of(text.channel, piece, self.index)], piece, out)
+                self._feed(text, [with_text(delta, text.channel, piece)], piece, out)
                 if text.length - text.left > limit:
                     self._exceed(text, "characters", out)
 
@@ -297,10 +305,16 @@ class Choice:
             event = event if released == event.annotation else msgspec.structs.replace(event, annotation=released)
         if isinstance(event, AudioDelta) and event.data and self._silenced():
             return
+        if isinstance(event, PartStart | PartEnd) and event.data:
+            data = without_text(event.data, self._is_forbidden)
+            event = event if data == event.data else msgspec.structs.replace(event, data=data)
         out.append(event)
 
     def _is_withheld(self, text: str) -> bool:
         return self._withheld.quoted_in(text) or self._owner.forbids(text)
+
+    def _is_forbidden(self, text: str) -> bool:
+        return self._owner.forbids(text, "other")
 
     def _silenced(self) -> bool:
         # Sound can't be redacted by its text: after something of its transcript was withheld, no more of it is released.
@@ -358,9 +372,10 @@ class Choice:
 
     def _put(self, text: Text, until: int, out: list[Event]) -> None:
         if until > text.left:
-            released = until - text.left
+            at, released = text.left, until - text.left
             for part in text.take(until, self._cost, self._owner.now):
-                out.append(delta_of(text.channel, part, self.index))
+                out.append(text.delta(part, at, self.index))
+                at += len(part)
                 if self._ordered:
                     text.digest = digest(part, text.digest)
             text.out += released
@@ -392,7 +407,7 @@ class Choice:
                 self._remove(text, start, text.length, by, "", out)
                 self.cut = text.over = True
                 self._owner.forget()
-                self._say(by.replacement, text.channel, out)
+                self._say(by.replacement, text.channel, out, start)
                 self._rule_what_is_over(text, out)
             case _:
                 self._retract(text, start, text.length, by, "", out)
@@ -418,7 +433,7 @@ class Choice:
             self._withhold(text, end)
         text.removed = max(text.removed, end)
         text.simple = text.simple and text.channel != "transcript"
-        self._say(replacement, text.channel, out)
+        self._say(replacement, text.channel, out, start)
         while text.stops and text.stops[0] <= text.left:
             text.stops.popleft()
         self._release_marks(out)
@@ -437,11 +452,12 @@ class Choice:
         out.append(Retracted(by.category, *place, replacement))
         return True
 
-    def _say(self, said: str | None, channel: Channel, out: list[Event]) -> None:
+    def _say(self, said: str | None, channel: Channel, out: list[Event], at: int = 0) -> None:
         if said:
-            if text := self.texts.get(channel):
+            text = self.texts.get(channel)
+            if text:
                 text.out += len(said)
-            out.append(delta_of(channel, said, self.index))
+            out.append(text.delta(said, at, self.index) if text else delta_of(channel, said, self.index))
 
     # Calls of tools
 
@@ -451,6 +467,27 @@ class Choice:
         call = self.calls.get(delta.tool_index)
         if call is None:
             call = self.calls[delta.tool_index] = begin(delta.tool_index)
+        self._call_all(call, delta, out)
+
+    def part(self, delta: PartDelta, begin: Callable[[PartDelta], ToolCall], out: list[Event]) -> None:
+        """Take a piece of the text of a part that is moderated by rules."""
+        self.deltas += 1
+        fields = self.fields.setdefault(delta.part, {})
+        key = "\0".join((delta.channel, *delta.path))
+        if key not in fields:
+            fields[key] = begin(delta)
+        self._call_all(fields[key], ToolCallDelta(delta.part, arguments=delta.text, index=delta.index), out)
+
+    def end_fields(self, part: int, names: Container[str] | None, out: list[Event]) -> None:
+        """The text of those fields of a part, or of all, is complete."""
+        fields = self.fields.pop(part, {})
+        for key, field in list(fields.items()):
+            if names is None or (field.of and field.of.path and field.of.path[0] in names):
+                self._close_call(fields.pop(key), out)
+        if fields:
+            self.fields[part] = fields
+
+    def _call_all(self, call: ToolCall, delta: ToolCallDelta, out: list[Event]) -> None:
         limit = self._owner.policy.max_hold_chars
         rest: ToolCallDelta | None = delta
         while rest and not (call.over or self.blocked):
@@ -466,7 +503,7 @@ class Choice:
         cost.held += arrived
         cost.checks += 1
         if call.open:
-            out.append(released)
+            self._emit_call(call, [released], out)
         self._rule_call(call, rulings, out)
         if call.over or self.blocked:
             return
@@ -498,7 +535,15 @@ class Choice:
 
     def _send(self, call: ToolCall, out: list[Event]) -> None:
         self._cost.released += call.held
-        out += call.take(self._cost, self._owner.now)
+        self._emit_call(call, call.take(self._cost, self._owner.now), out)
+
+    def _emit_call(self, call: ToolCall, deltas: list[ToolCallDelta], out: list[Event]) -> None:
+        if call.of is None:
+            out += deltas
+            return
+        for event in call.emitted(deltas):
+            # It follows the start of its part, which may be buffered behind text.
+            self._other(event, out)
 
     def _drop_call(self, call: ToolCall) -> None:
         self._cost.withheld += call.held
@@ -515,7 +560,7 @@ class Choice:
         for text in list(self.texts.values()):
             if text.pieces and (arrived := text.pieces[0][1]) is not None and now - arrived > limit:
                 self._exceed(text, "seconds", out)
-        for call in list(self.calls.values()):
+        for call in self._buffered():
             if call.since is not None and now - call.since > limit:
                 self._exceed_call(call, "seconds", out)
 
@@ -549,11 +594,14 @@ class Choice:
             if not (text.over or self.blocked):
                 text.rulings += text.judge.feed("", final=True)
                 self._advance(text, out)
-        for call in list(self.calls.values()):
+        for call in self._buffered():
+            self._close_call(call, out)
+
+    def _close_call(self, call: ToolCall, out: list[Event]) -> None:
+        if not (call.over or self.blocked):
+            self._rule_call(call, call.end(), out)
             if not (call.over or self.blocked):
-                self._rule_call(call, call.end(), out)
-                if not (call.over or self.blocked):
-                    self._send(call, out)
+                self._send(call, out)
 
     def end(self, out: list[Event]) -> None:
         """Release the events that come last: log probabilities, if nothing was withheld, and the finish if it has arrived."""
@@ -579,7 +627,7 @@ class Choice:
             text.take(text.length, self._cost, None)
             text.rulings.clear()
             text.stops.clear()
-        for call in self.calls.values():
+        for call in self._buffered():
             self._drop_call(call)
         self._marks.clear()
         self._order.clear()
@@ -603,7 +651,7 @@ class Choice:
         """Continue by a clock that is so much later."""
         for text in self.texts.values():
             text.shift(later)
-        for call in self.calls.values():
+        for call in self._buffered():
             call.shift(later)
 
     def state(self) -> Any:
@@ -612,14 +660,23 @@ class Choice:
             **{name: getattr(self, name) for name in _OF_CHOICE},
             "texts": {channel: text.state() for channel, text in self.texts.items()},
             "calls": [[number, call.state()] for number, call in self.calls.items()],
+            "fields": [
+                [part, key, field.state()] for part, fields in self.fields.items() for key, field in fields.items()
+            ],
             "marks": [[pack([mark.event]), mark.behind] for mark in self._marks],
             "order": [[item[0].channel, item[1]] if isinstance(item, tuple) else pack([item]) for item in self._order],
             "last": pack([self._finish, *self._logprobs]),
             "withheld": self._withheld.state(),
         }
 
-    def restore(self, state: Any, begin: Callable[[Channel], Text], begin_call: Callable[[int], ToolCall]) -> None:
-        """Continue from `state`, with what makes the choice's texts and calls."""
+    def restore(
+        self,
+        state: Any,
+        begin: Callable[[Channel], Text],
+        begin_call: Callable[[int], ToolCall],
+        begin_field: Callable[[PartDelta], ToolCall],
+    ) -> None:
+        """Continue from `state`, with what makes the choice's texts, calls and fields of parts."""
         for name in _OF_CHOICE:
             setattr(self, name, state[name])
         for channel, known in state["texts"].items():
@@ -627,6 +684,9 @@ class Choice:
         for number, known in state["calls"]:
             call = self.calls[number] = begin_call(number)
             call.restore(known)
+        for part, key, known in state["fields"]:
+            field = self.fields.setdefault(part, {})[key] = begin_field(msgspec.convert(known["of"], PartDelta))
+            field.restore(known)
         for packed, behind in state["marks"]:
             self._marks.append(Mark(unpack(packed)[0], [(channel, at) for channel, at in behind]))
         for item in state["order"]:
@@ -636,7 +696,7 @@ class Choice:
 
 
 _OF_CHOICE = ("deltas", "complete", "finished", "blocked", "condemned", "cut", "altered")
-_MARKS = (Annotation, PartStart, PartEnd)
+_MARKS = (Annotation, PartStart, PartEnd, PartDelta)
 
 
 def digest(text: str, known: int = 0) -> int:

@@ -12,6 +12,13 @@ MOST_CHARACTERS = 65_536
 _LEAST = 3
 _NO_TEXT = {"type", "id"}
 """What the provider names so is never the model's text."""
+EXEMPT = frozenset(
+    {
+        *("type", "id", "object", "status", "role", "model", "modelVersion", "shape", "channel"),
+        *("signature", "thoughtSignature", "thought_signature", "encrypted_content", "data", "b64_json"),
+    }
+)
+"""Fields of structure that no rule sees: what the provider names things, signatures, and data that is no text."""
 
 
 class Withheld:
@@ -84,6 +91,26 @@ def _fields_without_quotes(fields: dict[str, Any], quotes: Callable[[str], bool]
         if kept[name] is None and value is not None:
             return None
     return kept
+
+
+def without_text(value: Any, forbids: Callable[[str], bool]) -> Any:
+    """The same with an empty string for each that is forbidden. Names of fields, and fields that are exempt, stay."""
+    match value:
+        case str():
+            return "" if value and forbids(value) else value
+        case list():
+            return [without_text(item, forbids) for item in cast("list[Any]", value)]
+        case dict():
+            return {
+                name: item if _is_exempt(name, item) else without_text(item, forbids)
+                for name, item in cast("dict[str, Any]", value).items()
+            }
+        case _:
+            return value
+
+
+def _is_exempt(name: str, value: object) -> bool:
+    return isinstance(value, str) and (name in EXEMPT or name.endswith(("_id", "Id")))
 
 
 def plain_data(value: Any) -> Any:

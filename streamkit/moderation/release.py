@@ -26,6 +26,7 @@ from streamkit.events import (
     Flagged,
     Logprobs,
     ModerationReport,
+    PartDelta,
     PartEnd,
     PartialOutput,
     PartStart,
@@ -34,6 +35,7 @@ from streamkit.events import (
     Redacted,
     RefusalDelta,
     Reset,
+    ResponseDetails,
     RoleDelta,
     StreamEnd,
     StructuredOutput,
@@ -41,11 +43,11 @@ from streamkit.events import (
     ToolCallDelta,
 )
 from streamkit.events import Choice as AssembledChoice
-from streamkit.moderation.channels import CALLS, CHANNEL_OF, bare, text_of
+from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, bare, text_of
 from streamkit.moderation.choice import Choice, Policy, digest
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, decide
 from streamkit.moderation.json_escapes import Unescaped
-from streamkit.moderation.quotes import plain_data, strings_of
+from streamkit.moderation.quotes import plain_data, strings_of, without_text
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Judge, Ruling, Verdicts
 from streamkit.moderation.text import Text
@@ -63,9 +65,17 @@ _OF_A_CHOICE = (
     Annotation,
     PartStart,
     PartEnd,
+    PartDelta,
     Logprobs,
     Finish,
 )
+_NO_TEXT_IN = frozenset(
+    {
+        *("content_filter", "content_filter_offsets", "prompt_filter", "moderation", "safety_ratings"),
+        *("prompt_feedback", "conflict", "malformed", "protocol_error"),
+    }
+)
+"""Notices without text of the answer, by their kind: the verdicts of the provider's filters, and our own."""
 _REPORTED = (Flagged, Redacted, Blocked, Checked)
 
 
@@ -85,9 +95,8 @@ class Judges(Protocol):
         """A judge for a channel of a choice that is moderated."""
         ...
 
-    @property
-    def withholds_calls(self) -> bool:
-        """Whether a call of a tool can be withheld or changed."""
+    def withholds(self, *channels: Channel) -> bool:
+        """Whether something of one of those channels can be withheld or changed in the call in which it arrives."""
         ...
 
     def forbids(self, text: str, channel: Channel | None, *, whole: bool = True) -> bool:
@@ -258,6 +267,8 @@ class Release:
                     out.append(bare(event))
             case ProviderNotice() if self._provider:
                 self._take_notice(event, out)
+            case ProviderNotice() | ResponseDetails():
+                out.append(self._structure(event))
             case _ if isinstance(event, _OF_A_CHOICE):
                 self._take_of_choice(event, out)
             case _ if self.policy.ordered and isinstance(index := getattr(event, "index", None), int):
@@ -277,7 +288,14 @@ class Release:
                 self._take_run("transcript", [event], out)
             case ToolCallDelta() if any(map(moderates, CALLS)):
                 choice.call(event, partial(self._begin_call, choice), out)
+            case PartDelta(channel=channel) if moderates(channel):
+                if self.policy.ordered:
+                    self._take_run(channel, [event], out)
+                else:
+                    choice.part(event, partial(self._begin_field, choice), out)
             case _:
+                if choice.fields and (isinstance(event, PartEnd) or (isinstance(event, PartStart) and event.data)):
+                    choice.end_fields(event.number, None if isinstance(event, PartEnd) else event.data, out)
                 choice.other(event, out)
         if isinstance(event, Finish):
             if choice.finishing and choice.settled:
@@ -285,7 +303,7 @@ class Release:
             self._stop_if_over(out)
 
     def _take_notice(self, notice: ProviderNotice, out: list[Event]) -> None:
-        out.append(bare(notice))
+        out.append(self._structure(notice))
         everyone = sorted(self._choices) or range(self.policy.choices)
         for by, finding in decide(self._provider, notice):
             for index in everyone if notice.index is None else (notice.index,):
@@ -341,13 +359,34 @@ class Release:
             for channel in ("tool_name", "tool_arguments")
         )
         # Where nothing can be withheld, nothing needs to be buffered.
-        return ToolCall(tool_index, name, arguments, open=self._observes or not self._judges.withholds_calls)
+        return ToolCall(tool_index, name, arguments, open=self._observes or not self._judges.withholds(*CALLS))
+
+    def _begin_field(self, choice: Choice, delta: PartDelta) -> ToolCall:
+        judge = self._judges.judge(choice.index, delta.channel)
+        open = self._observes or not self._judges.withholds(delta.channel)
+        return ToolCall(delta.part, None, judge, open=open, of=delta)
+
+    def _structure(self, event: ProviderNotice | ResponseDetails) -> Event:
+        # It has no text but what the provider says beside the answer, or in a way that is not known.
+        data = event.data if isinstance(event, ProviderNotice) else event.details
+        if data is None or not self._judges.withholds("other"):
+            return bare(event)
+        if isinstance(event, ResponseDetails):
+            return msgspec.structs.replace(event, details=without_text(data, self._forbids_other), payload=None)
+        if event.kind in _NO_TEXT_IN:
+            return bare(event)
+        # A piece of a text can't be decided by itself.
+        forbids = _always if _is_piece(event) else self._forbids_other
+        return msgspec.structs.replace(event, data=without_text(data, forbids), payload=None)
+
+    def _forbids_other(self, text: str) -> bool:
+        return self.forbids(text, "other")
 
     # What is released in spite of all, and the end
 
-    def forbids(self, text: str) -> bool:
-        """Whether that text by itself must not be released as content."""
-        return not self._observes and self._judges.forbids(text, "content")
+    def forbids(self, text: str, channel: Channel = "content") -> bool:
+        """Whether that text by itself must not be released in a channel."""
+        return not self._observes and self._judges.forbids(text, channel)
 
     def forget(self) -> None:
         """Not all texts take more in the quickest way."""
@@ -464,6 +503,8 @@ class Release:
             for channel, text in texts.items()
             if self._judges.moderates(channel)
         )
+        if any(map(self._judges.moderates, PARTS)) and any(_has_text(part.data) for part in assembled.parts):
+            return False
         return known and all(any(part.text in text for text in texts.values()) for part in assembled.parts)
 
     # Checkpoints
@@ -486,7 +527,8 @@ class Release:
         self._end, *self._late = unpack(state["late"])
         for index, known in state["choices"]:
             choice = self._choice(index)
-            choice.restore(known, partial(self._begin, choice), partial(self._begin_call, choice))
+            begin_call, begin_field = partial(self._begin_call, choice), partial(self._begin_field, choice)
+            choice.restore(known, partial(self._begin, choice), begin_call, begin_field)
 
 
 def _check_item(item: Any) -> None:
@@ -505,6 +547,19 @@ _PLAIN = ("now", "ending", "ended", "done", "silent", "_saved", "_shown")
 
 
 _text = attrgetter("text")
+
+
+def _is_piece(notice: ProviderNotice) -> bool:
+    data: object = notice.data
+    return "delta" in notice.kind or (isinstance(data, dict) and "delta" in data)
+
+
+def _has_text(data: dict[str, Any]) -> bool:
+    return bool(without_text(data, _always) != data)
+
+
+def _always(text: str) -> bool:
+    return True
 
 
 def _unescaped(text: str) -> str:

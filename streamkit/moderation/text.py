@@ -3,8 +3,10 @@
 from collections import deque
 from typing import Any
 
+import msgspec
+
 from streamkit.core.checkpoint import pack, unpack
-from streamkit.events import Channel
+from streamkit.events import Channel, Event, PartDelta
 from streamkit.moderation.channels import MAKE
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Judge, Ruling
@@ -35,11 +37,31 @@ class Text:
         self.pieces: deque[tuple[int, float | None, str]] = deque()  # where it ends, when it arrived, the piece
         self.fresh = 0  # pieces at the end that are released by themselves
         self.stops: deque[int] = deque()  # where marks stand
+        self.places: deque[tuple[int, PartDelta]] = (
+            deque()
+        )  # which field of which part its text belongs to, from where on
 
     @property
     def settled(self) -> bool:
         """Whether everything that has arrived is decided, and released or removed."""
         return self.over or (self.judge.complete and self.left == self.length and not self.rulings)
+
+    def is_elsewhere(self, delta: Any) -> bool:
+        """Whether the text of a delta belongs to another field than the text before it."""
+        return bool(self.places) and _field(self.places[-1][1]) != _field(delta)
+
+    def place(self, delta: PartDelta) -> None:
+        """The text that follows belongs to the field that the delta names."""
+        if not self.places or self.is_elsewhere(delta):
+            self.places.append((self.length, msgspec.structs.replace(delta, text="", payload=None)))
+
+    def delta(self, piece: str, at: int, index: int) -> Event:
+        """The event that carries a piece of it which begins there, or stands in the place of one."""
+        if not self.places:
+            return self.make(piece, index)
+        while len(self.places) > 1 and self.places[1][0] <= at:
+            self.places.popleft()
+        return msgspec.structs.replace(self.places[0][1], text=piece)
 
     def take(self, until: int, cost: Cost, now: float | None) -> list[str]:
         """Remove the text before `until` from the buffer. What was buffered before this call is joined."""
@@ -72,6 +94,7 @@ class Text:
             **{name: getattr(self, name) for name in _OF_TEXT},
             "pieces": list(self.pieces),
             "stops": list(self.stops),
+            "places": [[at, pack([delta])] for at, delta in self.places],
             "rulings": [
                 [ruling.start, ruling.end, pack([ruling.by, ruling.note]), *ruling[3:5]] for ruling in self.rulings
             ],
@@ -84,10 +107,15 @@ class Text:
             setattr(self, name, state[name])
         self.pieces = deque((end, arrived, piece) for end, arrived, piece in state["pieces"])
         self.stops = deque(state["stops"])
+        self.places = deque((at, unpack(packed)[0]) for at, packed in state["places"])
         for start, end, packed, source, kind in state["rulings"]:
             by, note = unpack(packed)
             self.rulings.append(Ruling(start, end, by, source, kind, note))
         self.judge.restore(state["judge"])
+
+
+def _field(delta: PartDelta) -> tuple[int, tuple[str, ...]]:
+    return delta.part, delta.path
 
 
 _OF_TEXT = ("simple", "length", "left", "removed", "out", "digest", "over", "fresh")

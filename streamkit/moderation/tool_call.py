@@ -1,11 +1,11 @@
-"""A call of a tool: buffered as a whole, and released as it arrived, changed, or not at all."""
+"""A call of a tool, or text of a part: buffered as a whole, and released as it arrived, changed, or not at all."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from streamkit.events import Channel, ToolCallDelta
+from streamkit.events import Channel, Event, PartDelta, ToolCallDelta
 from streamkit.moderation.json_escapes import Unescaped, replace
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Judge, Ruling
@@ -13,12 +13,40 @@ from streamkit.moderation.rule import Judge, Ruling
 Exceeded: TypeAlias = Literal["characters", "seconds"]
 
 
+class _Verbatim:
+    """Text that is no JSON, and is never known to be complete."""
+
+    complete = False
+
+    def feed(self, piece: str, *, final: bool = False) -> str:
+        """The text as it is."""
+        return piece
+
+    def state(self) -> Any:
+        """Nothing."""
+
+    def restore(self, state: Any) -> None:
+        """Nothing."""
+
+
 class ToolCall:
     """One call. Half of a call is none: it is buffered until its arguments are a complete document of which nothing is
-    undecided, or until its choice ends. With `open` it is passed on as it arrives."""
+    undecided, or until its choice ends. With `open` it is passed on as it arrives.
 
-    def __init__(self, tool_index: int, name: Judge | None, arguments: Judge | None, *, open: bool) -> None:
-        self.tool_index = tool_index
+    With `of` it is the text of a field of a part, as its arguments; it is complete at the end of the part at the latest."""
+
+    def __init__(
+        self,
+        tool_index: int,
+        name: Judge | None,
+        arguments: Judge | None,
+        *,
+        open: bool,
+        of: PartDelta | None = None,
+    ) -> None:
+        self.tool_index = None if of else tool_index
+        self.of = of and msgspec.structs.replace(of, text="", payload=None)
+        self.channel: Channel = of.channel if of else "tool_arguments"
         self.name = name
         self.arguments = arguments
         self.open = open
@@ -28,7 +56,7 @@ class ToolCall:
         """Characters that are buffered."""
         self._deltas: list[ToolCallDelta] = []
         self._arrived: list[float | None] = []
-        self._json = Unescaped()
+        self._json: Unescaped | _Verbatim = Unescaped() if of is None or of.json else _Verbatim()
         self._names = ""
         self._named = False  # its name is whole, since its arguments have begun
         self._edits: list[tuple[Channel, int, int, str]] = []
@@ -54,7 +82,7 @@ class ToolCall:
     def place(self) -> tuple[int, int, Channel]:
         """What is buffered of it, as verdicts count: where that starts and ends, in which channel."""
         if self.arguments:
-            return self._start, self._decoded, "tool_arguments"
+            return self._start, self._decoded, self.channel
         return 0, len(self._names), "tool_name"
 
     def arrive(self, delta: ToolCallDelta, now: float | None) -> tuple[ToolCallDelta, Iterator[tuple[Channel, Ruling]]]:
@@ -73,7 +101,7 @@ class ToolCall:
         """No more of it arrives: what is decided then."""
         if not self._named:
             yield from self._rulings("tool_name", "", final=True)
-        yield from self._rulings("tool_arguments", self._json.feed("", final=True), final=True)
+        yield from self._rulings(self.channel, self._json.feed("", final=True), final=True)
 
     def _judge(self, name: str, arguments: str) -> Iterator[tuple[Channel, Ruling]]:
         if name:
@@ -82,11 +110,11 @@ class ToolCall:
             self._named = True
             yield from self._rulings("tool_name", "", final=True)
         if decoded := self._json.feed(arguments):
-            yield from self._rulings("tool_arguments", decoded)
+            yield from self._rulings(self.channel, decoded)
 
     def _rulings(self, channel: Channel, text: str, *, final: bool = False) -> Iterator[tuple[Channel, Ruling]]:
         judge = self.name if channel == "tool_name" else self.arguments
-        if channel == "tool_arguments":
+        if channel != "tool_name":
             self._decoded += len(text)
         if judge and not self.over:
             for ruling in judge.feed(text, final=final):
@@ -104,12 +132,18 @@ class ToolCall:
         """A span of the name, or of the decoded arguments that are buffered."""
         if channel == "tool_name":
             return self._names[start:end]
-        decoded = Unescaped().feed("".join(delta.arguments for delta in self._deltas), final=True)
+        buffered = "".join(delta.arguments for delta in self._deltas)
+        decoded = buffered if isinstance(self._json, _Verbatim) else Unescaped().feed(buffered, final=True)
         return decoded[max(start - self._start, 0) : end - self._start]
 
     def edit(self, channel: Channel, start: int, end: int, text: str) -> None:
         """Release other text in place of a span of the name, or of the decoded arguments."""
         self._edits.append((channel, start, end, text))
+
+    def emitted(self, deltas: list[ToolCallDelta]) -> list[Event]:
+        """The events that carry those pieces of the text of a part."""
+        of = self.of
+        return [msgspec.structs.replace(of, text=delta.arguments) for delta in deltas if of and delta.arguments]
 
     def take(self, cost: Cost, now: float | None) -> list[ToolCallDelta]:
         """Remove what is buffered: the pieces as they arrived, or as one if something in them was changed."""
@@ -135,7 +169,8 @@ class ToolCall:
             if channel == "tool_name":
                 name = name[: start + shift] + text + name[end + shift :]
                 shift += len(text) - (end - start)
-        arguments = replace(
+        put = _replace if isinstance(self._json, _Verbatim) else replace
+        arguments = put(
             "".join(delta.arguments for delta in deltas),
             [
                 (start - self._start, end - self._start, text)
@@ -159,6 +194,7 @@ class ToolCall:
             **{name: getattr(self, name) for name in _PLAIN},
             "deltas": msgspec.to_builtins(self._deltas),
             "json": self._json.state(),
+            "of": self.of and msgspec.to_builtins(self.of),
             "judges": [judge and judge.state() for judge in (self.name, self.arguments)],
         }
 
@@ -175,6 +211,12 @@ class ToolCall:
 
 
 _PLAIN = ("open", "over", "held", "_arrived", "_names", "_named", "_edits", "_decoded", "_start")
+
+
+def _replace(text: str, edits: list[tuple[int, int, str]]) -> str:
+    for start, end, replacement in reversed(edits):
+        text = text[:start] + replacement + text[end:]
+    return text
 
 
 def split(delta: ToolCallDelta, room: int) -> tuple[ToolCallDelta, ToolCallDelta | None]:

@@ -7,7 +7,7 @@ from typing import Literal
 from streamkit.core.stage import AsyncStage
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, ModerationReport
-from streamkit.moderation.channels import TEXTS, Mode
+from streamkit.moderation.channels import CLASSIFIED, Mode
 from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy
 from streamkit.moderation.classifiers.chunking import Windows
 from streamkit.moderation.classifiers.classifier import Classifier, FailurePolicy, Failures, as_failures, check
@@ -24,7 +24,8 @@ class Classify(AsyncStage[Event, Event]):
     `max_hold_seconds` and `on_max_hold` are those of `Moderate`, but text, and all else that belongs to a choice, keeps its
     order over the channels.
 
-    The channels named are classified, each by itself; tool calls and all else pass, in their place. A structured value is
+    The channels named are classified, each by itself, and of text of parts each field; calls of tools and all else pass, in
+    their place. A structured value is
     withheld, and a `Completion` too unless it is what was released. `failures` says what happens where no decision arrives,
     `deadline` how many seconds one may take. A stream that is cancelled or fails does not release what is buffered. While a
     decision is awaited nothing is read: `streamkit.hops.classify` reads ahead.
@@ -34,7 +35,7 @@ class Classify(AsyncStage[Event, Event]):
     classifier: Classifier
     windows: Windows = field(default=Windows(sentences=1, overlap=200))
     mode: Mode = "hold"
-    channels: tuple[Channel, ...] = TEXTS
+    channels: tuple[Channel, ...] = CLASSIFIED
     choices: int = 1
     failures: Failures | FailurePolicy = "closed"
     deadline: float | None = None

@@ -9,9 +9,9 @@ import msgspec
 
 from streamkit.core.stage import Stage, cut_short
 from streamkit.errors import PipelineError
-from streamkit.events import Channel, Event, ModerationReport, ToolCallDelta
+from streamkit.events import Channel, Event, ModerationReport, PartDelta, ToolCallDelta
 from streamkit.misfits import shown
-from streamkit.moderation.channels import CALLS, CHANNEL_OF, TEXTS, Mode, text_of
+from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, TEXTS, Mode, text_of
 from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy, checked
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, as_provider_rules
 from streamkit.moderation.match.scanner import Scanners
@@ -20,9 +20,10 @@ from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Rule
 from streamkit.moderation.rule_file import Live, as_rules
 
-_MODERATED: tuple[Channel, ...] = (*TEXTS, *CALLS)
-_EXEMPT = ("audio", "part data", "response details", "provider notices")
-"""What no rule sees."""
+_MODERATED: tuple[Channel, ...] = (*TEXTS, *CALLS, *PARTS)
+_EXEMPT = ("audio", "identity", "signatures and binary data", "numbers beside text", "filter verdicts", "usage")
+"""What no rule sees: sound; who answers, ids, kinds, roles and states; signatures, encrypted text, images; numbers in the
+structure of parts and in details; the verdicts of the provider's filters, and usage."""
 
 
 @dataclass
@@ -43,7 +44,9 @@ class Moderate(Stage[Event, Event]):
     `channels` are moderated, each by itself; `exempt` lists what passes as it is. A call of a tool is buffered as a whole, in
     `optimistic` too: until its arguments are a complete document with nothing undecided in it, or its choice ends. Its
     arguments are searched with the escapes of JSON decoded, and what is redacted in them leaves JSON. A call in which a rule
-    says `replace` is withheld, and the replacement is released as content.
+    says `replace` is withheld, and the replacement is released as content. So is a field of a part (`PartDelta`), until it is
+    a complete document or its part ends. Strings that are left in the structure of parts, in details and in notices are
+    emptied if a rule of the channel `other` withholds them.
 
     At most `max_hold_chars` of one text are buffered, and none for longer than `max_hold_seconds`, by the source's clock,
     which is read with each burst and not in a stall. Then `on_max_hold` says: `block` the choice, or `release` what is
@@ -191,6 +194,9 @@ class Moderate(Stage[Event, Event]):
         if isinstance(event, ToolCallDelta):
             self._keep(event.index, "tool_arguments", event.tool_index, event.arguments)
             self._keep(event.index, "tool_name", event.tool_index, event.name or "")
+
+        elif isinstance(event, PartDelta):
+            self._keep(event.index, event.channel, None, event.text)
 
     def _keep(self, index: int, channel: Channel, tool_index: int | None, text: str) -> None:
         self._raw.setdefault(_place(index, channel, tool_index), []).append(text)

@@ -418,7 +418,7 @@ def test_a_bad_pattern_is_said_when_the_stage_is_made() -> None:
 
 @pytest.mark.parametrize("channel", ["prompt", "contents"])
 def test_a_channel_that_is_not_moderated_is_said_when_the_stage_is_made(channel: str) -> None:
-    known = "content, reasoning, refusal, transcript, tool_arguments, tool_name"
+    known = "content, reasoning, refusal, transcript, tool_arguments, tool_name, code, tool_input, tool_output, other"
     with pytest.raises(PipelineError, match=f"expected channels of {known}; found '{channel}'"):
         Moderate(REDACT, channels=("content", channel))  # type: ignore[arg-type]
 

@@ -333,7 +333,8 @@ def test_a_rule_for_some_channels_leaves_the_others_alone() -> None:
     ]
     assert stage.exempt == (
         *("content", "refusal", "transcript", "tool_arguments", "tool_name"),
-        *("audio", "part data", "response details", "provider notices"),
+        *("code", "tool_input", "tool_output", "other"),
+        *("audio", "identity", "signatures and binary data", "numbers beside text", "filter verdicts", "usage"),
     )
 
 

@@ -12,7 +12,7 @@ import msgspec
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Checked, CheckOutcome, Event, ModerationReport
 from streamkit.misfits import shown
-from streamkit.moderation.channels import TEXTS
+from streamkit.moderation.channels import CLASSIFIED
 from streamkit.moderation.choice import Policy, checked
 from streamkit.moderation.classifiers.chunking import Chunker, Window, Windows
 from streamkit.moderation.classifiers.classifier import Decision, Outcome
@@ -134,9 +134,8 @@ class WindowQueue:
         """Windows that are complete and undecided."""
         return len(self._by_id)
 
-    @property
-    def withholds_calls(self) -> bool:
-        """Calls of tools are not classified."""
+    def withholds(self, *channels: Channel) -> bool:
+        """Whether that is known at once, which it never is."""
         return False
 
     def moderates(self, channel: Channel) -> bool:
@@ -279,9 +278,9 @@ class Classifying:
 
     def __init__(self, windows: Windows, policy: Policy, channels: Iterable[Channel]) -> None:
         for channel in (channels := tuple(channels)):
-            if channel not in TEXTS:
+            if channel not in CLASSIFIED:
                 raise PipelineError(
-                    f"expected channels of {', '.join(TEXTS)}; found {shown(channel)}, which is not classified"
+                    f"expected channels of {', '.join(CLASSIFIED)}; found {shown(channel)}, which is not classified"
                 )
         cost = Cost()
         self._queue = WindowQueue(windows, channels, cost, observes=policy.mode == "observe")

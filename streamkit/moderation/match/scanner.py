@@ -20,6 +20,7 @@ from streamkit.moderation.match.span import Cause, Matcher, Span
 from streamkit.moderation.rule import Rule, Ruling
 
 _STRENGTH = {"allow": 0, "annotate": 1, "redact": 2, "replace": 3, "block": 4, "stop": 5}
+_MILD = ("allow", "annotate")
 _ENDS = {"replace", "block", "stop"}
 _OF_NO_CHOICE = -1
 
@@ -172,8 +173,9 @@ class Scanners:
         searched = {id(rule) for some in self._rules_of.values() for rule in some}
         self._searched = tuple(rule for rule in rules if id(rule) in searched)
         self._budgets: dict[int, Budget] = {}
-        of_calls = (*self.rules_of("tool_name"), *self.rules_of("tool_arguments"))
-        self.withholds_calls = any(rule.action not in ("allow", "annotate") for rule in of_calls)
+        self._withholding = frozenset(
+            channel for channel, chosen in self._rules_of.items() if any(rule.action not in _MILD for rule in chosen)
+        )
         self.undecided = 0
 
     def rules_of(self, channel: Channel) -> tuple[Rule, ...]:
@@ -184,6 +186,10 @@ class Scanners:
         """Whether a channel is searched."""
         return channel in self.moderated
 
+    def withholds(self, *channels: Channel) -> bool:
+        """Whether something of one of those channels can be withheld."""
+        return not self._withholding.isdisjoint(channels)
+
     def judge(self, index: int, channel: Channel) -> Scanner:
         """A scanner for a channel of a choice. Those of a choice share the time that its patterns have."""
         return Scanner(self.rules_of(channel), self._budgets.setdefault(index, Budget()))
@@ -191,6 +197,8 @@ class Scanners:
     def forbids(self, text: str, channel: Channel | None, *, whole: bool = True) -> bool:
         """Whether a rule of a channel, or of any, withholds that text, or, if it is not whole, could withhold what it becomes."""
         rules = self._searched if channel is None else self.rules_of(channel)
+        if not rules:
+            return False
         scanner = Scanner(rules, self._budgets.setdefault(_OF_NO_CHOICE, Budget()))
         withheld = any(ruling.by.action != "annotate" for ruling in scanner.feed(text, final=whole))
         return withheld or not (whole or scanner.complete)

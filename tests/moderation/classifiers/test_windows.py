@@ -677,7 +677,8 @@ def test_events_that_wait_behind_a_text_are_bounded() -> None:
         (
             "hold",
             ("tool_arguments",),
-            "expected channels of content, reasoning, refusal, transcript; found 'tool_arguments'",
+            "expected channels of content, reasoning, refusal, transcript, code, tool_input, tool_output, other; "
+            "found 'tool_arguments'",
         ),
     ],
 )
