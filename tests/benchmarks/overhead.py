@@ -1,9 +1,10 @@
 """What the parts of a pipeline cost that do nothing: stages, hops, opening a stream, importing; and how late a busy loop is.
 
-    python -m tests.benchmarks.overhead [--items 20000] [--rounds 7]
+    python -m tests.benchmarks.overhead [--items 19200] [--rounds 9]
 
 Figures for an item are the difference between a pipeline with the stage and the same one without, over items that are ready: in
-bursts of 64, and one in each read. The contestants take turns; quoted are medians, with the least and the greatest.
+bursts of 64, and one in each read. Each is paired with a run of the pipeline without, just before it. Quoted is processor time: the
+median of the rounds, and the least and the greatest.
 """
 
 import argparse
@@ -13,13 +14,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import streamkit as sk
 
 BURST = 64
+SLOW = 4
+"""How many times fewer items go through a hop."""
 ANSWER = [
     b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,'
     b'"delta":{"content":"a"}}]}\n\n'
@@ -53,6 +56,12 @@ def same(event: sk.Event) -> sk.Event:
     return event
 
 
+@sk.stage
+async def same_later(event: sk.Event) -> sk.Event:
+    """Return the event as it is, from a coroutine."""
+    return event
+
+
 class Bursts(sk.Source[Any]):
     """Events that are ready, so many in each read."""
 
@@ -69,52 +78,63 @@ async def consume(stream: sk.Stream[Any]) -> None:
             pass
 
 
-async def prefetched(count: int, size: int) -> None:
-    async with sk.hops.prefetch(Bursts(count, size) | Pass()) as items:
-        async for _ in items:
-            pass
+async def read(items: AsyncIterable[Any]) -> None:
+    async for _ in items:
+        pass
 
 
-def stages(count: int) -> dict[str, Callable[[], Awaitable[None]]]:
-    """What is compared, by name; the first two are the pipelines to subtract."""
-    found: dict[str, Callable[[], Awaitable[None]]] = {}
-    for how, size in (("bursts", BURST), ("alone", 1)):
-        base = Pass()
-        variants: dict[str, Any] = {
-            "one stage": base,
-            "+ feed_all": base | Pass(),
-            "+ @stage": base | same,
-            "+ async stage": base | PassAsync(),
-        }
-        for name, pipeline in variants.items():
-            found[f"{name}, {how}"] = lambda pipeline=pipeline, size=size: consume(Bursts(count, size) | pipeline)
-        found[f"+ hops.prefetch, {how}"] = lambda size=size: prefetched(count, size)
-    return found
+async def prefetched(size: int, source: sk.Source[Any]) -> None:
+    async with sk.hops.prefetch(source | Pass(), size=size) as items:
+        await read(items)
 
 
-def medians(work: dict[str, Callable[[], Awaitable[None]]], rounds: int, count: int) -> dict[str, list[float]]:
-    """Nanoseconds for an item, sorted, of each contestant."""
-    taken: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(rounds):
-        for name, run in work.items():
-            start = time.perf_counter()
-            asyncio.run(_awaited(run))
-            taken[name].append((time.perf_counter() - start) / count * 1e9)
-    return {name: sorted(values) for name, values in taken.items()}
+async def teed(source: sk.Source[Any]) -> None:
+    async with sk.hops.tee(source | Pass(), 2) as branches, asyncio.TaskGroup() as group:
+        for branch in branches:
+            group.create_task(read(branch))
 
 
-async def _awaited(run: Callable[[], Awaitable[None]]) -> None:
-    await run()
+async def threaded(source: sk.Source[Any]) -> None:
+    await consume(source | Pass() | sk.hops.Threaded(Pass()))
+
+
+Work = Callable[[sk.Source[Any]], Awaitable[None]]
+PARTS: dict[str, Work] = {
+    "feed_all": lambda source: consume(source | Pass() | Pass()),
+    "@stage": lambda source: consume(source | Pass() | same),
+    "async stage": lambda source: consume(source | Pass() | PassAsync()),
+    "async @stage": lambda source: consume(source | Pass() | same_later),
+    "hops.prefetch, 1 ahead": lambda source: prefetched(1, source),
+    "hops.prefetch, 16 ahead": lambda source: prefetched(16, source),
+    "hops.tee to two": teed,
+    "hops.Threaded": threaded,
+}
+
+
+def nanoseconds(work: Work, count: int, size: int) -> float:
+    """Processor time for an item."""
+
+    async def main() -> None:
+        await work(Bursts(count, size))
+
+    start = time.process_time()
+    asyncio.run(main())
+    return (time.process_time() - start) / count * 1e9
 
 
 def show_stages(count: int, rounds: int) -> None:
     """Print the stages and hops."""
-    taken = medians(stages(count), rounds, count)
-    print(f"\nns for each item, {count} items ready, in bursts of {BURST} and alone; the difference to one stage")
-    for name, values in taken.items():
-        base = statistics.median(taken[f"one stage, {name.rpartition(', ')[2]}"])
-        middle = statistics.median(values)
-        print(f"  {name:26} {middle:8.0f}   {middle - base:+8.0f}   ({values[0]:.0f} to {values[-1]:.0f})")
+    for how, size in ((f"in bursts of {BURST}", BURST), ("alone in a read", 1)):
+        bases, added = list[float](), dict[str, list[float]]()
+        for _ in range(rounds):
+            for name, work in PARTS.items():
+                number = count // SLOW if name.startswith("hops") else count
+                base = nanoseconds(lambda source: consume(source | Pass()), number, size)
+                bases.append(base)
+                added.setdefault(name, []).append(nanoseconds(work, number, size) - base)
+        print(f"\nns added for each item, {how}; a stream with one stage costs {statistics.median(bases):.0f}")
+        for name, values in added.items():
+            print(f"  {name:26} {statistics.median(values):8.0f}   ({min(values):.0f} to {max(values):.0f})")
 
 
 def show_opening(rounds: int) -> None:
@@ -132,9 +152,9 @@ def show_opening(rounds: int) -> None:
 
     taken: list[float] = []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = time.process_time()
         asyncio.run(many(500))
-        taken.append((time.perf_counter() - start) / 500 * 1e6)
+        taken.append((time.process_time() - start) / 500 * 1e6)
     print(
         f"\nopen and read a stream of three deltas: {statistics.median(taken):.0f} µs ({min(taken):.0f} to {max(taken):.0f})"
     )
@@ -198,7 +218,7 @@ def main() -> None:
     """Print all of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=19_200)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {options.rounds} rounds, medians")
     show_stages(options.items, options.rounds)

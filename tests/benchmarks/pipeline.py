@@ -241,7 +241,9 @@ def main() -> None:
     options = parser.parse_args()
     three = sk.Parse() | sk.Extract() | sk.Accumulate()
     five = sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("phrases", PHRASES)) | sk.Accumulate() | sk.Count("gpt-4o")
-    print(f"Python {platform.python_version()}, {options.events} events, {options.rounds} rounds, multiples of the floor")
+    print(
+        f"Python {platform.python_version()}, {options.events} events, {options.rounds} rounds, multiples of the floor"
+    )
     for name, (modules, _, _) in LIBRARIES.items():
         if missing := [module for module in modules if not find_spec(module)]:
             print(f"{name}: skipped: {', '.join(missing)} not installed")
