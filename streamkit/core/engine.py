@@ -269,7 +269,8 @@ class Engine:
         return items
 
     def _answered(self, returned: Iterable[Any], error: Exception | None) -> list[Any]:
-        index, items = self._turn, list[Any]()
+        index = self._turn
+        items: list[Any] = []
         self.content = False
         try:
             items.extend(returned)
@@ -288,7 +289,8 @@ class Engine:
         """Pass a burst through the stages of a level from `start` on; `returned` is what that one has already returned."""
         level, failure = self._levels[index], None
         for at in range(start, len(level.stages)):
-            stage, produced, error = level.stages[at], list[Any](), None
+            stage, error = level.stages[at], None
+            produced: list[Any] = []
             received, began = len(items), perf_counter() if self._metrics else 0.0
             try:
                 if returned is not None:

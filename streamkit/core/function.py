@@ -24,14 +24,17 @@ class _Function:
     function: Callable[[Any], Any]
     passes_others: ClassVar[bool] = True
     _takes: Classes = None
+    _exactly: frozenset[type[Any]] = frozenset()  # the same classes, for a look-up that is faster than `isinstance`
 
     def __post_init__(self) -> None:
         self._takes = _parameter_classes(self.function)
+        self._exactly = frozenset(self._takes or ())
 
     def fresh(self: A) -> A:
         # Without asking for the signature again.
         made: Any = object.__new__(type(self))
-        made.function, made._takes = cast("Any", self).function, cast("Any", self)._takes
+        known = cast("Any", self)
+        made.function, made._takes, made._exactly = known.function, known._takes, known._exactly
         return cast("A", made)
 
     def __repr__(self) -> str:
@@ -76,15 +79,16 @@ class FunctionStage(_Function, Stage[In, Out]):
         return self.feed_all([item])
 
     def feed_all(self, items: list[In]) -> Iterable[Out]:
-        function, takes, produced = self.function, self._takes, list[Any]()
+        function, takes, exactly = self.function, self._takes, self._exactly
+        produced: list[Any] = []
         add = produced.append
         try:
             for item in items:
-                if takes is not None and not isinstance(item, takes):
+                if takes is not None and item.__class__ not in exactly and not isinstance(item, takes):
                     add(item)
                     continue
                 result = function(item)
-                # Classes of items are few, and asking for one is cheaper than asking whether it is an iterator.
+                # Classes of items are few, and looking one up is cheaper than asking whether it is an iterator.
                 if (many := _MANY.get(result.__class__)) is None:
                     many = _is_many(result.__class__)
                 if many:
@@ -103,12 +107,15 @@ class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
     function: Callable[[Any], Awaitable[Any]]
 
     async def feed(self, item: In) -> Iterable[Out]:
-        if self._takes is not None and not isinstance(item, self._takes):
-            return (cast("Out", item),)
+        takes = self._takes
+        if takes is not None and item.__class__ not in self._exactly and not isinstance(item, takes):
+            return (item,)
         result = await self.function(item)
         if result is None:
             return ()
-        return cast("Iterable[Out]", result) if _is_many(result.__class__) else (result,)
+        if (many := _MANY.get(result.__class__)) is None:
+            many = _is_many(result.__class__)
+        return result if many else (result,)
 
 
 # The four overlap, since what is awaited is an object too; checkers take the first that fits, which is the right one.

@@ -156,7 +156,8 @@ class Stage(Step[In, Out]):
         What it yields before it raises is delivered; a method that builds a list returns `cut_short(list, error)` instead
         of raising. The list that comes in is not yours to change.
         """
-        feed, produced = self.feed, list[Out]()
+        feed = self.feed
+        produced: list[Out] = []
         extend = produced.extend
         try:
             for item in items:

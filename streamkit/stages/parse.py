@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, cast
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 
@@ -22,8 +22,20 @@ _FIELD: Final = re.compile(r"(data|event|id|retry)?(:|$)")
 _NAMES_OF_FIELDS: Final = (b"", b"data", b"event", b"id", b"retry")
 """A comment has none. (WHATWG HTML, 9.2.6)"""
 _BLANKS: Final = b" \t\r\n"
+_LF: Final = 10
+_LONG_NAME: Final = 100
 _BOM: Final = b"\xef\xbb\xbf"
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+class _Head(NamedTuple):
+    # How an event begins, up to its data.
+    text: bytes
+    name: str
+    lines: int  # of the whole event
+
+
+_DATA: Final = _Head(b"data: ", "message", 2)
 
 
 class _Lead(msgspec.Struct):
@@ -98,6 +110,7 @@ class Parse(Stage[Input, ServerSentEvent]):
     )  # of text: whether items are lines; None is unknown
     _texts: list[str] = field(default_factory=list[str], init=False, repr=False)
     _silent: int = field(default=0, init=False, repr=False)  # bytes since the last event
+    _head: _Head = field(default=_DATA, init=False, repr=False, compare=False, metadata={"state": False})
 
     def __post_init__(self) -> None:
         self._id = self.last_event_id = self.resume_from
@@ -150,21 +163,17 @@ class Parse(Stage[Input, ServerSentEvent]):
     def _take_event(self, piece: bytes, events: list[ServerSentEvent]) -> bool:
         # What nearly every read of a live stream is: one event whose data is one line, with or without a line for its name.
         # Anything else is left to the general reader, and a property test says that the two agree.
-        end, at, lines, name = len(piece) - 2, 0, 2, "message"
-        if piece[:1] == b"e" and piece[:7] == b"event: ":
-            at = piece.find(b"\n") + 1
-            name = _name(piece[: at - 1])
-            lines = 3
-        if (
-            piece[at : at + 6] != b"data: "
-            or piece.find(b"\n", at) != end
-            or piece[-1:] != b"\n"
-            or piece.find(b"\r") != -1
-            or end > self.max_event_bytes
-        ):
+        # It mostly begins as the one before, up to its data.
+        if not piece.startswith(self._head.text):
+            if (head := _head(piece)) is None:
+                return False
+            self._head = head
+        text, name, lines = self._head
+        start, end = len(text), len(piece) - 2
+        if piece.find(b"\n", start) != end or piece[-1] != _LF or piece.find(b"\r") != -1 or end > self.max_event_bytes:
             return False
         self.last_event_id = id = self._id
-        events.append(ServerSentEvent(name, piece[at + 6 : end], id))
+        events.append(ServerSentEvent(name, piece[start:end], id))
         self._number += lines
         self._silent = 0
         return True
@@ -459,6 +468,14 @@ class Parse(Stage[Input, ServerSentEvent]):
         )
 
 
+def _head(piece: bytes) -> _Head | None:
+    """How a piece begins that may be one event with one line of data."""
+    at = piece.find(b"\n") + 1 if piece.startswith(b"event: ") else 0
+    if at > _LONG_NAME or not piece.startswith(b"data: ", at):
+        return None
+    return _Head(piece[: at + 6], _name(piece[: at - 1]), 3) if at else _DATA
+
+
 _NAMES: Final[dict[bytes, str]] = {}
 
 
@@ -467,7 +484,7 @@ def _name(line: bytes) -> str:
     if (known := _NAMES.get(line)) is not None:
         return known
     name = line[7:].decode("utf-8", "replace") or "message"
-    if len(_NAMES) < 256 and len(line) < 100:
+    if len(_NAMES) < 256 and len(line) < _LONG_NAME:
         _NAMES[line] = name
     return name
 
