@@ -11,8 +11,8 @@ A driver reads, waits and closes; the engine does everything else:
     CONTINUE    nothing to wait for: `proceed`
     END         raise `failure` if there is one; else the run has ended as `end` says
 
-Each of these returns items for the consumer. `calm` is the one attribute that a driver's fast path looks at: while it is true,
-`todo` is READ, and the last step did nothing that a driver has to know.
+Each of these returns items for the consumer. `calm` and `calling` are what a driver's fast path looks at: while one of them is
+true, `todo` is READ or CALL, and the last step did nothing that a driver has to know.
 
 Adjacent sync stages are one level: a burst moves through them as a list. An async stage is a level of its own, with the items
 that it was not called with yet. Pending items of the deepest level come first, so that whatever was produced is delivered before
@@ -121,6 +121,7 @@ class Engine:
     ) -> None:
         self.stages = tuple(stages)
         self.calm = True
+        self.calling = False
         self.todo = Todo.READ
         self.phase = Phase.READING
         self.end: StreamEnd | None = None
@@ -232,7 +233,7 @@ class Engine:
     def fail(self, error: Exception) -> list[Any]:
         """The source, or the driver, failed: the run is over."""
         self.failure = unfit(self._without_stop(error)) if self._restored else self._without_stop(error)
-        self.todo, self.phase, self.calm = Todo.END, Phase.ENDED, False
+        self.todo, self.phase, self.calm, self.calling = Todo.END, Phase.ENDED, False, False
         return []
 
     def closed(self) -> list[Any]:
@@ -364,6 +365,7 @@ class Engine:
         else:
             self.todo = Todo.CONTINUE
         self.calm = self.todo is Todo.READ and self.end is None
+        self.calling = self.todo is Todo.CALL and self.end is None and self.failure is None
 
     def _tick(self) -> None:
         if self._ticks:

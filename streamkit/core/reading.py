@@ -10,6 +10,7 @@ import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from inspect import iscoroutinefunction
 from operator import length_hint
+from types import CoroutineType
 from typing import Any, Generic, TypeVar, cast
 
 from streamkit.core.checkpoint import Checkpoint, fitting, pack, unpack
@@ -118,7 +119,14 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         # The fast path: a read that has data at once costs no scope, and a burst that says nothing special no more than the
         # stages themselves. Whatever is not so is left to `_pull`.
         engine, failed = self.engine, None
-        while self._fast and engine.calm and self._received < self._breathe_at:
+        while self._fast and (engine.calling or (engine.calm and self._received < self._breathe_at)):
+            if engine.calling:
+                items = await self._call_ahead(engine)
+                if not (engine.calling or engine.calm) or self._cancelled:
+                    return await self._pull(items=items)
+                if items:
+                    return self._deliver(items)
+                continue
             reading = self._read()
             try:
                 burst = await self._wait_for(reading, reading.send(None))
@@ -142,22 +150,45 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
                 items = engine.receive(burst)
             else:
                 items = self._receive(burst)
-            if not engine.calm or self._cancelled:
+            if not (engine.calm or engine.calling) or self._cancelled:
                 return await self._pull(items=items)
             if items:
-                self._delivered = True
-                if len(items) > 1:
-                    self._ready = ready = iter(items)
-                    next(ready)
-                return cast("Out", items[0])
+                return self._deliver(items)
         # Not within `except`: a stage's `close` may ask for the exception that is being handled.
         return await self._pull(None if failed is None else _raised(failed))
 
-    async def _wait_for(self, reading: Coroutine[Any, Any, Any], yielded: object) -> Any:
-        # A read that was advanced by hand, and waits.
+    def _deliver(self, items: list[Any]) -> Any:
+        self._delivered = True
+        if len(items) > 1:
+            self._ready = ready = iter(items)
+            next(ready)
+        return items[0]
+
+    async def _call_ahead(self, engine: Engine) -> list[Any]:
+        # As with a read, only a call that waits costs what can end its waiting.
         self._busy, self._fast = True, False
         try:
-            found = await cast("Waiting", self._waiting).run(resume(reading, yielded), interrupted=self._cancelled)
+            call = engine.call()
+            work = call if isinstance(call, CoroutineType) else _awaited(call)
+            returned = await self._wait_for(work, work.send(None))
+        except StopIteration as answer:
+            returned = answer.value
+        except Interrupted:
+            return []  # the next step ends the run
+        except Exception as error:
+            return engine.refuse(error)
+        except BaseException as error:
+            await self._fail(error)
+            raise
+        finally:
+            self._rest()
+        return engine.answer(returned)
+
+    async def _wait_for(self, work: Coroutine[Any, Any, Any], yielded: object) -> Any:
+        # A read or a call that was advanced by hand, and waits.
+        self._busy, self._fast = True, False
+        try:
+            found = await cast("Waiting", self._waiting).run(resume(work, yielded), interrupted=self._cancelled)
         finally:
             self._rest()
         self._breathe_at = self._received + (BURST_BYTES if self._of_bytes else BURST_ITEMS)
@@ -483,6 +514,10 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
 
 async def _returned(burst: Sequence[Any]) -> Sequence[Any]:
     return burst
+
+
+async def _awaited(work: Awaitable[A]) -> A:
+    return await work
 
 
 async def _raised(error: BaseException) -> Sequence[Any]:
