@@ -212,12 +212,15 @@ class Engine:
     def call(self) -> Awaitable[Iterable[Any]]:
         """The call of the async stage whose turn it is, for the driver to await."""
         level = self._levels[self._turn]
-        self._tick()
-        self._began = perf_counter()
+        if self._ticks:
+            self._tick()
+        if self._metrics:
+            self._began = perf_counter()
         stage = level.stages[0]
         self._given = (level.pending.popleft(),) if level.pending else ()
         for item in self._given:
-            self._check(level.first, item)
+            if self._unchecked:
+                self._check(level.first, item)
             return cast("Awaitable[Iterable[Any]]", stage.feed(item))
         self._flushed += 1
         return cast("Awaitable[Iterable[Any]]", stage.flush())
@@ -278,8 +281,10 @@ class Engine:
         except Exception as failed:
             error = failed
         position = self._levels[index].first
-        self._measure(position, self._began, len(self._given), len(items), error)
-        self._tick()
+        if self._metrics:
+            self._measure(position, self._began, len(self._given), len(items), error)
+        if self._ticks:
+            self._tick()
         # Content that passes an async stage was recognised when it was read.
         self._look(items, anywhere=True, content=not self._content_read)
         return self._settle(index, items, _Failure(self._named(error, position, self._given), 0) if error else None)
@@ -306,7 +311,8 @@ class Engine:
                 error = raised
                 failure = _Failure(self._named(raised, level.first + at, items), at)
             items, returned = produced, None
-            self._measure(level.first + at, began, received, len(items), error)
+            if self._metrics:
+                self._measure(level.first + at, began, received, len(items), error)
             self._look(items, anywhere=flushing)
         return items, failure
 
@@ -327,8 +333,10 @@ class Engine:
         return items
 
     def _conclude(self, index: int, failure: "_Failure | None") -> None:
-        level = self._levels[index]
-        done = [at for at, stage in enumerate(level.stages) if stage.done] if self._alarm.rung or self._polled else []
+        rung = self._alarm.rung or self._polled
+        if failure is None and not rung:
+            return
+        done = [at for at, stage in enumerate(self._levels[index].stages) if stage.done] if rung else []
         if done and index >= self._flushed:
             self._stop(index, done[-1])
             # Whatever failed further up lies behind the end that the stage has set.
@@ -349,23 +357,28 @@ class Engine:
             level.pending.clear()
 
     def _decide(self) -> None:
-        pending = [index for index, level in enumerate(self._levels) if level.pending] if self._deep else []
+        self.calm = self.calling = False
+        pending = -1
+        if self._deep:
+            for index, level in enumerate(self._levels):
+                if level.pending:
+                    pending = index
         if self._closing and self.failure is None:
             self.todo = Todo.CLOSE
-        elif pending:
-            self.todo, self._turn = Todo.CALL, pending[-1]
+        elif pending >= 0:
+            self.todo, self._turn = Todo.CALL, pending
+            self.calling = self.end is None and self.failure is None
         elif self.failure is not None:
             self.todo, self.phase = Todo.END, Phase.ENDED
         elif self.phase is Phase.READING:
             self.todo = Todo.READ
+            self.calm = self.end is None
         elif self._flushed == len(self._levels):
             self.todo, self.phase = Todo.END, Phase.ENDED
         elif self._levels[self._flushed].waits:
             self.todo, self._turn = Todo.CALL, self._flushed
         else:
             self.todo = Todo.CONTINUE
-        self.calm = self.todo is Todo.READ and self.end is None
-        self.calling = self.todo is Todo.CALL and self.end is None and self.failure is None
 
     def _tick(self) -> None:
         if self._ticks:

@@ -191,7 +191,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             found = await cast("Waiting", self._waiting).run(resume(work, yielded), interrupted=self._cancelled)
         finally:
             self._rest()
-        self._breathe_at = self._received + (BURST_BYTES if self._of_bytes else BURST_ITEMS)
+        self._breathe_at = self._breathe_next()
         return found
 
     def _rest(self) -> None:
@@ -299,6 +299,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
     def _receive(self, burst: Sequence[Any]) -> list[Any]:
         if self._of_bytes is None:
             self._of_bytes = isinstance(burst[0], BYTES)
+            self._breathe_at = self._breathe_next()
         self._received += amount(burst)
         return self.engine.receive(cast("list[Any]", burst) if burst.__class__ is list else list(burst))
 
@@ -316,7 +317,10 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         import anyio.lowlevel
 
         await anyio.lowlevel.checkpoint()
-        self._breathe_at = self._received + (BURST_BYTES if self._of_bytes else BURST_ITEMS)
+        self._breathe_at = self._breathe_next()
+
+    def _breathe_next(self) -> int:
+        return self._received + (BURST_BYTES if self._of_bytes else BURST_ITEMS)
 
     async def _wait(self, work: Awaitable[A], *, reading: bool) -> A:
         assert self._waiting is not None, "nothing is awaited before the stream is opened"
@@ -347,7 +351,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         watch = deadlines is not None and (deadlines.first_content is not None or deadlines.idle_content is not None)
         # In place, since the guard has this list.
         self._closing[:] = [*(stage.close for stage in reversed(stages) if stage.waits), self._source.close]
-        self._received, self._of_bytes, self._breathe_at = 0, None, 0
+        self._received, self._of_bytes, self._breathe_at = 0, None, BURST_ITEMS
         return Engine(stages, self._source.now, watch_content=watch)
 
     async def _open(self, *, guarded: bool) -> None:

@@ -34,6 +34,8 @@ _MAX_CONSTANT = 128
 _FORMS = 256
 _NAME = re.compile(r'[^\\"\x00-\x1f]*')
 _NEVER = 1024
+_COLD = 4
+"""How many chunks are read before one is learnt from, which costs as much as that. Short answers have no more."""
 
 
 class Learnt(NamedTuple):
@@ -65,7 +67,7 @@ class Learner:
         self.used = False
         """Whether what was learnt last has read a chunk since."""
         self._next = 1
-        self._warm = False  # whether there was a chunk to learn from
+        self._cold = _COLD  # chunks to read before the first one is learnt from
 
     def consider(self, items: list[ServerSentEvent], events: list[Event], places: tuple[Path, ...]) -> Learnt | None:
         """Chunks were read; learn from one alone, if all that it said is one piece of text at one of `places` of its JSON."""
@@ -77,9 +79,8 @@ class Learner:
             return None
         if not places or len(events) != 1 or not isinstance(events[0], _KINDS):
             return None
-        if not self._warm:
-            # One chunk alone is not worth a form, and short answers have few.
-            self._warm = True
+        if self._cold:
+            self._cold -= 1
             return None
         self._next = min(self._next * 2, _NEVER)
         self.patience = self._next
