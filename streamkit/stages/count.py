@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from streamkit.core.stage import Stage
+from streamkit.core.stage import Stage, cut_short
 from streamkit.errors import PipelineError
 from streamkit.events import (
     Channel,
@@ -119,6 +119,25 @@ class Count(Stage[Event, Event]):
         super().restore(known)
 
     def feed(self, item: Event) -> Iterable[Event]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[Event]) -> Iterable[Event]:
+        produced: list[Event] = []
+        responses = self._responses
+        try:
+            for item in items:
+                if type(item) is TextDelta and not responses.announced:
+                    found = self._feed("content", item.index, item.text)
+                    produced.append(item)
+                    if found is not None:
+                        produced.append(found)
+                else:
+                    produced.extend(self._take(item))
+        except Exception as error:
+            return cut_short(produced, error)
+        return produced
+
+    def _take(self, item: Event) -> Iterable[Event]:
         if type(item) in RELEVANT or self._responses.announced:
             self._responses.take(item, self.tokens)
         match item:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 if TYPE_CHECKING:
     import tiktoken
 
+_SHORT = 16  # characters of tail that are encoded again rather than cut, which costs two encodings
 _KEEP = 256  # characters of news that are worth a look before anybody reads
 _TRY = 128  # characters of tail above which a place to cut is looked for by pattern, and inside a piece
 _LEFT = 48  # characters that a cut inside a piece leaves behind it, and
@@ -86,8 +87,14 @@ class RunningCount:
     def tokens(self) -> int:
         """The count now."""
         if self._tail_tokens is None:
-            self._settle()
-            self._tail_tokens = len(self._encode_tail())
+            if self._cuts or self._waiting + len(self._tail) > _SHORT:
+                self._settle()
+                self._tail_tokens = len(self._encode_tail())
+            else:
+                self._tail = "".join([self._tail, *self._news])
+                self._news.clear()
+                self._waiting = 0
+                self._tail_tokens = len(self._encoding.encode_ordinary(self._tail))
         return self._final + self._inside + self._tail_tokens
 
     def fork(self) -> "RunningCount":

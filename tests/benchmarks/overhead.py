@@ -16,9 +16,11 @@ import sys
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any
 
 import streamkit as sk
+from tests.benchmarks.shapes import pieces
 
 BURST = 64
 SLOW = 4
@@ -28,7 +30,7 @@ ANSWER = [
     b'"delta":{"content":"a"}}]}\n\n'
 ] * 3 + [b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n']
 LLM = sk.Parse() | sk.Extract() | sk.Accumulate()
-EVENT = sk.TextDelta("a")
+EVENTS = [sk.TextDelta(piece) for piece in pieces(512)]
 
 
 @dataclass
@@ -66,7 +68,8 @@ class Bursts(sk.Source[Any]):
     """Events that are ready, so many in each read."""
 
     def __init__(self, count: int, size: int) -> None:
-        self.bursts = iter([[EVENT] * size] * (count // size))
+        bursts = [EVENTS[at : at + size] for at in range(0, len(EVENTS), size)]
+        self.bursts = islice(cycle(bursts), count // size)
 
     async def read(self) -> list[Any]:
         return next(self.bursts, [])
@@ -104,6 +107,8 @@ PARTS: dict[str, Work] = {
     "@stage": lambda source: consume(source | Pass() | same),
     "async stage": lambda source: consume(source | Pass() | PassAsync()),
     "async @stage": lambda source: consume(source | Pass() | same_later),
+    "Count": lambda source: consume(source | Pass() | sk.Count("gpt-4o")),
+    "Count(running=True)": lambda source: consume(source | Pass() | sk.Count("gpt-4o", running=True)),
     "hops.prefetch, 1 ahead": lambda source: prefetched(1, source),
     "hops.prefetch, 16 ahead": lambda source: prefetched(16, source),
     "hops.tee to two": teed,
