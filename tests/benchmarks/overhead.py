@@ -3,8 +3,8 @@
     python -m tests.benchmarks.overhead [--items 19200] [--rounds 9]
 
 Figures for an item are the difference between a pipeline with the stage and the same one without, over items that are ready: in
-bursts of 64, and one in each read. Each is paired with a run of the pipeline without, just before it. Quoted is processor time: the
-median of the rounds, and the least and the greatest.
+bursts of 64, and one in each read. Each is paired with a run of the pipeline without, just before it. Quoted is processor time:
+the median of the rounds, and the least and the greatest.
 """
 
 import argparse

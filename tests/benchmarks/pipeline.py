@@ -3,10 +3,10 @@
     python -m tests.benchmarks.pipeline [--events 4000] [--rounds 9] [--json FILE]
 
 The floor is msgspec's typed decoding of payloads that are already split: whoever reads the text at all pays for it. Contestants
-take turns, round by round, and each is paired with a floor taken just before it, so that a machine whose speed drifts is as unfair
-to both. Quoted is processor time as a multiple of that floor: the median of the rounds, and the least and the greatest.
+take turns, round by round, and each is paired with a floor taken just before it, so that a machine whose speed drifts is as
+unfair to both. Quoted is processor time as a multiple of that floor: the median of the rounds, and the least and the greatest.
 
-httpx-sse (with httpx) and the OpenAI SDK take part where they are installed, over a transport in memory. They read a shorter answer.
+httpx-sse (with httpx) and the OpenAI SDK take part where they are installed, over a transport in memory, with a shorter answer.
 """
 
 import argparse
