@@ -125,8 +125,11 @@ class Extract(Stage[ServerSentEvent, Event]):
             if at == count or self.done:
                 return events
             self._forget()
-            end = min(count, at + self._learner.patience) if self._decided and self._reader.learns else count
-            given = self._reader.feed_all(items[at:end]) if self._decided else self._decide(items[at:end])
+            if not self._decided:
+                given, end = self._decide(items)
+            else:
+                end = min(count, at + self._learner.patience) if self._reader.learns else count
+                given = self._reader.feed_all(items[at:end])
             if self._reader.done:
                 self.done = True
             if not isinstance(given, list):
@@ -179,22 +182,23 @@ class Extract(Stage[ServerSentEvent, Event]):
             if failure := self._unrecognized():
                 raise failure
 
-    def _decide(self, items: list[ServerSentEvent]) -> Iterable[Event]:
+    def _decide(self, items: list[ServerSentEvent]) -> tuple[Iterable[Event], int]:
+        """What the items up to the first that tells the dialect say, or all of them if none does; and how many these are."""
         told = ((at, kind) for at, item in enumerate(items) if (kind := for_event(item, self._problems)))
         at, kind = next(told, (len(items), None))
         early = self._reader.feed_all(items[:at])
         if not isinstance(early, list):
-            return self._explained(early)
+            return self._explained(early), len(items)
         if self._reader.done:
             failure = self._unrecognized()
-            return cut_short(early, failure) if failure else early
+            return cut_short(early, failure) if failure else early, len(items)
         if kind is None:
-            return early
+            return early, len(items)
         self._decided = True
         first, self._reader = self._reader, self._make(kind)
         self._reader.go_on_from(first)
-        events = self._reader.feed_all(items[at:])
-        return [*early, *events] if isinstance(events, list) else chain(early, events)
+        events = self._reader.feed_all(items[at : at + 1])
+        return [*early, *events] if isinstance(events, list) else chain(early, events), at + 1
 
     def _unrecognized(self) -> StreamkitError | None:
         """The error of a stream that has ended without an event that tells its dialect."""
