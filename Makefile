@@ -9,7 +9,7 @@ READY = $(VENV)/.ready
 
 CLIENTS = .clients
 
-.PHONY: demo test cover lint bench fuzz clients lock clean
+.PHONY: demo test cover lint bench soak fuzz clients lock clean
 
 demo: $(READY)
 	$(BIN)/streamkit demo
@@ -26,13 +26,21 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# Each as a ratio within its own run. Where they are installed, httpx-sse with httpx, and uvloop, are measured as well.
 bench: $(READY)
-	$(BIN)/python tests/benchmarks/pipeline.py
-	$(BIN)/python tests/benchmarks/counting.py
-	$(BIN)/python tests/benchmarks/moderation.py
-	$(BIN)/python tests/benchmarks/timing.py
-	$(BIN)/python tests/benchmarks/streams.py
-	$(BIN)/python -m tests.benchmarks.growth
+	$(BIN)/python -m tests.benchmarks.pipeline --rounds 7
+	$(BIN)/python -m tests.benchmarks.overhead --rounds 7
+	$(BIN)/python -m tests.benchmarks.http --rounds 3
+	$(BIN)/python -m tests.benchmarks.streams 2000
+	$(BIN)/python -m tests.benchmarks.counting
+	$(BIN)/python -m tests.benchmarks.moderation --deltas 10000 --rounds 3
+	$(BIN)/python -m tests.benchmarks.timing
+	$(BIN)/python -m tests.benchmarks.fragments --mib 2
+	$(BIN)/python -m tests.benchmarks.growth --sizes 1000 2000 4000
+
+# 50 rounds of 500 streams over loopback, left in every way, on asyncio and, where it is installed, uvloop: two minutes.
+soak: $(READY)
+	$(BIN)/python -m tests.fire.soak $(ARGS)
 
 # The properties of the reader and of moderation and counting, for as long as it takes: about half an hour.
 fuzz: $(READY)

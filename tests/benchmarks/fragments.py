@@ -1,6 +1,6 @@
 """How reading time grows with the length of a line, for every fragmentation: a straight line is what is wanted. (Law 7)
 
-    python tests/benchmarks/fragments.py [--mib 8]
+    python -m tests.benchmarks.fragments [--mib 8]
 
 One `data:` line of the given length is fed in pieces of 1 byte to 64 KiB through `Lines | Parse`. Printed are nanoseconds a
 byte at an eighth, a quarter, a half and the whole of the length, and the last beside the first: 1.0 is linear, 8 quadratic.

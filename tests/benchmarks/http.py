@@ -4,8 +4,8 @@
 
 A server in a process of its own sends OpenAI's chat chunks over loopback: in bulk, as fast as the socket takes them, or to many
 streams at once, an event each 50 ms with the time of sending as its text. Delay is the time from there to the consumer's loop.
-Bare aiohttp is `iter_any`, a split at blank lines and a decoder: json, or msgspec with a type for the text alone, which is the
-least that anybody can do, and what the raw protocol does that all are compared with. The contestants take turns; quoted are medians.
+Bare aiohttp is `iter_any`, a split at blank lines and a decoder: json, or msgspec with a type for the text alone. That is the
+least that anybody can do, and what the raw protocol does that all are compared with. Contestants take turns; quoted are medians.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Ten thousand streams at once: what an idle one holds in memory, and that all of them end.
 
-    python tests/benchmarks/streams.py [NUMBER]
+    python -m tests.benchmarks.streams [NUMBER]
 
 Each is a replayed answer through parse, extract, moderate and accumulate that has read half of it and waits for the rest. The
 memory is what Python has allocated for all of them (tracemalloc), divided by their number. The tasks that wait, one a stream, are

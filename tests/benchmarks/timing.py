@@ -1,6 +1,6 @@
 """What `Timing` costs for a delta, and what its figures cost at the end.
 
-    python tests/benchmarks/timing.py [--deltas 100000] [--rounds 9]
+    python -m tests.benchmarks.timing [--deltas 100000] [--rounds 9]
 
 The contestants take turns, and the medians are quoted: a stage that only passes bursts on is what any stage costs.
 """
@@ -58,9 +58,9 @@ def main() -> None:
     times: dict[str, list[float]] = {}
     for _ in range(options.rounds):
         for name, work in contestants(options.deltas).items():
-            start = time.perf_counter()
+            start = time.process_time()
             work()
-            times.setdefault(name, []).append((time.perf_counter() - start) / options.deltas * 1e9)
+            times.setdefault(name, []).append((time.process_time() - start) / options.deltas * 1e9)
     print(f"Python {platform.python_version()}, {options.deltas} deltas")
     for name, rounds in times.items():
         print(f"  {name:32} {statistics.median(rounds):7.0f} ns/delta")

@@ -4,8 +4,8 @@
 
 The server, a process of its own, keeps connections alive, sends an event to every answer each few milliseconds from one task, and
 goes on to write after the client has left, to transports that are closed. Some answers break off. The consumers read to the end,
-break, raise, cancel the stream from elsewhere, are cancelled, time out, or let a deadline pass; some have a hop. A round that takes
-longer than `--seconds` prints the stack of every task and fails.
+break, raise, cancel the stream from elsewhere, are cancelled, time out, or let a deadline pass; some have a hop. A round that
+takes longer than `--seconds` prints the stack of every task and fails.
 """
 
 import argparse
