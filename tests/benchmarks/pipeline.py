@@ -240,7 +240,13 @@ def main() -> None:
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args()
     three = sk.Parse() | sk.Extract() | sk.Accumulate()
-    five = sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("phrases", PHRASES)) | sk.Accumulate() | sk.Count("gpt-4o")
+    five = (
+        sk.Parse()
+        | sk.Extract()
+        | sk.Moderate(sk.Rule("phrases", PHRASES))
+        | sk.Accumulate()
+        | sk.Count("gpt-4o", running=True)
+    )
     print(
         f"Python {platform.python_version()}, {options.events} events, {options.rounds} rounds, multiples of the floor"
     )
