@@ -109,7 +109,7 @@ class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
     async def feed(self, item: In) -> Iterable[Out]:
         takes = self._takes
         if takes is not None and item.__class__ not in self._exactly and not isinstance(item, takes):
-            return (item,)
+            return (cast("Out", item),)
         result = await self.function(item)
         if result is None:
             return ()

@@ -157,19 +157,19 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         # Not within `except`: a stage's `close` may ask for the exception that is being handled.
         return await self._pull(None if failed is None else _raised(failed))
 
-    def _deliver(self, items: list[Any]) -> Any:
+    def _deliver(self, items: list[Any]) -> "Out | StreamEnd":
         self._delivered = True
         if len(items) > 1:
             self._ready = ready = iter(items)
             next(ready)
-        return items[0]
+        return cast("Out", items[0])
 
     async def _call_ahead(self, engine: Engine) -> list[Any]:
         # As with a read, only a call that waits costs what can end its waiting.
         self._busy, self._fast = True, False
         try:
-            call = engine.call()
-            work = call if isinstance(call, CoroutineType) else _awaited(call)
+            call: Any = engine.call()
+            work: Coroutine[Any, Any, Any] = call if call.__class__ is CoroutineType else _awaited(call)
             returned = await self._wait_for(work, work.send(None))
         except StopIteration as answer:
             returned = answer.value
