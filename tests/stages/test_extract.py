@@ -5,6 +5,8 @@ import pytest
 import streamkit as sk
 from streamkit import Extract, plugins
 from streamkit.dialects.cohere import CohereChat
+from streamkit.dialects.openai import OpenAICompletions
+from streamkit.wire.events import ServerSentEvent
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 PIPELINE = sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()
@@ -84,3 +86,20 @@ def test_a_server_that_makes_its_kinds_up_fills_no_memory() -> None:
     assert len(list(run)) == 1001
     assert len(run.stage(Extract).unknown) == 101
     assert run.stage(Extract).unknown["others"] == 900
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_chunks_that_are_alike_are_learnt_from_in_the_first_burst_too(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+    slowly = OpenAICompletions._read_one
+    monkeypatch.setattr(OpenAICompletions, "_read_one", lambda *given: (read.append(given), slowly(*given))[1])
+    chunks = [
+        ServerSentEvent.of(f'{{"id":"c","choices":[{{"index":0,"delta":{{"content":"{number}"}}}}]}}')
+        for number in range(500)
+    ]
+    stage = sk.Extract().fresh()
+    events = [event for at in range(0, 500, size) for event in stage.feed_all(chunks[at : at + size])]
+    assert "".join(event.text for event in events if isinstance(event, sk.TextDelta)) == "".join(map(str, range(500)))
+    assert len(read) < 10

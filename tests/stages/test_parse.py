@@ -353,3 +353,28 @@ def test_json_nested_without_end_is_passed_on_for_its_reader_to_refuse() -> None
     body = "[" * 100_000
 
     assert parse(body, Parse()) == [JsonBody.of(body)]
+
+
+HEADS = ["data: 1\n\n", "event: a\ndata: 2\n\n", "event: a\ndata: 3\n\n", "event: b\ndata: 4\n\n", "data: 5\n\n"]
+ODD = [
+    "event: a\ndata:6\n\n",
+    "event: a\n\n",
+    "event: \ndata: 7\n\n",
+    "event: a\ndata: 8\ndata: 9\n\n",
+    "event: a\r\ndata: 10\r\n\r\n",
+    "event: a\nid: 5\ndata: 11\n\n",
+    f"event: {'a' * 200}\ndata: 12\n\n",
+    "event: a\ndata: \n\n",
+    "event: a\ndata: 13\n",
+    "\n",
+    ": ping\n\n",
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_events_one_in_a_read_are_those_of_the_whole_whatever_they_begin_with(odd: str) -> None:
+    pieces = [piece.encode() for piece in [*HEADS, odd, *HEADS, odd, odd, *HEADS]]
+    one_by_one, whole = list(Parse().run(iter(pieces))), list(Parse().run([b"".join(pieces)]))
+    assert [(event.event, event.data, event.id) for event in one_by_one] == [
+        (event.event, event.data, event.id) for event in whole
+    ]
