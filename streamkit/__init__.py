@@ -11,213 +11,121 @@ Every name is imported when it is first used, so that `import streamkit` costs n
 
 Where things live:
 
+    errors, latency         what can go wrong; percentiles and stalls
+    completion, events      the assembled answer and the reasons for its end; what a pipeline returns
     core                    how a pipeline runs: the engine and its drivers, stages, sources, checkpoints
-    errors, events          what can go wrong, and what comes out
-    response_forms, plain   a Completion as the provider's own response without streaming
-    ends                    why answers end: the reasons, and providers' words for them
-    error_bodies            the provider's own reason, from any shape of error body
-    identity                who a tool call is, of pieces of its id, name and type
-    gaps                    the waits between moments: percentiles and stalls
-    config_files            files of rules and of pipelines, read within a bound
-    misfits                 what to say of an object of the wrong kind
-    wire                    bytes into lines, server-sent events into bytes
-    dialects                providers' formats, one file each
-    partial_json            JSON that is still growing
-    validation              JSON into the user's types
-    stages                  Parse, Extract, Moderate, Classify, Accumulate, Structured, Count, Budget, Timing, Emit
-    moderation              rules, matchers, detectors, classifiers, and the release of what they have decided
+    plugins (pipelines)     entry points, stages by name, pipeline files
+    sse                     bytes into lines and server-sent events, and back
+    structured              JSON that is still growing, and JSON as the caller's types
     tokens                  exact counts of text that is still growing, of prompts, and prices
-    sources                 HTTP, feeds, recordings
-    sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
+    dialects                providers' wire formats: events of a stream, and the non-streaming response
+    sources (http)          HTTP, feeds, recordings, streams of other clients
+    moderation (rules)      rules, matchers, detectors, classifiers, and the release of what they have decided
+    stages                  Extract, Moderate, Classify, Accumulate, Structured, Count, Budget, Timing
     operators (ops)         small stages: map, take, batch, smooth, stop sequences, …
-    naming                  functions and classes by name
-    hops                    every task boundary
-    pipelines, registry     pipelines written down, drawn and measured; stages by name
-    plugins, toml_lines     entry points; the line of each key of a TOML file
-    comparison, picture     streaming beside waiting, as a table and as SVG
+    hops                    every task boundary: race, merge, fallback, prefetch, …
+    emitters                events in the wire formats of clients
+    sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
+    display                 streaming beside waiting, as a table and as SVG
     cli, __main__           the command line and the embedded provider
     testing                 the laws as checks for anybody's stage, scripted sources, a watch on leaks
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from streamkit.core.lazy import attribute
+
 if TYPE_CHECKING:
-    from streamkit import hops, pipelines
+    from streamkit import core as core
+    from streamkit import dialects as dialects
+    from streamkit import display as display
+    from streamkit import emitters as emitters
+    from streamkit import errors as errors
+    from streamkit import events as events
+    from streamkit import hops as hops
+    from streamkit import latency as latency
+    from streamkit import moderation as moderation
     from streamkit import operators as ops
-    from streamkit.comparison import Comparison, compare
-    from streamkit.core.function import stage
-    from streamkit.core.run import Run
-    from streamkit.core.source import Source
-    from streamkit.core.stage import AsyncPipeline, AsyncStage, Pipeline, Stage, cut_short
-    from streamkit.core.stream import Stream
-    from streamkit.dialects.base import Dialect
-    from streamkit.errors import (
-        ConnectFailed,
-        ContentTypeError,
-        DeadlineExceeded,
-        Disconnected,
-        LimitExceeded,
-        OutputError,
-        PipelineError,
-        PluginError,
-        ProtocolError,
-        ProviderError,
-        QueueOverflow,
-        RecordingError,
-        RedirectError,
-        SourceError,
-        StatusError,
-        StreamInterrupted,
-        StreamkitError,
-        UnknownDialect,
-    )
-    from streamkit.events import (
-        Annotation,
-        AudioDelta,
-        Blocked,
-        Checked,
-        Choice,
-        Completion,
-        Event,
-        Finish,
-        Flagged,
-        HoldExceeded,
-        InvalidOutput,
-        Logprobs,
-        ModerationReport,
-        Part,
-        PartDelta,
-        PartEnd,
-        PartialOutput,
-        PartStart,
-        ProviderNotice,
-        ReasoningDelta,
-        Redacted,
-        RefusalDelta,
-        Reset,
-        ResponseDetails,
-        ResponseStart,
-        Retracted,
-        RoleDelta,
-        StreamEnd,
-        StructuredOutput,
-        TextDelta,
-        Timings,
-        TokenCount,
-        ToolCall,
-        ToolCallDelta,
-        Usage,
-        UsageReport,
-        Verdict,
-    )
-    from streamkit.gaps import Stall
-    from streamkit.hops import sync
+    from streamkit import plugins as plugins
+    from streamkit import sinks as sinks
+    from streamkit import sources as sources
+    from streamkit import sse as sse
+    from streamkit import structured as structured
+    from streamkit import tokens as tokens
+    from streamkit.completion import Completion as Completion
+    from streamkit.core.function import stage as stage
+    from streamkit.core.source import Source as Source
+    from streamkit.core.stage import AsyncPipeline as AsyncPipeline
+    from streamkit.core.stage import AsyncStage as AsyncStage
+    from streamkit.core.stage import Pipeline as Pipeline
+    from streamkit.core.stage import Stage as Stage
+    from streamkit.core.stream import Stream as Stream
+    from streamkit.emitters.emit import Emit as Emit
+    from streamkit.errors import PipelineError as PipelineError
+    from streamkit.errors import ProviderError as ProviderError
+    from streamkit.errors import SourceError as SourceError
+    from streamkit.errors import StatusError as StatusError
+    from streamkit.errors import StreamkitError as StreamkitError
+    from streamkit.events import Blocked as Blocked
+    from streamkit.events import Event as Event
+    from streamkit.events import Finish as Finish
+    from streamkit.events import ReasoningDelta as ReasoningDelta
+    from streamkit.events import Redacted as Redacted
+    from streamkit.events import RefusalDelta as RefusalDelta
+    from streamkit.events import StreamEnd as StreamEnd
+    from streamkit.events import StructuredOutput as StructuredOutput
+    from streamkit.events import TextDelta as TextDelta
+    from streamkit.events import Timings as Timings
+    from streamkit.events import TokenCount as TokenCount
+    from streamkit.events import ToolCallDelta as ToolCallDelta
+    from streamkit.events import Usage as Usage
+    from streamkit.events import UsageReport as UsageReport
     from streamkit.moderation import rule_file as rules
-    from streamkit.moderation.classifiers import remote
-    from streamkit.moderation.classifiers.chunking import Window, Windows
-    from streamkit.moderation.classifiers.classifier import Decision, Failures, verdict_of
-    from streamkit.moderation.classifiers.provider_filters import ProviderRule
-    from streamkit.moderation.rule import Rule
-    from streamkit.partial_json import PartialJson
-    from streamkit.sources import adapters, faults, http
-    from streamkit.sources.counting import count_prompt
-    from streamkit.sources.feed import feed
-    from streamkit.sources.record import record
-    from streamkit.sources.replay import replay
-    from streamkit.stages.accumulate import Accumulate
-    from streamkit.stages.budget import Budget
-    from streamkit.stages.classify import Classify
-    from streamkit.stages.count import Count
-    from streamkit.stages.emit import Emit
-    from streamkit.stages.extract import Extract
-    from streamkit.stages.moderate import Moderate
-    from streamkit.stages.parse import Parse
-    from streamkit.stages.structured import Structured
-    from streamkit.stages.timing import Timing
-    from streamkit.tokens import counters, prices
-    from streamkit.tokens.prices import Prices
-    from streamkit.tokens.prompts import PromptTokens, prompt_tokens
-    from streamkit.wire.encode import Encode
-    from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
-    from streamkit.wire.lines import Lines
+    from streamkit.moderation.rule import Rule as Rule
+    from streamkit.plugins import pipeline_files as pipelines
+    from streamkit.sources import http as http
+    from streamkit.sources.feed import feed as feed
+    from streamkit.sources.record import record as record
+    from streamkit.sources.replay import replay as replay
+    from streamkit.sse.parse import Parse as Parse
+    from streamkit.stages.accumulate import Accumulate as Accumulate
+    from streamkit.stages.budget import Budget as Budget
+    from streamkit.stages.classify import Classify as Classify
+    from streamkit.stages.count import Count as Count
+    from streamkit.stages.extract import Extract as Extract
+    from streamkit.stages.moderate import Moderate as Moderate
+    from streamkit.stages.structured import Structured as Structured
+    from streamkit.stages.timing import Timing as Timing
 
 __version__ = "0.1.0"
 __all__ = [
     "Accumulate",
-    "Annotation",
     "AsyncPipeline",
     "AsyncStage",
-    "AudioDelta",
     "Blocked",
     "Budget",
-    "Checked",
-    "Choice",
     "Classify",
-    "Comment",
-    "Comparison",
     "Completion",
-    "ConnectFailed",
-    "ContentTypeError",
     "Count",
-    "DeadlineExceeded",
-    "Decision",
-    "Dialect",
-    "Disconnected",
     "Emit",
-    "Encode",
     "Event",
     "Extract",
-    "Failures",
     "Finish",
-    "Flagged",
-    "HoldExceeded",
-    "InvalidOutput",
-    "JsonBody",
-    "LimitExceeded",
-    "Lines",
-    "Logprobs",
     "Moderate",
-    "ModerationReport",
-    "OutputError",
     "Parse",
-    "Part",
-    "PartDelta",
-    "PartEnd",
-    "PartStart",
-    "PartialJson",
-    "PartialOutput",
     "Pipeline",
     "PipelineError",
-    "PluginError",
-    "Prices",
-    "PromptTokens",
-    "ProtocolError",
     "ProviderError",
-    "ProviderNotice",
-    "ProviderRule",
-    "QueueOverflow",
     "ReasoningDelta",
-    "RecordingError",
     "Redacted",
-    "RedirectError",
     "RefusalDelta",
-    "Reset",
-    "ResponseDetails",
-    "ResponseStart",
-    "Retracted",
-    "RoleDelta",
     "Rule",
-    "Run",
-    "ServerSentEvent",
     "Source",
     "SourceError",
     "Stage",
-    "Stall",
     "StatusError",
     "Stream",
     "StreamEnd",
-    "StreamInterrupted",
     "StreamkitError",
     "Structured",
     "StructuredOutput",
@@ -225,157 +133,103 @@ __all__ = [
     "Timing",
     "Timings",
     "TokenCount",
-    "ToolCall",
     "ToolCallDelta",
-    "UnfinishedEvent",
-    "UnknownDialect",
     "Usage",
     "UsageReport",
-    "Verdict",
-    "Window",
-    "Windows",
-    "adapters",
-    "compare",
-    "count_prompt",
-    "counters",
-    "cut_short",
-    "faults",
+    "core",
+    "dialects",
+    "display",
+    "emitters",
+    "errors",
+    "events",
     "feed",
     "hops",
     "http",
+    "latency",
+    "moderation",
     "ops",
     "pipelines",
-    "prices",
-    "prompt_tokens",
+    "plugins",
     "record",
-    "remote",
     "replay",
     "rules",
+    "sinks",
+    "sources",
+    "sse",
     "stage",
-    "sync",
-    "verdict_of",
+    "structured",
+    "tokens",
 ]
 
-# Checkers read the imports above, Python these tables; a test holds them together.
+# Checkers read the imports above, Python this table; a test holds them together.
 _WHERE: Final = {
-    "streamkit.comparison": ("Comparison", "compare"),
-    "streamkit.core.function": ("stage",),
-    "streamkit.core.run": ("Run",),
-    "streamkit.core.source": ("Source",),
-    "streamkit.core.stage": ("AsyncPipeline", "AsyncStage", "Pipeline", "Stage", "cut_short"),
-    "streamkit.core.stream": ("Stream",),
-    "streamkit.dialects.base": ("Dialect",),
-    "streamkit.errors": (
-        "ConnectFailed",
-        "ContentTypeError",
-        "DeadlineExceeded",
-        "Disconnected",
-        "LimitExceeded",
-        "OutputError",
-        "PipelineError",
-        "PluginError",
-        "ProtocolError",
-        "ProviderError",
-        "QueueOverflow",
-        "RecordingError",
-        "RedirectError",
-        "SourceError",
-        "StatusError",
-        "StreamInterrupted",
-        "StreamkitError",
-        "UnknownDialect",
-    ),
-    "streamkit.events": (
-        "Annotation",
-        "AudioDelta",
-        "Blocked",
-        "Checked",
-        "Choice",
-        "Completion",
-        "Event",
-        "Finish",
-        "Flagged",
-        "HoldExceeded",
-        "InvalidOutput",
-        "Logprobs",
-        "ModerationReport",
-        "Part",
-        "PartDelta",
-        "PartEnd",
-        "PartialOutput",
-        "PartStart",
-        "ProviderNotice",
-        "ReasoningDelta",
-        "Redacted",
-        "RefusalDelta",
-        "Reset",
-        "ResponseDetails",
-        "ResponseStart",
-        "Retracted",
-        "RoleDelta",
-        "StreamEnd",
-        "StructuredOutput",
-        "TextDelta",
-        "Timings",
-        "TokenCount",
-        "ToolCall",
-        "ToolCallDelta",
-        "Usage",
-        "UsageReport",
-        "Verdict",
-    ),
-    "streamkit.gaps": ("Stall",),
-    "streamkit.hops": ("sync",),
-    "streamkit.moderation.classifiers.chunking": ("Window", "Windows"),
-    "streamkit.moderation.classifiers.classifier": ("Decision", "Failures", "verdict_of"),
-    "streamkit.moderation.classifiers.provider_filters": ("ProviderRule",),
-    "streamkit.moderation.rule": ("Rule",),
-    "streamkit.partial_json": ("PartialJson",),
-    "streamkit.sources.counting": ("count_prompt",),
-    "streamkit.sources.feed": ("feed",),
-    "streamkit.sources.record": ("record",),
-    "streamkit.sources.replay": ("replay",),
-    "streamkit.stages.accumulate": ("Accumulate",),
-    "streamkit.stages.budget": ("Budget",),
-    "streamkit.stages.classify": ("Classify",),
-    "streamkit.stages.count": ("Count",),
-    "streamkit.stages.emit": ("Emit",),
-    "streamkit.stages.extract": ("Extract",),
-    "streamkit.stages.moderate": ("Moderate",),
-    "streamkit.stages.parse": ("Parse",),
-    "streamkit.stages.structured": ("Structured",),
-    "streamkit.stages.timing": ("Timing",),
-    "streamkit.tokens.prices": ("Prices",),
-    "streamkit.tokens.prompts": ("PromptTokens", "prompt_tokens"),
-    "streamkit.wire.encode": ("Encode",),
-    "streamkit.wire.events": ("Comment", "JsonBody", "ServerSentEvent", "UnfinishedEvent"),
-    "streamkit.wire.lines": ("Lines",),
-}
-_MODULES: Final = {
+    "Completion": "streamkit.completion:Completion",
+    "stage": "streamkit.core.function:stage",
+    "Source": "streamkit.core.source:Source",
+    "AsyncPipeline": "streamkit.core.stage:AsyncPipeline",
+    "AsyncStage": "streamkit.core.stage:AsyncStage",
+    "Pipeline": "streamkit.core.stage:Pipeline",
+    "Stage": "streamkit.core.stage:Stage",
+    "Stream": "streamkit.core.stream:Stream",
+    "Emit": "streamkit.emitters.emit:Emit",
+    "PipelineError": "streamkit.errors:PipelineError",
+    "ProviderError": "streamkit.errors:ProviderError",
+    "SourceError": "streamkit.errors:SourceError",
+    "StatusError": "streamkit.errors:StatusError",
+    "StreamkitError": "streamkit.errors:StreamkitError",
+    "Blocked": "streamkit.events:Blocked",
+    "Event": "streamkit.events:Event",
+    "Finish": "streamkit.events:Finish",
+    "ReasoningDelta": "streamkit.events:ReasoningDelta",
+    "Redacted": "streamkit.events:Redacted",
+    "RefusalDelta": "streamkit.events:RefusalDelta",
+    "StreamEnd": "streamkit.events:StreamEnd",
+    "StructuredOutput": "streamkit.events:StructuredOutput",
+    "TextDelta": "streamkit.events:TextDelta",
+    "Timings": "streamkit.events:Timings",
+    "TokenCount": "streamkit.events:TokenCount",
+    "ToolCallDelta": "streamkit.events:ToolCallDelta",
+    "Usage": "streamkit.events:Usage",
+    "UsageReport": "streamkit.events:UsageReport",
+    "Rule": "streamkit.moderation.rule:Rule",
+    "feed": "streamkit.sources.feed:feed",
+    "record": "streamkit.sources.record:record",
+    "replay": "streamkit.sources.replay:replay",
+    "Parse": "streamkit.sse.parse:Parse",
+    "Accumulate": "streamkit.stages.accumulate:Accumulate",
+    "Budget": "streamkit.stages.budget:Budget",
+    "Classify": "streamkit.stages.classify:Classify",
+    "Count": "streamkit.stages.count:Count",
+    "Extract": "streamkit.stages.extract:Extract",
+    "Moderate": "streamkit.stages.moderate:Moderate",
+    "Structured": "streamkit.stages.structured:Structured",
+    "Timing": "streamkit.stages.timing:Timing",
+    "core": "streamkit.core",
+    "dialects": "streamkit.dialects",
+    "display": "streamkit.display",
+    "emitters": "streamkit.emitters",
+    "errors": "streamkit.errors",
+    "events": "streamkit.events",
     "hops": "streamkit.hops",
-    "pipelines": "streamkit.pipelines",
-    "ops": "streamkit.operators",
-    "remote": "streamkit.moderation.classifiers.remote",
-    "rules": "streamkit.moderation.rule_file",
-    "adapters": "streamkit.sources.adapters",
-    "faults": "streamkit.sources.faults",
     "http": "streamkit.sources.http",
-    "counters": "streamkit.tokens.counters",
-    "prices": "streamkit.tokens.prices",
+    "latency": "streamkit.latency",
+    "moderation": "streamkit.moderation",
+    "ops": "streamkit.operators",
+    "pipelines": "streamkit.plugins.pipeline_files",
+    "plugins": "streamkit.plugins",
+    "rules": "streamkit.moderation.rule_file",
+    "sinks": "streamkit.sinks",
+    "sources": "streamkit.sources",
+    "sse": "streamkit.sse",
+    "structured": "streamkit.structured",
+    "tokens": "streamkit.tokens",
 }
-_OF: Final = {name: module for module, names in _WHERE.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        found: Any = import_module(_MODULES[name])
-    elif name in _OF:
-        found = getattr(import_module(_OF[name]), name)
-    else:
-        raise AttributeError(f"module 'streamkit' has no attribute {name!r}")
-    globals()[name] = found
+    found = globals()[name] = attribute(__name__, name, _WHERE)
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

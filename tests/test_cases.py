@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import streamkit as sk
+from streamkit.completion import SUCCESSES
 from tests.conftest import SHARED, needs_shared
 from tests.dialects.streams import Result, cuts, read
 
@@ -24,7 +25,7 @@ def ends(reason: str, text: str) -> Callable[[Result], bool]:
 
 
 def not_a_success(result: Result) -> bool:
-    return result.end.reason not in sk.ends.SUCCESSES and text_of(result).startswith("The answer")
+    return result.end.reason not in SUCCESSES and text_of(result).startswith("The answer")
 
 
 def refuses(kind: type[sk.StreamkitError]) -> Callable[[Result], bool]:
@@ -38,12 +39,12 @@ def never_calls_t1(result: Result) -> bool:
         for choice in completion.choices
         for call in choice.tool_calls
     }
-    return "t1" not in calls and (result.error is not None or bool(result.of(sk.Reset)))
+    return "t1" not in calls and (result.error is not None or bool(result.of(sk.events.Reset)))
 
 
 def is_read_or_refused(result: Result) -> bool:
     said = text_of(result) == "Blue sky" and result.end.reason in ("completed", "length", "truncated")
-    return said or isinstance(result.error, sk.UnknownDialect)
+    return said or isinstance(result.error, sk.errors.UnknownDialect)
 
 
 RIGHT: dict[str, Callable[[Result], bool]] = {

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from streamkit import Lines, Parse
-from streamkit.wire.events import Comment
+from streamkit import Parse
+from streamkit.sse import Lines
+from streamkit.sse.events import Comment
 from tests.conftest import SHARED, needs_shared
 
 VECTORS = SHARED / "conformance" / "sse_vectors.json"

@@ -11,15 +11,11 @@ import pytest
 
 from streamkit import (
     Accumulate,
-    Choice,
     Completion,
     Event,
     Extract,
     Finish,
-    Lines,
     Parse,
-    PartStart,
-    ProtocolError,
     ProviderError,
     ReasoningDelta,
     RefusalDelta,
@@ -27,6 +23,9 @@ from streamkit import (
     TextDelta,
     ToolCallDelta,
 )
+from streamkit.errors import ProtocolError
+from streamkit.events import Choice, PartStart
+from streamkit.sse import Lines
 from tests.conftest import SHARED, needs_shared
 
 PIPELINE = Lines() | Parse() | Extract() | Accumulate()
@@ -117,7 +116,7 @@ def test_a_recording_of_two_answers_is_an_error_after_the_first_one_and_without_
     said = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
     assert said.endswith("I should call this function to get the magic number.")
     assert "".join(event.arguments for event in events if isinstance(event, ToolCallDelta)) == "{}"
-    assert [event.reason for event in events if isinstance(event, Finish)] == ["tool_calls"]
+    assert [event.finish_reason for event in events if isinstance(event, Finish)] == ["tool_calls"]
 
 
 @needs_shared

@@ -32,8 +32,8 @@ def half(text: str) -> int | None:
     return len(text) // 2
 
 
-async def judge(window: sk.Window) -> sk.Decision:
-    return sk.Decision()
+async def judge(window: sk.moderation.Window) -> sk.moderation.Decision:
+    return sk.moderation.Decision()
 
 
 @dataclass

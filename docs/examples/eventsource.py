@@ -49,13 +49,13 @@ END = "end"
 
 
 @dataclass
-class ForBrowser(sk.Stage[sk.Event, sk.ServerSentEvent]):
+class ForBrowser(sk.Stage[sk.Event, sk.sse.ServerSentEvent]):
     """Each event with its number as its id, and with the milliseconds after which a browser shall connect again."""
 
     retry: int
     _number: int = field(default=0, init=False, repr=False)
 
-    def feed(self, item: sk.Event) -> Iterable[sk.ServerSentEvent]:
+    def feed(self, item: sk.Event) -> Iterable[sk.sse.ServerSentEvent]:
         match item:
             case sk.TextDelta(text=said):
                 yield self._event("text", said)
@@ -64,21 +64,21 @@ class ForBrowser(sk.Stage[sk.Event, sk.ServerSentEvent]):
             case sk.StreamEnd(reason=said):
                 yield self._event("end", said, END)
 
-    def _event(self, name: str, said: str, id: str = "") -> sk.ServerSentEvent:
+    def _event(self, name: str, said: str, id: str = "") -> sk.sse.ServerSentEvent:
         self._number += 1
-        return sk.ServerSentEvent.of(json.dumps(said), name, id=id or str(self._number), retry=self.retry)
+        return sk.sse.ServerSentEvent.of(json.dumps(said), name, id=id or str(self._number), retry=self.retry)
 
 
 @dataclass
 class Answer:
     """What came so far, for who comes, and the time that it still has while nobody reads."""
 
-    hub: sk.hops.Broadcast[sk.ServerSentEvent | sk.StreamEnd]
+    hub: sk.hops.Broadcast[sk.sse.ServerSentEvent | sk.StreamEnd]
     life: anyio.CancelScope
     patience: float
     readers: int = 0
 
-    async def behind(self, seen: int) -> AsyncGenerator[sk.ServerSentEvent | sk.StreamEnd, None]:
+    async def behind(self, seen: int) -> AsyncGenerator[sk.sse.ServerSentEvent | sk.StreamEnd, None]:
         events = self.hub.subscribe()
         seen -= events.dropped
         self.readers, self.life.deadline = self.readers + 1, inf
@@ -114,7 +114,7 @@ def application(base_url: str, *, key: str = "", retry: int = 1000, patience: fl
         number = await request.state.tasks.start(keep, stream)
         return JSONResponse({"url": f"/answers/{number}"}, status_code=201)
 
-    async def keep(stream: sk.Stream[sk.ServerSentEvent], *, task_status: TaskStatus[str]) -> None:
+    async def keep(stream: sk.Stream[sk.sse.ServerSentEvent], *, task_status: TaskStatus[str]) -> None:
         number = uuid4().hex
         with anyio.CancelScope(deadline=anyio.current_time() + patience) as life:
             async with sk.hops.broadcast(stream, overflow="wait") as hub:

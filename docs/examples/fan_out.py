@@ -21,7 +21,7 @@ from aiohttp import web
 import streamkit as sk
 from streamkit.sinks.aiohttp import respond
 
-Hub = sk.hops.Broadcast[sk.ServerSentEvent | sk.StreamEnd]
+Hub = sk.hops.Broadcast[sk.sse.ServerSentEvent | sk.StreamEnd]
 HUB: web.AppKey[Hub] = web.AppKey("hub")
 EVENTS = 100_000
 """How many are kept for those who come late, which is more than an answer has."""
@@ -30,19 +30,19 @@ END = "end"
 
 
 @dataclass
-class Number(sk.Stage[sk.Event, sk.ServerSentEvent]):
+class Number(sk.Stage[sk.Event, sk.sse.ServerSentEvent]):
     """Text as JSON, each event with its number as its id, and with the milliseconds after which a viewer shall come again."""
 
     retry: int
     _number: int = field(default=0, init=False, repr=False)
 
-    def feed(self, item: sk.Event) -> Iterable[sk.ServerSentEvent]:
+    def feed(self, item: sk.Event) -> Iterable[sk.sse.ServerSentEvent]:
         match item:
             case sk.TextDelta(text=text):
                 self._number += 1
-                yield sk.ServerSentEvent.of(json.dumps(text), id=str(self._number), retry=self.retry)
+                yield sk.sse.ServerSentEvent.of(json.dumps(text), id=str(self._number), retry=self.retry)
             case sk.StreamEnd(reason=reason):
-                yield sk.ServerSentEvent.of(json.dumps(reason), "end", id=END)
+                yield sk.sse.ServerSentEvent.of(json.dumps(reason), "end", id=END)
 
 
 def application(base_url: str, prompt: str, *, key: str = "", behind: int = 256, retry: int = 1000) -> web.Application:
@@ -68,7 +68,7 @@ def application(base_url: str, prompt: str, *, key: str = "", behind: int = 256,
     return app
 
 
-async def rest(hub: Hub, seen: int) -> AsyncGenerator[sk.ServerSentEvent | sk.StreamEnd, None]:
+async def rest(hub: Hub, seen: int) -> AsyncGenerator[sk.sse.ServerSentEvent | sk.StreamEnd, None]:
     """What comes behind the first `seen` events."""
     events = hub.subscribe()
     seen -= events.dropped
@@ -78,7 +78,7 @@ async def rest(hub: Hub, seen: int) -> AsyncGenerator[sk.ServerSentEvent | sk.St
                 seen -= 1
             else:
                 yield event
-    except sk.QueueOverflow:
+    except sk.errors.QueueOverflow:
         return  # the response ends in the middle of the answer, and the viewer comes again
     finally:
         await events.aclose()

@@ -64,7 +64,7 @@ class Bill(sk.Stage[sk.Event, sk.Event]):
 def pipeline(request: ChatRequest) -> sk.Pipeline[bytes, sk.Event]:
     """`Count` is behind `Moderate`: it counts what is released."""
     moderate = sk.Moderate(RULES, choices=request.n or 1)
-    bill = Bill(sk.prompt_tokens(request.messages, request.model).tokens)
+    bill = Bill(sk.tokens.prompt_tokens(request.messages, request.model).tokens)
     return sk.Parse() | sk.Extract() | moderate | sk.Count(request.model) | bill
 
 

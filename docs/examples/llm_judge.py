@@ -27,10 +27,12 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def llm_judge(base_url: str, *, model: str = "gpt-4o-mini", key: str = "", threshold: float = 0.5) -> sk.remote.Remote:
+def llm_judge(
+    base_url: str, *, model: str = "gpt-4o-mini", key: str = "", threshold: float = 0.5
+) -> sk.moderation.remote.Remote:
     """A classifier that asks a model. What it answers in another form than asked is a failure of the kind `answer`."""
 
-    def request(window: sk.Window) -> object:
+    def request(window: sk.moderation.Window) -> object:
         question = json.dumps({"before": window.context, "text": window.text}, ensure_ascii=False)
         return {
             "model": model,
@@ -43,16 +45,20 @@ def llm_judge(base_url: str, *, model: str = "gpt-4o-mini", key: str = "", thres
             "messages": [{"role": "system", "content": POLICY}, {"role": "user", "content": question}],
         }
 
-    def verdict(answer: Any) -> sk.Decision:
+    def verdict(answer: Any) -> sk.moderation.Decision:
         judged = json.loads(answer["choices"][0]["message"]["content"])
         category, confidence = judged["category"], float(judged["confidence"])
         if category not in SCHEMA["properties"]["category"]["enum"]:
             raise ValueError("a category that was not asked for")
         guilty = category != "none" and confidence >= threshold
-        return sk.Decision("block" if guilty else "allow", category if guilty else "", {category: confidence})
+        return sk.moderation.Decision(
+            "block" if guilty else "allow", category if guilty else "", {category: confidence}
+        )
 
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    return sk.remote.http_classifier(f"{base_url}/chat/completions", request=request, verdict=verdict, headers=headers)
+    return sk.moderation.remote.http_classifier(
+        f"{base_url}/chat/completions", request=request, verdict=verdict, headers=headers
+    )
 
 
 async def main(base_url: str, prompt: str) -> None:

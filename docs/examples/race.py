@@ -44,7 +44,7 @@ async def main(prompt: str, urls: Sequence[str], *, hedge: float = 0.0, key: str
             match event:
                 case sk.TextDelta(text=text):
                     print(text, end="", flush=True)
-                case sk.Reset(reason=reason):
+                case sk.events.Reset(cause=reason):
                     print(f"\n[{reason}: once more from the beginning]")
                 case sk.Completion(text=answer):
                     print()

@@ -34,7 +34,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 def run(console: Console, options: argparse.Namespace) -> int:
     """Compare, and print the table."""
     bodies = [asking.body(path) for path in options.body] if options.body else _of_the_guide(options)
-    compared = asyncio.run(sk.compare(options.url, *bodies, headers=asking.headers(options), runs=options.runs))
+    compared = asyncio.run(sk.display.compare(options.url, *bodies, headers=asking.headers(options), runs=options.runs))
     if options.svg:
         compared.save(options.svg)
     if options.json:

@@ -22,7 +22,7 @@ E = TypeVar("E", bound=sk.Event)
 
 
 @dataclass(frozen=True)
-class Request:
+class DemoRequest:
     """What is asked, before it is decided whether the answer is to be streamed."""
 
     path: str
@@ -41,8 +41,8 @@ class Came(sk.Stage[sk.Event, sk.Event]):
         return (item,)
 
 
-def chat(text: str) -> Request:
-    return Request(
+def chat(text: str) -> DemoRequest:
+    return DemoRequest(
         "chat/completions", {"model": MODEL, "messages": [{"role": "user", "content": text}], "temperature": 0}
     )
 
@@ -50,7 +50,7 @@ def chat(text: str) -> Request:
 MODEL = "gpt-3.5-turbo"
 TEXT_MODEL = "gpt-3.5-turbo-instruct"
 COUNT_TO_100 = chat("Count to 100, with a comma between each number and no newlines. E.g., 1, 2, 3, ...")
-GO_ON = Request("completions", {"model": TEXT_MODEL, "prompt": "1,2,3,", "max_tokens": 193, "temperature": 0})
+GO_ON = DemoRequest("completions", {"model": TEXT_MODEL, "prompt": "1,2,3,", "max_tokens": 193, "temperature": 0})
 LAUNCH = chat("What is the launch code?")
 GUIDE = sk.Usage(prompt_tokens=36, completion_tokens=301, total_tokens=337)
 
@@ -93,7 +93,7 @@ async def tour(console: Console, *, fast: bool) -> None:
 
 
 def ask(
-    url: str, request: Request, pipeline: sk.Pipeline[bytes, sk.Event], *, stream: bool = True
+    url: str, request: DemoRequest, pipeline: sk.Pipeline[bytes, sk.Event], *, stream: bool = True
 ) -> sk.Stream[sk.Event]:
     body = request.body | {"stream": stream}
     if stream:
@@ -125,7 +125,7 @@ async def _show_legacy(console: Console, url: str) -> None:
     await _write(console, url, GO_ON, before=GO_ON.body["prompt"])
 
 
-async def _write(console: Console, url: str, request: Request, before: str = "") -> list[sk.Event]:
+async def _write(console: Console, url: str, request: DemoRequest, before: str = "") -> list[sk.Event]:
     """Write the text as it comes, and what the clock said. Gives all events."""
     seen: list[sk.Event] = []
     writer = show.Writer(console)
@@ -171,7 +171,10 @@ def _show_assembled(console: Console, completion: sk.Completion) -> None:
 
 def _show_tokens(console: Console, events: list[sk.Event]) -> None:
     show.heading(console, "5  The tokens of the chat")
-    prompt, text = sk.prompt_tokens(COUNT_TO_100.body["messages"], MODEL).tokens, the(sk.TokenCount, events).tokens
+    prompt, text = (
+        sk.tokens.prompt_tokens(COUNT_TO_100.body["messages"], MODEL).tokens,
+        the(sk.TokenCount, events).tokens,
+    )
     counted = sk.Usage(prompt_tokens=prompt, completion_tokens=text, total_tokens=prompt + text)
     reported = the(sk.Usage, events)
     show.put(console, show.tokens({"counted": counted, "reported": reported, "in the guide": GUIDE}))
@@ -185,7 +188,7 @@ async def _show_race(console: Console, url: str, expected: float) -> None:
     show.heading(console, "6  Streaming beside waiting")
     show.put(console, "The requests of 1 and 2, streamed and not, all four at the same time.", "dim")
     entries = [("chat", COUNT_TO_100), ("legacy", GO_ON)]
-    lanes = [(show.Lane(api, stream), request) for api, request in entries for stream in (True, False)]
+    lanes = [(show.ShownText(api, stream), request) for api, request in entries for stream in (True, False)]
     started = perf_counter()
 
     def draw() -> RenderableType:
@@ -199,7 +202,7 @@ async def _show_race(console: Console, url: str, expected: float) -> None:
     console.print()
 
 
-async def _take_lane(url: str, request: Request, lane: show.Lane) -> None:
+async def _take_lane(url: str, request: DemoRequest, lane: show.ShownText) -> None:
     async with ask(url, request, PIPELINE, stream=lane.streams) as events:
         async for event in events:
             match event:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from streamkit.errors import StreamkitError
-from streamkit.sources.faults import Cut, Drip, Duplicate, Fault, Garbage, Stall, Tape
+from streamkit.sources.faults import Cut, Drip, Duplicate, Fault, Garbage, Pause, Tape
 from streamkit.sources.recording import Piece
 
 EVENT_STREAM = {"content-type": "text/event-stream; charset=utf-8"}
@@ -73,7 +73,7 @@ def _cut(after: str, clean: str | None) -> Fault:
 
 
 def _stall(after: str, seconds: str | None) -> Fault:
-    return Stall(int(after), seconds=None if seconds is None else float(seconds))
+    return Pause(int(after), seconds=None if seconds is None else float(seconds))
 
 
 def _garbage(after: str) -> Fault:

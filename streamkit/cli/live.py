@@ -23,7 +23,7 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
-class Price:
+class LivePrice:
     """What a million tokens cost, in whatever currency: of the prompt, and of the answer."""
 
     prompt: Decimal

@@ -58,7 +58,7 @@ from streamkit.cli import script
 from streamkit.cli.doctor import where_table
 from streamkit.cli.faults import sending
 from streamkit.cli.script import Answer, Answers, Category
-from streamkit.cli.wire import ChatRequest, Choice, Completion, Json, ModerationRequest, TextRequest, bursts
+from streamkit.cli.wire import ChatRequest, Completion, Json, ModerationRequest, TextRequest, WireChoice, bursts
 from streamkit.errors import StreamkitError
 from streamkit.sources.recording import Piece, read_recording
 from streamkit.tokens import encoding_name, load_encoding
@@ -145,13 +145,13 @@ class Provider:
         await self.sleep(sum(waits))
         return _json({**head, "choices": [asked.whole(choice) for choice in choices], "usage": usage})
 
-    def _choices(self, asked: Completion, ids: Random) -> list[Choice]:
+    def _choices(self, asked: Completion, ids: Random) -> list[WireChoice]:
         prompts = [prompt for prompt in asked.prompts for _ in range(asked.n or 1)]
         count = self.count or tokenizer(asked.model)
         takes = [script.play(prompt, self.answers, asked.offered, asked.limit, count) for prompt in prompts]
-        return [Choice(index, take, _id(ids, "call_", 24)) for index, take in enumerate(takes)]
+        return [WireChoice(index, take, _id(ids, "call_", 24)) for index, take in enumerate(takes)]
 
-    def _usage(self, asked: Completion, choices: Sequence[Choice]) -> Json:
+    def _usage(self, asked: Completion, choices: Sequence[WireChoice]) -> Json:
         count = self.count or tokenizer(asked.model)
         prompt = sum(map(count, asked.texts))
         completion = sum(count(choice.take.text) for choice in choices)
@@ -163,7 +163,7 @@ class Provider:
         counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
         return {**counts, **asked.usage_details}
 
-    def _waits(self, choices: Sequence[Choice]) -> list[float]:
+    def _waits(self, choices: Sequence[WireChoice]) -> list[float]:
         """The pause before each token of the longest choice, and none before the end of the stream."""
         tokens = max(len(choice.take.pieces) for choice in choices)
         return [self.first_token_seconds, *[self.token_seconds] * (tokens - 1), 0]

@@ -20,9 +20,9 @@ from streamkit import plugins
 from streamkit.cli import asking, live, show
 from streamkit.cli.complaint import complaint
 from streamkit.cli.doctor import where_table
-from streamkit.comparison import endpoint
+from streamkit.completion import EndReason
 from streamkit.core.stage import parts
-from streamkit.ends import EndReason
+from streamkit.display.comparison import endpoint
 from streamkit.errors import StreamkitError
 from streamkit.tokens import Responses, encoding_name
 from streamkit.tokens.usage import summed
@@ -165,7 +165,7 @@ def _stage(name: str) -> AnyStage:
     except TypeError as error:
         raise sk.PipelineError(f"--stage: {name!r} can't be made without options: {error}") from error
     if not isinstance(made, sk.Stage | sk.AsyncStage):
-        raise sk.PluginError(
+        raise sk.errors.PluginError(
             f"--stage: expected {name!r} to make a stage, found an object of type {type(made).__name__}"
         )
     return cast("AnyStage", made)
@@ -181,7 +181,7 @@ def _written(path: str) -> AnyPipeline:
     # A file may have only what stands between the reading and the end.
     if takes and set(takes) & set(get_args(sk.Event)):
         pipeline = sk.Parse() | sk.Extract() | pipeline
-    elif takes == (sk.ServerSentEvent,):
+    elif takes == (sk.sse.ServerSentEvent,):
         pipeline = sk.Parse() | pipeline
     for needed in (sk.Accumulate, sk.Timing):
         if not any(isinstance(stage, needed) for stage in parts(pipeline)):
@@ -205,7 +205,7 @@ def _pipeline(stages: Iterable[AnyStage], rules: str | None, model: object, *, c
 class Meter:
     """What the line below the text says."""
 
-    def __init__(self, stream: sk.Stream[sk.Event], price: live.Price | None, body: Mapping[str, Any]) -> None:
+    def __init__(self, stream: sk.Stream[sk.Event], price: live.LivePrice | None, body: Mapping[str, Any]) -> None:
         self.stream = stream
         self.responses = Responses()
         self._price = price
@@ -270,7 +270,7 @@ def _word(end: sk.StreamEnd | None) -> str:
 def _prompt_tokens(body: Mapping[str, Any]) -> int | None:
     match body:
         case {"messages": [*messages], "model": str(model)} if all(map(_is_text, messages)):
-            return sk.prompt_tokens(messages, model).tokens
+            return sk.tokens.prompt_tokens(messages, model).tokens
         case _:
             return None
 
@@ -306,11 +306,11 @@ def _pace(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected 0 or more, found {text!r}")
 
 
-def _price(text: str) -> live.Price:
+def _price(text: str) -> live.LivePrice:
     try:
         prompt, completion = map(Decimal, text.split("/"))
         if prompt.is_finite() and completion.is_finite() and min(prompt, completion) >= 0:
-            return live.Price(prompt, completion)
+            return live.LivePrice(prompt, completion)
     except (ValueError, InvalidOperation):
         pass
     raise argparse.ArgumentTypeError(f"expected two prices, such as 0.15/0.60; found {text!r}")

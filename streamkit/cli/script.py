@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
+class ScriptedCall:
     """Call the tool `name`. A request that does not offer that tool, or brings its result, is answered with `text`."""
 
     name: str
@@ -18,12 +18,12 @@ class ToolCall:
     text: str
 
 
-Answer: TypeAlias = str | Sequence[str] | ToolCall
+Answer: TypeAlias = str | Sequence[str] | ScriptedCall
 Answers: TypeAlias = Mapping[str, Answer] | Callable[[str], Answer | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class ScriptedTurn:
     """An answer as it is given once: the pieces that the limit allows, of a text or of the arguments of `tool`."""
 
     pieces: list[str]
@@ -35,18 +35,20 @@ class Take:
         return "".join(self.pieces)
 
 
-def play(prompt: str, answers: Answers, tools: Collection[str], limit: int | None, count: Callable[[str], int]) -> Take:
+def play(
+    prompt: str, answers: Answers, tools: Collection[str], limit: int | None, count: Callable[[str], int]
+) -> ScriptedTurn:
     """Answer from `answers`; where they have none, from the built-in script. Only `tools` are called.
 
     An answer of more than `limit` tokens, which `count` counts, is cut.
     """
     given = answers(prompt) if callable(answers) else answers.get(prompt)
     answer = _scripted(prompt) if given is None else given
-    tool = answer.name if isinstance(answer, ToolCall) and answer.name in tools else None
-    whole = pieces(answer.text if isinstance(answer, ToolCall) and not tool else answer)
+    tool = answer.name if isinstance(answer, ScriptedCall) and answer.name in tools else None
+    whole = pieces(answer.text if isinstance(answer, ScriptedCall) and not tool else answer)
     cut = whole if limit is None else _within(whole, limit, count)
     finish_reason = "length" if cut != whole else "tool_calls" if tool else "stop"
-    return Take(cut, finish_reason, tool)
+    return ScriptedTurn(cut, finish_reason, tool)
 
 
 def _within(whole: Sequence[str], limit: int, count: Callable[[str], int]) -> list[str]:
@@ -59,7 +61,7 @@ def pieces(answer: Answer) -> list[str]:
     match answer:
         case str():
             return _PIECE.findall(answer)
-        case ToolCall(arguments=text):
+        case ScriptedCall(arguments=text):
             return [text[at : at + 5] for at in range(0, len(text), 5)]
         case _:
             return list(answer)
@@ -86,7 +88,7 @@ def _go_on(match: re.Match[str]) -> Answer:
 
 
 def _weather(match: re.Match[str]) -> Answer:
-    return ToolCall("get_weather", f'{{"city": "{match[1]}"}}', f"It is 18 degrees and sunny in {match[1]}.")
+    return ScriptedCall("get_weather", f'{{"city": "{match[1]}"}}', f"It is 18 degrees and sunny in {match[1]}.")
 
 
 PARAGRAPH = (

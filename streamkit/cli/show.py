@@ -167,7 +167,7 @@ def tokens(usages: Mapping[str, Usage]) -> RenderableType:
 
 
 @dataclass
-class Lane:
+class ShownText:
     """One of the requests that are compared: seconds to its first text and to its end, when they are known."""
 
     api: str
@@ -176,7 +176,7 @@ class Lane:
     total: float | None = None
 
 
-def race(console: Console, lanes: Iterable[Lane], now: float, scale: float) -> RenderableType:
+def race(console: Console, lanes: Iterable[ShownText], now: float, scale: float) -> RenderableType:
     """How far each request is `now`, where a whole bar is `scale` seconds."""
     still, moving = _cells(console)
     table = _table("", "", f"{still} nothing yet  {moving} text arrives", "first text", "    all")
@@ -200,7 +200,7 @@ def seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.2f} s"
 
 
-def _bar(lane: Lane, now: float, cells_a_second: float) -> range:
+def _bar(lane: ShownText, now: float, cells_a_second: float) -> range:
     """The cells during which text arrived; those before it were spent waiting."""
     first = round((now if lane.first is None else lane.first) * cells_a_second)
     end = round((now if lane.total is None else lane.total) * cells_a_second)

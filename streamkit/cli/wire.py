@@ -9,17 +9,17 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from streamkit.cli.script import Take
+from streamkit.cli.script import ScriptedTurn
 
 Json: TypeAlias = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class WireChoice:
     """One of a response's answers."""
 
     index: int
-    take: Take
+    take: ScriptedTurn
     call_id: str
 
     def call(self, arguments: str) -> Json:
@@ -30,28 +30,28 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class Part(msgspec.Struct):
+class WirePart(msgspec.Struct):
     text: str = ""
 
 
-class Message(msgspec.Struct):
+class WireMessage(msgspec.Struct):
     role: str
-    content: str | list[Part] | None = None
+    content: str | list[WirePart] | None = None
 
     @property
     def text(self) -> str:
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content or ())
 
 
-class Function(msgspec.Struct):
+class WireFunction(msgspec.Struct):
     name: str
 
 
 class Tool(msgspec.Struct):
-    function: Function | None = None
+    function: WireFunction | None = None
 
 
-class Request(msgspec.Struct, kw_only=True):
+class WireRequest(msgspec.Struct, kw_only=True):
     """What both completion APIs can be asked. The subclasses add the prompt, and word the response."""
 
     model: str = "gpt-4o-mini"
@@ -77,8 +77,8 @@ class Request(msgspec.Struct, kw_only=True):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-class ChatRequest(Request):
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+class ChatRequest(WireRequest):
+    messages: Annotated[list[WireMessage], msgspec.Meta(min_length=1)]
     tools: list[Tool] | None = None
     tool_choice: object = None
 
@@ -109,7 +109,7 @@ class ChatRequest(Request):
             return set()
         return {tool.function.name for tool in self.tools or () if tool.function}
 
-    def beats(self, choice: Choice) -> list[list[Json]]:
+    def beats(self, choice: WireChoice) -> list[list[Json]]:
         def entry(delta: Json, finish_reason: str | None = None) -> Json:
             return {"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
 
@@ -120,7 +120,7 @@ class ChatRequest(Request):
             deltas = [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in choice.take.pieces]
         return _beats([entry(opening)], map(entry, deltas), entry({}, choice.take.finish_reason))
 
-    def whole(self, choice: Choice) -> Json:
+    def whole(self, choice: WireChoice) -> Json:
         take = choice.take
         message: Json = {"role": "assistant", "content": take.text, "refusal": None, "annotations": []}
         if take.tool:
@@ -128,7 +128,7 @@ class ChatRequest(Request):
         return {"index": choice.index, "message": message, "logprobs": None, "finish_reason": take.finish_reason}
 
 
-class TextRequest(Request):
+class TextRequest(WireRequest):
     prompt: str | Annotated[list[str], msgspec.Meta(min_length=1)]
 
     id_prefix: ClassVar[str] = "cmpl-"
@@ -146,13 +146,13 @@ class TextRequest(Request):
     def prompts(self) -> list[str]:
         return [self.prompt] if isinstance(self.prompt, str) else self.prompt
 
-    def beats(self, choice: Choice) -> list[list[Json]]:
+    def beats(self, choice: WireChoice) -> list[list[Json]]:
         def entry(text: str, finish_reason: str | None = None) -> Json:
             return {"text": text, "index": choice.index, "logprobs": None, "finish_reason": finish_reason}
 
         return _beats([], map(entry, choice.take.pieces), entry("", choice.take.finish_reason))
 
-    def whole(self, choice: Choice) -> Json:
+    def whole(self, choice: WireChoice) -> Json:
         take = choice.take
         return {"text": take.text, "index": choice.index, "logprobs": None, "finish_reason": take.finish_reason}
 
@@ -205,7 +205,7 @@ class ModerationRequest(msgspec.Struct):
 Completion: TypeAlias = ChatRequest | TextRequest
 
 
-def bursts(asked: Completion, head: Json, choices: Iterable[Choice], usage: Json) -> Iterator[bytes]:
+def bursts(asked: Completion, head: Json, choices: Iterable[WireChoice], usage: Json) -> Iterator[bytes]:
     """Encode a stream: the n-th tokens of all choices together, then the end."""
     no_usage = {"usage": None} if asked.wants_usage else {}
     for beat in zip_longest(*map(asked.beats, choices), fillvalue=list[Json]()):

@@ -1,11 +1,52 @@
-"""How a pipeline runs. Nothing here knows a provider or reads text.
+"""How a pipeline runs: the engine and its drivers, stages, sources, checkpoints. Nothing here knows providers."""
 
-engine       the state machine of every run: the laws are implemented here, without I/O
-run, stream  its two drivers: over an iterable, and over a source
-source       where items come from, and the deadlines on them
-stage        stages, pipelines and `|`
-function     functions as stages
-hints        the classes that a stage takes and returns; errors about what is misplaced
-checkpoint   the state of a run as plain data
-describe     a pipeline as data and as a diagram
-"""
+from typing import TYPE_CHECKING, Any, Final
+
+from streamkit.core.lazy import attribute
+
+if TYPE_CHECKING:
+    from streamkit.core.engine import StageMetrics as StageMetrics
+    from streamkit.core.run import Run as Run
+    from streamkit.core.source import Deadlines as Deadlines
+    from streamkit.core.source import Source as Source
+    from streamkit.core.stage import AsyncPipeline as AsyncPipeline
+    from streamkit.core.stage import AsyncStage as AsyncStage
+    from streamkit.core.stage import Pipeline as Pipeline
+    from streamkit.core.stage import Stage as Stage
+    from streamkit.core.stage import cut_short as cut_short
+    from streamkit.core.stream import Stream as Stream
+
+__all__ = [
+    "AsyncPipeline",
+    "AsyncStage",
+    "Deadlines",
+    "Pipeline",
+    "Run",
+    "Source",
+    "Stage",
+    "StageMetrics",
+    "Stream",
+    "cut_short",
+]
+
+_WHERE: Final = {
+    "AsyncPipeline": "streamkit.core.stage:AsyncPipeline",
+    "AsyncStage": "streamkit.core.stage:AsyncStage",
+    "Deadlines": "streamkit.core.source:Deadlines",
+    "Pipeline": "streamkit.core.stage:Pipeline",
+    "Run": "streamkit.core.run:Run",
+    "Source": "streamkit.core.source:Source",
+    "Stage": "streamkit.core.stage:Stage",
+    "StageMetrics": "streamkit.core.engine:StageMetrics",
+    "Stream": "streamkit.core.stream:Stream",
+    "cut_short": "streamkit.core.stage:cut_short",
+}
+
+
+def __getattr__(name: str) -> Any:
+    found = globals()[name] = attribute(__name__, name, _WHERE)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

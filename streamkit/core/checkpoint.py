@@ -17,8 +17,8 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
+from streamkit.core.wrong_input import name_shown, place_of, shown, word_shown
 from streamkit.errors import PipelineError, PluginError, StreamkitError
-from streamkit.misfits import name_shown, place_of, shown, word_shown
 
 VERSION = 2
 _HALF = re.compile("[\ud800-\udfff]")

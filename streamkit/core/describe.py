@@ -9,10 +9,10 @@ import msgspec
 
 from streamkit.core.engine import fresh, stage_name
 from streamkit.core.function import AsyncFunctionStage, FunctionStage
+from streamkit.core.naming import chosen, name_of
 from streamkit.core.stage import AsyncPipeline, Pipeline, Step, parts
 from streamkit.errors import PipelineError
 from streamkit.events import Event, Json
-from streamkit.naming import chosen, name_of
 
 A = TypeVar("A")
 _EVENTS: tuple[type, ...] = get_args(Event)
@@ -27,7 +27,7 @@ def describe(pipeline: Step[Any, Any]) -> list[dict[str, Json]]:
 
 
 def to_data(pipeline: Step[Any, Any]) -> list[dict[str, Json]]:
-    """The pipeline as `streamkit.pipelines.from_data` reads it: for each stage a table of `use` and its options.
+    """The pipeline as `streamkit.plugins.pipeline_files.from_data` reads it: for each stage a table of `use` and its options.
 
     A function or class that has no name in a module raises `PipelineError`.
     """

@@ -160,7 +160,9 @@ class Engine:
     def metrics(self) -> list[StageMetrics]:
         """Those of the measured stages so far. `PipelineError` if none is measured."""
         if not self._metrics:
-            raise PipelineError("this run is not measured: open it with streamkit.pipelines.measure(pipeline)")
+            raise PipelineError(
+                "this run is not measured: open it with streamkit.plugins.pipeline_files.measure(pipeline)"
+            )
         for position, metrics in self._metrics.items():
             metrics.held = getattr(self.stages[position], "held", None)
         return list(self._metrics.values())

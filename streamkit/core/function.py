@@ -9,9 +9,9 @@ from typing import Any, ClassVar, TypeVar, cast, get_args, overload
 
 from streamkit.core.hints import Classes, classes_of, is_stage_class
 from streamkit.core.stage import AsyncStage, In, Out, Stage, cut_short
+from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 from streamkit.events import Event
-from streamkit.misfits import kind_of
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -5,8 +5,8 @@ from types import UnionType
 from typing import Annotated, Any, ClassVar, TypeAlias, Union, cast, get_args, get_origin, is_typeddict
 from weakref import WeakKeyDictionary
 
+from streamkit.core.wrong_input import kind_of, way_in, wrong_item
 from streamkit.errors import PipelineError
-from streamkit.misfits import kind_of, way_in, wrong_item
 
 Classes: TypeAlias = tuple[type, ...] | None
 """The classes of items; `None` where they can't be known."""

@@ -6,8 +6,8 @@ from typing import Any, Generic, TypeVar, cast
 from streamkit.core.checkpoint import Checkpoint, fitting, pack, unpack
 from streamkit.core.engine import Engine, Runnable, StageMetrics, Todo, find_stage
 from streamkit.core.source import BURST, amount, broke_off
+from streamkit.core.wrong_input import wrong_source
 from streamkit.errors import PipelineError, StreamInterrupted
-from streamkit.misfits import wrong_source
 
 Out = TypeVar("Out", covariant=True)
 A = TypeVar("A")

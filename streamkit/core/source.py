@@ -14,8 +14,8 @@ from types import AsyncGeneratorType
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from streamkit.core.hints import Composable, misplaced
+from streamkit.core.wrong_input import kind_of, wrong_source
 from streamkit.errors import DeadlineExceeded, Disconnected, PipelineError
-from streamkit.misfits import kind_of, wrong_source
 
 T = TypeVar("T", covariant=True)
 AT_THE_LEFT = "a source stands at the left end: write source | stage | …"

@@ -20,8 +20,8 @@ from streamkit.core.reading import close_all
 from streamkit.core.run import Run
 from streamkit.core.source import AT_THE_LEFT, Source, as_source
 from streamkit.core.stream import Stream
+from streamkit.core.wrong_input import wrong_source
 from streamkit.errors import PipelineError
-from streamkit.misfits import wrong_source
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)

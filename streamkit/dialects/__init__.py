@@ -26,7 +26,7 @@ from streamkit.dialects.transcription import OpenAITranscription
 from streamkit.dialects.watsonx import Watsonx
 from streamkit.dialects.writer import WriterCompletions
 from streamkit.errors import PipelineError, PluginError
-from streamkit.wire.events import ServerSentEvent
+from streamkit.sse.events import ServerSentEvent
 
 # Asked in this order, those with the plainest marks first.
 DIALECTS: dict[str, type[Dialect]] = {

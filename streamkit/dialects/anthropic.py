@@ -9,17 +9,33 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from streamkit.completion import ResponseForm
 from streamkit.dialects.base import ANOTHER, Dialect
-from streamkit.dialects.calls import BareCalls
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import count, emptied, grown, mapping, mappings, text, without, word
+from streamkit.dialects.fields import (
+    arguments_of,
+    calls_of,
+    count,
+    emptied,
+    grown,
+    mapping,
+    mappings,
+    released,
+    text,
+    without,
+    word,
+)
+from streamkit.dialects.finish_reasons import is_pending
+from streamkit.dialects.openai.calls import BareCalls
 from streamkit.dialects.part_texts import end, start
-from streamkit.ends import is_pending
 from streamkit.events import (
     Annotation,
     Channel,
+    Choice,
+    Completion,
     Event,
     Finish,
+    Part,
     PartDelta,
     PartEnd,
     PartStart,
@@ -29,12 +45,49 @@ from streamkit.events import (
     ResponseStart,
     RoleDelta,
     TextDelta,
+    ToolCall,
     ToolCallDelta,
 )
-from streamkit.plain import PlainForm
-from streamkit.plain.anthropic import message
+from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
+
+# The non-streaming response
+
+
+def message(completion: Completion) -> dict[str, Any]:
+    """The message with its content blocks in order, or the text completion."""
+    choice = completion.choices[0] if completion.choices else None
+    word = choice.finish_reason if choice else None
+    if completion.object == "completion":
+        return {**completion.details, "completion": choice.text if choice else "", "stop_reason": word}
+    return {
+        **completion.details,
+        "content": _blocks(choice) if choice else [],
+        "stop_reason": word,
+        **({"usage": completion.usage.details} if completion.usage else {}),
+    }
+
+
+def _blocks(choice: Choice) -> list[dict[str, Any]]:
+    calls = calls_of(choice)
+    return [_block(part, calls) for part in released(choice)]
+
+
+def _block(part: Part, calls: dict[int | None, ToolCall]) -> dict[str, Any]:
+    block = dict(part.data)
+    if part.channel == "content":
+        block["text"] = part.text
+        if part.annotations:
+            block["citations"] = list(part.annotations)
+    elif part.channel == "reasoning":
+        block["thinking"] = part.text
+    elif call := calls.get(part.tool_index):
+        block["name"] = call.name
+        block["input"] = arguments_of(call) if call.arguments else {}
+    return block
+
+
+# The events
 
 _MARKS = {
     "message_start",
@@ -76,7 +129,7 @@ class AnthropicMessages(Dialect):
 
     places = (("delta", "text"), ("delta", "thinking"), ("delta", "partial_json"), ("completion",))
     shape: ClassVar[str | None] = "anthropic"
-    plain: ClassVar[PlainForm | None] = message
+    plain: ClassVar[ResponseForm | None] = message
 
     _id: str | None = field(default=None, init=False, repr=False)
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)

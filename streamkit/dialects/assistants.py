@@ -6,13 +6,13 @@ https://platform.openai.com/docs/api-reference/assistants-streaming/events.
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamkit.completion import EndReason
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.calls import BareCalls
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, mapping, mappings, text, without
+from streamkit.dialects.openai.calls import BareCalls
 from streamkit.dialects.part_texts import channel_of, start
 from streamkit.dialects.said import Text
-from streamkit.ends import EndReason
 from streamkit.events import (
     Annotation,
     Event,
@@ -28,8 +28,8 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
+from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
 
 _ENDS = ("completed", "requires_action", "incomplete", "failed", "cancelled", "expired")
 

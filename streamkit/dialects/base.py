@@ -8,17 +8,16 @@ from typing import Any, ClassVar, Literal, NoReturn, cast
 
 import msgspec
 
+from streamkit.completion import EndReason, ResponseForm, register_form
 from streamkit.core.stage import Stage, cut_short
 from streamkit.dialects import surrogates
 from streamkit.dialects.cumulative import Cumulative
+from streamkit.dialects.finish_reasons import meaning
 from streamkit.dialects.learn import Learnt, Path
-from streamkit.ends import EndReason, meaning
-from streamkit.error_bodies import known, reason_of
 from streamkit.errors import ProtocolError, ProviderError
+from streamkit.errors.bodies import known, reason_of
 from streamkit.events import Channel, Event, ProviderNotice, StreamEnd
-from streamkit.plain import PlainForm
-from streamkit.response_forms import register
-from streamkit.wire.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
+from streamkit.sse.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
 
 NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What decoding raises: malformed JSON, half of a surrogate pair, bytes that are not UTF-8, nesting too deep."""
@@ -57,7 +56,7 @@ _HTML = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
 class Dialect(Stage[ServerSentEvent, Event]):
     """A provider's wire. Write `speaks` and `take`; give every choice an entry in `finished`, and set it when it ends.
 
-    `reasons` has the provider's words for an end that mean something else than `streamkit.ends` says, or are not there; one
+    `reasons` has the provider's words for an end that mean something else than `finish_reasons` says, or are not there; one
     that is in neither ends the stream as `unknown`. Add a choice to `called` when it calls a tool that the client is to run:
     an answer that is complete otherwise then ends as `tool_calls`, whatever its word. Call `finish` when the format's own end
     has come, `fail` with an error of the provider's, and `refuse` for an event that violates the format. Events that are no
@@ -81,7 +80,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
     """Where in a chunk's JSON the text of its only event may stand; chunks of one form are then read by their text alone."""
 
     shape: ClassVar[str | None] = None
-    plain: ClassVar[PlainForm | None] = None
+    plain: ClassVar[ResponseForm | None] = None
 
     errors: Literal["raise", "emit"] = "raise"
     malformed: Literal["raise", "skip"] = "raise"
@@ -100,7 +99,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.shape and cls.plain:
-            register(cls.shape, cls.plain)
+            register_form(cls.shape, cls.plain)
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:

@@ -9,17 +9,81 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from streamkit.completion import ResponseForm
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.calls import Calls
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import count, emptied, empty, mapping, mappings, spent, text, without, word
+from streamkit.dialects.fields import (
+    arguments_of,
+    calls_of,
+    count,
+    decoded,
+    emptied,
+    empty,
+    mapping,
+    mappings,
+    released,
+    spent,
+    text,
+    without,
+    word,
+)
+from streamkit.dialects.finish_reasons import is_pending
+from streamkit.dialects.openai.calls import Calls
 from streamkit.dialects.part_texts import start
-from streamkit.ends import is_pending
-from streamkit.events import Event, Finish, PartEnd, PartStart, ResponseDetails, TextDelta, ToolCallDelta
-from streamkit.plain import PlainForm
-from streamkit.plain.cloudflare import result
+from streamkit.events import (
+    Choice,
+    Completion,
+    Event,
+    Finish,
+    PartEnd,
+    PartStart,
+    ResponseDetails,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+)
+from streamkit.sse.events import JsonBody, ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import JsonBody, ServerSentEvent
+
+# The non-streaming response
+
+
+def result(completion: Completion) -> dict[str, Any]:
+    """What a binding gives: the text, the calls, the usage; inside of `result` where it came so, as over REST."""
+    details, choice = dict(completion.details), completion.choices[0] if completion.choices else None
+    rest = details.pop("result", None)
+    whole = mapping(rest) if rest is not None else details
+    whole = {**whole, "response": _response(whole.get("response", ""), choice)}
+    if choice and (calls := _calls(choice)):
+        whole["tool_calls"] = calls
+    if choice and choice.finish_reason:
+        whole["finish_reason"] = choice.finish_reason
+    if completion.usage:
+        whole["usage"] = completion.usage.details
+    return whole if rest is None else {**details, "result": whole}
+
+
+def _response(form: Any, choice: "Choice | None") -> Any:
+    # A JSON mode gives an object, whose text is its JSON; a call of tools no text at all.
+    if not isinstance(form, str) and choice and choice.content:
+        return decoded(choice.content)
+    return (choice.content if choice else None) or form
+
+
+def _calls(choice: Choice) -> list[dict[str, Any]]:
+    known = calls_of(choice)
+    return [_call(dict(part.data), known[part.tool_index]) for part in released(choice) if part.tool_index is not None]
+
+
+def _call(form: dict[str, Any], call: ToolCall) -> dict[str, Any]:
+    function = dict(mapping(form.get("function")) or form)
+    if call.name is not None:
+        function["name"] = call.name
+    function["arguments"] = call.arguments if isinstance(function.get("arguments"), str) else arguments_of(call)
+    return {**form, "function": function} if "function" in form else function
+
+
+# The events
 
 # What is told in events of its own; `p` is padding.
 _TOLD = ("response", "tool_calls", "usage", "finish_reason", "p")
@@ -34,7 +98,7 @@ class WorkersAI(Dialect):
     """
 
     shape: ClassVar[str | None] = "cloudflare"
-    plain: ClassVar[PlainForm | None] = result
+    plain: ClassVar[ResponseForm | None] = result
     _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _calls: Calls = field(default_factory=Calls, init=False, repr=False)
     _open: dict[int, None] = field(default_factory=dict[int, None], init=False, repr=False)

@@ -6,18 +6,22 @@ https://docs.cohere.com/v2/docs/streaming and https://docs.cohere.com/reference/
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from streamkit.completion import EndReason, ResponseForm
 from streamkit.dialects.base import ANOTHER, Dialect
-from streamkit.dialects.calls import BareCalls
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without, word
+from streamkit.dialects.fields import calls_of, count, emptied, mapping, mappings, quotes, released, text, without, word
+from streamkit.dialects.finish_reasons import is_pending
+from streamkit.dialects.openai.calls import BareCalls
 from streamkit.dialects.part_texts import start
-from streamkit.ends import EndReason, is_pending
 from streamkit.events import (
     Annotation,
     Channel,
+    Choice,
+    Completion,
     Event,
     Finish,
     Logprobs,
+    Part,
     PartEnd,
     PartStart,
     ReasoningDelta,
@@ -25,12 +29,53 @@ from streamkit.events import (
     ResponseStart,
     RoleDelta,
     TextDelta,
+    ToolCall,
     ToolCallDelta,
 )
-from streamkit.plain import PlainForm
-from streamkit.plain.cohere import chat
+from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
+
+# The non-streaming response
+
+
+def chat(completion: Completion) -> dict[str, Any]:
+    """The response with its message: plan, content, calls and citations."""
+    whole = dict(completion.details)
+    if not completion.choices:
+        return whole
+    choice = completion.choices[0]
+    whole |= {"finish_reason": choice.finish_reason, "message": _message(mapping(whole.get("message")), choice)}
+    if completion.usage:
+        whole["usage"] = completion.usage.details
+    if choice.logprobs:
+        whole["logprobs"] = choice.logprobs.get("items")
+    return whole
+
+
+def _message(fields: dict[str, Any], choice: Choice) -> dict[str, Any]:
+    plan = next((part.text for part in choice.parts if part.kind == "tool_plan"), None)
+    content = [_content(part) for part in choice.parts if part.kind != "tool_plan" and part.tool_index is None]
+    known = calls_of(choice)
+    calls = [_call(part, known[part.tool_index]) for part in released(choice) if part.tool_index is not None]
+    citations = [citation for citation in choice.annotations if quotes(choice, citation.get("text"))]
+    said = {"tool_plan": plan, "content": content, "tool_calls": calls, "citations": citations}
+    return {**fields, **{name: value for name, value in said.items() if value}}
+
+
+def _content(part: Part) -> dict[str, Any]:
+    if part.channel is None:
+        return dict(part.data)
+    return {**part.data, "thinking" if part.channel == "reasoning" else "text": part.text}
+
+
+def _call(part: Part, call: ToolCall) -> dict[str, Any]:
+    function = {**mapping(part.data.get("function")), "arguments": call.arguments}
+    if call.name is not None:
+        function["name"] = call.name
+    return {**part.data, "function": function}
+
+
+# The events
 
 _MARKS = {
     "message-start",
@@ -59,7 +104,7 @@ class CohereChat(Dialect):
     """
 
     shape: ClassVar[str | None] = "cohere"
-    plain: ClassVar[PlainForm | None] = chat
+    plain: ClassVar[ResponseForm | None] = chat
     # https://docs.cohere.com/reference/chat-stream: the time that ran out is the provider's own.
     reasons: ClassVar[dict[str, EndReason]] = {"TIMEOUT": "provider_error"}
 

@@ -8,12 +8,15 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from streamkit.completion import ResponseForm
 from streamkit.dialects.base import ANOTHER, Dialect
-from streamkit.dialects.calls import Calls
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, spent, text, without, word
-from streamkit.ends import is_pending
+from streamkit.dialects.finish_reasons import is_pending
+from streamkit.dialects.openai.calls import Calls
 from streamkit.events import (
+    Choice,
+    Completion,
     Event,
     Finish,
     ProviderNotice,
@@ -24,10 +27,48 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.plain import PlainForm
-from streamkit.plain.dashscope import generation
+from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
+
+# The non-streaming response
+
+
+def generation(completion: Completion) -> dict[str, Any]:
+    """The object with the output, in choices or as a text, and its usage."""
+    whole = dict(completion.details)
+    output = mapping(whole.get("output"))
+    if "text" in output:
+        choice = completion.choices[0] if completion.choices else None
+        whole["output"] = {**output, "text": completion.text, "finish_reason": choice.finish_reason if choice else None}
+    else:
+        whole["output"] = {**output, "choices": [_choice(choice) for choice in completion.choices]}
+    if completion.usage:
+        whole["usage"] = completion.usage.details
+    return whole
+
+
+def _choice(choice: Choice) -> dict[str, Any]:
+    message = dict(mapping(choice.details.get("message")))
+    if isinstance(message.get("content"), list):
+        message["content"] = [{"text": choice.text}] if choice.content else []
+    else:
+        message["content"] = choice.text
+    if choice.reasoning is not None:
+        message["reasoning_content"] = choice.reasoning
+    if choice.tool_calls:
+        message["tool_calls"] = [
+            {
+                "index": call.index,
+                "id": call.id,
+                "type": call.type,
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in choice.tool_calls
+        ]
+    return {**choice.details, "finish_reason": choice.finish_reason or "null", "message": message}
+
+
+# The events
 
 _TOLD = ("content", "reasoning_content", "tool_calls")
 
@@ -44,7 +85,7 @@ class DashScope(Dialect):
 
     resends: ClassVar[bool] = False
     shape: ClassVar[str | None] = "dashscope"
-    plain: ClassVar[PlainForm | None] = generation
+    plain: ClassVar[ResponseForm | None] = generation
     _id: str | None = field(default=None, init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _calls: dict[int, Calls] = field(default_factory=dict[int, Calls], init=False, repr=False)

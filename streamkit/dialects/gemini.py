@@ -9,22 +9,40 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 
+from streamkit.completion import EndReason, ResponseForm
 from streamkit.dialects.base import ANOTHER, Dialect
-from streamkit.dialects.calls import EMPTY
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import changed, corrected, count, emptied, mapping, mappings, text, without, word
+from streamkit.dialects.fields import (
+    arguments_of,
+    calls_of,
+    changed,
+    corrected,
+    count,
+    emptied,
+    mapping,
+    mappings,
+    quotes,
+    released,
+    text,
+    without,
+    word,
+)
+from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.gemini_arguments import PartialArguments
 from streamkit.dialects.learn import Learnt
+from streamkit.dialects.openai.calls import EMPTY
 from streamkit.dialects.part_texts import start
 from streamkit.dialects.said import Text
 from streamkit.dialects.times import seconds
-from streamkit.ends import EndReason, is_pending
 from streamkit.events import (
     Annotation,
     Channel,
+    Choice,
+    Completion,
     Event,
     Finish,
     Logprobs,
+    Part,
     PartEnd,
     PartStart,
     ProviderNotice,
@@ -33,12 +51,73 @@ from streamkit.events import (
     ResponseStart,
     RoleDelta,
     TextDelta,
+    ToolCall,
     ToolCallDelta,
 )
-from streamkit.plain import PlainForm
-from streamkit.plain.gemini import generated
+from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
+
+# The non-streaming response
+
+# Of a citation; any other annotation is the grounding.
+_CITATION = {"startIndex", "endIndex", "uri", "title", "license", "publicationDate"}
+
+
+def generated(completion: Completion) -> dict[str, Any]:
+    """The response with the parts of its candidates in order."""
+    whole = dict(completion.details)
+    if "candidates" in whole:
+        whole["candidates"] = [_candidate(choice) for choice in completion.choices]
+    if completion.usage:
+        whole["usageMetadata"] = completion.usage.details
+    return whole
+
+
+def _candidate(choice: Choice) -> dict[str, Any]:
+    candidate = dict(choice.details)
+    if "content" in candidate or choice.parts:
+        content = dict(mapping(candidate.get("content")))
+        if "parts" in content or choice.parts:
+            calls = calls_of(choice)
+            content["parts"] = [_part(part, calls) for part in released(choice)]
+        candidate["content"] = content
+    if choice.finish_reason:
+        candidate["finishReason"] = choice.finish_reason
+    if "citationMetadata" in candidate:
+        citations = [annotation for annotation in choice.annotations if annotation.keys() <= _CITATION]
+        candidate["citationMetadata"] = dict.fromkeys(mapping(candidate["citationMetadata"]), citations)
+    if "groundingMetadata" in candidate:
+        grounding = [annotation for annotation in choice.annotations if not annotation.keys() <= _CITATION]
+        # Several chunks may each say more of it.
+        candidate["groundingMetadata"] = _released(
+            {name: value for said in grounding for name, value in said.items()}, choice
+        )
+    if "logprobsResult" in candidate:
+        candidate["logprobsResult"] = choice.logprobs or {}
+    return candidate
+
+
+def _released(grounding: dict[str, Any], choice: Choice) -> dict[str, Any]:
+    supports = grounding.get("groundingSupports")
+    if not isinstance(supports, list):
+        return grounding
+    found = [mapping(support) for support in cast(list[object], supports)]
+    kept = [support for support in found if quotes(choice, mapping(support.get("segment")).get("text"))]
+    return {**grounding, "groundingSupports": kept}
+
+
+def _part(part: Part, calls: dict[int | None, ToolCall]) -> dict[str, Any]:
+    whole = dict(part.data)
+    if part.kind == "text":
+        whole["text"] = part.text
+    elif call := calls.get(part.tool_index):
+        said = {**whole["functionCall"], "name": call.name}
+        # A call without arguments may have been sent without them.
+        whole["functionCall"] = {**said, "args": arguments_of(call)} if "args" in said else said
+    return whole
+
+
+# The events
 
 _MARKS = ("candidates", "usageMetadata", "modelVersion", "promptFeedback")
 _PART_NOTES = ("thought", "thoughtSignature", "partMetadata", "videoMetadata")
@@ -116,7 +195,7 @@ class Gemini(Dialect):
 
     places = (("candidates", 0, "content", "parts", 0, "text"),)
     shape: ClassVar[str | None] = "gemini"
-    plain: ClassVar[PlainForm | None] = generated
+    plain: ClassVar[ResponseForm | None] = generated
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     # The chunk whose usage was not emitted yet.

@@ -10,29 +10,36 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from streamkit.completion import EndReason, ResponseForm
 from streamkit.dialects.base import ANOTHER, Dialect
-from streamkit.dialects.calls import BareCalls
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import (
+    arguments_of,
+    calls_of,
     changed,
     count,
     emptied,
     grown,
     mapping,
     mappings,
+    released,
     text,
     without,
     word,
 )
+from streamkit.dialects.finish_reasons import is_pending
+from streamkit.dialects.openai.calls import BareCalls
 from streamkit.dialects.part_texts import end, start
 from streamkit.dialects.said import Text
 from streamkit.dialects.times import seconds
-from streamkit.ends import EndReason, is_pending
 from streamkit.events import (
     Annotation,
     Channel,
+    Choice,
+    Completion,
     Event,
     Finish,
+    Part,
     PartEnd,
     PartStart,
     ProviderNotice,
@@ -40,12 +47,51 @@ from streamkit.events import (
     ResponseDetails,
     ResponseStart,
     TextDelta,
+    ToolCall,
     ToolCallDelta,
 )
-from streamkit.plain import PlainForm
-from streamkit.plain.interactions import interaction
+from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
+
+# The non-streaming response
+
+
+def interaction(completion: Completion) -> dict[str, Any]:
+    """The interaction with its steps in order, or with its outputs where it has those."""
+    choice = completion.choices[0] if completion.choices else None
+    name = "outputs" if "outputs" in completion.details and "steps" not in completion.details else "steps"
+    whole = {**completion.details, name: _steps(choice) if choice else []}
+    if completion.usage:
+        whole["usage"] = completion.usage.details
+    return whole
+
+
+def _steps(choice: Choice) -> list[dict[str, Any]]:
+    calls, within = calls_of(choice), dict[int | None, "list[Part]"]()
+    for part in released(choice):
+        within.setdefault(part.within, []).append(part)
+    return [_step(part, calls.get(part.tool_index), within.get(part.number, [])) for part in within.get(None, [])]
+
+
+def _step(part: Part, call: "ToolCall | None", contents: list["Part"]) -> dict[str, Any]:
+    step = _content(part)
+    if call:
+        step |= {"name": call.name, "arguments": arguments_of(call)}
+    if contents:
+        step["summary" if part.kind == "thought" else "content"] = [_content(content) for content in contents]
+    return step
+
+
+def _content(part: Part) -> dict[str, Any]:
+    content = dict(part.data)
+    if part.kind == "text":
+        content["text"] = part.text
+        if part.annotations:
+            content["annotations"] = list(part.annotations)
+    return content
+
+
+# The events
 
 _AREAS = ("interaction", "step", "content")
 _STATUS = ("interaction.status_update", "interaction.in_progress", "interaction.requires_action")
@@ -83,7 +129,7 @@ class GeminiInteractions(Dialect):
     """
 
     shape: ClassVar[str | None] = "interactions"
-    plain: ClassVar[PlainForm | None] = interaction
+    plain: ClassVar[ResponseForm | None] = interaction
     # https://ai.google.dev/api/interactions-api#Resource:Interaction, `status`: an interaction that is incomplete has ended, as
     # at its limit of tokens; one that still runs in the background is asked for again.
     reasons: ClassVar[dict[str, EndReason]] = {

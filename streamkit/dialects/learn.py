@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 import msgspec
 
 from streamkit.events import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
-from streamkit.wire.events import ServerSentEvent
+from streamkit.sse.events import ServerSentEvent
 
 Path: TypeAlias = tuple[str | int, ...]
 _KINDS: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)

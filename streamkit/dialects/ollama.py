@@ -8,17 +8,21 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from streamkit.completion import ResponseForm
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.calls import EMPTY
 from streamkit.dialects.error_objects import error_in
-from streamkit.dialects.fields import emptied, mapping, mappings, text, without, word
+from streamkit.dialects.fields import arguments_of, calls_of, emptied, mapping, mappings, released, text, without, word
+from streamkit.dialects.finish_reasons import is_pending
+from streamkit.dialects.openai.calls import EMPTY
 from streamkit.dialects.part_texts import start
 from streamkit.dialects.times import seconds
-from streamkit.ends import is_pending
 from streamkit.events import (
+    Choice,
+    Completion,
     Event,
     Finish,
     Logprobs,
+    Part,
     PartEnd,
     PartStart,
     ReasoningDelta,
@@ -26,12 +30,50 @@ from streamkit.events import (
     ResponseStart,
     RoleDelta,
     TextDelta,
+    ToolCall,
     ToolCallDelta,
 )
-from streamkit.plain import PlainForm
-from streamkit.plain.ollama import answer
+from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
+
+# The non-streaming response
+
+
+def answer(completion: Completion) -> dict[str, Any]:
+    """The one object that holds all of the answer, with its counts and durations."""
+    whole = {**completion.details, **(completion.usage.details if completion.usage else {})}
+    if not completion.choices:
+        return whole
+    choice = completion.choices[0]
+    if isinstance(message := whole.get("message"), dict):
+        whole["message"] = {**message, "content": choice.text, **_beside(choice)}
+    else:
+        whole |= {"response": choice.text, **_beside(choice)}
+    if choice.finish_reason:
+        whole["done_reason"] = choice.finish_reason
+    if choice.logprobs:
+        whole["logprobs"] = choice.logprobs.get("content")
+    return whole
+
+
+def _beside(choice: Choice) -> dict[str, Any]:
+    known = calls_of(choice)
+    calls = [_call(part, known[part.tool_index]) for part in released(choice)]
+    said = {"thinking": choice.reasoning, "tool_calls": calls}
+    return {name: value for name, value in said.items() if value}
+
+
+def _call(part: Part, call: ToolCall) -> dict[str, Any]:
+    function = dict(mapping(part.data.get("function")))
+    if call.name is not None:
+        function["name"] = call.name
+    if "arguments" in function:
+        # Some servers send the arguments as OpenAI does, in a string.
+        function["arguments"] = call.arguments if isinstance(function["arguments"], str) else arguments_of(call)
+    return {**part.data, "function": function}
+
+
+# The events
 
 # A line without any of them, such as a ping of a proxy's, is no part of an answer.
 _ANSWER = ("message", "response", "done")
@@ -47,7 +89,7 @@ class Ollama(Dialect):
     """
 
     shape: ClassVar[str | None] = "ollama"
-    plain: ClassVar[PlainForm | None] = answer
+    plain: ClassVar[ResponseForm | None] = answer
     _model: str | None = field(default=None, init=False, repr=False)
     _role: str | None = field(default=None, init=False, repr=False)
     _calls: int = field(default=0, init=False, repr=False)

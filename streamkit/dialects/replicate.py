@@ -10,10 +10,10 @@ import msgspec
 
 from streamkit.dialects.base import NOT_JSON, Dialect
 from streamkit.dialects.fields import mapping, word
+from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.surrogates import has_halves, text_of
-from streamkit.ends import is_pending
 from streamkit.events import Event, Finish, ProviderNotice, TextDelta
-from streamkit.wire.events import Comment, ServerSentEvent, UnfinishedEvent
+from streamkit.sse.events import Comment, ServerSentEvent, UnfinishedEvent
 
 
 @dataclass

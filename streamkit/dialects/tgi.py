@@ -7,16 +7,33 @@ https://huggingface.github.io/text-generation-inference/. Its `/v1/chat/completi
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from streamkit.completion import ResponseForm
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without, word
+from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.said import Text
-from streamkit.ends import is_pending
-from streamkit.events import Event, Finish, Logprobs, ResponseDetails, TextDelta
-from streamkit.plain import PlainForm
-from streamkit.plain.tgi import generation
+from streamkit.events import Completion, Event, Finish, Logprobs, ResponseDetails, TextDelta
+from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
+
+# The non-streaming response
+
+
+def generation(completion: Completion) -> dict[str, Any]:
+    """The object with the text and, where they were sent, its details and tokens."""
+    whole: dict[str, Any] = {"generated_text": completion.text, **completion.details}
+    choice = completion.choices[0] if completion.choices else None
+    tokens = ((choice.logprobs if choice else None) or {}).get("generated")
+    if "details" in whole:
+        details = mapping(whole["details"])
+        if choice and choice.finish_reason:
+            details = {**details, "finish_reason": choice.finish_reason}
+        whole["details"] = {**details, "tokens": tokens} if tokens else details
+    return whole
+
+
+# The events
 
 _COUNTS = ("input_length", "generated_tokens")
 
@@ -29,7 +46,7 @@ class TextGenerationInference(Dialect):
     """
 
     shape: ClassVar[str | None] = "tgi"
-    plain: ClassVar[PlainForm | None] = generation
+    plain: ClassVar[ResponseForm | None] = generation
     _said: Text = field(default_factory=Text, init=False, repr=False)
 
     @classmethod

@@ -6,15 +6,29 @@ https://platform.openai.com/docs/api-reference/audio/transcript-text-delta-event
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from streamkit.completion import ResponseForm
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import mapping, mappings, text
 from streamkit.dialects.said import Text
-from streamkit.events import Event, Logprobs, ResponseDetails, TextDelta
-from streamkit.plain import PlainForm
-from streamkit.plain.transcription import transcription
+from streamkit.events import Completion, Event, Logprobs, ResponseDetails, TextDelta
+from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
+
+# The non-streaming response
+
+
+def transcription(completion: Completion) -> dict[str, Any]:
+    """The text, with log probabilities and usage where they were sent."""
+    whole: dict[str, Any] = {"text": completion.text}
+    if completion.choices and (logprobs := completion.choices[0].logprobs):
+        whole["logprobs"] = logprobs.get("content")
+    if completion.usage:
+        whole["usage"] = completion.usage.details
+    return whole
+
+
+# The events
 
 
 @dataclass
@@ -26,7 +40,7 @@ class OpenAITranscription(Dialect):
     """
 
     shape: ClassVar[str | None] = "transcription"
-    plain: ClassVar[PlainForm | None] = transcription
+    plain: ClassVar[ResponseForm | None] = transcription
 
     _said: Text = field(default_factory=Text, init=False, repr=False)
     _weighed: bool = field(default=False, init=False, repr=False)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamkit.completion import EndReason
 from streamkit.dialects.base import EXPECTED, Dialect
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import mapping, text
 from streamkit.dialects.shapes import event_name, shape
-from streamkit.ends import EndReason
 from streamkit.events import Event
-from streamkit.wire.events import JsonBody, ServerSentEvent
+from streamkit.sse.events import JsonBody, ServerSentEvent
 
 
 @dataclass

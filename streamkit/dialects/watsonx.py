@@ -6,16 +6,29 @@ https://cloud.ibm.com/apidocs/watsonx-ai#text-generation-stream. Its chat API sp
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from streamkit.completion import ResponseForm
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import changed, count, mapping, mappings, text, without, word
+from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.times import seconds
-from streamkit.ends import is_pending
-from streamkit.events import Event, Finish, ProviderNotice, ResponseDetails, ResponseStart, TextDelta
-from streamkit.plain import PlainForm
-from streamkit.plain.watsonx import generation
+from streamkit.events import Completion, Event, Finish, ProviderNotice, ResponseDetails, ResponseStart, TextDelta
+from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
-from streamkit.wire.events import ServerSentEvent
+
+# The non-streaming response
+
+
+def generation(completion: Completion) -> dict[str, Any]:
+    """The object with the results."""
+    results = [
+        {**choice.details, "generated_text": choice.text, "stop_reason": choice.finish_reason or "not_finished"}
+        for choice in completion.choices
+    ]
+    return {**completion.details, "results": results}
+
+
+# The events
 
 _COUNTS = _INPUT, _GENERATED = ("input_token_count", "generated_token_count")
 
@@ -25,7 +38,7 @@ class Watsonx(Dialect):
     """Chunks with `results`. The format has no end marker: a `stop_reason` other than `not_finished` is the evidence."""
 
     shape: ClassVar[str | None] = "watsonx"
-    plain: ClassVar[PlainForm | None] = generation
+    plain: ClassVar[ResponseForm | None] = generation
     _model: str | None = field(default=None, init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _results: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)

@@ -10,7 +10,7 @@ from streamkit.dialects.base import Dialect
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import mapping, text
 from streamkit.events import Event, TextDelta
-from streamkit.wire.events import ServerSentEvent
+from streamkit.sse.events import ServerSentEvent
 
 
 @dataclass

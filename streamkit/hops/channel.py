@@ -8,9 +8,9 @@ import anyio
 import anyio.lowlevel
 
 from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError, QueueOverflow
 from streamkit.events import StreamEnd
-from streamkit.misfits import kind_of
 
 T = TypeVar("T")
 Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "error"]

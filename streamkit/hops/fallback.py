@@ -5,9 +5,9 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 import anyio
 
+from streamkit.completion import FAILURES
 from streamkit.core.source import Source
 from streamkit.core.stream import Stream
-from streamkit.ends import FAILURES
 from streamkit.errors import PipelineError, PluginError, StreamkitError
 from streamkit.events import CONTENT, Completion, Event, Reset, StreamEnd
 

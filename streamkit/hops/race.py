@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
-from streamkit.ends import FAILURES
+from streamkit.completion import FAILURES
 from streamkit.events import CONTENT, StreamEnd
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, at_least_one, close, reading

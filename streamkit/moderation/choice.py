@@ -12,6 +12,7 @@ from zlib import crc32
 import msgspec
 
 from streamkit.core.checkpoint import pack, unpack
+from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 from streamkit.events import (
     Annotation,
@@ -27,14 +28,13 @@ from streamkit.events import (
     Retracted,
     ToolCallDelta,
 )
-from streamkit.misfits import shown
 from streamkit.moderation.channels import PARTS, Mode, bare, bare_deltas, delta_of, text_of, with_text
 from streamkit.moderation.classifiers.classifier import Decision
-from streamkit.moderation.quotes import Withheld, without_quotes, without_text
+from streamkit.moderation.quotes import WithheldText, without_quotes, without_text
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Ruling, Verdicts
-from streamkit.moderation.text import Text
-from streamkit.moderation.tool_call import Exceeded, ToolCall, split
+from streamkit.moderation.text import ModeratedText
+from streamkit.moderation.tool_call import CallRelease, Exceeded, split
 
 _MOST_OTHERS = 256
 """Events that may be buffered behind one window of text; then it ends, so that what is buffered is bounded."""
@@ -79,7 +79,7 @@ class Owner(Protocol):
     cost: Cost
     now: float | None
 
-    def block(self, choice: "Choice", by: Verdicts, out: list[Event]) -> None:
+    def block(self, choice: "ChoiceRelease", by: Verdicts, out: list[Event]) -> None:
         """End the choice, and the stream if none is open then."""
         ...
 
@@ -102,7 +102,7 @@ class Mark(NamedTuple):
     behind: list[tuple[Channel, int]]
 
 
-class Choice:
+class ChoiceRelease:
     """All that is buffered and known of one choice. What is released is appended to `out`."""
 
     def __init__(self, index: int, owner: Owner) -> None:
@@ -112,15 +112,15 @@ class Choice:
         self._ordered = owner.policy.ordered
         self._limit = owner.policy.limit
         self._cost = owner.cost
-        self.texts: dict[Channel, Text] = {}
-        self.calls: dict[int, ToolCall] = {}
-        self.fields: dict[int, dict[str, ToolCall]] = {}
+        self.texts: dict[Channel, ModeratedText] = {}
+        self.calls: dict[int, CallRelease] = {}
+        self.fields: dict[int, dict[str, CallRelease]] = {}
         """The texts of parts that are not complete, by their part and the path of their field."""
         self._marks: deque[Mark] = deque()
-        self._order: deque[tuple[Text, int] | Event] = deque()  # if ordered: text up to a position, and events
+        self._order: deque[tuple[ModeratedText, int] | Event] = deque()  # if ordered: text up to a position, and events
         self._finish: Finish | None = None
         self._logprobs: list[Logprobs] = []
-        self._withheld = Withheld()
+        self._withheld = WithheldText()
         self.deltas = 0
         """Deltas of text and calls that have arrived."""
         self.complete = False
@@ -149,12 +149,12 @@ class Choice:
             and not self._order
         )
 
-    def _buffered(self) -> list[ToolCall]:
+    def _buffered(self) -> list[CallRelease]:
         return [*self.calls.values(), *(field for fields in self.fields.values() for field in fields.values())]
 
     # What arrives
 
-    def feed(self, text: Text, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
+    def feed(self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         """Take adjacent deltas of one channel, and their text."""
         if joined and self._ordered and not self.blocked:
             # Also behind a text that is over, so that no window depends on when that was decided.
@@ -165,7 +165,7 @@ class Choice:
             return
         self.feed_open(text, deltas, joined, out)
 
-    def feed_open(self, text: Text, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
+    def feed_open(self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         """The same for a text of which it is known that it takes more."""
         self.deltas += len(deltas)
         if not joined and text.channel != "transcript":
@@ -176,7 +176,7 @@ class Choice:
         else:
             self._feed(text, deltas, joined, out)
 
-    def _feed(self, text: Text, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
+    def _feed(self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         cost, length = self._cost, text.length + len(joined)
         rulings = text.judge.feed(joined)
         cost.checks += 1
@@ -197,7 +197,7 @@ class Choice:
         if text.left < length:
             cost.add_held(min(len(deltas), len(text.pieces)), min(len(joined), length - text.left))
 
-    def _shift(self, text: Text, joined: str, out: list[Event]) -> None:
+    def _shift(self, text: ModeratedText, joined: str, out: list[Event]) -> None:
         # The same as below for a delta behind one piece at most, in one step.
         cost, now, left, before, decided = self._cost, self._owner.now, text.left, text.length, text.judge.decided
         text.length = length = before + len(joined)
@@ -223,7 +223,7 @@ class Choice:
                 if held > cost.max_characters_held:
                     cost.max_characters_held = held
 
-    def _buffer(self, text: Text, deltas: Sequence[Any], length: int, out: list[Event]) -> None:
+    def _buffer(self, text: ModeratedText, deltas: Sequence[Any], length: int, out: list[Event]) -> None:
         # What was buffered before is released together with the first piece that decides it. Empty pieces are not buffered.
         before, now, pieces = len(text.pieces), self._owner.now, text.pieces
         self._cost.held += length - text.length
@@ -239,7 +239,7 @@ class Choice:
                 self._other(msgspec.structs.replace(delta, transcript=None, payload=None), out)
         text.fresh = len(pieces) if self._ordered else len(pieces) - before - bool(before)
 
-    def _feed_slices(self, text: Text, deltas: Sequence[Any], limit: int, out: list[Event]) -> None:
+    def _feed_slices(self, text: ModeratedText, deltas: Sequence[Any], limit: int, out: list[Event]) -> None:
         # In slices so that the bound means the same however the text is split: no character can be one too many within one.
         for delta in deltas:
             rest = text_of(delta)
@@ -323,7 +323,7 @@ class Choice:
 
     # What is decided
 
-    def decide(self, text: Text, rulings: Sequence[Ruling], out: list[Event]) -> None:
+    def decide(self, text: ModeratedText, rulings: Sequence[Ruling], out: list[Event]) -> None:
         """Take what was decided about text that arrived before."""
         if self.blocked:
             return
@@ -335,7 +335,7 @@ class Choice:
         if self.finishing and self.settled:
             self.end(out)
 
-    def _advance(self, text: Text, out: list[Event]) -> None:
+    def _advance(self, text: ModeratedText, out: list[Event]) -> None:
         if self._ordered and self._holds:
             self._advance_all(out)
         else:
@@ -354,7 +354,7 @@ class Choice:
                 self._order.popleft()
                 self._emit(first, out)
 
-    def _release(self, text: Text, until: int, out: list[Event]) -> None:
+    def _release(self, text: ModeratedText, until: int, out: list[Event]) -> None:
         rulings = text.rulings
         while rulings and (not self._ordered or rulings[0].start < until):
             ruling = rulings.popleft()
@@ -364,13 +364,13 @@ class Choice:
                 return
         self._pass(text, until, out)
 
-    def _pass(self, text: Text, until: int, out: list[Event]) -> None:
+    def _pass(self, text: ModeratedText, until: int, out: list[Event]) -> None:
         while text.stops and text.stops[0] <= until:
             self._put(text, text.stops.popleft(), out)
             self._release_marks(out)
         self._put(text, until, out)
 
-    def _put(self, text: Text, until: int, out: list[Event]) -> None:
+    def _put(self, text: ModeratedText, until: int, out: list[Event]) -> None:
         if until > text.left:
             at, released = text.left, until - text.left
             for part in text.take(until, self._cost, self._owner.now):
@@ -385,7 +385,7 @@ class Choice:
         while self._marks and all(self.texts[channel].left >= at for channel, at in self._marks[0].behind):
             self._emit(self._marks.popleft().event, out)
 
-    def _rule(self, text: Text, ruling: Ruling, out: list[Event]) -> None:
+    def _rule(self, text: ModeratedText, ruling: Ruling, out: list[Event]) -> None:
         by, start, end = ruling.by, ruling.start, ruling.end
         if ruling.note:
             out.append(ruling.note)
@@ -413,7 +413,7 @@ class Choice:
                 self._retract(text, start, text.length, by, "", out)
                 self._owner.block(self, by, out)
 
-    def _rule_what_is_over(self, text: Text, out: list[Event]) -> None:
+    def _rule_what_is_over(self, text: ModeratedText, out: list[Event]) -> None:
         # A decision that blocks may have arrived before the one that replaced the text; then the source is closed already.
         blocking = [ruling for ruling in text.rulings if ruling.by.action in ("block", "stop")]
         text.rulings.clear()
@@ -424,7 +424,9 @@ class Choice:
         self._cost.verdicts += 1
         out.append(verdict(ruling.by, (ruling.start, ruling.end, channel, self.index), ruling.source, tool_index))
 
-    def _remove(self, text: Text, start: int, end: int, by: Verdicts, replacement: str, out: list[Event]) -> None:
+    def _remove(
+        self, text: ModeratedText, start: int, end: int, by: Verdicts, replacement: str, out: list[Event]
+    ) -> None:
         self.altered = True
         # Where text was released already, the replacement stands in the retraction.
         if self._retract(text, start, min(end, text.left), by, replacement, out):
@@ -438,11 +440,13 @@ class Choice:
             text.stops.popleft()
         self._release_marks(out)
 
-    def _withhold(self, text: Text, until: int) -> None:
+    def _withhold(self, text: ModeratedText, until: int) -> None:
         self._cost.withheld += until - text.left
         self._withheld.add("".join(text.take(until, self._cost, self._owner.now)))
 
-    def _retract(self, text: Text, start: int, end: int, by: Verdicts, replacement: str, out: list[Event]) -> bool:
+    def _retract(
+        self, text: ModeratedText, start: int, end: int, by: Verdicts, replacement: str, out: list[Event]
+    ) -> bool:
         # Text before the end of what was removed last is gone already; from there on it was released as it arrived.
         start, end = max(start, text.removed), min(end, text.left)
         if start >= end:
@@ -461,7 +465,7 @@ class Choice:
 
     # Calls of tools
 
-    def call(self, delta: ToolCallDelta, begin: Callable[[int], ToolCall], out: list[Event]) -> None:
+    def call(self, delta: ToolCallDelta, begin: Callable[[int], CallRelease], out: list[Event]) -> None:
         """Take a piece of a call that is moderated."""
         self.deltas += 1
         call = self.calls.get(delta.tool_index)
@@ -469,7 +473,7 @@ class Choice:
             call = self.calls[delta.tool_index] = begin(delta.tool_index)
         self._call_all(call, delta, out)
 
-    def part(self, delta: PartDelta, begin: Callable[[PartDelta], ToolCall], out: list[Event]) -> None:
+    def part(self, delta: PartDelta, begin: Callable[[PartDelta], CallRelease], out: list[Event]) -> None:
         """Take a piece of the text of a part that is moderated by rules."""
         self.deltas += 1
         fields = self.fields.setdefault(delta.part, {})
@@ -487,7 +491,7 @@ class Choice:
         if fields:
             self.fields[part] = fields
 
-    def _call_all(self, call: ToolCall, delta: ToolCallDelta, out: list[Event]) -> None:
+    def _call_all(self, call: CallRelease, delta: ToolCallDelta, out: list[Event]) -> None:
         limit = self._owner.policy.max_hold_chars
         rest: ToolCallDelta | None = delta
         while rest and not (call.over or self.blocked):
@@ -496,7 +500,7 @@ class Choice:
             if limit is not None and call.held > limit:
                 self._exceed_call(call, "characters", out)
 
-    def _call(self, call: ToolCall, delta: ToolCallDelta, out: list[Event]) -> None:
+    def _call(self, call: CallRelease, delta: ToolCallDelta, out: list[Event]) -> None:
         cost, before = self._cost, call.held
         released, rulings = call.arrive(bare(delta), self._owner.now)
         arrived = call.held - before
@@ -512,7 +516,7 @@ class Choice:
         elif arrived:
             cost.add_held(1, arrived)
 
-    def _rule_call(self, call: ToolCall, rulings: Iterator[tuple[Channel, Ruling]], out: list[Event]) -> None:
+    def _rule_call(self, call: CallRelease, rulings: Iterator[tuple[Channel, Ruling]], out: list[Event]) -> None:
         for channel, ruling in rulings:
             by, start, end = ruling.by, ruling.start, ruling.end
             if ruling.kind != "removed":
@@ -533,11 +537,11 @@ class Choice:
                     self._owner.block(self, by, out)
                     return
 
-    def _send(self, call: ToolCall, out: list[Event]) -> None:
+    def _send(self, call: CallRelease, out: list[Event]) -> None:
         self._cost.released += call.held
         self._emit_call(call, call.take(self._cost, self._owner.now), out)
 
-    def _emit_call(self, call: ToolCall, deltas: list[ToolCallDelta], out: list[Event]) -> None:
+    def _emit_call(self, call: CallRelease, deltas: list[ToolCallDelta], out: list[Event]) -> None:
         if call.of is None:
             out += deltas
             return
@@ -545,7 +549,7 @@ class Choice:
             # It follows the start of its part, which may be buffered behind text.
             self._other(event, out)
 
-    def _drop_call(self, call: ToolCall) -> None:
+    def _drop_call(self, call: CallRelease) -> None:
         self._cost.withheld += call.held
         call.take(self._cost, None)
         call.over = True
@@ -564,12 +568,12 @@ class Choice:
             if call.since is not None and now - call.since > limit:
                 self._exceed_call(call, "seconds", out)
 
-    def _exceed(self, text: Text, limit: Exceeded, out: list[Event]) -> None:
+    def _exceed(self, text: ModeratedText, limit: Exceeded, out: list[Event]) -> None:
         if not self.blocked and self._exceeds(limit, (text.left, text.length, text.channel), None, out):
             self._pass(text, text.length, out)
             self._advance_all(out)
 
-    def _exceed_call(self, call: ToolCall, limit: Exceeded, out: list[Event]) -> None:
+    def _exceed_call(self, call: CallRelease, limit: Exceeded, out: list[Event]) -> None:
         if not self.blocked and self._exceeds(limit, call.place, call.tool_index, out):
             self._send(call, out)
             call.open = True
@@ -597,7 +601,7 @@ class Choice:
         for call in self._buffered():
             self._close_call(call, out)
 
-    def _close_call(self, call: ToolCall, out: list[Event]) -> None:
+    def _close_call(self, call: CallRelease, out: list[Event]) -> None:
         if not (call.over or self.blocked):
             self._rule_call(call, call.end(), out)
             if not (call.over or self.blocked):
@@ -608,7 +612,7 @@ class Choice:
         out += () if self.altered else self._logprobs
         self._logprobs.clear()
         if self._finish:
-            cut = msgspec.structs.replace(self._finish, reason="content_filter")
+            cut = msgspec.structs.replace(self._finish, finish_reason="content_filter")
             out.append(cut if self.cut else self._finish)
             self._finish, self.finished = None, True
 
@@ -639,7 +643,7 @@ class Choice:
         text = self.texts.get(channel)
         return (text.out, text.digest) if text else (0, 0)
 
-    def _end_windows(self, out: list[Event], but: Text | None = None) -> None:
+    def _end_windows(self, out: list[Event], but: ModeratedText | None = None) -> None:
         # A channel that another one follows must not hold that up; nor must it hold up the events that follow it for long.
         if self._ordered:
             for text in self.texts.values():
@@ -672,9 +676,9 @@ class Choice:
     def restore(
         self,
         state: Any,
-        begin: Callable[[Channel], Text],
-        begin_call: Callable[[int], ToolCall],
-        begin_field: Callable[[PartDelta], ToolCall],
+        begin: Callable[[Channel], ModeratedText],
+        begin_call: Callable[[int], CallRelease],
+        begin_field: Callable[[PartDelta], CallRelease],
     ) -> None:
         """Continue from `state`, with what makes the choice's texts, calls and fields of parts."""
         for name in _OF_CHOICE:

@@ -21,7 +21,7 @@ EXEMPT = frozenset(
 """Fields of structure that no rule sees: what the provider names things, signatures, and data that is no text."""
 
 
-class Withheld:
+class WithheldText:
     """The text of one choice that was withheld."""
 
     def __init__(self) -> None:

@@ -11,8 +11,8 @@ from typing import Any, Protocol, get_args
 
 import msgspec
 
+from streamkit.completion import SUCCESSES, EndReason
 from streamkit.core.checkpoint import pack, unpack
-from streamkit.ends import SUCCESSES, EndReason
 from streamkit.errors import PipelineError
 from streamkit.events import (
     Annotation,
@@ -20,6 +20,7 @@ from streamkit.events import (
     Blocked,
     Channel,
     Checked,
+    Choice,
     Completion,
     Event,
     Finish,
@@ -42,16 +43,15 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.events import Choice as AssembledChoice
 from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, bare, text_of
-from streamkit.moderation.choice import Choice, Policy, digest
+from streamkit.moderation.choice import ChoiceRelease, Policy, digest
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, decide
 from streamkit.moderation.json_escapes import Unescaped
 from streamkit.moderation.quotes import plain_data, strings_of, without_text
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Judge, Ruling, Verdicts
-from streamkit.moderation.text import Text
-from streamkit.moderation.tool_call import ToolCall
+from streamkit.moderation.text import ModeratedText
+from streamkit.moderation.tool_call import CallRelease
 
 # Such a stream is incomplete, and so are the texts in it.
 _INTERRUPTED: frozenset[EndReason] = frozenset({"provider_error", "cancelled", "timeout", "limit", "error"})
@@ -126,8 +126,10 @@ class Release:
         self._judges = judges
         self._provider = tuple(provider)
         self._observes = policy.mode == "observe"
-        self._choices: dict[int, Choice] = {}
-        self._open: dict[tuple[Channel, int], tuple[Choice, Text]] = {}  # texts that take more, in the quickest way
+        self._choices: dict[int, ChoiceRelease] = {}
+        self._open: dict[
+            tuple[Channel, int], tuple[ChoiceRelease, ModeratedText]
+        ] = {}  # texts that take more, in the quickest way
         self._late: list[Completion] = []
         self._end: StreamEnd | None = None
         self._saved: int | None = 0
@@ -342,29 +344,29 @@ class Release:
         self._late.clear()
         self._judges.reset()
 
-    def _choice(self, index: int) -> Choice:
+    def _choice(self, index: int) -> ChoiceRelease:
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = Choice(index, self)
+            choice = self._choices[index] = ChoiceRelease(index, self)
         return choice
 
-    def _begin(self, choice: Choice, channel: Channel) -> Text:
+    def _begin(self, choice: ChoiceRelease, channel: Channel) -> ModeratedText:
         judge = self._judges.judge(choice.index, channel)
-        text = choice.texts[channel] = Text(channel, judge, simple=not self.policy.ordered)
+        text = choice.texts[channel] = ModeratedText(channel, judge, simple=not self.policy.ordered)
         return text
 
-    def _begin_call(self, choice: Choice, tool_index: int) -> ToolCall:
+    def _begin_call(self, choice: ChoiceRelease, tool_index: int) -> CallRelease:
         name, arguments = (
             self._judges.judge(choice.index, channel) if self._judges.moderates(channel) else None
             for channel in ("tool_name", "tool_arguments")
         )
         # Where nothing can be withheld, nothing needs to be buffered.
-        return ToolCall(tool_index, name, arguments, open=self._observes or not self._judges.withholds(*CALLS))
+        return CallRelease(tool_index, name, arguments, open=self._observes or not self._judges.withholds(*CALLS))
 
-    def _begin_field(self, choice: Choice, delta: PartDelta) -> ToolCall:
+    def _begin_field(self, choice: ChoiceRelease, delta: PartDelta) -> CallRelease:
         judge = self._judges.judge(choice.index, delta.channel)
         open = self._observes or not self._judges.withholds(delta.channel)
-        return ToolCall(delta.part, None, judge, open=open, of=delta)
+        return CallRelease(delta.part, None, judge, open=open, of=delta)
 
     def _structure(self, event: ProviderNotice | ResponseDetails) -> Event:
         # It has no text but what the provider says beside the answer, or in a way that is not known.
@@ -392,7 +394,7 @@ class Release:
         """Not all texts take more in the quickest way."""
         self._open.clear()
 
-    def block(self, choice: Choice, by: Verdicts, out: list[Event]) -> None:
+    def block(self, choice: ChoiceRelease, by: Verdicts, out: list[Event]) -> None:
         """End a choice, and the stream if no other is open."""
         self.forget()
         choice.block(by, out)
@@ -490,7 +492,7 @@ class Release:
         texts = [form for text in strings_of(plain_data(completion)) for form in {text, _unescaped(text)}]
         return not any(self._judges.forbids(text, None) for text in texts)
 
-    def _released(self, assembled: AssembledChoice) -> bool:
+    def _released(self, assembled: Choice) -> bool:
         texts: dict[Channel, str] = {
             "content": assembled.content or "",
             "reasoning": assembled.reasoning or "",

@@ -5,9 +5,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 import msgspec
 
+from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, VerdictSource
-from streamkit.misfits import kind_of, shown
 from streamkit.moderation import detectors
 from streamkit.moderation.match.expressions import compiled
 

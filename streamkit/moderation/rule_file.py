@@ -10,14 +10,14 @@ from typing import Any, Literal, cast
 import msgspec
 import regex
 
-from streamkit.config_files import as_path, read_text
+from streamkit.core.wrong_input import bounded, kind_of, shown
 from streamkit.errors import PipelineError, PluginError
 from streamkit.events import Channel
-from streamkit.misfits import bounded, kind_of, shown
 from streamkit.moderation.match.expressions import compiled
 from streamkit.moderation.match.scanner import plans
 from streamkit.moderation.rule import Action, Normalisation, Rule
-from streamkit.toml_lines import line_of, lines
+from streamkit.plugins.config_files import as_path, read_text
+from streamkit.plugins.toml_lines import line_of, lines
 
 __all__ = ["Action", "Live", "Rule", "as_rules", "from_file"]
 

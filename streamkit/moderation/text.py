@@ -12,7 +12,7 @@ from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Judge, Ruling
 
 
-class Text:
+class ModeratedText:
     """One channel of a choice. Positions count in all of its text; times are the stream's."""
 
     def __init__(self, channel: Channel, judge: Judge, *, simple: bool) -> None:

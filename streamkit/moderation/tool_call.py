@@ -29,7 +29,7 @@ class _Verbatim:
         """Nothing."""
 
 
-class ToolCall:
+class CallRelease:
     """One call. Half of a call is none: it is buffered until its arguments are a complete document of which nothing is
     undecided, or until its choice ends. With `open` it is passed on as it arrives.
 

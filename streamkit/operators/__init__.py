@@ -14,9 +14,9 @@ pickled, asked for with `stream.stage(ops.Smooth)` and named in a file, and no b
 A `StreamEnd` is no item: it passes all of them, and comes last.
 """
 
-from streamkit.naming import named
+from streamkit.core.naming import named
 from streamkit.operators.chosen import Choices, Select, Switch
-from streamkit.operators.counted import Batch, Skip, Take, TakeUntil, Window
+from streamkit.operators.counted import Batch, Skip, SlidingWindow, Take, TakeUntil
 from streamkit.operators.each import Filter, FlatMap, Map, Scan, Tap
 from streamkit.operators.pieces import Coalesce, Sentences, Smooth
 from streamkit.operators.stop import StopAt
@@ -34,6 +34,7 @@ __all__ = [
     "Select",
     "Sentences",
     "Skip",
+    "SlidingWindow",
     "Smooth",
     "StopAt",
     "Switch",
@@ -41,6 +42,5 @@ __all__ = [
     "TakeUntil",
     "Tap",
     "Throttle",
-    "Window",
     "named",
 ]

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from streamkit.core.engine import called, with_inner
+from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage, Step
+from streamkit.core.wrong_input import name_shown
 from streamkit.errors import PipelineError
 from streamkit.events import Event, StreamEnd
-from streamkit.misfits import name_shown
-from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_function, choice_of
 
 A = TypeVar("A")

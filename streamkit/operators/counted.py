@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast, get_args
 
+from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import Event, StreamEnd
-from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_function, check_number, check_seconds, ending
 
 A = TypeVar("A")
@@ -122,7 +122,7 @@ class Batch(ReadsAsWritten, Stage[A, list[A]]):
 
 
 @dataclass(repr=False)
-class Window(ReadsAsWritten, Stage[A, list[A]]):
+class SlidingWindow(ReadsAsWritten, Stage[A, list[A]]):
     """The last `size` items as a list, again after every `step` items. Fewer than `size` items make no window."""
 
     size: int

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import StreamEnd
-from streamkit.naming import ReadsAsWritten
 
 A = TypeVar("A")
 B = TypeVar("B")

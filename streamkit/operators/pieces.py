@@ -11,10 +11,10 @@ from typing import TypeAlias
 
 import msgspec
 
+from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, Finish, ReasoningDelta, RefusalDelta, StreamEnd, TextDelta
-from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_number, choice_of
 from streamkit.operators.sentence import sentence_end
 

@@ -6,6 +6,7 @@ from typing import cast
 
 import msgspec
 
+from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import (
@@ -21,7 +22,6 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_number, choice_of
 from streamkit.operators.pieces import CHANNELS, DELTAS, Delta, bare
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage
-from streamkit.naming import ReadsAsWritten
 from streamkit.operators.each import check_seconds, ending
 
 A = TypeVar("A")

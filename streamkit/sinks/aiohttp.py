@@ -8,9 +8,10 @@ from typing import Any, cast
 import anyio
 from aiohttp import web
 
+from streamkit.emitters.emit import Emit
 from streamkit.sinks.answer import (
     PING_SECONDS,
-    Answer,
+    ClientAnswer,
     Item,
     OnEnd,
     Options,
@@ -19,7 +20,6 @@ from streamkit.sinks.answer import (
     json_headers,
     stream_headers,
 )
-from streamkit.stages.emit import Emit
 
 
 async def respond(
@@ -71,7 +71,7 @@ async def respond(
         return response
 
 
-def _whole(answer: Answer, headers: Mapping[str, str]) -> web.Response | None:
+def _whole(answer: ClientAnswer, headers: Mapping[str, str]) -> web.Response | None:
     if refusal := answer.refusal:
         head = {**headers, **json_headers(refusal)}
         return web.Response(body=refusal.payload, status=refusal.status, headers=head)
@@ -85,7 +85,7 @@ async def _send_whole(request: web.Request, response: web.Response) -> None:
     await response.write_eof()
 
 
-async def _send(response: web.StreamResponse, answer: Answer) -> None:
+async def _send(response: web.StreamResponse, answer: ClientAnswer) -> None:
     async for data in answer:
         if not await _delivered(response.write(data)):
             return

@@ -13,17 +13,17 @@ from uuid import uuid4
 import anyio
 import msgspec
 
+from streamkit.completion import SUCCESSES
 from streamkit.dialects.fields import mapping
-from streamkit.dialects.openai_emit import Withheld
-from streamkit.dialects.openai_errors import INTERNAL, Failure, Reason, failure_at_end, failure_of, reason_of
-from streamkit.ends import SUCCESSES
+from streamkit.emitters.emit import Emit
+from streamkit.emitters.openai import WithheldChoices
+from streamkit.emitters.openai_errors import INTERNAL, Failure, Reason, failure_at_end, failure_of, reason_of
 from streamkit.errors import PipelineError, SourceError
 from streamkit.events import Completion, Event, Reset, StreamEnd
 from streamkit.hops import prefetch
+from streamkit.sse.encode import Encode, encode, encode_comment
+from streamkit.sse.events import ServerSentEvent, UnfinishedEvent
 from streamkit.stages.accumulate import Accumulate
-from streamkit.stages.emit import Emit
-from streamkit.wire.encode import Encode, encode, encode_comment
-from streamkit.wire.events import ServerSentEvent, UnfinishedEvent
 
 Item: TypeAlias = Event | ServerSentEvent | bytes
 """What a sink takes: an answer's events, or what is ready to be sent."""
@@ -93,10 +93,10 @@ def json_headers(refusal: Failure | None = None) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def answering(stream: AsyncIterable[Item], options: Options) -> "AsyncGenerator[Answer, None]":
+async def answering(stream: AsyncIterable[Item], options: Options) -> "AsyncGenerator[ClientAnswer, None]":
     """Wait for the first item, which decides the status, or for the whole answer. Leaving the block closes the stream."""
     async with prefetch(stream) as items:
-        answer = Answer(items, options)
+        answer = ClientAnswer(items, options)
         await answer.begin()
         yield answer
 
@@ -126,7 +126,7 @@ async def _called(on_end: OnEnd) -> None:
         _log.exception("on_end failed")
 
 
-class Answer(AsyncIterator[bytes]):
+class ClientAnswer(AsyncIterator[bytes]):
     """The response: `refusal`, an error with a status; `whole`, one JSON object; or else the body piece by piece.
 
     A stream that fails on its way ends with an error event. An error that is a mistake of this program's is raised after it,
@@ -140,7 +140,7 @@ class Answer(AsyncIterator[bytes]):
         self._items = items
         self._options = options
         self._emit = options.emitter()
-        self._withheld = Withheld()
+        self._withheld = WithheldChoices()
         self._frames = _Frames(items, self._emit, expected=options.body is not None)
         self._encode = Encode()
         self._first = b""
@@ -184,7 +184,7 @@ class Answer(AsyncIterator[bytes]):
                 case StreamEnd(reason=reason):
                     end = reason
                 case Reset():
-                    own, self._withheld = None, Withheld()
+                    own, self._withheld = None, WithheldChoices()
                 case _:
                     self._withheld.feed(item)
             accumulate.feed(item)

@@ -7,10 +7,11 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from streamkit.emitters.emit import Emit
 from streamkit.hops import until
 from streamkit.sinks.answer import (
     PING_SECONDS,
-    Answer,
+    ClientAnswer,
     Item,
     OnEnd,
     Options,
@@ -19,7 +20,6 @@ from streamkit.sinks.answer import (
     json_headers,
     stream_headers,
 )
-from streamkit.stages.emit import Emit
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's, for the log of proxies between; nobody receives it
 
@@ -82,7 +82,7 @@ class EventStreamResponse(Response):
         if self.background is not None:
             await self.background()
 
-    async def _send(self, answer: Answer, send: Send) -> None:
+    async def _send(self, answer: ClientAnswer, send: Send) -> None:
         if refusal := answer.refusal:
             await self._send_whole(refusal.payload, refusal.status, json_headers(refusal), send)
             return

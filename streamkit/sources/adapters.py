@@ -15,10 +15,10 @@ from typing import IO, Any, cast
 
 import anyio
 
-from streamkit.config_files import name_of, reason_of
 from streamkit.core.source import CLIENTS, Source, adapters
+from streamkit.core.wrong_input import attribute, kind_of
 from streamkit.errors import Disconnected, PipelineError, RecordingError
-from streamkit.misfits import attribute, kind_of
+from streamkit.plugins.config_files import name_of, reason_of
 from streamkit.sources.content_type import HEAD_BYTES, Sniffer, is_readable, of_headers, unreadable
 from streamkit.sources.files import Handle
 

@@ -37,7 +37,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Stall:
+class Pause:
     """Everything after that place comes `seconds` later, and the end too; `None` is for ever."""
 
     after_bytes: int

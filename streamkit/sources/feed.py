@@ -12,6 +12,7 @@ import anyio
 
 from streamkit.core.source import Deadlines, Source
 from streamkit.core.timer import Timer
+from streamkit.core.wrong_input import media_type
 from streamkit.errors import (
     ConnectFailed,
     ContentTypeError,
@@ -21,14 +22,13 @@ from streamkit.errors import (
     ProtocolError,
     StatusError,
 )
-from streamkit.misfits import media_type
 from streamkit.sources.http import Http
 from streamkit.sources.options import check_options
 from streamkit.sources.redirects import Redirects
 from streamkit.sources.request import address, check_headers, pairs_of, sendable_again, unsendable
 from streamkit.sources.retry import retry_after
-from streamkit.stages.parse import Parse
-from streamkit.wire.events import Comment, ServerSentEvent
+from streamkit.sse.events import Comment, ServerSentEvent
+from streamkit.sse.parse import Parse
 
 if TYPE_CHECKING:
     import aiohttp

@@ -16,7 +16,6 @@ import anyio
 
 from streamkit.core.source import Deadlines as Deadlines
 from streamkit.core.source import Source
-from streamkit.error_bodies import known, reason_of
 from streamkit.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -26,10 +25,11 @@ from streamkit.errors import (
     SourceError,
     StatusError,
 )
+from streamkit.errors.bodies import known, reason_of
 from streamkit.sources import redirects as redirecting
 from streamkit.sources.content_type import HEAD_BYTES, Sniffer, is_readable, of_headers, unreadable
 from streamkit.sources.options import check_options, scheme_problem
-from streamkit.sources.redirects import MAX_REDIRECTS, Redirect, Redirects, Request
+from streamkit.sources.redirects import MAX_REDIRECTS, Redirect, RedirectedRequest, Redirects
 from streamkit.sources.request import address, check_headers, check_method, check_url, json_problem, sendable_again
 from streamkit.sources.retry import Retry
 
@@ -229,7 +229,7 @@ class Http(Source[bytes]):
             response.release()
 
     async def _ask(self, session: "aiohttp.ClientSession") -> "aiohttp.ClientResponse":
-        request = Request(self.method, self._url, self._options)
+        request = RedirectedRequest(self.method, self._url, self._options)
         for followed in range(MAX_REDIRECTS + 1):
             # Stored at once, so that it is released if this is cancelled.
             self._response = response = await self._send(session, request)
@@ -246,7 +246,7 @@ class Http(Source[bytes]):
             response.release()
         raise AssertionError("the last round returns or raises")
 
-    async def _send(self, session: "aiohttp.ClientSession", request: Request) -> "aiohttp.ClientResponse":
+    async def _send(self, session: "aiohttp.ClientSession", request: RedirectedRequest) -> "aiohttp.ClientResponse":
         import aiohttp
 
         if not request.foreign:
@@ -263,7 +263,7 @@ class Http(Source[bytes]):
         finally:
             clean.detach()
 
-    async def _request(self, session: "aiohttp.ClientSession", request: Request) -> "aiohttp.ClientResponse":
+    async def _request(self, session: "aiohttp.ClientSession", request: RedirectedRequest) -> "aiohttp.ClientResponse":
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=None, connect=self._deadlines.connect)

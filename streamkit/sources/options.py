@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from streamkit.core.wrong_input import attribute, kind_of
 from streamkit.errors import PipelineError
-from streamkit.misfits import attribute, kind_of
 
 _DEADLINES = "deadlines=streamkit.http.Deadlines(…)"
 _KEY = "headers={'authorization': f'Bearer {key}'} (or the provider's own header)"

@@ -21,7 +21,7 @@ def record(
     *,
     keep_headers: Collection[str] = (),
     about: Mapping[str, object] | None = None,
-) -> "Tap":
+) -> "RecordingSource":
     """Read from `source`, and write every piece with its time of arrival to the file at `path`, replacing what was there.
 
     The file's first line tells what the source tells of itself (`method`, `url`, `status`, `headers`), and what `about`
@@ -32,10 +32,10 @@ def record(
     Each piece is in the file before it is handed on, so that a crash leaves all that came. If the file can't be written,
     `RecordingError` is raised: at the opening before the source is opened, later after everything that was read.
     """
-    return Tap(source, Path(path), tuple(keep_headers), about or {})
+    return RecordingSource(source, Path(path), tuple(keep_headers), about or {})
 
 
-class Tap(Source[bytes]):
+class RecordingSource(Source[bytes]):
     """A source that is recorded. Made by `record`. Its clock and its attempts are those of `source`."""
 
     def __init__(

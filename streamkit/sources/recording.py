@@ -18,8 +18,8 @@ from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
+from streamkit.core.wrong_input import bounded, word_shown
 from streamkit.errors import Disconnected, ProtocolError
-from streamkit.misfits import bounded, word_shown
 from streamkit.sources.request import address
 
 Piece: TypeAlias = tuple[float, bytes]

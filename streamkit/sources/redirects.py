@@ -41,7 +41,7 @@ _CONNECTION = frozenset(
 
 
 @dataclass(frozen=True)
-class Request:
+class RedirectedRequest:
     """One request of a chain of redirects. `foreign`: to another origin, or after one; without anything of the caller's."""
 
     method: str
@@ -78,7 +78,7 @@ class Redirect:
         return found if found.scheme in ("http", "https") and found.raw_host else None
 
 
-def follow(request: Request, redirect: Redirect, policy: Redirects) -> Request:
+def follow(request: RedirectedRequest, redirect: Redirect, policy: Redirects) -> RedirectedRequest:
     """The next request. Raises `RedirectError` where the policy does not allow it or the body would be lost."""
     target = redirect.target()
     if target is None:
@@ -93,8 +93,8 @@ def follow(request: Request, redirect: Redirect, policy: Redirects) -> Request:
     if request.body:
         _check_body(request, redirect, policy, foreign=foreign, keeps_body=keeps_body)
     if foreign:
-        return Request(method, target, _harmless(request.options), foreign=True)
-    return Request(method, _same_user(target, request.url), _own(request.options, keeps_body))
+        return RedirectedRequest(method, target, _harmless(request.options), foreign=True)
+    return RedirectedRequest(method, _same_user(target, request.url), _own(request.options, keeps_body))
 
 
 def refused(redirect: Redirect, why: str) -> RedirectError:
@@ -111,7 +111,9 @@ def refused(redirect: Redirect, why: str) -> RedirectError:
 _WAY_OUT = "if you trust it, use the address in .location"
 
 
-def _check_body(request: Request, redirect: Redirect, policy: Redirects, *, foreign: bool, keeps_body: bool) -> None:
+def _check_body(
+    request: RedirectedRequest, redirect: Redirect, policy: Redirects, *, foreign: bool, keeps_body: bool
+) -> None:
     if keeps_body and foreign:
         raise refused(redirect, f"that requires the body at another origin; {_WAY_OUT}")
     if keeps_body and not sendable_again(request.options.get("data")):

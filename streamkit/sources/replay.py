@@ -10,9 +10,9 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from streamkit.config_files import as_path, name_of, reason_of
 from streamkit.core.source import Source
 from streamkit.errors import Disconnected, PipelineError, ProtocolError, RecordingError
+from streamkit.plugins.config_files import as_path, name_of, reason_of
 from streamkit.sources.content_type import Sniffer, is_readable, of_headers, unreadable
 from streamkit.sources.faults import Cut, Duplicate, Fault, Garbage
 from streamkit.sources.recording import Piece, is_timed, read_recording, recorded_headers

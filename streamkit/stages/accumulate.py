@@ -8,6 +8,8 @@ from typing import Any, cast
 import msgspec
 
 from streamkit.core.stage import Stage
+from streamkit.dialects.fields import decoded
+from streamkit.dialects.tool_identity import Identity
 from streamkit.events import (
     Annotation,
     AudioDelta,
@@ -38,8 +40,6 @@ from streamkit.events import (
     ToolCallDelta,
     Verdict,
 )
-from streamkit.identity import Identity
-from streamkit.plain.fields import decoded
 from streamkit.tokens.responses import RELEVANT, Responses
 
 _IDENTITY = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
@@ -205,7 +205,7 @@ class Accumulate(Stage[Event, Event]):
                 self._of(index).reasoning.append(text)
             case RefusalDelta(text=text, index=index):
                 self._of(index).refusal.append(text)
-            case Finish(reason=reason, index=index):
+            case Finish(finish_reason=reason, index=index):
                 self._of(index).finish = reason
             case RoleDelta(role=role, index=index):
                 self._of(index).role = role

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from streamkit.core.naming import written
 from streamkit.core.stage import AsyncStage
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, ModerationReport
@@ -12,7 +13,6 @@ from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy
 from streamkit.moderation.classifiers.chunking import Windows
 from streamkit.moderation.classifiers.classifier import Classifier, FailurePolicy, Failures, as_failures, check
 from streamkit.moderation.classifiers.windows import Classifying
-from streamkit.naming import written
 
 
 @dataclass(repr=False)

@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from streamkit.core.stage import Stage, cut_short
+from streamkit.core.wrong_input import name_shown
 from streamkit.dialects import DIALECTS, by_name, for_event, installed
 from streamkit.dialects.base import NOT_JSON, Dialect
 from streamkit.dialects.learn import Learner, Learnt
@@ -14,8 +15,7 @@ from streamkit.dialects.said import MOST_PIECES
 from streamkit.dialects.undecided import Undecided
 from streamkit.errors import PipelineError, PluginError, ProtocolError, StreamkitError, UnknownDialect
 from streamkit.events import Event, ToolCallDelta
-from streamkit.misfits import name_shown
-from streamkit.wire.events import ServerSentEvent
+from streamkit.sse.events import ServerSentEvent
 
 
 @dataclass

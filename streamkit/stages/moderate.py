@@ -8,9 +8,9 @@ from typing import Any, Literal
 import msgspec
 
 from streamkit.core.stage import Stage, cut_short
+from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, ModerationReport, PartDelta, ToolCallDelta
-from streamkit.misfits import shown
 from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, TEXTS, Mode, text_of
 from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy, checked
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, as_provider_rules

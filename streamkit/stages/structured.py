@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 from msgspec import UNSET
 
 from streamkit.core.stage import Stage, cut_short
-from streamkit.ends import meaning
+from streamkit.dialects.finish_reasons import meaning
+from streamkit.dialects.tool_identity import Identity
 from streamkit.errors import LimitExceeded, OutputError, OutputProblem, ProtocolError
 from streamkit.events import (
     Event,
@@ -21,9 +22,8 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.identity import Identity
-from streamkit.partial_json import MAX_CHARS, MAX_DEPTH, PartialJson, Unfinished
-from streamkit.validation import check_type, validate
+from streamkit.structured.partial_json import MAX_CHARS, MAX_DEPTH, PartialJson, Unfinished
+from streamkit.structured.validation import check_type, validate
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -105,7 +105,7 @@ class Structured(Stage[Event, Event], Generic[T]):
                 case RefusalDelta(index=index) | RoleDelta(index=index):
                     out.append(event)
                     self._choices.setdefault(index, False)
-                case Finish(reason=reason, index=index):
+                case Finish(finish_reason=reason, index=index):
                     out.append(event)
                     # What a word of a dialect of its own means, the end of the stream says.
                     if (end := meaning(reason)) != "unknown":

@@ -20,16 +20,16 @@ import msgspec
 from streamkit import (
     AsyncStage,
     Event,
-    PartDelta,
     PipelineError,
     ReasoningDelta,
     RefusalDelta,
-    Run,
     Stage,
     StreamEnd,
     TextDelta,
     ToolCallDelta,
 )
+from streamkit.core import Run
+from streamkit.events import PartDelta
 from streamkit.testing.leaks import no_leaks
 from streamkit.testing.sources import HANG, Scripted, VirtualClock
 

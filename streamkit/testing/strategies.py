@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from streamkit import Event, Finish, PartDelta, ReasoningDelta, StreamEnd, TextDelta, ToolCallDelta
+from streamkit import Event, Finish, ReasoningDelta, StreamEnd, TextDelta, ToolCallDelta
+from streamkit.events import PartDelta
 
 _HARD = ["e\u0301", "ﬁ", "👩‍👩‍👧", "🇩🇪", "İ", "ß", "\u200b", "\u2028", "\r\n", "\x00", '"', "\\", "안", "語", " ", "\n"]
 

@@ -8,7 +8,15 @@ usage       the provider's own figures    responses   those of several responses
 prices      what tokens cost
 """
 
-from streamkit.tokens.counters import Characters, Counter, CounterLike, Encoding, Function, HuggingFace, find_counter
+from streamkit.tokens.counters import (
+    Characters,
+    Counter,
+    CounterLike,
+    Encoding,
+    FunctionCounter,
+    HuggingFace,
+    find_counter,
+)
 from streamkit.tokens.encodings import load_encoding
 from streamkit.tokens.models import encoding_name
 from streamkit.tokens.prices import BilledTokens, Price, Prices, PriceTable, find_prices
@@ -23,7 +31,7 @@ __all__ = [
     "Counter",
     "CounterLike",
     "Encoding",
-    "Function",
+    "FunctionCounter",
     "HuggingFace",
     "Price",
     "PriceTable",

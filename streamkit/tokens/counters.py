@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from streamkit import plugins
+from streamkit.core.wrong_input import warn
 from streamkit.errors import PipelineError
 from streamkit.events import Channel
-from streamkit.misfits import warn
 from streamkit.tokens.encodings import load_encoding
 from streamkit.tokens.models import encoding_name
 from streamkit.tokens.running import RunningCount
@@ -77,7 +77,7 @@ class Encoding:
         return RunningCount(self._encoding)
 
 
-class Function:
+class FunctionCounter:
     """Counts by any function of a whole text.
 
     Tokenizers in general promise nothing about the tokens of a text that goes on. So the count is exact at every
@@ -95,7 +95,7 @@ class Function:
         return _Whole(self._function)
 
 
-class HuggingFace(Function):
+class HuggingFace(FunctionCounter):
     """Counts by a tokenizer of Hugging Face's `tokenizers` or `transformers`, without the tokens that frame a text.
 
     Exact when read, as `Function` is. The tokenizer is yours; streamkit imports neither library.
@@ -194,7 +194,7 @@ def find_counter(counter: "CounterLike | None", model: str | None) -> Counter:
     if isinstance(counter, Counter):
         return counter
     if callable(counter):
-        return Function(counter)
+        return FunctionCounter(counter)
     if counter is not None:
         raise PipelineError(
             f"expected a counter, a function or a name; found an object of type {type(counter).__name__}"

@@ -44,7 +44,7 @@ def cuttings(case: dict[str, Any], body: bytes) -> list[list[bytes]]:
 
 def right(case: dict[str, Any], pieces: list[bytes]) -> tuple[bool, bool, bool]:
     """Whether events, last event ID and reconnection time come out as expected."""
-    run = (sk.Lines() | sk.Parse(strict=True)).run(pieces)
+    run = (sk.sse.Lines() | sk.Parse(strict=True)).run(pieces)
     found = list(run)
     expected = case["expect"]
     events = len(found) == len(expected["events"]) and all(

@@ -24,7 +24,7 @@ def pieces(size: int, length: int) -> Iterator[bytes]:
 
 def seconds(size: int, length: int) -> float:
     """The time of one reading."""
-    pipeline = sk.Lines(max_line_bytes=2 * length) | sk.Parse(max_event_bytes=2 * length)
+    pipeline = sk.sse.Lines(max_line_bytes=2 * length) | sk.Parse(max_event_bytes=2 * length)
     start = time.perf_counter()
     (event,) = pipeline.run(pieces(size, length))
     taken = time.perf_counter() - start

@@ -54,7 +54,7 @@ Facts = dict[str, Any]
 
 def found(completion: sk.Completion, api: str) -> Facts:
     """What streamkit made of it, in the words of the sidecars."""
-    choice = completion.choices[0] if completion.choices else sk.Choice(0)
+    choice = completion.choices[0] if completion.choices else sk.events.Choice(0)
     calls = [(call.name, _arguments(call.arguments, api)) for call in choice.tool_calls]
     return {
         "text": choice.text,

@@ -12,7 +12,7 @@ BODY = (
 )
 ERRORS = [
     sk.StatusError("refused", status=401, body=BODY),
-    sk.ContentTypeError("refused", body=BODY),
+    sk.errors.ContentTypeError("refused", body=BODY),
     sk.ProviderError("refused", code="Alice", type="invalid_request_error", detail="Wrong key sk-1\r\nfor \x1b[2Jyou"),
 ]
 
@@ -30,7 +30,7 @@ def test_the_provider_s_reason_is_shown_when_it_is_wanted(error: sk.StreamkitErr
 
 
 @pytest.mark.parametrize(
-    "error", [sk.StatusError("refused", status=401), sk.Disconnected("refused"), OSError("refused")]
+    "error", [sk.StatusError("refused", status=401), sk.errors.Disconnected("refused"), OSError("refused")]
 )
 def test_where_there_is_no_reason_nothing_is_said_of_it(error: Exception) -> None:
     assert complaint(error) == complaint(error, verbose=True) == "refused"

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import streamkit as sk
 from streamkit.cli import demo, show
-from streamkit.cli.show import Lane
+from streamkit.cli.show import ShownText
 
 COMMAND = (sys.executable, "-W", "error", "-c", "import sys; from streamkit.cli.main import main; sys.exit(main())")
 # What rich looks at to find out where it writes.
@@ -145,7 +145,7 @@ async def test_a_terminal_gets_colours_and_its_cursor_back(monkeypatch: pytest.M
 
 @pytest.mark.asyncio
 async def test_an_error_ends_the_demo_and_closes_the_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "GO_ON", demo.Request("nowhere", {"prompt": ""}))
+    monkeypatch.setattr(demo, "GO_ON", demo.DemoRequest("nowhere", {"prompt": ""}))
     output, _ = console(terminal=True)
 
     with pytest.raises(sk.StatusError):
@@ -172,15 +172,15 @@ def test_an_answer_is_written_as_it_comes_and_broken_after_a_comma() -> None:
 @pytest.mark.parametrize(
     ("lane", "now", "bar"),
     [
-        (Lane("chat", streams=True), 0.5, "....."),
-        (Lane("chat", streams=True, first=0.2), 0.5, "..###"),
-        (Lane("chat", streams=True, first=0.2, total=0.8), 1.0, "..######"),
-        (Lane("chat", streams=False, first=0.8, total=0.8), 1.0, ".......#"),
-        (Lane("chat", streams=True, first=0.0, total=0.0), 1.0, "#"),
+        (ShownText("chat", streams=True), 0.5, "....."),
+        (ShownText("chat", streams=True, first=0.2), 0.5, "..###"),
+        (ShownText("chat", streams=True, first=0.2, total=0.8), 1.0, "..######"),
+        (ShownText("chat", streams=False, first=0.8, total=0.8), 1.0, ".......#"),
+        (ShownText("chat", streams=True, first=0.0, total=0.0), 1.0, "#"),
     ],
     ids=["nothing yet", "text arrives", "ended", "all at once", "at once"],
 )
-def test_a_bar_is_as_long_as_its_request_took(lane: Lane, now: float, bar: str) -> None:
+def test_a_bar_is_as_long_as_its_request_took(lane: ShownText, now: float, bar: str) -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     output = Console(file=file, width=58, force_terminal=False)
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from streamkit.cli import live
-from streamkit.cli.live import Drawn, Plain, Price, line, shown
+from streamkit.cli.live import Drawn, LivePrice, Plain, line, shown
 
 
 def consoles(*, out: bool, err: bool, width: int = 20) -> tuple[Console, Console, io.StringIO]:
@@ -170,7 +170,7 @@ def test_plain_text_ends_its_last_row_once(monkeypatch: pytest.MonkeyPatch) -> N
     [(1000, 500, "0.007000"), (None, 500, ">= 0.005000"), (1000, None, ">= 0.002000"), (0, 0, "0.000000")],
 )
 def test_what_it_costs(prompt: int | None, completion: int | None, cost: str) -> None:
-    assert Price(Decimal(2), Decimal(10)).of(prompt, completion) == cost
+    assert LivePrice(Decimal(2), Decimal(10)).of(prompt, completion) == cost
 
 
 def test_the_line_says_what_is_known() -> None:

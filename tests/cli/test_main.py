@@ -111,7 +111,7 @@ def test_an_error_of_streamkit_is_one_line_on_stderr_and_the_exit_code_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(name: str) -> object:
-        raise sk.PluginError(f"the table of {name} is not installed")
+        raise sk.errors.PluginError(f"the table of {name} is not installed")
 
     monkeypatch.setattr(demo, "load_encoding", missing)
 

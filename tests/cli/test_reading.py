@@ -17,11 +17,11 @@ from types import SimpleNamespace
 import pytest
 
 import streamkit as sk
-from streamkit.cli.live import Price
+from streamkit.cli.live import LivePrice
 from streamkit.cli.main import main
 from streamkit.cli.provider import Provider
 from streamkit.cli.reading import CODES, EXIT_CODES, Meter
-from streamkit.cli.script import ToolCall
+from streamkit.cli.script import ScriptedCall
 from streamkit.events import EndReason
 from tests.cli.packages import install
 from tests.cli.served import served
@@ -30,7 +30,7 @@ ANSWERS = {
     "Ping?": ["Po", "ng"],
     "Lines?": "one\ntwo\n",
     "Secret?": "the code word is blue heron 42, and more",
-    "Tool?": ToolCall("now", '{"zone": "UTC"}', ""),
+    "Tool?": ScriptedCall("now", '{"zone": "UTC"}', ""),
 }
 COMMAND = (sys.executable, "-W", "error", "-c", "import sys; from streamkit.cli.main import main; sys.exit(main())")
 
@@ -440,10 +440,10 @@ def test_who_reads_only_the_beginning_gets_no_traceback(tmp_path: Path) -> None:
 # The line
 
 
-TWO_AND_TEN = Price(Decimal(2), Decimal(10))
+TWO_AND_TEN = LivePrice(Decimal(2), Decimal(10))
 
 
-def metered(messages: object, *, counted: bool = True, price: Price | None = TWO_AND_TEN) -> Meter:
+def metered(messages: object, *, counted: bool = True, price: LivePrice | None = TWO_AND_TEN) -> Meter:
     """The meter of an answer of three tokens that came without a usage."""
     body = b"".join(
         b'data: {"choices":[{"index":0,"delta":{"content":" %s"}}]}\n\n' % word for word in (b"a", b"b", b"c")

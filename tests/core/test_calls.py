@@ -110,6 +110,6 @@ async def test_a_consumer_whose_timeout_ends_a_call_finds_the_stream_interrupted
         stage.before = scope.cancel
         await stream.collect()
     assert scope.cancelled_caught
-    with pytest.raises(sk.StreamInterrupted):
+    with pytest.raises(sk.errors.StreamInterrupted):
         await anext(stream)
     assert source.closed == 1

@@ -55,7 +55,7 @@ PACES = [
 async def test_total_passes_whatever_the_server_sends(piece: bytes, wait: float | None) -> None:
     source = Server(piece, wait, total=0.05)
 
-    with pytest.raises(sk.DeadlineExceeded, match=r"the deadline 'total' of 0\.05 s passed") as caught:
+    with pytest.raises(sk.errors.DeadlineExceeded, match=r"the deadline 'total' of 0\.05 s passed") as caught:
         async for _ in source | PIPELINE:
             pass
 
@@ -68,7 +68,7 @@ async def test_total_passes_whatever_the_server_sends(piece: bytes, wait: float 
 async def test_first_content_passes_while_others_come(piece: bytes, wait: float | None) -> None:
     stream = Server(piece, wait, first_content=0.05) | PIPELINE
 
-    with pytest.raises(sk.DeadlineExceeded, match="'first_content'"):
+    with pytest.raises(sk.errors.DeadlineExceeded, match="'first_content'"):
         async for _ in stream:
             pass
 
@@ -79,7 +79,7 @@ async def test_first_content_passes_while_others_come(piece: bytes, wait: float 
 async def test_idle_content_counts_from_the_last_piece_of_the_answer(wait: float | None) -> None:
     seen: list[object] = []
 
-    with pytest.raises(sk.DeadlineExceeded, match="'idle_content'"):
+    with pytest.raises(sk.errors.DeadlineExceeded, match="'idle_content'"):
         async for event in (
             Server(PING, wait, head=[DELTA, PING, DELTA], idle_content=0.05, first_content=60) | PIPELINE
         ):
@@ -102,7 +102,7 @@ async def test_content_that_keeps_coming_lets_no_deadline_on_it_pass(wait: float
 
 
 async def test_idle_bytes_is_for_one_read() -> None:
-    with pytest.raises(sk.DeadlineExceeded, match="'idle_bytes'"):
+    with pytest.raises(sk.errors.DeadlineExceeded, match="'idle_bytes'"):
         async for _ in Server(PING, 60.0, head=[PING], idle_bytes=0.02) | PIPELINE:
             pass
 
@@ -118,7 +118,7 @@ async def test_the_consumers_time_lets_only_total_pass() -> None:
     async with Server(DELTA, 0.0, total=0.05) | PIPELINE as events:
         assert await anext(events) == sk.TextDelta("x")
         await anyio.sleep(0.1)
-        with pytest.raises(sk.DeadlineExceeded, match="'total'"):
+        with pytest.raises(sk.errors.DeadlineExceeded, match="'total'"):
             await anext(events)
 
 
@@ -128,7 +128,7 @@ async def test_time_in_which_the_stream_works_counts() -> None:
         time.sleep(0.03)  # not waiting, but working
         return event
 
-    with pytest.raises(sk.DeadlineExceeded, match="'first_content'"):
+    with pytest.raises(sk.errors.DeadlineExceeded, match="'first_content'"):
         async for _ in Server(ROLE, None, first_content=0.05) | (sk.Parse() | sk.Extract() | ops_keep | slow):
             pass
 
@@ -146,7 +146,7 @@ async def test_what_came_before_a_deadline_is_delivered_before_it_is_raised() ->
             return await super().read()
 
     seen: list[object] = []
-    with pytest.raises(sk.DeadlineExceeded, match="'total'"):
+    with pytest.raises(sk.errors.DeadlineExceeded, match="'total'"):
         async for event in Late(DELTA, None, head=[DELTA, DELTA + DELTA], total=0.05) | PIPELINE:
             seen.append(event)
 
@@ -210,7 +210,7 @@ async def test_bytes_without_an_event_have_a_limit() -> None:
     stream = source | (sk.Parse(max_bytes_without_event=1_000_000) | sk.Extract())
 
     with pytest.raises(
-        sk.LimitExceeded, match=r"expected an event within 1000000 bytes \(max_bytes_without_event\), found none"
+        sk.errors.LimitExceeded, match=r"expected an event within 1000000 bytes \(max_bytes_without_event\), found none"
     ):
         async for _ in stream:
             pass

@@ -14,8 +14,8 @@ import streamkit as sk
 from tests.conftest import SHARED
 
 DATA = Path(__file__).parents[1] / "data" / "dialects"
-PIPELINE = sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()
-STRUCTURE = (sk.ResponseDetails, sk.PartStart, sk.PartEnd)
+PIPELINE = sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()
+STRUCTURE = (sk.events.ResponseDetails, sk.events.PartStart, sk.events.PartEnd)
 
 
 class Recording(NamedTuple):
@@ -42,7 +42,7 @@ class Result(NamedTuple):
         return found
 
     @property
-    def choice(self) -> sk.Choice:
+    def choice(self) -> sk.events.Choice:
         (found,) = self.completion.choices
         return found
 
@@ -60,7 +60,7 @@ class Result(NamedTuple):
         return [event for event in self.events if isinstance(event, kind)]
 
     def notices(self, kind: str) -> list[Any]:
-        return [e.data for e in self.events if isinstance(e, sk.ProviderNotice) and e.kind == kind]
+        return [e.data for e in self.events if isinstance(e, sk.events.ProviderNotice) and e.kind == kind]
 
 
 def recordings(*apis: str) -> list[Recording]:
@@ -71,7 +71,7 @@ def recordings(*apis: str) -> list[Recording]:
 def read(*pieces: bytes, dialect: str | None = None, errors: Any = "raise", malformed: Any = "raise") -> Result:
     """What comes out of a body in pieces, up to an error of streamkit's."""
     extract = sk.Extract(dialect, errors, malformed=malformed)
-    pipeline = sk.Lines() | sk.Parse() | extract | sk.Accumulate()
+    pipeline = sk.sse.Lines() | sk.Parse() | extract | sk.Accumulate()
     events = list[sk.Event]()
     try:
         events.extend(pipeline.run(pieces))

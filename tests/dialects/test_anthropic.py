@@ -130,17 +130,17 @@ def test_a_message_is_told_in_its_order() -> None:
     events = read(FIXTURE).events
 
     assert events[:9] == [
-        sk.ResponseStart("msg_1", "message", model="claude-x", service_tier="standard"),
-        sk.RoleDelta("assistant"),
+        sk.events.ResponseStart("msg_1", "message", model="claude-x", service_tier="standard"),
+        sk.events.RoleDelta("assistant"),
         events[2],
         events[3],
-        sk.PartStart("thinking", 0, {"type": "thinking", "thinking": "", "signature": ""}, "reasoning"),
-        sk.ProviderNotice("ping", {"type": "ping"}),
+        sk.events.PartStart("thinking", 0, {"type": "thinking", "thinking": "", "signature": ""}, "reasoning"),
+        sk.events.ProviderNotice("ping", {"type": "ping"}),
         sk.ReasoningDelta("Two "),
         sk.ReasoningDelta("cities."),
-        sk.PartEnd(0, {"signature": "c2ln"}),
+        sk.events.PartEnd(0, {"signature": "c2ln"}),
     ]
-    assert events[9] == sk.PartStart("redacted_thinking", 1, {"type": "redacted_thinking", "data": "cmVk"})
+    assert events[9] == sk.events.PartStart("redacted_thinking", 1, {"type": "redacted_thinking", "data": "cmVk"})
     assert events[-3:] == [sk.Finish("tool_use"), read(FIXTURE).completion, sk.StreamEnd("tool_calls", True)]
 
 
@@ -205,7 +205,7 @@ def test_a_call_that_begins_with_its_input_has_it_once() -> None:
     call = begin(0, type="tool_use", id="t", name="f", input={"a": [1, "ü"]})
     again = delta(0, type="input_json_delta", partial_json='{"a": [1, "ü"]}')
 
-    assert tell(START, call, again, STOP).choice.tool_calls == (sk.ToolCall("t", "f", '{"a":[1,"ü"]}'),)
+    assert tell(START, call, again, STOP).choice.tool_calls == (sk.events.ToolCall("t", "f", '{"a":[1,"ü"]}'),)
 
 
 def test_calls_are_numbered_by_themselves_and_their_pieces_may_be_mixed() -> None:
@@ -213,8 +213,8 @@ def test_calls_are_numbered_by_themselves_and_their_pieces_may_be_mixed() -> Non
     pieces = [delta(index, type="input_json_delta", partial_json=piece) for piece in "{}" for index in (7, 3)]
 
     assert tell(START, begin(0, type="text", text=""), *calls, *pieces, STOP).choice.tool_calls == (
-        sk.ToolCall("t3", "f", "{}", 0),
-        sk.ToolCall("t7", "f", "{}", 1),
+        sk.events.ToolCall("t3", "f", "{}", 0),
+        sk.events.ToolCall("t7", "f", "{}", 1),
     )
 
 
@@ -241,7 +241,7 @@ def test_arguments_are_verbatim_also_where_they_are_no_json() -> None:
     ids=str,
 )
 def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
-    (notice,) = (event for event in tell(START, payload, STOP).events if isinstance(event, sk.ProviderNotice))
+    (notice,) = (event for event in tell(START, payload, STOP).events if isinstance(event, sk.events.ProviderNotice))
 
     assert notice.raw == payload
 
@@ -249,7 +249,7 @@ def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
 def test_a_block_of_a_kind_not_known_is_a_part_that_has_all_of_it() -> None:
     block = {"type": "container_upload", "file_id": "f"}
 
-    assert sk.PartStart("container_upload", 0, block) in tell(START, begin(0, **block), STOP).events
+    assert sk.events.PartStart("container_upload", 0, block) in tell(START, begin(0, **block), STOP).events
 
 
 def test_the_text_of_blocks_that_run_together_goes_to_each_its_own() -> None:
@@ -320,7 +320,7 @@ def test_an_error_may_only_end_the_stream_if_that_is_wished() -> None:
 
 @pytest.mark.parametrize("body", [FIXTURE, LEGACY, b": hello\n\n" + FIXTURE])
 def test_the_first_event_tells_the_dialect(body: bytes) -> None:
-    (first, *_) = (sk.Lines() | sk.Parse()).run([body])
+    (first, *_) = (sk.sse.Lines() | sk.Parse()).run([body])
 
     assert for_event(first) is AnthropicMessages
     assert read(body).events == read(body, dialect="anthropic").events

@@ -306,7 +306,7 @@ quick = settings(max_examples=40, deadline=None)
 def read(pieces: list[bytes], dialect: str | None = None) -> tuple[list[sk.Event], sk.StreamkitError | None]:
     """What came, and the error of streamkit's tree; any other fails the test."""
     events: list[sk.Event] = []
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract(dialect) | sk.Accumulate()
+    pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract(dialect) | sk.Accumulate()
     try:
         events.extend(pipeline.run(iter(pieces)))
     except sk.StreamkitError as error:
@@ -350,7 +350,7 @@ def test_any_answer_is_read_for_any_cuts(name: str, data: st.DataObject, at: set
     assert isinstance(end, sk.StreamEnd)
     assert end.reason == end_of(name, answer)
     assert isinstance(completion, sk.Completion)
-    (choice,) = completion.choices or (sk.Choice(0),)
+    (choice,) = completion.choices or (sk.events.Choice(0),)
     assert choice.text == joined(answer.texts)
     assert (choice.reasoning or "") == (joined(answer.thoughts) if name in THINKING else "")
     if name in CALLING:

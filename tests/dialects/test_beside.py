@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import streamkit as sk
-from streamkit.dialects.openai_chunks import Reader
+from streamkit.dialects.openai.chunks import Reader
 from tests.dialects.streams import Result, read, sse
 
 DONE = "[DONE]"
@@ -20,7 +20,7 @@ def chunk(
 
 
 def details(result: Result) -> list[tuple[dict[str, Any], int | None]]:
-    return [(event.details, event.index) for event in result.of(sk.ResponseDetails)]
+    return [(event.details, event.index) for event in result.of(sk.events.ResponseDetails)]
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_padding_is_none_of_the_answer() -> None:
 def test_what_changed_last_is_not_lost_where_the_answer_breaks_off(ending: list[Any]) -> None:
     result = read(sse(chunk("a", timings={"n": 1}), chunk("b", timings={"n": 2}), *ending))
 
-    assert result.of(sk.ResponseDetails)[-1].details == {"timings": {"n": 2}}
+    assert result.of(sk.events.ResponseDetails)[-1].details == {"timings": {"n": 2}}
 
 
 def test_a_known_name_is_read_by_the_decoder_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    from streamkit.dialects import openai_chunks
+    from streamkit.dialects.openai import chunks as openai_chunks
 
     reader, read_leniently = Reader(), list[str]()
     lenient = openai_chunks._lenient

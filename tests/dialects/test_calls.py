@@ -165,7 +165,7 @@ def test_another_name_of_a_call_that_is_known_is_a_conflict() -> None:
     *_, completion, _ = sk.Accumulate().run(events)
 
     assert isinstance(completion, sk.Completion)
-    assert completion.choices[0].tool_calls == (sk.ToolCall("t1", "f", "{}"),)
+    assert completion.choices[0].tool_calls == (sk.events.ToolCall("t1", "f", "{}"),)
     assert completion.conflicts == {"choices[0].tool_calls[0].name": "g"}
 
 
@@ -174,10 +174,10 @@ def test_a_name_in_pieces_is_whole_for_every_stage(name: str, places: set[int]) 
     pieces = cut(name, places)
     assume(not could_be_repeated(pieces))
     body = sse(chunk(piece("", id="t1", name=pieces[0])), *(chunk(piece(name=more)) for more in pieces[1:]), END, DONE)
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract()
+    pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract()
 
     structured = [*(pipeline | sk.Structured(tools={name: dict})).run([body])]
-    written = b"".join((pipeline | sk.Emit() | sk.Encode()).run([body]))
+    written = b"".join((pipeline | sk.Emit() | sk.sse.Encode()).run([body]))
 
     assert sk.StructuredOutput({}, 0, "t1", name) in structured
     assert [(call.id, call.name) for call in read(written).choice.tool_calls] == [("t1", name)]

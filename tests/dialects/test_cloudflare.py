@@ -123,10 +123,10 @@ def test_an_error_over_rest() -> None:
     ids=["Responses", "Ollama", "a response", "chat"],
 )
 def test_it_does_not_take_what_others_speak(data: dict[str, Any]) -> None:
-    assert not WorkersAI.speaks(sk.ServerSentEvent.of(""), data)
+    assert not WorkersAI.speaks(sk.sse.ServerSentEvent.of(""), data)
 
 
 def test_the_first_event_tells_the_dialect() -> None:
-    first = next(iter((sk.Lines() | sk.Parse()).run([STREAMED])))
+    first = next(iter((sk.sse.Lines() | sk.Parse()).run([STREAMED])))
 
     assert for_event(first) is WorkersAI

@@ -72,14 +72,14 @@ def test_a_chat_is_one_choice() -> None:
         108,
     )
     assert completion.choices == (
-        sk.Choice(
+        sk.events.Choice(
             0,
             "Grüße 👩‍💻.",
             "TOOL_CALL",
             reasoning="I will look.",
             tool_calls=(
-                sk.ToolCall("weather_1", "weather", '{"city": "Zürich"}', 0),
-                sk.ToolCall("now_1", "now", "{}", 1),
+                sk.events.ToolCall("weather_1", "weather", '{"city": "Zürich"}', 0),
+                sk.events.ToolCall("now_1", "now", "{}", 1),
             ),
             role="assistant",
             annotations=(
@@ -92,10 +92,10 @@ def test_a_chat_is_one_choice() -> None:
                 },
             ),
             parts=(
-                sk.Part("tool_plan", 0, {}, "I will look.", "reasoning"),
-                sk.Part("text", 1, {"type": "text", "text": ""}, "Grüße 👩‍💻.", "content"),
-                sk.Part("tool_call", 2, CALLS[0], "", "tool_arguments", 0),
-                sk.Part("tool_call", 3, CALLS[1], "", "tool_arguments", 1),
+                sk.events.Part("tool_plan", 0, {}, "I will look.", "reasoning"),
+                sk.events.Part("text", 1, {"type": "text", "text": ""}, "Grüße 👩‍💻.", "content"),
+                sk.events.Part("tool_call", 2, CALLS[0], "", "tool_arguments", 0),
+                sk.events.Part("tool_call", 3, CALLS[1], "", "tool_arguments", 1),
             ),
         ),
     )
@@ -120,8 +120,8 @@ def test_calls_are_numbered_by_themselves() -> None:
         return {"type": "tool-call-delta", "index": index, "delta": {"message": {"tool_calls": {"function": function}}}}
 
     assert tell(START, call(1), call(4), piece(4), piece(1), stop("TOOL_CALL")).choice.tool_calls == (
-        sk.ToolCall(None, "f1", '"1"', 0),
-        sk.ToolCall(None, "f4", '"4"', 1),
+        sk.events.ToolCall(None, "f1", '"1"', 0),
+        sk.events.ToolCall(None, "f4", '"4"', 1),
     )
 
 
@@ -182,7 +182,7 @@ def test_an_error_in_place_of_an_answer_is_an_error() -> None:
 
 @pytest.mark.parametrize("payload", [{"type": "debug", "prompt": "x"}, {"type": 3}, {"a": 1}, [1], None], ids=str)
 def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
-    (notice,) = (e for e in tell(START, payload, stop("COMPLETE")).events if isinstance(e, sk.ProviderNotice))
+    (notice,) = (e for e in tell(START, payload, stop("COMPLETE")).events if isinstance(e, sk.events.ProviderNotice))
 
     assert (notice.data, notice.raw) == (payload, payload)
 

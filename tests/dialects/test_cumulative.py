@@ -21,7 +21,9 @@ def chunk(finish: str | None = None, index: int = 0, **delta: Any) -> dict[str, 
 def read(*payloads: Any, **options: Any) -> tuple[list[sk.Event], sk.StreamkitError | None]:
     found = list[sk.Event]()
     try:
-        found.extend((sk.Lines() | sk.Parse() | sk.Extract(**{"cumulative": True, **options})).run([sse(*payloads)]))
+        found.extend(
+            (sk.sse.Lines() | sk.Parse() | sk.Extract(**{"cumulative": True, **options})).run([sse(*payloads)])
+        )
     except sk.StreamkitError as error:
         return found, error
     return found, None
@@ -81,10 +83,10 @@ def test_arguments_and_names_grow_too() -> None:
         call("edit", ""), call("edit_file", "", None), call("edit_file", '{"a"'), call("edit_file", '{"a":1}'), DONE
     )
 
-    *_, completion, _ = (sk.Lines() | sk.Parse() | sk.Extract(cumulative=True) | sk.Accumulate()).run([body])
+    *_, completion, _ = (sk.sse.Lines() | sk.Parse() | sk.Extract(cumulative=True) | sk.Accumulate()).run([body])
 
     assert isinstance(completion, sk.Completion)
-    assert completion.choices[0].tool_calls == (sk.ToolCall("t1", "edit_file", '{"a":1}'),)
+    assert completion.choices[0].tool_calls == (sk.events.ToolCall("t1", "edit_file", '{"a":1}'),)
 
 
 def test_a_full_message_at_the_end_is_one_more_whole() -> None:
@@ -104,7 +106,7 @@ def test_a_text_that_is_another_than_before_is_an_error_after_all_that_came(last
     found, error = read(chunk(content="Blue", reasoning_content="Hm"), chunk(content="Blue sky"), chunk(**last), DONE)
 
     assert (texts(found), texts(found, sk.ReasoningDelta)) == (["Blue", " sky"], ["Hm"])
-    assert isinstance(error, sk.ProtocolError)
+    assert isinstance(error, sk.errors.ProtocolError)
     assert f"choice 0: expected {channel} that begins with the" in str(error)
     assert not any(word in f"{error} {error!r}" for word in ("Blue", "Red", "Hm", "Ah"))
 
@@ -118,7 +120,7 @@ def test_it_holds_for_every_dialect() -> None:
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
     body = named_events(start, *deltas, end, {"type": "message_stop"})
 
-    *_, completion, _ = (sk.Lines() | sk.Parse() | sk.Extract(cumulative=True) | sk.Accumulate()).run([body])
+    *_, completion, _ = (sk.sse.Lines() | sk.Parse() | sk.Extract(cumulative=True) | sk.Accumulate()).run([body])
 
     assert isinstance(completion, sk.Completion)
     assert completion.text == completion.choices[0].parts[0].text == "abc"

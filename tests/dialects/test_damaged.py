@@ -7,19 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamkit import (
-    Accumulate,
-    Completion,
-    Event,
-    Extract,
-    Parse,
-    ProtocolError,
-    ProviderError,
-    ServerSentEvent,
-    StreamEnd,
-    StreamkitError,
-    TextDelta,
-)
+from streamkit import Accumulate, Completion, Event, Extract, Parse, ProviderError, StreamEnd, StreamkitError, TextDelta
+from streamkit.errors import ProtocolError
+from streamkit.sse import ServerSentEvent
 from tests.dialects.streams import DATA
 
 FILES = sorted([*DATA.glob("*.sse"), *DATA.glob("*.ndjson"), *DATA.parent.glob("*.sse")])

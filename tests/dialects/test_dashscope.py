@@ -23,7 +23,7 @@ def chunk(content: Any = "", word: str = "null", tokens: int = 0, **message: Any
 def result(*chunks: dict[str, Any], **options: Any) -> Result:
     events = list[sk.Event]()
     try:
-        events.extend((sk.Lines() | sk.Parse() | sk.Extract(**options) | sk.Accumulate()).run([sse(*chunks)]))
+        events.extend((sk.sse.Lines() | sk.Parse() | sk.Extract(**options) | sk.Accumulate()).run([sse(*chunks)]))
     except sk.StreamkitError as error:
         return Result(events, error)
     return Result(events, None)
@@ -80,7 +80,7 @@ def test_a_text_that_is_another_than_before_is_an_error_after_what_came() -> Non
     found = result(chunk("Blue"), chunk("Blue sky"), chunk("No, red"))
 
     assert [event.text for event in found.of(sk.TextDelta)] == ["Blue", " sky"]
-    assert isinstance(found.error, sk.ProtocolError)
+    assert isinstance(found.error, sk.errors.ProtocolError)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,6 @@ def test_what_stands_beside_the_choices_is_kept() -> None:
 
 @pytest.mark.parametrize("body", [CUMULATIVE, INCREMENTAL], ids=["cumulative", "incremental"])
 def test_the_first_event_tells_the_dialect(body: bytes) -> None:
-    first = next(iter((sk.Lines() | sk.Parse()).run([body])))
+    first = next(iter((sk.sse.Lines() | sk.Parse()).run([body])))
 
     assert for_event(first) is DashScope

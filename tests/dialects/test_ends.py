@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamkit as sk
+from streamkit.completion import FAILURES, SUCCESSES, EndReason
 from streamkit.dialects import DIALECTS
-from streamkit.ends import FAILURES, SUCCESSES, EndReason, is_pending, meaning
+from streamkit.dialects.finish_reasons import is_pending, meaning
 from tests.dialects.streams import read, sse, tell
 
 # A provider's word, and what it means.

@@ -209,7 +209,7 @@ def test_a_message_is_an_error_where_it_is_the_whole_body(data: Any) -> None:
     error = read(json.dumps(data).encode()).error
 
     check(error, None, None, SECRET)
-    assert isinstance(read(sse(data)).error, sk.UnknownDialect)
+    assert isinstance(read(sse(data)).error, sk.errors.UnknownDialect)
 
 
 ORDINARY: dict[str, Any] = {

@@ -48,7 +48,7 @@ from aiohttp.test_utils import TestServer
 import streamkit as sk
 from tests.dialects.streams import cuts
 
-PIPELINE = sk.Lines() | sk.Parse() | sk.Extract()
+PIPELINE = sk.sse.Lines() | sk.Parse() | sk.Extract()
 
 
 def sse(*payloads: str) -> bytes:
@@ -66,7 +66,7 @@ class Fact(NamedTuple):
     code: object = None  # of the error that is raised
 
 
-WHO = sk.ResponseStart("c-1", "chat.completion", 7, "m", "fp", "default")
+WHO = sk.events.ResponseStart("c-1", "chat.completion", 7, "m", "fp", "default")
 HEAD = '"id":"c-1","object":"chat.completion.chunk","created":7,"model":"m","system_fingerprint":"fp","service_tier":"default"'
 STOPPED = sk.StreamEnd("completed", saw_done=True)
 CALLED = sk.StreamEnd("tool_calls", saw_done=True)
@@ -102,14 +102,14 @@ FACTS = {
         ),
         [
             WHO,
-            sk.RoleDelta("assistant"),
+            sk.events.RoleDelta("assistant"),
             sk.TextDelta("Hi"),
-            sk.Logprobs({"content": [{"token": "Hi", "logprob": -0.1}], "refusal": None}),
+            sk.events.Logprobs({"content": [{"token": "Hi", "logprob": -0.1}], "refusal": None}),
             sk.RefusalDelta("No"),
             sk.ToolCallDelta(0, "call_1", "f", type="function"),
             sk.ToolCallDelta(0, arguments="{}"),
             sk.Finish("tool_calls"),
-            sk.ProviderNotice("moderation", {"output": {"results": [{"flagged": False}]}}),
+            sk.events.ProviderNotice("moderation", {"output": {"results": [{"flagged": False}]}}),
             usage(2, 3, 5),
         ],
         CALLED,
@@ -136,7 +136,7 @@ FACTS = {
             "[DONE]",
         ),
         [
-            sk.RoleDelta("assistant"),
+            sk.events.RoleDelta("assistant"),
             sk.ToolCallDelta(0, name="f", type="function_call"),
             sk.ToolCallDelta(0, arguments="{}", type="function_call"),
             sk.Finish("function_call"),
@@ -154,11 +154,11 @@ FACTS = {
             "[DONE]",
         ),
         [
-            sk.ProviderNotice("prompt_filter", PROMPT),
+            sk.events.ProviderNotice("prompt_filter", PROMPT),
             WHO,
-            sk.RoleDelta("assistant"),
+            sk.events.RoleDelta("assistant"),
             sk.TextDelta("Hi"),
-            sk.ProviderNotice("content_filter", HATE, 0),
+            sk.events.ProviderNotice("content_filter", HATE, 0),
             sk.Finish("stop"),
         ],
         STOPPED,
@@ -169,7 +169,7 @@ FACTS = {
             STOP,
             "[DONE]",
         ),
-        [sk.ProviderNotice("prompt_filter", PROMPT), sk.Finish("stop")],
+        [sk.events.ProviderNotice("prompt_filter", PROMPT), sk.Finish("stop")],
         STOPPED,
     ),
     "Azure, asynchronous filter": Fact(
@@ -186,10 +186,12 @@ FACTS = {
         [
             WHO,
             sk.TextDelta("Hi"),
-            sk.ProviderNotice("content_filter", HATE, 0),
-            sk.ProviderNotice("content_filter_offsets", {"check_offset": 44, "start_offset": 44, "end_offset": 198}, 0),
-            sk.ProviderNotice("content_filter", {"hate": {"filtered": True}}, 0),
-            sk.ProviderNotice("content_filter_offsets", {"check_offset": 198}, 0),
+            sk.events.ProviderNotice("content_filter", HATE, 0),
+            sk.events.ProviderNotice(
+                "content_filter_offsets", {"check_offset": 44, "start_offset": 44, "end_offset": 198}, 0
+            ),
+            sk.events.ProviderNotice("content_filter", {"hate": {"filtered": True}}, 0),
+            sk.events.ProviderNotice("content_filter_offsets", {"check_offset": 198}, 0),
             sk.Finish("content_filter"),
         ],
         sk.StreamEnd("content_filter", saw_done=True),
@@ -200,7 +202,7 @@ FACTS = {
             "[DONE]",
         ),
         [
-            sk.ProviderNotice("content_filter", {"error": {"code": "content_filter_error"}}, 0),
+            sk.events.ProviderNotice("content_filter", {"error": {"code": "content_filter_error"}}, 0),
             sk.Finish("stop"),
         ],
         STOPPED,
@@ -237,7 +239,7 @@ FACTS = {
         ),
         [
             sk.ReasoningDelta("Hm"),
-            sk.ProviderNotice("image_url", {"type": "image_url", "image_url": {"url": "data:,"}}, 0),
+            sk.events.ProviderNotice("image_url", {"type": "image_url", "image_url": {"url": "data:,"}}, 0),
             sk.Finish("stop"),
         ],
         STOPPED,
@@ -305,7 +307,7 @@ FACTS = {
             "[DONE]",
         ),
         [
-            sk.RoleDelta("assistant"),
+            sk.events.RoleDelta("assistant"),
             sk.ToolCallDelta(0, "a", "f", '{"n":1}', type="function"),
             sk.ToolCallDelta(1, "b", "g", type="function"),
             sk.ToolCallDelta(1, arguments="{}"),
@@ -336,8 +338,8 @@ FACTS = {
         b'"arguments":{"n":1}}},{"function":{"index":0,"name":"g","arguments":{}}}]},"done":false}\n'
         b'{"model":"m","created_at":"x","message":{"role":"assistant","content":""},"done_reason":"stop","done":true,"eval_count":3}\n',
         [
-            sk.ResponseStart(model="m"),
-            sk.RoleDelta("assistant"),
+            sk.events.ResponseStart(model="m"),
+            sk.events.RoleDelta("assistant"),
             sk.ToolCallDelta(0, None, "f", '{"n":1}', type="function"),
             sk.ToolCallDelta(1, None, "g", "{}", type="function"),
             sk.Usage(None, 3, details={"eval_count": 3}),
@@ -424,7 +426,7 @@ FACTS = {
             '"usage":{"total_input_tokens":2,"total_output_tokens":3,"total_tokens":5}}}',
         ),
         [
-            sk.ResponseStart("v1_a", "interaction", model="m"),
+            sk.events.ResponseStart("v1_a", "interaction", model="m"),
             sk.ReasoningDelta("Hm"),
             sk.TextDelta("Hi"),
             sk.ToolCallDelta(0, "fc_1", "f", type="function"),
@@ -444,8 +446,8 @@ FACTS = {
             '"usage":{"input_tokens":2,"output_tokens":3},"request_id":"r"}',
         ),
         [
-            sk.ResponseStart("r"),
-            sk.RoleDelta("assistant"),
+            sk.events.ResponseStart("r"),
+            sk.events.RoleDelta("assistant"),
             sk.TextDelta("Blue"),
             sk.Usage(2, 1, 3, {"input_tokens": 2, "output_tokens": 1}),
             sk.TextDelta(" sky"),
@@ -462,7 +464,7 @@ FACTS = {
             '{"output":{"text":" sky","finish_reason":"null"},"request_id":"r"}',
             '{"output":{"text":"","finish_reason":"stop"},"request_id":"r"}',
         ),
-        [sk.ResponseStart("r"), sk.TextDelta("Blue"), sk.TextDelta(" sky"), sk.Finish("stop")],
+        [sk.events.ResponseStart("r"), sk.TextDelta("Blue"), sk.TextDelta(" sky"), sk.Finish("stop")],
         sk.StreamEnd("completed"),
     ),
     "Text Generation Inference": Fact(
@@ -473,8 +475,8 @@ FACTS = {
         ),
         [
             sk.TextDelta("Blue"),
-            sk.Logprobs({"generated": [{"id": 1, "text": "Blue", "logprob": -0.5, "special": False}]}),
-            sk.Logprobs({"generated": [{"id": 2, "text": "</s>", "logprob": -0.25, "special": True}]}),
+            sk.events.Logprobs({"generated": [{"id": 1, "text": "Blue", "logprob": -0.5, "special": False}]}),
+            sk.events.Logprobs({"generated": [{"id": 2, "text": "</s>", "logprob": -0.25, "special": True}]}),
             sk.Usage(None, 2, details={"generated_tokens": 2}),
             sk.Finish("eos_token"),
         ],
@@ -511,13 +513,13 @@ FACTS = {
             '{"type":"message_stop"}',
         ),
         [
-            sk.ResponseStart("msg_1", "message", model="m"),
-            sk.RoleDelta("assistant"),
+            sk.events.ResponseStart("msg_1", "message", model="m"),
+            sk.events.RoleDelta("assistant"),
             sk.Usage(4, 1, 5, {"input_tokens": 4, "output_tokens": 1}),
-            sk.ProviderNotice("ping", {"type": "ping"}),
+            sk.events.ProviderNotice("ping", {"type": "ping"}),
             sk.ReasoningDelta("Hm"),
             sk.TextDelta("Hi"),
-            sk.Annotation({"type": "page_location"}, part=1),
+            sk.events.Annotation({"type": "page_location"}, part=1),
             sk.ToolCallDelta(0, "toolu_1", "f"),
             sk.ToolCallDelta(0, arguments='{"n": 1}'),
             sk.Usage(4, 9, 13, {"input_tokens": 4, "output_tokens": 9}),
@@ -531,7 +533,7 @@ FACTS = {
             '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}',
             '{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}',
         ),
-        [sk.ResponseStart(), sk.TextDelta("Hi")],
+        [sk.events.ResponseStart(), sk.TextDelta("Hi")],
         sk.StreamEnd("provider_error", open_choices=(0,)),
         "overloaded_error",
     ),
@@ -545,7 +547,7 @@ FACTS = {
             '{"type":"response.completed","response":{"id":"resp_1","object":"response","status":"completed","output":[]}}',
         ),
         [
-            sk.ResponseStart("resp_1", "response"),
+            sk.events.ResponseStart("resp_1", "response"),
             sk.ToolCallDelta(0, "ca", "f", type="function"),
             sk.ToolCallDelta(1, "cb", "g", type="function"),
             sk.ToolCallDelta(0, arguments="{}"),
@@ -562,7 +564,7 @@ FACTS = {
             '"status":"completed","output":[],"usage":{"input_tokens":1,"output_tokens":2,"total_tokens":3}}}',
         ),
         [
-            sk.ResponseStart("resp_1", "response", 7, "m"),
+            sk.events.ResponseStart("resp_1", "response", 7, "m"),
             sk.TextDelta("Hi"),
             sk.Usage(1, 2, 3, {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}),
             sk.Finish("completed"),
@@ -587,7 +589,11 @@ def test_a_fact_is_read(fact: Fact) -> None:
     events, error = read(fact.body)
 
     # How the answer is built is told beside it, and has tests of its own.
-    said = [event for event in events if not isinstance(event, sk.PartStart | sk.PartEnd | sk.ResponseDetails)]
+    said = [
+        event
+        for event in events
+        if not isinstance(event, sk.events.PartStart | sk.events.PartEnd | sk.events.ResponseDetails)
+    ]
     assert said == [*fact.events, fact.end]
     assert (error and (error.code or error.type)) == fact.code
 
@@ -607,11 +613,11 @@ def test_every_fact_is_in_the_table() -> None:
 
 
 def test_openrouters_comments_can_be_seen() -> None:
-    pipeline = sk.Lines() | sk.Parse(comments=True) | sk.Extract()
+    pipeline = sk.sse.Lines() | sk.Parse(comments=True) | sk.Extract()
 
     first, *_, end = pipeline.run([FACTS["OpenRouter, comments"].body])
 
-    assert first == sk.ProviderNotice("comment", " OPENROUTER PROCESSING")
+    assert first == sk.events.ProviderNotice("comment", " OPENROUTER PROCESSING")
     assert end == STOPPED
 
 

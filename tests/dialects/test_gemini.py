@@ -55,31 +55,31 @@ def test_candidates_are_choices() -> None:
 
     assert (completion.id, completion.model, completion.created) == ("r-1", "gemini-x", 1773338764)
     assert completion.choices == (
-        sk.Choice(
+        sk.events.Choice(
             0,
             "Grüße 👩‍💻",
             "STOP",
             reasoning="Two places.",
             tool_calls=(
-                sk.ToolCall("call-1", "weather", '{"city":"Zürich","days":[1,2]}', 0),
-                sk.ToolCall(None, "now", "{}", 1),
+                sk.events.ToolCall("call-1", "weather", '{"city":"Zürich","days":[1,2]}', 0),
+                sk.events.ToolCall(None, "now", "{}", 1),
             ),
             role="assistant",
             parts=(
-                sk.Part("text", 0, {"thought": True, "text": ""}, "Two places.", "reasoning"),
-                sk.Part("text", 1, {"text": ""}, "Grüße 👩‍💻", "content"),
-                sk.Part("functionCall", 2, CALL, "", "tool_arguments", 0),
-                sk.Part("functionCall", 3, {"functionCall": {"name": "", "args": {}}}, "", "tool_arguments", 1),
+                sk.events.Part("text", 0, {"thought": True, "text": ""}, "Two places.", "reasoning"),
+                sk.events.Part("text", 1, {"text": ""}, "Grüße 👩‍💻", "content"),
+                sk.events.Part("functionCall", 2, CALL, "", "tool_arguments", 0),
+                sk.events.Part("functionCall", 3, {"functionCall": {"name": "", "args": {}}}, "", "tool_arguments", 1),
             ),
             details={"index": 0, "content": {"parts": [], "role": "model"}},
         ),
-        sk.Choice(
+        sk.events.Choice(
             1,
             "No.",
             "SAFETY",
             role="assistant",
             annotations=({"startIndex": 0, "endIndex": 3, "uri": "https://example.com"},),
-            parts=(sk.Part("text", 0, {"text": ""}, "No.", "content"),),
+            parts=(sk.events.Part("text", 0, {"text": ""}, "No.", "content"),),
             details={
                 "index": 1,
                 "content": {"parts": [], "role": "model"},
@@ -93,7 +93,7 @@ def test_candidates_are_choices() -> None:
 
 def test_what_stands_beside_the_answer_is_a_notice() -> None:
     assert read(FIXTURE).notices("safety_ratings") == [RATINGS]
-    assert sk.PartEnd(2, {"thoughtSignature": "c2ln"}) in read(FIXTURE).events
+    assert sk.events.PartEnd(2, {"thoughtSignature": "c2ln"}) in read(FIXTURE).events
 
 
 def test_a_stream_that_comes_as_one_array_gives_the_same_events() -> None:
@@ -207,19 +207,19 @@ def test_a_blocked_prompt_ends_without_a_candidate() -> None:
         (
             {"executableCode": {"language": "PYTHON", "code": "1"}},
             {"executableCode": {"language": "PYTHON", "code": ""}},
-            [sk.PartDelta("1", "code", 0, ("executableCode", "code"))],
+            [sk.events.PartDelta("1", "code", 0, ("executableCode", "code"))],
         ),
         (
             {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
             {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": ""}},
-            [sk.PartDelta("1", "tool_output", 0, ("codeExecutionResult", "output"))],
+            [sk.events.PartDelta("1", "tool_output", 0, ("codeExecutionResult", "output"))],
         ),
         (
             {"toolCall": {"toolType": "X", "args": {"queries": ["a"]}}},
             {"toolCall": {"toolType": "", "args": {}}},
             [
-                sk.PartDelta("X", "other", 0, ("toolCall", "toolType")),
-                sk.PartDelta('{"queries":["a"]}', "tool_input", 0, ("toolCall", "args"), True),
+                sk.events.PartDelta("X", "other", 0, ("toolCall", "toolType")),
+                sk.events.PartDelta('{"queries":["a"]}', "tool_input", 0, ("toolCall", "args"), True),
             ],
         ),
         *(
@@ -230,12 +230,12 @@ def test_a_blocked_prompt_ends_without_a_candidate() -> None:
     ids=lambda part: next(iter(part)) if isinstance(part, dict) else "",
 )
 def test_of_other_parts_the_text_comes_in_deltas(
-    part: dict[str, Any], structure: dict[str, Any], texts: list[sk.PartDelta]
+    part: dict[str, Any], structure: dict[str, Any], texts: list[sk.events.PartDelta]
 ) -> None:
     result = tell(chunk(part, finish="STOP"))
 
-    assert sk.PartStart(next(iter(part)), 0, structure) in result.events
-    assert result.of(sk.PartDelta) == texts
+    assert sk.events.PartStart(next(iter(part)), 0, structure) in result.events
+    assert result.of(sk.events.PartDelta) == texts
     assert result.completion.to_dict()["candidates"][0]["content"]["parts"] == [part]
 
 
@@ -321,7 +321,7 @@ def test_an_error_in_place_of_a_stream_is_an_error(form: str) -> None:
 def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
     result = tell(chunk({"text": "a"}), payload, chunk(finish="STOP"))
 
-    (notice,) = (event for event in result.events if isinstance(event, sk.ProviderNotice))
+    (notice,) = (event for event in result.events if isinstance(event, sk.events.ProviderNotice))
     assert (notice.data, notice.raw) == (payload, payload)
     assert result.end == sk.StreamEnd("completed")
 

@@ -149,7 +149,7 @@ def test_a_moderation_sees_the_arguments() -> None:
         END,
     )
 
-    events = list((sk.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(rule) | sk.Accumulate()).run([body]))
+    events = list((sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(rule) | sk.Accumulate()).run([body]))
 
     (completion,) = (event for event in events if isinstance(event, sk.Completion))
     assert completion.choices[0].tool_calls[0].arguments == '{"path":"[file]"}'
@@ -252,7 +252,7 @@ def test_arguments_of_an_answer_that_is_cut_are_not_completed() -> None:
 def test_a_piece_that_has_no_place_is_an_error_after_all_that_came(partial: list[dict[str, Any]]) -> None:
     found = read(sse(chunk({"text": "Hi"}), chunk(BEGIN), *(chunk(pieces(piece)) for piece in partial), END))
 
-    assert isinstance(found.error, sk.ProtocolError)
+    assert isinstance(found.error, sk.errors.ProtocolError)
     assert sk.TextDelta("Hi") in found.events
 
 

@@ -36,7 +36,7 @@ NUMBERS = {"beyond a double": "1e999", "too many digits": "9" * 5000}
 def test_a_number_that_can_not_be_read_is_a_typed_error(dialect: str, number: str) -> None:
     result = read(sse(put('{"x": ?}', number)), dialect=dialect)
 
-    assert isinstance(result.error, sk.ProtocolError)
+    assert isinstance(result.error, sk.errors.ProtocolError)
     assert number not in str(result.error)
 
 
@@ -46,7 +46,7 @@ def test_what_came_before_it_in_the_same_read_is_delivered(number: str) -> None:
 
     for pieces in ([body], *cuts(body, times=1)):
         result = read(*pieces)
-        assert isinstance(result.error, sk.ProtocolError)
+        assert isinstance(result.error, sk.errors.ProtocolError)
         assert [event.text for event in result.of(sk.TextDelta)] == ["Blue"]
 
 
@@ -79,7 +79,7 @@ def test_an_index_that_is_none_is_0(index: str) -> None:
     result = read(body)
 
     if index == "1e999":
-        assert isinstance(result.error, sk.ProtocolError)
+        assert isinstance(result.error, sk.errors.ProtocolError)
     else:
         assert [(choice.index, choice.tool_calls[0].index) for choice in result.completion.choices] == [(0, 0)]
 
@@ -166,9 +166,9 @@ def test_half_of_a_pair_that_a_dialect_keeps_is_replaced_in_every_later_event(ev
 
 def test_a_run_with_half_of_a_pair_is_resumed_from_its_checkpoint() -> None:
     events = [
-        sk.ServerSentEvent.of(chat(put('{"content": "?"}', text))) for text in ("\\ude00\\ud83d", "\\ude00 \\\\d")
+        sk.sse.ServerSentEvent.of(chat(put('{"content": "?"}', text))) for text in ("\\ude00\\ud83d", "\\ude00 \\\\d")
     ]
-    events += [sk.ServerSentEvent.of(STOP), sk.ServerSentEvent.of("[DONE]")]
+    events += [sk.sse.ServerSentEvent.of(STOP), sk.sse.ServerSentEvent.of("[DONE]")]
     pipeline = sk.Extract("openai") | sk.Accumulate()
     run = pipeline.run(iter(events))
     seen = [next(run)]
@@ -181,7 +181,7 @@ def test_a_run_with_half_of_a_pair_is_resumed_from_its_checkpoint() -> None:
 def test_a_chunk_is_read_in_the_same_way_after_a_checkpoint() -> None:
     first = '{"choices": [{"index": 0, "delta": {"content": "a"}, "y": 1}], "x": 1}'
     second = '{"choices": [{"index": 0, "delta": {"content": "b", "z": 1e999}, "y": 2}], "x": 2}'
-    events = [sk.ServerSentEvent.of(data) for data in (first, second, STOP, "[DONE]")]
+    events = [sk.sse.ServerSentEvent.of(data) for data in (first, second, STOP, "[DONE]")]
     pipeline = sk.Extract("openai") | sk.Accumulate()
     run = pipeline.run(iter(events))
     seen = [next(run) for _ in range(3)]
@@ -194,8 +194,8 @@ def test_a_chunk_is_read_in_the_same_way_after_a_checkpoint() -> None:
 
 @pytest.mark.parametrize("dialect", ["openai", "replicate"])
 def test_half_of_a_pair_that_is_not_escaped_is_joined_or_replaced(dialect: str) -> None:
-    def event(text: str) -> sk.ServerSentEvent:
-        return sk.ServerSentEvent.of(chat(put('{"content": "?"}', text)) if dialect == "openai" else text, "output")
+    def event(text: str) -> sk.sse.ServerSentEvent:
+        return sk.sse.ServerSentEvent.of(chat(put('{"content": "?"}', text)) if dialect == "openai" else text, "output")
 
     events = [event("a\ud83d"), event("\ude00"), event("\ud83d")]
     found = [one for one in sk.Extract(dialect).run(events) if isinstance(one, sk.TextDelta)]
@@ -206,14 +206,14 @@ def test_half_of_a_pair_that_is_not_escaped_is_joined_or_replaced(dialect: str) 
 
 def test_what_comes_after_the_end_of_a_step_does_not_change_events_that_were_emitted() -> None:
     events = [
-        sk.ServerSentEvent.of(json.dumps(data))
+        sk.sse.ServerSentEvent.of(json.dumps(data))
         for data in (
             {"event_type": "step.start", "index": 0, "step": {"type": "thought"}},
             {"event_type": "step.stop", "index": 0},
             {"event_type": "step.delta", "index": 0, "delta": {"type": "thought_signature", "signature": "s"}},
         )
     ]
-    found = [event for event in sk.Extract("interactions").run(events) if isinstance(event, sk.PartEnd)]
+    found = [event for event in sk.Extract("interactions").run(events) if isinstance(event, sk.events.PartEnd)]
 
     assert [event.data for event in found] == [{}, {"signature": "s"}]
 
@@ -221,14 +221,14 @@ def test_what_comes_after_the_end_of_a_step_does_not_change_events_that_were_emi
 def test_a_text_that_contradicts_in_the_middle_of_a_read_ends_the_answer_there() -> None:
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
     chunks = [{"content": "Blue"}, {"content": "Red"}, {"tool_calls": [call]}]
-    events = [sk.ServerSentEvent.of(chat(json.dumps(delta))) for delta in chunks]
+    events = [sk.sse.ServerSentEvent.of(chat(json.dumps(delta))) for delta in chunks]
     stage = sk.Extract("openai", cumulative=True)
 
     together, apart = list[sk.Event](), list[sk.Event]()
-    with pytest.raises(sk.ProtocolError):
+    with pytest.raises(sk.errors.ProtocolError):
         together.extend(stage.fresh().feed_all(events))
     one = stage.fresh()
-    with pytest.raises(sk.ProtocolError):
+    with pytest.raises(sk.errors.ProtocolError):
         for event in events:
             apart.extend(one.feed(event))
 

@@ -16,7 +16,7 @@ import streamkit as sk
 LOADED.append(__name__)
 
 @dataclass
-class Parrot(sk.Dialect):
+class Parrot(sk.dialects.Dialect):
     @classmethod
     def speaks(cls, event, data):
         return isinstance(data, dict) and "squawk" in data
@@ -63,7 +63,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: list[str]) 
 def read(*bodies: bytes, dialect: str | None = None) -> tuple[list[sk.Event], sk.StreamkitError | None]:
     seen: list[sk.Event] = []
     try:
-        seen.extend((sk.Lines() | sk.Parse() | sk.Extract(dialect)).run(list(bodies)))
+        seen.extend((sk.sse.Lines() | sk.Parse() | sk.Extract(dialect)).run(list(bodies)))
     except sk.StreamkitError as error:
         return seen, error
     return seen, None
@@ -82,7 +82,7 @@ def test_the_first_event_chooses_the_dialect_of_a_package(install: Install) -> N
 def test_a_ping_before_does_not_decide(install: Install) -> None:
     install("parrot", PARROT, "Parrot")
 
-    assert read(PING, WORDS) == ([sk.ProviderNotice("ping", {"type": "ping"}), *SPOKEN], None)
+    assert read(PING, WORDS) == ([sk.events.ProviderNotice("ping", {"type": "ping"}), *SPOKEN], None)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -152,8 +152,8 @@ def test_a_broken_package_is_named_when_nobody_spoke(install: Install, how: str)
 
     events, error = read(WORDS)
 
-    assert [type(event) for event in events] == [sk.ProviderNotice, sk.ProviderNotice, sk.StreamEnd]
-    assert isinstance(error, sk.PluginError)
+    assert [type(event) for event in events] == [sk.events.ProviderNotice, sk.events.ProviderNotice, sk.StreamEnd]
+    assert isinstance(error, sk.errors.PluginError)
     assert str(error).startswith("no dialect was found that this answer is in, and streamkit.dialects: 'broken' ")
     assert str(error).count(message) == 1
     assert "Polly" not in str(error)
@@ -173,7 +173,7 @@ def test_an_error_that_comes_before_the_end_names_a_broken_package_in_its_notes(
 
     _, error = read(b"data: squawk, squawk\n\n")
 
-    assert isinstance(error, sk.ProtocolError)
+    assert isinstance(error, sk.errors.ProtocolError)
     assert any("'broken' can't be loaded" in note for note in error.__notes__)
 
 
@@ -181,9 +181,9 @@ def test_an_error_that_comes_before_the_end_names_a_broken_package_in_its_notes(
 def test_without_packages_an_answer_that_nobody_speaks_is_an_error(install: Install, done: bytes) -> None:
     events, error = read(b'data: {"squawk": "Polly"}\n\n' + done)
 
-    assert [*map(type, events)] == [sk.ProviderNotice, sk.StreamEnd]
+    assert [*map(type, events)] == [sk.events.ProviderNotice, sk.StreamEnd]
     assert events[-1] == sk.StreamEnd("error", bool(done))
-    assert isinstance(error, sk.UnknownDialect)
+    assert isinstance(error, sk.errors.UnknownDialect)
     assert error.shape == "event 'message' with {squawk: string}"
 
 
@@ -192,5 +192,5 @@ def test_the_dialects_of_packages_are_named_among_those_that_were_tried(install:
 
     _, error = read(b'data: {"growl": "Grr"}\n\n')
 
-    assert isinstance(error, sk.UnknownDialect)
+    assert isinstance(error, sk.errors.UnknownDialect)
     assert error.tried == (*dialects.DIALECTS, "parrot")

@@ -197,7 +197,7 @@ def test_the_first_event_tells_the_dialect(body: bytes) -> None:
 
 def test_a_moderation_sees_thoughts_and_text() -> None:
     rule = sk.Rule("x", ("cities", "Grüße"), replacement="[x]")
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(rule) | sk.Accumulate()
+    pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(rule) | sk.Accumulate()
 
     completion = next(event for event in pipeline.run([STEPS]) if isinstance(event, sk.Completion))
 

@@ -20,7 +20,7 @@ STREAM = TEXT[0] + BAD + TEXT[1] + END
 def test_it_is_an_error_after_what_came_before() -> None:
     result = read(STREAM)
 
-    assert isinstance(result.error, sk.ProtocolError)
+    assert isinstance(result.error, sk.errors.ProtocolError)
     assert str(result.error).startswith(
         "event 2: expected JSON or [DONE] after 'data:', found 54 characters that are not JSON"
     )
@@ -28,9 +28,9 @@ def test_it_is_an_error_after_what_came_before() -> None:
 
 
 def test_the_partial_answer_is_in_accumulate() -> None:
-    run = (sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()).run([STREAM])
+    run = (sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()).run([STREAM])
 
-    with pytest.raises(sk.ProtocolError):
+    with pytest.raises(sk.errors.ProtocolError):
         list(run)
 
     assert run.stage(sk.Accumulate).snapshot.text == "Blue "
@@ -54,9 +54,9 @@ def test_with_skip_the_rest_of_the_answer_is_there() -> None:
 
 
 def test_what_was_skipped_is_counted_and_reported_and_can_be_looked_at() -> None:
-    run = (sk.Lines() | sk.Parse() | sk.Extract(malformed="skip")).run([TEXT[0] + BAD + BAD + END])
+    run = (sk.sse.Lines() | sk.Parse() | sk.Extract(malformed="skip")).run([TEXT[0] + BAD + BAD + END])
 
-    notices = [event for event in run if isinstance(event, sk.ProviderNotice)]
+    notices = [event for event in run if isinstance(event, sk.events.ProviderNotice)]
 
     assert run.stage(sk.Extract).skipped == 2
     assert [(notice.kind, notice.data["event"]) for notice in notices] == [("malformed", 2), ("malformed", 3)]
@@ -96,7 +96,7 @@ def test_a_first_event_that_is_skipped_decides_nothing(data: str) -> None:
 
 
 def test_events_that_were_skipped_before_the_dialect_was_known_are_counted() -> None:
-    run = (sk.Lines() | sk.Parse() | sk.Extract(malformed="skip")).run([BAD + TEXT[0] + BAD + END])
+    run = (sk.sse.Lines() | sk.Parse() | sk.Extract(malformed="skip")).run([BAD + TEXT[0] + BAD + END])
 
     list(run)
 
@@ -106,7 +106,7 @@ def test_events_that_were_skipped_before_the_dialect_was_known_are_counted() -> 
 def test_a_stream_of_nothing_but_skipped_events_is_an_unknown_one() -> None:
     result = read(b"data: hello\n\n" * 3 + b"data: [DONE]\n\n", malformed="skip")
 
-    assert isinstance(result.error, sk.UnknownDialect)
+    assert isinstance(result.error, sk.errors.UnknownDialect)
     assert result.error.shape.startswith("event 'message' with 5 characters that are not JSON")
     assert "hello" not in str(result.error)
 
@@ -142,13 +142,13 @@ def test_the_good_events_give_what_they_give_alone(kinds: list[str], dialect: st
     alone = read(TEXT[0] * kinds.count("good") + END, dialect=dialect)
 
     assert len(result.notices("malformed")) == kinds.count("bad")
-    assert [event for event in result.events if not isinstance(event, sk.ProviderNotice)] == alone.events
+    assert [event for event in result.events if not isinstance(event, sk.events.ProviderNotice)] == alone.events
     for pieces in cuts(body + END, times=1):
         assert read(*pieces, dialect=dialect, malformed="skip").events == result.events
 
 
 def test_a_run_that_goes_on_from_a_checkpoint_goes_on_counting() -> None:
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract(malformed="skip")
+    pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract(malformed="skip")
     run = pipeline.run(iter([TEXT[0] + BAD, b""]))
     next(run)
     next(run)

@@ -5,22 +5,12 @@ from typing import Any
 
 import pytest
 
-from streamkit import (
-    Finish,
-    Logprobs,
-    ProtocolError,
-    ProviderNotice,
-    ReasoningDelta,
-    ResponseStart,
-    RoleDelta,
-    ServerSentEvent,
-    StreamEnd,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-)
+from streamkit import Finish, ReasoningDelta, StreamEnd, TextDelta, ToolCallDelta, Usage
 from streamkit.dialects import for_event
 from streamkit.dialects.ollama import Ollama
+from streamkit.errors import ProtocolError
+from streamkit.events import Logprobs, ProviderNotice, ResponseStart, RoleDelta
+from streamkit.sse import ServerSentEvent
 from tests.dialects.streams import DATA, ndjson, read
 
 NAMES = ["ollama-chat", "ollama-generate"]

@@ -7,28 +7,22 @@ import pytest
 
 from streamkit import (
     Accumulate,
-    Annotation,
-    AudioDelta,
     Event,
     Extract,
     Finish,
-    Lines,
-    Logprobs,
     Parse,
     PipelineError,
-    ProtocolError,
     ProviderError,
-    ProviderNotice,
     ReasoningDelta,
     RefusalDelta,
-    ResponseStart,
-    RoleDelta,
-    ServerSentEvent,
     StreamEnd,
     TextDelta,
     ToolCallDelta,
     Usage,
 )
+from streamkit.errors import ProtocolError
+from streamkit.events import Annotation, AudioDelta, Logprobs, ProviderNotice, ResponseStart, RoleDelta
+from streamkit.sse import Lines, ServerSentEvent
 
 DONE = "[DONE]"
 STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}

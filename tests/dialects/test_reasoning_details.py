@@ -170,7 +170,7 @@ def test_a_moderation_sees_the_text_of_the_entries() -> None:
         END,
         DONE,
     )
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(rule) | sk.Accumulate()
+    pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(rule) | sk.Accumulate()
 
     events = list(pipeline.run([body]))
 

@@ -21,7 +21,7 @@ def chunk(content: str | None = None, finish: str | None = None, index: int = 0,
 
 
 def events(*payloads: Any, tags: tuple[str, str] | None = THINK) -> list[sk.Event]:
-    return list((sk.Lines() | sk.Parse() | sk.Extract(reasoning_tags=tags)).run([sse(*payloads)]))
+    return list((sk.sse.Lines() | sk.Parse() | sk.Extract(reasoning_tags=tags)).run([sse(*payloads)]))
 
 
 def split(*contents: str, tags: tuple[str, str] = THINK) -> tuple[str, str]:
@@ -150,15 +150,17 @@ def test_what_is_buffered_is_not_lost_in_an_error() -> None:
     seen = list[sk.Event]()
     with pytest.raises(sk.ProviderError):
         seen.extend(
-            (sk.Lines() | sk.Parse() | sk.Extract(reasoning_tags=THINK)).run(
+            (sk.sse.Lines() | sk.Parse() | sk.Extract(reasoning_tags=THINK)).run(
                 [sse(chunk("<thi"), {"error": {"code": 1}})]
             )
         )
     assert seen == [sk.TextDelta("<thi"), sk.StreamEnd("provider_error", open_choices=(0,))]
 
     seen = []
-    with pytest.raises(sk.ProtocolError):
-        seen.extend((sk.Lines() | sk.Parse() | sk.Extract(reasoning_tags=THINK)).run([sse(chunk("<thi"), "{broken")]))
+    with pytest.raises(sk.errors.ProtocolError):
+        seen.extend(
+            (sk.sse.Lines() | sk.Parse() | sk.Extract(reasoning_tags=THINK)).run([sse(chunk("<thi"), "{broken")])
+        )
     assert seen == [sk.TextDelta("<thi")]
 
 
@@ -172,7 +174,7 @@ def test_it_holds_for_every_dialect() -> None:
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
     body = named_events(start, block, *deltas, end, {"type": "message_stop"})
 
-    *_, completion, _ = (sk.Lines() | sk.Parse() | sk.Extract(reasoning_tags=THINK) | sk.Accumulate()).run([body])
+    *_, completion, _ = (sk.sse.Lines() | sk.Parse() | sk.Extract(reasoning_tags=THINK) | sk.Accumulate()).run([body])
 
     assert isinstance(completion, sk.Completion)
     assert (completion.text, completion.choices[0].reasoning) == ("Four", "Hm")
@@ -181,7 +183,7 @@ def test_it_holds_for_every_dialect() -> None:
 def test_a_checkpoint_has_what_is_buffered() -> None:
     stage = sk.Extract(reasoning_tags=THINK)
     body = sse(chunk("<think>Hm</thi"), chunk("nk>Four"), chunk(finish="stop"), DONE)
-    pipeline = sk.Lines() | sk.Parse() | stage
+    pipeline = sk.sse.Lines() | sk.Parse() | stage
     first, rest = body[: body.index(b"nk>Four")], body[body.index(b"nk>Four") :]
     run = pipeline.fresh()
     before = list(run.feed_all([first]))

@@ -9,24 +9,11 @@ import openai
 import pytest
 from openai.types.responses import Response
 
-from streamkit import (
-    Annotation,
-    AudioDelta,
-    Finish,
-    Logprobs,
-    ProviderNotice,
-    ReasoningDelta,
-    RefusalDelta,
-    ResponseStart,
-    RoleDelta,
-    ServerSentEvent,
-    StreamEnd,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-)
+from streamkit import Finish, ReasoningDelta, RefusalDelta, StreamEnd, TextDelta, ToolCallDelta, Usage
 from streamkit.dialects import for_event
 from streamkit.dialects.responses import OpenAIResponses
+from streamkit.events import Annotation, AudioDelta, Logprobs, ProviderNotice, ResponseStart, RoleDelta
+from streamkit.sse import ServerSentEvent
 from tests.dialects.streams import DATA, Recording, each, payloads, read, recordings, sse
 
 STREAMED, PLAIN = (DATA / "responses.sse").read_bytes(), (DATA / "responses.json").read_bytes()
@@ -88,7 +75,7 @@ def test_the_answer_is_what_the_sidecar_says(recording: Recording) -> None:
     usage = result.completion.usage
     assert (usage and usage.details) == expected.get("usage")
     word = (expected.get("incomplete_details") or {}).get("reason") or expected.get("status")
-    assert [event.reason for event in result.of(Finish)] == ([word] if word else [])
+    assert [event.finish_reason for event in result.of(Finish)] == ([word] if word else [])
 
 
 def responses_of(body: bytes) -> list[dict[str, Any]]:

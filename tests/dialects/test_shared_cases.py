@@ -55,7 +55,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_an_answer_is_whole_told_once_and_attributed_correctly(name: str) -> None:
     case, body = CASES[name], (SHARED / "cases" / f"{name}.sse").read_bytes()
-    pipeline = sk.Lines() | sk.Parse() | case.extract | sk.Accumulate()
+    pipeline = sk.sse.Lines() | sk.Parse() | case.extract | sk.Accumulate()
 
     whole = list(pipeline.run([body]))
     pieces = list(pipeline.run(body[at : at + 1] for at in range(len(body))))
@@ -87,7 +87,7 @@ def test_an_answer_is_whole_told_once_and_attributed_correctly(name: str) -> Non
 def test_a_moderation_sees_all_of_it(name: str, phrase: str, rest: str) -> None:
     body = (SHARED / "cases" / f"{name}.sse").read_bytes()
     moderate = sk.Moderate(sk.Rule("x", (phrase,), replacement="[x]"))
-    pipeline = sk.Lines() | sk.Parse() | CASES[name].extract | moderate | sk.Accumulate()
+    pipeline = sk.sse.Lines() | sk.Parse() | CASES[name].extract | moderate | sk.Accumulate()
 
     events = list(pipeline.run([body]))
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from streamkit import Annotation, Finish, PartDelta, ProviderNotice, ResponseStart, StreamEnd, ToolCall, Usage
+from streamkit import Finish, StreamEnd, Usage
 from streamkit.dialects import DIALECTS, for_event
-from streamkit.wire.events import ServerSentEvent
+from streamkit.events import Annotation, PartDelta, ProviderNotice, ResponseStart, ToolCall
+from streamkit.sse.events import ServerSentEvent
 from tests.dialects.streams import DATA, Recording, each, read, recordings, sse
 
 APIS = {

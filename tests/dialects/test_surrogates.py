@@ -26,7 +26,7 @@ def body(*payloads: str) -> bytes:
 
 
 def read(*payloads: str, dialect: str | None = "openai") -> list[sk.Event]:
-    return list((sk.Lines() | sk.Parse() | sk.Extract(dialect)).run([body(*payloads)]))
+    return list((sk.sse.Lines() | sk.Parse() | sk.Extract(dialect)).run([body(*payloads)]))
 
 
 def texts(*contents: str) -> list[str]:
@@ -80,7 +80,7 @@ def test_halves_are_joined_and_one_alone_is_a_replacement_character(contents: li
         (lambda text: {"content": text}, sk.TextDelta("😀")),
         (lambda text: {"reasoning_content": text}, sk.ReasoningDelta("😀")),
         (lambda text: {"refusal": text}, sk.RefusalDelta("😀")),
-        (lambda text: {"audio": {"transcript": text}}, sk.AudioDelta(transcript="😀")),
+        (lambda text: {"audio": {"transcript": text}}, sk.events.AudioDelta(transcript="😀")),
         (lambda text: {"tool_calls": [{"index": 1, "function": {"arguments": text}}]}, sk.ToolCallDelta(1, arguments="😀")),
         (lambda text: {"function_call": {"arguments": text}}, sk.ToolCallDelta(arguments="😀", type="function_call")),
     ],
@@ -132,7 +132,7 @@ def test_the_beginning_of_a_call_is_kept_when_its_half_waits() -> None:
 @pytest.mark.parametrize("bad", ["<html>", '{"error": {"message": "no \\ud83d", "code": 500}}'], ids=["page", "error"])
 def test_a_half_that_an_error_leaves_alone_is_told_before_it_is_raised(bad: str) -> None:
     events: list[sk.Event] = []
-    with pytest.raises((sk.ProtocolError, sk.ProviderError)) as caught:
+    with pytest.raises((sk.errors.ProtocolError, sk.ProviderError)) as caught:
         events.extend((sk.Parse() | sk.Extract()).run(body(chunk(content="a\ud83d"), bad)))
 
     assert events[:2] == [sk.TextDelta("a"), sk.TextDelta("\ufffd")]
@@ -148,7 +148,7 @@ def test_elsewhere_in_a_chunk_half_a_pair_is_a_replacement_character() -> None:
 
     events = read(start, finish())
 
-    assert events[:3] == [sk.ResponseStart("\ufffd"), sk.TextDelta("a"), sk.Logprobs({"x": ["\ufffd"]})]
+    assert events[:3] == [sk.events.ResponseStart("\ufffd"), sk.TextDelta("a"), sk.events.Logprobs({"x": ["\ufffd"]})]
 
 
 def test_raw_is_the_chunk_as_it_was_sent() -> None:
@@ -206,7 +206,7 @@ def test_lines_of_json_are_mended() -> None:
     )
     text = line.replace("@", HIGH) + line.replace("@", LOW) + line.replace("@", "!")
 
-    events = list((sk.Lines() | sk.Parse() | sk.Extract()).run([text.encode()]))
+    events = list((sk.sse.Lines() | sk.Parse() | sk.Extract()).run([text.encode()]))
 
     assert [event.text for event in events if isinstance(event, sk.TextDelta)] == ["😀", "!"]
 
@@ -214,7 +214,7 @@ def test_lines_of_json_are_mended() -> None:
 def test_bytes_that_are_no_utf_8_and_were_kept_as_surrogates_are_replacement_characters() -> None:
     payload = b'data: {"choices":[{"index":0,"delta":{"content":"a\xffb"}}]}\n\n'
 
-    events = list((sk.Lines(errors="surrogateescape") | sk.Parse() | sk.Extract()).run([payload]))
+    events = list((sk.sse.Lines(errors="surrogateescape") | sk.Parse() | sk.Extract()).run([payload]))
 
     assert events[0] == sk.TextDelta("a\ufffdb")
 
@@ -227,7 +227,7 @@ CONTENTS = st.lists(
 @given(CONTENTS, st.integers(1, 8))
 def test_the_text_is_that_of_all_halves_joined_for_any_bursts(contents: list[str], size: int) -> None:
     payloads = ['{"choices":[{"index":0,"delta":{"content":"@"}}]}'.replace("@", content) for content in contents]
-    events = [sk.ServerSentEvent.of(payload) for payload in payloads]
+    events = [sk.sse.ServerSentEvent.of(payload) for payload in payloads]
     reader = sk.Extract("openai").fresh()
     told: list[sk.Event] = []
     for at in range(0, len(events), size):
@@ -267,10 +267,14 @@ def test_halves_in_the_text_of_a_part_are_joined_in_its_field() -> None:
         (sk.Parse() | sk.Extract()).run([b"".join(b"data: " + one.encode() + b"\n\n" for one in [*bodies, end])])
     )
 
-    texts = [event for event in events if isinstance(event, sk.PartDelta | sk.PartEnd)]
-    assert [event.text for event in texts if isinstance(event, sk.PartDelta)] == ["a", "\N{GRINNING FACE}b", "\ufffd"]
-    assert isinstance(texts[-1], sk.PartEnd)
-    assert all(event.path == ("code",) for event in texts if isinstance(event, sk.PartDelta))
+    texts = [event for event in events if isinstance(event, sk.events.PartDelta | sk.events.PartEnd)]
+    assert [event.text for event in texts if isinstance(event, sk.events.PartDelta)] == [
+        "a",
+        "\N{GRINNING FACE}b",
+        "\ufffd",
+    ]
+    assert isinstance(texts[-1], sk.events.PartEnd)
+    assert all(event.path == ("code",) for event in texts if isinstance(event, sk.events.PartDelta))
 
 
 PIECES = ("a\\ud83d", "\\ude00b", "\\ud83d")

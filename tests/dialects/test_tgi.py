@@ -94,6 +94,6 @@ def test_top_tokens_are_kept() -> None:
 
 
 def test_the_first_event_tells_the_dialect() -> None:
-    first = next(iter((sk.Lines() | sk.Parse()).run([STREAMED])))
+    first = next(iter((sk.sse.Lines() | sk.Parse()).run([STREAMED])))
 
     assert for_event(first) is TextGenerationInference

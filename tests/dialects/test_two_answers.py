@@ -105,7 +105,7 @@ each = pytest.mark.parametrize("body", TWO.values(), ids=TWO)
 def test_the_second_answer_is_an_error_and_nothing_of_it_is_given(body: bytes) -> None:
     result = read(body)
 
-    assert isinstance(result.error, sk.ProtocolError)
+    assert isinstance(result.error, sk.errors.ProtocolError)
     assert "expected one answer, found the beginning of another" in str(result.error)
     assert [event.text for event in result.of(sk.TextDelta)] == ["First"]
     assert not result.of(sk.ToolCallDelta)

@@ -50,8 +50,8 @@ def test_the_error_names_the_shape_and_the_dialects_and_no_value(body: bytes, ex
     result = read(body + (done if body.startswith((b"data", b"event")) else b""))
     error = result.error
 
-    assert isinstance(error, sk.UnknownDialect)
-    assert isinstance(error, sk.ProtocolError)
+    assert isinstance(error, sk.errors.UnknownDialect)
+    assert isinstance(error, sk.errors.ProtocolError)
     assert error.shape == expected
     assert error.tried == tuple(DIALECTS)
     assert str(error).startswith(f"this stream begins with {expected}, which no dialect recognizes (tried: anthropic, ")
@@ -64,7 +64,7 @@ def test_what_came_is_delivered_as_notices_before_the_error(done: bytes) -> None
     result = read(sse({"w": 1}, {"w": 2}) + done)
 
     assert result.notices("message") == [{"w": 1}, {"w": 2}]
-    assert [event.raw for event in result.of(sk.ProviderNotice)] == [{"w": 1}, {"w": 2}]
+    assert [event.raw for event in result.of(sk.events.ProviderNotice)] == [{"w": 1}, {"w": 2}]
 
 
 @with_or_without_done
@@ -75,7 +75,7 @@ def test_it_is_the_same_for_any_cuts(done: bytes) -> None:
 def test_text_that_is_no_json_says_so_and_names_the_dialects() -> None:
     result = read(b"data: a secret word\n\n")
 
-    assert isinstance(result.error, sk.UnknownDialect)
+    assert isinstance(result.error, sk.errors.UnknownDialect)
     assert str(result.error).startswith(
         "event 1: expected JSON or [DONE] after 'data:', found 13 characters that are not JSON"
     )
@@ -104,7 +104,7 @@ async def test_a_stream_ends_with_it(done: bytes) -> None:
     stream = [sse({"w": 1}) + done] | (sk.Parse() | sk.Extract() | sk.Accumulate())
     seen: list[object] = []
 
-    with pytest.raises(sk.UnknownDialect):
+    with pytest.raises(sk.errors.UnknownDialect):
         async for event in stream:
             seen.append(event)
 
@@ -113,13 +113,13 @@ async def test_a_stream_ends_with_it(done: bytes) -> None:
 
 
 def test_a_run_that_goes_on_from_a_checkpoint_still_knows_its_first_event() -> None:
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract()
+    pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract()
     run = pipeline.run(iter([sse({"w": 1}), b""]))
     next(run)
 
     rest = pipeline.run([sse({"v": 2}) + DONE], checkpoint=json.loads(json.dumps(run.checkpoint())))
 
-    with pytest.raises(sk.UnknownDialect, match=r"begins with event 'message' with \{w: number\}"):
+    with pytest.raises(sk.errors.UnknownDialect, match=r"begins with event 'message' with \{w: number\}"):
         list(rest)
 
 

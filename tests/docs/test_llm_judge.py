@@ -45,19 +45,19 @@ async def provider() -> AsyncGenerator[str, None]:
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [
-        ("The code word is here.", sk.Decision("block", "secret", {"secret": 0.9})),
-        ("All is well.", sk.Decision(scores={"none": 1.0})),
+        ("The code word is here.", sk.moderation.Decision("block", "secret", {"secret": 0.9})),
+        ("All is well.", sk.moderation.Decision(scores={"none": 1.0})),
     ],
 )
-async def test_the_judges_answer_is_a_verdict(example: ModuleType, text: str, verdict: sk.Decision) -> None:
+async def test_the_judges_answer_is_a_verdict(example: ModuleType, text: str, verdict: sk.moderation.Decision) -> None:
     async with provider() as url:
-        assert await example.llm_judge(url)(sk.Window(0, text)) == verdict
+        assert await example.llm_judge(url)(sk.moderation.Window(0, text)) == verdict
 
 
 async def test_an_answer_in_another_form_is_a_failure_and_no_verdict(example: ModuleType) -> None:
     async with provider() as url:
-        with pytest.raises(sk.ProtocolError, match="found an answer that raises JSONDecodeError"):
-            await example.llm_judge(url)(sk.Window(0, "This is odd."))
+        with pytest.raises(sk.errors.ProtocolError, match="found an answer that raises JSONDecodeError"):
+            await example.llm_judge(url)(sk.moderation.Window(0, "This is odd."))
 
 
 async def test_an_answer_is_stopped_before_what_the_judge_forbids(

@@ -26,4 +26,4 @@ def test_what_is_refused_is_refused_with_an_error() -> None:
     refused = [recording for recording in recordings(*APIS) if str(recording) in REFUSED]
 
     assert len(refused) == len(REFUSED)
-    assert all(isinstance(read(recording.body).error, sk.ProtocolError) for recording in refused)
+    assert all(isinstance(read(recording.body).error, sk.errors.ProtocolError) for recording in refused)

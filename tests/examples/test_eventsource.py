@@ -87,9 +87,9 @@ async def read(address: str, **options: Any) -> tuple[str, str]:
     async with sk.feed(address, **options) | sk.stage(lambda event: event) as events:
         async for event in events:
             match event:
-                case sk.ServerSentEvent(event="text", data=data):
+                case sk.sse.ServerSentEvent(event="text", data=data):
                     text += json.loads(data)
-                case sk.ServerSentEvent(event="end", data=data):
+                case sk.sse.ServerSentEvent(event="end", data=data):
                     end = json.loads(data)
     return text, end
 

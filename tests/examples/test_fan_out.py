@@ -41,9 +41,9 @@ async def read(url: str, last_event_id: str = "") -> tuple[str, str]:
     async with sk.feed(url, last_event_id=last_event_id) | sk.stage(lambda event: event) as events:
         async for event in events:
             match event:
-                case sk.ServerSentEvent(event="message", data=data):
+                case sk.sse.ServerSentEvent(event="message", data=data):
                     text += json.loads(data)
-                case sk.ServerSentEvent(event="end", data=data):
+                case sk.sse.ServerSentEvent(event="end", data=data):
                     end = json.loads(data)
     return text, end
 

@@ -61,5 +61,5 @@ async def test_an_answer_that_breaks_off_begins_again(
 
 async def test_when_all_fail_the_last_failure_is_raised(load: Load) -> None:
     # Port 9 is for discarding what comes, and nobody listens there.
-    with pytest.raises(sk.ConnectFailed):
+    with pytest.raises(sk.errors.ConnectFailed):
         await load("race").main("Count to 3", ["http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1"])

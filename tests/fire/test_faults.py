@@ -57,23 +57,23 @@ FAULTS = {
         "events that no dialect recognizes, with `[DONE]`",
         server.body(b'data: {"words": "Hello"}\n\n', DONE),
         "error",
-        sk.UnknownDialect,
+        sk.errors.UnknownDialect,
         text="",
     ),
     "two-answers": Fault(
         "a second answer in the same body",
         server.body(TEXT, FINISH, TEXT.replace(b"c1", b"c2"), DONE),
         "error",
-        sk.ProtocolError,
+        sk.errors.ProtocolError,
     ),
     "wrong-length": Fault(
-        "fewer bytes than `content-length` says", server.body(TEXT, head=LENGTH), "truncated", sk.Disconnected
+        "fewer bytes than `content-length` says", server.body(TEXT, head=LENGTH), "truncated", sk.errors.Disconnected
     ),
     "cut-chunked": Fault(
         "a chunked body without its end",
         server.body(b"%x\r\n%b\r\n" % (len(TEXT), TEXT), head=CHUNKED),
         "truncated",
-        sk.Disconnected,
+        sk.errors.Disconnected,
     ),
     "cut-answered": Fault(
         "a chunked body without its end, behind the finish reason",
@@ -84,14 +84,14 @@ FAULTS = {
         "a chunk whose size is no number",
         server.body(b"%x\r\n%b\r\nzz\r\n" % (len(TEXT), TEXT), head=CHUNKED),
         "truncated",
-        sk.Disconnected,
+        sk.errors.Disconnected,
         text=None,
     ),
     "reset": Fault(
-        "TCP reset before the first byte", server.then_reset(head=b""), "truncated", sk.Disconnected, text=""
+        "TCP reset before the first byte", server.then_reset(head=b""), "truncated", sk.errors.Disconnected, text=""
     ),
     "reset-later": Fault(
-        "TCP reset in the middle", server.then_reset(TEXT, head=LENGTH), "truncated", sk.Disconnected, text=None
+        "TCP reset in the middle", server.then_reset(TEXT, head=LENGTH), "truncated", sk.errors.Disconnected, text=None
     ),
     "gzip-cut": Fault(
         "a compressed body that is cut short",
@@ -101,51 +101,68 @@ FAULTS = {
     ),
     "gzip": Fault("a compressed body", server.body(server.GZIPPED, head=GZIP), "completed", text="Hello" * 50),
     "not-gzip": Fault(
-        "a body that says gzip and is not", server.body(TEXT, head=GZIP), "truncated", sk.Disconnected, text=""
+        "a body that says gzip and is not", server.body(TEXT, head=GZIP), "truncated", sk.errors.Disconnected, text=""
     ),
     "closed": Fault(
         "the connection is closed without an answer",
         server.closed_without_answer,
         "truncated",
-        sk.Disconnected,
+        sk.errors.Disconnected,
         text="",
     ),
-    "not-http": Fault("the answer is not HTTP", server.not_http, "truncated", sk.Disconnected, text=""),
-    "no-answer": Fault("no answer at all", server.no_answer, "timeout", sk.DeadlineExceeded, "first_byte", text=""),
-    "stall-head": Fault(
-        "silence after the head", server.then_silence(), "timeout", sk.DeadlineExceeded, "idle_bytes", text=""
+    "not-http": Fault("the answer is not HTTP", server.not_http, "truncated", sk.errors.Disconnected, text=""),
+    "no-answer": Fault(
+        "no answer at all", server.no_answer, "timeout", sk.errors.DeadlineExceeded, "first_byte", text=""
     ),
-    "stall": Fault("silence in the middle", server.then_silence(TEXT), "timeout", sk.DeadlineExceeded, "idle_bytes"),
+    "stall-head": Fault(
+        "silence after the head", server.then_silence(), "timeout", sk.errors.DeadlineExceeded, "idle_bytes", text=""
+    ),
+    "stall": Fault(
+        "silence in the middle", server.then_silence(TEXT), "timeout", sk.errors.DeadlineExceeded, "idle_bytes"
+    ),
     "stall-answered": Fault("silence behind the finish reason", server.then_silence(TEXT, FINISH), "completed"),
     "pings-only": Fault(
-        "keep-alives, but never an answer", server.pinging(), "timeout", sk.DeadlineExceeded, "first_content", text=""
+        "keep-alives, but never an answer",
+        server.pinging(),
+        "timeout",
+        sk.errors.DeadlineExceeded,
+        "first_content",
+        text="",
     ),
     "pings": Fault(
-        "keep-alives, but no more of the answer", server.pinging(TEXT), "timeout", sk.DeadlineExceeded, "idle_content"
+        "keep-alives, but no more of the answer",
+        server.pinging(TEXT),
+        "timeout",
+        sk.errors.DeadlineExceeded,
+        "idle_content",
     ),
     "endless-line": Fault(
-        "a line that never ends", server.over_and_over(b"x" * 1024, TEXT, b"data: "), "limit", sk.LimitExceeded
+        "a line that never ends", server.over_and_over(b"x" * 1024, TEXT, b"data: "), "limit", sk.errors.LimitExceeded
     ),
     "endless-event": Fault(
-        "an event that never ends", server.over_and_over(b"data: x\n" * 100, TEXT), "limit", sk.LimitExceeded
+        "an event that never ends", server.over_and_over(b"data: x\n" * 100, TEXT), "limit", sk.errors.LimitExceeded
     ),
     "endless": Fault(
         "an answer that never ends",
         server.over_and_over(b": still here\n\n", TEXT),
         "timeout",
-        sk.DeadlineExceeded,
+        sk.errors.DeadlineExceeded,
         "total",
     ),
     "garbage": Fault(
-        "bytes that are no events", server.body(b"\xff\xfe\x00garbage\n\n"), "error", sk.ProtocolError, text=""
+        "bytes that are no events", server.body(b"\xff\xfe\x00garbage\n\n"), "error", sk.errors.ProtocolError, text=""
     ),
-    "text": Fault("text that is no event", server.body(b"upstream connect error"), "error", sk.ProtocolError, text=""),
-    "not-json": Fault("an event that is no JSON", server.body(TEXT, b"data: {oops\n\n"), "error", sk.ProtocolError),
+    "text": Fault(
+        "text that is no event", server.body(b"upstream connect error"), "error", sk.errors.ProtocolError, text=""
+    ),
+    "not-json": Fault(
+        "an event that is no JSON", server.body(TEXT, b"data: {oops\n\n"), "error", sk.errors.ProtocolError
+    ),
     "html": Fault(
         "a web page",
         server.body(b"<html>", head=HEAD.replace(b"text/event-stream", b"text/html")),
         "error",
-        sk.ContentTypeError,
+        sk.errors.ContentTypeError,
         text="",
     ),
     "binary": Fault(
@@ -154,14 +171,14 @@ FAULTS = {
             b"\x00\x00\x00\x10", head=HEAD.replace(b"text/event-stream", b"application/vnd.amazon.eventstream")
         ),
         "error",
-        sk.ContentTypeError,
+        sk.errors.ContentTypeError,
         text="",
     ),
     "html-as-events": Fault(
         "a web page that calls itself an event stream",
         server.body(b"<!doctype html><html>\n"),
         "error",
-        sk.ProtocolError,
+        sk.errors.ProtocolError,
         text="",
     ),
     "json-error": Fault(
@@ -185,17 +202,19 @@ FAULTS = {
             head=b"HTTP/1.1 302 Found\r\nlocation: /redirect-loop\r\ncontent-length: 0\r\nconnection: close\r\n"
         ),
         "error",
-        sk.RedirectError,
+        sk.errors.RedirectError,
         text="",
     ),
     "redirect-away": Fault(
         "a redirect to another origin",
         server.status(307, b"location: https://elsewhere.invalid/\r\n"),
         "error",
-        sk.RedirectError,
+        sk.errors.RedirectError,
         text="",
     ),
-    "redirect-nowhere": Fault("a redirect without an address", server.status(302), "error", sk.RedirectError, text=""),
+    "redirect-nowhere": Fault(
+        "a redirect without an address", server.status(302), "error", sk.errors.RedirectError, text=""
+    ),
 }
 
 WAITS = sk.http.Deadlines(first_byte=SOON, idle_bytes=SOON, first_content=2 * SOON, idle_content=2 * SOON)
@@ -207,7 +226,7 @@ PATIENT = sk.http.Deadlines(total=60)
 @pytest.mark.parametrize("name", FAULTS)
 async def test_a_fault_has_its_typed_outcome_after_everything_that_came_before_it(name: str) -> None:
     fault = FAULTS[name]
-    pipeline = sk.Lines(max_line_bytes=50_000) | sk.Parse(max_event_bytes=50_000) | sk.Extract() | sk.Accumulate()
+    pipeline = sk.sse.Lines(max_line_bytes=50_000) | sk.Parse(max_event_bytes=50_000) | sk.Extract() | sk.Accumulate()
     text: list[str] = []
     error: Exception | None = None
     async with server.serve({name: fault.server}) as (url, open_now):

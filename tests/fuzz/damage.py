@@ -14,7 +14,7 @@ from tests.dialects.streams import DATA
 from tests.dialects.test_any_stream import DIALECTS, Answer, dialect_of
 
 Path: TypeAlias = tuple[str | int, ...]
-Pipeline: TypeAlias = sk.Stage[sk.ServerSentEvent, sk.Event]
+Pipeline: TypeAlias = sk.Stage[sk.sse.ServerSentEvent, sk.Event]
 
 
 class Raw(str):
@@ -30,16 +30,16 @@ class Stream(NamedTuple):
     dialect: str
     events: list[tuple[str, Any]]
 
-    def damaged(self, at: int, path: Path, value: Any) -> list[sk.ServerSentEvent]:
+    def damaged(self, at: int, path: Path, value: Any) -> list[sk.sse.ServerSentEvent]:
         """The events with another value in one place of one of them."""
         events = self.written()
         if value is MISSING and (not path or path[-1] == NEW):
             return events
-        events[at] = sk.ServerSentEvent.of(write(replaced(self.events[at][1], path, value)), self.events[at][0])
+        events[at] = sk.sse.ServerSentEvent.of(write(replaced(self.events[at][1], path, value)), self.events[at][0])
         return events
 
-    def written(self) -> list[sk.ServerSentEvent]:
-        return [sk.ServerSentEvent.of(write(data), name) for name, data in self.events]
+    def written(self) -> list[sk.sse.ServerSentEvent]:
+        return [sk.sse.ServerSentEvent.of(write(data), name) for name, data in self.events]
 
 
 NEW = "added"
@@ -193,7 +193,7 @@ class Outcome(NamedTuple):
     error: sk.StreamkitError | None
 
 
-def run(pipeline: Pipeline, bursts: Iterable[list[sk.ServerSentEvent]]) -> Outcome:
+def run(pipeline: Pipeline, bursts: Iterable[list[sk.sse.ServerSentEvent]]) -> Outcome:
     """What comes of the events, in bursts. An error outside streamkit's tree fails the test by itself."""
     out, stage = list[sk.Event](), pipeline.fresh()
     try:
@@ -207,7 +207,7 @@ def run(pipeline: Pipeline, bursts: Iterable[list[sk.ServerSentEvent]]) -> Outco
     return Outcome(out, None)
 
 
-def check(pipeline: Pipeline, events: list[sk.ServerSentEvent], damaged_at: int = 0, resumed_at: int = 1) -> None:
+def check(pipeline: Pipeline, events: list[sk.sse.ServerSentEvent], damaged_at: int = 0, resumed_at: int = 1) -> None:
     """All that has to hold for events of which the first `damaged_at` are as the provider sent them."""
     whole = run(pipeline, [events])
     alone = run(pipeline, [[event] for event in events])
@@ -217,8 +217,8 @@ def check(pipeline: Pipeline, events: list[sk.ServerSentEvent], damaged_at: int 
     assert repr(whole.error) == repr(alone.error)
     # What came before the damage is delivered, whatever the damage is.
     assert whole.events[: len(before)] == before
-    assert whole.error is None or isinstance(whole.error, sk.ProtocolError | sk.ProviderError)
-    if not isinstance(whole.error, sk.ProtocolError):
+    assert whole.error is None or isinstance(whole.error, sk.errors.ProtocolError | sk.ProviderError)
+    if not isinstance(whole.error, sk.errors.ProtocolError):
         *_, completion, end = whole.events
         assert isinstance(completion, sk.Completion)
         assert isinstance(end, sk.StreamEnd)
@@ -231,7 +231,7 @@ def check(pipeline: Pipeline, events: list[sk.ServerSentEvent], damaged_at: int 
     _check_resumed(pipeline, events, whole, resumed_at)
 
 
-def _before(pipeline: Pipeline, events: list[sk.ServerSentEvent]) -> list[sk.Event]:
+def _before(pipeline: Pipeline, events: list[sk.sse.ServerSentEvent]) -> list[sk.Event]:
     out = list[sk.Event]()
     with suppress(sk.StreamkitError):  # as of a stream of an error
         out.extend(pipeline.fresh().feed_all(events))
@@ -267,13 +267,13 @@ def _check_event(event: sk.Event) -> None:
             _check_texts(msgspec.json.encode(form).decode(), json.dumps(form, ensure_ascii=False, allow_nan=False))
 
 
-def _check_emitted(stage: sk.Stage[sk.Event, sk.ServerSentEvent], events: list[sk.Event]) -> None:
+def _check_emitted(stage: sk.Stage[sk.Event, sk.sse.ServerSentEvent], events: list[sk.Event]) -> None:
     for event in stage.run(events):
         _check_texts(event.data)
         assert event.data == "[DONE]" or isinstance(msgspec.json.decode(event.data), dict)
 
 
-def _check_resumed(pipeline: Pipeline, events: list[sk.ServerSentEvent], whole: Outcome, at: int) -> None:
+def _check_resumed(pipeline: Pipeline, events: list[sk.sse.ServerSentEvent], whole: Outcome, at: int) -> None:
     """A run that is resumed after its first events gives the rest of them."""
     first = pipeline.run(iter(events))
     try:

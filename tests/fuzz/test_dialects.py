@@ -60,7 +60,7 @@ def test_every_value_at_every_place_has_an_outcome(name: str) -> None:
 
 
 @st.composite
-def damaged(draw: st.DrawFn, name: str) -> list[sk.ServerSentEvent]:
+def damaged(draw: st.DrawFn, name: str) -> list[sk.sse.ServerSentEvent]:
     """Events of one stream, and some of others, with values replaced, left out, doubled or in the wrong order."""
     events, places = list(STREAMS[name].events), kinds_of_places(STREAMS[name])
     for _ in range(draw(st.integers(1, 2))):
@@ -81,7 +81,7 @@ def damaged(draw: st.DrawFn, name: str) -> list[sk.ServerSentEvent]:
                 events[at], events[other] = events[other], events[at]
             case _:
                 events[at:at] = [draw(st.sampled_from(STREAMS[draw(st.sampled_from(list(STREAMS)))].events))]
-    return [sk.ServerSentEvent.of(write(data), kind) for kind, data in events]
+    return [sk.sse.ServerSentEvent.of(write(data), kind) for kind, data in events]
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

@@ -188,7 +188,8 @@ def test_what_the_stage_releases_of_a_stream(
                 assert [
                     (event.start, event.end, event.category)
                     for event in out
-                    if isinstance(event, sk.Flagged | sk.Redacted) and (event.channel, event.index) == (channel, index)
+                    if isinstance(event, sk.events.Flagged | sk.Redacted)
+                    and (event.channel, event.index) == (channel, index)
                 ] == [(start, end, rule.category) for start, end, rule, _ in expected]
 
 
@@ -201,21 +202,21 @@ NAMES = st.sampled_from([None, "f", "ab"])
 QUOTES = st.sampled_from(["a", "abb", "x", "c"])
 CONTENT: st.SearchStrategy[Any] = st.one_of(
     *(st.builds(kind, PIECES, INDEX) for kind in (sk.TextDelta, sk.TextDelta, sk.ReasoningDelta, sk.RefusalDelta)),
-    st.builds(lambda text, index: sk.AudioDelta(transcript=text, index=index), PIECES, INDEX),
+    st.builds(lambda text, index: sk.events.AudioDelta(transcript=text, index=index), PIECES, INDEX),
 )
 OTHER: st.SearchStrategy[Any] = st.one_of(
-    st.builds(lambda data, index: sk.AudioDelta(data, index=index), QUOTES, INDEX),
-    st.builds(lambda text, data, index: sk.AudioDelta(data, transcript=text, index=index), PIECES, QUOTES, INDEX),
+    st.builds(lambda data, index: sk.events.AudioDelta(data, index=index), QUOTES, INDEX),
+    st.builds(lambda text, data, index: sk.events.AudioDelta(data, transcript=text, index=index), PIECES, QUOTES, INDEX),
     st.builds(lambda tool, name, text, index: sk.ToolCallDelta(tool, None, name, text, index), PARTS, NAMES, PIECES, INDEX),
     st.builds(lambda tool, text, index: sk.ToolCallDelta(tool, arguments=f'["{text}"]', index=index), PARTS, PIECES, INDEX),
-    st.builds(lambda part, index: sk.PartStart("text", part, channel="content", index=index), PARTS, INDEX),
-    st.builds(lambda part, index: sk.PartEnd(part, index=index), PARTS, INDEX),
-    st.builds(lambda text, index: sk.Annotation({"cited": text}, index), QUOTES, INDEX),
-    st.builds(lambda index: sk.Logprobs({"content": [{"token": "a"}]}, index=index), INDEX),
-    st.builds(lambda index: sk.RoleDelta("assistant", index), INDEX),
+    st.builds(lambda part, index: sk.events.PartStart("text", part, channel="content", index=index), PARTS, INDEX),
+    st.builds(lambda part, index: sk.events.PartEnd(part, index=index), PARTS, INDEX),
+    st.builds(lambda text, index: sk.events.Annotation({"cited": text}, index), QUOTES, INDEX),
+    st.builds(lambda index: sk.events.Logprobs({"content": [{"token": "a"}]}, index=index), INDEX),
+    st.builds(lambda index: sk.events.RoleDelta("assistant", index), INDEX),
     st.builds(lambda text, index: sk.StructuredOutput({"a": text}, index=index), QUOTES, INDEX),
     st.builds(lambda index: sk.Finish("stop", index), INDEX),
-    st.sampled_from([sk.Usage(1, 2), sk.Reset("again"), sk.ResponseStart("r")]),
+    st.sampled_from([sk.Usage(1, 2), sk.events.Reset("again"), sk.events.ResponseStart("r")]),
 )  # fmt: skip
 
 
@@ -228,7 +229,7 @@ def well_formed(events: list[Any]) -> list[Any]:
         found.append(event)
         if isinstance(event, sk.Finish):
             over.add(event.index)
-        elif isinstance(event, sk.Reset):
+        elif isinstance(event, sk.events.Reset):
             over.clear()
     return found
 
@@ -285,14 +286,16 @@ def check_order(events: list[Any]) -> None:
     """Of a choice that is blocked nothing follows but a message and its end, and it is blocked once."""
     over = dict[int, list[Any]]()
     for event in events:
-        if isinstance(event, sk.Reset):
+        if isinstance(event, sk.events.Reset):
             over.clear()
         elif isinstance(index := getattr(event, "index", None), int) and index in over:
             over[index].append(event)
         elif isinstance(event, sk.Blocked):
             over[event.index] = []
     for index, rest in over.items():
-        said = [event for event in rest if not isinstance(event, sk.Retracted) and event != sk.TextDelta("no", index)]
+        said = [
+            event for event in rest if not isinstance(event, sk.events.Retracted) and event != sk.TextDelta("no", index)
+        ]
         assert said in ([], [sk.Finish("content_filter", index)])
 
 
@@ -303,20 +306,20 @@ BLOCKS = {"abba": "block", "bb": "redact", "x": "annotate", "ba": "stop", "c": "
 REPLACES = {"abba": "replace", "bb": "redact", "x": "annotate", "ba": "annotate", "c": "replace"}
 
 
-def decision(window: sk.Window, actions: dict[str, str]) -> sk.Decision:
+def decision(window: sk.moderation.Window, actions: dict[str, str]) -> sk.moderation.Decision:
     """By the text of the window alone."""
     for word, action in actions.items():
         if word in window.text:
-            return sk.Decision(action, word, replacement="*", message="no")  # type: ignore[arg-type]
-    return sk.Decision()
+            return sk.moderation.Decision(action, word, replacement="*", message="no")  # type: ignore[arg-type]
+    return sk.moderation.Decision()
 
 
 def classified(
-    policy: Policy, windows: sk.Windows, actions: dict[str, str], events: list[Any], order: Random | None
+    policy: Policy, windows: sk.moderation.Windows, actions: dict[str, str], events: list[Any], order: Random | None
 ) -> list[Any]:
     """What is released if each decision arrives at once, or some of them at some time; then also by way of checkpoints."""
     classifying = Classifying(windows, policy, CHANNELS_OF_TEXT)
-    out, taken = list[Any](), list[sk.Window]()
+    out, taken = list[Any](), list[sk.moderation.Window]()
 
     def decide(last: bool) -> None:
         while (window := classifying.take()) or (taken and (last or order is None or order.random() < 0.4)):
@@ -345,7 +348,7 @@ def classified(
 def of_choice(events: list[Any], index: int) -> list[Any]:
     """What was released of one choice, with neighbouring text joined; the reports of windows say how long each took."""
     return normal(
-        [event for event in events if getattr(event, "index", None) == index and type(event) is not sk.Checked]
+        [event for event in events if getattr(event, "index", None) == index and type(event) is not sk.events.Checked]
     )
 
 
@@ -353,7 +356,7 @@ def of_choice(events: list[Any], index: int) -> list[Any]:
 @given(
     events=STREAMS,
     windows=st.builds(
-        lambda sentences, chars: sk.Windows(sentences=sentences, chars=chars),
+        lambda sentences, chars: sk.moderation.Windows(sentences=sentences, chars=chars),
         st.sampled_from([None, 1]),
         st.sampled_from([1, 2, 5]),
     ),
@@ -362,11 +365,11 @@ def of_choice(events: list[Any], index: int) -> list[Any]:
     seed=st.integers(0, 1 << 16),
 )
 def test_the_order_of_decisions_changes_nothing_in_a_choice(
-    events: list[Any], windows: sk.Windows, mode: Any, actions: dict[str, str], seed: int
+    events: list[Any], windows: sk.moderation.Windows, mode: Any, actions: dict[str, str], seed: int
 ) -> None:
     # `Reset` discards what is not decided yet. And a citation may quote text that arrives after it and is withheld: it is
     # released if what it stands behind is decided before that.
-    events = well_formed([event for event in events if not isinstance(event, sk.Reset | sk.Annotation)])
+    events = well_formed([event for event in events if not isinstance(event, sk.events.Reset | sk.events.Annotation)])
     # `stop` ends other choices at once: at which of their events depends on when it is decided. And so does whether a
     # window is classified at all that would block behind one that replaces the rest of its text.
     policy = Policy(mode, True, 2, None, None, "block", None, False)
@@ -383,7 +386,7 @@ def test_the_order_of_decisions_changes_nothing_in_a_choice(
 
 
 def verdicts(events: list[Any]) -> list[Any]:
-    found = [event for event in events if isinstance(event, sk.Flagged | sk.Redacted)]
+    found = [event for event in events if isinstance(event, sk.events.Flagged | sk.Redacted)]
     return sorted(found, key=lambda event: (event.index, event.channel))
 
 

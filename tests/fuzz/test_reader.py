@@ -37,16 +37,16 @@ bodies = ANY | ANY.map(lambda body: b"[{" + body) | ANY.map(lambda body: b"[" + 
 cuts = st.lists(st.integers(0, 400), max_size=12)
 
 READERS = {
-    "lines": sk.Lines(),
-    "lines, strict": sk.Lines(errors="strict", max_line_bytes=300),
-    "as EventSource": sk.Lines() | sk.Parse(strict=True, comments=True),
-    "small limits": sk.Lines(max_line_bytes=40) | sk.Parse(max_event_bytes=30),
+    "lines": sk.sse.Lines(),
+    "lines, strict": sk.sse.Lines(errors="strict", max_line_bytes=300),
+    "as EventSource": sk.sse.Lines() | sk.Parse(strict=True, comments=True),
+    "small limits": sk.sse.Lines(max_line_bytes=40) | sk.Parse(max_event_bytes=30),
     "bytes": sk.Parse(comments=True),
     "bytes, small limits": sk.Parse(max_event_bytes=30, max_bytes_without_event=200),
     "JSON, small limits": sk.Parse(max_event_bytes=30),
-    "lines of JSON, small limits": sk.Lines(max_line_bytes=40) | sk.Parse(max_event_bytes=30),
-    "completion": sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate(),
-    "moderated": sk.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("x", phrases=("hel", "lohe"))),
+    "lines of JSON, small limits": sk.sse.Lines(max_line_bytes=40) | sk.Parse(max_event_bytes=30),
+    "completion": sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate(),
+    "moderated": sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("x", phrases=("hel", "lohe"))),
 }
 
 

@@ -39,7 +39,7 @@ async def test_who_asked_for_an_error_gets_it_after_what_there_was() -> None:
     async with tee(numbers(10), 2, size=3, overflow="error") as (slow, other):
         await wait_all_tasks_blocked()
         seen: list[int] = []
-        with pytest.raises(sk.QueueOverflow, match="fell behind by more than the 3 items allowed"):
+        with pytest.raises(sk.errors.QueueOverflow, match="fell behind by more than the 3 items allowed"):
             async for item in slow:
                 seen.append(item)
         assert seen == [0, 1, 2]

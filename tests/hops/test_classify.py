@@ -10,8 +10,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import streamkit as sk
-from streamkit import Checked, Decision, Event, Finish, StreamEnd, TextDelta, Window, Windows
+from streamkit import Event, Finish, StreamEnd, TextDelta
+from streamkit.events import Checked
 from streamkit.hops import classify
+from streamkit.moderation import Decision, Window, Windows
 
 pytestmark = pytest.mark.anyio
 END = StreamEnd("completed", True)
@@ -196,11 +198,11 @@ async def test_reading_stops_while_as_many_events_wait_as_are_allowed_or_as_many
     async with classify(answer(), desk, ahead=5, **ONE_BY_ONE):
         await settled()
         assert (answer.given, len(desk.waiting)) == (5, 4)
-    answer = Answer([*(sk.ProviderNotice("ping") for _ in range(50)), END])
+    answer = Answer([*(sk.events.ProviderNotice("ping") for _ in range(50)), END])
     async with classify(answer(), desk, ahead=5) as events:
         await settled()
         assert answer.given == 5
-        assert await anext(events) == sk.ProviderNotice("ping")
+        assert await anext(events) == sk.events.ProviderNotice("ping")
         await settled()
         assert answer.given == 6
 
@@ -268,17 +270,17 @@ async def test_a_blocked_choice_does_not_stall_another() -> None:
 
 async def test_an_error_of_the_source_is_raised_after_what_came_whole_before_it_and_again() -> None:
     desk, reader = Desk(), Reader()
-    answer = Answer(text("One. ", "Two. ", "Thr"), sk.Disconnected("cut"))
+    answer = Answer(text("One. ", "Two. ", "Thr"), sk.errors.Disconnected("cut"))
     async with classify(answer(), desk, **ONE_BY_ONE) as events, anyio.create_task_group() as group:
         group.start_soon(reader, events)
         await settled()
         desk.say("Two. ")
         desk.say("One. ")
         await settled()
-        with pytest.raises(sk.Disconnected, match="cut"):
+        with pytest.raises(sk.errors.Disconnected, match="cut"):
             await anext(events)
     assert reader.seen == text("One. ", "Two. ")
-    assert isinstance(reader.error, sk.Disconnected)
+    assert isinstance(reader.error, sk.errors.Disconnected)
     assert sorted(desk.asked) == ["One. ", "Two. "]
     assert answer.closed
 
@@ -315,7 +317,7 @@ async def test_what_is_released_at_once_does_not_wait_for_a_verdict(mode: Any) -
             "observe": [sk.Blocked("violence", 5, 15, source="classifier"), END],
             "optimistic": [
                 sk.Blocked("violence", 5, 15, source="classifier"),
-                sk.Retracted("violence", 5, 22, 5, 22),
+                sk.events.Retracted("violence", 5, 22, 5, 22),
                 Finish("content_filter"),
                 StreamEnd("moderated"),
             ],
@@ -326,11 +328,11 @@ async def test_what_is_released_at_once_does_not_wait_for_a_verdict(mode: Any) -
 async def test_a_failed_check_is_answered_by_the_policy() -> None:
     desk, reader = Desk(), Reader()
     answer = Answer([*text("One. ", "Two. "), END])
-    failures = sk.Failures(connect="open", status="hold", pause=0)
+    failures = sk.moderation.Failures(connect="open", status="hold", pause=0)
     async with classify(answer(), desk, failures=failures, **ONE_BY_ONE) as events, anyio.create_task_group() as group:
         group.start_soon(reader, events)
         await settled()
-        desk.say("One. ", sk.ConnectFailed("no"))
+        desk.say("One. ", sk.errors.ConnectFailed("no"))
         desk.say("Two. ", sk.StatusError("429", status=429))
         await settled()
         assert reader.seen == text("One. ")

@@ -12,7 +12,7 @@ from streamkit.hops import deadlines, fallback, rate_limit
 from streamkit.testing import HANG, Scripted
 
 pytestmark = pytest.mark.anyio
-START, HI, YOU, END = sk.ResponseStart("1"), sk.TextDelta("Hi"), sk.TextDelta(" you"), sk.StreamEnd("completed")
+START, HI, YOU, END = sk.events.ResponseStart("1"), sk.TextDelta("Hi"), sk.TextDelta(" you"), sk.StreamEnd("completed")
 
 
 @sk.stage
@@ -30,7 +30,7 @@ async def read(source: sk.Source[sk.Event]) -> list[sk.Event]:
 
 
 FAILURES = [
-    (sk.Disconnected("broken"), "Disconnected"),
+    (sk.errors.Disconnected("broken"), "Disconnected"),
     (sk.ProviderError("overloaded", retryable=True), "ProviderError"),
     (sk.StreamEnd("truncated"), "truncated"),
     (sk.StreamEnd("provider_error"), "provider_error"),
@@ -63,7 +63,7 @@ async def test_what_was_released_is_not_said_twice(failure: Any, name: str) -> N
 async def test_a_reset_says_that_what_was_released_is_void(failure: Any, name: str) -> None:
     source = fallback(stream(START, HI, failure), stream(START, YOU, END), after_release="reset")
 
-    assert await read(source) == [START, HI, sk.Reset(name), START, YOU, END]
+    assert await read(source) == [START, HI, sk.events.Reset(name), START, YOU, END]
 
 
 async def test_the_completion_of_a_failed_stream_is_not_given_if_another_follows() -> None:
@@ -76,7 +76,7 @@ async def test_the_completion_of_a_failed_stream_is_not_given_if_another_follows
 
 
 async def test_each_failed_stream_is_closed_before_the_next_is_opened() -> None:
-    first = Scripted[sk.Event](sk.Disconnected("broken"))
+    first = Scripted[sk.Event](sk.errors.Disconnected("broken"))
 
     def second() -> sk.Stream[sk.Event]:
         assert first.closed
@@ -88,7 +88,7 @@ async def test_each_failed_stream_is_closed_before_the_next_is_opened() -> None:
 async def test_one_that_can_not_be_opened_has_failed() -> None:
     class Refused(Scripted[sk.Event]):
         async def open(self) -> None:
-            raise sk.ConnectFailed("refused")
+            raise sk.errors.ConnectFailed("refused")
 
     source = fallback(Refused() | pass_on, Refused() | pass_on, stream(HI, END))
 
@@ -97,8 +97,8 @@ async def test_one_that_can_not_be_opened_has_failed() -> None:
 
 
 async def test_the_last_ones_error_is_raised_and_a_mistake_at_once() -> None:
-    with pytest.raises(sk.Disconnected, match="two"):
-        await read(fallback(stream(sk.Disconnected("one")), stream(sk.Disconnected("two"))))
+    with pytest.raises(sk.errors.Disconnected, match="two"):
+        await read(fallback(stream(sk.errors.Disconnected("one")), stream(sk.errors.Disconnected("two"))))
     with pytest.raises(LookupError, match="mine"):
         await read(fallback(stream(LookupError("mine")), stream(HI)))
     with pytest.raises(sk.PipelineError, match="found none"):
@@ -111,7 +111,7 @@ async def test_the_same_source_again_is_a_retry_with_waits() -> None:
 
     def attempt() -> sk.Stream[sk.Event]:
         attempts.append(len(attempts))
-        return stream(HI, END) if len(attempts) == 3 else stream(sk.Disconnected("broken"))
+        return stream(HI, END) if len(attempts) == 3 else stream(sk.errors.Disconnected("broken"))
 
     def wait(failed: int) -> float:
         asked.append(failed)
@@ -123,7 +123,7 @@ async def test_the_same_source_again_is_a_retry_with_waits() -> None:
 
 async def test_leaving_a_fallback_closes_the_stream_that_runs() -> None:
     running = Scripted[sk.Event](HI, HANG)
-    async with fallback(stream(sk.Disconnected("broken")), running | pass_on) | pass_on as events:
+    async with fallback(stream(sk.errors.Disconnected("broken")), running | pass_on) | pass_on as events:
         await anext(aiter(events))
     assert running.closed
 
@@ -137,7 +137,7 @@ async def silent(*first: sk.Event) -> AsyncIterator[sk.Event]:
 async def pings() -> AsyncIterator[sk.Event]:
     while True:
         await anyio.sleep(0.001)
-        yield sk.ProviderNotice("ping")
+        yield sk.events.ProviderNotice("ping")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ async def test_a_deadline_that_passes_names_itself(
     found: list[sk.Event] = []
     async with deadlines(items(), **allowed) as watched:
         for _ in range(2):
-            with pytest.raises(sk.DeadlineExceeded) as caught:
+            with pytest.raises(sk.errors.DeadlineExceeded) as caught:
                 async for event in watched:
                     found.append(event)
     assert (caught.value.deadline, caught.value.seconds) == (name, allowed[name])

@@ -9,8 +9,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import streamkit as sk
-from streamkit import Checked, Decision, Event, Finish, StreamEnd, TextDelta
+from streamkit import Event, Finish, StreamEnd, TextDelta
+from streamkit.events import Checked
 from streamkit.hops import guarded
+from streamkit.moderation import Decision
 
 pytestmark = pytest.mark.anyio
 END = StreamEnd("completed", True)
@@ -147,14 +149,14 @@ async def test_an_annotation_is_reported_before_the_answer() -> None:
         found = [event async for event in events]
     assert found == [
         Checked("flagged", 0, 0, "prompt", category="odd", scores={"odd": 0.9}),
-        sk.Flagged("odd", 0, 0, "prompt", severity="low", source="classifier"),
+        sk.events.Flagged("odd", 0, 0, "prompt", severity="low", source="classifier"),
         *ANSWER,
     ]
 
 
 @pytest.mark.parametrize(("policy", "passes"), [("open", True), ("closed", False)])
 async def test_a_check_that_fails_is_decided_by_the_policy(policy: Any, passes: bool) -> None:
-    check = Check(sk.ConnectFailed("no"))
+    check = Check(sk.errors.ConnectFailed("no"))
     check.decided.set()
     async with guarded(Answer()(), check, failures=policy) as events:
         found = [event async for event in events]
@@ -183,7 +185,7 @@ async def test_what_is_no_decision_does_not_pass_for_one() -> None:
 @pytest.mark.parametrize("blocks", [True, False])
 async def test_an_error_of_the_answer_is_raised_after_what_came_before_it_if_the_input_passes(blocks: bool) -> None:
     check, reader = Check(Decision("block" if blocks else "allow")), Reader()
-    answer = Answer([TextDelta("One. ")], sk.Disconnected("cut"))
+    answer = Answer([TextDelta("One. ")], sk.errors.Disconnected("cut"))
     async with guarded(answer(), check) as events, anyio.create_task_group() as group:
         group.start_soon(reader, events)
         await settled()
@@ -193,7 +195,7 @@ async def test_an_error_of_the_answer_is_raised_after_what_came_before_it_if_the
         assert (reader.seen[-1], reader.error) == (StreamEnd("moderated"), None)
     else:
         assert reader.seen == [PASSED, TextDelta("One. ")]
-        assert isinstance(reader.error, sk.Disconnected)
+        assert isinstance(reader.error, sk.errors.Disconnected)
 
 
 async def test_reading_stops_while_as_many_events_are_buffered_as_are_allowed() -> None:

@@ -12,7 +12,7 @@ from streamkit.hops import merge, race
 from streamkit.testing import HANG, Scripted, no_leaks
 
 pytestmark = pytest.mark.anyio
-START, HI, END = sk.ResponseStart("1"), sk.TextDelta("Hi"), sk.StreamEnd("completed", saw_done=True)
+START, HI, END = sk.events.ResponseStart("1"), sk.TextDelta("Hi"), sk.StreamEnd("completed", saw_done=True)
 
 
 @sk.stage

@@ -57,14 +57,14 @@ async def test_no_more_than_size_items_are_read_ahead(size: int) -> None:
 
 
 async def test_an_error_comes_after_the_items_before_it_and_again_when_asked_again() -> None:
-    numbers = Numbers(3, sk.ProtocolError("line 9"))
+    numbers = Numbers(3, sk.errors.ProtocolError("line 9"))
     seen: list[int] = []
     async with prefetch(numbers(), size=10) as items:
         await wait_all_tasks_blocked()
-        with pytest.raises(sk.ProtocolError, match="line 9"):
+        with pytest.raises(sk.errors.ProtocolError, match="line 9"):
             async for item in items:
                 seen.append(item)
-        with pytest.raises(sk.ProtocolError, match="line 9"):
+        with pytest.raises(sk.errors.ProtocolError, match="line 9"):
             await anext(items)
     assert seen == [0, 1, 2]
     assert numbers.closed

@@ -13,16 +13,12 @@ from hypothesis import strategies as st
 from streamkit import (
     AsyncStage,
     Emit,
-    Encode,
     Event,
     Extract,
     Finish,
-    Lines,
     Parse,
     Pipeline,
     PipelineError,
-    RoleDelta,
-    Run,
     Stage,
     Stream,
     StreamEnd,
@@ -30,6 +26,9 @@ from streamkit import (
     ops,
     stage,
 )
+from streamkit.core import Run
+from streamkit.events import RoleDelta
+from streamkit.sse import Encode, Lines
 from tests.laws.conftest import CHUNKS
 
 CHAT = (
@@ -277,7 +276,7 @@ OPERATORS: list[Stage[Event, Any]] = [
     ops.TakeUntil(is_text, inclusive=True),
     ops.Skip(2),
     ops.Batch(2),
-    ops.Window(2),
+    ops.SlidingWindow(2),
     ops.Debounce(1.0),
     ops.Throttle(1.0),
     ops.Select(TextDelta),

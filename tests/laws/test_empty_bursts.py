@@ -12,10 +12,10 @@ from streamkit import ops
 from streamkit.core.function import FunctionStage
 from streamkit.core.stage import Pipeline
 from streamkit.dialects.base import Dialect
-from streamkit.dialects.openai_emit import OpenAIChunks
+from streamkit.emitters.openai import OpenAIChunks
 
 STAGES: list[sk.Stage[Any, Any]] = [
-    sk.Lines(),
+    sk.sse.Lines(),
     sk.Parse(),
     sk.Parse(strict=True, comments=True),
     sk.Extract(),
@@ -28,7 +28,7 @@ STAGES: list[sk.Stage[Any, Any]] = [
     sk.Timing(),
     sk.Structured(),
     sk.Emit(),
-    sk.Encode(),
+    sk.sse.Encode(),
     ops.Map(str),
     ops.FlatMap(list),
     ops.Filter(bool),
@@ -38,7 +38,7 @@ STAGES: list[sk.Stage[Any, Any]] = [
     ops.TakeUntil(bool),
     ops.Skip(1),
     ops.Batch(2),
-    ops.Window(2),
+    ops.SlidingWindow(2),
     ops.Debounce(1.0),
     ops.Throttle(1.0),
     ops.Select(sk.TextDelta),
@@ -66,7 +66,7 @@ def test_every_stage_is_in_the_table() -> None:
         kind
         for kind in classes(sk.Stage) - {sk.Stage}
         if kind.__module__.startswith(
-            ("streamkit.stages", "streamkit.wire", "streamkit.operators", "streamkit.core.stage")
+            ("streamkit.stages", "streamkit.sse", "streamkit.emitters", "streamkit.operators", "streamkit.core.stage")
         )
         and not kind.__name__.startswith("_")
         and not issubclass(kind, ELSEWHERE)
@@ -83,6 +83,6 @@ def test_an_empty_burst_gives_nothing(stage: sk.Stage[Any, Any]) -> None:
 
 
 def test_half_a_line_at_a_time_is_parsed() -> None:
-    pipeline = (sk.Lines() | sk.Parse()).fresh()
+    pipeline = (sk.sse.Lines() | sk.Parse()).fresh()
     pieces = [b"da", b"", b"ta: a", b"\n", b"\n"]
-    assert [list(pipeline.feed_all([piece])) for piece in pieces] == [[], [], [], [], [sk.ServerSentEvent.of("a")]]
+    assert [list(pipeline.feed_all([piece])) for piece in pieces] == [[], [], [], [], [sk.sse.ServerSentEvent.of("a")]]

@@ -11,10 +11,10 @@ from tests.laws.conftest import CHUNKS
 
 BODY = ("".join(f"data: {chunk}\n\n" for chunk in CHUNKS) + "data: [DONE]\n\n").encode()
 PIECES = [BODY[at : at + 97] for at in range(0, len(BODY), 97)]
-EVENTS: list[Any] = list((sk.Lines() | sk.Parse() | sk.Extract()).run([BODY]))
+EVENTS: list[Any] = list((sk.sse.Lines() | sk.Parse() | sk.Extract()).run([BODY]))
 SPOKEN: list[Any] = [
     sk.TextDelta("The password is hun"),
-    sk.Logprobs({"content": [{"token": "ter2"}]}, part=0),
+    sk.events.Logprobs({"content": [{"token": "ter2"}]}, part=0),
     sk.TextDelta("ter2. "),
     sk.ReasoningDelta("Mind hunter2"),
     sk.TextDelta("Other. hunter", 1),
@@ -28,7 +28,7 @@ SPOKEN: list[Any] = [
 RULE = sk.Rule("secret", ("hunter2",), ("pass\\w+",))
 
 
-async def judge(window: sk.Window) -> Decision:
+async def judge(window: sk.moderation.Window) -> Decision:
     return Decision("redact", "secret") if "hunter2" in window.text else Decision()
 
 
@@ -44,18 +44,18 @@ def said(items: list[Any]) -> dict[Any, str]:
 
 
 def emitted(items: list[Any]) -> dict[Any, str]:
-    return said(list((sk.Lines() | sk.Parse() | sk.Extract()).run(items)))
+    return said(list((sk.sse.Lines() | sk.Parse() | sk.Extract()).run(items)))
 
 
 def rest(items: list[Any]) -> list[Any]:
     """Text joined, and without what is about single deltas."""
-    return joined([item for item in items if not isinstance(item, sk.PartialOutput | sk.Timings)])
+    return joined([item for item in items if not isinstance(item, sk.events.PartialOutput | sk.Timings)])
 
 
 STAGES: dict[str, tuple[Any, list[Any], Any, set[str]]] = {
-    "Lines": (sk.Lines(), PIECES, None, set()),
-    "Lines | Parse": (sk.Lines() | sk.Parse(), PIECES, None, set()),
-    "Extract": (sk.Lines() | sk.Parse() | sk.Extract(), PIECES, None, set()),
+    "Lines": (sk.sse.Lines(), PIECES, None, set()),
+    "Lines | Parse": (sk.sse.Lines() | sk.Parse(), PIECES, None, set()),
+    "Extract": (sk.sse.Lines() | sk.Parse() | sk.Extract(), PIECES, None, set()),
     "Accumulate": (sk.Accumulate(), EVENTS, None, set()),
     "Moderate": (sk.Moderate(RULE, choices=2), SPOKEN, None, set()),
     "Moderate, optimistic": (sk.Moderate(RULE, choices=2, mode="optimistic"), SPOKEN, None, {"split_invariance"}),
@@ -65,9 +65,9 @@ STAGES: dict[str, tuple[Any, list[Any], Any, set[str]]] = {
     "Budget": (sk.Budget(7, model="cl100k_base"), SPOKEN, None, set()),
     "Timing": (sk.Timing(), EVENTS, rest, set()),
     "Structured": (sk.Structured(), EVENTS, rest, set()),
-    "Emit | Encode": (sk.Emit() | sk.Encode(), EVENTS, emitted, {"unknown_events"}),
+    "Emit | Encode": (sk.Emit() | sk.sse.Encode(), EVENTS, emitted, {"unknown_events"}),
     "all of them": (
-        sk.Lines()
+        sk.sse.Lines()
         | sk.Parse()
         | sk.Extract()
         | sk.Moderate(RULE, choices=2)

@@ -42,7 +42,7 @@ class FailAtInBurst(sk.Stage[int, int]):
         for item in items:
             given.append(item)
             if item == self.at:
-                return sk.cut_short(given, Broken(item))
+                return sk.core.cut_short(given, Broken(item))
             given.append(-item)
         return given
 
@@ -85,7 +85,7 @@ class AsyncFailInFlush(sk.AsyncStage[int, int]):
         return ()
 
     async def flush(self) -> Iterable[int]:
-        return sk.cut_short(self.held, Broken("flush"))
+        return sk.core.cut_short(self.held, Broken("flush"))
 
 
 async def one_by_one(*items: int | Exception) -> AsyncIterator[int]:

@@ -163,11 +163,11 @@ async def test_a_source_that_fails_to_open_is_closed() -> None:
     class Unreachable(Numbers):
         async def open(self) -> None:
             await super().open()
-            raise sk.ConnectFailed("no")
+            raise sk.errors.ConnectFailed("no")
 
     source = Unreachable()
 
-    with pytest.raises(sk.ConnectFailed):
+    with pytest.raises(sk.errors.ConnectFailed):
         await (source | Same()).__aenter__()
 
     assert not source.is_open
@@ -317,7 +317,7 @@ async def test_a_consumer_that_is_dropped_in_mid_read_is_not_said_to_have_ignore
     reading.close()
 
     assert stream.end == sk.StreamEnd("cancelled")
-    with pytest.raises(sk.StreamInterrupted):
+    with pytest.raises(sk.errors.StreamInterrupted):
         await anext(items)
     with pytest.warns(ResourceWarning, match="dropped before its end"):  # noqa: PT031 -- what is dropped is a local name
         del stream, items, reading

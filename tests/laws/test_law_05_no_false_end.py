@@ -208,7 +208,7 @@ async def test_a_cancelled_read_poisons_the_run(
 
     assert timeout.cancelled_caught
     for _ in range(3):
-        with pytest.raises(sk.StreamInterrupted, match="cancelled from outside"):
+        with pytest.raises(sk.errors.StreamInterrupted, match="cancelled from outside"):
             await anext(items)
     assert stream.end == sk.StreamEnd("cancelled")
 
@@ -226,7 +226,7 @@ async def test_a_cancelled_stage_poisons_the_run() -> None:
     with anyio.move_on_after(0):
         await anext(items)
 
-    with pytest.raises(sk.StreamInterrupted):
+    with pytest.raises(sk.errors.StreamInterrupted):
         await anext(items)
 
 
@@ -239,7 +239,7 @@ async def test_asyncios_own_timeout_poisons_the_run_too() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await anext(items)
-    with pytest.raises(sk.StreamInterrupted):
+    with pytest.raises(sk.errors.StreamInterrupted):
         async with asyncio.timeout(0):
             await anext(items)
 
@@ -262,7 +262,7 @@ async def test_a_cancelled_consumer_is_cancelled_and_another_one_hears_that_the_
         group.cancel_scope.cancel()
 
     assert seen == ["cancelled"]
-    with pytest.raises(sk.StreamInterrupted):
+    with pytest.raises(sk.errors.StreamInterrupted):
         await anext(items)
 
 
@@ -312,7 +312,7 @@ def test_a_run_that_was_interrupted_says_so_when_asked_again() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         next(run)
-    with pytest.raises(sk.StreamInterrupted, match="KeyboardInterrupt"):
+    with pytest.raises(sk.errors.StreamInterrupted, match="KeyboardInterrupt"):
         next(run)
 
 
@@ -453,7 +453,7 @@ async def test_the_end_is_told_also_behind_a_stage_that_writes_the_answer_out(
         await anyio.lowlevel.checkpoint()
         return event
 
-    read = sk.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("secret", ("secret",), action="block"))
+    read = sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(sk.Rule("secret", ("secret",), action="block"))
     stream = (read | wait | sk.Emit()).open([body]) if waits else (read | sk.Emit()).open([body])
 
     items = [item async for item in stream]

@@ -45,7 +45,7 @@ def test_a_line_of_2_mib_in_1_byte_pieces_is_one_line() -> None:
     pieces = [b"x"] * (2 * MIB)
     pieces.append(b"\n")
 
-    (line,) = sk.Lines().feed_all(pieces)
+    (line,) = sk.sse.Lines().feed_all(pieces)
 
     assert len(line) == 2 * MIB
 
@@ -53,7 +53,7 @@ def test_a_line_of_2_mib_in_1_byte_pieces_is_one_line() -> None:
 @pytest.mark.parametrize("of", [1, 64])
 def test_lines_takes_time_linear_in_the_line_for_any_pieces(of: int) -> None:
     def read(size: int) -> None:
-        assert sum(map(len, sk.Lines().run(list(in_pieces(size, of))))) == size
+        assert sum(map(len, sk.sse.Lines().run(list(in_pieces(size, of))))) == size
 
     assert growth(read, 16 * KIB * of) < LINEAR
 
@@ -61,7 +61,7 @@ def test_lines_takes_time_linear_in_the_line_for_any_pieces(of: int) -> None:
 def test_lines_takes_time_linear_in_the_number_of_lines_that_a_piece_ends() -> None:
     # Each piece ends a line and begins the next one.
     def read(number: int) -> None:
-        assert len(list(sk.Lines().run([b"tail\nhead"] * number))) == number + 1
+        assert len(list(sk.sse.Lines().run([b"tail\nhead"] * number))) == number + 1
 
     assert growth(read, 4 * KIB) < LINEAR
 
@@ -152,7 +152,7 @@ def test_the_length_of_a_periodic_phrase_costs_nothing_per_delta() -> None:
 async def test_a_stream_takes_time_linear_in_the_number_of_its_reads() -> None:
     async def reads(number: int) -> float:
         start = process_time()
-        items = [item async for item in iter([b"x\n"] * number) | sk.Lines()]
+        items = [item async for item in iter([b"x\n"] * number) | sk.sse.Lines()]
         assert len(items) == number
         return process_time() - start
 
@@ -166,18 +166,18 @@ async def test_a_stream_takes_time_linear_in_the_number_of_its_reads() -> None:
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_a_line_beyond_the_limit_is_an_error_after_the_lines_before_it(size: int) -> None:
     body = b"one\ntwo\n" + b"x" * 11 + b"\nfour\n"
-    run = sk.Lines(max_line_bytes=10).run(body[at : at + size] for at in range(0, len(body), size))
+    run = sk.sse.Lines(max_line_bytes=10).run(body[at : at + size] for at in range(0, len(body), size))
 
     assert [next(run), next(run)] == ["one", "two"]
     with pytest.raises(
-        sk.LimitExceeded, match=r"line 3, at byte 8: expected at most 10 bytes .*max_line_bytes"
+        sk.errors.LimitExceeded, match=r"line 3, at byte 8: expected at most 10 bytes .*max_line_bytes"
     ) as caught:
         next(run)
     assert (caught.value.line, caught.value.offset) == (3, 8)
 
 
 def test_a_line_of_just_the_limit_passes() -> None:
-    assert list(sk.Lines(max_line_bytes=10).run([b"x" * 10, b"\n", b"y" * 10, b"\r", b"\nz"])) == [
+    assert list(sk.sse.Lines(max_line_bytes=10).run([b"x" * 10, b"\n", b"y" * 10, b"\r", b"\nz"])) == [
         "x" * 10,
         "y" * 10,
         "z",
@@ -190,15 +190,15 @@ def test_an_event_beyond_the_limit_is_an_error_after_the_events_before_it(in_one
     run = sk.Parse(max_event_bytes=20).run(lines if in_one else iter(lines))
 
     assert next(run).data == "one"
-    with pytest.raises(sk.LimitExceeded, match=r"line 4: expected at most 20 .*max_event_bytes"):
+    with pytest.raises(sk.errors.LimitExceeded, match=r"line 4: expected at most 20 .*max_event_bytes"):
         next(run)
 
 
 @pytest.mark.anyio
 async def test_the_limit_is_the_streams_end() -> None:
-    stream = (sk.Lines(max_line_bytes=10) | sk.Parse() | sk.Extract()).open([b"x" * 11])
+    stream = (sk.sse.Lines(max_line_bytes=10) | sk.Parse() | sk.Extract()).open([b"x" * 11])
 
-    with pytest.raises(sk.LimitExceeded):
+    with pytest.raises(sk.errors.LimitExceeded):
         await anext(stream)
     assert stream.end == sk.StreamEnd("limit")
 
@@ -212,8 +212,8 @@ def endless(read: list[int]) -> Iterator[bytes]:
 def test_of_a_line_that_never_ends_no_more_is_read_than_the_limit_and_one_piece() -> None:
     read: list[int] = []
 
-    with pytest.raises(sk.LimitExceeded):
-        list((sk.Lines(max_line_bytes=MIB) | sk.Parse() | sk.Extract()).run(endless(read)))
+    with pytest.raises(sk.errors.LimitExceeded):
+        list((sk.sse.Lines(max_line_bytes=MIB) | sk.Parse() | sk.Extract()).run(endless(read)))
 
     assert sum(read) <= MIB + 64 * KIB
 
@@ -236,7 +236,7 @@ def test_an_answer_that_is_passed_on_takes_no_memory() -> None:
 
 
 def test_by_default_there_are_limits() -> None:
-    assert sk.Lines().max_line_bytes == 16 * MIB
+    assert sk.sse.Lines().max_line_bytes == 16 * MIB
     assert sk.Parse().max_event_bytes == 16 * MIB
 
 
@@ -251,11 +251,14 @@ def test_emit_takes_time_linear_in_what_it_completes_at_the_end_of_a_choice(kind
         events: dict[str, list[sk.Event]] = {
             "calls": [sk.ToolCallDelta(number, None, "f", "{}") for number in range(size)],
             "calls without arguments": [sk.ToolCallDelta(number, None, "f") for number in range(size)],
-            "citations": [sk.Annotation({"url": f"https://a.b/{number}"}) for number in range(size)],
+            "citations": [sk.events.Annotation({"url": f"https://a.b/{number}"}) for number in range(size)],
             "places in bytes": [
-                sk.ResponseDetails(shape="gemini"),
+                sk.events.ResponseDetails(shape="gemini"),
                 sk.TextDelta("ü" * size),
-                *(sk.Annotation({"groundingChunks": [source], "groundingSupports": [support]}) for _ in range(size)),
+                *(
+                    sk.events.Annotation({"groundingChunks": [source], "groundingSupports": [support]})
+                    for _ in range(size)
+                ),
             ],
             "finishes": [
                 sk.ToolCallDelta(0, "call_1", "f"),

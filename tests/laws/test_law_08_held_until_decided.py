@@ -13,7 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamkit import Blocked, Event, Flagged, Moderate, Redacted, Rule, StreamEnd, TextDelta
+from streamkit import Blocked, Event, Moderate, Redacted, Rule, StreamEnd, TextDelta
+from streamkit.events import Flagged
 from tests.moderation.oracle import Decision, decisions, readable
 from tests.moderation.reading import Piece, Reading, read
 

@@ -92,13 +92,13 @@ async def test_events_that_say_nothing_of_text_pass_as_they_are(
     stage: sk.Stage[Any, Any] | sk.AsyncStage[Any, Any],
 ) -> None:
     events: list[sk.Event] = [
-        sk.ResponseStart("chatcmpl-1", model="gpt-4o"),
-        sk.RoleDelta("assistant"),
-        sk.AudioDelta("UklGRg=="),
-        sk.Annotation({"type": "url_citation"}),
-        sk.Flagged("other", 0, 1),
+        sk.events.ResponseStart("chatcmpl-1", model="gpt-4o"),
+        sk.events.RoleDelta("assistant"),
+        sk.events.AudioDelta("UklGRg=="),
+        sk.events.Annotation({"type": "url_citation"}),
+        sk.events.Flagged("other", 0, 1),
         sk.TokenCount(1, encoding="elsewhere"),
-        sk.ProviderNotice("ping"),
+        sk.events.ProviderNotice("ping"),
         # A name is text, and leaves `Moderate` when it is decided: here at the end.
         sk.ToolCallDelta(0, "call_1", "f"),
     ]
@@ -113,7 +113,7 @@ def test_an_event_of_the_wire_that_no_dialect_knows_is_passed_on_as_a_notice() -
 
     notice = next(run)
 
-    assert notice == sk.ProviderNotice("celebration", {"type": "party", "n": 1})
+    assert notice == sk.events.ProviderNotice("celebration", {"type": "party", "n": 1})
     assert notice.raw == {"type": "party", "n": 1}
 
 

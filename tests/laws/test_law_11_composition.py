@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamkit as sk
-from streamkit import hops, ops, pipelines
+from streamkit import hops, ops
+from streamkit.plugins import pipeline_files as pipelines
 
 TEXT = '{"said": "A blue heron. One more", "n": 2}'
 PIECES = [TEXT[at : at + 3] for at in range(0, len(TEXT), 3)]
@@ -230,5 +231,5 @@ def test_deadlines_on_content_are_the_same_in_wrappers(frame: Any) -> None:
         async with frame.open(Slow([])) as stream:
             await stream.collect()
 
-    with pytest.raises(sk.DeadlineExceeded, match="'first_content'"):
+    with pytest.raises(sk.errors.DeadlineExceeded, match="'first_content'"):
         anyio.run(read)

@@ -5,7 +5,8 @@
 
 from typing import Any, NamedTuple
 
-from streamkit import Event, PartEnd, PartStart, ReasoningDelta, RefusalDelta, Rule, TextDelta, ToolCallDelta
+from streamkit import Event, ReasoningDelta, RefusalDelta, Rule, TextDelta, ToolCallDelta
+from streamkit.events import PartEnd, PartStart
 
 Verdict = tuple[str, int, int]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streamkit import Rule
 from streamkit.moderation import detectors
 from streamkit.moderation.match.expressions import compiled
-from streamkit.moderation.match.patterns import Budget, Pattern, Patterns, Sought
+from streamkit.moderation.match.patterns import Pattern, Patterns, PatternSearch, SearchBudget
 from tests.moderation.reading import Reading
 
 HEX = "0123456789abcdef" * 16
@@ -177,7 +177,7 @@ def test_to_look_first_for_how_it_begins_changes_nothing(name: str, pieces: list
     accept = None if kind.accept is len else kind.accept
     expression = compiled(kind.pattern, False)
     quick, plain = (
-        Patterns(Sought((pattern,)), Budget(60))
+        Patterns(PatternSearch((pattern,)), SearchBudget(60))
         for pattern in (
             Pattern(expression, 0, rule, 100, accept, kind.anchored, kind.lead, kind.tails),
             Pattern(replace(expression, prefixes=()), 0, rule, 100, accept),

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamkit.moderation.match.phrases import borders
-from streamkit.moderation.quotes import MOST_CHARACTERS, Withheld, without_quotes
+from streamkit.moderation.quotes import MOST_CHARACTERS, WithheldText, without_quotes
 
 
-def withheld(*texts: str) -> Withheld:
-    found = Withheld()
+def withheld(*texts: str) -> WithheldText:
+    found = WithheldText()
     for text in texts:
         found.add(text)
     return found
@@ -38,7 +38,7 @@ def withheld(*texts: str) -> Withheld:
 )
 def test_a_text_quotes_what_it_contains_is_in_or_continues(quote: str, quotes: bool) -> None:
     found = withheld("grebe", "blue heron 42")
-    again = Withheld()
+    again = WithheldText()
     again.restore(json.loads(json.dumps(found.state())))
 
     assert found.quoted_in(quote) is quotes

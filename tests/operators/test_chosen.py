@@ -8,7 +8,14 @@ import streamkit as sk
 from streamkit import ops
 
 END = sk.StreamEnd("completed", True)
-EVENTS = [sk.RoleDelta("assistant"), sk.TextDelta("a"), sk.TextDelta("b", 1), sk.Usage(1), sk.Finish("stop"), END]
+EVENTS = [
+    sk.events.RoleDelta("assistant"),
+    sk.TextDelta("a"),
+    sk.TextDelta("b", 1),
+    sk.Usage(1),
+    sk.Finish("stop"),
+    END,
+]
 
 
 @pytest.mark.parametrize(

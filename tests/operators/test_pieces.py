@@ -181,7 +181,7 @@ def test_time_grows_with_the_text_whole_or_by_the_character(stage: ops.Smooth, t
 
 def test_neighbours_of_one_burst_are_joined() -> None:
     events = [
-        sk.RoleDelta("assistant"),
+        sk.events.RoleDelta("assistant"),
         sk.TextDelta("a", payload="{}"),
         sk.TextDelta("b"),
         sk.TextDelta("c", 1),
@@ -195,7 +195,7 @@ def test_neighbours_of_one_burst_are_joined() -> None:
     joined = list(ops.Coalesce().run(events))
 
     assert joined == [
-        sk.RoleDelta("assistant"),
+        sk.events.RoleDelta("assistant"),
         sk.TextDelta("ab"),
         sk.TextDelta("c", 1),
         sk.ReasoningDelta("d"),

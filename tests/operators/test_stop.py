@@ -108,15 +108,15 @@ def test_only_the_channels_named_are_looked_at_and_they_don_t_join() -> None:
 
 
 def test_log_probabilities_go_where_their_text_goes() -> None:
-    def spelled(token: str) -> sk.Logprobs:
-        return sk.Logprobs({"content": [{"token": token}]}, payload="{}")
+    def spelled(token: str) -> sk.events.Logprobs:
+        return sk.events.Logprobs({"content": [{"token": token}]}, payload="{}")
 
     stopped = list(ops.StopAt("END").run([sk.TextDelta("E"), spelled("E"), sk.TextDelta("ND"), spelled("ND"), END]))
     released = list(ops.StopAt("END").run([sk.TextDelta("E"), spelled("E"), sk.TextDelta("x"), spelled("x"), END]))
 
     assert stopped == STOP
     assert released == [sk.TextDelta("Ex"), spelled("E"), spelled("x"), END]
-    assert all(event.raw is None for event in released if isinstance(event, sk.Logprobs))
+    assert all(event.raw is None for event in released if isinstance(event, sk.events.Logprobs))
 
 
 def test_no_chunk_that_spells_the_stop_leaves_with_an_event() -> None:

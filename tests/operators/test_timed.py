@@ -56,7 +56,7 @@ async def test_a_replays_time_is_its_recordings(tmp_path: Path) -> None:
         '{"t": 0.25, "text": "a\\n"}\n{"t": 0.5, "text": "b\\n"}\n{"t": 3.5, "text": "c\\n"}\n'
     )
 
-    assert [line async for line in sk.replay(path) | sk.Lines() | ops.Debounce(1)] == ["b", "c"]
+    assert [line async for line in sk.replay(path) | sk.sse.Lines() | ops.Debounce(1)] == ["b", "c"]
 
 
 def test_without_a_loop_the_clock_is_the_runs() -> None:

@@ -15,8 +15,8 @@ from streamkit.testing import check_stage
 ROOT = Path(__file__).parents[2]
 PACKAGES = sorted((ROOT / "plugins").glob("*/pyproject.toml"))
 EVENTS: list[sk.Event] = [
-    sk.ResponseStart("chatcmpl-1", model="gpt-4o"),
-    sk.RoleDelta("assistant"),
+    sk.events.ResponseStart("chatcmpl-1", model="gpt-4o"),
+    sk.events.RoleDelta("assistant"),
     sk.ReasoningDelta("Who asks? "),
     sk.ReasoningDelta("+44 20 8366"),
     sk.ReasoningDelta(" 1177 does."),

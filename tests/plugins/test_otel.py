@@ -28,7 +28,7 @@ from streamkit.testing import HANG, Scripted, Wait, check_stage
 pytestmark = pytest.mark.anyio
 
 ANSWER: list[Any] = [
-    sk.ResponseStart("chatcmpl-1", "chat.completion.chunk", 1, "gpt-4o-2024-08-06"),
+    sk.events.ResponseStart("chatcmpl-1", "chat.completion.chunk", 1, "gpt-4o-2024-08-06"),
     sk.TextDelta("The launch"),
     sk.TextDelta(" code is"),
     sk.Finish("stop"),
@@ -162,13 +162,13 @@ THOUGHT = sk.Usage(9, 24, 33, {"completion_tokens_details": {"reasoning_tokens":
         ),
         ([sk.TextDelta("a"), sk.Usage(9, 4, 13), sk.Usage(None, 0), END], {"input_tokens": 9, "output_tokens": 4}),
         (
-            [sk.TextDelta("a"), THOUGHT, sk.Reset("Disconnected"), sk.Usage(1, 2, 3), END],
+            [sk.TextDelta("a"), THOUGHT, sk.events.Reset("Disconnected"), sk.Usage(1, 2, 3), END],
             {"input_tokens": 1, "output_tokens": 2},
         ),
         (
             [
-                *(sk.ResponseStart("1"), sk.TextDelta("a"), sk.Finish("tool_calls"), THOUGHT),
-                *(sk.ResponseStart("2"), sk.TextDelta("b"), sk.Finish("stop"), THOUGHT, END),
+                *(sk.events.ResponseStart("1"), sk.TextDelta("a"), sk.Finish("tool_calls"), THOUGHT),
+                *(sk.events.ResponseStart("2"), sk.TextDelta("b"), sk.Finish("stop"), THOUGHT, END),
             ],
             {"input_tokens": 18, "output_tokens": 48, "reasoning.output_tokens": 40},
         ),
@@ -228,7 +228,7 @@ async def test_tokens_that_nobody_knows_are_not_measured(told: Told) -> None:
 
 
 async def test_the_provider_is_told_by_the_form_of_the_response(told: Told) -> None:
-    async for _ in told.trace().open([sk.ResponseDetails(shape="anthropic"), *ANSWER[1:]]):
+    async for _ in told.trace().open([sk.events.ResponseDetails(shape="anthropic"), *ANSWER[1:]]):
         pass
 
     assert told.get("gen_ai.provider.name") == "anthropic"
@@ -238,8 +238,8 @@ async def test_the_provider_is_told_by_the_form_of_the_response(told: Told) -> N
 
 
 async def test_a_failure_of_the_source_is_an_error_without_its_message(told: Told) -> None:
-    with pytest.raises(sk.Disconnected):
-        async with told.trace().open(Scripted[Any](*ANSWER[:2], sk.Disconnected("said: The launch"))) as events:
+    with pytest.raises(sk.errors.Disconnected):
+        async with told.trace().open(Scripted[Any](*ANSWER[:2], sk.errors.Disconnected("said: The launch"))) as events:
             async for _ in events:
                 pass
 
@@ -262,9 +262,9 @@ async def test_a_failure_without_async_with_is_an_error_too(told: Told) -> None:
 async def test_a_failure_to_connect_is_an_error(told: Told) -> None:
     class Closed(Scripted[Any]):
         async def open(self) -> None:
-            raise sk.ConnectFailed("refused")
+            raise sk.errors.ConnectFailed("refused")
 
-    with pytest.raises(sk.ConnectFailed):
+    with pytest.raises(sk.errors.ConnectFailed):
         async with told.trace().open(Closed()):
             pass
 
@@ -372,9 +372,9 @@ async def test_a_stream_that_is_blocked_is_a_span_with_the_reason(told: Told) ->
 async def test_an_attempt_that_begins_anew_has_a_span_of_its_own(told: Told) -> None:
     class Twice(Scripted[Any]):
         async def again(self, error: Exception) -> bool:
-            return isinstance(error, sk.Disconnected)
+            return isinstance(error, sk.errors.Disconnected)
 
-    source = Twice(sk.Disconnected("reset"), *ANSWER)
+    source = Twice(sk.errors.Disconnected("reset"), *ANSWER)
     async for _ in told.trace().open(source):
         pass
 
@@ -384,8 +384,8 @@ async def test_an_attempt_that_begins_anew_has_a_span_of_its_own(told: Told) -> 
 
 
 async def test_what_was_void_is_not_told(told: Told) -> None:
-    first: list[Any] = [sk.ResponseStart("chatcmpl-0", model="other"), sk.TextDelta("Once"), sk.Finish("length")]
-    async for _ in told.trace(capture_content=True).open([*first, sk.Reset("Disconnected"), *ANSWER]):
+    first: list[Any] = [sk.events.ResponseStart("chatcmpl-0", model="other"), sk.TextDelta("Once"), sk.Finish("length")]
+    async for _ in told.trace(capture_content=True).open([*first, sk.events.Reset("Disconnected"), *ANSWER]):
         pass
 
     assert told.get("gen_ai.response.id") == "chatcmpl-1"

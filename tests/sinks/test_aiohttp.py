@@ -15,7 +15,7 @@ from tests.sinks.servers import Watched, aiohttp_app
 pytestmark = pytest.mark.asyncio
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
-HELLO = sk.ServerSentEvent.of("hello")
+HELLO = sk.sse.ServerSentEvent.of("hello")
 
 
 def app_of(*streams: AsyncIterable[Item]) -> web.Application:

@@ -14,7 +14,7 @@ from tests.sinks.servers import Serve, Watched
 pytestmark = pytest.mark.asyncio
 
 ANSWER: list[Any] = [
-    sk.ResponseStart("msg_1", "message", model="claude-x"),
+    sk.events.ResponseStart("msg_1", "message", model="claude-x"),
     sk.TextDelta("It is "),
     sk.TextDelta("blue."),
     sk.ToolCallDelta(0, None, "look"),
@@ -99,13 +99,13 @@ async def test_a_body_that_is_no_request_is_the_providers_to_refuse(serve: Serve
 
 
 async def test_the_whole_answer_is_the_pipelines_own_completion_if_it_makes_one(serve: Serve) -> None:
-    own = sk.Completion((sk.Choice(0, "mine", "stop"),), end="completed")
+    own = sk.Completion((sk.events.Choice(0, "mine", "stop"),), end="completed")
     _, _, text = await post(serve, [*ANSWER[:-1], own, ANSWER[-1]], CHAT)
     assert json.loads(text)["choices"][0]["message"]["content"] == "mine"
 
 
 async def test_the_whole_answer_is_the_last_one_that_began(serve: Serve) -> None:
-    first = [sk.TextDelta("void"), sk.Completion((sk.Choice(0, "void"),)), sk.Reset("again")]
+    first = [sk.TextDelta("void"), sk.Completion((sk.events.Choice(0, "void"),)), sk.events.Reset("again")]
     _, _, text = await post(serve, [*first, *ANSWER], CHAT)
     assert json.loads(text)["choices"][0]["message"]["content"] == "It is blue."
 
@@ -152,8 +152,8 @@ async def test_an_emitter_gives_the_identity_that_the_provider_did_not(serve: Se
     [
         ([sk.StatusError("no", status=429, headers={"retry-after": "7"})], 429, "rate_limit_exceeded"),
         ([sk.StatusError("no", status=503)], 502, None),
-        ([sk.DeadlineExceeded("late")], 504, "timeout"),
-        ([sk.Disconnected("gone")], 502, "truncated"),
+        ([sk.errors.DeadlineExceeded("late")], 504, "timeout"),
+        ([sk.errors.Disconnected("gone")], 502, "truncated"),
         ([sk.StreamEnd("provider_error"), sk.ProviderError("no", code="overloaded")], 502, "overloaded"),
         ([sk.StreamEnd("provider_error")], 502, "provider_error"),
         ([sk.StreamEnd("truncated")], 502, "truncated"),
@@ -183,7 +183,7 @@ async def test_a_mistake_of_this_program_is_the_frameworks_to_report(serve: Serv
     assert "secret" not in text
 
 
-@pytest.mark.parametrize("item", [sk.ServerSentEvent.of("{}"), b"data: {}\n\n"], ids=["an event", "bytes"])
+@pytest.mark.parametrize("item", [sk.sse.ServerSentEvent.of("{}"), b"data: {}\n\n"], ids=["an event", "bytes"])
 async def test_what_is_written_already_can_not_become_a_whole_answer(
     serve: Serve, item: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,7 +279,7 @@ async def test_a_moderated_answer_is_a_normal_one(serve: Serve, rule: Any, text:
 async def test_citations_are_sent_unless_something_was_withheld(
     serve: Serve, stream: bool, mode: Any, quoted: bool
 ) -> None:
-    citation = sk.Annotation({"type": "url_citation", "url": "https://a.b/c", "title": "The blue heron"})
+    citation = sk.events.Annotation({"type": "url_citation", "url": "https://a.b/c", "title": "The blue heron"})
     events = [sk.TextDelta("a blue heron"), citation, sk.Finish("stop"), sk.StreamEnd("completed")]
     items = list(sk.Moderate(sk.Rule("secret", phrases=("blue heron",)), mode=mode).run(events))
     _, _, text = await post(serve, items, CHAT | {"stream": stream})
@@ -315,10 +315,10 @@ async def test_a_client_that_disconnects_closes_the_source_of_a_whole_answer(
     "items",
     [
         ANSWER,
-        [sk.ServerSentEvent.of("a")],
+        [sk.sse.ServerSentEvent.of("a")],
         [],
         [sk.StatusError("no", status=429)],
-        [sk.TextDelta("a"), sk.Disconnected("gone")],
+        [sk.TextDelta("a"), sk.errors.Disconnected("gone")],
         [KeyError("a mistake")],
         [sk.TextDelta("a"), KeyError("a mistake")],
     ],

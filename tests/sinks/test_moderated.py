@@ -196,7 +196,7 @@ async def test_an_endpoint_of_fastapi_moderates_in_twenty_lines() -> None:
 async def test_nothing_that_was_held_is_on_the_wire_when_the_provider_breaks_off() -> None:
     async def broken() -> AsyncIterable[bytes]:
         yield b'data: {"choices":[{"index":0,"delta":{"content":"To build a"}}]}\n\n'
-        raise sk.Disconnected("gone")
+        raise sk.errors.Disconnected("gone")
 
     app = FastAPI()
     pipeline = sk.Parse() | sk.Extract() | sk.Moderate(rule("block"))

@@ -15,7 +15,7 @@ from tests.sinks.servers import Body, Serve, Watched
 
 pytestmark = pytest.mark.asyncio
 
-HELLO = sk.ServerSentEvent.of("hello")
+HELLO = sk.sse.ServerSentEvent.of("hello")
 CHUNK = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":"Well"}}]}\n\n'
 
 
@@ -66,7 +66,7 @@ async def test_the_callers_headers_take_precedence(serve: Serve) -> None:
 
 async def test_each_event_is_sent_when_it_comes(serve: Serve) -> None:
     gate = asyncio.Event()
-    watched = Watched([HELLO, gate, sk.ServerSentEvent.of("1\n2", "more", id="7")])
+    watched = Watched([HELLO, gate, sk.sse.ServerSentEvent.of("1\n2", "more", id="7")])
     async with serve(always(watched())) as url, aiohttp.request("GET", url) as got:
         assert await got.content.readuntil(b"\n\n") == b"data: hello\n\n"
         gate.set()
@@ -86,7 +86,7 @@ async def test_bytes_pass_as_they_are(serve: Serve) -> None:
 
 async def test_comments_keep_the_connection_alive_while_nothing_is_sent(serve: Serve) -> None:
     gate = asyncio.Event()
-    watched = Watched([HELLO, gate, sk.ServerSentEvent.of("end")])
+    watched = Watched([HELLO, gate, sk.sse.ServerSentEvent.of("end")])
     async with serve(always(watched()), ping=0.001) as url, aiohttp.request("GET", url) as got:
         assert await got.content.readexactly(40) == b"data: hello\n\n" + 3 * b": ping\n\n" + b": p"
         gate.set()
@@ -95,7 +95,7 @@ async def test_comments_keep_the_connection_alive_while_nothing_is_sent(serve: S
 
 
 async def test_after_an_id_a_ping_is_no_block_of_its_own(serve: Serve) -> None:
-    watched = Watched([sk.ServerSentEvent.of("a", id="7"), asyncio.Event()])
+    watched = Watched([sk.sse.ServerSentEvent.of("a", id="7"), asyncio.Event()])
     async with serve(always(watched()), ping=0.001) as url, aiohttp.request("GET", url) as got:
         assert await got.content.readexactly(31) == b"id: 7\ndata: a\n\n" + 2 * b": ping\n" + b": "
 
@@ -143,12 +143,12 @@ async def test_without_pings_nothing_is_sent_between(serve: Serve) -> None:
         (sk.StatusError("no", status=400), 400, "invalid_request_error", None),
         (sk.StatusError("no", status=503), 502, "server_error", None),
         (sk.StatusError("no", status=302), 502, "server_error", None),
-        (sk.DeadlineExceeded("late", deadline="first_byte"), 504, "server_error", "timeout"),
-        (sk.ConnectFailed("no"), 502, "server_error", "error"),
-        (sk.Disconnected("no"), 502, "server_error", "truncated"),
-        (sk.ContentTypeError("no"), 502, "server_error", "error"),
-        (sk.ProtocolError("no"), 502, "server_error", "error"),
-        (sk.LimitExceeded("no"), 502, "server_error", "limit"),
+        (sk.errors.DeadlineExceeded("late", deadline="first_byte"), 504, "server_error", "timeout"),
+        (sk.errors.ConnectFailed("no"), 502, "server_error", "error"),
+        (sk.errors.Disconnected("no"), 502, "server_error", "truncated"),
+        (sk.errors.ContentTypeError("no"), 502, "server_error", "error"),
+        (sk.errors.ProtocolError("no"), 502, "server_error", "error"),
+        (sk.errors.LimitExceeded("no"), 502, "server_error", "limit"),
         (sk.ProviderError("no"), 502, "server_error", None),
         (sk.ProviderError("no", code="overloaded", type="overloaded_error"), 502, "overloaded_error", "overloaded"),
         (sk.ProviderError("no", code=429), 429, "requests", 429),
@@ -240,7 +240,7 @@ async def test_an_item_that_cannot_be_sent_is_refused_by_its_kind(
 
 
 async def test_a_later_failure_is_an_error_event_and_the_end(serve: Serve) -> None:
-    status, text = await get(serve, Watched([HELLO, sk.Disconnected("no")]))
+    status, text = await get(serve, Watched([HELLO, sk.errors.Disconnected("no")]))
     first, last, rest = text.split("\n\n")
     assert (status, first, rest) == (200, "data: hello", "")
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "truncated"
@@ -252,7 +252,7 @@ async def test_a_later_failure_is_an_error_event_and_the_end(serve: Serve) -> No
         ([CHUNK], "truncated"),
         ([CHUNK, b'data: {"error": {"message": "a secret", "code": 503}}\n\n'], 503),
         ([CHUNK, b"data: hello\n\n"], "error"),
-        ([CHUNK, sk.DeadlineExceeded("late")], "timeout"),
+        ([CHUNK, sk.errors.DeadlineExceeded("late")], "timeout"),
     ],
     ids=["cut off", "an error event", "no JSON", "a deadline"],
 )
@@ -282,7 +282,9 @@ async def test_a_mistake_on_the_way_is_an_error_event_and_then_a_broken_answer(
     assert any(record.exc_info and isinstance(record.exc_info[1], KeyError) for record in caplog.records)
 
 
-@pytest.mark.parametrize("end", [sk.Disconnected("no"), sk.StreamEnd("cancelled")], ids=["an error", "a cancellation"])
+@pytest.mark.parametrize(
+    "end", [sk.errors.Disconnected("no"), sk.StreamEnd("cancelled")], ids=["an error", "a cancellation"]
+)
 async def test_what_breaks_off_within_an_event_breaks_the_answer_off(serve: Serve, end: Any) -> None:
     async with (
         serve(always(Watched([b"data: hel", end])())) as url,
@@ -315,7 +317,7 @@ async def test_a_stream_that_is_cancelled_does_not_end_as_if_complete(serve: Ser
 async def test_nobody_writes_fields_of_their_own(
     serve: Serve, items: list[Any], field: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    evil = sk.ServerSentEvent(**{field: "x\n\ndata: evil"})
+    evil = sk.sse.ServerSentEvent(**{field: "x\n\ndata: evil"})
     received = b""
     async with serve(always(Watched([*items, evil])())) as url, aiohttp.request("GET", url) as got:
         try:
@@ -330,8 +332,10 @@ async def test_nobody_writes_fields_of_their_own(
 
 
 async def test_line_ends_in_the_data_stay_data(serve: Serve) -> None:
-    _, text = await get(serve, Watched([sk.ServerSentEvent.of("a\n\nevent: evil\rid: 7")]))
-    assert list((sk.Lines() | sk.Parse()).run([text.encode()])) == [sk.ServerSentEvent.of("a\n\nevent: evil\nid: 7")]
+    _, text = await get(serve, Watched([sk.sse.ServerSentEvent.of("a\n\nevent: evil\rid: 7")]))
+    assert list((sk.sse.Lines() | sk.Parse()).run([text.encode()])) == [
+        sk.sse.ServerSentEvent.of("a\n\nevent: evil\nid: 7")
+    ]
 
 
 # Leaving

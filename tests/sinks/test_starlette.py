@@ -21,7 +21,7 @@ import streamkit as sk
 from streamkit.sinks.starlette import EventStreamResponse
 from tests.sinks.servers import Watched, asgi_app
 
-HELLO = sk.ServerSentEvent.of("hello")
+HELLO = sk.sse.ServerSentEvent.of("hello")
 GET = {"type": "http", "method": "GET", "path": "/", "headers": []}
 
 
@@ -31,7 +31,7 @@ async def test_fastapi_sends_it_too() -> None:
 
     @app.post("/")
     async def endpoint(body: dict[str, str]) -> Any:
-        return EventStreamResponse(Watched([sk.ServerSentEvent.of(body["text"])])(), status_code=201)
+        return EventStreamResponse(Watched([sk.sse.ServerSentEvent.of(body["text"])])(), status_code=201)
 
     async with asgi_app(app) as url, aiohttp.request("POST", url, json={"text": "hello"}) as got:
         assert (got.status, got.content_type) == (201, "text/event-stream")

@@ -82,7 +82,7 @@ def network(*scripts: Script) -> Network:
     return Network(list(scripts))
 
 
-async def read(feed: sk.Source[sk.ServerSentEvent], into: list[Any] | None = None) -> list[Any]:
+async def read(feed: sk.Source[sk.sse.ServerSentEvent], into: list[Any] | None = None) -> list[Any]:
     """All events, up to an end or an error; `into` has those before an error."""
     found: list[Any] = [] if into is None else into
     async with feed | sk.stage(lambda event: event) as events:
@@ -91,7 +91,7 @@ async def read(feed: sk.Source[sk.ServerSentEvent], into: list[Any] | None = Non
     return found
 
 
-async def data(feed: sk.Source[sk.ServerSentEvent]) -> list[str]:
+async def data(feed: sk.Source[sk.sse.ServerSentEvent]) -> list[str]:
     return [event.data for event in await read(feed)]
 
 

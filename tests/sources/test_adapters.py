@@ -61,7 +61,7 @@ async def test_an_answer_of_httpx_that_breaks_is_disconnected_after_what_came_be
     seen: list[object] = []
     async with server.serve({"broken": broken}) as (url, _):
         async with httpx2.AsyncClient() as client, client.stream("GET", f"{url}/broken") as answer:
-            with pytest.raises(sk.Disconnected) as caught:
+            with pytest.raises(sk.errors.Disconnected) as caught:
                 async with PIPELINE.open(answer) as events:  # type: ignore[arg-type]
                     async for event in events:
                         seen.append(event)
@@ -274,7 +274,7 @@ async def test_a_path_is_read_and_its_file_closed(tmp_path: Path) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", ["none.sse", ".", "a\0b"], ids=["missing", "a folder", "no name"])
 async def test_a_path_that_can_not_be_read_is_said(name: str, tmp_path: Path) -> None:
-    with pytest.raises(sk.RecordingError, match=r" can't be read: (No such file|Is a directory|its name can't)"):
+    with pytest.raises(sk.errors.RecordingError, match=r" can't be read: (No such file|Is a directory|its name can't)"):
         await text_of(tmp_path / name)
 
 
@@ -283,7 +283,7 @@ async def test_a_file_that_is_closed_while_it_is_read_is_said() -> None:
     file = io.BytesIO(BODY)
     async with PIPELINE.open(cast(Any, file)) as events:
         file.close()
-        with pytest.raises(sk.RecordingError, match="the file can't be read: it is closed"):
+        with pytest.raises(sk.errors.RecordingError, match="the file can't be read: it is closed"):
             await events.collect()
 
 

@@ -180,7 +180,7 @@ async def test_what_may_be_an_answer_is_read(source: Any, content_type: str | No
 async def test_what_says_it_is_something_else_is_refused(source: Any, content_type: str, tmp_path: Path) -> None:
     text, error = await source(b"a secret of Alice", content_type, tmp_path)
 
-    assert isinstance(error, sk.ContentTypeError)
+    assert isinstance(error, sk.errors.ContentTypeError)
     assert text == ""
     assert (error.content_type, error.body) == (content_type.partition(";")[0], b"a secret of Alice")
     assert str(error).endswith(f": expected text/event-stream or JSON, found {content_type.partition(';')[0]}")
@@ -193,7 +193,7 @@ async def test_what_says_it_is_something_else_is_refused(source: Any, content_ty
 async def test_what_says_nothing_is_looked_at(source: Any, content_type: str, body: bytes, tmp_path: Path) -> None:
     _, error = await source(body, content_type, tmp_path)
 
-    assert isinstance(error, sk.ContentTypeError)
+    assert isinstance(error, sk.errors.ContentTypeError)
     assert (error.content_type, error.body) == (content_type, body)
 
 
@@ -203,7 +203,7 @@ async def test_what_says_nothing_is_looked_at(source: Any, content_type: str, bo
 async def test_text_of_an_unsaid_type_is_read(body: bytes, tmp_path: Path) -> None:
     _, error = await by_http(body, "application/octet-stream", tmp_path)
 
-    assert not isinstance(error, sk.ContentTypeError)
+    assert not isinstance(error, sk.errors.ContentTypeError)
 
 
 async def test_a_body_that_never_ends_does_not_hide_its_type() -> None:
@@ -215,7 +215,7 @@ async def test_a_body_that_never_ends_does_not_hide_its_type() -> None:
 
     _, error = await read(response | READ)
 
-    assert isinstance(error, sk.ContentTypeError)
+    assert isinstance(error, sk.errors.ContentTypeError)
     assert len(error.body) <= 64 * 1024
 
 
@@ -228,7 +228,7 @@ async def test_a_body_that_breaks_off_does_not_hide_its_type() -> None:
 
     _, error = await read(response | READ)
 
-    assert isinstance(error, sk.ContentTypeError)
+    assert isinstance(error, sk.errors.ContentTypeError)
     assert error.body == b"abc"
 
 

@@ -31,15 +31,15 @@ async def serving(answer: Callable[[Any], web.Response]) -> AsyncGenerator[str]:
 @pytest.mark.parametrize("name", ["input_tokens", "totalTokens"])
 async def test_the_providers_count_is_read_and_is_an_estimate(name: str) -> None:
     async with serving(lambda prompt: web.json_response({name: len(prompt["messages"]), "other": "x"})) as url:
-        found = await sk.count_prompt(url, json={"messages": [1, 2, 3]}, headers={"x-api-key": "k"})
+        found = await sk.sources.count_prompt(url, json={"messages": [1, 2, 3]}, headers={"x-api-key": "k"})
 
-    assert found == sk.PromptTokens(3, False, 3)
+    assert found == sk.tokens.PromptTokens(3, False, 3)
 
 
 async def test_a_refusal_is_raised_as_such() -> None:
     async with serving(lambda _: web.json_response({"error": "no"}, status=401)) as url:
         with pytest.raises(sk.StatusError):
-            await sk.count_prompt(url, json={})
+            await sk.sources.count_prompt(url, json={})
 
 
 @pytest.mark.parametrize(
@@ -53,5 +53,5 @@ async def test_a_refusal_is_raised_as_such() -> None:
 )
 async def test_an_answer_without_a_count_is_no_count_of_zero(body: str, message: str) -> None:
     async with serving(lambda _: web.Response(text=body, content_type="application/json")) as url:
-        with pytest.raises(sk.ProtocolError, match=message):
-            await sk.count_prompt(url, json={})
+        with pytest.raises(sk.errors.ProtocolError, match=message):
+            await sk.sources.count_prompt(url, json={})

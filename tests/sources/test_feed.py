@@ -15,8 +15,8 @@ from tests.sources.feeds import AT_ONCE, OVER, Network, data, network, read
 
 pytestmark = pytest.mark.anyio
 
-BROKEN = sk.Disconnected("the connection broke")
-REFUSED = sk.ConnectFailed("no connection")
+BROKEN = sk.errors.Disconnected("the connection broke")
+REFUSED = sk.errors.ConnectFailed("no connection")
 
 
 def busy(status: int = 503, **headers: str) -> sk.StatusError:
@@ -70,21 +70,21 @@ async def test_a_feed_begins_after_the_id_that_it_is_given() -> None:
 async def test_comments_are_given_where_they_are_asked_for(comments: bool, found: list[str]) -> None:
     net = network([b":alive\n", b"data: one\n\n", b": inside\ndata: two\n\n", b":\n"], OVER)
     events = await read(net.feed(comments=comments))
-    assert [f"#{event.text}" if isinstance(event, sk.Comment) else event.data for event in events] == found
+    assert [f"#{event.text}" if isinstance(event, sk.sse.Comment) else event.data for event in events] == found
 
 
 async def test_a_comment_is_given_before_its_block_is_complete() -> None:
     net = network([b":alive\ndata: x\n", None])
     async with net.feed(comments=True) | sk.stage(lambda event: event) as events:
-        assert await anext(events) == sk.Comment("comment", text="alive")
+        assert await anext(events) == sk.sse.Comment("comment", text="alive")
 
 
 BODY = "\ufeffretry: 7\r\nid: é\r\rdata: one\n\r: c\ndata:two\r\ndata\r\n\r\nevent: e\ndata: ☃\n\n".encode()
 EVENTS = [
-    sk.ServerSentEvent.of("one", id="é"),
-    sk.Comment("comment", id="é", text=" c"),
-    sk.ServerSentEvent.of("two\n", id="é"),
-    sk.ServerSentEvent.of("☃", "e", id="é"),
+    sk.sse.ServerSentEvent.of("one", id="é"),
+    sk.sse.Comment("comment", id="é", text=" c"),
+    sk.sse.ServerSentEvent.of("two\n", id="é"),
+    sk.sse.ServerSentEvent.of("☃", "e", id="é"),
 ]
 
 
@@ -113,7 +113,7 @@ async def test_a_connection_may_break_at_any_byte(at: int) -> None:
 async def test_what_came_before_a_fault_is_delivered_and_then_it_is_raised_and_not_tried_again() -> None:
     net = network([b"data: one\n\n", b"data: two\n\ndata: " + b"x" * (16 * 1024 * 1024 + 1)], OVER)
     seen: list[Any] = []
-    with pytest.raises(sk.LimitExceeded):
+    with pytest.raises(sk.errors.LimitExceeded):
         await read(net.feed(), seen)
     assert [event.data for event in seen] == ["one", "two"]
     assert len(net.made) == 1
@@ -122,7 +122,9 @@ async def test_what_came_before_a_fault_is_delivered_and_then_it_is_raised_and_n
 async def test_an_id_that_no_header_can_hold_is_not_left_out() -> None:
     net = network([b"id: \x01\ndata: x\n\n"], OVER)
     seen: list[Any] = []
-    with pytest.raises(sk.ProtocolError, match=r"expected an event ID that a header can hold, found one with '\\x01'"):
+    with pytest.raises(
+        sk.errors.ProtocolError, match=r"expected an event ID that a header can hold, found one with '\\x01'"
+    ):
         await read(net.feed(), seen)
     assert [event.data for event in seen] == ["x"]
 
@@ -152,7 +154,7 @@ async def test_without_reconnections_a_feed_is_read_once() -> None:
 async def test_a_break_is_raised_when_the_reconnections_are_used_up() -> None:
     net = network([b"data: x\n\n", BROKEN], [b"data: y\n\n", BROKEN])
     seen: list[Any] = []
-    with pytest.raises(sk.Disconnected):
+    with pytest.raises(sk.errors.Disconnected):
         await read(net.feed(reconnects=1), seen)
     assert [event.data for event in seen] == ["x", "y"]
 
@@ -171,7 +173,9 @@ async def test_attempts_bound_the_connections_in_a_row_without_an_event(fruitles
     assert raised is (REFUSED if fruitless is REFUSED else BROKEN if fruitless == [BROKEN] else None)
 
 
-@pytest.mark.parametrize("failure", [REFUSED, BROKEN, sk.DeadlineExceeded("late", deadline="first_byte"), busy()])
+@pytest.mark.parametrize(
+    "failure", [REFUSED, BROKEN, sk.errors.DeadlineExceeded("late", deadline="first_byte"), busy()]
+)
 @pytest.mark.parametrize("from_start", [False, True])
 async def test_a_first_connection_that_fails_raises_unless_it_may(failure: Exception, from_start: bool) -> None:
     net = network(failure, [b"data: x\n\n"], OVER)
@@ -291,7 +295,7 @@ async def test_any_other_status_ends_it(status: int) -> None:
 
 @pytest.mark.parametrize("deadline", ["connect", "first_byte", "first_content", "idle_bytes", "idle_content"])
 async def test_a_deadline_of_a_connection_is_announced_and_it_connects_again(deadline: str) -> None:
-    late = sk.DeadlineExceeded("late", deadline=deadline, seconds=1.0)
+    late = sk.errors.DeadlineExceeded("late", deadline=deadline, seconds=1.0)
     net = network([b"data: x\n\n", late], [b"data: y\n\n"], OVER)
     assert await data(net.feed()) == ["x", "y"]
     assert net.news[0] == Reconnection(1, late, 0.0, "")
@@ -300,7 +304,7 @@ async def test_a_deadline_of_a_connection_is_announced_and_it_connects_again(dea
 async def test_the_total_deadline_is_for_all_connections_and_ends_it() -> None:
     net = network([b"data: x\n\n"], [b"data: y\n\n", None], OVER)
     seen: list[Any] = []
-    with pytest.raises(sk.DeadlineExceeded) as caught:
+    with pytest.raises(sk.errors.DeadlineExceeded) as caught:
         await read(net.feed(limits=sk.http.Deadlines(total=0.05)), seen)
     assert [event.data for event in seen] == ["x", "y"]
     assert (caught.value.deadline, caught.value.seconds) == ("total", 0.05)
@@ -308,7 +312,7 @@ async def test_the_total_deadline_is_for_all_connections_and_ends_it() -> None:
 
 async def test_the_total_deadline_passes_while_it_waits_to_connect_again() -> None:
     net = network([b"data: x\n\n"])
-    with pytest.raises(sk.DeadlineExceeded) as caught:
+    with pytest.raises(sk.errors.DeadlineExceeded) as caught:
         await read(net.feed(limits=sk.http.Deadlines(total=0.02), reconnect=Reconnect(initial=3600)))
     assert (caught.value.deadline, caught.value.seconds) == ("total", 0.02)
 

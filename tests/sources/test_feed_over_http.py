@@ -72,7 +72,9 @@ BODIES |= {
 
 
 def found_in(events: list[Any]) -> list[Found]:
-    return [comment(each.text) if isinstance(each, sk.Comment) else (each.event, each.data, each.id) for each in events]
+    return [
+        comment(each.text) if isinstance(each, sk.sse.Comment) else (each.event, each.data, each.id) for each in events
+    ]
 
 
 @pytest.mark.parametrize("size", [1, 2, 1000])
@@ -190,7 +192,7 @@ async def test_another_type_than_an_event_stream_ends_it(kind: str) -> None:
         return web.Response(body=b"data: x\n\n", headers={"content-type": kind})
 
     async with served(answer) as server:
-        with pytest.raises(sk.ContentTypeError, match=f"expected text/event-stream, found '{kind}'") as caught:
+        with pytest.raises(sk.errors.ContentTypeError, match=f"expected text/event-stream, found '{kind}'") as caught:
             await read(sk.feed(server.url))
     assert caught.value.body == b"data: x\n\n"
 
@@ -221,7 +223,10 @@ async def test_a_connection_that_breaks_is_announced_and_what_it_left_unfinished
     async with served(broken, pieces(b"data: b\n\n")) as server:
         events = await read(sk.feed(server.url, reconnect=AT_ONCE, on_reconnect=news.append))
     assert [(each.data, each.id) for each in events] == [("a", "1"), ("b", "1")]
-    assert [(type(each.error), each.last_event_id) for each in news] == [(sk.Disconnected, "1"), (type(None), "1")]
+    assert [(type(each.error), each.last_event_id) for each in news] == [
+        (sk.errors.Disconnected, "1"),
+        (type(None), "1"),
+    ]
 
 
 async def test_a_server_that_is_gone_is_announced_by_the_systems_own_words() -> None:
@@ -232,10 +237,10 @@ async def test_a_server_that_is_gone_is_announced_by_the_systems_own_words() -> 
         events = aiter(await stream.__aenter__())
         await anext(events)
     with pytest.raises(
-        sk.ConnectFailed, match=r"no connection: ClientConnectorError: \[Errno 111\] Connection refused"
+        sk.errors.ConnectFailed, match=r"no connection: ClientConnectorError: \[Errno 111\] Connection refused"
     ):
         await anext(events)
-    assert [type(each.error) for each in news] == [sk.Disconnected, sk.ConnectFailed]
+    assert [type(each.error) for each in news] == [sk.errors.Disconnected, sk.errors.ConnectFailed]
 
 
 # Deadlines
@@ -257,7 +262,7 @@ async def test_a_deadline_that_passes_is_announced_and_it_connects_again(deadlin
         found = await data(sk.feed(server.url, deadlines=deadlines, reconnect=AT_ONCE, on_reconnect=news.append))
     assert found == ["a", "b"]
     error = news[0].error
-    assert isinstance(error, sk.DeadlineExceeded)
+    assert isinstance(error, sk.errors.DeadlineExceeded)
     assert (error.deadline, error.seconds) == (name, 0.1)
 
 
@@ -276,7 +281,7 @@ async def test_comments_are_no_content_also_where_they_are_given(comments: bool)
     async with served(dripping, pieces(b"data: a\n\n")) as server:
         events = await read(sk.feed(server.url, deadlines=deadlines, comments=comments, reconnect=AT_ONCE))
     assert events[-1].data == "a"
-    assert any(isinstance(each, sk.Comment) for each in events) is comments
+    assert any(isinstance(each, sk.sse.Comment) for each in events) is comments
 
 
 async def test_an_event_is_content_so_that_the_first_has_come() -> None:
@@ -298,7 +303,7 @@ async def test_the_total_deadline_is_for_the_whole_feed() -> None:
     seen: list[Any] = []
     async with served(*ways) as server:
         with pytest.raises(
-            sk.DeadlineExceeded, match=r"^<feed http://.*/feed>: the deadline 'total' of 0\.5 s"
+            sk.errors.DeadlineExceeded, match=r"^<feed http://.*/feed>: the deadline 'total' of 0\.5 s"
         ) as caught:
             await read(sk.feed(server.url, deadlines=Deadlines(total=0.5), reconnect=AT_ONCE), seen)
     assert [each.data for each in seen] == ["a"] * 3
@@ -328,7 +333,7 @@ async def test_a_report_is_redirected_with_its_body(code: int) -> None:
 async def test_a_redirect_to_nowhere_is_an_error(code: int, location: str | None) -> None:
     headers = {} if location is None else {"location": location}
     async with served(status(code, **headers)) as server:
-        with pytest.raises(sk.RedirectError, match="names no address to go to"):
+        with pytest.raises(sk.errors.RedirectError, match="names no address to go to"):
             await read(sk.feed(server.url, reconnect=AT_ONCE))
     assert len(server.asked) == 1
 

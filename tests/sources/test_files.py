@@ -106,7 +106,7 @@ async def test_a_file_that_was_closed_is_not_opened_any_more() -> None:
 
 @pytest.mark.anyio
 async def test_what_opening_raises_is_raised_and_nothing_is_left_to_close(tmp_path: Path) -> None:
-    with pytest.raises(sk.RecordingError):
+    with pytest.raises(sk.errors.RecordingError):
         await read_all(File(tmp_path / "none.sse"))
 
 

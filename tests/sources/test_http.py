@@ -18,11 +18,7 @@ from aiohttp import web
 from streamkit import (
     Accumulate,
     Completion,
-    ConnectFailed,
-    ContentTypeError,
     Count,
-    DeadlineExceeded,
-    Disconnected,
     Event,
     Extract,
     Parse,
@@ -35,6 +31,7 @@ from streamkit import (
     http,
 )
 from streamkit.cli.provider import Provider, serve
+from streamkit.errors import ConnectFailed, ContentTypeError, DeadlineExceeded, Disconnected
 from streamkit.sources.http import HEAD_BYTES, Deadlines
 
 PIPELINE = Parse() | Extract() | Accumulate()

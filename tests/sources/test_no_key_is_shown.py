@@ -83,7 +83,7 @@ UNSENDABLE: dict[str, tuple[Make, type[Exception], str]] = {
     "pairs": (post(headers=[("authorization", KEY.encode())]), sk.PipelineError, "found bytes in header 1 of 1"),
     "headers as text": (post(headers=KEY), sk.PipelineError, "expected a mapping of names to values, found str"),
     "an address as bytes": (lambda _: http.post(f"http://h/?key={KEY}".encode()), sk.PipelineError, "found bytes"),  # type: ignore[arg-type]
-    "a key for a port": (post(f"http://127.0.0.1:{KEY}/v1"), sk.ConnectFailed, "an address that can't be read"),
+    "a key for a port": (post(f"http://127.0.0.1:{KEY}/v1"), sk.errors.ConnectFailed, "an address that can't be read"),
     "a key and a header": (
         post(f"http://user:{KEY}@LIVE/v1", headers={"authorization": f"Bearer {KEY}"}),
         sk.PipelineError,
@@ -91,15 +91,15 @@ UNSENDABLE: dict[str, tuple[Make, type[Exception], str]] = {
     ),
     "a key that is not Latin-1": (post(f"http://ключ:{KEY}☃@LIVE/v1"), sk.PipelineError, "credentials in Latin-1"),
     "a colon in the user": (post(f"http://u%3A{KEY}:x@LIVE/v1"), sk.PipelineError, "can't be sent: ValueError"),
-    "a backslash in the key": (post(f"http://u:{KEY}\\@LIVE/v1"), sk.ConnectFailed, "expected http://host/path"),
-    "a slash in the key": (post(f"http://u:{KEY}/x@LIVE/v1"), sk.ConnectFailed, "an address that can't be read"),
-    "no scheme": (post(f"user:{KEY}@LIVE/v1"), sk.ConnectFailed, "an address without a host"),
+    "a backslash in the key": (post(f"http://u:{KEY}\\@LIVE/v1"), sk.errors.ConnectFailed, "expected http://host/path"),
+    "a slash in the key": (post(f"http://u:{KEY}/x@LIVE/v1"), sk.errors.ConnectFailed, "an address that can't be read"),
+    "no scheme": (post(f"user:{KEY}@LIVE/v1"), sk.errors.ConnectFailed, "an address without a host"),
     "a host too long": (post(f"http://{'a' * 70}.x/?key={KEY}"), sk.PipelineError, "can't be sent: Unicode"),
     "params": (post(params={"key": KEY.encode()}), sk.PipelineError, "can't be sent: TypeError"),
     "a cookie": (post(cookies={f"{KEY} x;": KEY}), sk.PipelineError, "can't be sent: CookieError"),
     "auth": (post(auth=("user", KEY)), sk.PipelineError, "auth: expected headers="),
-    "a proxy": (post(proxy=f"http://u:{KEY}@[::1"), sk.ConnectFailed, "InvalidURL"),
-    "a proxy that refuses": (post(proxy=f"http://u:{KEY}@127.0.0.1:1"), sk.ConnectFailed, r"\[Errno 111\]"),
+    "a proxy": (post(proxy=f"http://u:{KEY}@[::1"), sk.errors.ConnectFailed, "InvalidURL"),
+    "a proxy that refuses": (post(proxy=f"http://u:{KEY}@127.0.0.1:1"), sk.errors.ConnectFailed, r"\[Errno 111\]"),
     "a proxy that is not Latin-1": (post(proxy=f"http://☃:{KEY}@LIVE"), sk.PipelineError, "can't be sent: Unicode"),
     "JSON": (post(json={"a": KEY, "b": KEY.encode()}), sk.PipelineError, "json: Object of type bytes is not JSON"),
     "JSON's keys": (post(json={(KEY,): 1}), sk.PipelineError, "json: keys must be str"),
@@ -132,7 +132,7 @@ async def test_what_cant_be_sent_is_a_typed_error_without_it(name: str) -> None:
 @pytest.mark.parametrize("key", [KEY.encode(), 5], ids=["bytes", "a number"])
 def test_a_classifiers_key_is_text(key: Any) -> None:
     with pytest.raises(sk.PipelineError, match=r"key: expected a str, found (bytes|int)"):
-        sk.remote.openai_moderation(key=key)
+        sk.moderation.remote.openai_moderation(key=key)
 
 
 @pytest.mark.asyncio
@@ -161,7 +161,7 @@ async def test_a_deadline_that_passes_while_it_connects_does_not_quote_the_addre
         async with http.get(f"{url}/stall", session=session) | sk.stage(lambda item: item) as busy:
             await anext(busy)
             source = http.post(f"{url}/?key={KEY}", session=session, deadlines=http.Deadlines(connect=0.02))
-            with pytest.raises(sk.DeadlineExceeded) as caught:
+            with pytest.raises(sk.errors.DeadlineExceeded) as caught:
                 async with source | sk.stage(lambda item: item):
                     pass
     assert caught.value.deadline == "connect"

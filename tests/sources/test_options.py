@@ -122,7 +122,7 @@ def test_an_address_has_a_scheme(url: str, problem: str | None) -> None:
 async def test_an_address_without_a_scheme_is_said_when_the_stream_is_opened(url: str) -> None:
     for source in (sk.http.post(url), sk.http.get(url)):
         with pytest.raises(
-            sk.ConnectFailed, match=r"expected http://host/path or https://…, found (none|another)"
+            sk.errors.ConnectFailed, match=r"expected http://host/path or https://…, found (none|another)"
         ) as caught:
             await (source | sk.Parse()).collect()
         assert KEY not in str(caught.value)

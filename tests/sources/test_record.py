@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import streamkit as sk
-from streamkit.sources.record import Tap, record
+from streamkit.sources.record import RecordingSource, record
 from streamkit.sources.recording import read_recording
 from streamkit.sources.retry import Retry
 
@@ -110,9 +110,9 @@ async def test_a_piece_is_in_the_file_before_it_is_handed_on(tmp_path: Path) -> 
 
 @pytest.mark.anyio
 async def test_an_error_of_the_source_is_recorded_by_its_class_alone(tmp_path: Path) -> None:
-    source = Scripted((1.0, [HELLO]), (2.0, sk.Disconnected("the key sk-secret was revoked")))
+    source = Scripted((1.0, [HELLO]), (2.0, sk.errors.Disconnected("the key sk-secret was revoked")))
 
-    with pytest.raises(sk.Disconnected, match="revoked"):
+    with pytest.raises(sk.errors.Disconnected, match="revoked"):
         await read_all(record(source, tmp_path / "a.jsonl"))
 
     assert lines(tmp_path / "a.jsonl")[-1] == {"t": 2.0, "end": "error", "error": "Disconnected"}
@@ -174,7 +174,7 @@ async def test_a_recording_that_was_never_finished_has_no_end(tmp_path: Path) ->
 
     replayed = read_recording((tmp_path / "crashed.jsonl").read_bytes())
     assert [next(replayed)[1], next(replayed)[1]] == [HELLO, WORLD]
-    with pytest.raises(sk.ProtocolError, match="line 4: expected a recorded piece"):
+    with pytest.raises(sk.errors.ProtocolError, match="line 4: expected a recorded piece"):
         next(replayed)
 
 
@@ -182,10 +182,10 @@ async def test_a_recording_that_was_never_finished_has_no_end(tmp_path: Path) ->
 async def test_only_the_attempt_that_was_delivered_is_recorded(tmp_path: Path) -> None:
     class TwoAttempts(Scripted):
         async def again(self, error: Exception) -> bool:
-            return isinstance(error, sk.Disconnected)
+            return isinstance(error, sk.errors.Disconnected)
 
     source = TwoAttempts((1.0, [b": ping of the first attempt, longer than all that follows\n\n" * 20]),
-                         (2.0, sk.Disconnected("broke")), (5.0, [HELLO]), (6.0, [DONE]))  # fmt: skip
+                         (2.0, sk.errors.Disconnected("broke")), (5.0, [HELLO]), (6.0, [DONE]))  # fmt: skip
 
     assert sk.TextDelta("Hello") in await events_of(record(source, tmp_path / "a.jsonl"))
 
@@ -303,7 +303,7 @@ def test_a_tap_answers_for_its_source_in_everything_that_a_source_can_do() -> No
     asked = {name for name, member in vars(sk.Source).items() if callable(member) and not name.startswith("_")}
     asked -= {"items"}  # a stream must not read past the tap
 
-    assert asked <= set(vars(Tap))
+    assert asked <= set(vars(RecordingSource))
 
 
 @pytest.mark.anyio
@@ -400,7 +400,7 @@ async def test_a_disk_that_fails_at_anything_else_is_told_too(
     monkeypatch.setattr(Path, "open", lambda *_: Broken(tmp_path / "a.jsonl", "w"))
     tap = record(TwoAttempts((1.0, [HELLO]), (2.0, [DONE])), "a.jsonl")
     await tap.open()
-    await tap.again(sk.Disconnected("broke"))
+    await tap.again(sk.errors.Disconnected("broke"))
 
     with pytest.raises(sk.SourceError, match=r"a\.jsonl: the recording can't be written: Input/output error"):
         await tap.close()
@@ -422,8 +422,8 @@ async def test_a_failure_of_the_disk_does_not_hide_that_of_the_source(monkeypatc
     disk.room = 40
     monkeypatch.setattr(Path, "open", lambda *_: disk)
 
-    with pytest.raises(sk.Disconnected, match="broke") as raised:
-        await events_of(record(Scripted((0.0, sk.Disconnected("broke"))), "a.jsonl"))
+    with pytest.raises(sk.errors.Disconnected, match="broke") as raised:
+        await events_of(record(Scripted((0.0, sk.errors.Disconnected("broke"))), "a.jsonl"))
 
     assert "can't be written" in "".join(raised.value.__notes__)
 
@@ -566,7 +566,7 @@ def test_a_tap_shows_what_is_recorded_and_where_but_no_key() -> None:
 async def test_a_recording_that_fails_is_an_error_and_no_cut_answer(tmp_path: Path) -> None:
     stream = record(Scripted((0, [HELLO])), tmp_path / "no" / "such" / "folder") | PIPELINE
 
-    with pytest.raises(sk.RecordingError, match="can't be written"):
+    with pytest.raises(sk.errors.RecordingError, match="can't be written"):
         async with stream as events:
             await anext(events)
 

@@ -19,7 +19,7 @@ from yarl import URL
 import streamkit as sk
 from streamkit.moderation.classifiers.remote import http_classifier, openai_moderation
 from streamkit.sources import http
-from streamkit.sources.redirects import Redirect, Request, follow
+from streamkit.sources.redirects import Redirect, RedirectedRequest, follow
 from streamkit.sources.retry import Retry
 from tests.fire.server import DONE, FINISH, TEXT
 
@@ -83,8 +83,8 @@ async def text_of(source: sk.Source[bytes]) -> str:
         return "".join([event.text async for event in events if isinstance(event, sk.TextDelta)])
 
 
-async def refusal(source: sk.Source[Any]) -> sk.RedirectError:
-    with pytest.raises(sk.RedirectError) as caught:
+async def refusal(source: sk.Source[Any]) -> sk.errors.RedirectError:
+    with pytest.raises(sk.errors.RedirectError) as caught:
         async with source | sk.stage(lambda item: item) as items:
             async for _ in items:
                 pass
@@ -316,12 +316,12 @@ async def test_another_scheme_is_another_origin(status: int, down: bool, tls: ss
     ],
 )
 def test_an_origin_is_scheme_host_and_port(location: str, same: bool) -> None:
-    request = Request("GET", "https://api.example/v1", {"headers": KEYS})
+    request = RedirectedRequest("GET", "https://api.example/v1", {"headers": KEYS})
     redirect = Redirect("<GET>", 302, URL("https://api.example/v1"), {"Location": location})
     if same:
         assert follow(request, redirect, "same-origin").options["headers"] == KEYS
     else:
-        with pytest.raises(sk.RedirectError, match=r"from https://api\.example to another origin, http"):
+        with pytest.raises(sk.errors.RedirectError, match=r"from https://api\.example to another origin, http"):
             follow(request, redirect, "same-origin")
         assert follow(request, redirect, "any").options["headers"] == []
 
@@ -347,8 +347,8 @@ def test_an_origin_is_scheme_host_and_port(location: str, same: bool) -> None:
 def test_a_location_that_is_no_address_of_https_is_not_followed(location: str | None) -> None:
     headers = {} if location is None else {"Location": location}
     redirect = Redirect("<GET>", 302, URL("https://api.example/v1"), headers)
-    with pytest.raises(sk.RedirectError, match="names no address to go to") as caught:
-        follow(Request("GET", "https://api.example/v1", {}), redirect, "any")
+    with pytest.raises(sk.errors.RedirectError, match="names no address to go to") as caught:
+        follow(RedirectedRequest("GET", "https://api.example/v1", {}), redirect, "any")
     assert caught.value.location == ""
 
 
@@ -400,10 +400,12 @@ async def test_a_classifier_sends_neither_its_key_nor_the_text_elsewhere(status:
     async with serving(here, there):
         here.location = f"{there.url}/answer"
         openai = openai_moderation(f"{here.url}/v1", key=SECRET, retry=None)
-        other = http_classifier(f"{here.url}/v1", request=lambda window: window.text, verdict=lambda _: sk.Decision())
+        other = http_classifier(
+            f"{here.url}/v1", request=lambda window: window.text, verdict=lambda _: sk.moderation.Decision()
+        )
         for classifier in (openai, other):
-            with pytest.raises(sk.RedirectError):
-                await classifier(sk.Window(0, SECRET))
+            with pytest.raises(sk.errors.RedirectError):
+                await classifier(sk.moderation.Window(0, SECRET))
     assert there.asked == []
     assert len(here.asked) == 2
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from streamkit import Extract, Parse, PipelineError, ProtocolError, RecordingError, StreamEnd, TextDelta, replay
+from streamkit import Extract, Parse, PipelineError, StreamEnd, TextDelta, replay
+from streamkit.errors import ProtocolError, RecordingError
 from streamkit.sources import replay as module
 
 SSE = 'data: {"choices":[{"delta":{"content":"Größe"}}]}\n\ndata: [DONE]\n\n'

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamkit as sk
-from streamkit.sources.faults import GARBAGE, Cut, Drip, Duplicate, Fault, Garbage, Stall
+from streamkit.sources.faults import GARBAGE, Cut, Drip, Duplicate, Fault, Garbage, Pause
 from streamkit.sources.recording import Piece, read_recording
 from streamkit.sources.replay import recut, replay
 
@@ -95,7 +95,7 @@ async def test_a_recorded_error_is_a_disconnection_after_everything_that_came(tm
     seen: list[sk.Event] = []
     stream = replay(path) | PIPELINE
 
-    with pytest.raises(sk.Disconnected, match="the recorded stream ended with DeadlineExceeded"):
+    with pytest.raises(sk.errors.Disconnected, match="the recorded stream ended with DeadlineExceeded"):
         await read_into(seen, stream)
 
     assert seen == [sk.TextDelta("Hel")]
@@ -127,7 +127,7 @@ def test_a_line_that_is_no_piece_is_named_after_the_pieces_before_it(line: bytes
     pieces = read_recording(b'{"streamkit": "recording/1"}\n{"t": 0, "text": "a"}\n\n' + line + b"\n")
 
     assert next(pieces) == (0.0, b"a")
-    with pytest.raises(sk.ProtocolError, match=f"line 4: expected a recorded piece: .*{message}") as raised:
+    with pytest.raises(sk.errors.ProtocolError, match=f"line 4: expected a recorded piece: .*{message}") as raised:
         next(pieces)
     assert raised.value.line == 4
 
@@ -143,7 +143,9 @@ def test_a_time_that_no_recording_has_is_an_error_after_the_pieces_before_it(tim
     )
 
     assert next(pieces) == (0.0, b"a")
-    with pytest.raises(sk.ProtocolError, match=r"^line 3: expected (t from 0 to 31622400 seconds|a recorded piece)"):
+    with pytest.raises(
+        sk.errors.ProtocolError, match=r"^line 3: expected (t from 0 to 31622400 seconds|a recorded piece)"
+    ):
         next(pieces)
 
 
@@ -158,12 +160,12 @@ async def test_a_piece_that_comes_very_late_is_not_waited_for_that_long(
     source = sk.replay(path, pace=1)
     with anyio.fail_after(10):
         async with source | sk.Parse() as events:
-            assert [event async for event in events] == [sk.ServerSentEvent.of("x")]
+            assert [event async for event in events] == [sk.sse.ServerSentEvent.of("x")]
     assert source.now() == 31622400
 
 
 def test_a_recording_of_another_version_is_not_guessed_at() -> None:
-    with pytest.raises(sk.ProtocolError, match="line 1: expected 'recording/1', found 'recording/2'"):
+    with pytest.raises(sk.errors.ProtocolError, match="line 1: expected 'recording/1', found 'recording/2'"):
         next(read_recording(b'{"streamkit": "recording/2"}\n'))
 
 
@@ -220,9 +222,9 @@ def test_a_body_that_is_cut_anew_still_ends_as_it_ended() -> None:
     def broken() -> Iterator[Piece]:
         yield 1.0, b"abc"
         yield 2.0, b"de"
-        raise sk.Disconnected("broke")
+        raise sk.errors.Disconnected("broke")
 
-    assert given_by(recut(broken(), 2)) == ([(1.0, b"ab"), (2.0, b"cd"), (2.0, b"e")], sk.Disconnected)
+    assert given_by(recut(broken(), 2)) == ([(1.0, b"ab"), (2.0, b"cd"), (2.0, b"e")], sk.errors.Disconnected)
 
 
 @pytest.mark.parametrize(
@@ -243,15 +245,15 @@ def test_cutting_anew_may_not_change_the_body(cut: Callable[[bytes], Iterable[by
 
 
 FAULTS: list[tuple[Fault, list[Piece], type[Exception] | None]] = [
-    (Cut(0), [], sk.Disconnected),
-    (Cut(3), [(1.0, b"abc")], sk.Disconnected),
-    (Cut(4), [(1.0, b"abcd")], sk.Disconnected),
-    (Cut(8), [(1.0, b"abcd"), (2.0, b"efgh")], sk.Disconnected),
+    (Cut(0), [], sk.errors.Disconnected),
+    (Cut(3), [(1.0, b"abc")], sk.errors.Disconnected),
+    (Cut(4), [(1.0, b"abcd")], sk.errors.Disconnected),
+    (Cut(8), [(1.0, b"abcd"), (2.0, b"efgh")], sk.errors.Disconnected),
     (Cut(5, clean=True), [(1.0, b"abcd"), (2.0, b"e")], None),
-    (Stall(0, seconds=5), [(5.0, b""), (6.0, b"abcd"), (7.0, b"efgh"), (8.0, b"")], None),
-    (Stall(3, seconds=5), [(1.0, b"abc"), (6.0, b""), (6.0, b"d"), (7.0, b"efgh"), (8.0, b"")], None),
-    (Stall(8, seconds=5), [*ABC[:2], (7.0, b""), (8.0, b"")], None),
-    (Stall(4), [(1.0, b"abcd"), (math.inf, b""), (math.inf, b"efgh"), (math.inf, b"")], None),
+    (Pause(0, seconds=5), [(5.0, b""), (6.0, b"abcd"), (7.0, b"efgh"), (8.0, b"")], None),
+    (Pause(3, seconds=5), [(1.0, b"abc"), (6.0, b""), (6.0, b"d"), (7.0, b"efgh"), (8.0, b"")], None),
+    (Pause(8, seconds=5), [*ABC[:2], (7.0, b""), (8.0, b"")], None),
+    (Pause(4), [(1.0, b"abcd"), (math.inf, b""), (math.inf, b"efgh"), (math.inf, b"")], None),
     (Garbage(0, b"!"), [(0.0, b"!"), *ABC], None),
     (Garbage(3, b"!"), [(1.0, b"abc"), (1.0, b"!"), (1.0, b"d"), *ABC[1:]], None),
     (Garbage(8), [*ABC[:2], (2.0, GARBAGE), (3.0, b"")], None),
@@ -270,7 +272,7 @@ def test_a_fault_gives_these_pieces_at_these_times(
     assert given_by(fault(iter(ABC))) == (pieces, error)
 
 
-@pytest.mark.parametrize("fault", [Cut(9), Stall(9), Garbage(9), Duplicate(9, 2)], ids=repr)
+@pytest.mark.parametrize("fault", [Cut(9), Pause(9), Garbage(9), Duplicate(9, 2)], ids=repr)
 def test_a_fault_behind_the_end_does_nothing(fault: Fault) -> None:
     came, error = given_by(fault(iter(ABC)))
 
@@ -298,30 +300,30 @@ def test_a_fault_is_at_the_same_byte_however_the_body_is_cut(
 
     reached = at <= len(body)
     assert bytes_of(Cut(at)) == body[:at]
-    assert (given_by(Cut(at)(pieces()))[1] is sk.Disconnected) == reached
-    assert bytes_of(Stall(at, seconds=1)) == bytes_of(Drip(length, 1)) == body
+    assert (given_by(Cut(at)(pieces()))[1] is sk.errors.Disconnected) == reached
+    assert bytes_of(Pause(at, seconds=1)) == bytes_of(Drip(length, 1)) == body
     assert bytes_of(Garbage(at, b"!")) == (body[:at] + b"!" + body[at:] if reached else body)
     again = body[max(0, at - length) : at]
     assert bytes_of(Duplicate(at, length)) == (body[:at] + again + body[at:] if reached else body)
 
 
-@pytest.mark.parametrize("fault", [Cut(6), Stall(6), Garbage(6), Duplicate(6, 3), Drip(3, 1)], ids=repr)
+@pytest.mark.parametrize("fault", [Cut(6), Pause(6), Garbage(6), Duplicate(6, 3), Drip(3, 1)], ids=repr)
 def test_what_came_before_a_failure_goes_through_every_fault(fault: Fault) -> None:
     def broken() -> Iterator[Piece]:
         yield 1.0, b"abcd"
-        raise sk.Disconnected("broke")
+        raise sk.errors.Disconnected("broke")
 
     came, error = given_by(fault(broken()))
 
-    assert (b"".join(data for _, data in came), error) == (b"abcd", sk.Disconnected)
+    assert (b"".join(data for _, data in came), error) == (b"abcd", sk.errors.Disconnected)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Cut(-1), "Cut: expected after_bytes of at least 0, found -1"),
-        (lambda: Stall(-1), "Stall: expected after_bytes of at least 0, found -1"),
-        (lambda: Stall(1, seconds=-0.5), "Stall: expected seconds of at least 0, found -0.5"),
+        (lambda: Pause(-1), "Stall: expected after_bytes of at least 0, found -1"),
+        (lambda: Pause(1, seconds=-0.5), "Stall: expected seconds of at least 0, found -0.5"),
         (lambda: Garbage(-1), "Garbage: expected after_bytes of at least 0, found -1"),
         (lambda: Duplicate(-1, 1), "Duplicate: expected after_bytes of at least 0, found -1"),
         (lambda: Duplicate(1, 0), "Duplicate: expected length of at least 1, found 0"),
@@ -345,7 +347,7 @@ def test_a_value_that_makes_no_sense_is_refused_when_it_is_given(make: Callable[
 async def test_text_before_a_cut_is_delivered_before_the_disconnection(recording: Path) -> None:
     seen, error = await outcome(replay(recording, faults=[Cut(len(HELLO) + 20)]))
 
-    assert (seen, error) == ([sk.TextDelta("Hello")], sk.Disconnected)
+    assert (seen, error) == ([sk.TextDelta("Hello")], sk.errors.Disconnected)
 
 
 @pytest.mark.anyio
@@ -359,7 +361,7 @@ async def test_a_clean_cut_leaves_a_truncated_stream(recording: Path) -> None:
 async def test_garbage_in_an_event_is_a_protocol_error_after_the_events_before_it(recording: Path) -> None:
     seen, error = await outcome(replay(recording, faults=[Garbage(len(HELLO) + 20)]))
 
-    assert (seen, error) == ([sk.TextDelta("Hello")], sk.ProtocolError)
+    assert (seen, error) == ([sk.TextDelta("Hello")], sk.errors.ProtocolError)
 
 
 @pytest.mark.anyio
@@ -371,7 +373,7 @@ async def test_a_repeated_event_is_an_event(recording: Path) -> None:
 
 @pytest.mark.anyio
 async def test_without_a_pace_a_stall_takes_virtual_time_alone(recording: Path, slept: list[float]) -> None:
-    seen, _ = await outcome(replay(recording, faults=[Stall(len(HELLO), seconds=60)]))
+    seen, _ = await outcome(replay(recording, faults=[Pause(len(HELLO), seconds=60)]))
 
     assert slept == []
     assert [event for event in seen if isinstance(event, sk.Timings)] == [
@@ -383,7 +385,7 @@ async def test_without_a_pace_a_stall_takes_virtual_time_alone(recording: Path, 
 async def test_at_a_pace_the_waits_are_those_of_the_recording_and_its_faults(
     recording: Path, slept: list[float]
 ) -> None:
-    await outcome(replay(recording, pace=2, cut=len(HELLO), faults=[Stall(len(HELLO), seconds=60)]))
+    await outcome(replay(recording, pace=2, cut=len(HELLO), faults=[Pause(len(HELLO), seconds=60)]))
 
     assert slept == [0.5, 30.0, 0.5, 0.5]
 
@@ -408,7 +410,7 @@ async def test_faults_are_applied_in_their_order_and_after_the_cut(tmp_path: Pat
 async def test_a_stall_for_ever_is_ended_by_a_cancellation(tmp_path: Path, pace: float | None) -> None:
     path = tmp_path / "a.sse"
     path.write_bytes(HELLO + WORLD)
-    source = replay(path, pace=pace, faults=[Stall(len(HELLO))])
+    source = replay(path, pace=pace, faults=[Pause(len(HELLO))])
     seen: list[object] = []
 
     async with source | sk.Parse() | sk.Extract() as events, anyio.create_task_group() as tasks:
@@ -440,7 +442,7 @@ async def test_a_replay_with_faults_can_be_recorded_and_then_replays_with_them(r
     faulty = tmp_path / "faulty.jsonl"
     live = await outcome(sk.record(replay(recording, faults=[Drip(20, 0.25), Cut(100)]), faulty))
 
-    assert live[1] is sk.Disconnected
+    assert live[1] is sk.errors.Disconnected
     assert await outcome(replay(faulty)) == live
 
 

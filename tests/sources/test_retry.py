@@ -67,7 +67,7 @@ async def test_a_refusal_is_not_tried_again() -> None:
 @pytest.mark.asyncio
 async def test_once_something_was_released_nothing_is_tried_again() -> None:
     broken = server.body(TEXT, head=server.HEAD + b"content-length: 10000\r\n")
-    with pytest.raises(sk.Disconnected):
+    with pytest.raises(sk.errors.Disconnected):
         await answer(broken, GOOD)
 
 
@@ -103,8 +103,10 @@ def test_the_wait_is_what_the_server_says_or_half_a_second(error: sk.StatusError
 
 
 def test_the_waits_double_up_to_the_longest_and_vary_by_half() -> None:
-    longest = [Retry(attempts=9, random=lambda: 1.0).wait(failed, sk.Disconnected("")) for failed in range(1, 8)]
-    shortest = [Retry(attempts=9, random=lambda: 0.0).wait(failed, sk.Disconnected("")) for failed in range(1, 8)]
+    longest = [Retry(attempts=9, random=lambda: 1.0).wait(failed, sk.errors.Disconnected("")) for failed in range(1, 8)]
+    shortest = [
+        Retry(attempts=9, random=lambda: 0.0).wait(failed, sk.errors.Disconnected("")) for failed in range(1, 8)
+    ]
     assert longest == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
     assert shortest == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
 

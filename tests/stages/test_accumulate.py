@@ -9,33 +9,35 @@ import pytest
 
 from streamkit import (
     Accumulate,
-    Annotation,
-    AudioDelta,
-    Choice,
     Completion,
     Event,
     Extract,
     Finish,
-    Flagged,
-    Lines,
-    Logprobs,
     Parse,
-    Part,
-    PartEnd,
-    PartStart,
     ProviderError,
     ReasoningDelta,
     RefusalDelta,
+    StreamEnd,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from streamkit.events import (
+    Annotation,
+    AudioDelta,
+    Choice,
+    Flagged,
+    Logprobs,
+    Part,
+    PartEnd,
+    PartStart,
     Reset,
     ResponseDetails,
     ResponseStart,
     RoleDelta,
-    StreamEnd,
-    TextDelta,
     ToolCall,
-    ToolCallDelta,
-    Usage,
 )
+from streamkit.sse import Lines
 
 DATA = Path(__file__).parents[1] / "data"
 PAIRS = sorted(path.stem for path in DATA.glob("*.sse") if path.with_suffix(".json").is_file())

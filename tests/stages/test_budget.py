@@ -140,14 +140,14 @@ def test_what_passes_never_exceeds_the_budget_and_one_character_more_would(
     [
         (Decimal("0.00003"), 0, "one two three"),
         (Decimal("0.00003"), 10, "one two"),
-        ("0.00003", sk.PromptTokens(20, True), "one"),
+        ("0.00003", sk.tokens.PromptTokens(20, True), "one"),
         (Decimal("0.00003"), 30, ""),
         (Decimal("0.00003"), 1000, ""),
         (1, 0, "one two three four five six"),
     ],
 )
 def test_a_budget_of_money_includes_the_prompt(
-    cost: Decimal | str | int, prompt: int | sk.PromptTokens, text: str
+    cost: Decimal | str | int, prompt: int | sk.tokens.PromptTokens, text: str
 ) -> None:
     budget = Budget(cost=cost, model="model-1", counter=lambda text: len(text.split()), prompt=prompt, prices=PRICES)
 

@@ -13,29 +13,21 @@ from anyio.lowlevel import checkpoint
 from streamkit import (
     Accumulate,
     Blocked,
-    Checked,
     Classify,
     Completion,
-    ConnectFailed,
-    ContentTypeError,
-    DeadlineExceeded,
-    Decision,
-    Disconnected,
     Event,
     Extract,
-    Failures,
     Finish,
     Parse,
     PipelineError,
-    ProtocolError,
     ProviderError,
-    Retracted,
     StatusError,
     StreamEnd,
     TextDelta,
-    Window,
-    Windows,
 )
+from streamkit.errors import ConnectFailed, ContentTypeError, DeadlineExceeded, Disconnected, ProtocolError
+from streamkit.events import Checked, Retracted
+from streamkit.moderation import Decision, Failures, Window, Windows
 from streamkit.moderation.classifiers.classifier import as_failures, failure_of, verdict_of
 
 pytestmark = pytest.mark.anyio

@@ -139,7 +139,7 @@ def test_a_model_that_is_not_known_is_counted_by_another_encoding_and_said_to_be
 class Own:
     """Somebody's own: the `__init__` that `dataclass` writes has no line in a file."""
 
-    counter: Any = field(default_factory=partial(sk.counters.Encoding, "nobody-knows-1"))
+    counter: Any = field(default_factory=partial(sk.tokens.counters.Encoding, "nobody-knows-1"))
 
 
 UNKNOWN = "nobody-knows-1"
@@ -153,9 +153,9 @@ WAYS: dict[str, Any] = {
     "a branch": lambda: sk.ops.Switch(str, {"a": Count(UNKNOWN)}).run([]),
     "a thread": lambda: sk.hops.Threaded(Count(UNKNOWN)).open([]),
     "a class of one's own": lambda: Own(),
-    "a counter": lambda: sk.counters.Encoding(UNKNOWN),
+    "a counter": lambda: sk.tokens.counters.Encoding(UNKNOWN),
     "a budget": lambda: list(sk.Budget(10, model=UNKNOWN).run([TextDelta("a")])),
-    "a prompt": lambda: sk.prompt_tokens([{"role": "user", "content": "a"}], UNKNOWN),
+    "a prompt": lambda: sk.tokens.prompt_tokens([{"role": "user", "content": "a"}], UNKNOWN),
     "a file": lambda: sk.pipelines.loads(f'[[stage]]\nuse = "Count"\nmodel = "{UNKNOWN}"').fresh(),
 }
 
@@ -229,7 +229,7 @@ ONE_TO_100 = TextDelta("\n\n" + ", ".join(str(number) for number in range(1, 101
 
 def test_the_guides_figures_come_out_and_differ_by_the_token_that_ends_the_answer() -> None:
     message = "Count to 100, with a comma between each number and no newlines. E.g., 1, 2, 3, ..."
-    prompt = sk.prompt_tokens([{"role": "user", "content": message}], "gpt-3.5-turbo")
+    prompt = sk.tokens.prompt_tokens([{"role": "user", "content": message}], "gpt-3.5-turbo")
 
     report = reported(Count("gpt-3.5-turbo", prompt=prompt), ONE_TO_100, Finish("stop"), Usage(36, 301, 337), END)
 
@@ -405,7 +405,7 @@ PRICES = {
 def test_the_report_has_the_cost_by_your_prices(answered_by: str | None, usage: Usage, cost: Decimal | None) -> None:
     count = Count("dated", counter="characters", prices=PRICES)
 
-    report = reported(count, sk.ResponseStart(model=answered_by), TextDelta("a"), usage, END)
+    report = reported(count, sk.events.ResponseStart(model=answered_by), TextDelta("a"), usage, END)
 
     assert (report.cost, report.currency) == (cost, "EUR")
 

@@ -1,15 +1,15 @@
 """Which dialect an answer is in, told by the first event that tells."""
 
 import pytest
+from streamkit.sse.events import ServerSentEvent
 
 import streamkit as sk
 from streamkit import Extract, plugins
 from streamkit.dialects.cohere import CohereChat
 from streamkit.dialects.openai import OpenAICompletions
-from streamkit.wire.events import ServerSentEvent
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
-PIPELINE = sk.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()
+PIPELINE = sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()
 OPENAI = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 ANTHROPIC = (
     b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","role":"assistant","content":[]}}\n\n'
@@ -33,7 +33,7 @@ def test_what_comes_before_the_event_that_tells_decides_nothing_and_is_passed_on
     (completion,) = (event for event in events if isinstance(event, sk.Completion))
     assert completion.text == "Hi"
     assert events[-1] == sk.StreamEnd("completed", saw_done=True)
-    notices = [event for event in events if isinstance(event, sk.ProviderNotice)]
+    notices = [event for event in events if isinstance(event, sk.events.ProviderNotice)]
     assert len(notices) == before.count(b"data:")
 
 
@@ -44,7 +44,7 @@ def test_an_error_that_comes_alone_is_the_providers() -> None:
 
 
 def test_an_error_names_the_event_by_its_place_among_all() -> None:
-    with pytest.raises(sk.ProtocolError, match=r"^event 5: "):
+    with pytest.raises(sk.errors.ProtocolError, match=r"^event 5: "):
         read(PING + PING + ANTHROPIC[: ANTHROPIC.index(b"event: message_delta")] + b"data: oops\n\n", 50)
 
 
@@ -55,14 +55,14 @@ def test_a_body_without_any_event_is_truncated() -> None:
 def test_a_dialect_of_an_installed_package_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "find", lambda group, name: {("dialects", "other"): CohereChat}.get((group, name)))
     word = b'data: {"type": "content-delta", "delta": {"message": {"content": {"text": "Hi"}}}}\n\n'
-    assert sk.TextDelta("Hi") in list((sk.Lines() | sk.Parse() | Extract("other")).run([word]))
+    assert sk.TextDelta("Hi") in list((sk.sse.Lines() | sk.Parse() | Extract("other")).run([word]))
     with pytest.raises(sk.PipelineError, match=r"found 'another'$"):
         Extract("another")
 
 
 def test_what_a_package_offers_and_is_no_dialect_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "find", lambda group, name: print)
-    with pytest.raises(sk.PluginError, match=r"^streamkit\.dialects: 'other' is no subclass of Dialect$"):
+    with pytest.raises(sk.errors.PluginError, match=r"^streamkit\.dialects: 'other' is no subclass of Dialect$"):
         Extract("other")
 
 
@@ -70,8 +70,8 @@ def test_events_of_a_kind_that_is_not_known_are_counted_and_passed_on() -> None:
     kinds = ["message_start", "ping", "sparkle", "sparkle", "glow", "message_stop"]
     body = "".join(f'event: {kind}\ndata: {{"type": "{kind}", "n": {at}}}\n\n' for at, kind in enumerate(kinds))
 
-    run = (sk.Lines() | sk.Parse() | Extract()).run([body.encode()])
-    notices = [event for event in run if isinstance(event, sk.ProviderNotice)]
+    run = (sk.sse.Lines() | sk.Parse() | Extract()).run([body.encode()])
+    notices = [event for event in run if isinstance(event, sk.events.ProviderNotice)]
 
     assert run.stage(Extract).unknown == {"sparkle": 2, "glow": 1}
     assert [notice.kind for notice in notices] == ["ping", "sparkle", "sparkle", "glow"]
@@ -81,7 +81,7 @@ def test_events_of_a_kind_that_is_not_known_are_counted_and_passed_on() -> None:
 def test_a_server_that_makes_its_kinds_up_fills_no_memory() -> None:
     body = "".join(f'data: {{"type": "kind-{at}"}}\n\n' for at in range(1000))
 
-    run = (sk.Lines() | sk.Parse() | Extract("anthropic")).run([body.encode()])
+    run = (sk.sse.Lines() | sk.Parse() | Extract("anthropic")).run([body.encode()])
 
     assert len(list(run)) == 1001
     assert len(run.stage(Extract).unknown) == 101

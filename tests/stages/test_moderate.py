@@ -7,36 +7,28 @@ import pytest
 
 from streamkit import (
     Accumulate,
-    Annotation,
-    AudioDelta,
     Blocked,
-    Choice,
     Completion,
     Count,
     Event,
     Extract,
     Finish,
-    Flagged,
-    Lines,
-    Logprobs,
     Moderate,
     Parse,
     PipelineError,
     ProviderError,
-    ProviderNotice,
     ReasoningDelta,
     Redacted,
     RefusalDelta,
-    RoleDelta,
     Rule,
-    ServerSentEvent,
     StreamEnd,
     TextDelta,
     TokenCount,
     ToolCallDelta,
     Usage,
-    Verdict,
 )
+from streamkit.events import Annotation, AudioDelta, Choice, Flagged, Logprobs, ProviderNotice, RoleDelta, Verdict
+from streamkit.sse import Lines, ServerSentEvent
 
 END = StreamEnd("completed", True)
 FLAG = Rule("bird", phrases=("blue heron",), action="annotate")

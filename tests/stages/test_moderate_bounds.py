@@ -13,19 +13,16 @@ from streamkit import (
     Blocked,
     Event,
     Finish,
-    HoldExceeded,
-    Logprobs,
     Moderate,
-    ModerationReport,
     PipelineError,
     Redacted,
-    Retracted,
     Rule,
     Source,
     StreamEnd,
     TextDelta,
     ToolCallDelta,
 )
+from streamkit.events import HoldExceeded, Logprobs, ModerationReport, Retracted
 from streamkit.moderation.match import scanner
 
 END = StreamEnd("completed", True)

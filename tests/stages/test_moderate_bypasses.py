@@ -7,26 +7,20 @@ import pytest
 
 import streamkit as sk
 from streamkit import (
-    Annotation,
-    AudioDelta,
     Blocked,
-    Choice,
     Completion,
-    Decision,
     Event,
     Finish,
-    Logprobs,
     Moderate,
-    PartialOutput,
     Redacted,
-    Reset,
     Rule,
     StreamEnd,
     StructuredOutput,
     TextDelta,
     ToolCallDelta,
-    Window,
 )
+from streamkit.events import Annotation, AudioDelta, Choice, Logprobs, PartialOutput, Reset
+from streamkit.moderation import Decision, Window
 
 pytestmark = pytest.mark.anyio
 END = StreamEnd("completed", True)
@@ -45,7 +39,7 @@ async def judge(window: Window) -> Decision:
 async def classify(*events: Event, **options: Any) -> list[Event]:
     """The same events, moderated by a classifier; without what is reported about windows."""
     async with list(events) | sk.Classify(judge, **options) as stream:
-        return [event async for event in stream if not isinstance(event, sk.Checked)]
+        return [event async for event in stream if not isinstance(event, sk.events.Checked)]
 
 
 def text(*pieces: str, index: int = 0) -> list[Event]:
@@ -57,7 +51,7 @@ def text(*pieces: str, index: int = 0) -> list[Event]:
 
 @pytest.mark.parametrize(
     "item",
-    ["a blue heron", b"data: 1\n\n", sk.ServerSentEvent.of('{"a": "blue heron"}')],
+    ["a blue heron", b"data: 1\n\n", sk.sse.ServerSentEvent.of('{"a": "blue heron"}')],
     ids=lambda item: type(item).__name__,
 )
 @pytest.mark.parametrize("mode", ["hold", "observe", "optimistic"])
@@ -93,8 +87,8 @@ def completion(content: str, **fields: Any) -> Completion:
     [
         completion("a blue heron"),
         completion("a", reasoning="blue heron"),
-        completion("a", tool_calls=(sk.ToolCall("c", "f", r'{"q": "\u0062lue heron"}'),)),
-        completion("a", parts=(sk.Part("text", text="blue heron"),)),
+        completion("a", tool_calls=(sk.events.ToolCall("c", "f", r'{"q": "\u0062lue heron"}'),)),
+        completion("a", parts=(sk.events.Part("text", text="blue heron"),)),
         Completion((), details={"output": [{"text": "blue heron"}]}),
     ],
     ids=["content", "reasoning", "the arguments of a call", "a part", "details"],
@@ -117,18 +111,18 @@ def test_a_completion_is_withheld_after_text_was_and_comes_last_if_none_was(mode
 
 
 async def test_a_completion_behind_a_classifier_is_what_was_released_or_is_withheld() -> None:
-    clean = completion("All is well.", parts=(sk.Part("text", text="All is"),))
+    clean = completion("All is well.", parts=(sk.events.Part("text", text="All is"),))
 
     assert (await classify(*text("All is", " well."), STOP, clean, END))[-2:] == [clean, END]
     assert (await classify(*text("All is well."), STOP, completion("All was well."), END))[-2:] == [STOP, END]
     assert (await classify(*text("A heron."), STOP, completion("[bird]"), END))[-2:] == [STOP, END]
-    part = completion("All is well.", parts=(sk.Part("text", text="heron"),))
+    part = completion("All is well.", parts=(sk.events.Part("text", text="heron"),))
     assert (await classify(*text("All is well."), STOP, part, END))[-2:] == [STOP, END]
 
 
 @pytest.mark.parametrize(
     "value",
-    ["a blue heron", ["blue heron"], {"blue heron": 1}, {"a": [{"b": "BLUE HERON"}]}, sk.ToolCall("blue heron")],
+    ["a blue heron", ["blue heron"], {"blue heron": 1}, {"a": [{"b": "BLUE HERON"}]}, sk.events.ToolCall("blue heron")],
     ids=["a string", "a list", "a key", "nested", "a struct"],
 )
 @pytest.mark.parametrize("mode", ["hold", "optimistic"])
@@ -335,7 +329,7 @@ async def test_rules_and_classifiers_do_the_same_by_the_same_decision(action: An
     events = [*text("One. ", sentence, "Two. "), Logprobs({"a": 1}), STOP, END]
     by_rules = list(Moderate(rule, mode=mode, reports=True, max_tokens=9).run(iter(events)))
     async with events | sk.Classify(decide, mode=mode, reports=True, max_tokens=9) as stream:
-        by_classifier = [event async for event in stream if not isinstance(event, sk.Checked)]
+        by_classifier = [event async for event in stream if not isinstance(event, sk.events.Checked)]
 
     assert _compared(by_classifier) == _compared(by_rules)
     assert {event.source for event in by_classifier if isinstance(event, Redacted | Blocked)} <= {"classifier"}
@@ -345,9 +339,9 @@ def _compared(events: list[Event]) -> list[Any]:
     plain: list[Any] = []
     for event in events:
         match event:
-            case sk.Flagged() | Redacted() | Blocked():
+            case sk.events.Flagged() | Redacted() | Blocked():
                 plain.append((type(event), event.category, event.start, event.end, event.severity, event.action))
-            case sk.ModerationReport():
+            case sk.events.ModerationReport():
                 plain.append((event.verdicts, event.stopped))
             case _:
                 plain.append(event)

@@ -14,15 +14,14 @@ from streamkit import (
     Completion,
     Event,
     Finish,
-    Flagged,
     Moderate,
     Redacted,
     Rule,
     StreamEnd,
     TextDelta,
-    ToolCall,
     ToolCallDelta,
 )
+from streamkit.events import Flagged, ToolCall
 
 END = StreamEnd("tool_calls", True)
 CALLED = Finish("tool_calls")
@@ -149,7 +148,7 @@ def test_nothing_leaves_of_a_call_that_is_not_let_through(mode: Any, action: str
     released = moderate(Moderate(rule(action), mode=mode), events)
 
     assert not any(isinstance(event, ToolCallDelta) for event in released)
-    assert [event.reason for event in released if isinstance(event, Finish)] == ["content_filter"]
+    assert [event.finish_reason for event in released if isinstance(event, Finish)] == ["content_filter"]
     assert released[-1].reason == "moderated"  # type: ignore[union-attr]
 
 

@@ -106,7 +106,7 @@ NAMES = {
 def all_that_is_released(body: bytes, rule: sk.Rule) -> str:
     """Every event, as it is shown and as JSON, the assembled answer in both forms, and what clients of OpenAI's receive."""
     events: list[Any] = []
-    with suppress(sk.ProtocolError):
+    with suppress(sk.errors.ProtocolError):
         events.extend((sk.Parse() | sk.Extract(errors="emit") | sk.Moderate(rule)).run([body]))
     assert all(event.payload is None for event in events)
     shown = [text for event in events for text in (repr(event), encoded(event))]
@@ -446,7 +446,7 @@ def test_a_forbidden_word_is_nowhere(payloads: list[Any], action: Any) -> None:
 
 @everywhere
 def test_no_event_but_a_delta_has_the_word_before_moderation(payloads: list[Any]) -> None:
-    structure = (sk.PartStart, sk.PartEnd)
+    structure = (sk.events.PartStart, sk.events.PartEnd)
 
     assert not [event for event in events_of(payloads) if isinstance(event, structure) and WORD in repr(event)]
 
@@ -500,8 +500,8 @@ def test_the_stage_keeps_its_laws_with_text_of_parts(name: str, mode: Any) -> No
 # What a classifier decides
 
 
-async def refuses(window: sk.Window, /) -> sk.Decision:
-    return sk.Decision("block", "bird") if WORD in window.text else sk.Decision()
+async def refuses(window: sk.moderation.Window, /) -> sk.moderation.Decision:
+    return sk.moderation.Decision("block", "bird") if WORD in window.text else sk.moderation.Decision()
 
 
 BY_CLASSIFIER = {
@@ -530,46 +530,50 @@ async def test_a_classifier_decides_about_text_of_parts(payloads: list[Any]) -> 
 
 @pytest.mark.anyio
 async def test_what_a_classifier_redacts_is_replaced_in_its_field() -> None:
-    async def redacts(window: sk.Window, /) -> sk.Decision:
-        return sk.Decision("redact", "bird", replacement="*") if WORD in window.text else sk.Decision()
+    async def redacts(window: sk.moderation.Window, /) -> sk.moderation.Decision:
+        return (
+            sk.moderation.Decision("redact", "bird", replacement="*")
+            if WORD in window.text
+            else sk.moderation.Decision()
+        )
 
     async def answer() -> AsyncGenerator[sk.Event, None]:
         for event in (
-            sk.PartStart("a", 0, {"text": "", "note": ""}),
-            sk.PartDelta("one", "other", 0, ("text",)),
-            sk.PartDelta("a her", "other", 0, ("note",)),
-            sk.PartDelta("on", "other", 0, ("note",)),
-            sk.PartDelta("two", "other", 1, ("text",)),
-            sk.PartEnd(0),
+            sk.events.PartStart("a", 0, {"text": "", "note": ""}),
+            sk.events.PartDelta("one", "other", 0, ("text",)),
+            sk.events.PartDelta("a her", "other", 0, ("note",)),
+            sk.events.PartDelta("on", "other", 0, ("note",)),
+            sk.events.PartDelta("two", "other", 1, ("text",)),
+            sk.events.PartEnd(0),
             sk.StreamEnd("completed"),
         ):
             yield event
 
     async with answer() | sk.Classify(redacts) as stream:
-        released = [event async for event in stream if not isinstance(event, sk.Checked)]
+        released = [event async for event in stream if not isinstance(event, sk.events.Checked)]
 
     assert released == [
-        sk.PartStart("a", 0, {"text": "", "note": ""}),
-        sk.PartDelta("one", "other", 0, ("text",)),
+        sk.events.PartStart("a", 0, {"text": "", "note": ""}),
+        sk.events.PartDelta("one", "other", 0, ("text",)),
         sk.Redacted("bird", 3, 10, "other", source="classifier"),
-        sk.PartDelta("*", "other", 0, ("note",)),
-        sk.PartDelta("two", "other", 1, ("text",)),
-        sk.PartEnd(0),
+        sk.events.PartDelta("*", "other", 0, ("note",)),
+        sk.events.PartDelta("two", "other", 1, ("text",)),
+        sk.events.PartEnd(0),
         sk.StreamEnd("completed"),
     ]
 
 
 def test_a_field_begins_anew_where_it_is_given_again_and_after_the_end_of_its_part() -> None:
     rule = sk.Rule("forbidden", (WORD,), replacement="*")
-    start = sk.PartStart("a", 0, {"text": ""})
+    start = sk.events.PartStart("a", 0, {"text": ""})
     events: list[sk.Event] = [
         start,
-        sk.PartDelta("her", "other", 0, ("text",)),
-        sk.PartEnd(0),
-        sk.PartDelta("on", "other", 0, ("text",)),
+        sk.events.PartDelta("her", "other", 0, ("text",)),
+        sk.events.PartEnd(0),
+        sk.events.PartDelta("on", "other", 0, ("text",)),
         start,
-        sk.PartDelta("last", "other", 0, ("text",)),
-        sk.PartEnd(0, {"text": ""}),
+        sk.events.PartDelta("last", "other", 0, ("text",)),
+        sk.events.PartEnd(0, {"text": ""}),
         sk.StreamEnd("completed"),
     ]
 
@@ -586,8 +590,8 @@ def part_text(events: list[sk.Event]) -> str:
 
 def test_text_of_a_part_does_not_overtake_the_start_of_its_part() -> None:
     rule = sk.Rule("forbidden", ("blue heron",), replacement="*")
-    start = sk.PartStart("a", 0, {"text": ""})
-    events = [sk.TextDelta("blue"), start, sk.PartDelta("x", "other", 0, ("text",)), sk.PartEnd(0)]
+    start = sk.events.PartStart("a", 0, {"text": ""})
+    events = [sk.TextDelta("blue"), start, sk.events.PartDelta("x", "other", 0, ("text",)), sk.events.PartEnd(0)]
 
     released = list(sk.Moderate(rule).run([*events, sk.TextDelta(" sky"), sk.StreamEnd("completed")]))
 
@@ -598,7 +602,7 @@ def test_the_exempt_fields_of_structure_pass() -> None:
     rule = sk.Rule("forbidden", (WORD,), replacement="*")
     data = {"id": "heron", "signature": "heron", "encrypted_content": "heron", "data": "heron", "status": "heron"}
 
-    event = sk.PartStart("a", 0, {**data, "name": "heron"})
+    event = sk.events.PartStart("a", 0, {**data, "name": "heron"})
     (released,) = sk.Moderate(rule).run([event])
 
-    assert released == sk.PartStart("a", 0, {**data, "name": ""})
+    assert released == sk.events.PartStart("a", 0, {**data, "name": ""})

@@ -12,21 +12,17 @@ from streamkit import (
     Blocked,
     Event,
     Finish,
-    Flagged,
-    Logprobs,
     Moderate,
-    ModerationReport,
     PipelineError,
     ReasoningDelta,
     Redacted,
-    Retracted,
-    RoleDelta,
     Rule,
     StreamEnd,
     TextDelta,
     ToolCallDelta,
     Usage,
 )
+from streamkit.events import Flagged, Logprobs, ModerationReport, Retracted, RoleDelta
 
 END = StreamEnd("completed", True)
 STOP = Finish("stop")

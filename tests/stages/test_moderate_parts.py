@@ -9,14 +9,13 @@ from streamkit import (
     Event,
     Finish,
     Moderate,
-    PartEnd,
-    PartStart,
     ReasoningDelta,
     Redacted,
     Rule,
     StreamEnd,
     TextDelta,
 )
+from streamkit.events import PartEnd, PartStart
 from streamkit.testing import check_stage
 
 FIRST = PartStart("text", 0, {"type": "text"}, "content")

@@ -5,21 +5,10 @@ from typing import Any
 
 import pytest
 
-from streamkit import (
-    Blocked,
-    Event,
-    Extract,
-    Finish,
-    Flagged,
-    Lines,
-    Moderate,
-    Parse,
-    PipelineError,
-    ProviderNotice,
-    ProviderRule,
-    StreamEnd,
-    TextDelta,
-)
+from streamkit import Blocked, Event, Extract, Finish, Moderate, Parse, PipelineError, StreamEnd, TextDelta
+from streamkit.events import Flagged, ProviderNotice
+from streamkit.moderation import ProviderRule
+from streamkit.sse import Lines
 
 END = StreamEnd("completed", True)
 AZURE = {

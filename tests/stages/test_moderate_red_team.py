@@ -29,7 +29,7 @@ def pieces(text: str) -> Iterator[list[str]]:
 
 
 def verdicts(events: Iterable[sk.Event]) -> list[Verdict]:
-    told = (event for event in events if isinstance(event, sk.Flagged | sk.Redacted | sk.Blocked))
+    told = (event for event in events if isinstance(event, sk.events.Flagged | sk.Redacted | sk.Blocked))
     return [(event.category, event.start, event.end) for event in told]
 
 
@@ -59,7 +59,7 @@ def body(cut: Sequence[str], *, ascii: bool) -> bytes:
 
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name)
 def test_an_attempt_fails_as_bytes_of_a_stream(attempt: Attempt) -> None:
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(attempt.rules)
+    pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(attempt.rules)
     choose = Random(attempt.name)
     for ascii, cut in zip((True, False), ([*attempt.text], [attempt.text]), strict=True):
         sent = body(cut, ascii=ascii)
@@ -70,7 +70,7 @@ def test_an_attempt_fails_as_bytes_of_a_stream(attempt: Attempt) -> None:
 
 def broken(event: sk.Event, cut: Sequence[str]) -> list[sk.Event]:
     """The same event in pieces, if it has text."""
-    if isinstance(event, sk.PartStart | sk.PartEnd):
+    if isinstance(event, sk.events.PartStart | sk.events.PartEnd):
         return [event]
     if not isinstance(event, sk.ToolCallDelta):
         return [msgspec.structs.replace(event, text=piece) for piece in cut]

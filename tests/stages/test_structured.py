@@ -60,11 +60,11 @@ Name = NewType("Name", str)
 DONE = [sk.Finish("stop"), sk.StreamEnd("completed", saw_done=True)]
 
 
-def run(stage: sk.Structured[Any], *events: sk.Event) -> tuple[list[sk.Event], sk.OutputError | None]:
+def run(stage: sk.Structured[Any], *events: sk.Event) -> tuple[list[sk.Event], sk.errors.OutputError | None]:
     seen: list[sk.Event] = []
     try:
         seen.extend(stage.run(list(events)))
-    except sk.OutputError as error:
+    except sk.errors.OutputError as error:
         return seen, error
     return seen, None
 
@@ -90,15 +90,15 @@ def test_a_partial_value_follows_each_delta_and_the_object_the_end_of_its_choice
     assert error is None
     assert events == [
         deltas[0],
-        sk.PartialOutput({}),
+        sk.events.PartialOutput({}),
         deltas[1],
-        sk.PartialOutput({"city": "U"}),
+        sk.events.PartialOutput({"city": "U"}),
         deltas[2],
-        sk.PartialOutput({"city": "Ulm", "degrees": []}),
+        sk.events.PartialOutput({"city": "Ulm", "degrees": []}),
         deltas[3],
-        sk.PartialOutput({"city": "Ulm", "degrees": [18, 21.5]}),
+        sk.events.PartialOutput({"city": "Ulm", "degrees": [18, 21.5]}),
         deltas[4],
-        sk.PartialOutput({"city": "Ulm", "degrees": [18, 21.5]}, complete=True),
+        sk.events.PartialOutput({"city": "Ulm", "degrees": [18, 21.5]}, complete=True),
         DONE[0],
         sk.StructuredOutput(City("Ulm", [18, 21.5])),
         DONE[1],
@@ -110,7 +110,7 @@ def test_partial_values_may_be_wished_for_less_often_or_never_and_the_last_one_i
 
     every_ten = told(sk.Structured(dict, every_chars=12), *deltas, *DONE)
 
-    assert [event.value for event in every_ten if isinstance(event, sk.PartialOutput)] == [
+    assert [event.value for event in every_ten if isinstance(event, sk.events.PartialOutput)] == [
         {"city": "Ul"},
         {"city": "Ulm"},
         {"city": "Ulm", "degrees": [18]},
@@ -125,13 +125,15 @@ def test_partial_values_may_be_wished_for_less_often_or_never_and_the_last_one_i
     ids=["a string is kept", "or dropped"],
 )
 def test_what_is_unfinished_is_told_by_policy(options: Any, value: object) -> None:
-    assert told(sk.Structured(dict, errors="emit", **options), sk.TextDelta('{"a": "b'))[0] == sk.PartialOutput(value)
+    assert told(sk.Structured(dict, errors="emit", **options), sk.TextDelta('{"a": "b'))[0] == sk.events.PartialOutput(
+        value
+    )
 
 
 def test_a_number_is_told_when_it_is_whole_unless_its_beginning_is_wished_for() -> None:
     def numbers(**options: Any) -> list[Any]:
         events = told(sk.Structured(dict, **options), *map(sk.TextDelta, ['{"n": 1', "2", "}"]), *DONE)
-        return [event.value for event in events if isinstance(event, sk.PartialOutput)]
+        return [event.value for event in events if isinstance(event, sk.events.PartialOutput)]
 
     assert numbers() == [{}, {}, {"n": 12}]
     assert numbers(numbers="keep") == [{"n": 1}, {"n": 12}, {"n": 12}]
@@ -139,7 +141,7 @@ def test_a_number_is_told_when_it_is_whole_unless_its_beginning_is_wished_for() 
 
 def test_space_after_the_json_tells_nothing() -> None:
     assert told(sk.Structured(list), sk.TextDelta("[]"), sk.TextDelta("\n "), *DONE) == [
-        sk.PartialOutput([], complete=True),
+        sk.events.PartialOutput([], complete=True),
         sk.StructuredOutput([]),
     ]
 
@@ -156,11 +158,11 @@ def test_each_choice_has_its_own_value() -> None:
     ]
 
     assert told(sk.Structured(object), *events) == [
-        sk.PartialOutput({}, index=1),
-        sk.PartialOutput([]),
-        sk.PartialOutput({"a": 1}, complete=True, index=1),
+        sk.events.PartialOutput({}, index=1),
+        sk.events.PartialOutput([]),
+        sk.events.PartialOutput({"a": 1}, complete=True, index=1),
         sk.StructuredOutput({"a": 1}, index=1),
-        sk.PartialOutput([], complete=True),
+        sk.events.PartialOutput([], complete=True),
         sk.StructuredOutput([]),
     ]
 
@@ -267,10 +269,10 @@ def test_arguments_are_the_type_of_their_tool_and_know_their_call() -> None:
     ]
 
     assert told(sk.Structured(tools={"weather": City}), *events) == [
-        sk.PartialOutput({}, False, 1, "call_1", "other"),
-        sk.PartialOutput({}, False, 0, "call_0", "weather"),
-        sk.PartialOutput({"x": 1}, True, 1, "call_1", "other"),
-        sk.PartialOutput({"city": "Ulm"}, True, 0, "call_0", "weather"),
+        sk.events.PartialOutput({}, False, 1, "call_1", "other"),
+        sk.events.PartialOutput({}, False, 0, "call_0", "weather"),
+        sk.events.PartialOutput({"x": 1}, True, 1, "call_1", "other"),
+        sk.events.PartialOutput({"city": "Ulm"}, True, 0, "call_0", "weather"),
         sk.StructuredOutput(City("Ulm"), 0, "call_0", "weather"),
         sk.StructuredOutput({"x": 1}, 1, "call_1", "other"),
     ]
@@ -280,7 +282,7 @@ def test_no_arguments_are_not_an_empty_object() -> None:
     stage = sk.Structured(tools={"weather": City}, errors="emit")
 
     assert told(stage, call(0, "", "weather"), *CALLED) == [
-        sk.InvalidOutput("missing", "$", "expected JSON, found nothing", 0, "call_0", "weather")
+        sk.events.InvalidOutput("missing", "$", "expected JSON, found nothing", 0, "call_0", "weather")
     ]
     assert told(stage, call(0, "", "now"), *CALLED) == []
 
@@ -293,7 +295,7 @@ def test_text_beside_a_call_is_no_output() -> None:
     events = [sk.TextDelta("Let me look."), call(0, "{}", "now"), *CALLED]
 
     assert told(sk.Structured(City), *events) == [
-        sk.PartialOutput({}, True, 0, "call_0", "now"),
+        sk.events.PartialOutput({}, True, 0, "call_0", "now"),
         sk.StructuredOutput({}, 0, "call_0", "now"),
     ]
 
@@ -371,7 +373,7 @@ def test_text_is_not_looked_at_unless_it_is_to_be_json() -> None:
 def test_why_it_cannot_be_given_is_told_by_its_place(
     text: str, kind: Any, problem: Any, path: str, detail: str
 ) -> None:
-    assert answer(text, kind, errors="emit") == sk.InvalidOutput(problem, path, detail)
+    assert answer(text, kind, errors="emit") == sk.events.InvalidOutput(problem, path, detail)
 
 
 class Choosy(msgspec.Struct, forbid_unknown_fields=True):
@@ -394,7 +396,7 @@ def test_no_message_holds_text_of_the_answer(text: str, every_chars: int | None)
     for kind in (Choosy, Strict, refuse):
         events, error = run(sk.Structured(kind, every_chars=every_chars), sk.TextDelta(text), *DONE)
 
-        (invalid,) = (event for event in events if isinstance(event, sk.InvalidOutput))
+        (invalid,) = (event for event in events if isinstance(event, sk.events.InvalidOutput))
         assert invalid.problem == "invalid"
         assert "SECRET" not in repr(invalid) + str(error) + repr(error)
         assert error is not None
@@ -434,8 +436,8 @@ def test_an_answer_that_was_cut_short_says_so_and_validates_nothing(end: list[sk
     stage = sk.Structured(never, tools={"f": never}, errors="emit", every_chars=None)
     cut = "expected all of the JSON, found an answer that was cut short"
 
-    assert told(stage, sk.TextDelta(text), *end) == [sk.InvalidOutput("truncated", "$", cut)]
-    assert told(stage, call(0, text, "f"), *end) == [sk.InvalidOutput("truncated", "$", cut, 0, "call_0", "f")]
+    assert told(stage, sk.TextDelta(text), *end) == [sk.events.InvalidOutput("truncated", "$", cut)]
+    assert told(stage, call(0, text, "f"), *end) == [sk.events.InvalidOutput("truncated", "$", cut, 0, "call_0", "f")]
 
 
 def test_what_the_word_of_a_dialect_of_its_own_means_the_end_says() -> None:
@@ -461,7 +463,7 @@ def test_validators_run_once_and_only_when_the_json_is_whole() -> None:
 
 def test_a_refusal_is_missing_output() -> None:
     assert told(sk.Structured(City, errors="emit"), sk.RefusalDelta("No."), *DONE) == [
-        sk.InvalidOutput("missing", "$", "expected JSON, found nothing")
+        sk.events.InvalidOutput("missing", "$", "expected JSON, found nothing")
     ]
 
 
@@ -471,7 +473,7 @@ def test_an_end_without_a_finish_is_an_end_if_the_format_says_so() -> None:
 
 def test_nothing_at_all_is_missing_output() -> None:
     assert told(sk.Structured(City, errors="emit"), sk.StreamEnd("completed")) == [
-        sk.InvalidOutput("missing", "$", "expected JSON, found nothing")
+        sk.events.InvalidOutput("missing", "$", "expected JSON, found nothing")
     ]
 
 
@@ -481,7 +483,7 @@ def test_an_error_is_raised_after_everything_was_delivered() -> None:
     events, error = run(sk.Structured(City), sk.TextDelta("[]"), DONE[0], usage, DONE[1])
 
     assert events[-2:] == [usage, DONE[1]]
-    assert isinstance(error, sk.OutputError)
+    assert isinstance(error, sk.errors.OutputError)
     assert str(error) == "choice 0: expected `object`, got `array` at $"
     assert (error.problem, error.path) == ("invalid", "$")
 
@@ -499,7 +501,7 @@ def test_an_error_of_the_provider_is_not_hidden_by_what_it_caused() -> None:
     with pytest.raises(sk.ProviderError):
         events.extend((sk.Parse() | sk.Extract() | sk.Structured(City)).run(body))
 
-    assert [event.problem for event in events if isinstance(event, sk.InvalidOutput)] == ["truncated"]
+    assert [event.problem for event in events if isinstance(event, sk.events.InvalidOutput)] == ["truncated"]
 
 
 def test_what_comes_after_a_choice_has_ended_is_passed_on_and_not_read() -> None:
@@ -532,7 +534,7 @@ def test_a_pipeline_over_a_wire_gives_the_same_for_any_cut_of_the_bytes() -> Non
     chunks = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in ('{"ci', 'ty":"U', 'lm"', "}")]
     end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
     body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in [*chunks, end]).encode() + b"data: [DONE]\n\n"
-    pipeline = sk.Lines() | sk.Parse() | sk.Extract() | sk.Structured(City) | sk.Accumulate()
+    pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Structured(City) | sk.Accumulate()
     whole = list(pipeline.run([body]))
 
     assert sk.StructuredOutput(City("Ulm")) in whole
@@ -554,5 +556,5 @@ def test_the_value_of_an_event_is_that_of_a_structured_output() -> None:
 
     assert stage.value_of(sk.StructuredOutput(City("Ulm"))) == City("Ulm")
     assert stage.value_of(sk.StructuredOutput({}, tool_index=0)) is None
-    assert stage.value_of(sk.PartialOutput({})) is None
+    assert stage.value_of(sk.events.PartialOutput({})) is None
     assert stage.value_of(sk.TextDelta("{}")) is None

@@ -14,7 +14,6 @@ import pytest
 
 from streamkit import (
     AsyncStage,
-    AudioDelta,
     Event,
     Extract,
     Finish,
@@ -22,9 +21,7 @@ from streamkit import (
     Parse,
     ReasoningDelta,
     RefusalDelta,
-    RoleDelta,
     Rule,
-    Stall,
     StreamEnd,
     TextDelta,
     Timing,
@@ -32,11 +29,13 @@ from streamkit import (
     TokenCount,
     ToolCallDelta,
     Usage,
-    faults,
     record,
     replay,
 )
 from streamkit.core import source as adapters
+from streamkit.events import AudioDelta, RoleDelta
+from streamkit.latency import Stall
+from streamkit.sources import faults
 
 END = StreamEnd("completed", True)
 
@@ -321,7 +320,7 @@ async def test_a_recording_of_a_body_without_times_has_none_either(plain: Path) 
 
 @pytest.mark.anyio
 async def test_a_fault_that_takes_time_gives_a_body_a_clock(plain: Path) -> None:
-    stalled = await timed(replay(plain, faults=[faults.Stall(len(chunk("Hel")), seconds=5)]))
+    stalled = await timed(replay(plain, faults=[faults.Pause(len(chunk("Hel")), seconds=5)]))
     dripped = await timed(replay(plain, faults=[faults.Drip(len(PLAIN), 2.0)]))
 
     assert (stalled.first_content, stalled.deltas, stalled.total) == (0.0, (0.0, 5.0), 5.0)

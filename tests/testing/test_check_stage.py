@@ -10,11 +10,9 @@ import pytest
 from streamkit import (
     AsyncStage,
     Emit,
-    Encode,
     Event,
     Extract,
     Finish,
-    Lines,
     Parse,
     PipelineError,
     Stage,
@@ -23,6 +21,7 @@ from streamkit import (
     ToolCallDelta,
     stage,
 )
+from streamkit.sse import Encode, Lines
 from streamkit.testing import LAWS, Scripted, check_stage, joined
 from streamkit.testing.laws import outcome
 

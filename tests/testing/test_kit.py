@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamkit import Accumulate, Completion, Event, Extract, Lines, Parse, Stage, StreamEnd, TextDelta, Timing, stage
+from streamkit import Accumulate, Completion, Event, Extract, Parse, Stage, StreamEnd, TextDelta, Timing, stage
+from streamkit.sse import Lines
 from streamkit.testing import HANG, Scripted, VirtualClock, Wait, no_leaks, strategies
 
 pytest_plugins = ["streamkit.testing.fixtures"]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from streamkit import PipelineError, counters, plugins
-from streamkit.tokens import Counter, find_counter
+from streamkit import PipelineError, plugins
+from streamkit.tokens import Counter, counters, find_counter
 
 DELTAS = ["Hello", ", wor", "ld and", " more"]
 
@@ -34,8 +34,8 @@ class ListOfWords(Words):
         (counters.Encoding("gpt-4o"), "o200k_base", True, [1, 3, 4, 5]),
         (counters.HuggingFace(Words()), "Words", True, [1, 2, 3, 4]),
         (counters.HuggingFace(ListOfWords()), "acme/words", True, [1, 2, 3, 4]),
-        (counters.Function(len, "bytes"), "bytes", True, [5, 10, 16, 21]),
-        (counters.Function(len, exact=False), "len", False, [5, 10, 16, 21]),
+        (counters.FunctionCounter(len, "bytes"), "bytes", True, [5, 10, 16, 21]),
+        (counters.FunctionCounter(len, exact=False), "len", False, [5, 10, 16, 21]),
         (counters.Characters(), "characters/4", False, [2, 3, 4, 6]),
         (counters.Characters(3), "characters/3", False, [2, 4, 6, 7]),
     ],
@@ -59,7 +59,7 @@ def test_each_counts_the_whole_text_however_it_comes(
 
 def test_a_function_is_asked_only_when_the_count_is_read() -> None:
     asked: list[str] = []
-    count = counters.Function(lambda text: asked.append(text) or 7).count()  # type: ignore[func-returns-value]
+    count = counters.FunctionCounter(lambda text: asked.append(text) or 7).count()  # type: ignore[func-returns-value]
     for delta in DELTAS:
         count.feed(delta)
 
@@ -70,7 +70,7 @@ def test_a_function_is_asked_only_when_the_count_is_read() -> None:
 def test_a_package_offers_a_counter_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     def find(group: str, name: str) -> Any:
         assert group == "counters"
-        return (lambda model: counters.Function(len, f"{name} for {model}")) if name == "acme" else None
+        return (lambda model: counters.FunctionCounter(len, f"{name} for {model}")) if name == "acme" else None
 
     monkeypatch.setattr(plugins, "find", find)
 

@@ -9,7 +9,8 @@ import tiktoken
 import tiktoken.load
 import tiktoken.registry
 
-from streamkit import Count, PluginError, TextDelta, plugins
+from streamkit import Count, TextDelta, plugins
+from streamkit.errors import PluginError
 from streamkit.tokens import load_encoding
 
 Table = Callable[[], bytes]

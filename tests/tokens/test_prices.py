@@ -9,19 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit import (
-    Budget,
-    Count,
-    PipelineError,
-    PluginError,
-    Prices,
-    StreamEnd,
-    Usage,
-    UsageReport,
-    plugins,
-    prices,
-)
-from streamkit.tokens import BilledTokens, PriceTable, find_prices
+from streamkit import Budget, Count, PipelineError, StreamEnd, Usage, UsageReport, plugins
+from streamkit.errors import PluginError
+from streamkit.tokens import BilledTokens, Prices, PriceTable, find_prices, prices
 
 TOML = """
 currency = "USD"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamkit import PromptTokens, prompt_tokens
+from streamkit.tokens import PromptTokens, prompt_tokens
 from streamkit.tokens.images import data_size, image_tokens
 
 COUNT_TO_100 = "Count to 100, with a comma between each number and no newlines. E.g., 1, 2, 3, ..."

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamkit as sk
-from streamkit import Event, Finish, Reset, ResponseStart, RoleDelta, StreamEnd, TextDelta, Usage, UsageReport
+from streamkit import Event, Finish, StreamEnd, TextDelta, Usage, UsageReport
+from streamkit.events import Reset, ResponseStart, RoleDelta
 
 END = StreamEnd("completed", True)
 PRICES = {

@@ -34,9 +34,9 @@ right = sk.Parse() | sk.Extract()
 # In the wrong order
 
 _ = sk.Extract() | sk.Parse()  # error
-_ = sk.Accumulate() | sk.Lines()  # error
+_ = sk.Accumulate() | sk.sse.Lines()  # error
 _ = sk.Parse() | sk.Accumulate()  # error
-_ = sk.Lines() | sk.Extract()  # error
+_ = sk.sse.Lines() | sk.Extract()  # error
 _ = right | right  # error
 _ = right | sk.Parse()  # error
 _ = right | lengths  # error

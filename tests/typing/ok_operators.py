@@ -5,7 +5,7 @@ from typing import assert_type
 import streamkit as sk
 from streamkit import ops
 from streamkit.events import Json
-from streamkit.stages.parse import Input
+from streamkit.sse.parse import Input
 
 events = sk.Parse() | sk.Extract()
 
@@ -51,7 +51,7 @@ assert_type(events | ops.Take(3) | sk.Accumulate(), sk.Pipeline[Input, sk.Event]
 assert_type(events | ops.TakeUntil(is_finish, inclusive=True), sk.Pipeline[Input, sk.Event])
 assert_type(events | ops.Skip(1) | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
 assert_type(events | ops.Map(text_of) | ops.Batch[str](3, 0.5), sk.Pipeline[Input, list[str]])
-assert_type(events | ops.Map(text_of) | ops.Window[str](3, step=2), sk.Pipeline[Input, list[str]])
+assert_type(events | ops.Map(text_of) | ops.SlidingWindow[str](3, step=2), sk.Pipeline[Input, list[str]])
 assert_type(events | ops.Debounce(0.5) | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
 assert_type(events | ops.Throttle(0.5) | sk.Accumulate(), sk.Pipeline[Input, sk.Event])
 
@@ -91,11 +91,11 @@ async def whole(body: bytes) -> None:
 
 
 def without_async(body: bytes) -> None:
-    with sk.sync((events | ops.Map(text_of)).open(body)) as texts:
+    with sk.hops.sync((events | ops.Map(text_of)).open(body)) as texts:
         for text in texts:
             assert_type(text, str | sk.StreamEnd)
         assert_type(texts.end, sk.StreamEnd | None)
-    assert_type(sk.sync(events.open(body)).final(), sk.Completion)
+    assert_type(sk.hops.sync(events.open(body)).final(), sk.Completion)
 
 
 def written_down() -> None:

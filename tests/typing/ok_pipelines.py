@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
 import streamkit as sk
-from streamkit.stages.parse import Input
+from streamkit.sse.parse import Input
 
 pipeline = (
     sk.Parse() | sk.Extract() | sk.Moderate(sk.rules.from_file("rules.toml")) | sk.Accumulate() | sk.Count("gpt-4o")
@@ -33,13 +33,13 @@ async def readme(url: str, body: dict[str, object], headers: dict[str, str]) -> 
 
 def without_an_event_loop(lines: list[str], body: bytes, pieces: Iterator[bytes]) -> None:
     run = pipeline.run(lines)
-    assert_type(run, sk.Run[sk.Event])
+    assert_type(run, sk.core.Run[sk.Event])
     assert_type(list(run), list[sk.Event])
     assert_type(run.stage(sk.Accumulate), sk.Accumulate)
-    assert_type(pipeline.run(body), sk.Run[sk.Event])
-    assert_type(pipeline.run(pieces), sk.Run[sk.Event])
-    assert_type(sk.Parse().run(lines), sk.Run[sk.ServerSentEvent])
-    assert_type((sk.Lines() | sk.Parse()).run([body]), sk.Run[sk.ServerSentEvent])
+    assert_type(pipeline.run(body), sk.core.Run[sk.Event])
+    assert_type(pipeline.run(pieces), sk.core.Run[sk.Event])
+    assert_type(sk.Parse().run(lines), sk.core.Run[sk.sse.ServerSentEvent])
+    assert_type((sk.sse.Lines() | sk.Parse()).run([body]), sk.core.Run[sk.sse.ServerSentEvent])
 
 
 async def over_anything(
@@ -55,19 +55,23 @@ async def over_anything(
     assert_type(lines | pipeline, sk.Stream[sk.Event])
     assert_type(pieces | pipeline, sk.Stream[sk.Event])
     assert_type(sk.replay(recording) | sk.Parse() | sk.Extract(), sk.Stream[sk.Event])
-    assert_type([event async for event in sk.replay(recording) | sk.Parse()], list[sk.ServerSentEvent | sk.StreamEnd])
+    assert_type(
+        [event async for event in sk.replay(recording) | sk.Parse()], list[sk.sse.ServerSentEvent | sk.StreamEnd]
+    )
 
 
 async def compared(url: str, body: dict[str, object]) -> None:
-    found = await sk.compare(url, body, body, runs=3, through=sk.Moderate(sk.Rule("a", ("b",))) | sk.Count("gpt-4o"))
-    assert_type(found, sk.Comparison)
+    found = await sk.display.compare(
+        url, body, body, runs=3, through=sk.Moderate(sk.Rule("a", ("b",))) | sk.Count("gpt-4o")
+    )
+    assert_type(found, sk.display.Comparison)
     assert_type(found.saved, dict[str, float])
     assert_type([row.typical.timings for row in found.rows], list[sk.Timings])
-    assert_type(found.rows[0].typical.timings.stalls(), list[sk.Stall])
+    assert_type(found.rows[0].typical.timings.stalls(), list[sk.latency.Stall])
 
 
 def parts_join_in_any_grouping() -> None:
-    wire = sk.Lines() | sk.Parse()
+    wire = sk.sse.Lines() | sk.Parse()
     events = sk.Extract() | sk.Accumulate()
     assert_type(wire | events, sk.Pipeline[bytes | bytearray | memoryview | str, sk.Event])
     assert_type(sk.Parse() | sk.Extract(), sk.Pipeline[Input, sk.Event])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar, assert_type
 
 import streamkit as sk
-from streamkit.stages.parse import Input
+from streamkit.sse.parse import Input
 
 T = TypeVar("T")
 
@@ -111,14 +111,14 @@ class Batch(sk.Stage[T, list[T]], Generic[T]):
 
 assert_type(sk.Parse() | sk.Extract() | Texts(), sk.Pipeline[Input, str])
 assert_type(Texts() | Batch[str](2), sk.Pipeline[sk.Event, list[str]])
-assert_type((Texts() | lengths).run([]), sk.Run[int])
+assert_type((Texts() | lengths).run([]), sk.core.Run[int])
 
 
 @dataclass
-class OnlyDeltas(sk.Stage[sk.ServerSentEvent, sk.TextDelta]):
+class OnlyDeltas(sk.Stage[sk.sse.ServerSentEvent, sk.TextDelta]):
     """Gives fewer kinds of events than the next stage takes, which is fine."""
 
-    def feed(self, item: sk.ServerSentEvent) -> Iterable[sk.TextDelta]:
+    def feed(self, item: sk.sse.ServerSentEvent) -> Iterable[sk.TextDelta]:
         yield sk.TextDelta(item.data)
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pydantic
 
 import streamkit as sk
-from streamkit.stages.parse import Input
+from streamkit.sse.parse import Input
 
 
 class City(msgspec.Struct):
@@ -63,7 +63,7 @@ async def consume(body: bytes) -> None:
             match event:
                 case sk.StructuredOutput(value=City() as found):
                     assert_type(found, City)
-                case sk.InvalidOutput(problem=problem, path=path):
+                case sk.events.InvalidOutput(problem=problem, path=path):
                     assert_type(path, str)
                     assert problem != "limit"
                 case _:

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Checked, CheckOutcome, Event, ModerationReport
-from streamkit.misfits import shown
 from streamkit.moderation.channels import CLASSIFIED
 from streamkit.moderation.choice import Policy, checked
 from streamkit.moderation.classifiers.chunking import Chunker, Window, Windows
@@ -31,7 +31,7 @@ class Open(msgspec.Struct):
     outcome: Outcome | None = None
 
 
-class Lane:
+class ChannelWindows:
     """The windows of one text, in their order; its judge."""
 
     def __init__(self, queue: "WindowQueue", index: int, channel: Channel) -> None:
@@ -123,9 +123,9 @@ class WindowQueue:
         self._channels = frozenset(channels)
         self.cost = cost
         self._observes = observes
-        self._unsent: deque[tuple[Lane, Open]] = deque()
-        self._by_id: dict[int, tuple[Lane, Open]] = {}
-        self._lanes: dict[tuple[int, Channel], Lane] = {}
+        self._unsent: deque[tuple[ChannelWindows, Open]] = deque()
+        self._by_id: dict[int, tuple[ChannelWindows, Open]] = {}
+        self._lanes: dict[tuple[int, Channel], ChannelWindows] = {}
 
     # As judges of the release
 
@@ -142,9 +142,9 @@ class WindowQueue:
         """Whether a channel is classified."""
         return channel in self._channels
 
-    def judge(self, index: int, channel: Channel) -> Lane:
+    def judge(self, index: int, channel: Channel) -> ChannelWindows:
         """The windows of a channel of a choice."""
-        lane = self._lanes[index, channel] = Lane(self, index, channel)
+        lane = self._lanes[index, channel] = ChannelWindows(self, index, channel)
         return lane
 
     def forbids(self, text: str, channel: Channel | None, *, whole: bool = True) -> bool:
@@ -157,7 +157,7 @@ class WindowQueue:
         self._by_id.clear()
         self._lanes.clear()
 
-    def add(self, lane: Lane, open: Open) -> None:
+    def add(self, lane: ChannelWindows, open: Open) -> None:
         """A window is complete."""
         if open.window.text.isspace():
             open.outcome = Outcome(Decision(), calls=0)
@@ -177,7 +177,7 @@ class WindowQueue:
         since = [lane.since for lane in self._lanes.values() if lane.since is not None and lane.has_text]
         return min(since) + self.windows.seconds if since and self.windows.seconds is not None else None
 
-    def expired(self) -> list[Lane]:
+    def expired(self) -> list[ChannelWindows]:
         """The texts whose window ends because of its time."""
         now, seconds = self.now, self.windows.seconds
         if now is None or seconds is None:
@@ -201,7 +201,7 @@ class WindowQueue:
             return first.window
         return None
 
-    def decide(self, id: int, outcome: Outcome) -> Lane | None:
+    def decide(self, id: int, outcome: Outcome) -> ChannelWindows | None:
         """Take the outcome of the check of window `id`. `None` where it does not matter any more."""
         found = self._by_id.pop(id, None)
         if found is None:
@@ -222,7 +222,7 @@ class WindowQueue:
         """A choice is over: none of its windows needs to be classified."""
         self._discard(-1, lambda lane: lane.index == index)
 
-    def _discard(self, after: int, of: Callable[[Lane], bool]) -> None:
+    def _discard(self, after: int, of: Callable[[ChannelWindows], bool]) -> None:
         for lane in filter(of, self._lanes.values()):
             undecided = [open for open in lane.open if open.window.id > after and open.outcome is None]
             for open in undecided:
@@ -230,7 +230,7 @@ class WindowQueue:
                 lane.open.remove(open)
                 self._by_id.pop(open.window.id, None)
 
-    def _merge(self, lane: Lane, first: Open, most: int) -> None:
+    def _merge(self, lane: ChannelWindows, first: Open, most: int) -> None:
         while len(lane.open) > (place := lane.open.index(first) + 1):
             following = lane.open[place]
             text = first.window.text + following.window.text

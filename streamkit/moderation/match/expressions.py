@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, TypeAlias
 import regex
 from regex import _regex_core
 
+from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
-from streamkit.misfits import shown
 from streamkit.moderation.match.normalize import fold
 from streamkit.moderation.match.syntax import undecidable, with_lookaheads
 

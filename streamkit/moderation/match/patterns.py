@@ -42,7 +42,7 @@ def _step(undecided: int) -> int:
     return 1 << (undecided // _SHARE).bit_length() >> 1 or 1
 
 
-class Budget:
+class SearchBudget:
     """The time that the patterns of one choice have left. Times are those of this thread's processor, so that a busy machine
     does not use them up."""
 
@@ -90,7 +90,7 @@ class Pattern(NamedTuple):
         return bool(prefixes) and all(len(prefix.text) < self.longest for prefix in prefixes)
 
 
-class Sought:
+class PatternSearch:
     """Patterns that are searched in one text, and the automaton of what their matches begin with."""
 
     def __init__(self, patterns: tuple[Pattern, ...]) -> None:
@@ -126,7 +126,7 @@ class Patterns:
     so neither the buffered text nor the work per character grows without end, and both are the same however the text is split.
     """
 
-    def __init__(self, sought: Sought, budget: Budget) -> None:
+    def __init__(self, sought: PatternSearch, budget: SearchBudget) -> None:
         self._sought = sought
         self._budget = budget
         self._text = ""  # the undecided text, with what is before it

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import ahocorasick
 
+from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
-from streamkit.misfits import shown
 from streamkit.moderation.match.normalize import MARKS, Decomposed, Normalizer, fold, is_mark, normalizer
 from streamkit.moderation.match.span import Span
 from streamkit.moderation.rule import Rule
@@ -19,7 +19,7 @@ Entry: TypeAlias = tuple[int, int, Rule]
 """A phrase that ends here: its length, its rule and the rule's position."""
 
 
-class Sought(NamedTuple):
+class PhraseSearch(NamedTuple):
     """Phrases that are compared in one way."""
 
     ignore_case: bool
@@ -37,7 +37,7 @@ class Phrases:
     that character appended it finds at the last place which beginnings the text ends in, the longest first.
     """
 
-    def __init__(self, sought: Sought) -> None:
+    def __init__(self, sought: PhraseSearch) -> None:
         self._find = sought.find
         self._end = sought.end
         self._folds = sought.ignore_case and sought.normalizer is None
@@ -138,7 +138,7 @@ class LongPhrases(Phrases):
     each character, and its iterators can't carry a state; these tables do, and cost a step per character.
     """
 
-    def __init__(self, sought: Sought, tables: "Tables") -> None:
+    def __init__(self, sought: PhraseSearch, tables: "Tables") -> None:
         super().__init__(sought)
         self._tables = tables
         self._state = 0
@@ -265,7 +265,7 @@ def _matcher(
     form = normalizer(policy, ignore_case) if policy else None
     delays = any(is_mark(phrase[0]) for phrase in phrases)
     normalized = (lambda: Decomposed(form, delays=delays)) if form else None
-    sought = Sought(ignore_case, whole_words, form)
+    sought = PhraseSearch(ignore_case, whole_words, form)
     if long:
         tables = Tables(phrases)
         return lambda: LongPhrases(sought, tables), normalized

@@ -15,7 +15,7 @@ from streamkit.moderation.match import phrases
 from streamkit.moderation.match.callable import Called, callable_of
 from streamkit.moderation.match.expressions import compiled
 from streamkit.moderation.match.normalize import Composed, Normalized, normalizer
-from streamkit.moderation.match.patterns import Budget, Pattern, Patterns, Sought
+from streamkit.moderation.match.patterns import Pattern, Patterns, PatternSearch, SearchBudget
 from streamkit.moderation.match.span import Cause, Matcher, Span
 from streamkit.moderation.rule import Rule, Ruling
 
@@ -34,8 +34,8 @@ class Scanner:
     match that lies within one of a rule that allows is none.
     """
 
-    def __init__(self, rules: tuple[Rule, ...], budget: Budget | None = None) -> None:
-        budget = budget or Budget()
+    def __init__(self, rules: tuple[Rule, ...], budget: SearchBudget | None = None) -> None:
+        budget = budget or SearchBudget()
         found = plans(rules)
         self._rules = rules
         self._budget = budget
@@ -172,7 +172,7 @@ class Scanners:
         self.moderated = frozenset(self._rules_of)
         searched = {id(rule) for some in self._rules_of.values() for rule in some}
         self._searched = tuple(rule for rule in rules if id(rule) in searched)
-        self._budgets: dict[int, Budget] = {}
+        self._budgets: dict[int, SearchBudget] = {}
         self._withholding = frozenset(
             channel for channel, chosen in self._rules_of.items() if any(rule.action not in _MILD for rule in chosen)
         )
@@ -192,14 +192,14 @@ class Scanners:
 
     def judge(self, index: int, channel: Channel) -> Scanner:
         """A scanner for a channel of a choice. Those of a choice share the time that its patterns have."""
-        return Scanner(self.rules_of(channel), self._budgets.setdefault(index, Budget()))
+        return Scanner(self.rules_of(channel), self._budgets.setdefault(index, SearchBudget()))
 
     def forbids(self, text: str, channel: Channel | None, *, whole: bool = True) -> bool:
         """Whether a rule of a channel, or of any, withholds that text, or, if it is not whole, could withhold what it becomes."""
         rules = self._searched if channel is None else self.rules_of(channel)
         if not rules:
             return False
-        scanner = Scanner(rules, self._budgets.setdefault(_OF_NO_CHOICE, Budget()))
+        scanner = Scanner(rules, self._budgets.setdefault(_OF_NO_CHOICE, SearchBudget()))
         withheld = any(ruling.by.action != "annotate" for ruling in scanner.feed(text, final=whole))
         return withheld or not (whole or scanner.complete)
 
@@ -216,7 +216,7 @@ class Scanners:
 
     def restore_budgets(self, state: Any) -> None:
         """Continue from `budgets`."""
-        self._budgets = {index: Budget(left) for index, left in state}
+        self._budgets = {index: SearchBudget(left) for index, left in state}
 
 
 class _Found(NamedTuple):
@@ -276,7 +276,7 @@ class _Normalizing:
         self._matcher.restore(state["matcher"])
 
 
-Make: TypeAlias = Callable[[Budget], Matcher]
+Make: TypeAlias = Callable[[SearchBudget], Matcher]
 
 
 @lru_cache(maxsize=128)
@@ -298,7 +298,7 @@ def plans(rules: tuple[Rule, ...]) -> list[tuple[bool, Make]]:
                 if rule.check:
                     called = partial(Called, callable_of(rule)[0], order, rule, callable_of(rule)[1])
                     found.append((allows, partial(_checked, called, _policy(rule, set()))))
-        found += [(allows, partial(_searched, Sought(tuple(some)), policy)) for policy, some in patterns.items()]
+        found += [(allows, partial(_searched, PatternSearch(tuple(some)), policy)) for policy, some in patterns.items()]
     return found
 
 
@@ -327,15 +327,15 @@ def _policy(rule: Rule, without: set[str]) -> frozenset[str]:
     return frozenset(policy - {"look_alikes"} | {"alphabets"} if "look_alikes" in policy else policy)
 
 
-def _phrases(make: Callable[[], Matcher], normalized: Callable[[], Normalized] | None, budget: Budget) -> Matcher:
+def _phrases(make: Callable[[], Matcher], normalized: Callable[[], Normalized] | None, budget: SearchBudget) -> Matcher:
     return _Normalizing(normalized(), make()) if normalized else make()
 
 
-def _searched(sought: Sought, policy: frozenset[str], budget: Budget) -> Matcher:
+def _searched(sought: PatternSearch, policy: frozenset[str], budget: SearchBudget) -> Matcher:
     return _composed(Patterns(sought, budget), policy)
 
 
-def _checked(called: Callable[[], Matcher], policy: frozenset[str], budget: Budget) -> Matcher:
+def _checked(called: Callable[[], Matcher], policy: frozenset[str], budget: SearchBudget) -> Matcher:
     return _composed(called(), policy)
 
 

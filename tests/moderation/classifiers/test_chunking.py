@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit import PipelineError, Window, Windows
+from streamkit import PipelineError
+from streamkit.moderation import Window, Windows
 from streamkit.moderation.classifiers.chunking import Chunker
 
 

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 import streamkit as sk
-from streamkit import Decision, Window
 from streamkit.cli.provider import Provider, serve
+from streamkit.moderation import Decision, Window
 from streamkit.moderation.classifiers.classifier import failure_of
 from streamkit.moderation.classifiers.remote import http_classifier, openai_moderation
 from streamkit.sources.http import Deadlines
@@ -78,7 +78,7 @@ async def test_any_endpoint_can_be_asked_and_read() -> None:
         return web.json_response({"toxic": 0.9 if "kill" in question["inputs"] else 0.1})
 
     def verdict(answered: Any) -> Decision:
-        return sk.Decision("block" if answered["toxic"] > 0.5 else "allow", scores=answered)
+        return sk.moderation.Decision("block" if answered["toxic"] > 0.5 else "allow", scores=answered)
 
     async with server(answer) as url:
         classifier = http_classifier(
@@ -117,17 +117,17 @@ BRIEF = Deadlines(connect=2.0, first_byte=2.0, idle_bytes=0.05)
         ({"x-demo-status": "401"}, sk.StatusError, "refused"),
         ({"x-demo-status": "429"}, sk.StatusError, "status"),
         ({"x-demo-status": "503"}, sk.StatusError, "status"),
-        ({"x-demo-fault": "html"}, sk.ContentTypeError, "answer"),
-        ({"x-demo-fault": "json-error"}, sk.ProtocolError, "answer"),
-        ({"x-demo-fault": "wrong-json"}, sk.ProtocolError, "answer"),
-        ({"x-demo-fault": "garbage=30"}, sk.ProtocolError, "answer"),
-        ({"x-demo-fault": "cut=30:clean"}, sk.ProtocolError, "answer"),
-        ({"x-demo-fault": "endless-line"}, sk.LimitExceeded, "answer"),
-        ({"x-demo-fault": "cut=30"}, sk.Disconnected, "connect"),
-        ({"x-demo-fault": "reset=30"}, sk.Disconnected, "connect"),
-        ({"x-demo-fault": "wrong-length"}, sk.Disconnected, "connect"),
-        ({"x-demo-fault": "stall=30"}, sk.DeadlineExceeded, "timeout"),
-        ({"x-demo-fault": "stall=0"}, sk.DeadlineExceeded, "timeout"),
+        ({"x-demo-fault": "html"}, sk.errors.ContentTypeError, "answer"),
+        ({"x-demo-fault": "json-error"}, sk.errors.ProtocolError, "answer"),
+        ({"x-demo-fault": "wrong-json"}, sk.errors.ProtocolError, "answer"),
+        ({"x-demo-fault": "garbage=30"}, sk.errors.ProtocolError, "answer"),
+        ({"x-demo-fault": "cut=30:clean"}, sk.errors.ProtocolError, "answer"),
+        ({"x-demo-fault": "endless-line"}, sk.errors.LimitExceeded, "answer"),
+        ({"x-demo-fault": "cut=30"}, sk.errors.Disconnected, "connect"),
+        ({"x-demo-fault": "reset=30"}, sk.errors.Disconnected, "connect"),
+        ({"x-demo-fault": "wrong-length"}, sk.errors.Disconnected, "connect"),
+        ({"x-demo-fault": "stall=30"}, sk.errors.DeadlineExceeded, "timeout"),
+        ({"x-demo-fault": "stall=0"}, sk.errors.DeadlineExceeded, "timeout"),
     ],
     ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else "",
 )
@@ -147,7 +147,7 @@ async def test_each_fault_is_one_kind_of_failure_and_says_nothing_of_the_key_or_
 async def test_no_connection_is_a_failure_of_its_own() -> None:
     async with serve(FAST) as url:
         pass
-    with pytest.raises(sk.ConnectFailed):
+    with pytest.raises(sk.errors.ConnectFailed):
         await openai_moderation(f"{url}/v1", retry=None)(KILL)
 
 
@@ -156,7 +156,7 @@ async def test_no_verdict_within_the_total_deadline() -> None:
         classifier = openai_moderation(
             f"{url}/v1", headers={"x-demo-fault": "drip=1:0.01"}, deadlines=Deadlines(total=0.05)
         )
-        with pytest.raises(sk.DeadlineExceeded, match=r"'total' of 0\.05 s"):
+        with pytest.raises(sk.errors.DeadlineExceeded, match=r"'total' of 0\.05 s"):
             await classifier(KILL)
 
 
@@ -206,7 +206,7 @@ async def test_what_the_reader_of_an_answer_raises_is_told_by_its_class_alone() 
 
     async with server(answer) as url:
         classifier = http_classifier(f"{url}/moderations?key={KEY}", request=lambda window: {}, verdict=verdict)
-        with pytest.raises(sk.ProtocolError, match="found an answer that raises KeyError") as caught:
+        with pytest.raises(sk.errors.ProtocolError, match="found an answer that raises KeyError") as caught:
             await classifier(KILL)
     assert "kill" not in str(caught.value)
     assert KEY not in repr(classifier) + str(caught.value)
@@ -279,7 +279,7 @@ async def test_a_check_that_is_cancelled_leaves_nothing() -> None:
 async def answer_of(url: str, stage: sk.Classify) -> list[sk.Event]:
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "plan"}]}
     async with sk.http.post(f"{url}/v1/chat/completions", json=body) | sk.Parse() | sk.Extract() | stage as stream:
-        return [event async for event in stream if isinstance(event, sk.TextDelta | sk.Checked | sk.Blocked)]
+        return [event async for event in stream if isinstance(event, sk.TextDelta | sk.events.Checked | sk.Blocked)]
 
 
 PLAN = Provider(
@@ -296,9 +296,9 @@ WHOLE = "First we talk. Then we kill them. Then home."
         ({}, "closed", ["passed", "flagged"], "First we talk. "),
         ({"x-demo-status": "503"}, "closed", ["failed_closed"], ""),
         ({"x-demo-status": "503"}, "open", ["failed_open"] * 3, WHOLE),
-        ({"x-demo-status": "503"}, sk.Failures(status="hold", attempts=2, pause=0), ["failed_closed"], ""),
-        ({"x-demo-fault": "stall=9"}, sk.Failures(timeout="open"), ["failed_open"] * 3, WHOLE),
-        ({"x-demo-fault": "wrong-json"}, sk.Failures(timeout="open"), ["failed_closed"], ""),
+        ({"x-demo-status": "503"}, sk.moderation.Failures(status="hold", attempts=2, pause=0), ["failed_closed"], ""),
+        ({"x-demo-fault": "stall=9"}, sk.moderation.Failures(timeout="open"), ["failed_open"] * 3, WHOLE),
+        ({"x-demo-fault": "wrong-json"}, sk.moderation.Failures(timeout="open"), ["failed_closed"], ""),
     ],
 )  # fmt: skip
 async def test_a_failure_of_the_endpoint_is_answered_by_the_policy(
@@ -308,7 +308,7 @@ async def test_a_failure_of_the_endpoint_is_answered_by_the_policy(
         async with openai_moderation(f"{url}/v1", headers=headers, deadlines=BRIEF, retry=None) as classifier:
             events = await answer_of(url, sk.Classify(classifier, failures=failures))
 
-    assert [event.outcome for event in events if isinstance(event, sk.Checked)] == outcomes
+    assert [event.outcome for event in events if isinstance(event, sk.events.Checked)] == outcomes
     assert "".join(event.text for event in events if isinstance(event, sk.TextDelta)) == text
 
 
@@ -317,5 +317,5 @@ async def test_a_deadline_of_the_stage_ends_a_check_that_stalls() -> None:
         classifier = openai_moderation(f"{url}/v1", headers={"x-demo-fault": "stall=9"})
         checked, blocked = await answer_of(url, sk.Classify(classifier, deadline=0.05))
 
-    assert checked == sk.Checked("failed_closed", 0, 15, category="unchecked", failure="timeout")
+    assert checked == sk.events.Checked("failed_closed", 0, 15, category="unchecked", failure="timeout")
     assert blocked == sk.Blocked("unchecked", 0, 15, source="classifier")

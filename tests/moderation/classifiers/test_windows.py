@@ -10,31 +10,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamkit import (
-    Annotation,
     Blocked,
-    Checked,
-    Choice,
     Completion,
-    Decision,
     Event,
     Finish,
-    Flagged,
-    Logprobs,
     PipelineError,
-    ProviderNotice,
     ReasoningDelta,
     Redacted,
     RefusalDelta,
-    ResponseStart,
-    Retracted,
-    RoleDelta,
     StreamEnd,
     TextDelta,
     ToolCallDelta,
     Usage,
-    Window,
-    Windows,
 )
+from streamkit.events import (
+    Annotation,
+    Checked,
+    Choice,
+    Flagged,
+    Logprobs,
+    ProviderNotice,
+    ResponseStart,
+    Retracted,
+    RoleDelta,
+)
+from streamkit.moderation import Decision, Window, Windows
 from streamkit.moderation.channels import TEXTS, Mode
 from streamkit.moderation.choice import Policy
 from streamkit.moderation.classifiers.classifier import Outcome

@@ -9,7 +9,7 @@ import regex
 from regex import _regex_core
 
 from streamkit import PipelineError, Rule
-from streamkit.misfits import shown
+from streamkit.core.wrong_input import shown
 from streamkit.moderation.match import expressions
 from streamkit.moderation.match.expressions import compiled, fold_text
 from tests.moderation.reading import Reading, read

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamkit import PipelineError, PluginError, Rule
+from streamkit import PipelineError, Rule
+from streamkit.errors import PluginError
 from streamkit.moderation.match import expressions, patterns
 from streamkit.moderation.match.expressions import compiled
-from streamkit.moderation.match.patterns import STREAM_SECONDS, Budget, Patterns
+from streamkit.moderation.match.patterns import STREAM_SECONDS, Patterns, SearchBudget
 from streamkit.moderation.match.scanner import Scanner, plans
 from tests.moderation.reading import Piece, Reading, read
 
@@ -148,7 +149,7 @@ def test_or_it_passes_and_is_not_searched_any_more(source: str) -> None:
 
 
 def test_all_patterns_of_a_choice_share_its_time() -> None:
-    budget = Budget()
+    budget = SearchBudget()
     rules = (Rule("x", patterns=("(a+)+b",), fail="open"), Rule("y", patterns=(r"(?s)<.*>",), max_match=100_000))
     first, second = Scanner(rules[:1], budget), Scanner(rules[1:], budget)
 
@@ -161,7 +162,7 @@ def test_all_patterns_of_a_choice_share_its_time() -> None:
 
 
 def test_what_most_text_takes_is_not_counted() -> None:
-    budget = Budget()
+    budget = SearchBudget()
     scanner = Scanner((Rule("x", patterns=(r"\b[\w.]+@[\w.]+\w", r"\b\d{3}-\d{4}\b"), detectors=("email",)),), budget)
 
     for _ in range(3_000):
@@ -172,7 +173,7 @@ def test_what_most_text_takes_is_not_counted() -> None:
 
 def test_a_long_word_costs_a_pattern_of_words_nothing_per_character() -> None:
     """To search it, `regex` tries each place in it; that it is undecided is seen at the first."""
-    budget = Budget()
+    budget = SearchBudget()
     scanner = Scanner((Rule("x", patterns=(r"\w+@\w+",)),), budget)
 
     for _ in range(1_000):
@@ -193,7 +194,7 @@ def test_text_that_stays_undecided_is_searched_less_often_the_longer_it_is(monke
         return search(self, number, start, before, end, *rest)
 
     monkeypatch.setattr(Patterns, "_search_until", counted)
-    budget = Budget()
+    budget = SearchBudget()
     scanner = Scanner((OPEN,), budget)
     for character in "<<" + "word " * 1_500 + ">> and so on, for a while":
         scanner.feed(character)
@@ -318,7 +319,7 @@ def test_a_check_may_come_from_a_package(monkeypatch: pytest.MonkeyPatch) -> Non
         here = EntryPoint("names", f"{__name__}:names", "streamkit.moderators")
         return [here] if (group, name) == (here.group, here.name) else []
 
-    monkeypatch.setattr("streamkit.plugins.entry_points", found)
+    monkeypatch.setattr("streamkit.plugins.entry_points.entry_points", found)
     reading = Reading((Rule("x", check="names", replacement="*"),))
 
     assert read(reading.feed("for Alice and Bob")) == "for * "
@@ -328,7 +329,7 @@ def test_a_check_may_come_from_a_package(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_what_a_package_offers_must_be_callable(monkeypatch: pytest.MonkeyPatch) -> None:
     here = EntryPoint("names", "json:__name__", "streamkit.moderators")
-    monkeypatch.setattr("streamkit.plugins.entry_points", lambda **_: [here])
+    monkeypatch.setattr("streamkit.plugins.entry_points.entry_points", lambda **_: [here])
 
     with pytest.raises(PipelineError, match="expected a callable check, found str"):
         Reading((Rule("x", check="names"),))

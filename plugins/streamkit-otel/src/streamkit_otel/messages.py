@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from streamkit import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
-from streamkit.identity import Identity
+from streamkit.dialects.tool_identity import Identity
 
 _KINDS = {TextDelta: "text", RefusalDelta: "text", ReasoningDelta: "reasoning"}
 

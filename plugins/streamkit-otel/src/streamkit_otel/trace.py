@@ -12,19 +12,16 @@ from opentelemetry.util.types import AttributeValue
 
 from streamkit import (
     AsyncStage,
-    AudioDelta,
     Event,
     Finish,
     ReasoningDelta,
     RefusalDelta,
-    Reset,
-    ResponseDetails,
-    ResponseStart,
     StreamEnd,
     TextDelta,
     TokenCount,
     ToolCallDelta,
 )
+from streamkit.events import AudioDelta, Reset, ResponseDetails, ResponseStart
 from streamkit.tokens import Responses
 from streamkit_otel import names
 from streamkit_otel.instruments import instruments
@@ -96,7 +93,7 @@ class Trace(AsyncStage[Event, Event]):
             case ResponseDetails(shape=str(shape)):
                 self._spoken = names.PROVIDERS.get(shape, shape)
             case Finish():
-                self._finished[item.index] = item.reason
+                self._finished[item.index] = item.finish_reason
             case TokenCount():
                 # Of one text the last count is the one that counts.
                 self._counted[f"{item.index} {item.channel} {item.tool_index}"] = item.tokens

@@ -1,0 +1,221 @@
+"""The tool calls of one choice on OpenAI's wire: which chunk belongs to which call, and what each call is in the end.
+
+https://platform.openai.com/docs/guides/function-calling#streaming. Imitators number all calls 0, or none of them; send a name in
+pieces, or with every chunk; begin with an empty object where a string of JSON is to follow; and leave the arguments of a call out
+that has none.
+"""
+
+from typing import Any
+
+import msgspec
+
+from streamkit.dialects.said import Text, is_json
+from streamkit.dialects.tool_identity import Identity
+from streamkit.events import Event, ToolCallDelta
+
+EMPTY = "{}"
+_WITH_JSON = (None, "function", "function_call", "builtin_function")
+"""Types of calls whose arguments are an object of JSON; the input of others is text of any form."""
+# Calls that the client is to run. Zhipu also reports those of its own tools, such as `web_search`, with their results; Moonshot's
+# built-in functions are run when the client has sent their arguments back.
+_OF_CLIENT = (*_WITH_JSON, "custom")
+
+
+class BareCalls(msgspec.Struct):
+    """The calls that have begun and have no arguments yet, by their choice and number, for dialects that number calls well."""
+
+    calls: dict[int, dict[int, None]] = {}
+
+    def begin(self, number: int, index: int = 0) -> None:
+        """A call has begun."""
+        self.calls.setdefault(index, {})[number] = None
+
+    def spoke(self, number: int, index: int = 0) -> None:
+        """Arguments of a call have come."""
+        if known := self.calls.get(index):
+            known.pop(number, None)
+
+    def end(self, number: int, payload: bytes | None, out: list[Event], index: int = 0) -> None:
+        """A call is complete: without arguments it is one with none, `{}`."""
+        if number in (known := self.calls.get(index, {})):
+            del known[number]
+            out.append(ToolCallDelta(number, arguments=EMPTY, index=index, payload=payload))
+
+    def end_all(self, payload: bytes | None, out: list[Event], index: int = 0) -> None:
+        """A choice is complete."""
+        for number in list(self.calls.get(index, ())):
+            self.end(number, payload, out, index)
+
+
+class Call(msgspec.Struct):
+    """One call. `held` says that `{}` came first, which is either all of its arguments or none of them."""
+
+    identity: Identity = msgspec.field(default_factory=Identity)
+    arguments: Text = msgspec.field(default_factory=Text)
+    held: bool = False
+    # Where the first piece was a whole document, its length.
+    document: int = 0
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it has to be given its empty object."""
+        known = self.identity
+        return self.arguments.is_empty and not self.held and known.type in _WITH_JSON and known.is_known
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of its arguments came at once."""
+        return self.held or (self.document > 0 and self.arguments.total == self.document)
+
+
+class Calls(msgspec.Struct):
+    """All calls of one choice."""
+
+    known: dict[int, Call] = {}
+    ids: dict[str, int] = {}
+    # The call that an index stands for, where the wire has one index for several.
+    indexes: dict[int, int] = {}
+    last: int = 0
+    top: int = -1
+    # Each chunk has all of the name and the arguments so far.
+    cumulative: bool = False
+    # The calls of which something came since the last `settle`, or which may still be given their empty object.
+    unsettled: dict[int, None] = {}
+    are_of_client: bool = False
+    """Whether the client is to run any of those that were settled."""
+
+    def piece(
+        self, delta: ToolCallDelta, wire_index: int | None, *, whole: bool = False, open: bool = True
+    ) -> ToolCallDelta:
+        """The delta under the number of its call; `tool_index` is its position in the chunk.
+
+        `whole`: it is not one of a stream. `open`: the choice has not ended, so that another call may begin.
+        """
+        number = self.last = self._number(delta, wire_index, open)
+        self.top = max(self.top, number)
+        call = self.known.get(number)
+        if call is None:
+            call = self.known[number] = Call()
+        self.unsettled[number] = None
+        said: dict[str, Any] = {"tool_index": number}
+        if delta.arguments or call.held:
+            said["arguments"] = self._arguments(call, delta, whole)
+        if delta.id or delta.name or delta.type:
+            said |= self._identify(call, number, delta)
+        return msgspec.structs.replace(delta, **said)
+
+    def rest(self, delta: ToolCallDelta) -> tuple[ToolCallDelta | None, bool]:
+        """What a whole call, which comes again after its pieces, adds to them; and whether it contradicts them.
+
+        A call is known by its id, else by its position.
+        """
+        number = self.ids.get(delta.id or "", delta.tool_index)
+        call = self.known.get(number)
+        if call is None or (delta.id and call.identity.id and call.identity.id != delta.id):
+            return self.piece(delta, self.top + 1, whole=True), False
+        self.unsettled[number] = None
+        new, differs = self._missing(call, number, delta)
+        rest = call.arguments.rest("" if call.held and delta.arguments == EMPTY else delta.arguments)
+        if rest:
+            # An empty object that came before was a placeholder.
+            call.held = False
+            call.arguments.add(rest)
+        if not (rest or new):
+            return None, differs or rest is None
+        found = ToolCallDelta(number, arguments=rest or "", index=delta.index, payload=delta.payload)
+        return msgspec.structs.replace(found, **new), differs or rest is None
+
+    def settle(self, index: int, payload: bytes | None, out: list[Event], *, complete: bool) -> None:
+        """Emit what is buffered; and if the calls are complete, the empty object of those that have no arguments."""
+        for number in list(self.unsettled):
+            call = self.known[number]
+            self.are_of_client |= call.identity.is_known and call.identity.type in _OF_CLIENT
+            if call.held or (complete and call.is_bare):
+                call.held = False
+                call.arguments.add(EMPTY)
+                kind = "function_call" if call.identity.type == "function_call" else None
+                out.append(ToolCallDelta(number, arguments=EMPTY, index=index, type=kind, payload=payload))
+            if not call.is_bare:
+                del self.unsettled[number]
+
+    def _number(self, delta: ToolCallDelta, wire_index: int | None, open: bool) -> int:
+        if wire_index is None:
+            return self._unnumbered(delta, delta.tool_index)
+        number = self.indexes.get(wire_index, wire_index)
+        # Ollama and Mistral number all calls 0. Another id with a name is another call; some servers give each piece of one
+        # call an id of its own, but only the first its name. What follows the end of a choice, as in recordings of several
+        # responses, is joined by its numbers, which is what the official client does.
+        if open and delta.name and (call := self.known.get(number)) and self._is_another(call, delta):
+            number = self.indexes[wire_index] = self.ids.get(delta.id or "", self.top + 1)
+        return number
+
+    def _unnumbered(self, delta: ToolCallDelta, position: int) -> int:
+        # Without an index (Mistral, non-streaming responses) another id is another call, and no id goes on with the last one.
+        if delta.id:
+            return self.ids.get(delta.id, self.top + 1 if self.ids else position)
+        number = max(self.last, position)
+        call = self.known.get(number)
+        return self.top + 1 if call and delta.name and self._is_another(call, delta) else number
+
+    def _identify(self, call: Call, number: int, delta: ToolCallDelta) -> dict[str, Any]:
+        known, said = call.identity, dict[str, Any]()
+        again = self.cumulative or (delta.id and delta.id == known.id)
+        if again and delta.name and known.name and delta.name != known.name:
+            # The id is repeated and the name is not: it has grown, or this is the next piece of it.
+            grown = delta.name.startswith(known.name)
+            said = {"id": None, "name": delta.name[len(known.name) :] if grown else delta.name}
+        known.merge(msgspec.structs.replace(delta, **said) if said else delta)
+        if known.id:
+            self.ids[known.id] = number
+        return said
+
+    def _is_another(self, call: Call, delta: ToolCallDelta) -> bool:
+        known = call.identity
+        if delta.id:
+            return bool(known.id) and known.id != delta.id
+        # Some imitators send no ids, and each call whole: another name, or arguments again, after all arguments of one.
+        begins = known.name != delta.name or delta.arguments.lstrip().startswith("{")
+        return bool(known.name) and begins and call.is_whole and not self.cumulative
+
+    def _missing(self, call: Call, number: int, delta: ToolCallDelta) -> tuple[dict[str, str], bool]:
+        # A whole statement of who the call is: it may complete what is known, or contradict it.
+        new, differs = dict[str, str](), False
+        for field in ("id", "name", "type"):
+            known, said = getattr(call.identity, field) or "", getattr(delta, field) or ""
+            if said.startswith(known) and said != known:
+                new[field] = said[len(known) :]
+                setattr(call.identity, field, said)
+            differs |= not said.startswith(known) and bool(said)
+        if call.identity.id:
+            self.ids[call.identity.id] = number
+        return new, differs
+
+    def _arguments(self, call: Call, delta: ToolCallDelta, whole: bool) -> str:
+        piece = delta.arguments
+        if call.held:
+            if not piece:
+                return ""
+            call.held = False
+            if not piece.lstrip().startswith("{"):
+                piece = EMPTY + piece
+        # Bedrock and bridges to it begin every call with an empty object. It is one only if nothing follows it.
+        elif piece == EMPTY and not whole and call.arguments.is_empty and _begins(call, delta):
+            call.held = True
+            return ""
+        elif not self.cumulative and _is_repeated(call, delta):
+            return ""
+        if call.arguments.is_empty and piece[0] == "{" and piece[-1] == "}" and is_json(piece):
+            call.document = len(piece)
+        call.arguments.add(piece)
+        return piece
+
+
+def _begins(call: Call, delta: ToolCallDelta) -> bool:
+    return bool(delta.name) and (delta.type or call.identity.type) in _WITH_JSON
+
+
+def _is_repeated(call: Call, delta: ToolCallDelta) -> bool:
+    # All of a call that is known: id, name and a complete document of arguments.
+    known, piece = call.identity, delta.arguments
+    same = bool(delta.id and delta.name) and (delta.id, delta.name) == (known.id, known.name)
+    return same and piece[-1:] == "}" and call.arguments.equals(piece) and is_json(piece)

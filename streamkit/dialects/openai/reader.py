@@ -1,0 +1,350 @@
+"""OpenAI's completions, chat and legacy, streamed and plain, with what their imitators do to them.
+
+https://platform.openai.com/docs/api-reference/chat-streaming and …/completions.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from streamkit.dialects import fields
+from streamkit.dialects.base import ANOTHER, NOT_JSON, Dialect
+from streamkit.dialects.beside import Beside
+from streamkit.dialects.error_objects import error_in
+from streamkit.dialects.finish_reasons import is_pending
+from streamkit.dialects.learn import Learnt
+from streamkit.dialects.openai.calls import Calls
+from streamkit.dialects.openai.chunks import Choice, Chunk, Function, Message, Reader, ToolCall
+from streamkit.dialects.openai.details import details_of
+from streamkit.dialects.openai.reasoning_details import ReasoningDetails
+from streamkit.dialects.said import MOST_PIECES, Text
+from streamkit.events import (
+    Annotation,
+    AudioDelta,
+    Channel,
+    Event,
+    Finish,
+    Logprobs,
+    ProviderNotice,
+    ReasoningDelta,
+    RefusalDelta,
+    ResponseDetails,
+    ResponseStart,
+    RoleDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+from streamkit.sse.events import JsonBody, ServerSentEvent
+from streamkit.tokens.usage import usage_of
+
+_CHANNELS: dict[str, Channel] = {"content": "content", "reasoning_content": "reasoning", "refusal": "refusal"}
+
+
+class _Said(msgspec.Struct):
+    # What one choice has said, for a whole message that may come after its deltas.
+    role: str | None = None
+    content: Text = msgspec.field(default_factory=Text)
+    reasoning: Text = msgspec.field(default_factory=Text)
+    refusal: Text = msgspec.field(default_factory=Text)
+    annotations: int = 0
+    others: bool = False
+    calls: Calls = msgspec.field(default_factory=Calls)
+    details: ReasoningDetails = msgspec.field(default_factory=ReasoningDetails)
+    beside: Beside = msgspec.field(default_factory=Beside)
+
+
+@dataclass
+class OpenAICompletions(Dialect):
+    """Chat completions and legacy completions. It is `done` at `[DONE]`.
+
+    A whole `message` that comes after its deltas adds what they left out. Where it says something else, what was streamed
+    stands, and a `ProviderNotice("conflict")` says where. What else stands beside `choices` or in a choice (`citations`,
+    `provider`, `native_finish_reason`) is in `ResponseDetails`.
+
+    Calls of tools that the provider runs itself, which have another `type` than a client's, are emitted as all calls are, but
+    don't make the answer end as `tool_calls`.
+    """
+
+    places = (
+        ("choices", 0, "delta", "content"),
+        ("choices", 0, "text"),
+        ("choices", 0, "delta", "reasoning_content"),
+        ("choices", 0, "delta", "reasoning"),
+        ("choices", 0, "delta", "refusal"),
+        ("choices", 0, "delta", "tool_calls", 0, "function", "arguments"),
+    )
+
+    _start: tuple[Any, ...] = field(default=(None,) * 6, init=False, repr=False)
+    _choices: dict[int, _Said] = field(default_factory=dict[int, _Said], init=False, repr=False)
+    _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _beside: Beside = field(default_factory=Beside, init=False, repr=False)
+    # The response id of the chunk that ended a choice.
+    _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
+    _reader: Reader = field(default_factory=Reader, init=False, repr=False)
+
+    @classmethod
+    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+        return isinstance(data, dict) and "choices" in data
+
+    def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
+        super().passed(learnt, pieces, payload)
+        said = self._of(learnt.choice)
+        if learnt.tool_index is not None:
+            said.calls.known[learnt.tool_index].arguments.extend(pieces)
+        else:
+            {TextDelta: said.content, ReasoningDelta: said.reasoning, RefusalDelta: said.refusal}[learnt.kind].extend(
+                pieces
+            )
+
+    def _read_one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
+        payload = item.payload
+        try:
+            chunk: Chunk | None = self._reader.decode(payload)
+        except NOT_JSON:
+            try:
+                chunk = self._reader.read(payload)
+            except NOT_JSON as error:
+                self._not_json(item, number, error, out)
+                return
+        if chunk is None or chunk.choices is msgspec.UNSET or chunk.error:
+            self._unusual(item, number, chunk, out)
+            return
+        if self._over and self._is_another(chunk):
+            self.refuse(ANOTHER, number)
+        start = (chunk.id, chunk.object, chunk.created, chunk.model, chunk.system_fingerprint, chunk.service_tier)
+        if start != self._start:
+            self._announce(start, chunk, payload, out)
+        if chunk.beside:
+            self._tell_beside(chunk.beside, None, payload, out)
+        for choice in chunk.choices or ():
+            self._choice(choice, payload, out)
+        if chunk.moderation:
+            out.append(ProviderNotice("moderation", chunk.moderation, payload=payload))
+        if verdict := chunk.prompt_filter_results or chunk.prompt_annotations:
+            out.append(ProviderNotice("prompt_filter", verdict, payload=payload))
+        if (chunk.base_resp or not chunk.choices) and (found := error_in(_body(payload, chunk))):
+            self.fail(found, number, out)
+            return
+        if usage := chunk.usage or (chunk.beside and _groqs_usage(chunk.beside)):
+            self._spend(usage, payload, out)
+
+    def _choice(self, choice: Choice, payload: bytes, out: list[Event]) -> None:
+        index, add, delta, reason = choice.index, out.append, choice.delta, choice.finish_reason
+        if reason is not None and is_pending(reason):
+            reason = None
+        again = index in self.finished
+        if not again:
+            self.finished[index] = None
+        said = self._choices[index] if again else self._of(index)
+        if choice.beside:
+            self._tell_beside(choice.beside, index, payload, out)
+        if delta is not None:
+            # Nothing follows the arguments of a chunk that ends its choice.
+            self._tell(delta, said, index, payload, out, whole=reason is not None)
+        if choice.message is not None:
+            again = (again or delta is not None) and not self.cumulative
+            message = self._missing(choice.message, said, index, payload, out) if again else choice.message
+            self._tell(message, said, index, payload, out, whole=not again)
+        elif delta is None and choice.text:
+            said.content.add(choice.text)
+            add(TextDelta(choice.text, index, payload=payload))
+        if choice.logprobs:
+            add(Logprobs(choice.logprobs, index, payload=payload))
+        if verdict := choice.content_filter_results or choice.content_filter_result:
+            add(ProviderNotice("content_filter", verdict, index, payload=payload))
+        if choice.content_filter_offsets:
+            add(ProviderNotice("content_filter_offsets", choice.content_filter_offsets, index, payload=payload))
+        if choice.usage:
+            self._spend(choice.usage, payload, out)
+        if reason is not None:
+            self._settle(index, payload, out, complete=self.ends_calls(reason))
+            self.finished[index] = reason
+            if self._start[0]:
+                self._over.setdefault(index, self._start[0])
+            add(Finish(reason, index, payload=payload))
+
+    def _is_another(self, chunk: Chunk) -> bool:
+        # Some servers give each chunk an id of its own, and what comes late, as usage does, may have any: only a choice that has
+        # ended and speaks again under another id is that of a second answer.
+        return bool(chunk.id) and any(
+            self._over.get(choice.index, chunk.id) != chunk.id and _speaks(choice) for choice in chunk.choices or ()
+        )
+
+    def settle(self, out: list[Event], *, complete: bool) -> None:
+        for index in self._choices:
+            self._settle(index, None, out, complete=complete and self.finished.get(index) is None)
+        if late := self._beside.rest():
+            out.append(ResponseDetails(late))
+
+    def _settle(self, index: int, payload: bytes | None, out: list[Event], *, complete: bool) -> None:
+        said = self._of(index)
+        said.calls.settle(index, payload, out, complete=complete)
+        if said.calls.are_of_client:
+            self.called.add(index)
+        said.details.settle(index, payload, out)
+        if late := said.beside.rest():
+            out.append(ResponseDetails(late, index=index, payload=payload))
+
+    def _of(self, index: int) -> _Said:
+        found = self._choices.get(index)
+        if found is None:
+            found = self._choices[index] = _Said(calls=Calls(cumulative=bool(self.cumulative)))
+        return found
+
+    def _announce(self, start: tuple[Any, ...], chunk: Chunk, payload: bytes, out: list[Event]) -> None:
+        self._identify(start, payload, out)
+        if chunk.choices and chunk.choices[0].message is not None and not self.finished:
+            # The response as a whole, of which also the fields count that were not sent.
+            found = details_of(payload)
+            for details in found:
+                known = self._beside if details.index is None else self._of(details.index).beside
+                known.take(details.details)
+            out.extend(found)
+
+    def _identify(self, start: tuple[Any, ...], payload: bytes, out: list[Event]) -> None:
+        # Azure's first chunk has empty strings and a created of 0; they say nothing.
+        known = tuple(value or known for value, known in zip(start, self._start, strict=True))
+        if known == self._start:
+            return
+        self._start = known
+        id, kind, *rest = [value or None for value in start]
+        # A streamed answer and a plain one are the same response.
+        kind = kind.removesuffix(".chunk") if isinstance(kind, str) else None
+        told: list[Any] = [id, kind, *rest]
+        out.append(ResponseStart(*told, payload=payload))
+
+    def _tell_beside(self, found: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> None:
+        known = self._beside if index is None else self._of(index).beside
+        if "x_groq" in found:
+            found = {**found, "x_groq": fields.without(fields.mapping(found["x_groq"]), ("usage",))}
+        if new := known.take(found):
+            out.append(ResponseDetails(new, index=index, payload=payload))
+
+    def _tell(
+        self, message: Message, said: _Said, index: int, payload: bytes, out: list[Event], *, whole: bool = False
+    ) -> None:
+        if message.role and said.role != message.role:
+            said.role = message.role
+            out.append(RoleDelta(message.role, index, payload=payload))
+        reasoning = message.reasoning_content or message.reasoning
+        if message.reasoning_details:
+            # Both have the same text. (https://openrouter.ai/docs/use-cases/reasoning-tokens)
+            before = None if reasoning else said.reasoning
+            pieces = said.details.take(message.reasoning_details, index, payload, out, before=before)
+            said.reasoning.add("".join(pieces))
+            reasoning = "" if pieces else reasoning
+        if reasoning:
+            said.reasoning.add(reasoning)
+            out.append(ReasoningDelta(reasoning, index, payload=payload))
+        if message.content:
+            pieces = said.content.pieces
+            pieces.append(message.content)
+            if len(pieces) > MOST_PIECES:
+                said.content.trim()
+            out.append(TextDelta(message.content, index, payload=payload))
+        if message.refusal:
+            said.refusal.add(message.refusal)
+            out.append(RefusalDelta(message.refusal, index, payload=payload))
+        if message.tool_calls:
+            for position, call in enumerate(message.tool_calls):
+                delta = _tool_call(call, position, index, payload)
+                out.append(self._call(said, delta, call.index, index, whole=whole))
+        if message.function_call:
+            out.append(self._call(said, _function_call(message.function_call, index, payload), 0, index, whole=whole))
+        if message.audio or message.annotations or message.images:
+            self._tell_others(message, said, index, payload, out)
+
+    def _tell_others(self, message: Message, said: _Said, index: int, payload: bytes, out: list[Event]) -> None:
+        if audio := message.audio:
+            said.others = True
+            data, transcript, id = (fields.text(audio.get(name)) for name in ("data", "transcript", "id"))
+            expires_at = fields.count(audio.get("expires_at"))
+            out.append(AudioDelta(data, transcript, id, expires_at, index, payload=payload))
+        for annotation in message.annotations or ():
+            said.annotations += 1
+            out.append(Annotation(annotation, index, payload=payload))
+        for part in message.images or ():
+            said.others = True
+            out.append(ProviderNotice(fields.text(part.get("type")) or "content_part", part, index, payload=payload))
+
+    def _call(
+        self, said: _Said, delta: ToolCallDelta, wire_index: int | None, index: int, *, whole: bool
+    ) -> ToolCallDelta:
+        return said.calls.piece(delta, wire_index, whole=whole, open=self.finished[index] is None)
+
+    def _missing(self, whole: Message, said: _Said, index: int, payload: bytes, out: list[Event]) -> Message:
+        """What a whole message adds to what its choice has said, in deltas or in an earlier message."""
+        missing = Message(role=whole.role)
+        details = said.details.take(whole.reasoning_details or [], index, payload, out, whole=True)
+        said.reasoning.add("".join(details))
+        texts = {
+            "content": (said.content, whole.content),
+            "reasoning_content": (said.reasoning, whole.reasoning_content or whole.reasoning),
+            "refusal": (said.refusal, whole.refusal),
+        }
+        for name, (known, text) in texts.items():
+            rest = known.rest(text or "")
+            if rest is None:
+                self.conflict(_CHANNELS[name], index, payload, out)
+            setattr(missing, name, rest)
+        for position, call in enumerate(whole.tool_calls or ()):
+            self._missing_call(said, _tool_call(call, position, index, payload), index, payload, out)
+        if whole.function_call:
+            self._missing_call(said, _function_call(whole.function_call, index, payload), index, payload, out)
+        missing.annotations = (whole.annotations or [])[said.annotations :]
+        if not said.others:
+            missing.audio, missing.images = whole.audio, whole.images
+        return missing
+
+    def _missing_call(self, said: _Said, delta: ToolCallDelta, index: int, payload: bytes, out: list[Event]) -> None:
+        rest, contradicts = said.calls.rest(delta)
+        if contradicts:
+            self.conflict("tool_arguments", index, payload, out)
+        if rest is not None:
+            out.append(rest)
+
+    def _spend(self, usage: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+        self._used = fields.spent(self._used, usage, ("prompt_tokens", "completion_tokens", "total_tokens"))
+        out.append(usage_of(self._used, payload))
+
+    def _unusual(self, item: ServerSentEvent, number: int, chunk: Chunk | None, out: list[Event]) -> None:
+        data = _body(item.payload, chunk)
+        error = error_in(data, whole=isinstance(item, JsonBody))
+        if error or item.event == "error":
+            self.fail(error or data, number, out)
+        elif chunk is not None and chunk.usage:
+            self._spend(chunk.usage, item.payload, out)
+        else:
+            self.not_known(item.event, data, item.payload, out)
+
+
+def _body(payload: bytes, chunk: Chunk | None) -> Any:
+    # What is not read of a chunk may hold a number beyond a double, which is an error only where it is read.
+    try:
+        return msgspec.json.decode(payload)
+    except NOT_JSON:
+        return {"error": chunk.error, "base_resp": chunk.base_resp} if chunk else None
+
+
+def _speaks(choice: Choice) -> bool:
+    message = choice.delta or choice.message or Message()
+    said = message.content, message.reasoning_content, message.reasoning, message.refusal, message.tool_calls
+    return bool(choice.text or message.function_call or any(said))
+
+
+def _groqs_usage(beside: dict[str, Any]) -> dict[str, Any]:
+    return fields.mapping(fields.mapping(beside.get("x_groq")).get("usage"))
+
+
+def _tool_call(call: ToolCall, position: int, index: int, payload: bytes) -> ToolCallDelta:
+    function = call.function or _custom(call) or Function()
+    return ToolCallDelta(position, call.id, function.name, function.arguments or "", index, call.type, payload=payload)
+
+
+def _function_call(function: Function, index: int, payload: bytes) -> ToolCallDelta:
+    return ToolCallDelta(0, None, function.name, function.arguments or "", index, "function_call", payload=payload)
+
+
+def _custom(call: ToolCall) -> Function | None:
+    return None if call.custom is None else Function(call.custom.name, call.custom.input)

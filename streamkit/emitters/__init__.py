@@ -1,0 +1,1 @@
+"""Events in the wire formats of clients, one file for each."""

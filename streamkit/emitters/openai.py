@@ -1,0 +1,462 @@
+"""Events into the chunks of OpenAI's completions, so that its clients read them as they read OpenAI's own.
+
+https://platform.openai.com/docs/api-reference/chat-streaming and …/completions.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from streamkit.completion import SUCCESSES, EndReason
+from streamkit.core.stage import Stage, cut_short
+from streamkit.dialects.fields import MOST
+from streamkit.dialects.openai.citations import Bytes, Span, chat_annotations
+from streamkit.dialects.openai.response import (
+    Called,
+    call_id,
+    chat_finish,
+    chat_logprobs,
+    chat_usage,
+    end_finish,
+    text_logprobs,
+)
+from streamkit.dialects.tool_identity import Identity
+from streamkit.emitters.openai_errors import failure_at_end
+from streamkit.events import (
+    Annotation,
+    AudioDelta,
+    Blocked,
+    Event,
+    Finish,
+    Logprobs,
+    PartEnd,
+    PartStart,
+    ReasoningDelta,
+    Redacted,
+    RefusalDelta,
+    Reset,
+    ResponseDetails,
+    ResponseStart,
+    Retracted,
+    RoleDelta,
+    StreamEnd,
+    TextDelta,
+    ToolCallDelta,
+)
+from streamkit.sse.events import ServerSentEvent
+from streamkit.tokens.responses import RELEVANT, Responses
+
+DONE = ServerSentEvent.of("[DONE]")
+MAX_CHOICES = 128  # of which a request may ask for as many (…/api-reference/chat/create, `n`)
+_json = msgspec.json.encode
+_IDENTITY = ("id", "created", "model", "service_tier", "system_fingerprint")
+
+
+class ChatChoice(msgspec.Struct, gc=False):
+    index: int
+    delta: dict[str, Any]
+    logprobs: dict[str, Any] | None = None
+    finish_reason: str | None = None
+
+
+class TextChoice(msgspec.Struct, gc=False):
+    text: str
+    index: int
+    logprobs: dict[str, Any] | None = None
+    finish_reason: str | None = None
+
+
+class WithheldChoices(msgspec.Struct):
+    """The choices of which a moderation held text back, so that nothing else may quote it.
+
+    `Moderate(mode="observe")` emits the same verdicts, but after the text that they are about.
+    """
+
+    choices: set[int] = set()
+    lengths: dict[int, int] = {}
+
+    def add(self, index: int, length: int) -> None:
+        """So many characters of a choice's text were released."""
+        self.lengths[index] = self.lengths.get(index, 0) + length
+
+    def feed(self, event: Event) -> None:
+        """Take the next event."""
+        match event:
+            case TextDelta(text=text, index=index):
+                self.add(index, len(text))
+            case Redacted(index=index) | Blocked(index=index):
+                released = event.channel == "content" and event.start < event.end <= self.lengths.get(index, 0)
+                if not released:
+                    self.choices.add(index)
+            case Retracted(index=index):
+                self.choices.add(index)
+            case _:
+                pass
+
+
+class _Call(msgspec.Struct):
+    # `number` is that on the wire, set with the first piece; `buffered` are arguments that arrived before that.
+    index: int
+    identity: Identity = msgspec.field(default_factory=Identity)
+    number: int | None = None
+    buffered: list[str] = []
+
+    @property
+    def legacy(self) -> bool:
+        return self.identity.type == "function_call"
+
+    @property
+    def ready(self) -> bool:
+        # Clients take the name from the first piece. More of the name, or the id, may still follow until arguments come.
+        return bool(self.identity.name and self.buffered)
+
+
+class _Choice(msgspec.Struct):
+    index: int
+    calls: dict[int, _Call] = {}
+    calls_written: int = 0
+    called: Called = None
+    # The one call that is not written yet, and those whose arguments are empty so far.
+    pending: int | None = None
+    empty: dict[int, None] = {}
+    finish: str | None = None
+    annotations: list[tuple[dict[str, Any], int | None]] = []
+    cited: dict[str, None] = {}
+    # By the numbers of the parts: where their text begins and ends; and the text itself, for places that count bytes.
+    spans: dict[int, list[int]] = {}
+    part: int | None = None
+    text: list[str] = []
+
+
+@dataclass
+class OpenAIChunks(Stage[Event, ServerSentEvent]):
+    """Chunks of a chat completion, or with `legacy` of a completion, `[DONE]` at the end; see `Emit`."""
+
+    id: str | None = None
+    created: int = 0
+    model: str = "unknown"
+    legacy: bool = False
+    include_usage: bool = False
+    _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _head: str = field(default="", init=False, repr=False)
+    _choices: dict[int, _Choice] = field(default_factory=dict[int, _Choice], init=False, repr=False)
+    _withheld: WithheldChoices = field(default_factory=WithheldChoices, init=False, repr=False)
+    # They save time and are made anew after a checkpoint.
+    _bytes: dict[int, Bytes] = field(
+        default_factory=dict[int, Bytes], init=False, repr=False, metadata={"state": False}
+    )
+    _shape: str | None = field(default=None, init=False, repr=False)
+    _counts_bytes: bool = field(default=False, init=False, repr=False)
+    _responses: Responses = field(default_factory=Responses, init=False, repr=False)
+    _spoke: bool = field(default=False, init=False, repr=False)
+    _ended: bool = field(default=False, init=False, repr=False)
+
+    def feed(self, item: Event) -> Iterable[ServerSentEvent]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[Event]) -> Iterable[ServerSentEvent]:
+        out: list[ServerSentEvent] = []
+        choice_of = text_choice if self.legacy else chat_choice
+        try:
+            for event in items:
+                if self._ended:
+                    break
+                if type(event) in RELEVANT or self._responses.announced:
+                    self._responses.take(event)
+                if type(event) is TextDelta:
+                    self._text(event, out)
+                elif choice := choice_of(event):
+                    self._open(choice.index, out)
+                    self._write(choice, out)
+                else:
+                    self._take(event, out)
+        # What is no JSON: a value that someone put into an event, or half of a surrogate pair.
+        except (TypeError, ValueError) as error:
+            return cut_short(out, error)
+        return out
+
+    def flush(self) -> Iterable[ServerSentEvent]:
+        # Without a StreamEnd nothing proves that the answer is complete. (Law 5)
+        return () if self._ended else (failure_at_end("truncated"),)
+
+    def _text(self, event: TextDelta, out: list[ServerSentEvent]) -> None:
+        # The hot path: the same JSON that `_write` produces, without a struct and a dict for each event.
+        index, text = event.index, event.text
+        choice = self._choices.get(index) or self._open(index, out)
+        self._withheld.add(index, len(text))
+        if self._counts_bytes:
+            choice.text.append(text)
+        content = _json(text).decode()
+        fields = (
+            f'"text":{content},"index":{index}' if self.legacy else f'"index":{index},"delta":{{"content":{content}}}'
+        )
+        data = f'{self._head or self._begin()}{{{fields},"logprobs":null,"finish_reason":null}}]}}'
+        self._spoke = True
+        out.append(ServerSentEvent.of(data))
+
+    def _take(self, event: Event, out: list[ServerSentEvent]) -> None:
+        match event:
+            case ToolCallDelta():
+                self._call(event, out)
+            case Redacted() | Blocked() | Retracted():
+                self._withheld.feed(event)
+            case Annotation(annotation=annotation, index=index, part=part) if not self.legacy:
+                self._open(index, out).annotations.append((annotation, part))
+            case PartStart(channel="content", index=index, number=number):
+                self._begin_part(self._open(index, out), number)
+            case PartEnd(index=index, number=number) if known := self._choices.get(index):
+                if known.part == number:
+                    self._end_part(known)
+            case Finish(finish_reason=reason, index=index):
+                self._finish(reason, self._open(index, out), out)
+            case RoleDelta(role=role, index=index):
+                self._open(index, out, role)
+            case ResponseStart():
+                self._identify(event)
+            case ResponseDetails(shape="gemini" | "interactions" as shape):
+                self._shape, self._counts_bytes = shape, True
+            case Reset():
+                self._begin_anew(out)
+            case StreamEnd(reason=reason):
+                self._end(reason, out)
+            case _:
+                pass
+
+    def _begin_anew(self, out: list[ServerSentEvent]) -> None:
+        # What was written can't be retracted, and clients would join two answers to one.
+        if self._spoke:
+            self._fail("reset", out)
+        # The client has a choice for each that was introduced, and needs the end of each.
+        self._choices = {index: _Choice(index) for index in self._choices}
+        self._withheld, self._bytes = WithheldChoices(), {}
+
+    # Choices
+
+    def _open(self, index: int, out: list[ServerSentEvent], role: str = "assistant") -> _Choice:
+        known = self._choices.get(index)
+        if known is None:
+            # The official clients keep choices in a list, to which only the next one can be added.
+            for lower in range(min(index, 0 if self.legacy else MAX_CHOICES)):
+                if lower not in self._choices:
+                    self._introduce(lower, "assistant", out)
+            known = self._introduce(index, role, out)
+        return known
+
+    def _introduce(self, index: int, role: str, out: list[ServerSentEvent]) -> _Choice:
+        if not self.legacy:
+            out.append(self._chunk(ChatChoice(index, {"role": role})))
+        choice = self._choices[index] = _Choice(index)
+        return choice
+
+    def _finish(self, word: str, choice: _Choice, out: list[ServerSentEvent]) -> None:
+        # A word that is not known may be no success, which the end of the stream decides.
+        if finish := chat_finish(word):
+            self._complete(choice, finish, out)
+            self._write_finish(choice, chat_finish(word, choice.called), out)
+
+    def _write_finish(self, choice: _Choice, finish: str | None, out: list[ServerSentEvent]) -> None:
+        if self.legacy and finish in ("tool_calls", "function_call"):
+            finish = "stop"
+        if finish and finish != choice.finish:
+            choice.finish = finish
+            chunk = TextChoice("", choice.index) if self.legacy else ChatChoice(choice.index, {})
+            chunk.finish_reason = finish
+            self._write(chunk, out)
+
+    def _complete(self, choice: _Choice, finish: str | None, out: list[ServerSentEvent]) -> None:
+        """Nothing more follows in the choice: write what depends on that."""
+        # The arguments of a choice that was cut may have been cut, too: they are left as they are.
+        complete = finish not in ("length", "content_filter")
+        self._begin_pending(choice, out, complete=complete)
+        for number in list(choice.empty) if complete else ():
+            self._write_arguments(choice, choice.calls[number], "{}", out)
+        self._annotate(choice, out)
+
+    # Calls of tools
+
+    def _call(self, event: ToolCallDelta, out: list[ServerSentEvent]) -> None:
+        if self.legacy:
+            return
+        choice = self._open(event.index, out)
+        call = choice.calls.get(event.tool_index)
+        if call is None:
+            if not (event.id or event.name or event.arguments):
+                return
+            # The official clients keep calls in a list, too, so they are written one after the other and numbered by that.
+            self._begin_pending(choice, out)
+            call = choice.calls[event.tool_index] = _Call(event.tool_index)
+            choice.pending = event.tool_index
+        if event.id or event.name or event.type:
+            call.identity.merge(event)
+        if call.number is not None:
+            if event.arguments:
+                self._write_arguments(choice, call, event.arguments, out)
+            return
+        if event.arguments:
+            call.buffered.append(event.arguments)
+        if call.ready:
+            self._begin_pending(choice, out)
+
+    def _begin_pending(self, choice: _Choice, out: list[ServerSentEvent], *, complete: bool = False) -> None:
+        if choice.pending is None:
+            return
+        call, choice.pending = choice.calls[choice.pending], None
+        call.number, choice.calls_written = choice.calls_written, choice.calls_written + 1
+        choice.called = "function_call" if call.legacy and choice.called != "tool_calls" else "tool_calls"
+        if call.identity.type != "custom":
+            choice.empty[call.index] = None
+        if not call.legacy:
+            call.identity.id = call.identity.id or self._call_id(choice, call)
+        arguments, call.buffered = "".join(call.buffered), []
+        if complete and call.identity.type != "custom" and not arguments.strip():
+            arguments = "{}"
+        self._write_arguments(choice, call, arguments, out, name=call.identity.name or "")
+
+    def _write_arguments(
+        self, choice: _Choice, call: _Call, arguments: str, out: list[ServerSentEvent], **name: str
+    ) -> None:
+        if arguments.strip():
+            choice.empty.pop(call.index, None)
+        kind = "custom" if call.identity.type == "custom" else "function"
+        function = {**name, "input" if kind == "custom" else "arguments": arguments}
+        if call.legacy:
+            delta: dict[str, Any] = {"function_call": function}
+        else:
+            head = {"id": call.identity.id, "type": kind} if name else {}
+            delta = {"tool_calls": [{"index": call.number, **head, kind: function}]}
+        self._write(ChatChoice(choice.index, delta), out)
+
+    def _call_id(self, choice: _Choice, call: _Call) -> str:
+        response = tuple(self._identity[name] for name in ("id", "created", "model"))
+        return call_id(response, choice.index, call.index, call.identity.name)
+
+    # Annotations
+
+    def _begin_part(self, choice: _Choice, number: int) -> None:
+        self._end_part(choice)
+        at = self._withheld.lengths.get(choice.index, 0)
+        choice.spans.setdefault(number, [at, at])
+        choice.part = number
+
+    def _end_part(self, choice: _Choice) -> None:
+        if choice.part is not None:
+            choice.spans[choice.part][1] = self._withheld.lengths.get(choice.index, 0)
+            choice.part = None
+
+    def _annotate(self, choice: _Choice, out: list[ServerSentEvent]) -> None:
+        # At the end of the choice, as OpenAI sends them: by then every decision about its text was made.
+        annotations, choice.annotations = choice.annotations, []
+        if self.legacy or not annotations or choice.index in self._withheld.choices:
+            return
+        self._end_part(choice)
+        whole, code_points = Span(0, self._withheld.lengths.get(choice.index, 0)), self._bytes_of(choice)
+        cited: list[dict[str, Any]] = []
+        for annotation, part in annotations:
+            of = Span(*choice.spans[part]) if part in choice.spans else whole
+            for chat in chat_annotations(annotation, of, code_points, self._shape):
+                key = _json(chat).decode()
+                if key not in choice.cited:
+                    cited.append({**chat, "index": len(choice.cited)})
+                    choice.cited[key] = None
+        if cited:
+            self._write(ChatChoice(choice.index, {"annotations": cited}), out)
+
+    def _bytes_of(self, choice: _Choice) -> Bytes:
+        found = self._bytes.get(choice.index)
+        if found is None:
+            found = self._bytes[choice.index] = Bytes(choice.text)
+        return found
+
+    # The response
+
+    def _identify(self, event: ResponseStart) -> None:
+        # The same in every chunk, whatever later chunks of the provider have: clients identify the response by it.
+        for name in _IDENTITY:
+            if name not in self._identity and (value := getattr(event, name)) is not None:
+                self._identity[name] = whole_seconds(value) if name == "created" else value
+                self._head = ""
+
+    def _end(self, reason: EndReason, out: list[ServerSentEvent]) -> None:
+        if reason not in SUCCESSES:
+            for choice in self._choices.values():
+                self._begin_pending(choice, out)
+            self._fail(reason, out)
+            return
+        self._end_choices(reason, out)
+        if self.include_usage and (usage := self._responses.usage):
+            # Some providers send it in every chunk, cumulative; OpenAI sends it once, last.
+            out.append(self._chunk(None, chat_usage(usage)))
+        out.append(DONE)
+        self._ended = True
+
+    def _end_choices(self, reason: EndReason, out: list[ServerSentEvent]) -> None:
+        # Some servers send no finish reason, and a blocked prompt has no choice; clients need both.
+        if not self._choices:
+            self._open(0, out)
+        # Of several choices the reason is that of the one that ended worst.
+        others = any(choice.finish for choice in self._choices.values())
+        for choice in self._choices.values():
+            if reason == "moderated" and not choice.finish:
+                self._withheld.choices.add(choice.index)
+            end = "completed" if others else reason
+            self._complete(choice, choice.finish or end_finish(end), out)
+            if not choice.finish:
+                self._write_finish(choice, end_finish(end, choice.called), out)
+
+    def _fail(self, reason: str, out: list[ServerSentEvent]) -> None:
+        out.append(failure_at_end(reason))
+        self._ended = True
+
+    def _write(self, choice: ChatChoice | TextChoice, out: list[ServerSentEvent]) -> None:
+        self._spoke = True
+        out.append(self._chunk(choice))
+
+    def _chunk(self, choice: ChatChoice | TextChoice | None, usage: dict[str, Any] | None = None) -> ServerSentEvent:
+        head = self._head or self._begin()
+        tail = "}" if usage is None else f',"usage":{_json(usage).decode()}}}'
+        return ServerSentEvent.of(f"{head}{_json(choice).decode() if choice else ''}]{tail}")
+
+    def _begin(self) -> str:
+        # What is written once does not change, a default neither.
+        self._identity = {**self.defaults, **self._identity}
+        kind = "text_completion" if self.legacy else "chat.completion.chunk"
+        self._head = _json({"object": kind, **self._identity}).decode()[:-1] + ',"choices":['
+        return self._head
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The identity for fields that the provider does not send."""
+        id = self.id or ("cmpl-streamkit" if self.legacy else "chatcmpl-streamkit")
+        return {"id": id, "created": self.created, "model": self.model}
+
+
+def whole_seconds(moment: float) -> int:
+    """Seconds as OpenAI's API has them, and clients of typed languages read them; 0 for what is no time."""
+    return int(moment) if abs(moment) <= MOST else 0
+
+
+def chat_choice(event: Event) -> ChatChoice | None:
+    """The choice in a chunk of a chat for content other than text that is written at once; `None` for all other events."""
+    match event:
+        case ReasoningDelta(text=text, index=index):
+            return ChatChoice(index, {"reasoning_content": text})
+        case RefusalDelta(text=text, index=index):
+            return ChatChoice(index, {"refusal": text})
+        case AudioDelta(index=index):
+            known = {name: getattr(event, name) for name in ("id", "data", "transcript", "expires_at")}
+            return ChatChoice(index, {"audio": {name: value for name, value in known.items() if value is not None}})
+        case Logprobs(logprobs=logprobs, index=index) if chat := chat_logprobs(logprobs):
+            return ChatChoice(index, {}, chat)
+        case _:
+            return None
+
+
+def text_choice(event: Event) -> TextChoice | None:
+    """The same for a chunk of a completion, which has text and its log probabilities alone."""
+    match event:
+        case Logprobs(logprobs=logprobs, index=index) if own := text_logprobs(logprobs):
+            return TextChoice("", index, own)
+        case _:
+            return None

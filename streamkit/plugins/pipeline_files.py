@@ -1,0 +1,388 @@
+"""Pipelines written down: as data, in TOML or in JSON.
+
+    [[stage]]
+    use = "Parse"
+
+    [[stage]]
+    use = "Moderate"
+    rules = "rules.toml"
+
+`use` is the name of one of streamkit's stages, of an installed package's, or `package.module:name` of a class, a stage or a
+function; what else stands there are the stage's options. A function as an option is `{ named = "package.module:name" }`. What is
+named is imported, so that a pipeline file is to be trusted as a program is.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+import tomllib
+import types
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin
+
+import msgspec
+
+from streamkit import events
+from streamkit.core.describe import describe, measure, mermaid, to_data
+from streamkit.core.function import stage as function_stage
+from streamkit.core.hints import is_stage_class
+from streamkit.core.naming import named
+from streamkit.core.stage import AsyncStage, Stage, Step, parts
+from streamkit.core.wrong_input import bounded, kind_of, shown
+from streamkit.errors import PipelineError, PluginError
+from streamkit.plugins import toml_lines
+from streamkit.plugins.config_files import as_path, read_text
+from streamkit.plugins.stage_names import BUILT_IN, stage_named
+from streamkit.plugins.toml_lines import Path as TomlPath
+
+Format: TypeAlias = Literal["toml", "json"]
+AnyStage: TypeAlias = Stage[Any, Any] | AsyncStage[Any, Any]
+__all__ = ["describe", "dumps", "from_data", "from_file", "loads", "measure", "mermaid", "to_data"]
+_TOO_DEEP = "expected data nested at most 50 deep, found deeper, or data that contains itself"
+_DEEPEST = 50
+_MOST_STAGES = 500
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_BETWEEN = re.compile(r"[ \t\r\n,:]*")
+_Lines: TypeAlias = dict[TomlPath, int]
+"""Where the stages and their options are in a document, by the path of each: `("stage", 0, "use")`."""
+
+
+class _Misfit(Exception):
+    # Something else was expected of an option.
+    def __init__(self, message: str, option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+def from_file(path: str | PathLike[str]) -> AnyStage:
+    """The pipeline of a `.json` file, or else of a TOML file. Files that it names lie beside it.
+
+    What is wrong raises `PipelineError`, which names the file and the line.
+    """
+    file = as_path(path)
+    text = read_text(file)
+    try:
+        return loads(text, "json" if file.suffix == ".json" else "toml", folder=file.parent)
+    except PipelineError as error:
+        raise PipelineError(f"{file.name}: {error}") from error
+
+
+def loads(text: str, format: Format = "toml", *, folder: str | PathLike[str] = "") -> AnyStage:
+    """The pipeline that `text` says; relative paths in it begin at `folder`. Raises as `from_file` does."""
+    data = _decoded(text, format)
+    match data:
+        case {"stage": list()} if len(cast("dict[str, object]", data)) == 1:
+            found = cast("list[object]", data["stage"])
+        case list() if format == "json":
+            found = cast("list[object]", data)
+        case _:
+            raise PipelineError("expected a list of stages, called stage, and nothing else")
+    lines = toml_lines.lines(text) if format == "toml" else _json_lines(text, len(found))
+    return _read(found, lines, as_path(folder))
+
+
+def from_data(data: Iterable[Mapping[str, object]]) -> AnyStage:
+    """The pipeline of which `to_data` gives these tables. What is wrong raises `PipelineError`, which names the stage."""
+    if isinstance(data, str | Mapping) or not isinstance(data, Iterable):
+        raise PipelineError(f"expected a list of stages, found {kind_of(cast(object, data))}")
+    return _read(list(data), {}, Path())
+
+
+def dumps(pipeline: Step[Any, Any], format: Format = "toml") -> str:
+    """The pipeline as text that `loads` reads. What has no name, or no form in the format, raises `PipelineError`."""
+    data = to_data(pipeline)
+    if format == "json":
+        return json.dumps({"stage": data}, indent=2, ensure_ascii=False) + "\n"
+    tables = ("\n".join(f"{_key(name)} = {_toml(value)}" for name, value in table.items()) for table in data)
+    return "\n".join(f"[[stage]]\n{table}\n" for table in tables)
+
+
+# Data into stages
+
+
+def _decoded(text: object, format: str) -> Any:
+    if not isinstance(text, str):
+        raise PipelineError(f"expected the text of a pipeline, found {kind_of(text)}")
+    if format not in get_args(Format):
+        raise PipelineError(f"expected the format toml or json, found {shown(format)}")
+    try:
+        return tomllib.loads(text) if format == "toml" else json.loads(text)
+    except RecursionError:
+        raise PipelineError(_TOO_DEEP) from None
+    # Also a number of more than 4,300 digits, which is no mistake in the language.
+    except ValueError as error:
+        last = f"at line {_line(text, len(text))}, the end of the document"
+        raise PipelineError(bounded(str(error).replace("at end of document", last))) from error
+
+
+def _line(text: str, at: int) -> int:
+    # Not `splitlines`, which has more ends of a line than TOML and JSON.
+    return text.count("\n", 0, at) + 1
+
+
+def _read(data: list[object], lines: _Lines, folder: Path) -> AnyStage:
+    if len(data) > _MOST_STAGES:
+        raise PipelineError(f"expected at most {_MOST_STAGES} stages, found {len(data)}")
+    _check_data(data, [], set())
+    return _joined(data, lines, folder)
+
+
+def _check_data(value: object, within: list[object], seen: set[int]) -> None:
+    """Raise `PipelineError` for text that has no UTF-8 form, and for data that is too deep to be read."""
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise PipelineError("expected text, found half of a surrogate pair")
+    if not isinstance(value, Mapping | list | tuple):
+        return
+    # Data from Python may contain itself.
+    if len(within) >= _DEEPEST or any(value is outer for outer in within):
+        raise PipelineError(_TOO_DEEP)
+    whole = cast(object, value)
+    if id(whole) not in seen:
+        seen.add(id(whole))
+        pairs = cast("Mapping[object, object]", value).items() if isinstance(value, Mapping) else ()
+        items = cast("Iterable[object]", () if pairs else value)
+        for item in (*items, *(part for pair in pairs for part in pair)):
+            _check_data(item, [*within, whole], seen)
+
+
+def _joined(data: Sequence[object], lines: _Lines, folder: Path) -> AnyStage:
+    if not data:
+        raise PipelineError("expected at least one stage, found none")
+    pipeline: Any = None
+    for number, table in enumerate(data, 1):
+        try:
+            stage = _stage(table, folder)
+            pipeline = stage if pipeline is None else pipeline | stage
+        except _Misfit as error:
+            raise PipelineError(f"{_place(lines, number, error.option)}: {bounded(str(error))}") from error
+        except PipelineError as error:
+            raise PipelineError(f"{_place(lines, number)}: {bounded(str(error))}") from error
+        except PluginError:
+            raise
+        # Whatever the code of a stage, or of a module that is named, raises at options that it did not expect.
+        except Exception as error:
+            raise PipelineError(f"{_place(lines, number)}: {_called(table)} raised {type(error).__name__}") from error
+    return cast(AnyStage, pipeline)
+
+
+def _called(table: object) -> str:
+    use = cast("Mapping[str, object]", table).get("use") if isinstance(table, Mapping) else None
+    return use if isinstance(use, str) and use in BUILT_IN else "the stage"
+
+
+def _place(lines: _Lines, number: int, option: str | None = None) -> str:
+    path = ("stage", number - 1, *([option] if option else ()))
+    return f"line {toml_lines.line_of(lines, path)}" if lines else f"stage {number}"
+
+
+def _stage(table: object, folder: Path) -> Step[Any, Any]:
+    if not isinstance(table, Mapping) or not isinstance(use := cast(Any, table).get("use"), str):
+        raise PipelineError("expected a table with the stage's name as `use`")
+    given = cast("Mapping[str, object]", table)
+    kind = stage_named(use)
+    options = {name: value for name, value in given.items() if name != "use"}
+    if not is_stage_class(kind):
+        if options:
+            raise PipelineError(f"{use} is a function and has no options, found {_names(options)}")
+        return cast("Step[Any, Any]", kind if isinstance(kind, Step) else function_stage(kind))
+    if not hasattr(kind, "__dataclass_fields__"):
+        raise PipelineError(f"{kind.__name__} is no stage that can be made, but a base of stages")
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    for name, value in options.items():
+        if name not in fields:
+            expected = f"it has {', '.join(fields)}" if fields else "it has none"
+            raise _Misfit(f"{kind.__name__} has no option {shown(name)}; {expected}", name)
+        try:
+            options[name] = _fit(value, _hint(kind, fields[name]), folder)
+        except (_Misfit, PipelineError) as error:
+            raise _Misfit(f"{kind.__name__}, {name}: {error}", name) from error
+    missing = [name for name, field in fields.items() if name not in options and _required(field)]
+    if missing:
+        raise PipelineError(f"{kind.__name__} needs {', '.join(missing)}")
+    made: Step[Any, Any] = kind(**options)
+    if not parts(made):
+        raise PipelineError(f"{kind.__name__} needs at least one stage")
+    return made
+
+
+def _required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _hint(kind: type, field: "dataclasses.Field[Any]") -> Any:
+    if not isinstance(cast(object, field.type), str):
+        return field.type
+    owner = next(base for base in kind.__mro__ if field.name in vars(base).get("__annotations__", {}))
+    try:
+        return eval(cast(str, field.type), vars(sys.modules[owner.__module__]))
+    # It may name what only a type checker imports; the stage itself then says what is wrong.
+    except NameError:
+        return Any
+
+
+def _fit(value: object, hint: Any, folder: Path) -> Any:
+    """`value`, which data can hold, as what `hint` asks for."""
+    table = cast("dict[str, Any]", value) if isinstance(value, dict) else None
+    if table is not None and list(table) == ["named"]:
+        return named(table["named"])
+    origin = get_origin(hint) or hint
+    if value is None:
+        return _converted(value, hint)
+    if origin in (Union, types.UnionType):
+        # A path is also a text; only this one knows where it begins.
+        members = sorted((member for member in get_args(hint) if member is not types.NoneType), key=_is_no_path)
+        return _first_that_fits(value, members, folder)
+    if table is not None and isinstance(origin, type) and (hints := _fields(origin)):
+        return _struct(table, origin, hints, folder)
+    arguments, given = get_args(hint), cast(object, value)
+    if table is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        item_hint = arguments[1] if arguments else Any
+        return {name: _fit(item, item_hint, folder) for name, item in table.items()}
+    match given:
+        case str() if _is_path(hint):
+            return folder / given
+        case str() if origin is type:
+            return getattr(events, given) if hasattr(events, given) else named(given)
+        case list() if _is_stage(origin):
+            return _joined(cast("list[object]", given), {}, folder)
+        case list() if origin is tuple and arguments and arguments[-1] is not ...:
+            items = cast("list[Any]", given)
+            if len(items) != len(arguments):
+                raise _Misfit(f"expected {len(arguments)} values, found {len(items)}")
+            return tuple(_fit(item, argument, folder) for item, argument in zip(items, arguments, strict=True))
+        case list() if origin is not list and _is_many(origin):
+            item_hint = arguments[0] if arguments else Any
+            return tuple(_fit(item, item_hint, folder) for item in cast("list[Any]", given))
+        case _:
+            return _converted(given, hint)
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """The hints of a Struct's or a dataclass's options; of any other class none."""
+    if issubclass(kind, msgspec.Struct):
+        return {field.name: field.type for field in msgspec.structs.fields(kind)}
+    if dataclasses.is_dataclass(kind):
+        return {field.name: _hint(cast(type, kind), field) for field in dataclasses.fields(kind) if field.init}
+    return {}
+
+
+def _struct(table: dict[str, Any], kind: Any, hints: dict[str, Any], folder: Path) -> Any:
+    if unknown := table.keys() - hints.keys():
+        raise _Misfit(f"{kind.__name__} has no {_names(unknown)}; it has {', '.join(hints)}")
+    fitted = {name: _fit(value, hints[name], folder) for name, value in table.items()}
+    try:
+        return kind(**fitted)
+    except TypeError as error:
+        raise _Misfit(str(error)) from error
+
+
+def _first_that_fits(value: Any, members: Iterable[Any], folder: Path) -> Any:
+    misfits: list[str] = []
+    for member in members:
+        try:
+            return _fit(value, member, folder)
+        except _Misfit as misfit:
+            misfits.append(str(misfit))
+    raise _Misfit(misfits[0] if len(set(misfits)) == 1 else "; or: ".join(dict.fromkeys(misfits)))
+
+
+def _converted(value: object, hint: Any) -> Any:
+    if (get_origin(hint) or hint) is Callable:
+        raise _Misfit(f'expected a function as {{ named = "package.module:name" }}, found {shown(value)}')
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        raise _Misfit(str(error)) from error
+    except TypeError:
+        kind = get_origin(hint) or hint
+        if isinstance(kind, type) and kind is not object and not getattr(kind, "_is_protocol", False):
+            raise _Misfit(f"expected {kind.__name__}, which data can't hold") from None
+        # A type that only the stage knows: a type variable, a protocol. It checks for itself.
+        return value
+
+
+def _names(names: Iterable[object]) -> str:
+    found = sorted(map(shown, names))
+    return ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+
+
+def _is_no_path(hint: Any) -> bool:
+    return not _is_path(hint)
+
+
+def _is_path(hint: Any) -> bool:
+    origin = get_origin(hint) or hint
+    return origin is PathLike or (isinstance(origin, type) and issubclass(origin, Path))
+
+
+def _is_stage(origin: Any) -> bool:
+    return isinstance(origin, type) and issubclass(origin, Step)
+
+
+def _is_many(origin: Any) -> bool:
+    # `Iterable`, `Sequence`, `tuple`, …; a class of someone's own that can be iterated is something else.
+    known = isinstance(origin, type) and origin.__module__ in ("builtins", "collections.abc")
+    return known and hasattr(origin, "__iter__") and not issubclass(origin, str | bytes | Mapping)
+
+
+# Lines in JSON
+
+
+def _json_lines(text: str, stages: int) -> _Lines:
+    # What is in the list, and in the tables in it, is decoded one by one, to see where each begins.
+    found: dict[TomlPath, int] = {}
+    try:
+        for number, (at, table) in enumerate(_items(text, text.find("[") + 1)):
+            found["stage", number] = at
+            if isinstance(table, dict):
+                found.update({("stage", number, key): start for start, key in list(_items(text, at + 1))[::2]})
+    # The first bracket was not that of the list.
+    except ValueError:
+        return {}
+    ends = [match.start() for match in re.finditer("\n", text)]
+    lines = {path: bisect_left(ends, at) + 1 for path, at in found.items()}
+    return lines if sum(len(path) == 2 for path in lines) == stages else {}
+
+
+def _items(text: str, at: int) -> Iterator[tuple[int, Any]]:
+    # The items of a list from there on, or the keys and values of an object, each with its place.
+    decoder = json.JSONDecoder()
+    while at and (at := _skip(text, at)) < len(text) and text[at] not in "]}":
+        item, end = decoder.raw_decode(text, at)
+        yield at, item
+        at = end
+
+
+def _skip(text: str, at: int) -> int:
+    return at + len(_BETWEEN.match(text, at)[0])  # type: ignore[index] # it matches anywhere
+
+
+# Data into TOML (https://toml.io/en/v1.0.0)
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float():
+            return repr(value)
+        case str():
+            # JSON's escapes are TOML's; of the control characters TOML escapes one more.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list():
+            return f"[{', '.join(map(_toml, cast('list[Any]', value)))}]"
+        case dict():
+            pairs = cast("dict[str, Any]", value).items()
+            return f"{{ {', '.join(f'{_key(name)} = {_toml(item)}' for name, item in pairs)} }}" if value else "{}"
+        case _:
+            raise PipelineError("TOML has no null, which is an option here; write the pipeline as JSON")

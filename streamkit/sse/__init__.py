@@ -1,0 +1,35 @@
+"""Server-sent events: bytes into lines and events, and events into bytes. Nothing here knows language models."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from streamkit.core.lazy import attribute
+
+if TYPE_CHECKING:
+    from streamkit.sse.encode import Encode as Encode
+    from streamkit.sse.events import Comment as Comment
+    from streamkit.sse.events import JsonBody as JsonBody
+    from streamkit.sse.events import ServerSentEvent as ServerSentEvent
+    from streamkit.sse.events import UnfinishedEvent as UnfinishedEvent
+    from streamkit.sse.lines import Lines as Lines
+    from streamkit.sse.parse import Parse as Parse
+
+__all__ = ["Comment", "Encode", "JsonBody", "Lines", "Parse", "ServerSentEvent", "UnfinishedEvent"]
+
+_WHERE: Final = {
+    "Comment": "streamkit.sse.events:Comment",
+    "Encode": "streamkit.sse.encode:Encode",
+    "JsonBody": "streamkit.sse.events:JsonBody",
+    "Lines": "streamkit.sse.lines:Lines",
+    "Parse": "streamkit.sse.parse:Parse",
+    "ServerSentEvent": "streamkit.sse.events:ServerSentEvent",
+    "UnfinishedEvent": "streamkit.sse.events:UnfinishedEvent",
+}
+
+
+def __getattr__(name: str) -> Any:
+    found = globals()[name] = attribute(__name__, name, _WHERE)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,515 @@
+"""Bytes, text or lines into server-sent events. (WHATWG HTML, 9.2.5 and 9.2.6)"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
+
+import msgspec
+
+from streamkit.core.stage import Stage, cut_short
+from streamkit.core.wrong_input import kind_of
+from streamkit.errors import LimitExceeded, PipelineError, ProtocolError
+from streamkit.sse.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent, encoded
+from streamkit.sse.json_array import JsonArray
+from streamkit.sse.lines import UnfinishedLine
+
+Input: TypeAlias = bytes | bytearray | memoryview | str | ServerSentEvent
+MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
+MAX_BYTES_WITHOUT_EVENT: Final = 32 * 1024 * 1024
+_FIELD: Final = re.compile(r"(data|event|id|retry)?(:|$)")
+_NAMES_OF_FIELDS: Final = (b"", b"data", b"event", b"id", b"retry")
+"""A comment has none. (WHATWG HTML, 9.2.6)"""
+_BLANKS: Final = b" \t\r\n"
+_LF: Final = 10
+_LONG_NAME: Final = 100
+_BOM: Final = b"\xef\xbb\xbf"
+_is_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+class _Head(NamedTuple):
+    # How an event begins, up to its data.
+    text: bytes
+    name: str
+    lines: int  # of the whole event
+
+
+_DATA: Final = _Head(b"data: ", "message", 2)
+
+
+class _Lead(msgspec.Struct):
+    # A piece of a body, as it was received.
+    kind: Literal["bytes", "text", "unfinished"]
+    data: bytes
+
+    @classmethod
+    def of(cls, item: bytes | str) -> "_Lead":
+        if isinstance(item, bytes):
+            return cls("bytes", item)
+        return cls("unfinished" if isinstance(item, UnfinishedLine) else "text", encoded(item))
+
+    @property
+    def item(self) -> bytes | str:
+        if self.kind == "bytes":
+            return self.data
+        text = self.data.decode("utf-8", "surrogatepass")
+        return text if self.kind == "text" else UnfinishedLine(text)
+
+
+@dataclass
+class Parse(Stage[Input, ServerSentEvent]):
+    """Read an event stream, cut anywhere: bytes, pieces of text, or lines without their ends; events pass as they are.
+
+    A body that begins with `{` or `[` is no event stream: its documents, one or one a line, are returned as `JsonBody`. Of an
+    array of objects, as Gemini streams it, each object is one, as soon as it is whole, and what is left where the end of the body
+    cuts the array off is an `UnfinishedEvent`. A body that begins with `<`, a web page, raises `ProtocolError`, and so does text
+    without any event. An event that the end of the body cuts off before its blank line is returned as an `UnfinishedEvent`.
+    Answers of language models do come so. `strict` is a browser's `EventSource` to the letter: such an event is discarded, and
+    JSON, pages and text are lines of unknown fields.
+
+    Bytes are decoded as UTF-8 when somebody reads `data`; one leading byte order mark is dropped. A text without a line end is a
+    line, or the beginning of one, as what follows shows. `comments`: return each as a `Comment`, at once, also inside a block.
+
+    `LimitExceeded` is raised, after the events before it, by an event with more than `max_event_bytes` of data, a line that is
+    longer, and more than `max_bytes_without_event` of a body in which no event ends. `resume_from` is the last event ID to begin
+    with. `last_event_id` and `retry` (milliseconds) are what the stream has set.
+    """
+
+    strict: bool = False
+    comments: bool = False
+    max_event_bytes: int = MAX_EVENT_BYTES
+    max_bytes_without_event: int = MAX_BYTES_WITHOUT_EVENT
+    resume_from: str = ""
+    last_event_id: str = field(default="", init=False, repr=False)
+    retry: int | None = field(default=None, init=False, repr=False)
+    # The block that is being read.
+    _event: str = field(default="", init=False, repr=False)
+    _data: list[bytes] = field(default_factory=list[bytes], init=False, repr=False)
+    _size: int = field(default=0, init=False, repr=False)
+    _id: str = field(default="", init=False, repr=False)
+    _retry: int | None = field(default=None, init=False, repr=False)
+    # The line that is being read.
+    _rest: bytearray = field(default_factory=bytearray, init=False, repr=False)
+    _after_cr: bool = field(default=False, init=False, repr=False)
+    _number: int = field(default=0, init=False, repr=False)
+    # The body.
+    _started: bool = field(default=False, init=False, repr=False)
+    _between: bool = field(default=False, init=False, repr=False)  # an event stream, between two blocks
+    _body: list[bytes] | None = field(default=None, init=False, repr=False)
+    # The first line if it is that of no event stream, until an event comes all the same, and its number.
+    _foreign: bytes = field(default=b"", init=False, repr=False)
+    _foreign_number: int = field(default=0, init=False, repr=False)
+    # An array: whether it may begin, itself, and what was received while nobody knows whether it holds objects.
+    _undecided: bool = field(default=True, init=False, repr=False)
+    _array: JsonArray | None = field(default=None, init=False, repr=False)
+    _lead: list[_Lead] = field(default_factory=list[_Lead], init=False, repr=False)
+    _lead_number: int = field(default=0, init=False, repr=False)
+    _lines: bool | None = field(
+        default=None, init=False, repr=False
+    )  # of text: whether items are lines; None is unknown
+    _texts: list[str] = field(default_factory=list[str], init=False, repr=False)
+    _silent: int = field(default=0, init=False, repr=False)  # bytes since the last event
+    _head: _Head = field(default=_DATA, init=False, repr=False, compare=False, metadata={"state": False})
+
+    def __post_init__(self) -> None:
+        self._id = self.last_event_id = self.resume_from
+        self._undecided = not self.strict
+
+    def feed(self, item: Input) -> Iterable[ServerSentEvent]:
+        return self.feed_all([item])
+
+    def feed_all(self, items: list[Input]) -> Iterable[ServerSentEvent]:
+        events: list[ServerSentEvent] = []
+        try:
+            for item in items:
+                if type(item) is not bytes:
+                    self._take(item, events)
+                elif not (self._between and self._take_event(item, events)):
+                    self._take_bytes(item, events)
+        except (LimitExceeded, ProtocolError, PipelineError) as error:
+            return cut_short(events, error)
+        if self._foreign and events:
+            self._foreign = b""
+        return events
+
+    def flush(self) -> Iterable[ServerSentEvent]:
+        events: list[ServerSentEvent] = []
+        try:
+            if self._texts and not _FIELD.match(self._texts[0]):
+                # They were pieces of a body without a line end.
+                self._rest += encoded("".join(self._texts))
+                self._texts = []
+            self._take_lines([], events)
+            # `EventSource` does not look at a line that has no end.
+            if self._rest and not self.strict:
+                self._interpret([self._from_start(bytes(self._rest))], events, unfinished=True)
+            if self._foreign and not events and not self._data:
+                raise self._no_stream()
+        except (LimitExceeded, ProtocolError) as error:
+            return cut_short(events, error)
+        if self._array is not None and self._array.lead is not None:
+            events.append(JsonBody(payload=self._array.lead))
+        elif self._array is not None and not self._array.closed:
+            events.append(UnfinishedEvent(payload=b"".join(self._array.pieces)))
+        elif self._body:
+            events.append(JsonBody(payload=b"\n".join(self._body)))
+        elif self._data and not self.strict:
+            events.append(UnfinishedEvent(self._event or "message", b"\n".join(self._data), self._id, self._retry))
+        return events
+
+    # Bytes
+
+    def _take_event(self, piece: bytes, events: list[ServerSentEvent]) -> bool:
+        # What nearly every read of a live stream is: one event whose data is one line, with or without a line for its name.
+        # Anything else is left to the general reader, and a property test says that the two agree.
+        # It mostly begins as the one before, up to its data.
+        if not piece.startswith(self._head.text):
+            if (head := _head(piece)) is None:
+                return False
+            self._head = head
+        text, name, lines = self._head
+        start, end = len(text), len(piece) - 2
+        if piece.find(b"\n", start) != end or piece[-1] != _LF or piece.find(b"\r") != -1 or end > self.max_event_bytes:
+            return False
+        self.last_event_id = id = self._id
+        events.append(ServerSentEvent(name, piece[start:end], id))
+        self._number += lines
+        self._silent = 0
+        return True
+
+    def _take_bytes(self, piece: bytes, events: list[ServerSentEvent]) -> None:
+        if self._undecided and self._take_array(piece, piece, events):
+            return
+        # A CR ended its line at once; an LF that follows belongs to it, though another piece brought it.
+        if self._after_cr and piece:
+            self._after_cr = False
+            piece = piece.removeprefix(b"\n")
+        # `rfind` looks at each byte of a piece once, and the rest is only ever appended to: linear for any cuts. (Law 7)
+        end = max(piece.rfind(b"\n"), piece.rfind(b"\r")) + 1
+        known, self._silent = len(events), self._silent + len(piece)
+        if end:
+            block = bytes(self._rest) + piece[:end] if self._rest else piece[:end]
+            self._rest = bytearray(piece[end:])
+            self._after_cr = piece.endswith(b"\r")
+            self._interpret(self._from_start(block).splitlines() or [b""], events)
+        else:
+            self._rest += piece
+        if len(events) > known:
+            self._silent = len(self._rest)
+        self._between = (
+            self._started and self._body is None and not self._rest and not self._after_cr and self._is_between()
+        )
+        if len(self._rest) > self.max_event_bytes and len(self._from_start(bytes(self._rest))) > self.max_event_bytes:
+            raise self._too_long(self._number + 1)
+        self._check_silence()
+
+    def _check_silence(self) -> None:
+        if self._silent > self.max_bytes_without_event:
+            raise LimitExceeded(
+                f"line {self._number + 1}: expected an event within {self.max_bytes_without_event} bytes "
+                "(max_bytes_without_event), found none",
+                line=self._number + 1,
+            )
+
+    def _from_start(self, block: bytes) -> bytes:
+        return block if self._number else block.removeprefix(_BOM)
+
+    def _is_between(self) -> bool:
+        return not self._data and not self._event and self._retry is None
+
+    # Text
+
+    def _take(self, item: object, events: list[ServerSentEvent]) -> None:
+        match item:
+            case ServerSentEvent():
+                events.append(item)
+            case bytes() | bytearray() | memoryview():
+                self._take_bytes(bytes(memoryview(cast("bytes", item))), events)
+            case UnfinishedLine():
+                if not (self._undecided and self._take_array(item, encoded(item), events)):
+                    self._take_lines([] if self.strict else [item], events, unfinished=True)
+            case str():
+                self._take_text(item, events)
+            case _:
+                raise PipelineError(
+                    f"Parse takes bytes, lines or pieces of text, or ServerSentEvent; found {kind_of(item)}"
+                )
+
+    def _take_text(self, text: str, events: list[ServerSentEvent]) -> None:
+        # A piece of a body can be cut where no line ends, and then looks like a line. A line end tells that these are pieces, an
+        # empty text, or a document by itself, that they are lines; until one comes, nothing can be dispatched.
+        if self._undecided and self._take_array(text, encoded(text), events):
+            return
+        if self._lines is not False and ("\n" in text or "\r" in text):
+            self._lines = False
+            text, self._texts = "".join([*self._texts, text]), []
+        if self._lines is False:
+            self._take_bytes(encoded(text), events)
+        elif self._lines or not text or (not self._texts and self._is_document(text)):
+            self._lines = True
+            self._take_lines([text], events)
+        else:
+            self._texts.append(text)
+            self._silent += len(text)
+            self._check_silence()
+
+    def _take_lines(self, lines: list[str], events: list[ServerSentEvent], *, unfinished: bool = False) -> None:
+        texts, self._texts = self._texts, []
+        self._interpret([encoded(line) for line in (*texts, *lines)], events, unfinished=unfinished)
+        self._silent = 0
+
+    def _is_document(self, text: str) -> bool:
+        return not self.strict and text.lstrip()[:1] in ("{", "[") and _whole(encoded(text))
+
+    # Lines
+
+    def _interpret(self, lines: list[bytes], events: list[ServerSentEvent], *, unfinished: bool = False) -> None:
+        if not self._started and not self._start(lines, unfinished=unfinished):
+            self._number += len(lines)
+        elif self._body is not None:
+            self._read_body(lines, events)
+        else:
+            self._read(lines, events)
+
+    def _start(self, lines: list[bytes], *, unfinished: bool) -> bool:
+        # The first line that is not blank shows what kind of body this is.
+        first = next((at for at, line in enumerate(lines) if line.strip()), None)
+        if first is None:
+            return False
+        self._started = True
+        begins = lines[first].lstrip()
+        if self.strict:
+            return True
+        if begins[:1] in (b"{", b"["):
+            self._body = []
+        elif begins[:1] == b"<":
+            found = begins[:9].decode("utf-8", "replace")
+            raise ProtocolError(
+                f"line {self._number + first + 1}: expected an event stream or JSON, found a page: {found!r}",
+                line=self._number + first + 1,
+                excerpt=lines[first][:80].decode("utf-8", "replace"),
+            )
+        elif not _is_field(lines[first], unfinished=unfinished and first == len(lines) - 1):
+            self._foreign, self._foreign_number = lines[first], self._number + first + 1
+        return True
+
+    def _read(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
+        start = 0
+        if not self._is_between() and b"" in lines:
+            start = lines.index(b"") + 1
+            self._read_lines(lines[:start], events)
+        if self._is_between():
+            start = self._read_regular(lines, start, events)
+        if start < len(lines):
+            self._read_lines(lines[start:], events)
+
+    def _read_regular(self, lines: list[bytes], start: int, events: list[ServerSentEvent]) -> int:
+        # Most of a large read are blocks that look alike: `data: …` alone, or behind `event: …`. They are read all at once, and a
+        # property test says that they are what line by line makes of them. Returns where the others begin.
+        first = lines[start] if start < len(lines) else b""
+        size = 2 if first[:6] == b"data: " else 3 if first[:7] == b"event: " else 0
+        count = (len(lines) - start) // size if size else 0
+        end = start + count * size
+        if count < 2 or any(lines[start + size - 1 : end : size]):
+            return start
+        data, names = lines[start + size - 2 : end : size], lines[start:end:3] if size == 3 else []
+        if not all([line[:6] == b"data: " for line in data]) or not all([name[:7] == b"event: " for name in names]):  # noqa: C419
+            return start
+        if len(max(data, key=len)) > self.max_event_bytes or (
+            names and len(max(names, key=len)) > self.max_event_bytes
+        ):
+            return start
+        id = self.last_event_id = self._id
+        if names:
+            events += [ServerSentEvent(_name(name), line[6:], id) for name, line in zip(names, data, strict=True)]
+        else:
+            events += [ServerSentEvent("message", line[6:], id) for line in data]
+        self._number += count * size
+        self._size = 0
+        return end
+
+    def _read_lines(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
+        data, size, limit, number = self._data, self._size, self.max_event_bytes, self._number
+        for line in lines:
+            number += 1
+            if line:
+                # By far the most lines are `data: …`.
+                if line[:6] == b"data: ":
+                    data.append(line[6:])
+                elif len(line) > limit:
+                    raise self._too_long(number)
+                elif line[:1] == b":":
+                    if self.comments:
+                        events.append(Comment("comment", id=self._id, text=line[1:].decode("utf-8", "replace")))
+                    continue
+                elif not self._field(line):
+                    continue
+                # Of an event only its data is gathered; a comment or an `id`, however often it comes, is not kept.
+                size += len(line)
+                if size > limit:
+                    raise self._too_long(number)
+            else:
+                if data:
+                    payload = data[0] if len(data) == 1 else b"\n".join(data)
+                    events.append(ServerSentEvent(self._event or "message", payload, self._id, self._retry))
+                    data.clear()
+                self._event, self._retry, size = "", None, 0
+                self.last_event_id = self._id
+        self._number, self._size = number, size
+
+    def _field(self, line: bytes) -> bool:
+        # Whether it was data.
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        match name:
+            case b"data":
+                self._data.append(value)
+            case b"event":
+                self._event = value.decode("utf-8", "replace")
+            case b"id" if b"\0" not in value:
+                self._id = value.decode("utf-8", "replace")
+            case b"retry" if value.isdigit():
+                self.retry = self._retry = int(value[:19])
+            case _:
+                pass  # A field that the standard does not know.
+        return name == b"data"
+
+    def _read_body(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
+        assert self._body is not None
+        for line in lines:
+            self._number += 1
+            if not self._body:
+                if not line.strip():
+                    continue
+                # A line that is a document by itself is one of NDJSON. What is not is the first of a document in many lines.
+                if len(line) <= self.max_event_bytes and _whole(line):
+                    events.append(JsonBody(payload=line))
+                    continue
+            self._body.append(line)
+            self._size += len(line) + 1
+            if self._size > self.max_event_bytes:
+                raise self._too_long(self._number)
+
+    # An array of objects
+
+    def _take_array(self, item: bytes | str, piece: bytes, events: list[ServerSentEvent]) -> bool:
+        """Whether this is a piece of an array, or may be one of its beginning. What is no array is read as any other body."""
+        if self._array is None:
+            # Until now all was white space, perhaps with a byte order mark before it.
+            begun = bytes(self._rest if len(self._rest) < 4 else b"") + piece
+            if _BOM.startswith(begun) or not (piece := begun.removeprefix(_BOM).lstrip(_BLANKS)):
+                return False
+            self._undecided = piece.startswith(b"[")
+            if not self._undecided:
+                return False
+            blank = begun[: -len(piece)].removeprefix(b"\n" if self._after_cr else b"")
+            self._array, self._lead_number = JsonArray(), self._number
+            self._number += len(blank.splitlines()) - (not blank.endswith((b"\n", b"\r")) and bool(blank))
+            self._rest.clear()
+            self._texts.clear()
+        if self._array.lead is not None:
+            self._lead.append(_Lead.of(item))
+        self._silent += len(piece)
+        if not self._read_array(self._array, piece, events):
+            self._read_other(events)
+        elif self._array.lead is None and self._lead:
+            self._lead = []
+        if isinstance(item, str) and "\n" not in item:
+            self._number += 1
+        self._check_silence()
+        return True
+
+    def _read_array(self, array: JsonArray, piece: bytes, events: list[ServerSentEvent]) -> bool:
+        for part in piece.splitlines(keepends=True):
+            is_line = part.endswith((b"\n", b"\r"))
+            self._number += is_line and not (self._after_cr and part == b"\n")
+            self._after_cr = part.endswith(b"\r")
+            elements = array.feed(part)
+            if elements is None:
+                return False
+            number = self._number + (not is_line)
+            for element in elements:
+                if len(element) > self.max_event_bytes:
+                    raise self._too_long(number)
+                events.append(JsonBody(payload=element))
+                self._silent = 0
+            if array.broken:
+                found = "expected ',' or ']' after an element of a JSON array, found something else"
+                raise ProtocolError(f"line {number}: {found}", line=number)
+            if array.size > self.max_event_bytes:
+                raise self._too_long(number)
+        return True
+
+    def _read_other(self, events: list[ServerSentEvent]) -> None:
+        # What begins with `[` and is no array of objects is a document, or a text, as any other.
+        lead, self._lead = self._lead, []
+        self._array, self._number, self._silent = None, self._lead_number, 0
+        self._undecided = self._after_cr = False
+        for each in lead:
+            item = each.item
+            if isinstance(item, bytes):
+                self._take_bytes(item, events)
+            else:
+                self._take(item, events)
+
+    def _no_stream(self) -> ProtocolError:
+        found = f"found {len(self._foreign.decode('utf-8', 'replace'))} characters that are neither"
+        return ProtocolError(
+            f"line {self._foreign_number}: expected an event stream or JSON, {found}",
+            line=self._foreign_number,
+            excerpt=self._foreign[:80].decode("utf-8", "replace"),
+        )
+
+    def _too_long(self, line: int) -> LimitExceeded:
+        return LimitExceeded(
+            f"line {line}: expected at most {self.max_event_bytes} bytes in an event (max_event_bytes), found more",
+            line=line,
+        )
+
+
+def _head(piece: bytes) -> _Head | None:
+    """How a piece begins that may be one event with one line of data."""
+    at = piece.find(b"\n") + 1 if piece.startswith(b"event: ") else 0
+    if at > _LONG_NAME or not piece.startswith(b"data: ", at):
+        return None
+    return _Head(piece[: at + 6], _name(piece[: at - 1]), 3) if at else _DATA
+
+
+_NAMES: Final[dict[bytes, str]] = {}
+
+
+def _name(line: bytes) -> str:
+    # The names of events are few, and a table is faster than decoding. Names that a server makes up don't fill it.
+    if (known := _NAMES.get(line)) is not None:
+        return known
+    name = line[7:].decode("utf-8", "replace") or "message"
+    if len(_NAMES) < 256 and len(line) < _LONG_NAME:
+        _NAMES[line] = name
+    return name
+
+
+def _is_field(line: bytes, *, unfinished: bool) -> bool:
+    """Whether a line is that of an event stream, or may be the beginning of one that was cut off."""
+    name, colon, _ = line.lstrip().partition(b":")
+    if unfinished and not colon:
+        return any(field.startswith(name) for field in _NAMES_OF_FIELDS)
+    return name in _NAMES_OF_FIELDS
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        _is_json(line)
+    # Nesting too deep for the decoder is its reader's to report.
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _has_halves(line)
+    return True
+
+
+def _has_halves(line: bytes) -> bool:
+    # Only Python's own reader takes half of a surrogate pair. (RFC 8259, 8.2)
+    try:
+        json.loads(line.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        return False
+    return True
