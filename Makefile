@@ -49,6 +49,7 @@ fuzz: $(READY)
 # What OpenAI's clients for Python and npm read, over all recordings, beside docs/reference/clients.md: a few minutes.
 clients: $(READY) $(CLIENTS)/.ready
 	$(BIN)/python -m tests.clients $$(cat $(CLIENTS)/arguments) $(ARGS)
+	$(BIN)/python -m tests.clients.formats $$(cat $(CLIENTS)/arguments)
 
 $(CLIENTS)/.ready: $(READY) requirements/clients.txt tests/clients/install.py tests/clients/javascript/package-lock.json
 	$(BIN)/python -m tests.clients.install $(CLIENTS)

@@ -3,31 +3,36 @@
 https://platform.openai.com/docs/api-reference/chat-streaming and …/completions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from streamkit.completion import SUCCESSES, EndReason
-from streamkit.core.stage import Stage, cut_short
+from streamkit.core.stage import cut_short
 from streamkit.dialects.fields import MOST
 from streamkit.dialects.openai.citations import Bytes, Span, chat_annotations
 from streamkit.dialects.openai.response import (
     Called,
     call_id,
+    chat_completion,
     chat_finish,
     chat_logprobs,
     chat_usage,
     end_finish,
+    text_completion,
     text_logprobs,
 )
 from streamkit.dialects.tool_identity import Identity
-from streamkit.emitters.openai_errors import failure_at_end
+from streamkit.emitters.emitter import Checkpointed, Settings
+from streamkit.emitters.failures import ErrorFrame, Failure, failure_at_end
+from streamkit.emitters.withheld import WithheldChoices
 from streamkit.events import (
     Annotation,
     AudioDelta,
     Blocked,
+    Completion,
     Event,
     Finish,
     Logprobs,
@@ -41,7 +46,6 @@ from streamkit.events import (
     ResponseStart,
     Retracted,
     RoleDelta,
-    StreamEnd,
     TextDelta,
     ToolCallDelta,
 )
@@ -66,34 +70,6 @@ class TextChoice(msgspec.Struct, gc=False):
     index: int
     logprobs: dict[str, Any] | None = None
     finish_reason: str | None = None
-
-
-class WithheldChoices(msgspec.Struct):
-    """The choices of which a moderation held text back, so that nothing else may quote it.
-
-    `Moderate(mode="observe")` emits the same verdicts, but after the text that they are about.
-    """
-
-    choices: set[int] = set()
-    lengths: dict[int, int] = {}
-
-    def add(self, index: int, length: int) -> None:
-        """So many characters of a choice's text were released."""
-        self.lengths[index] = self.lengths.get(index, 0) + length
-
-    def feed(self, event: Event) -> None:
-        """Take the next event."""
-        match event:
-            case TextDelta(text=text, index=index):
-                self.add(index, len(text))
-            case Redacted(index=index) | Blocked(index=index):
-                released = event.channel == "content" and event.start < event.end <= self.lengths.get(index, 0)
-                if not released:
-                    self.choices.add(index)
-            case Retracted(index=index):
-                self.choices.add(index)
-            case _:
-                pass
 
 
 class _Call(msgspec.Struct):
@@ -131,14 +107,15 @@ class _Choice(msgspec.Struct):
 
 
 @dataclass
-class OpenAIChunks(Stage[Event, ServerSentEvent]):
-    """Chunks of a chat completion, or with `legacy` of a completion, `[DONE]` at the end; see `Emit`."""
+class OpenAIChunks(Checkpointed):
+    """Chunks of a chat completion, `[DONE]` at the end; see `Emit`."""
 
-    id: str | None = None
-    created: int = 0
-    model: str = "unknown"
-    legacy: bool = False
-    include_usage: bool = False
+    headers: ClassVar[Mapping[str, str]] = {}
+    id_prefix: ClassVar[str] = "chatcmpl-"
+    streams_only: ClassVar[bool] = False
+    legacy: ClassVar[bool] = False
+
+    settings: Settings
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _head: str = field(default="", init=False, repr=False)
     _choices: dict[int, _Choice] = field(default_factory=dict[int, _Choice], init=False, repr=False)
@@ -151,18 +128,16 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
     _counts_bytes: bool = field(default=False, init=False, repr=False)
     _responses: Responses = field(default_factory=Responses, init=False, repr=False)
     _spoke: bool = field(default=False, init=False, repr=False)
-    _ended: bool = field(default=False, init=False, repr=False)
 
-    def feed(self, item: Event) -> Iterable[ServerSentEvent]:
-        return self.feed_all([item])
+    def head(self) -> Iterable[ServerSentEvent]:
+        # Each choice has a head of its own, its role.
+        return ()
 
-    def feed_all(self, items: list[Event]) -> Iterable[ServerSentEvent]:
+    def events(self, events: list[Event]) -> Iterable[ServerSentEvent]:
         out: list[ServerSentEvent] = []
         choice_of = text_choice if self.legacy else chat_choice
         try:
-            for event in items:
-                if self._ended:
-                    break
+            for event in events:
                 if type(event) in RELEVANT or self._responses.announced:
                     self._responses.take(event)
                 if type(event) is TextDelta:
@@ -177,9 +152,36 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
             return cut_short(out, error)
         return out
 
-    def flush(self) -> Iterable[ServerSentEvent]:
-        # Without a StreamEnd nothing proves that the answer is complete. (Law 5)
-        return () if self._ended else (failure_at_end("truncated"),)
+    def block(self, verdict: Blocked) -> Iterable[ServerSentEvent]:
+        # Verdicts are not on the wire; the choice ends with `content_filter`.
+        self._withheld.feed(verdict)
+        return ()
+
+    def restart(self) -> bool:
+        # The client has a choice for each that was introduced, and needs the end of each.
+        self._choices = {index: _Choice(index) for index in self._choices}
+        self._withheld, self._bytes = WithheldChoices(), {}
+        self._responses.take(Reset(""))
+        return not self._spoke
+
+    def end(self, reason: EndReason) -> Iterable[ServerSentEvent]:
+        out: list[ServerSentEvent] = []
+        if reason in SUCCESSES:
+            self._end(reason, out)
+            return out
+        for choice in self._choices.values():
+            self._begin_pending(choice, out)
+        return [*out, *self.error(failure_at_end(reason))]
+
+    def error(self, failure: Failure) -> Iterable[ServerSentEvent]:
+        return [ErrorFrame.with_json(failure, {"error": error_object(failure)})]
+
+    def keep_alive(self) -> ServerSentEvent | None:
+        return None
+
+    def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
+        whole = with_identity(completion, self.defaults)
+        return text_completion(whole) if self.legacy else chat_completion(whole, withheld)
 
     def _text(self, event: TextDelta, out: list[ServerSentEvent]) -> None:
         # The hot path: the same JSON that `_write` produces, without a struct and a dict for each event.
@@ -200,7 +202,7 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
         match event:
             case ToolCallDelta():
                 self._call(event, out)
-            case Redacted() | Blocked() | Retracted():
+            case Redacted() | Retracted():
                 self._withheld.feed(event)
             case Annotation(annotation=annotation, index=index, part=part) if not self.legacy:
                 self._open(index, out).annotations.append((annotation, part))
@@ -217,20 +219,8 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
                 self._identify(event)
             case ResponseDetails(shape="gemini" | "interactions" as shape):
                 self._shape, self._counts_bytes = shape, True
-            case Reset():
-                self._begin_anew(out)
-            case StreamEnd(reason=reason):
-                self._end(reason, out)
             case _:
                 pass
-
-    def _begin_anew(self, out: list[ServerSentEvent]) -> None:
-        # What was written can't be retracted, and clients would join two answers to one.
-        if self._spoke:
-            self._fail("reset", out)
-        # The client has a choice for each that was introduced, and needs the end of each.
-        self._choices = {index: _Choice(index) for index in self._choices}
-        self._withheld, self._bytes = WithheldChoices(), {}
 
     # Choices
 
@@ -379,17 +369,11 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
                 self._head = ""
 
     def _end(self, reason: EndReason, out: list[ServerSentEvent]) -> None:
-        if reason not in SUCCESSES:
-            for choice in self._choices.values():
-                self._begin_pending(choice, out)
-            self._fail(reason, out)
-            return
         self._end_choices(reason, out)
-        if self.include_usage and (usage := self._responses.usage):
+        if self.settings.include_usage and (usage := self._responses.usage):
             # Some providers send it in every chunk, cumulative; OpenAI sends it once, last.
             out.append(self._chunk(None, chat_usage(usage)))
         out.append(DONE)
-        self._ended = True
 
     def _end_choices(self, reason: EndReason, out: list[ServerSentEvent]) -> None:
         # Some servers send no finish reason, and a blocked prompt has no choice; clients need both.
@@ -404,10 +388,6 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
             self._complete(choice, choice.finish or end_finish(end), out)
             if not choice.finish:
                 self._write_finish(choice, end_finish(end, choice.called), out)
-
-    def _fail(self, reason: str, out: list[ServerSentEvent]) -> None:
-        out.append(failure_at_end(reason))
-        self._ended = True
 
     def _write(self, choice: ChatChoice | TextChoice, out: list[ServerSentEvent]) -> None:
         self._spoke = True
@@ -428,8 +408,34 @@ class OpenAIChunks(Stage[Event, ServerSentEvent]):
     @property
     def defaults(self) -> dict[str, Any]:
         """The identity for fields that the provider does not send."""
-        id = self.id or ("cmpl-streamkit" if self.legacy else "chatcmpl-streamkit")
-        return {"id": id, "created": self.created, "model": self.model}
+        id = self.settings.id or f"{self.id_prefix}streamkit"
+        return {"id": id, "created": self.settings.created, "model": self.settings.model}
+
+
+@dataclass
+class OpenAITextChunks(OpenAIChunks):
+    """Chunks of a completion, the older API: text alone."""
+
+    id_prefix: ClassVar[str] = "cmpl-"
+    legacy: ClassVar[bool] = True
+
+
+def error_object(failure: Failure) -> dict[str, Any]:
+    """OpenAI's error object. (https://platform.openai.com/docs/guides/error-codes)"""
+    kind = failure.type or _kind_of_error(failure.status)
+    return {"message": failure.message, "type": kind, "param": None, "code": failure.code}
+
+
+def _kind_of_error(status: int) -> str:
+    if status >= 500:
+        return "server_error"
+    return "requests" if status == 429 else "invalid_request_error"
+
+
+def with_identity(completion: Completion, defaults: dict[str, Any]) -> Completion:
+    """The completion with an id, a time in whole seconds and a model."""
+    known = {name: getattr(completion, name) or value for name, value in defaults.items()}
+    return msgspec.structs.replace(completion, **{**known, "created": whole_seconds(known["created"])})
 
 
 def whole_seconds(moment: float) -> int:

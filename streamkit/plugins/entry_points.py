@@ -11,6 +11,7 @@ A package offers objects by name in a group `streamkit.<group>`:
     counters    what `Count` names as a counter
     sources     a function that makes a source
     encodings   a function that gives a table of tiktoken's
+    emitters    a class or function that takes `Settings`                `Emit("name")`, `respond(…, emit="name")`
     prices      a function that makes a price table                      `Count(prices="name")`, `Budget(prices="name")`
 
 Its module may say `STREAMKIT_API = 1`, the version of all this that it was written for. The environment variable
@@ -26,7 +27,7 @@ from typing import Any, Literal, NamedTuple
 from streamkit.errors import PluginError
 
 API = 1
-GROUPS = ("stages", "dialects", "moderators", "counters", "sources", "encodings", "prices")
+GROUPS = ("stages", "dialects", "moderators", "counters", "sources", "encodings", "prices", "emitters")
 
 
 class Plugin(NamedTuple):

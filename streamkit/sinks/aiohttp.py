@@ -27,7 +27,7 @@ async def respond(
     stream: AsyncIterable[Item],
     *,
     body: Mapping[str, Any] | None = None,
-    emit: Emit | None = None,
+    emit: Emit | str | None = None,
     ping: float | None = PING_SECONDS,
     headers: Mapping[str, str] | None = None,
     error_details: bool = False,
@@ -39,8 +39,9 @@ async def respond(
     `body` is the request's JSON. With `stream: true` in it the client gets server-sent events, with the usage chunk only if
     it has `stream_options.include_usage`; else one JSON object, with a status that is decided when the answer is complete. A
     `prompt` in place of `messages` is a request for a legacy completion. Without a `body` every client gets server-sent
-    events. `emit` writes them, and gives the response its identity where the provider did not; by default each response has
-    an id of its own. A stream of `ServerSentEvent` or bytes is sent as it is.
+    events. `emit` writes them, and gives the response its identity where the provider did not; the name of an emitter, such as
+    `anthropic`, is enough, and each response then has an id of its own. A format that only streams ignores `stream`. A stream of
+    `ServerSentEvent` or bytes is sent as it is.
 
     Nothing is sent before the first item, which may take its time. A stream that fails before it is answered with a status
     and a JSON error object: the provider's own status from 400 to 499, 504 for a deadline, 502 for what else a provider or
@@ -57,7 +58,7 @@ async def respond(
     error; it may be `async`. An error of its own is logged.
     """
     options = Options(body, emit, ping, error_details, log_details)
-    response = web.StreamResponse(headers=stream_headers(headers))
+    response = web.StreamResponse(headers=stream_headers(options, headers))
     async with ending(on_end):
         with anyio.CancelScope() as scope, _on_disconnect(request, scope.cancel):
             async with answering(stream, options) as answer:
@@ -74,7 +75,7 @@ async def respond(
 def _whole(answer: ClientAnswer, headers: Mapping[str, str]) -> web.Response | None:
     if refusal := answer.refusal:
         head = {**headers, **json_headers(refusal)}
-        return web.Response(body=refusal.payload, status=refusal.status, headers=head)
+        return web.Response(body=refusal.payload, status=refusal.failure.status, headers=head)
     if answer.whole is not None:
         return web.Response(body=answer.whole, headers={**headers, **json_headers()})
     return None

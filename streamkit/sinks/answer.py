@@ -16,12 +16,20 @@ import msgspec
 from streamkit.completion import SUCCESSES
 from streamkit.dialects.fields import mapping
 from streamkit.emitters.emit import Emit
-from streamkit.emitters.openai import WithheldChoices
-from streamkit.emitters.openai_errors import INTERNAL, Failure, Reason, failure_at_end, failure_of, reason_of
+from streamkit.emitters.failures import (
+    INTERNAL,
+    ErrorFrame,
+    Failure,
+    Reason,
+    failure_at_end,
+    failure_of,
+    reason_of,
+)
+from streamkit.emitters.withheld import WithheldChoices
 from streamkit.errors import PipelineError, SourceError
 from streamkit.events import Completion, Event, Reset, StreamEnd
 from streamkit.hops import prefetch
-from streamkit.sse.encode import Encode, encode, encode_comment
+from streamkit.sse.encode import Encode, encode_comment
 from streamkit.sse.events import ServerSentEvent, UnfinishedEvent
 from streamkit.stages.accumulate import Accumulate
 
@@ -45,23 +53,23 @@ class Options:
     """What the sinks of all frameworks have in common; their docstrings have the meaning of each."""
 
     body: Mapping[str, Any] | None = None
-    emit: Emit | None = None
+    emit: Emit | str | None = None
     ping: float | None = PING_SECONDS
     error_details: bool = False
     log_details: bool = False
 
-    @property
-    def streams(self) -> bool:
-        """Whether the client gets events; else it gets one JSON object."""
-        return self.body is None or bool(_fields(self.body).get("stream"))
-
     def emitter(self) -> Emit:
-        """The emitter of this response, with the usage chunk if the request has `stream_options.include_usage`."""
-        if self.body is None:
-            return self.emit or _new_emit({})
+        """The emitter of this response, which the client's request has its say in."""
         fields = _fields(self.body)
+        emit = self.emit if isinstance(self.emit, Emit) else _new_emit(self.emit, fields)
+        if self.body is None:
+            return emit
         include_usage = mapping(fields.get("stream_options")).get("include_usage") is True
-        return replace(self.emit or _new_emit(fields), include_usage=include_usage)
+        return replace(emit, include_usage=include_usage, request=fields)
+
+    def streams(self, emit: Emit) -> bool:
+        """Whether the client gets events; else it gets one JSON object."""
+        return self.body is None or emit.streams_only or bool(_fields(self.body).get("stream"))
 
 
 def _fields(body: object) -> Mapping[str, Any]:
@@ -69,26 +77,29 @@ def _fields(body: object) -> Mapping[str, Any]:
     return cast(Mapping[str, Any], body) if isinstance(body, Mapping) else {}
 
 
-def _new_emit(body: Mapping[str, Any]) -> Emit:
+def _new_emit(name: str | None, body: Mapping[str, Any]) -> Emit:
     legacy = "prompt" in body and "messages" not in body
     model = body.get("model")
-    return Emit(
-        "openai-legacy" if legacy else "openai",
-        # Clients tell responses, and calls without an id of their own, apart by it.
-        id=f"{'cmpl' if legacy else 'chatcmpl'}-{uuid4().hex}",
+    emit = Emit(
+        name or ("openai-legacy" if legacy else "openai"),
         created=int(time.time()),
         model=model if isinstance(model, str) else "unknown",
     )
+    # Clients tell responses, and calls without an id of their own, apart by it.
+    return replace(emit, id=f"{emit.id_prefix}{uuid4().hex}")
 
 
-def stream_headers(more: Mapping[str, str] | None) -> dict[str, str]:
+def stream_headers(options: Options, more: Mapping[str, str] | None) -> dict[str, str]:
     """The headers of an event stream; `more` adds to them and overrides them."""
-    return _HEADERS | {name.lower(): value for name, value in (more or {}).items()}
+    own = options.emitter().headers if options.emit else None
+    given = [*(own or {}).items(), *(more or {}).items()]
+    return _HEADERS | {name.lower(): value for name, value in given}
 
 
-def json_headers(refusal: Failure | None = None) -> dict[str, str]:
+def json_headers(refusal: ErrorFrame | None = None) -> dict[str, str]:
     """The headers of a JSON object in place of the stream, an error object for a `refusal`."""
-    retry_after = {"retry-after": refusal.retry_after} if refusal and refusal.retry_after else {}
+    wait = refusal.failure.retry_after if refusal else None
+    retry_after = {"retry-after": wait} if wait else {}
     return {"content-type": "application/json", **retry_after}
 
 
@@ -133,7 +144,7 @@ class ClientAnswer(AsyncIterator[bytes]):
     for the framework to report.
     """
 
-    refusal: Failure | None = None
+    refusal: ErrorFrame | None = None
     whole: bytes | None = None
 
     def __init__(self, items: AsyncIterator[Item], options: Options) -> None:
@@ -155,17 +166,24 @@ class ClientAnswer(AsyncIterator[bytes]):
         Raises what is no failure of the source or the provider.
         """
         try:
-            match await (self._take(None) if self._options.streams else self._collect()):
+            match await (self._take(None) if self._options.streams(self._emit) else self._collect()):
+                case ErrorFrame() as frame:
+                    self.refusal = frame
                 case Failure() as failure:
-                    self.refusal = failure
+                    self.refusal = self._error_frame(failure)
                 case Completion() as completion:
                     self.whole = msgspec.json.encode(self._emit.response(completion, self._withheld.choices))
                 case first:
                     self._first = self._write(first)
         except Exception as error:
-            self.refusal = self._reported(error)
-            if self.refusal is None:
+            reported = self._reported(error)
+            if reported is None:
                 raise
+            self.refusal = self._error_frame(reported)
+
+    def _error_frame(self, failure: Failure) -> ErrorFrame:
+        frames = self._emit.error(failure)
+        return next(frame for frame in frames if isinstance(frame, ErrorFrame))
 
     async def _collect(self) -> "Completion | Failure":
         """Read to the end. The pipeline's own `Completion` is the answer if it makes one."""
@@ -209,15 +227,20 @@ class ClientAnswer(AsyncIterator[bytes]):
             failure = self._reported(error)
             if failure is None or not self._between_events:
                 self._error = error
-            return encode(failure or INTERNAL) if self._between_events else b""
+            return self._error_frames(failure or INTERNAL) if self._between_events else b""
+
+    def _error_frames(self, failure: Failure) -> bytes:
+        return b"".join(self._encoded(frame) for frame in self._emit.error(failure))
+
+    def _encoded(self, frame: ServerSentEvent) -> bytes:
+        return b"".join(self._encode.feed(frame))
 
     async def _take(self, patience: float | None) -> "ServerSentEvent | bytes | _Silence | None":
         item: ServerSentEvent | bytes | _Silence | None = _Silence()
         with anyio.move_on_after(patience):
             item = await anext(self._frames, None)
-        if isinstance(item, Failure):
-            # The error behind it may follow, and has the reason.
-            await anext(self._frames, None)
+        if isinstance(item, ErrorFrame):
+            await self._frames.fail_behind()
         return item
 
     def _write(self, item: "ServerSentEvent | bytes | _Silence | None") -> bytes:
@@ -226,20 +249,22 @@ class ClientAnswer(AsyncIterator[bytes]):
                 self._ended = True
                 return b""
             case _Silence():
-                # Once an id was sent, some readers, the official OpenAI clients among them, take a lone comment for an event.
-                return encode_comment("ping", alone=not self._encode.last_id)
-            case Failure() if not self._between_events:
+                return self._keep_alive()
+            case ErrorFrame() if not self._between_events:
                 raise SourceError("the stream broke off within an event")
-            case Failure():
-                self._ended = True
-                return encode(item)
             case ServerSentEvent():
                 self._between_events = not isinstance(item, UnfinishedEvent)
-                return b"".join(self._encode.feed(item))
+                return self._encoded(item)
             case bytes():
                 self._tail = (self._tail + item[-4:])[-4:]
                 self._between_events = self._tail.endswith(_BLANK_LINES)
                 return item
+
+    def _keep_alive(self) -> bytes:
+        if frame := self._emit.keep_alive():
+            return self._encoded(frame)
+        # Once an id was sent, some readers, the official OpenAI clients among them, take a lone comment for an event.
+        return encode_comment("ping", alone=not self._encode.last_id)
 
     def _reported(self, error: Exception) -> Failure | None:
         """The failure to send to the client, and a line in the log; `None` for an error that the framework will report."""
@@ -284,6 +309,11 @@ class _Frames(AsyncIterator["ServerSentEvent | bytes"]):
             await self._read()
         return self._ready.popleft()
 
+    async def fail_behind(self) -> None:
+        """Raise the error behind an `ErrorFrame`, which has the reason; if there is none, keep the frames that follow."""
+        following = [frame async for frame in self]
+        self._ready.extend(following)
+
     async def _read(self) -> None:
         try:
             item = await anext(self._items)
@@ -298,12 +328,21 @@ class _Frames(AsyncIterator["ServerSentEvent | bytes"]):
                 self._ready.append(item)
             case StreamEnd(reason=reason) if not self._writes:
                 # The stream was cancelled, which no stage sees.
-                self._ready.extend(() if reason in SUCCESSES else (failure_at_end(reason),))
+                self._ready.extend(() if reason in SUCCESSES else self._emit.feed(item))
+            case StreamEnd(reason=reason) if reason not in SUCCESSES:
+                # The error behind it may follow, and has the reason.
+                await self._read_behind()
+                self._extend(self._emit.feed(item))
             case msgspec.Struct():
                 self._writes = True
                 self._extend(self._emit.feed(item))
             case _:
                 raise PipelineError(f"expected events, server-sent events or bytes, found {type(item).__name__}")
+
+    async def _read_behind(self) -> None:
+        # Nothing that follows the end is written, so only an error counts.
+        async for _ in self._items:
+            pass
 
     def _extend(self, frames: Iterable[ServerSentEvent]) -> None:
         # What was written before an error is sent before it. (Law 1)

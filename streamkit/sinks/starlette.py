@@ -30,8 +30,9 @@ class EventStreamResponse(Response):
     `body` is the request's JSON. With `stream: true` in it the client gets server-sent events, with the usage chunk only if
     it has `stream_options.include_usage`; else one JSON object, with a status that is decided when the answer is complete. A
     `prompt` in place of `messages` is a request for a legacy completion. Without a `body` every client gets server-sent
-    events. `emit` writes them, and gives the response its identity where the provider did not; by default each response has
-    an id of its own. A stream of `ServerSentEvent` or bytes is sent as it is.
+    events. `emit` writes them, and gives the response its identity where the provider did not; the name of an emitter, such as
+    `anthropic`, is enough, and each response then has an id of its own. A format that only streams ignores `stream`. A stream of
+    `ServerSentEvent` or bytes is sent as it is.
 
     Nothing is sent before the first item, which may take its time. A stream that fails before it is answered with a status
     and a JSON error object: the provider's own status from 400 to 499, 504 for a deadline, 502 for what else a provider or
@@ -55,7 +56,7 @@ class EventStreamResponse(Response):
         stream: AsyncIterable[Item],
         *,
         body: Mapping[str, Any] | None = None,
-        emit: Emit | None = None,
+        emit: Emit | str | None = None,
         ping: float | None = PING_SECONDS,
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
@@ -70,7 +71,7 @@ class EventStreamResponse(Response):
         self._started = False
         self.status_code = status_code
         self.background = background
-        self.init_headers(stream_headers(headers))
+        self.init_headers(stream_headers(self._options, headers))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with ending(self._on_end):
@@ -84,7 +85,7 @@ class EventStreamResponse(Response):
 
     async def _send(self, answer: ClientAnswer, send: Send) -> None:
         if refusal := answer.refusal:
-            await self._send_whole(refusal.payload, refusal.status, json_headers(refusal), send)
+            await self._send_whole(refusal.payload, refusal.failure.status, json_headers(refusal), send)
             return
         if answer.whole is not None:
             await self._send_whole(answer.whole, self.status_code, json_headers(), send)

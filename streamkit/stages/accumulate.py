@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from streamkit.core.stage import Stage
-from streamkit.dialects.fields import decoded
+from streamkit.dialects.part_data import PartData
 from streamkit.dialects.tool_identity import Identity
 from streamkit.events import (
     Annotation,
@@ -57,24 +57,13 @@ class _Mark(msgspec.Struct):
     at: int
 
 
-class _PartText(msgspec.Struct):
-    # Text of a field of a part's data. Once the part has ended since it began, more text begins it anew.
-    path: tuple[str, ...]
-    json: bool
-    ends: int
-    pieces: list[str] = []
-
-
-class _Part(msgspec.Struct):
+class _Part(PartData, kw_only=True):
     kind: str
-    data: dict[str, Any]
     channel: Channel | None = None
     tool_index: int | None = None
     within: int | None = None
-    annotations: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = msgspec.field(default_factory=list[dict[str, Any]])
     logprobs: dict[str, Any] | None = None
-    texts: dict[str, _PartText] = {}
-    ends: int = 0
 
 
 class _Gathered(msgspec.Struct):
@@ -231,10 +220,10 @@ class Accumulate(Stage[Event, Event]):
                 _begin(self._of(index), event)
             case PartEnd(number=number, data=data, index=index):
                 if part := self._of(index).parts.get(number):
-                    _end(part, data)
+                    part.end(data)
             case PartDelta(part=number, index=index):
                 if part := self._of(index).parts.get(number):
-                    _write(part, event)
+                    part.write(event)
             case ResponseDetails():
                 self._detail(event)
             case Reset():
@@ -292,50 +281,17 @@ def _over(count: int, limit: int | None) -> bool:
 
 def _begin(gathered: _Gathered, event: PartStart) -> None:
     if part := gathered.parts.get(event.number):
-        _add(part, event.data)
+        part.add(event.data)
     else:
         gathered.parts[event.number] = _Part(
-            event.kind, dict(event.data), event.channel, event.tool_index, event.within
+            data=dict(event.data),
+            kind=event.kind,
+            channel=event.channel,
+            tool_index=event.tool_index,
+            within=event.within,
         )
     if event.channel:
         gathered.marks.append(_Mark(event.channel, event.number, len(gathered.pieces(event.channel))))
-
-
-def _write(part: _Part, delta: PartDelta) -> None:
-    key = "\0".join(delta.path)
-    text = part.texts.get(key)
-    if text is None or text.ends != part.ends:
-        text = part.texts[key] = _PartText(delta.path, delta.json, part.ends)
-    text.pieces.append(delta.text)
-
-
-def _add(part: _Part, data: dict[str, Any]) -> None:
-    part.data |= data
-    if data:
-        # A field that is given again begins anew.
-        part.texts = {key: text for key, text in part.texts.items() if text.path[0] not in data}
-
-
-def _end(part: _Part, data: dict[str, Any]) -> None:
-    _add(part, data)
-    part.ends += 1
-
-
-def _data(part: _Part) -> dict[str, Any]:
-    data = dict(part.data)
-    for text in part.texts.values():
-        _place(data, text.path, "".join(text.pieces), json=text.json)
-    return data
-
-
-def _place(data: dict[str, Any], path: tuple[str, ...], text: str, *, json: bool) -> None:
-    *outer, name = path
-    for step in outer:
-        if not isinstance(data.get(step), dict):
-            return
-        data[step] = data = dict(data[step])
-    if name in data:
-        data[name] = decoded(text) if json and not isinstance(data[name], str) else text
 
 
 def _choice(index: int, gathered: _Gathered) -> Choice:
@@ -373,7 +329,7 @@ def _parts(gathered: _Gathered) -> tuple[Part, ...]:
         Part(
             part.kind,
             number,
-            _data(part),
+            part.whole,
             "".join(texts[number]),
             part.channel,
             part.tool_index,

@@ -10,8 +10,20 @@
 strategies for hypothesis, if that is installed.
 """
 
+from streamkit.testing.emitters import check_emitter
 from streamkit.testing.laws import LAWS, Unknown, check_stage, joined
 from streamkit.testing.leaks import no_leaks
 from streamkit.testing.sources import HANG, Scripted, VirtualClock, Wait
 
-__all__ = ["HANG", "LAWS", "Scripted", "Unknown", "VirtualClock", "Wait", "check_stage", "joined", "no_leaks"]
+__all__ = [
+    "HANG",
+    "LAWS",
+    "Scripted",
+    "Unknown",
+    "VirtualClock",
+    "Wait",
+    "check_emitter",
+    "check_stage",
+    "joined",
+    "no_leaks",
+]

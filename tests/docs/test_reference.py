@@ -11,6 +11,7 @@ import streamkit as sk
 from streamkit import errors
 from streamkit.cli.main import main
 from streamkit.dialects import DIALECTS
+from streamkit.emitters.registry import BUILT_IN as EMITTERS
 from streamkit.events import EndReason
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,10 @@ def test_every_event_has_its_place_in_the_table_of_events() -> None:
 
 def test_every_end_has_its_place_in_the_table_of_ends() -> None:
     assert first_column("events.md", "`StreamEnd.reason`") == Counter(get_args(EndReason))
+
+
+def test_every_emitter_has_its_place_in_the_table_of_wire_formats() -> None:
+    assert first_column("wires.md", "name") == Counter(list(EMITTERS))
 
 
 def test_every_error_has_its_place_in_the_table_of_errors() -> None:

@@ -1,11 +1,11 @@
-"""Failures in OpenAI's form: an error object, and the HTTP status that goes with it.
+"""What clients receive for a failed stream, whatever their format: a message, a code, and an HTTP status.
 
-https://platform.openai.com/docs/guides/error-codes. The object holds no message of the provider's, which may quote a prompt or
-a key, unless that is asked for with `details`; and nothing of this program's.
+It holds no message of the provider's, which may quote a prompt or a key, unless that is requested with `details`; and nothing of
+this program's. Each emitter writes it as its format has it.
 """
 
 import re
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -42,26 +42,39 @@ class _Explained(Protocol):
     def detail(self) -> str: ...
 
 
-class Failure(ServerSentEvent, frozen=True, gc=False):
-    """The last event of a stream that failed. Its data is the error object, which is also the body of a whole answer.
+class Failure(msgspec.Struct, frozen=True, gc=False):
+    """Why a stream failed. `status` is that of a response that did not begin before the failure.
 
-    `status` is that answer's; `retry_after` what the provider wishes, in seconds or as a date.
+    `code` is the `StreamEnd.reason` or the provider's code, `type` the provider's own word for the kind of error, and
+    `retry_after` the time to wait that the provider asks for, in seconds or as a date.
     """
 
+    message: str
+    code: str | int | None = None
+    type: str | None = None
     status: int = 502
     retry_after: str | None = None
 
 
-INTERNAL = Failure(
-    payload=b'{"error":{"message":"the stream failed","type":"server_error","param":null,"code":null}}', status=500
-)
+class ErrorFrame(ServerSentEvent, frozen=True, gc=False):
+    """The event of a stream that reports its failure. Its data is also the body of a response with `failure.status`."""
+
+    failure: Failure = Failure("the stream failed")
+
+    @classmethod
+    def with_json(cls, failure: Failure, data: object, event: str = "message") -> Self:
+        """The frame with that data as JSON."""
+        return cls(event, msgspec.json.encode(data), failure=failure)
+
+
+INTERNAL = Failure("the stream failed", status=500)
 """For what is none of the client's or the provider's doing."""
 
 
 def failure_at_end(reason: str) -> Failure:
     """For a stream that ended so: a `StreamEnd.reason`."""
     message = _MESSAGES.get(reason, "the stream failed")
-    return _failure(message, 504 if reason == "timeout" else 502, code=reason)
+    return Failure(message, reason, status=504 if reason == "timeout" else 502)
 
 
 def reason_of(error: Exception) -> Reason | None:
@@ -81,35 +94,15 @@ def failure_of(error: Exception, *, details: bool = False) -> Failure | None:
             message = f"the provider refused the request with status {status}" if refused else "the provider failed"
             code = reason.code or ("rate_limit_exceeded" if status == 429 else None)
             status = status if refused else 502
-            return _failure(
-                reason.detail or message, status, kind=reason.type, code=code, retry_after=_retry_after(headers)
-            )
+            return Failure(reason.detail or message, code, reason.type, status, _retry_after(headers))
         case ProviderError(code=code, type=kind):
-            return _failure(reason.detail or _MESSAGES["provider_error"], _status(code), kind=kind, code=code)
+            return Failure(reason.detail or _MESSAGES["provider_error"], code, kind, _status(code))
         case DeadlineExceeded():
             return failure_at_end("timeout")
         case SourceError(end_reason=end) | ProtocolError(end_reason=end):
             return failure_at_end(end)
         case _:
             return None
-
-
-def _failure(
-    message: str,
-    status: int,
-    *,
-    kind: str | None = None,
-    code: str | int | None = None,
-    retry_after: str | None = None,
-) -> Failure:
-    error = {"message": message, "type": kind or _kind(status), "param": None, "code": code}
-    return Failure(payload=msgspec.json.encode({"error": error}), status=status, retry_after=retry_after)
-
-
-def _kind(status: int) -> str:
-    if status >= 500:
-        return "server_error"
-    return "requests" if status == 429 else "invalid_request_error"
 
 
 def _status(code: str | int | None) -> int:

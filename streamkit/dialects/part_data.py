@@ -1,0 +1,63 @@
+"""The data of a part put together again: its structure, and the text that came in deltas."""
+
+from typing import Any
+
+import msgspec
+
+from streamkit.dialects.fields import decoded
+from streamkit.events import PartDelta
+
+
+class PartText(msgspec.Struct):
+    """Text of a field of a part's data. Once the part has ended since it began, more text begins it anew."""
+
+    path: tuple[str, ...]
+    json: bool
+    ends: int
+    pieces: list[str] = []
+
+
+class PartData(msgspec.Struct):
+    """What `PartStart`, `PartDelta` and `PartEnd` said of a part's data."""
+
+    data: dict[str, Any] = {}
+    texts: dict[str, PartText] = {}
+    ends: int = 0
+
+    def write(self, delta: PartDelta) -> None:
+        """Take a piece of text."""
+        key = "\0".join(delta.path)
+        text = self.texts.get(key)
+        if text is None or text.ends != self.ends:
+            text = self.texts[key] = PartText(delta.path, delta.json, self.ends)
+        text.pieces.append(delta.text)
+
+    def add(self, data: dict[str, Any]) -> None:
+        """Take more of the structure."""
+        self.data |= data
+        if data:
+            # A field that is given again begins anew.
+            self.texts = {key: text for key, text in self.texts.items() if text.path[0] not in data}
+
+    def end(self, data: dict[str, Any]) -> None:
+        """The part is complete. `data` is what is known only then."""
+        self.add(data)
+        self.ends += 1
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """The data with all text in its place."""
+        data = dict(self.data)
+        for text in self.texts.values():
+            _place(data, text.path, "".join(text.pieces), json=text.json)
+        return data
+
+
+def _place(data: dict[str, Any], path: tuple[str, ...], text: str, *, json: bool) -> None:
+    *outer, name = path
+    for step in outer:
+        if not isinstance(data.get(step), dict):
+            return
+        data[step] = data = dict(data[step])
+    if name in data:
+        data[name] = decoded(text) if json and not isinstance(data[name], str) else text

@@ -1,0 +1,85 @@
+"""An assembled answer as the events that it may have been assembled from, so that one emitter writes both."""
+
+from collections.abc import Callable, Iterator
+
+from streamkit.completion import Choice, Completion, Part, ToolCall
+from streamkit.dialects.fields import released
+from streamkit.events import (
+    Annotation,
+    Event,
+    Finish,
+    PartEnd,
+    PartStart,
+    ReasoningDelta,
+    RefusalDelta,
+    ResponseDetails,
+    ResponseStart,
+    TextDelta,
+    ToolCallDelta,
+)
+
+_DELTAS: dict[str | None, Callable[..., Event]] = {
+    "content": TextDelta,
+    "transcript": TextDelta,
+    "reasoning": ReasoningDelta,
+    "refusal": RefusalDelta,
+}
+
+
+def events_of(completion: Completion) -> Iterator[Event]:
+    """The events of an answer but for its `StreamEnd`."""
+    names = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
+    yield ResponseStart(**{name: getattr(completion, name) for name in names})
+    if completion.shape or completion.details:
+        yield ResponseDetails(completion.details, completion.shape)
+    if completion.usage:
+        yield completion.usage
+    for choice in completion.choices:
+        yield from _choice(choice)
+
+
+def is_withheld(completion: Completion, index: int) -> bool:
+    """Whether a moderation may have held text of this choice back, as far as the completion says."""
+    verdicts = (verdict for choice in completion.choices if choice.index == index for verdict in choice.verdicts)
+    return any(verdict.action != "annotate" for verdict in verdicts)
+
+
+def _choice(choice: Choice) -> Iterator[Event]:
+    index, parts = choice.index, released(choice)
+    told = {part.channel for part in parts}
+    if choice.reasoning and "reasoning" not in told:
+        yield ReasoningDelta(choice.reasoning, index)
+    containers = {part.within for part in parts}
+    calls = {call.index: call for call in choice.tool_calls}
+    for part in parts:
+        yield from _part(part, calls.pop(part.tool_index, None) if part.tool_index is not None else None, index)
+        if part.number not in containers:
+            yield PartEnd(part.number, index=index)
+    yield from (PartEnd(part.number, index=index) for part in parts if part.number in containers)
+    if "content" not in told:
+        yield from _content(choice)
+    if choice.refusal and "refusal" not in told:
+        yield RefusalDelta(choice.refusal, index)
+    yield from (_call(call, index) for call in calls.values())
+    if choice.finish_reason:
+        yield Finish(choice.finish_reason, index)
+
+
+def _content(choice: Choice) -> Iterator[Event]:
+    transcript = (choice.audio or {}).get("transcript")
+    if text := choice.text or transcript:
+        yield TextDelta(text, choice.index)
+    yield from (Annotation(annotation, choice.index) for annotation in choice.annotations)
+
+
+def _part(part: Part, call: ToolCall | None, index: int) -> Iterator[Event]:
+    yield PartStart(part.kind, part.number, part.data, part.channel, part.tool_index, part.within, index)
+    if part.text and (delta := _DELTAS.get(part.channel)):
+        yield delta(part.text, index=index)
+    yield from (Annotation(annotation, index, part.number) for annotation in part.annotations)
+    if call:
+        yield _call(call, index)
+
+
+def _call(call: ToolCall, index: int) -> Event:
+    return ToolCallDelta(call.index, call.id, call.name, call.arguments, index, call.type)

@@ -1,0 +1,94 @@
+"""check_emitter: it accepts the built-in emitters, and finds each rule that one breaks."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import pytest
+
+from streamkit.emitters.anthropic import MessagesEmitter
+from streamkit.emitters.blocks import Block
+from streamkit.emitters.emitter import Frame
+from streamkit.emitters.failures import ErrorFrame, Failure
+from streamkit.errors import PipelineError
+from streamkit.events import EndReason, Event
+from streamkit.sse import ServerSentEvent
+from streamkit.testing import check_emitter
+
+
+class EndsAsIfComplete(MessagesEmitter):
+    def end(self, reason: EndReason) -> Iterable[Frame]:
+        return super().end("completed")
+
+
+class DependsOnBursts(MessagesEmitter):
+    def events(self, events: list[Event]) -> Iterable[Frame]:
+        return [*super().events(events), ServerSentEvent.of(str(len(events)))]
+
+
+class Shared(MessagesEmitter):
+    numbers: ClassVar[list[int]] = []
+
+    def write(self, block: Block, piece: str) -> Iterable[Frame]:
+        self.numbers.append(0)
+        return [*super().write(block, piece), ServerSentEvent.of(str(len(self.numbers)))]
+
+
+class Forgets(MessagesEmitter):
+    def restore(self, state: Any) -> None:
+        pass
+
+
+class NotJson(MessagesEmitter):
+    def opening(self) -> Iterable[Frame]:
+        return [ServerSentEvent.of("hello")]
+
+
+class TwoErrors(MessagesEmitter):
+    def error(self, failure: Failure) -> Iterable[Frame]:
+        return [ErrorFrame.with_json(failure, {}), ErrorFrame.with_json(failure, {})]
+
+
+class Silent(MessagesEmitter):
+    def end(self, reason: EndReason) -> Iterable[Frame]:
+        return ()
+
+    def opening(self) -> Iterable[Frame]:
+        return ()
+
+
+@pytest.mark.parametrize("name", ["openai", "openai-legacy"])
+def test_the_emitters_of_openai_keep_the_rules(name: str) -> None:
+    check_emitter(name)
+    check_emitter(name, include_usage=True)
+
+
+@pytest.mark.parametrize(
+    ("emitter", "found"),
+    [
+        (EndsAsIfComplete, "frames that differ from those of a complete answer"),
+        (DependsOnBursts, "the same frames for every split"),
+        (Shared, "nothing after the end|the same frames"),
+        (Forgets, "the same frames after a checkpoint"),
+        (NotJson, r"expected JSON or \[DONE\], found 'hello'"),
+        (TwoErrors, "expected one ErrorFrame, found 2"),
+        (Silent, "at least one frame"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_an_emitter_that_breaks_a_rule_is_found(emitter: Any, found: str) -> None:
+    with pytest.raises(AssertionError, match=found) as caught:
+        check_emitter(emitter)
+    assert any(note.startswith("answer ") for note in caught.value.__notes__)
+
+
+def test_what_a_client_refuses_is_raised() -> None:
+    def refuse(frames: list[ServerSentEvent]) -> None:
+        raise ValueError("not in the schema")
+
+    with pytest.raises(ValueError, match="not in the schema"):
+        check_emitter("anthropic", validate=refuse)
+
+
+def test_an_emitter_without_a_name_is_refused() -> None:
+    with pytest.raises(PipelineError, match="can be imported by its name"):
+        check_emitter(lambda settings: MessagesEmitter(settings))
