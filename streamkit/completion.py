@@ -4,11 +4,13 @@ A completion is written as a provider's response by a form that its dialect regi
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+
+from streamkit.errors import PipelineError
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 PartChannel: TypeAlias = Literal["code", "tool_input", "tool_output", "other"]
@@ -29,6 +31,8 @@ Channel: TypeAlias = Literal[
 VerdictAction: TypeAlias = Literal["annotate", "redact", "replace", "block", "stop"]
 VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "classifier", "provider", "max_hold"]
 """What a verdict comes from; `too_long` and `timeout` are of a rule that could not decide within its bounds."""
+RequestFormat: TypeAlias = Literal["openai", "anthropic", "responses", "gemini"]
+"""A format of requests: OpenAI's chat completions and Responses, Anthropic's messages, Gemini's contents."""
 CheckOutcome: TypeAlias = Literal["passed", "flagged", "failed_open", "failed_closed", "skipped"]
 EndReason: TypeAlias = Literal[
     "completed",
@@ -187,6 +191,14 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     type: str = "function"
 
 
+class ToolResult(msgspec.Struct, frozen=True):
+    """What a tool call has returned: text, or anything that JSON can hold. `failed`: `content` says what went wrong."""
+
+    call: ToolCall
+    content: Any = ""
+    failed: bool = False
+
+
 class Part(msgspec.Struct, frozen=True):
     """One part of an assembled answer, in the provider's order: what `PartStart` and `PartEnd` said, with the text it got.
 
@@ -283,6 +295,52 @@ class Completion(EventBase, frozen=True, eq=False):
         """The response as OpenAI's chat completion, whoever sent it, so that a program can change the provider."""
         return write_response(self, OPENAI_CHAT)
 
+    def messages(self, to: RequestFormat | None = None, index: int = 0) -> list[dict[str, Any]]:
+        """The answer of one choice as the messages to append to the conversation, ready for JSON.
+
+        `to` is the request format; by default that of the provider that answered, and OpenAI's chat where it has none here. The
+        provider's own format gets back signatures, ids and reasoning as the provider sent them; another one text and calls.
+        All formats but `responses`, whose conversation consists of items, have one message. Raises `PipelineError` for a choice
+        that is not there.
+        """
+        form = message_form(to or self._format())
+        return form.messages(self, self._choice(index), own=to in (None, self._format()))
+
+    def message(self, to: RequestFormat | None = None, index: int = 0) -> dict[str, Any]:
+        """The one message of `messages`. An answer of several items (`responses`) raises `PipelineError`."""
+        found = self.messages(to, index)
+        if len(found) != 1:
+            raise PipelineError(f"the answer has {len(found)} items: extend the conversation with messages()")
+        return found[0]
+
+    def tool_results(
+        self, results: Iterable[ToolResult], to: RequestFormat | None = None, index: int = 0
+    ) -> list[dict[str, Any]]:
+        """The messages that answer this answer's tool calls, to append behind `messages`: all of them at once."""
+        return message_form(to or self._format()).results(self, self._choice(index), list(results))
+
+    def tool_result(
+        self, call: ToolCall, content: Any, to: RequestFormat | None = None, *, failed: bool = False
+    ) -> dict[str, Any]:
+        """The message that answers one tool call. For several calls use `tool_results`, as Anthropic wants one message of all.
+
+        `content` is text, or anything that JSON can hold. `failed`: it says what went wrong.
+        """
+        return self.tool_results([ToolResult(call, content, failed)], to)[0]
+
+    def _format(self) -> RequestFormat:
+        match self.shape:
+            case "anthropic" | "responses" | "gemini":
+                return self.shape
+            case _:
+                return "openai"
+
+    def _choice(self, index: int) -> Choice:
+        for choice in self.choices:
+            if choice.index == index:
+                return choice
+        raise PipelineError(f"the answer has no choice {index}")
+
 
 # Response forms
 
@@ -315,6 +373,38 @@ def write_response(completion: Any, name: str | None) -> dict[str, Any]:
     return _forms.get(name or OPENAI_FORM, _forms[OPENAI_FORM])(completion)
 
 
+# Message forms
+
+
+class MessageForm:
+    """How a request format writes answers and tool results as messages. Registered by the modules that know the formats."""
+
+    def messages(self, completion: Any, choice: Any, *, own: bool) -> list[dict[str, Any]]:
+        """The answer of a choice; `own`: of a completion of the same provider."""
+        raise NotImplementedError
+
+    def results(self, completion: Any, choice: Any, results: Iterable[ToolResult]) -> list[dict[str, Any]]:
+        """The results of its calls."""
+        raise NotImplementedError
+
+
+_message_forms: dict[str, MessageForm] = {}
+
+
+def register_message_form(name: str, form: MessageForm) -> None:
+    """Write messages of that request format in this form."""
+    _message_forms[name] = form
+
+
+def message_form(name: str) -> MessageForm:
+    """The form of that request format. `PipelineError` if nobody registered it."""
+    if name not in _message_forms:
+        import_module("streamkit.dialects.message_forms")  # a room above this one, which registers its forms
+    if name not in _message_forms:
+        raise PipelineError(f"expected a request format ({', '.join(sorted(_message_forms))}), found {name!r}")
+    return _message_forms[name]
+
+
 __all__ = [
     "FAILURES",
     "OPENAI_CHAT",
@@ -326,11 +416,14 @@ __all__ = [
     "Completion",
     "EndReason",
     "Json",
+    "MessageForm",
     "ModerationReport",
     "Part",
     "PartChannel",
+    "RequestFormat",
     "ResponseForm",
     "ToolCall",
+    "ToolResult",
     "Usage",
     "Verdict",
     "VerdictAction",

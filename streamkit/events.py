@@ -329,6 +329,39 @@ class ProviderNotice(EventBase, frozen=True, gc=False, eq=False):
     index: int | None = None
 
 
+class Skipped(EventBase, frozen=True, gc=False, eq=False):
+    """The function of a `ConcurrentMap` failed for an item of class `item`, which is left out. `error` is the exception's class.
+
+    Nothing of the item or of the exception's message is in it. `attempts` is how many times the function was called.
+    """
+
+    item: str
+    error: str
+    attempts: int = 1
+
+
+class ToolOutput(EventBase, frozen=True, eq=False):
+    """What the function of a tool call has returned, in `hops.converse`: text, or what JSON holds. `failed`: why it did not."""
+
+    name: str
+    content: Any
+    id: str | None = None
+    tool_index: int = 0
+    failed: bool = False
+
+
+class TurnEnd(EventBase, frozen=True, gc=False, eq=False):
+    """Turn `number`, from 1, of a `hops.converse` has ended for that reason, and its `calls` were executed.
+
+    `usage` is the provider's usage of all turns so far together; `None` is unknown.
+    """
+
+    number: int
+    reason: EndReason
+    calls: int = 0
+    usage: Usage | None = None
+
+
 class Reset(EventBase, frozen=True, gc=False, eq=False):
     """All that came before is void: the answer begins anew, from another source. `cause` says why, without any text of it."""
 
@@ -490,6 +523,9 @@ Event: TypeAlias = (
     | ResponseDetails
     | ProviderNotice
     | Reset
+    | Skipped
+    | ToolOutput
+    | TurnEnd
     | PartialOutput
     | StructuredOutput
     | InvalidOutput
@@ -535,6 +571,7 @@ __all__ = [
     "ResponseStart",
     "Retracted",
     "RoleDelta",
+    "Skipped",
     "StreamEnd",
     "StructuredOutput",
     "TextDelta",
@@ -542,6 +579,8 @@ __all__ = [
     "TokenCount",
     "ToolCall",
     "ToolCallDelta",
+    "ToolOutput",
+    "TurnEnd",
     "Usage",
     "UsageReport",
     "Verdict",

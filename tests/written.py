@@ -1,6 +1,6 @@
 """Stages and functions that have a name in a module, for the tests of what is written down."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 import streamkit as sk
@@ -34,6 +34,15 @@ def half(text: str) -> int | None:
 
 async def judge(window: sk.moderation.Window) -> sk.moderation.Decision:
     return sk.moderation.Decision()
+
+
+async def translated(event: sk.Event) -> sk.Event:
+    return event
+
+
+async def repeated(events: AsyncIterator[sk.Event]) -> AsyncIterator[sk.Event]:
+    async for event in events:
+        yield event
 
 
 @dataclass

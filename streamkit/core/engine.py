@@ -113,13 +113,20 @@ class Engine:
 
     `clock` gives the time for stages that want it; without one nobody is told the time, or that content arrived: that is for a
     pipeline inside another stage, whose stages are known to the outer engine (`inner`). `watch_content`: keep `content` true
-    while the last step contained a piece of the answer, even if a stage still buffers it.
+    while the last step contained a piece of the answer, even if a stage still buffers it. `place`: how many stages stand before
+    these in the pipeline as it was written, and how many it has in all, for the notes of errors.
     """
 
     def __init__(
-        self, stages: Sequence[Runnable], clock: Callable[[], float] | None, *, watch_content: bool = False
+        self,
+        stages: Sequence[Runnable],
+        clock: Callable[[], float] | None,
+        *,
+        watch_content: bool = False,
+        place: tuple[int, int] | None = None,
     ) -> None:
         self.stages = tuple(stages)
+        self._place = place or (0, len(self.stages))
         self.calm = True
         self.calling = False
         self.todo = Todo.READ
@@ -129,7 +136,7 @@ class Engine:
         self.content = False
         self._clock = clock or perf_counter
         self._alarm = Alarm()
-        self._levels = list(_levels(self.stages))
+        self._levels = list(_levels(self.stages)) or [_Level(0, [], waits=False)]
         self._steps = self._levels[0].steps
         self._flushed = 0  # the level to flush next
         self._start = 0  # and the stage in it to begin with
@@ -433,7 +440,8 @@ class Engine:
         elif type(stage).__module__.startswith("streamkit.") and isinstance(error, AttributeError | TypeError):
             failure = _wrong_among(items, stage) or failure
             failure.__cause__ = None if failure is error else error
-        failure.add_note(f"in stage {position + 1} of {len(self.stages)}: {called(stage)}")
+        before, total = self._place
+        failure.add_note(f"in stage {before + position + 1} of {total}: {called(stage)}")
         return failure
 
     # Checkpoints

@@ -27,7 +27,7 @@ class _Function:
     _exactly: frozenset[type[Any]] = frozenset()  # the same classes, for a look-up that is faster than `isinstance`
 
     def __post_init__(self) -> None:
-        self._takes = _parameter_classes(self.function)
+        self._takes = parameter_classes(self.function)
         self._exactly = frozenset(self._takes or ())
 
     def fresh(self: A) -> A:
@@ -43,7 +43,7 @@ class _Function:
     @property
     def function_name(self) -> str:
         """What the stage is called."""
-        return _name(self.function)
+        return short_name(self.function)
 
     def item_types(self) -> tuple[Classes, Classes]:
         # Events of other classes pass, so that what it takes and returns is events of any class.
@@ -58,7 +58,7 @@ class _Function:
         return
 
     def __reduce__(self) -> Any:
-        name = f"{self.function.__module__}:{_name(self.function)}"
+        name = f"{self.function.__module__}:{short_name(self.function)}"
         try:
             found = pkgutil.resolve_name(name)
         except (ImportError, AttributeError, ValueError):
@@ -140,11 +140,13 @@ def stage(function: Callable[[Any], Any]) -> Any:
     function becomes an `AsyncStage`. The function is shared by all runs, so keep no state in it.
     """
     if inspect.isasyncgenfunction(function):
-        raise PipelineError(f"{_name(function)} is an async generator function: return a list, or write an AsyncStage")
+        raise PipelineError(
+            f"{short_name(function)} is an async generator function: return a list, or write an AsyncStage"
+        )
     if not callable(function):
         raise PipelineError(f"@stage takes a function, found {kind_of(function)}")
     if is_stage_class(function):
-        raise PipelineError(f"@stage takes a function, found {_name(function)}, which is a stage already")
+        raise PipelineError(f"@stage takes a function, found {short_name(function)}, which is a stage already")
     # An object may be a coroutine function by its `__call__`.
     if any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
         return AsyncFunctionStage[Any, Any](function)
@@ -162,13 +164,15 @@ def _is_many(kind: type[Any]) -> bool:
     return many
 
 
-def _name(function: Callable[..., Any]) -> str:
+def short_name(function: Callable[..., Any]) -> str:
+    """The function's name for messages; that of a `partial` is its function's."""
     while isinstance(function, partial):
         function = cast("partial[Any]", function).func
     return getattr(function, "__qualname__", type(function).__name__)
 
 
-def _parameter_classes(function: Callable[..., Any]) -> Classes:
+def parameter_classes(function: Callable[..., Any]) -> Classes:
+    """The classes with which a function's first parameter is annotated; `None` where they can't be known."""
     # What the function returns is not looked at; it may be named for type checkers alone.
     try:
         hint = next(iter(inspect.signature(function).parameters.values())).annotation

@@ -3,7 +3,7 @@
 import dataclasses
 import pkgutil
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from streamkit.core.wrong_input import bounded, kind_of, shown
 from streamkit.errors import PipelineError
@@ -44,10 +44,12 @@ def name_of(function: object) -> str | None:
 
 
 class ReadsAsWritten:
-    """A stage of `streamkit.operators`, shown as `ops.Name(…)` with the options that are not the default."""
+    """A stage of `streamkit.operators` or `hops`, shown as `ops.Name(…)` with the options that are not the default."""
+
+    room: ClassVar[str] = "ops"
 
     def __repr__(self) -> str:
-        return f"ops.{written(self)}"
+        return f"{self.room}.{written(self)}"
 
 
 def written(stage: Any) -> str:

@@ -39,8 +39,15 @@ INTERRUPTED = (
 class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
     """The items of one run. Made and used by `Stream`, whose consumer gets it from `aiter`."""
 
-    def __init__(self, source: Source[Any], stages: Sequence[Any], checkpoint: dict[str, Any] | None) -> None:
+    def __init__(
+        self,
+        source: Source[Any],
+        stages: Sequence[Any],
+        checkpoint: dict[str, Any] | None,
+        place: tuple[int, int] | None = None,
+    ) -> None:
         self._source = source
+        self._place = place or (0, len(stages))
         self._stages = tuple(stages)
         self._ready: Iterator[Out | StreamEnd] = iter(())
         self._end: StreamEnd | None = None
@@ -352,7 +359,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         # In place, since the guard has this list.
         self._closing[:] = [*(stage.close for stage in reversed(stages) if stage.waits), self._source.close]
         self._received, self._of_bytes, self._breathe_at = 0, None, BURST_ITEMS
-        return Engine(stages, self._source.now, watch_content=watch)
+        return Engine(stages, self._source.now, watch_content=watch, place=self._place)
 
     async def _open(self, *, guarded: bool) -> None:
         source = self._source

@@ -9,6 +9,7 @@ import copy
 import dataclasses
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Generator, Iterable
+from contextlib import AbstractAsyncContextManager
 from functools import cache
 from time import perf_counter
 from typing import Any, ClassVar, Generic, TypeVar, cast, overload
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast, overload
 from streamkit.core.checkpoint import fitting, restore, state_of, usable
 from streamkit.core.engine import DONE, Engine, Todo, fresh, stage_name, with_inner
 from streamkit.core.hints import Classes, Composable, check_class, check_order, declared_types, misplaced, source_types
+from streamkit.core.joined import HopContext
 from streamkit.core.reading import close_all
 from streamkit.core.run import Run
 from streamkit.core.source import AT_THE_LEFT, Source, as_source
@@ -61,6 +63,9 @@ class Step(Composable, Generic[In, Out]):
     completes: bool = False
     """Whether this stage returns a `Completion`, which `Stream.final` needs."""
 
+    joins: ClassVar[bool] = False
+    """Whether this is a hop: no stage that is fed, but a task boundary between those before and those behind it."""
+
     @property
     def answered(self) -> bool:
         """Whether the answer is complete but for its end marker, so that a source that breaks off now ends it naturally."""
@@ -104,7 +109,7 @@ class Step(Composable, Generic[In, Out]):
 
     def open(
         self,
-        source: Source[In] | AsyncIterable[In] | Iterable[In] | bytes,
+        source: Source[In] | AsyncIterable[In] | Iterable[In] | bytes | HopContext[AsyncIterable[In]],
         *,
         checkpoint: dict[str, Any] | None = None,
     ) -> Stream[Out]:
@@ -115,6 +120,10 @@ class Step(Composable, Generic[In, Out]):
         """
         for stage in parts(self):
             check(cast("Any", type(stage)))
+        if inside := next((stage for part in parts(self) for stage in with_inner(part.inner()) if stage.joins), None):
+            raise PipelineError(
+                f"{stage_name(inside)} is a task boundary, and runs in a stream only, not inside of a stage"
+            )
         opened = as_source(source)
         first = parts(self)[0]
         check_order(opened, source_types(type(opened)), first, first.item_types()[0])
@@ -122,7 +131,7 @@ class Step(Composable, Generic[In, Out]):
 
     def __ror__(
         self,
-        source: Stream[In] | Source[In] | AsyncIterable[In] | Iterable[In] | bytes,
+        source: Stream[In] | Source[In] | AsyncIterable[In] | Iterable[In] | bytes | HopContext[AsyncIterable[In]],
     ) -> Stream[Out]:
         if isinstance(source, type) or callable(source):
             raise PipelineError(wrong_source(source) or misplaced(source))
@@ -215,6 +224,30 @@ class AsyncStage(Step[In, Out]):
 
     def __or__(self, following: "Stage[Out, Next] | AsyncStage[Out, Next]") -> "AsyncPipeline[In, Next]":
         return cast("AsyncPipeline[In, Next]", compose(self, following))
+
+
+class Hop(AsyncStage[In, Out]):
+    """A task boundary that is composed as a stage: `source | pipeline | Prefetch(64) | Accumulate()`.
+
+    A subclass is a dataclass whose fields are its configuration, and writes `join`. The stream enters the context at its own
+    `async with`, and leaves it there. A hop runs in a stream only, not inside of another stage.
+    """
+
+    declares_items = True
+    joins = True
+
+    def join(self, items: AsyncIterable[In]) -> AbstractAsyncContextManager[AsyncIterable[Out]]:
+        """The context whose tasks read `items`, and which gives what the stages behind the hop read.
+
+        An `aclose` of what it gives stops the tasks, and returns when `items` is closed. `at_once`, if it has that, returns the
+        items that are there already, as one list.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs a join method")
+
+    async def feed(self, item: In) -> Iterable[Out]:
+        raise PipelineError(
+            f"{type(self).__name__} is a task boundary: compose it with | in a stream, not inside of another stage"
+        )
 
 
 class _Composed(Step[In, Out]):

@@ -1,7 +1,9 @@
 """Every place where work goes on in a task beside the consumer's own. Nothing else in streamkit starts one.
 
 Most are async context managers: leaving one ends its tasks, and what these held open, before control returns. The price is a
-switch of tasks for each read, and a queue with the size that is named.
+switch of tasks for each read, and a queue with the size that is named. Those that give one stream stand left of `|` too, and
+`Prefetch`, `ConcurrentMap`, `RateLimit` and `FromGenerator` are stages: the stream's own
+`async with` then enters and leaves them.
 
     prefetch        read ahead of the consumer                                     1 task
     tee             all items to each of several consumers                         1 task
@@ -11,6 +13,8 @@ switch of tasks for each read, and a queue with the size that is named.
     deadlines       a limit on the wait for content, for any stream                1 task
     rate_limit      no more than so many a second                                  1 task
     from_generator  an async generator function as a step                          1 task
+    concurrent_map  an async function with several items at a time, in order       1 task, and 1 for each worker
+    converse        turns and tools, as one stream                                 1 task, and 1 for each worker
     classify        windows of text classified while the stream is read on         1 task, and 1 for each window
     guarded         the input checked while the answer is read already             2 tasks
     until           a block of code that ends when something else is done          1 task
@@ -22,11 +26,14 @@ switch of tasks for each read, and a queue with the size that is named.
 from streamkit.hops.beside import until
 from streamkit.hops.channel import Branch
 from streamkit.hops.classify import Classified, classify
+from streamkit.hops.concurrent_map import concurrent_map
+from streamkit.hops.converse import converse
 from streamkit.hops.fallback import fallback
 from streamkit.hops.guarded import Guarded, guarded
 from streamkit.hops.merge import merge
 from streamkit.hops.pace import deadlines, rate_limit
 from streamkit.hops.race import race
+from streamkit.hops.stages import ConcurrentMap, FromGenerator, Prefetch, RateLimit
 from streamkit.hops.synchronous import Synchronous, sync
 from streamkit.hops.tee import Broadcast, broadcast, from_generator, prefetch, tee
 from streamkit.hops.threaded import Threaded
@@ -35,11 +42,17 @@ __all__ = [
     "Branch",
     "Broadcast",
     "Classified",
+    "ConcurrentMap",
+    "FromGenerator",
     "Guarded",
+    "Prefetch",
+    "RateLimit",
     "Synchronous",
     "Threaded",
     "broadcast",
     "classify",
+    "concurrent_map",
+    "converse",
     "deadlines",
     "fallback",
     "from_generator",

@@ -1,13 +1,14 @@
 """The queue between a task that reads and a consumer, and the reading."""
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Generic, Literal, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 
 from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.views import Views
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError, QueueOverflow
 from streamkit.events import StreamEnd
@@ -33,7 +34,7 @@ class Signal:
         await self._event.wait()
 
 
-class Branch(AsyncIterator[T], Generic[T]):
+class Branch(AsyncIterator[T], Views, Generic[T]):
     """What one consumer reads of a hop.
 
     A read may be cancelled, by a timeout for example, and asked again: no item is lost. An error comes after the items before
@@ -51,6 +52,7 @@ class Branch(AsyncIterator[T], Generic[T]):
         self._finished = False
         self._closed = False
         self._error: Exception | None = None
+        self._left: Callable[[], Awaitable[None]] | None = None
 
     @property
     def waiting(self) -> int:
@@ -68,11 +70,21 @@ class Branch(AsyncIterator[T], Generic[T]):
         return self._closed
 
     async def aclose(self) -> None:
-        """Want no more."""
+        """Close this branch; buffered items are discarded. When all branches of a hop are closed, so is what it reads."""
         self._closed = True
         self._items.clear()
         self._room.set()
         self._news.set()
+        if self._left:
+            await self._left()
+
+    def at_once(self) -> list[T]:
+        """The items that are there, which a read would return without waiting; perhaps none."""
+        items = list(self._items)
+        if items:
+            self._items.clear()
+            self._room.set()
+        return items
 
     async def __anext__(self) -> T:
         while not self.ready:
@@ -108,6 +120,10 @@ class Branch(AsyncIterator[T], Generic[T]):
         while self._overflow == "wait" and len(self._items) >= self._size and not self._closed:
             await self._room.wait()
 
+    def on_closed(self, left: "Callable[[], Awaitable[None]]") -> None:
+        """Await `left` when the consumer closes this branch."""
+        self._left = left
+
     def finish(self, error: Exception | None = None) -> None:
         """No more comes: the end, or an error after the items that are there."""
         if not self._finished:
@@ -116,22 +132,34 @@ class Branch(AsyncIterator[T], Generic[T]):
 
 
 async def pump(items: AsyncIterator[T], branches: Sequence[Branch[T]], unclosed: list[Exception]) -> None:
-    """Read all items, give them to every branch, and close what was read."""
+    """Read all items, give them to every branch, and close what was read; at once when all branches are closed."""
     failure: Exception | None = None
+    gone, scope = anyio.Event(), anyio.CancelScope()
+
+    async def left() -> None:
+        if all(branch.closed for branch in branches):
+            scope.cancel()
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await gone.wait()
+
+    for branch in branches:
+        branch.on_closed(left)
     try:
-        # Nothing is opened for a block that was cancelled before it began.
-        await anyio.lowlevel.checkpoint()
-        async for item in items:
-            for branch in branches:
-                branch.give(item)
-            for branch in branches:
-                await branch.room()
+        with scope:
+            # Nothing is opened for a block that was cancelled before it began.
+            await anyio.lowlevel.checkpoint()
             if all(branch.closed for branch in branches):
-                break
+                return
+            async for item in items:
+                for branch in branches:
+                    branch.give(item)
+                for branch in branches:
+                    await branch.room()
     except Exception as error:
         failure = error
     finally:
         await close(items, unclosed)
+        gone.set()
     for branch in branches:
         branch.finish(failure)
 

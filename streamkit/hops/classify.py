@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,9 +10,11 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.views import Views
 from streamkit.events import Channel, Event, ModerationReport
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import at_least_one, close, reading
+from streamkit.hops.context import hop
 from streamkit.moderation.channels import CLASSIFIED, Mode
 from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy
 from streamkit.moderation.classifiers.chunking import Window, Windows
@@ -21,7 +22,7 @@ from streamkit.moderation.classifiers.classifier import Classifier, FailurePolic
 from streamkit.moderation.classifiers.windows import Classifying
 
 
-@asynccontextmanager
+@hop
 async def classify(
     events: AsyncIterable[Event],
     classifier: Classifier,
@@ -74,7 +75,7 @@ class _Checks:
         return await check(window, self.classifier, self.failures, self.deadline)
 
 
-class Classified(AsyncIterator[Event]):
+class Classified(AsyncIterator[Event], Views):
     """The events that are released. Made by `classify`.
 
     A read may be cancelled and repeated: no event is lost.

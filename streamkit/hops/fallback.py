@@ -94,6 +94,10 @@ class Fallback(Source[Event], Generic[E]):
     async def _begin(self) -> None:
         candidate = self._left.pop(0)
         self._stream = candidate if isinstance(candidate, Stream) else candidate()
+        if self._stream.joins:
+            raise PipelineError(
+                "a stream with a hop can't be a candidate of fallback: put the hop behind it, fallback(…) | …"
+            )
         await self._stream.__aenter__()
         self._items = aiter(self._stream)
 

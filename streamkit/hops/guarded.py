@@ -2,16 +2,17 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 import anyio
 import msgspec
 
+from streamkit.core.views import Views
 from streamkit.errors import PipelineError
 from streamkit.events import Event, Finish, ModerationReport, StreamEnd, TextDelta
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, at_least_one, pump, reading
+from streamkit.hops.context import hop
 from streamkit.moderation.classifiers.chunking import Window
 from streamkit.moderation.classifiers.classifier import Decision, FailurePolicy, Failures, Outcome, as_failures
 from streamkit.moderation.classifiers.classifier import check as checked
@@ -21,7 +22,7 @@ from streamkit.moderation.report import Cost, verdict
 InputCheck: TypeAlias = Callable[[], Awaitable[Decision]]
 
 
-@asynccontextmanager
+@hop
 async def guarded(
     events: AsyncIterable[Event],
     check: InputCheck,
@@ -54,7 +55,7 @@ async def guarded(
         raise guard.unclosed[0]
 
 
-class Guarded(AsyncIterator[Event]):
+class Guarded(AsyncIterator[Event], Views):
     """The events of an answer whose input is checked. Made by `guarded`.
 
     A read may be cancelled and repeated: no event is lost.

@@ -1,17 +1,18 @@
 """Several streams as one, in the order in which their items come."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
+from streamkit.core.views import Views
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, Signal, at_least_one, pump, reading
+from streamkit.hops.context import hop
 
 T = TypeVar("T")
 
 
-@asynccontextmanager
+@hop
 async def merge(*items: AsyncIterable[T], size: int = 1) -> AsyncGenerator["Merged[T]", None]:
     """Give the items of all as they come, each read by a task of its own, at most `size` items ahead.
 
@@ -30,7 +31,7 @@ async def merge(*items: AsyncIterable[T], size: int = 1) -> AsyncGenerator["Merg
         raise unclosed[0]
 
 
-class Merged(AsyncIterator[T], Generic[T]):
+class Merged(AsyncIterator[T], Views, Generic[T]):
     """What `merge` gives."""
 
     def __init__(self, branches: Sequence[Branch[T]], news: Signal) -> None:
@@ -39,6 +40,13 @@ class Merged(AsyncIterator[T], Generic[T]):
         self._branches = list(enumerate(branches))
         self._news = news
         self._error: Exception | None = None
+
+    async def aclose(self) -> None:
+        """Stop reading, and return when all streams are closed; buffered items are discarded."""
+        branches, self._branches = self._branches, []
+        for _, branch in branches:
+            await branch.aclose()
+        self._news.set()
 
     async def __anext__(self) -> T:
         if self._error:
@@ -59,5 +67,6 @@ class Merged(AsyncIterator[T], Generic[T]):
                     self.number = number
                     return item
             else:
+                # Closing it meanwhile leaves none.
                 await self._news.wait()
         raise StopAsyncIteration

@@ -1,20 +1,21 @@
 """When items may come at the latest, and how fast at the most."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 import anyio
 
+from streamkit.core.views import Views
 from streamkit.errors import DeadlineExceeded, PipelineError
 from streamkit.hops.channel import Branch
+from streamkit.hops.context import hop
 from streamkit.hops.race import is_content
 from streamkit.hops.tee import prefetch
 
 T = TypeVar("T")
 
 
-@asynccontextmanager
+@hop
 async def deadlines(
     items: AsyncIterable[T],
     *,
@@ -36,7 +37,7 @@ async def deadlines(
         yield _Watched(ahead, (first_content, idle_content), (total, ends_at), counts)
 
 
-class _Watched(AsyncIterator[T], Generic[T]):
+class _Watched(AsyncIterator[T], Views, Generic[T]):
     def __init__(
         self,
         items: Branch[T],
@@ -51,6 +52,10 @@ class _Watched(AsyncIterator[T], Generic[T]):
         self._heard = False
         self._waited = 0.0  # since the last content, or since the beginning
         self._error: DeadlineExceeded | None = None
+
+    async def aclose(self) -> None:
+        """Stop reading, and return when the stream is closed."""
+        await self._items.aclose()
 
     async def __anext__(self) -> T:
         if self._error:
@@ -79,7 +84,7 @@ class _Watched(AsyncIterator[T], Generic[T]):
         return min(found, key=lambda deadline: deadline[2])
 
 
-@asynccontextmanager
+@hop
 async def rate_limit(
     items: AsyncIterable[T],
     *,
@@ -99,7 +104,7 @@ async def rate_limit(
         yield _Limited(ahead, per_second, burst, cost)
 
 
-class _Limited(AsyncIterator[T], Generic[T]):
+class _Limited(AsyncIterator[T], Views, Generic[T]):
     def __init__(self, items: Branch[T], per_second: float, burst: float, cost: Callable[[T], float]) -> None:
         self._items = items
         self._per_second = per_second
@@ -108,6 +113,10 @@ class _Limited(AsyncIterator[T], Generic[T]):
         self._saved = burst
         self._at = anyio.current_time()
         self._held: list[T] = []  # what waits for its time, also when the wait was cancelled
+
+    async def aclose(self) -> None:
+        """Stop reading, and return when the stream is closed."""
+        await self._items.aclose()
 
     async def __anext__(self) -> T:
         if not self._held:

@@ -1,7 +1,6 @@
 """Several streams at once, of which one is taken."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -9,9 +8,12 @@ import anyio
 import anyio.lowlevel
 
 from streamkit.completion import FAILURES
+from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.views import Views
 from streamkit.events import CONTENT, StreamEnd
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, at_least_one, close, reading
+from streamkit.hops.context import hop
 
 T = TypeVar("T")
 
@@ -21,7 +23,7 @@ def is_content(item: object) -> bool:
     return isinstance(item, CONTENT)
 
 
-@asynccontextmanager
+@hop
 async def race(
     *contenders: AsyncIterable[T],
     after: float | None = None,
@@ -47,16 +49,32 @@ async def race(
         raise runners.unclosed[0]
 
 
-class Winner(AsyncIterator[T], Generic[T]):
+class Winner(AsyncIterator[T], Views, Generic[T]):
     """The stream that won. `number` tells which of the contenders it is, from 0; `failures` why others were out."""
 
-    def __init__(self, number: int, items: Branch[T], failures: dict[int, Exception | StreamEnd]) -> None:
+    def __init__(
+        self,
+        number: int,
+        items: Branch[T],
+        failures: dict[int, Exception | StreamEnd],
+        close: Callable[[], Awaitable[None]],
+    ) -> None:
         self.number = number
         self.failures = failures
         self._items = items
+        self._close = close
 
     async def __anext__(self) -> T:
         return await anext(self._items)
+
+    def at_once(self) -> list[T]:
+        """The items that are there, which a read would return without waiting; perhaps none."""
+        return self._items.at_once()
+
+    async def aclose(self) -> None:
+        """Stop reading, and return when the winner is closed too; buffered items are discarded."""
+        await self._items.aclose()
+        await self._close()
 
 
 class _Race(Generic[T]):
@@ -88,7 +106,12 @@ class _Race(Generic[T]):
             if number != self._winner:
                 await gone.wait()
         failures = {number: why for number, why in self._failures.items() if number != self._winner}
-        return Winner(self._winner, self._branches[self._winner], failures)
+        return Winner(self._winner, self._branches[self._winner], failures, self._close)
+
+    async def _close(self) -> None:
+        self._scopes[self._winner].cancel()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await self._gone[self._winner].wait()
 
     async def run(self, number: int) -> None:
         """Read one contender."""

@@ -72,7 +72,10 @@ class Synchronous(Iterator["T | StreamEnd"], Generic[T]):
 
     def __enter__(self) -> "Synchronous[T]":
         try:
-            self._call(self._stream.__aenter__)
+            if self._stream.joins:
+                self._start()
+            else:
+                self._call(self._stream.__aenter__)
         except BaseException:
             self._end_thread()
             raise
@@ -115,11 +118,17 @@ class Synchronous(Iterator["T | StreamEnd"], Generic[T]):
     def _call(self, work: Callable[[], Awaitable[B]]) -> B:
         if self._closed:
             raise PipelineError("this stream is closed; open another one")
+        return self._start().call(work)
+
+    def _start(self) -> BlockingPortal:
         if self._portal is None:
             self._portal = self._thread.enter_context(start_blocking_portal(self._backend))
             # Later in the interpreter's end the thread stands still, and would be waited for without end.
             atexit.register(self._at_exit)
-        return self._portal.call(work)
+            if self._stream.joins:
+                # Each call is a task of its own, but the tasks of a hop are entered and left in one.
+                self._thread.enter_context(self._portal.wrap_async_context_manager(self._stream))
+        return self._portal
 
     def _leave(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -128,7 +137,8 @@ class Synchronous(Iterator["T | StreamEnd"], Generic[T]):
             self._closed = True
             return
         try:
-            self._portal.call(self._stream.__aexit__, kind, error, traceback)
+            if not self._stream.joins:
+                self._portal.call(self._stream.__aexit__, kind, error, traceback)
         finally:
             self._end_thread()
 

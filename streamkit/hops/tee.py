@@ -8,12 +8,13 @@ from typing import Generic, TypeVar
 
 from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, Overflow, at_least_one, close, pump, reading
+from streamkit.hops.context import hop
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
-@asynccontextmanager
+@hop
 async def prefetch(items: AsyncIterable[T], *, size: int = 1) -> AsyncGenerator[Branch[T], None]:
     """Read in a task of its own, at most `size` items ahead of the consumer.
 
@@ -110,7 +111,7 @@ class Broadcast(Branch[T], Generic[T]):
         self._branches = []
 
 
-@asynccontextmanager
+@hop
 async def from_generator(
     function: Callable[[AsyncIterator[T]], AsyncIterator[U]], items: AsyncIterable[T], *, size: int = 1
 ) -> AsyncGenerator[Branch[U], None]:

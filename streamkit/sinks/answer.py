@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 from uuid import uuid4
@@ -14,6 +14,7 @@ import anyio
 import msgspec
 
 from streamkit.completion import SUCCESSES
+from streamkit.core.stream import Stream
 from streamkit.dialects.fields import mapping
 from streamkit.emitters.emit import Emit
 from streamkit.emitters.failures import (
@@ -106,10 +107,15 @@ def json_headers(refusal: ErrorFrame | None = None) -> dict[str, str]:
 @asynccontextmanager
 async def answering(stream: AsyncIterable[Item], options: Options) -> "AsyncGenerator[ClientAnswer, None]":
     """Wait for the first item, which decides the status, or for the whole answer. Leaving the block closes the stream."""
-    async with prefetch(stream) as items:
+    async with entered(stream), prefetch(stream) as items:
         answer = ClientAnswer(items, options)
         await answer.begin()
         yield answer
+
+
+def entered(stream: AsyncIterable[Item]) -> AbstractAsyncContextManager[object]:
+    """The block that a stream with a hop needs for its tasks."""
+    return stream if isinstance(stream, Stream) and stream.joins else nullcontext()
 
 
 @asynccontextmanager

@@ -9,14 +9,37 @@ if TYPE_CHECKING:
     from streamkit.sources import faults as faults
     from streamkit.sources import http as http
     from streamkit.sources.counting import count_prompt as count_prompt
+    from streamkit.sources.entry_points import from_aiohttp as from_aiohttp
+    from streamkit.sources.entry_points import from_anthropic as from_anthropic
+    from streamkit.sources.entry_points import from_httpx as from_httpx
+    from streamkit.sources.entry_points import from_openai as from_openai
+    from streamkit.sources.entry_points import from_queue as from_queue
+    from streamkit.sources.entry_points import from_websocket as from_websocket
 
-__all__ = ["adapters", "count_prompt", "faults", "http"]
+__all__ = [
+    "adapters",
+    "count_prompt",
+    "faults",
+    "from_aiohttp",
+    "from_anthropic",
+    "from_httpx",
+    "from_openai",
+    "from_queue",
+    "from_websocket",
+    "http",
+]
 
 _WHERE: Final = {
     "adapters": "streamkit.sources.adapters",
     "count_prompt": "streamkit.sources.counting:count_prompt",
     "faults": "streamkit.sources.faults",
     "http": "streamkit.sources.http",
+    "from_aiohttp": "streamkit.sources.entry_points:from_aiohttp",
+    "from_anthropic": "streamkit.sources.entry_points:from_anthropic",
+    "from_httpx": "streamkit.sources.entry_points:from_httpx",
+    "from_openai": "streamkit.sources.entry_points:from_openai",
+    "from_queue": "streamkit.sources.entry_points:from_queue",
+    "from_websocket": "streamkit.sources.entry_points:from_websocket",
 }
 
 

@@ -216,6 +216,27 @@ class Structured(Stage[Event, Event], Generic[T]):
         return (call.id, call.name) if call else (None, None)
 
 
+class Objects(Generic[T]):
+    """The reader of `Views.objects`: the text of choice `index`, or of each, as an object of `kind`."""
+
+    def __init__(self, kind: type[T] | Callable[[Any], T], index: int | None = 0) -> None:
+        self._stage = Structured[T](kind, every_chars=None)
+        self._index = index
+
+    def feed(self, item: Event) -> Iterable[T]:
+        # A choice that nobody asked for does not fail the others.
+        if self._index is None or getattr(item, "index", self._index) == self._index:
+            yield from self._objects(self._stage.feed(item))
+
+    def flush(self) -> Iterable[T]:
+        yield from self._objects(self._stage.flush())
+
+    def _objects(self, events: Iterable[Event]) -> Iterable[T]:
+        for event in events:
+            if isinstance(event, StructuredOutput) and event.tool_index is None:
+                yield event.value
+
+
 def _error(found: InvalidOutput) -> OutputError:
     where = f"choice {found.index}" if found.tool_index is None else f"choice {found.index}, call {found.tool_index}"
     return OutputError(f"{where}: {found.detail}", problem=found.problem, path=found.path)

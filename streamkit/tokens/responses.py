@@ -6,7 +6,7 @@ content or a finish follows it. (A server that gives each chunk an id of its own
 more.) Without ids everything is one response. After a `Reset` all before it is void.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -105,6 +105,21 @@ class Responses(msgspec.Struct):
             usage = merged(current.usage, self.announced.usage)
             current = msgspec.structs.replace(current, usage=usage)
         return [*self.earlier, current]
+
+
+class UsageSum:
+    """The reader of `Views.usage`: the provider's usage of all responses of a stream, at its end, if there is any."""
+
+    def __init__(self) -> None:
+        self._responses = Responses()
+
+    def feed(self, item: Event) -> Iterable[Usage]:
+        self._responses.take(item)
+        return ()
+
+    def flush(self) -> Iterable[Usage]:
+        usage = self._responses.usage
+        return () if usage is None else (usage,)
 
 
 class ResponseUsage(NamedTuple):

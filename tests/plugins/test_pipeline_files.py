@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamkit as sk
-from streamkit import ops
+from streamkit import hops, ops
 from streamkit.errors import PipelineError
 from streamkit.plugins import pipeline_files as pipelines
 from streamkit.plugins.stage_names import BUILT_IN, stage_named
-from tests.written import Translate, add, half, identity, judge, shout, wait, way
+from tests.written import Translate, add, half, identity, judge, repeated, shout, translated, wait, way
 
 NUMBERS, SECONDS = st.integers(1, 10**6), st.floats(0.001, 1e6)
 TEXT = st.text(min_size=1, max_size=20)
@@ -63,6 +63,18 @@ STAGES: dict[str, st.SearchStrategy[Any]] = {
     "Classify": st.builds(
         sk.Classify, st.just(judge), st.builds(sk.moderation.Windows, st.none() | NUMBERS, NUMBERS, overlap=NUMBERS)
     ),
+    "Prefetch": st.builds(hops.Prefetch[Any], NUMBERS),
+    "ConcurrentMap": st.builds(
+        hops.ConcurrentMap[Any, Any],
+        st.just(translated),
+        NUMBERS,
+        st.booleans(),
+        of=st.none() | KINDS,
+        on_error=st.sampled_from(["raise", "skip", "retry"]),
+        attempts=NUMBERS,
+    ),
+    "FromGenerator": st.builds(hops.FromGenerator[Any, Any], st.just(repeated), NUMBERS),
+    "RateLimit": st.builds(hops.RateLimit[Any], SECONDS, SECONDS),
     "Lines": st.builds(sk.sse.Lines, NUMBERS, st.sampled_from(["replace", "strict", "surrogateescape"])),
     "Encode": st.builds(sk.sse.Encode),
     "Parse": st.builds(sk.Parse, st.booleans(), comments=st.booleans(), resume_from=TEXT),
@@ -92,11 +104,15 @@ every_way = pytest.mark.parametrize("form", ["repr", "pickle", "data", "toml", "
 
 
 def test_every_built_in_stage_is_in_the_registry_and_in_these_tests() -> None:
-    offered = [getattr(module, name) for module in (sk, sk.sse, ops) for name in module.__all__]
+    offered = [getattr(module, name) for module in (sk, sk.sse, ops, hops) for name in module.__all__]
     kinds = sk.Stage, sk.AsyncStage
     stages = {kind.__name__ for kind in offered if isinstance(kind, type) and issubclass(kind, kinds)}
 
-    assert stages - {"AsyncPipeline", "AsyncStage", "Dialect", "Pipeline", "Stage"} == set(BUILT_IN) == set(STAGES)
+    assert (
+        stages - {"AsyncPipeline", "AsyncStage", "Dialect", "Pipeline", "Stage", "Threaded"}
+        == set(BUILT_IN)
+        == set(STAGES)
+    )
     assert all(stage_named(name).__name__ == name for name in BUILT_IN)
 
 

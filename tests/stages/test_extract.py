@@ -1,12 +1,12 @@
 """Which dialect an answer is in, told by the first event that tells."""
 
 import pytest
-from streamkit.sse.events import ServerSentEvent
 
 import streamkit as sk
 from streamkit import Extract, plugins
 from streamkit.dialects.cohere import CohereChat
 from streamkit.dialects.openai import OpenAICompletions
+from streamkit.sse.events import ServerSentEvent
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 PIPELINE = sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Accumulate()

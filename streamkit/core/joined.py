@@ -1,0 +1,116 @@
+"""What lies before a hop, as the source of what lies behind it.
+
+A stream with a hop is two engines with a boundary between them. A task of the hop drives the part before; the part behind reads
+what that task has stored. The task group is the hop's context: the stream enters it in its `async with` and leaves it there, so
+that no group is ever open inside of `read` or `open`.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+
+from streamkit.core.source import Source, adapters, refuse
+from streamkit.core.wrong_input import kind_of
+from streamkit.errors import PipelineError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+T = TypeVar("T", covariant=True)
+Given = TypeVar("Given", covariant=True)
+
+
+class Upstream(AsyncIterable[Any], Protocol):
+    """The stream before the hop."""
+
+    @property
+    def source(self) -> Source[Any]: ...
+    async def enter_hops(self, stack: AsyncExitStack) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+class Joined(Source[T]):
+    """The items that a hop's context gives. `make` is called once, with the stream before the hop if there is one."""
+
+    def __init__(
+        self,
+        make: Callable[[], AbstractAsyncContextManager[AsyncIterable[T]]],
+        name: str,
+        upstream: Upstream | None = None,
+    ) -> None:
+        self._make = make
+        self._name = name
+        self._items: AsyncIterator[T] | None = None
+        self._at_once: Callable[[], list[T]] | None = None
+        self.upstream = upstream
+        if upstream is not None:
+            self.timed, self.now = upstream.source.timed, upstream.source.now  # type: ignore[method-assign] # one clock
+
+    async def enter(self, stack: AsyncExitStack) -> None:
+        """Enter the contexts of the hops before this one, and then its own."""
+        if self.upstream is not None:
+            await self.upstream.enter_hops(stack)
+        items = await stack.enter_async_context(self._make())
+        if not isinstance(items, AsyncIterable):
+            raise PipelineError(f"{self._name} gives {kind_of(items)}, which is no stream that a stage could read")
+        self._items = aiter(items)
+        self._at_once = getattr(self._items, "at_once", None)
+
+    async def open(self) -> None:
+        if self._items is None:
+            raise PipelineError(
+                f"this stream has a hop, {self._name}, whose tasks end with a block: "
+                "write `async with … as events`, and read it inside"
+            )
+
+    async def read(self) -> Sequence[T]:
+        assert self._items is not None, "read before open"
+        if self._at_once and (items := self._at_once()):
+            return items
+        try:
+            return (await self._items.__anext__(),)
+        except StopAsyncIteration:
+            return ()
+
+    async def close(self) -> None:
+        """Stop the hop's tasks, and close what they read. The context itself is left where it was entered."""
+        if aclose := getattr(self._items, "aclose", None):
+            await aclose()
+        if self.upstream is not None:
+            await self.upstream.aclose()
+
+
+class HopContext(AbstractAsyncContextManager[Given], Generic[Given]):
+    """What the functions of `streamkit.hops` return: `async with race(a, b) as events`, or `race(a, b) | Emit()`.
+
+    Left of `|` it is entered by the stream's own `async with`, once.
+    """
+
+    def __init__(self, context: AbstractAsyncContextManager[Given], name: str) -> None:
+        self._context = context
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"{self.name}(…)"
+
+    async def __aenter__(self) -> Given:
+        return await self._context.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
+    ) -> None:
+        await self._context.__aexit__(kind, error, traceback)
+
+
+# Not in the class, where type checkers would take it for the type of `hop | stage`.
+setattr(HopContext, "__or__", refuse)  # noqa: B010
+
+
+def _adapt(value: object) -> Source[Any] | None:
+    if not isinstance(value, HopContext):
+        return None
+    context = cast("HopContext[Any]", value)
+    return Joined(lambda: context, context.name)
+
+
+adapters.append(_adapt)

@@ -1,0 +1,269 @@
+"""An async function applied to items with bounded concurrency: a fixed number of workers, and a bounded line of results."""
+
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+
+import anyio
+import anyio.lowlevel
+import msgspec
+from anyio.abc import TaskGroup
+
+from streamkit.core.function import parameter_classes, short_name
+from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.views import Views
+from streamkit.core.wrong_input import kind_of
+from streamkit.dialects.complete_calls import CompleteCalls
+from streamkit.errors import PipelineError
+from streamkit.events import Skipped, StreamEnd, ToolCall
+from streamkit.hops.beside import beside
+from streamkit.hops.channel import Signal, at_least_one, close, reading
+from streamkit.hops.context import hop
+
+A = TypeVar("A")
+B = TypeVar("B")
+Decides: TypeAlias = Literal["raise", "skip", "retry"]
+OnError: TypeAlias = Decides | Callable[[Exception, Any], Decides]
+"""What happens when the function fails: a word, or a function of the exception and the item that returns one."""
+Of: TypeAlias = type | tuple[type, ...]
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after that attempt: 0.1, 0.2, 0.4, … up to 5, of which a random part up to a half is left out."""
+    return min(5.0, 0.1 * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The options of a `concurrent_map`."""
+
+    function: Callable[[Any], Awaitable[Any]]
+    concurrency: int = 8
+    ordered: bool = True
+    of: Of | None = None
+    on_error: OnError = "raise"
+    attempts: int = 3
+    wait: Callable[[int], float] = backoff
+    ahead: int = 64
+
+    def check(self) -> "Plan":
+        """Raise `PipelineError` for options that can't work; and return the plan."""
+        if not callable(cast(object, self.function)):
+            raise PipelineError(f"expected an async function, found {kind_of(self.function)}")
+        if not callable(self.on_error) and self.on_error not in ("raise", "skip", "retry"):
+            raise PipelineError(f"on_error: expected 'raise', 'skip', 'retry' or a function, found {self.on_error!r}")
+        at_least_one(concurrency=self.concurrency, number_of_attempts=self.attempts, number_ahead=self.ahead)
+        return self
+
+
+@hop
+async def concurrent_map(
+    items: AsyncIterable[A],
+    function: Callable[[Any], Awaitable[B]],
+    *,
+    concurrency: int = 8,
+    ordered: bool = True,
+    of: Of | None = None,
+    on_error: OnError = "raise",
+    attempts: int = 3,
+    wait: Callable[[int], float] = backoff,
+    ahead: int = 64,
+) -> AsyncGenerator["Mapped[A | B]", None]:
+    """Call an async function with each item, at most `concurrency` calls at a time; its result takes the item's place.
+
+    `of` are the classes of the items that it is called with; without it the class that its parameter is annotated with, else
+    all items but a `StreamEnd`. Items of other classes pass. With `of=ToolCall` it is called with the complete tool calls, and
+    its results stand before the event that ended their choice.
+
+    `ordered`: results come in the order of their items, and all other items keep their position. Else results come as they are
+    ready; other items, in their own order, do not wait for them, but a `StreamEnd` does.
+
+    `on_error`: `raise` cancels all other calls and closes `items`; the exception is raised after the results that are ready in
+    order. `skip` leaves the item out and reports a `Skipped`. `retry` calls again, after `wait(attempt)` seconds, up to
+    `attempts` calls in all, and then raises. A function of the exception and the item decides by returning one of the words.
+    An error of `items` is raised after the results of all items before it.
+
+    At most `ahead` items are read ahead of the consumer. Leaving the block cancels the calls and closes `items`.
+    """
+    plan = Plan(function, concurrency, ordered, of, on_error, attempts, wait, ahead).check()
+    mapped = Mapped[A | B](reading(items), plan)
+    async with beside(mapped.work):
+        yield mapped
+    if mapped.unclosed:
+        raise mapped.unclosed[0]
+
+
+class _Slot:
+    """The place of one item among the results."""
+
+    __slots__ = ("done", "value")
+
+    def __init__(self, value: Any, *, done: bool) -> None:
+        self.value = value
+        self.done = done
+
+
+class Mapped(AsyncIterator[B], Views, Generic[B]):
+    """The results, and the items that passed. Made by `concurrent_map`.
+
+    A read may be cancelled and repeated: no item is lost.
+    """
+
+    def __init__(self, items: AsyncIterator[Any], plan: Plan) -> None:
+        self.unclosed: list[Exception] = []
+        self._items = items
+        self._plan = plan
+        self._takes = parameter_classes(plan.function) if plan.of is None else plan.of
+        of = self._takes if isinstance(self._takes, tuple) else (self._takes,)
+        self._calls = CompleteCalls(None) if ToolCall in of else None
+        self._line: deque[_Slot] = deque()  # of ordered results, from the first that is not ready
+        self._ready: deque[Any] = deque()
+        self._last: list[Any] = []  # without order, what comes after all results
+        self._jobs: deque[_Slot] = deque()
+        self._open = 0  # jobs without a result
+        self._workers = 0
+        self._idle: list[anyio.Event] = []
+        self._news, self._room = Signal(), Signal()
+        self._failure: Exception | None = None
+        self._read_all = self._closed = self._ended = False
+        self._over = anyio.Event()
+        self._group: TaskGroup | None = None
+
+    async def __anext__(self) -> B:
+        while not self._ready:
+            if self._ended:
+                raise self._failure or StopAsyncIteration
+            await self._news.wait()
+        item = self._ready.popleft()
+        self._room.set()
+        return cast("B", item)
+
+    async def aclose(self) -> None:
+        """Cancel what is under way, and wait until `items` is closed; results that nobody has read are discarded."""
+        self._closed = True
+        if self._group:
+            self._group.cancel_scope.cancel()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await self._over.wait()
+        self._ready.clear()
+        self._news.set()
+
+    # The reader
+
+    async def work(self) -> None:
+        """Read, and call the function. Run by `concurrent_map` in a task."""
+        try:
+            async with anyio.create_task_group() as self._group:
+                await self._read()
+        finally:
+            self._ready.extend(self._last)
+            self._ended = True
+            self._over.set()
+            self._news.set()
+
+    async def _read(self) -> None:
+        try:
+            # Nothing is opened for a block that was cancelled before it began.
+            await anyio.lowlevel.checkpoint()
+            if self._closed:
+                return
+            async for item in self._items:
+                self._take(item)
+                while self._open + len(self._line) + len(self._ready) >= self._plan.ahead:
+                    await self._room.wait()
+        except Exception as error:
+            self._failure = error
+        finally:
+            await close(self._items, self.unclosed)
+            self._read_all = True
+            while self._idle:
+                self._idle.pop().set()
+
+    def _take(self, item: Any) -> None:
+        for call in self._calls.feed(item) if self._calls else ():
+            self._put(call)
+        if isinstance(item, StreamEnd) or (self._takes is not None and not isinstance(item, self._takes)):
+            self._pass(item)
+        else:
+            self._put(item)
+
+    def _pass(self, item: Any) -> None:
+        if self._plan.ordered and self._line:
+            self._line.append(_Slot(item, done=True))
+        elif isinstance(item, StreamEnd):
+            self._last.append(item)
+        else:
+            self._ready.append(item)
+            self._news.set()
+
+    def _put(self, item: Any) -> None:
+        slot = _Slot(item, done=False)
+        self._jobs.append(slot)
+        if self._plan.ordered:
+            self._line.append(slot)
+        else:
+            self._open += 1
+        if self._idle:
+            self._idle.pop().set()
+        elif self._workers < self._plan.concurrency and self._group:
+            self._workers += 1
+            self._group.start_soon(self._serve)
+
+    # The workers
+
+    async def _serve(self) -> None:
+        while True:
+            while self._jobs:
+                await self._do(self._jobs.popleft())
+            if self._read_all:
+                return
+            woken = anyio.Event()
+            self._idle.append(woken)
+            await woken.wait()
+
+    async def _do(self, slot: _Slot) -> None:
+        item, attempt = slot.value, 0
+        while True:
+            attempt += 1
+            try:
+                result = await self._plan.function(item)
+            except Exception as error:
+                match self._decide(error, item, attempt):
+                    case "retry":
+                        await anyio.sleep(self._plan.wait(attempt))
+                        continue
+                    case "skip":
+                        result = Skipped(type(item).__name__, type(error).__name__, attempt)
+                    case Exception() as failure:
+                        return self._fail(failure)
+            return self._answer(slot, result)
+
+    def _decide(self, error: Exception, item: Any, attempt: int) -> Literal["retry", "skip"] | Exception:
+        decision = self._plan.on_error
+        if callable(decision):
+            try:
+                decision = decision(error, item)
+            except Exception as failed:
+                return failed
+        if decision == "skip" or (decision == "retry" and attempt < self._plan.attempts):
+            return decision
+        return error
+
+    def _answer(self, slot: _Slot, result: Any) -> None:
+        slot.value, slot.done = result, True
+        if self._plan.ordered:
+            while self._line and self._line[0].done:
+                self._ready.append(self._line.popleft().value)
+        else:
+            self._open -= 1
+            self._ready.append(result)
+        self._news.set()
+
+    def _fail(self, error: Exception) -> None:
+        # The first failure is the one that is raised; the others are of calls that are cancelled with it.
+        if not self._closed:
+            self._closed, self._failure = True, error
+            error.add_note(f"in concurrent_map: {short_name(self._plan.function)}")
+            self._last.clear()
+            assert self._group is not None, "a worker is a task of the group"
+            self._group.cancel_scope.cancel()

@@ -1,0 +1,22 @@
+"""Functions of this room as hops: contexts that `async with` enters, or that stand left of `|`."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from streamkit.core.joined import HopContext
+
+P = ParamSpec("P")
+Given = TypeVar("Given")
+
+
+def hop(function: Callable[P, AsyncGenerator[Given, None]]) -> Callable[P, HopContext[Given]]:
+    """Make a hop of an async generator function that yields once, as `contextlib.asynccontextmanager` does."""
+    make = asynccontextmanager(function)
+
+    @wraps(function)
+    def made(*args: P.args, **kwargs: P.kwargs) -> HopContext[Given]:
+        return HopContext(make(*args, **kwargs), function.__name__)
+
+    return made

@@ -1,0 +1,88 @@
+"""Functions as tools: their arguments validated, their failures as results."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Literal, TypeAlias, cast
+
+import anyio.to_thread
+import msgspec
+
+from streamkit.core.function import short_name
+from streamkit.core.wrong_input import kind_of, shown
+from streamkit.errors import OutputError, PipelineError
+from streamkit.events import ToolCall
+from streamkit.structured.validation import check_type, validate
+
+Function: TypeAlias = Callable[..., Any]
+Tools: TypeAlias = Mapping[str, Function] | Iterable[Function]
+OnToolError: TypeAlias = Literal["result", "raise"]
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A function and the type of its arguments. With `spread` they are passed by name, else as one object."""
+
+    function: Function
+    kind: Any
+    spread: bool
+
+    async def __call__(self, call: ToolCall) -> Any:
+        """Validate the arguments and call the function. `OutputError` for arguments that don't fit; they are not quoted."""
+        value = self._value(call.arguments.strip() or "{}")
+        work = partial(self.function, **msgspec.structs.asdict(value)) if self.spread else partial(self.function, value)
+        if inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(type(self.function).__call__):
+            return await work()
+        # A function that is not async may block.
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+
+    def _value(self, arguments: str) -> Any:
+        try:
+            value = msgspec.json.decode(arguments)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            raise OutputError("expected arguments that are JSON", problem="malformed") from None
+        return validate(self.kind, value, arguments)
+
+
+def as_tools(tools: Tools) -> dict[str, Tool]:
+    """The tools by their names: a mapping's keys, or the functions' own. `PipelineError` for what can't be called."""
+    if isinstance(tools, Mapping):
+        named = dict(cast("Mapping[str, Function]", tools))
+    else:
+        named = {short_name(function).rpartition(".")[2]: function for function in tools}
+    return {name: _tool(name, function) for name, function in named.items()}
+
+
+def _tool(name: str, function: Function) -> Tool:
+    if not callable(cast(object, function)):
+        raise PipelineError(f"tool {shown(name)}: expected a function, found {kind_of(function)}")
+    signature = inspect.signature(function, eval_str=True)
+    parameters = list(signature.parameters.values())
+    if len(parameters) == 1 and _is_object(kind := parameters[0].annotation):
+        return Tool(function, kind, spread=False)
+    return Tool(function, _arguments(name, parameters), spread=True)
+
+
+def _is_object(kind: Any) -> bool:
+    """Whether a parameter of that type takes all arguments as one object."""
+    if not isinstance(kind, type) or kind in (str, int, float, bool, bytes, list, tuple, set, inspect.Parameter.empty):
+        return False
+    try:
+        check_type(kind)
+    except PipelineError:
+        return False
+    return True
+
+
+def _arguments(name: str, parameters: list[inspect.Parameter]) -> type[msgspec.Struct]:
+    fields: list[Any] = []
+    for each in parameters:
+        if each.kind in (each.POSITIONAL_ONLY, each.VAR_POSITIONAL, each.VAR_KEYWORD):
+            raise PipelineError(f"tool {shown(name)}: expected parameters that have names, found {each}")
+        kind = Any if each.annotation is each.empty else each.annotation
+        default = () if each.default is each.empty else (msgspec.field(default_factory=partial(_same, each.default)),)
+        fields.append((each.name, kind, *default))
+    return msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
+
+
+def _same(value: Any) -> Any:
+    return value

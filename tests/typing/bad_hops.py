@@ -1,0 +1,20 @@
+"""What must be red in the editor: every line that ends in `# error`, in both checkers, and no other line."""
+
+import streamkit as sk
+from streamkit import hops
+
+events = sk.Parse() | sk.Extract()
+
+
+def shout(delta: sk.TextDelta) -> sk.TextDelta:
+    return delta
+
+
+async def size(text: str) -> int:
+    return len(text)
+
+
+_ = hops.ConcurrentMap(shout)  # error
+_ = events | hops.ConcurrentMap(size)  # error
+_ = sk.Parse() | hops.ConcurrentMap(size)  # error
+_ = hops.tee(events.open(b"")) | sk.Accumulate()  # error
