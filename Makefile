@@ -4,12 +4,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-PLUGINS = $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+# What needs a cluster's packages has an environment of its own: `make cluster`.
+CLUSTER_PLUGINS = plugins/streamkit-dask plugins/streamkit-ray
+PLUGINS = $(filter-out $(CLUSTER_PLUGINS),$(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
 READY = $(VENV)/.ready
 
 CLIENTS = .clients
+CLUSTER = .cluster
 
-.PHONY: demo test cover lint bench soak fuzz clients lock clean
+.PHONY: demo test cover lint bench soak fuzz clients cluster lock clean
 
 demo: $(READY)
 	$(BIN)/streamkit demo
@@ -38,9 +41,11 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.fragments --mib 2
 	$(BIN)/python -m tests.benchmarks.growth --sizes 1000 2000 4000
 
-# 50 rounds of 500 streams over loopback, left in every way, on asyncio and, where it is installed, uvloop: two minutes.
+# 50 rounds of 500 streams over loopback, left in every way, on asyncio and, where it is installed, uvloop: two minutes. Then
+# batches of 20,000 recordings, killed and resumed, and the memory of 100,000: ten minutes.
 soak: $(READY)
 	$(BIN)/python -m tests.fire.soak $(ARGS)
+	$(BIN)/python -m tests.batch.soak
 
 # The properties of the reader and of moderation and counting, for as long as it takes: about half an hour.
 fuzz: $(READY)
@@ -53,6 +58,16 @@ clients: $(READY) $(CLIENTS)/.ready
 
 $(CLIENTS)/.ready: $(READY) requirements/clients.txt tests/clients/install.py tests/clients/javascript/package-lock.json
 	$(BIN)/python -m tests.clients.install $(CLIENTS)
+	touch $@
+
+# A batch on Dask and on Ray, each with two local workers of which one is killed: two minutes. ARGS=dask runs one of them.
+cluster: $(CLUSTER)/.ready
+	$(CLUSTER)/bin/python -m tests.batch.cluster $(ARGS)
+
+$(CLUSTER)/.ready: pyproject.toml requirements/cluster.txt $(CLUSTER_PLUGINS:%=%/pyproject.toml)
+	$(PYTHON) -m venv $(CLUSTER)
+	$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/cluster.txt
+	$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . $(CLUSTER_PLUGINS:%=-e %)
 	touch $@
 
 $(READY): pyproject.toml requirements/dev.txt $(PLUGINS:%=%/pyproject.toml)
@@ -70,7 +85,8 @@ COMPILE = uv pip compile --quiet --universal --generate-hashes --no-header --pyt
 lock:
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
 	$(COMPILE) --group clients -o requirements/clients.txt
+	$(COMPILE) pyproject.toml --group cluster -o requirements/cluster.txt
 	npm install --prefix tests/clients/javascript --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) $(CLUSTER) .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,6 +27,7 @@ Where things live:
     emitters                events in the wire formats of clients
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
     display                 streaming beside waiting, as a table and as SVG
+    batch                   one pipeline over many recordings, in processes or on a cluster
     cli, __main__           the command line and the embedded provider
     testing                 the laws as checks for anybody's stage, scripted sources, a watch on leaks
 """
@@ -36,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamkit.core.lazy import attribute
 
 if TYPE_CHECKING:
+    from streamkit import batch as batch
     from streamkit import core as core
     from streamkit import dialects as dialects
     from streamkit import display as display
@@ -136,6 +138,7 @@ __all__ = [
     "ToolCallDelta",
     "Usage",
     "UsageReport",
+    "batch",
     "core",
     "dialects",
     "display",
@@ -204,6 +207,7 @@ _WHERE: Final = {
     "Moderate": "streamkit.stages.moderate:Moderate",
     "Structured": "streamkit.stages.structured:Structured",
     "Timing": "streamkit.stages.timing:Timing",
+    "batch": "streamkit.batch",
     "core": "streamkit.core",
     "dialects": "streamkit.dialects",
     "display": "streamkit.display",

@@ -32,6 +32,7 @@ LEVELS: list[set[str]] = [
     {"emitters"},
     {"sinks", "pipeline_files"},
     {"display"},
+    {"batch"},
     {"streamkit"},
     {"cli", "testing"},
     {"__main__"},

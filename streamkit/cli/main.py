@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import streamkit
-from streamkit.cli import comparing, demo, doctor, inspection, listing, new_plugin, reading, show
+from streamkit.cli import batching, comparing, demo, doctor, inspection, listing, new_plugin, reading, show
 from streamkit.cli.complaint import complaint
 from streamkit.cli.provider import Provider, serve
 from streamkit.errors import StreamkitError
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             case "inspect":
                 console = show.make_console()
                 return inspection.run(console, options.file, stall=options.stall, as_json=options.json)
+            case "batch":
+                return batching.run(options)
             case "compare":
                 return comparing.run(show.make_console(), options)
             case "plugins":
@@ -73,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     reading.describe_run(commands.add_parser("run", help="ask an endpoint, and write the answer while it comes"))
     reading.describe_replay(commands.add_parser("replay", help="write the text of a recorded answer as it came"))
     inspection.describe(commands.add_parser("inspect", help="tell what is in a recording"))
+    batching.describe(commands.add_parser("batch", help="read many recordings, and write a line of results for each"))
     comparing.describe(commands.add_parser("compare", help="measure what streaming saves at an endpoint"))
     listing.describe(commands.add_parser("plugins", help="list what installed packages offer"))
     new_plugin.describe(commands.add_parser("new-plugin", help="write a package with a stage of your own"))

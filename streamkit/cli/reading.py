@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -17,18 +17,17 @@ from rich.console import Console
 
 import streamkit as sk
 from streamkit import plugins
+from streamkit.batch.pipeline import AnyPipeline, whole
 from streamkit.cli import asking, live, show
 from streamkit.cli.complaint import complaint
 from streamkit.cli.doctor import where_table
 from streamkit.completion import EndReason
-from streamkit.core.stage import parts
 from streamkit.display.comparison import endpoint
 from streamkit.errors import StreamkitError
 from streamkit.tokens import Responses, encoding_name
 from streamkit.tokens.usage import summed
 
 AnyStage: TypeAlias = sk.Stage[sk.Event, sk.Event] | sk.AsyncStage[sk.Event, sk.Event]
-AnyPipeline: TypeAlias = sk.Pipeline[bytes, sk.Event] | sk.AsyncPipeline[bytes, sk.Event]
 EXIT_CODES: dict[EndReason, int] = {
     "completed": 0,
     "tool_calls": 0,
@@ -142,10 +141,10 @@ def _read(source: sk.Source[bytes], options: argparse.Namespace, body: Mapping[s
     if options.pipeline and (options.stage or options.rules):
         options.error("--pipeline has all stages: leave out --stage and --rules")
     if options.pipeline:
-        pipeline = _written(options.pipeline)
+        pipeline = written(options.pipeline)
     else:
-        stages = [_stage(name) for name in options.stage]
-        pipeline = _pipeline(stages, options.rules, body.get("model"), counted=err.is_interactive)
+        encoding = _table_here(body.get("model")) if err.is_interactive else None
+        pipeline = pipeline_of(options.stage, options.rules, encoding)
     meter = Meter(source | pipeline, options.price, body)
     try:
         return asyncio.run(read(meter, out, err, as_json=options.json, verbose=options.verbose))
@@ -171,35 +170,32 @@ def _stage(name: str) -> AnyStage:
     return cast("AnyStage", made)
 
 
-def _written(path: str) -> AnyPipeline:
+def written(path: str) -> AnyPipeline:
     """The pipeline of a file, with what a command needs before and after it."""
-    pipeline: Any = sk.pipelines.from_file(path)
-    takes, gives = parts(pipeline)[0].item_types()[0], parts(pipeline)[-1].item_types()[1]
-    if gives is not None and not set(gives) & set(get_args(sk.Event)):
-        found = ", ".join(kind.__name__ for kind in gives[:3])
-        raise sk.PipelineError(f"--pipeline: expected a pipeline that gives events, this one gives {found}")
-    # A file may have only what stands between the reading and the end.
-    if takes and set(takes) & set(get_args(sk.Event)):
-        pipeline = sk.Parse() | sk.Extract() | pipeline
-    elif takes == (sk.sse.ServerSentEvent,):
-        pipeline = sk.Parse() | pipeline
-    for needed in (sk.Accumulate, sk.Timing):
-        if not any(isinstance(stage, needed) for stage in parts(pipeline)):
-            pipeline = pipeline | needed()
-    return cast("AnyPipeline", pipeline)
+    pipeline = sk.pipelines.from_file(path)
+    try:
+        return whole(pipeline)
+    except sk.PipelineError as error:
+        raise sk.PipelineError(f"--pipeline: {error}") from error
 
 
-def _pipeline(stages: Iterable[AnyStage], rules: str | None, model: object, *, counted: bool) -> AnyPipeline:
+def pipeline_of(names: Iterable[str], rules: str | None, model: str | None) -> AnyPipeline:
+    """The stages of these names, the rules, and a count of the tokens as this model has them."""
     pipeline: AnyPipeline = sk.Parse() | sk.Extract()
-    for stage in stages:
-        pipeline = pipeline | stage
+    for name in names:
+        pipeline = pipeline | _stage(name)
     # Last, so that the rules see what the stages make of the text.
     if rules:
         pipeline = pipeline | sk.Moderate(sk.rules.from_file(rules))
-    if counted and isinstance(model, str) and where_table(encoding := encoding_name(model)[0]):
-        # Nothing is fetched for a number in a line.
-        pipeline = pipeline | sk.Count(encoding)
+    if model:
+        pipeline = pipeline | sk.Count(model)
     return pipeline | sk.Accumulate() | sk.Timing()
+
+
+def _table_here(model: object) -> str | None:
+    """The encoding of that model, if its table is here: nothing is fetched for a number in a line."""
+    encoding = encoding_name(model)[0] if isinstance(model, str) else None
+    return encoding if encoding and where_table(encoding) else None
 
 
 class Meter:

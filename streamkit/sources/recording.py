@@ -95,6 +95,11 @@ def read_recording(content: bytes) -> Iterator[Piece]:
             return
 
 
+def is_recording(line: bytes) -> bool:
+    """Whether a file with this first line is a recording, of whatever version."""
+    return _head(line) is not None
+
+
 def is_timed(content: bytes) -> bool:
     """Whether the content has times of arrival. A body has none, nor has the recording of a source without times."""
     head = _head(content.partition(b"\n")[0])

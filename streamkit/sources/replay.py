@@ -49,27 +49,58 @@ def replay(
     return Replay(as_path(path), pace, cut, tuple(faults))
 
 
-class Replay(Source[bytes]):
-    """A recorded body. Made by `replay`."""
+class Recorded(Source[bytes]):
+    """A recorded body that is in memory already: a piece for each read, without waiting, on the recording's clock.
 
-    def __init__(self, path: Path, pace: float | None, cut: Cutting | None, faults: tuple[Fault, ...]) -> None:
-        self._path = path
-        self._pace = pace
-        self._cut = cut
-        self._faults = faults
+    `name` stands for it in messages. Raises as `replay` does.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self._content = content
+        self._name = name
         self._pieces: Iterator[Piece] = iter(())
         self._now = 0.0
-        self.timed = not all(isinstance(fault, Cut | Duplicate | Garbage) for fault in faults)
         self._sniffer = Sniffer("", "")
 
     def __repr__(self) -> str:
-        return f"<replay of {self._path.name}>"
+        return f"<replay of {self._name}>"
 
     def now(self) -> float:
         return self._now
 
     async def open(self) -> None:
-        content = await self._content()
+        self.timed = is_timed(self._content)
+        self._check(self._content)
+        self._pieces = read_recording(self._content)
+
+    def _check(self, content: bytes) -> None:
+        found, pieces = of_headers(recorded_headers(content)), read_recording(content)
+        if not is_readable(found):
+            raise unreadable(repr(self), found, next((data for _, data in pieces if data), b""))
+        self._sniffer = Sniffer(found, repr(self))
+
+    async def read(self) -> Sequence[bytes]:
+        for at, data in self._pieces:
+            self._now = max(self._now, at)
+            if data:
+                self._sniffer.look(data)
+                return (data,)
+        return ()
+
+
+class Replay(Recorded):
+    """A recorded body. Made by `replay`."""
+
+    def __init__(self, path: Path, pace: float | None, cut: Cutting | None, faults: tuple[Fault, ...]) -> None:
+        super().__init__(b"", path.name)
+        self._path = path
+        self._pace = pace
+        self._cut = cut
+        self._faults = faults
+        self.timed = not all(isinstance(fault, Cut | Duplicate | Garbage) for fault in faults)
+
+    async def open(self) -> None:
+        content = await self._read_file()
         self.timed = self.timed or is_timed(content)
         self._check(content)
         pieces = read_recording(content)
@@ -79,18 +110,12 @@ class Replay(Source[bytes]):
             pieces = fault(pieces)
         self._pieces = pieces
 
-    async def _content(self) -> bytes:
+    async def _read_file(self) -> bytes:
         try:
             # The thread opens, reads and closes the file by itself; a cancellation does not wait for it.
             return await anyio.to_thread.run_sync(self._path.read_bytes, abandon_on_cancel=True)
         except (OSError, ValueError) as error:
             raise RecordingError(f"{name_of(self._path)} can't be read: {reason_of(error)}") from error
-
-    def _check(self, content: bytes) -> None:
-        found, pieces = of_headers(recorded_headers(content)), read_recording(content)
-        if not is_readable(found):
-            raise unreadable(repr(self), found, next((data for _, data in pieces if data), b""))
-        self._sniffer = Sniffer(found, repr(self))
 
     async def read(self) -> Sequence[bytes]:
         for at, data in self._pieces:

@@ -24,6 +24,9 @@ from streamkit.cli.new_plugin import write
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements/dev.txt"
 CLIENTS = ROOT / "requirements/clients.txt"
+CLUSTER = ROOT / "requirements/cluster.txt"
+OF_A_CLUSTER = [ROOT / f"plugins/streamkit-{name}/pyproject.toml" for name in ("dask", "ray")]
+"""Plugins that `make cluster` installs, in an environment of their own."""
 NPM = ROOT / "tests/clients/javascript/package-lock.json"
 PLATFORMS = {
     "linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
@@ -63,7 +66,11 @@ def locked(lock: Path = LOCK) -> dict[str, Locked]:
 
 def own_requirements() -> Iterator[Requirement]:
     """What streamkit, its plugins and the development group require."""
-    for file in (ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")):
+    return required_by(ROOT / "pyproject.toml", *(set(ROOT.glob("plugins/*/pyproject.toml")) - set(OF_A_CLUSTER)))
+
+
+def required_by(*files: Path) -> Iterator[Requirement]:
+    for file in files:
         data = tomllib.loads(file.read_text())
         project = data["project"]
         listed = [*project.get("dependencies", ()), *data.get("dependency-groups", {}).get("dev", ())]
@@ -99,6 +106,15 @@ def closure(environment: dict[str, str]) -> Iterator[tuple[str, Requirement]]:
         if (key := (canonicalize_name(requirement.name), ",".join(sorted(requirement.extras)))) not in seen:
             seen.add(key)
             waiting += [(requirement.name, line) for line in required(requirement, environment)]
+
+
+def test_what_a_cluster_s_plugins_require_is_in_the_lock_of_the_cluster() -> None:
+    known = locked(CLUSTER)
+    own = {"streamkit-llm"}
+    wanted = {canonicalize_name(one.name): one for one in required_by(*OF_A_CLUSTER) if one.marker is None}
+
+    assert {name for name in wanted if name not in own} <= set(known)
+    assert all(one.specifier.contains(known[name].version) for name, one in wanted.items() if name in known)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

@@ -322,8 +322,8 @@ def test_what_came_before_a_failure_goes_through_every_fault(fault: Fault) -> No
     ("make", "message"),
     [
         (lambda: Cut(-1), "Cut: expected after_bytes of at least 0, found -1"),
-        (lambda: Pause(-1), "Stall: expected after_bytes of at least 0, found -1"),
-        (lambda: Pause(1, seconds=-0.5), "Stall: expected seconds of at least 0, found -0.5"),
+        (lambda: Pause(-1), "Pause: expected after_bytes of at least 0, found -1"),
+        (lambda: Pause(1, seconds=-0.5), "Pause: expected seconds of at least 0, found -0.5"),
         (lambda: Garbage(-1), "Garbage: expected after_bytes of at least 0, found -1"),
         (lambda: Duplicate(-1, 1), "Duplicate: expected after_bytes of at least 0, found -1"),
         (lambda: Duplicate(1, 0), "Duplicate: expected length of at least 1, found 0"),

@@ -1,0 +1,79 @@
+"""Batches of streamkit on a Ray cluster, as plain tasks.
+
+from streamkit import batch
+from streamkit_ray import Ray
+
+batch.run("/shared/recordings", pipeline, out="results.jsonl", executor=Ray(address="auto"))
+"""
+
+import pickle
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import ray
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+
+from streamkit.batch import Done, Outcome, Shard, run_shard
+
+__all__ = ["Ray"]
+
+
+class Ray:
+    """Runs shards as tasks of the Ray cluster to which this process is connected, or else of `ray.init(**options)`.
+
+    Workers read the inputs themselves, so that paths mean the same on each node. A task takes one CPU, Ray's default, and is not
+    retried by Ray: the batch runs the inputs of a shard whose worker died again, one at a time.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._own = not ray.is_initialized()
+        if self._own:
+            ray.init(**options)
+        self._task: Any = ray.remote(max_retries=0)(_run)
+        self._pipeline: Any = None
+        self._shards: dict[Any, Shard] = {}
+
+    @property
+    def workers(self) -> int:
+        """The CPUs of all nodes at this moment, at least one."""
+        return max(1, int(ray.cluster_resources().get("CPU", 0)))
+
+    def start(self, pipeline: Any) -> None:
+        """Keep the pipeline for the workers, each of which makes it once."""
+        self._pipeline = pickle.dumps(pipeline)
+
+    def submit(self, shard: Shard) -> None:
+        """Let a worker run it."""
+        self._shards[self._task.remote(self._pipeline, shard)] = shard
+
+    def wait(self) -> Sequence[Done]:
+        """Wait for the next outcome. An exception in a worker is raised here."""
+        done, _ = ray.wait(list(self._shards), num_returns=1)
+        return [(self._shards.pop(task), _outcome(task)) for task in done]
+
+    def close(self) -> None:
+        """Cancel what is under way."""
+        for task in self._shards:
+            ray.cancel(task, force=True)
+        self._shards.clear()
+        if self._own:
+            ray.shutdown()
+
+
+def _outcome(task: Any) -> Outcome | None:
+    try:
+        return ray.get(task)  # type: ignore[no-any-return]
+    except (WorkerCrashedError, NodeDiedError, OutOfMemoryError):
+        return None
+    except RayTaskError as error:
+        raise error.cause from error
+
+
+def _run(pipeline: bytes, shard: Shard) -> Outcome:
+    return run_shard(_made(pipeline), shard)
+
+
+@lru_cache(maxsize=1)
+def _made(pipeline: bytes) -> Any:
+    return pickle.loads(pipeline)

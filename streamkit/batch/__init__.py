@@ -1,0 +1,35 @@
+"""One pipeline over many recordings: files, folders, globs, gzip, JSONL with one exchange per line.
+
+    from streamkit import batch
+
+    summary = batch.run("recordings", pipeline, out="results.jsonl")
+
+Inputs are cut into shards, which worker processes read, or another `Executor`. Only the process that calls `run` writes: results,
+dead letters, a journal. The same call continues after a crash, and the files are the same byte for byte.
+"""
+
+from streamkit.batch.executor import Done, Executor
+from streamkit.batch.inputs import Input
+from streamkit.batch.job import Progress, Summary, run
+from streamkit.batch.pipeline import whole
+from streamkit.batch.processes import Processes
+from streamkit.batch.result import DeadLetter, Flag, OtherChoice, Result
+from streamkit.batch.shard import Outcome, Shard, run_shard
+
+__all__ = [
+    "DeadLetter",
+    "Done",
+    "Executor",
+    "Flag",
+    "Input",
+    "OtherChoice",
+    "Outcome",
+    "Processes",
+    "Progress",
+    "Result",
+    "Shard",
+    "Summary",
+    "run",
+    "run_shard",
+    "whole",
+]

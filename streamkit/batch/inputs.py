@@ -1,0 +1,247 @@
+"""What a batch reads: files, folders, globs, gzip, and JSONL with one exchange per line, always in the same order.
+
+Nothing here keeps more than a bounded number of names in memory, however many files there are.
+"""
+
+import glob
+import gzip
+import heapq
+import os
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+
+from streamkit.errors import LimitExceeded, RecordingError
+from streamkit.plugins.config_files import name_of, reason_of
+from streamkit.sources.recording import is_recording
+
+SUFFIXES = (".sse", ".jsonl", ".ndjson", ".json")
+"""The files that are taken of a folder, each also with `.gz`. A file that is named itself may have any name."""
+MAX_BYTES = 256 * 1024 * 1024
+"""An exchange of more is a dead letter, so that memory stays bounded; a gzip bomb is one as well."""
+SORTED_NAMES = 20_000
+"""So many names are sorted in memory; of larger folders, sorted runs are merged from a temporary file."""
+GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
+
+
+class Input(msgspec.Struct, frozen=True):
+    """One exchange: a whole file, or a line of one. `offset` is its first byte in the file, uncompressed.
+
+    `data` is the line itself where a worker can't seek to it, which is in gzip; `problem` is why it can't be read.
+    """
+
+    path: str
+    offset: int = 0
+    line: int | None = None
+    length: int | None = None
+    data: bytes | None = None
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The path as text that can be written; bytes of a file name that are no UTF-8 are escaped."""
+        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+
+    def read(self, folder: str) -> bytes:
+        """The bytes of the exchange, uncompressed; relative paths begin at `folder`. Raises `RecordingError`."""
+        if self.problem is not None:
+            raise RecordingError(self.problem)
+        if self.length is not None and self.length > MAX_BYTES:
+            raise LimitExceeded(f"expected an exchange of at most {MAX_BYTES} bytes, found more")
+        if self.data is not None:
+            return self.data
+        try:
+            with open_file(os.path.join(folder, self.path)) as file:
+                return self._read(file)
+        except (OSError, ValueError, *GZIP_ERRORS) as error:
+            raise RecordingError(f"it can't be read: {why(error)}") from error
+
+    def _read(self, file: IO[bytes]) -> bytes:
+        if self.length is not None:
+            file.seek(self.offset)
+            return file.read(self.length)
+        content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise LimitExceeded(f"expected an exchange of at most {MAX_BYTES} bytes, found more")
+        return content
+
+
+class Place(msgspec.Struct, frozen=True):
+    """An input, and how many files are read when it is: 2.5 in the middle of the third."""
+
+    input: Input
+    files: float
+
+
+def check(inputs: Sequence[str]) -> None:
+    """Raise `RecordingError` for an input that names nothing, before anything is written."""
+    if not inputs:
+        raise RecordingError("expected at least one file, folder or glob, found none")
+    for name in inputs:
+        if next(_files(name), None) is None:
+            what = "folder with recordings" if os.path.isdir(name) else "file, folder or glob"
+            raise RecordingError(f"expected a {what}, found nothing at {name_of(Path(name))}")
+
+
+def files(inputs: Sequence[str], without: Iterable[str] = ()) -> Iterator[str]:
+    """The paths of all files, in the order of `inputs`, each folder sorted by name; `without` are those of the output."""
+    own = {os.path.realpath(path) for path in without}
+    names = {os.path.basename(path) for path in own}
+    for name in inputs:
+        # A look at the name first, which costs no look at the disk.
+        for path in _files(name):
+            if os.path.basename(path) not in names or os.path.realpath(path) not in own:
+                yield path
+
+
+def places(inputs: Sequence[str], without: Iterable[str] = ()) -> Iterator[Place]:
+    """All exchanges, in order."""
+    for number, path in enumerate(files(inputs, without)):
+        for share, found in _exchanges(path):
+            yield Place(found, number + share)
+
+
+def why(error: Exception) -> str:
+    """Why a file can't be read, without its name."""
+    if isinstance(error, EOFError):
+        return "its gzip data ends too early"
+    if isinstance(error, gzip.BadGzipFile | zlib.error):
+        return "its gzip data is damaged"
+    return reason_of(cast("OSError | ValueError", error))
+
+
+def open_file(path: str) -> IO[bytes]:
+    """The file, uncompressed if it begins as gzip does. (RFC 1952, 2.3.1)"""
+    file = open(path, "rb")  # noqa: SIM115 -- it is the caller's to close, or that of the file around it
+    try:
+        if file.peek(2)[:2] != b"\x1f\x8b":
+            return file
+        return cast("IO[bytes]", _Unzipped(file))
+    except BaseException:
+        file.close()
+        raise
+
+
+class _Unzipped(gzip.GzipFile):
+    # Closes the file within it, which GzipFile leaves open.
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(fileobj=file, mode="rb")
+        self.compressed = file
+
+    def close(self) -> None:
+        super().close()
+        self.compressed.close()
+
+
+# Files
+
+
+def _files(name: str) -> Iterator[str]:
+    if os.path.isdir(name):
+        return _folder(name)
+    if os.path.isfile(name):
+        return iter((name,))
+    return _matches(name) if glob.has_magic(name) else iter(())
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    for path in in_order(glob.iglob(pattern, recursive=True)):
+        if os.path.isfile(path):
+            yield path
+        elif not pattern.endswith("**") and os.path.isdir(path):
+            yield from _folder(path)
+
+
+def _folder(folder: str) -> Iterator[str]:
+    for name in in_order(_entries(folder)):
+        path = os.path.join(folder, name)
+        if name.endswith(os.sep):
+            yield from _folder(path.removesuffix(os.sep))
+        else:
+            yield path
+
+
+def _entries(folder: str) -> Iterator[str]:
+    # Folders end in a separator. Links to folders are not followed, since they may lead in a circle.
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield entry.name + os.sep
+            elif entry.name.lower().removesuffix(".gz").endswith(SUFFIXES) and entry.is_file():
+                yield entry.name
+
+
+def in_order(names: Iterable[str], at_once: int = SORTED_NAMES) -> Iterator[str]:
+    """The names, sorted; more than `at_once` of them by merging sorted runs from a temporary file."""
+    with ExitStack() as stack:
+        names = iter(names)
+        runs: list[Iterable[str]] = []
+        while chunk := sorted(islice(names, at_once)):
+            if len(chunk) < at_once and not runs:
+                yield from chunk
+                return
+            runs.append(_spooled(chunk, stack.enter_context(tempfile.TemporaryFile())))
+        yield from heapq.merge(*runs)
+
+
+def _spooled(names: list[str], file: IO[bytes]) -> Iterator[str]:
+    encoder = msgspec.json.Encoder()
+    # JSON has no line end within a string, whatever the name has; bytes that are no UTF-8 need latin-1 to get there.
+    file.writelines(encoder.encode(os.fsencode(name).decode("latin-1")) + b"\n" for name in names)
+    file.seek(0)
+    return (os.fsdecode(cast("str", msgspec.json.decode(line)).encode("latin-1")) for line in file)
+
+
+# Exchanges
+
+
+def _exchanges(path: str) -> Iterator[tuple[float, Input]]:
+    """The exchanges of a file, each with the share of the file that ends with it."""
+    if not path.lower().removesuffix(".gz").endswith(".jsonl"):
+        yield 1.0, Input(path)
+        return
+    try:
+        with open_file(path) as file:
+            head = _next(file)
+            if is_recording(head[0]):
+                yield 1.0, Input(path)
+            else:
+                yield from _lines(path, file, head)
+    # Whoever reads the file meets the same, and reports it.
+    except (OSError, *GZIP_ERRORS):
+        yield 1.0, Input(path)
+
+
+def _lines(path: str, file: IO[bytes], head: tuple[bytes, int]) -> Iterator[tuple[float, Input]]:
+    packed: Any = getattr(file, "compressed", None)
+    size, offset, number = max(1, os.stat(path).st_size), 0, 1
+    line, length = head
+    while line:
+        if line.strip():
+            data = line if packed is not None and length <= MAX_BYTES else None
+            share = min(1.0, (packed.tell() if packed is not None else offset + length) / size)
+            yield share, Input(path, offset, number, length, data)
+        offset, number = offset + length, number + 1
+        try:
+            line, length = _next(file)
+        except (OSError, *GZIP_ERRORS) as error:
+            yield 1.0, Input(path, offset, number, problem=f"the file can't be read from here on: {why(error)}")
+            return
+
+
+def _next(file: IO[bytes]) -> tuple[bytes, int]:
+    """The next line and its length; of one that is longer than an exchange may be, the beginning."""
+    line = rest = file.readline(MAX_BYTES)
+    length = len(line)
+    while rest and not rest.endswith(b"\n"):
+        rest = file.readline(1 << 20)
+        length += len(rest)
+    return line, length

@@ -1,0 +1,42 @@
+"""The whole of a pipeline whose beginning or end was left out."""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias, cast, get_args
+
+from streamkit.core.stage import AsyncPipeline, AsyncStage, Pipeline, Stage, parts
+from streamkit.errors import PipelineError
+from streamkit.events import Event
+from streamkit.sse.events import ServerSentEvent
+from streamkit.sse.parse import Parse
+from streamkit.stages.accumulate import Accumulate
+from streamkit.stages.extract import Extract
+from streamkit.stages.timing import Timing
+
+AnyStage: TypeAlias = Stage[Any, Any] | AsyncStage[Any, Any]
+AnyPipeline: TypeAlias = Pipeline[bytes, Event] | AsyncPipeline[bytes, Event]
+_EVENTS = frozenset(get_args(Event))
+
+
+def whole(pipeline: AnyStage | None = None) -> AnyPipeline:
+    """The pipeline from bytes to events, with `Accumulate` and `Timing`: what is missing of that is added.
+
+    One that returns something else than events raises `PipelineError`.
+    """
+    made: Any = Parse() | Extract() if pipeline is None else _from_bytes(pipeline)
+    for needed in (Accumulate, Timing):
+        if not any(isinstance(stage, needed) for stage in parts(made)):
+            made = made | needed()
+    return cast("AnyPipeline", made)
+
+
+def _from_bytes(pipeline: AnyStage) -> Any:
+    takes, gives = parts(pipeline)[0].item_types()[0], parts(pipeline)[-1].item_types()[1]
+    if gives is not None and not _EVENTS.intersection(gives):
+        raise PipelineError(f"expected a pipeline that gives events, this one gives {_names(gives)}")
+    if takes and _EVENTS.intersection(takes):
+        return Parse() | Extract() | cast("Any", pipeline)
+    return Parse() | cast("Any", pipeline) if takes == (ServerSentEvent,) else pipeline
+
+
+def _names(kinds: Iterable[type]) -> str:
+    return ", ".join(kind.__name__ for kind in list(kinds)[:3])

@@ -1,0 +1,175 @@
+"""Shards in processes of this machine.
+
+Neither of the standard library's pools fits: `multiprocessing.Pool` never returns after one of its workers was killed, and a
+`ProcessPoolExecutor` then fails everything that is under way. Here a pipe for each worker says which shard died with it.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, cast
+
+from streamkit.batch.executor import Done
+from streamkit.batch.pipeline import AnyPipeline
+from streamkit.batch.shard import Outcome, Shard, run_shard
+from streamkit.errors import PipelineError
+
+STARTS = 3
+"""So many workers in a row may die before they are ready."""
+CLOSE_SECONDS = 5.0
+READY = "ready"
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: BaseProcess
+    connection: "Connection[Any, Any]"
+    ready: bool = False
+    shard: Shard | None = None
+
+
+class Processes:
+    """Worker processes, by default one for each core. One that died is replaced.
+
+    They are started by `spawn`, on every platform, so that a script which starts a batch needs `if __name__ == "__main__"`.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = cores() if workers is None else workers
+        self._context = multiprocessing.get_context("spawn")
+        self._pipeline = b""
+        self._workers: list[_Worker] = []
+        self._queue: deque[Shard] = deque()
+        self._failed_starts = 0
+
+    def start(self, pipeline: AnyPipeline) -> None:
+        """Start the workers. A pipeline that can't be sent to them raises `PipelineError`."""
+        try:
+            self._pipeline = pickle.dumps(pipeline)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise PipelineError(
+                "the pipeline can't be sent to worker processes: a function in it must be one of a module, by its name; "
+                "a lambda has none"
+            ) from error
+        self._workers = [self._started() for _ in range(self.workers)]
+
+    def submit(self, shard: Shard) -> None:
+        """Queue it for the next worker that has nothing to do."""
+        self._queue.append(shard)
+        self._dispatch()
+
+    def wait(self) -> Sequence[Done]:
+        """Wait for outcomes. `PipelineError` if the workers can't make the pipeline, or die before they are ready."""
+        done: list[Done] = []
+        while not done:
+            ready = cast("list[Any]", wait([worker.connection for worker in self._workers]))
+            for worker in [worker for worker in self._workers if worker.connection in ready]:
+                done += self._receive(worker)
+            self._dispatch()
+        return done
+
+    def close(self) -> None:
+        """Stop the workers: one that waits by the end of its pipe, one that works by a signal."""
+        for worker in self._workers:
+            worker.connection.close()
+            if worker.shard is not None or not worker.ready:
+                worker.process.kill()
+        for worker in self._workers:
+            worker.process.join(CLOSE_SECONDS)
+            if worker.process.exitcode is None:
+                worker.process.kill()
+                worker.process.join()
+            worker.process.close()
+        self._workers = []
+
+    def _dispatch(self) -> None:
+        for worker in self._workers:
+            if worker.ready and worker.shard is None and self._queue:
+                shard = self._queue.popleft()
+                # Set also if the send fails: then the worker is dead, and its pipe says so.
+                worker.shard = shard
+                try:
+                    worker.connection.send(shard)
+                except OSError:
+                    continue
+
+    def _receive(self, worker: _Worker) -> list[Done]:
+        try:
+            message: object = worker.connection.recv()
+        # A message that was cut in two ends in one or the other.
+        except (EOFError, OSError, pickle.UnpicklingError):
+            return self._buried(worker)
+        if not worker.ready:
+            if message != READY:
+                raise PipelineError(f"a worker can't make the pipeline: {message}")
+            worker.ready, self._failed_starts = True, 0
+            return []
+        if not isinstance(message, Outcome):
+            raise PipelineError(str(message))
+        shard, worker.shard = worker.shard, None
+        return [(cast("Shard", shard), message)]
+
+    def _buried(self, worker: _Worker) -> list[Done]:
+        worker.connection.close()
+        worker.process.join()
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS:
+                raise PipelineError(
+                    f"{STARTS} workers in a row ended before they were ready (exit code {worker.process.exitcode}); a script "
+                    'that starts a batch needs `if __name__ == "__main__":` around it'
+                )
+        worker.process.close()
+        self._workers[self._workers.index(worker)] = self._started()
+        return [(worker.shard, None)] if worker.shard is not None else []
+
+    def _started(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        # A daemon ends with this process; if that is killed, the end of the pipe ends it.
+        process = self._context.Process(target=work, args=(theirs, self._pipeline), name="streamkit-batch", daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+
+def work(connection: "Connection[Any, Any]", pickled: bytes) -> None:
+    """The life of a worker: make the pipeline, then run shards until the other end of the pipe is closed."""
+    # Ctrl-C reaches all processes of a terminal; the parent stops its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pipeline = _made(pickled)
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
+        return
+    try:
+        connection.send(READY)
+        while True:
+            connection.send(_outcome(pipeline, connection.recv()))
+    # The parent is gone, and whoever starts the batch again needs nothing of this.
+    except (EOFError, OSError):
+        return
+
+
+def _outcome(pipeline: AnyPipeline, shard: Shard) -> Outcome | str:
+    try:
+        return run_shard(pipeline, shard)
+    except PipelineError as error:
+        return str(error)
+
+
+def _made(pickled: bytes) -> AnyPipeline:
+    pipeline: AnyPipeline = pickle.loads(pickled)
+    # What a run would need and does not find, such as the table of an encoding, stops the batch and not each input.
+    pipeline.fresh()
+    return pipeline

@@ -1,0 +1,160 @@
+"""`streamkit batch`: one pipeline over many recordings."""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
+from rich.table import Column
+
+from streamkit import batch
+from streamkit.batch.pipeline import AnyPipeline
+from streamkit.cli import reading
+
+LINE_SECONDS = 10.0
+"""Without a terminal, a line of progress so often."""
+EPILOG = """\
+examples:
+  streamkit batch recordings/ --model gpt-4o --rules rules.toml --out results.jsonl
+      text, tokens, flags and times of every .sse, .jsonl, .ndjson and .json file in a folder, also gzip
+  streamkit batch 'logs/2026-*/*.sse.gz' --pipeline pipeline.toml --out results.jsonl
+      through a pipeline file; quoted, so that the order of a glob does not depend on the shell
+  streamkit batch exchanges.jsonl.gz --out results.parquet --workers 16
+      one exchange per line, such as the results of OpenAI's or Anthropic's batch API
+  streamkit batch recordings/ --out results.jsonl
+      again after a kill or Ctrl-C: continues where it stopped
+
+--out has a line for each input, in their order; what can't be read is in --dead-letters with the reason.
+exit codes: 0 every input has a result, 3 some are dead letters, 1 an error, 2 wrong arguments, 130 Ctrl-C
+"""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = "Read recorded answers through one pipeline, on all cores, and write a line of JSON for each."
+    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.set_defaults(error=parser.error)
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="a file, a folder or a glob; .jsonl may have an exchange per line")
+    add("--out", required=True, metavar="FILE", help="the results, as JSON lines, or as Parquet if it ends in .parquet")
+    add("--pipeline", metavar="FILE", help="read through the pipeline in this TOML or JSON file")
+    add(
+        "--stage",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="put in the stage that an installed package offers by this name, before the rules; repeatable",
+    )
+    add("--rules", metavar="FILE", help="moderate by the rules in this TOML file")
+    add("--model", help="count the tokens as this model does")
+    add("--dead-letters", metavar="FILE", help="what can't be read (default: --out with .dead appended)")
+    add("--workers", type=_number, metavar="N", help="worker processes (default: one for each core)")
+    add("--shard", type=_number, default=50, metavar="N", help="inputs that a worker reads at a time (%(default)s)")
+    add("--restart", action="store_true", help="begin anew, and replace the files of an earlier batch")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the batch, and give the exit code."""
+    pipeline = _pipeline(options)
+    with _shown(Console(stderr=True, highlight=False)) as report:
+        summary = batch.run(
+            options.inputs,
+            pipeline,
+            out=options.out,
+            dead_letters=options.dead_letters,
+            workers=options.workers,
+            shard=options.shard,
+            restart=options.restart,
+            progress=report,
+        )
+    print(f"streamkit: {told(summary)}", file=sys.stderr)
+    return 3 if summary.dead_letters else 0
+
+
+def told(summary: batch.Summary) -> str:
+    """The summary in one line."""
+    ends = ", ".join(f"{count} {reason}" for reason, count in summary.ends.items())
+    parts = [f"{summary.inputs} inputs: {summary.results} results" + (f" ({ends})" if ends else "")]
+    if summary.dead_letters:
+        parts.append(_dead(summary.dead_letters))
+    if summary.resumed:
+        parts.append(f"{summary.resumed} done before")
+    return f"{', '.join(parts)}; {summary.seconds:.1f} s"
+
+
+def _pipeline(options: argparse.Namespace) -> AnyPipeline:
+    if options.pipeline:
+        if options.stage or options.rules or options.model:
+            options.error("--pipeline has all stages: leave out --stage, --rules and --model")
+        return reading.written(options.pipeline)
+    return reading.pipeline_of(options.stage, options.rules, options.model)
+
+
+@contextmanager
+def _shown(console: Console) -> Generator[Callable[[batch.Progress], None]]:
+    """What shows the progress: a bar in a terminal, else a line from time to time."""
+    if not console.is_interactive:
+        yield Lines()
+        return
+    columns = [
+        TextColumn("{task.completed:>4.0%}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}", markup=False, table_column=Column(no_wrap=True)),
+        _Left(Column(no_wrap=True)),
+    ]
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0, figures="starting workers")
+        yield partial(_draw, bar, task)
+
+
+def _draw(bar: Progress, task: TaskID, progress: batch.Progress) -> None:
+    bar.update(task, completed=progress.share, figures=figures(progress), left=left(progress))
+
+
+class _Left(ProgressColumn):
+    # rich's own estimate would count what an earlier run did as done in no time.
+    def render(self, task: Any) -> str:
+        return str(task.fields.get("left", ""))
+
+
+class Lines:
+    """Progress as lines on standard error."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + LINE_SECONDS
+
+    def __call__(self, progress: batch.Progress) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + LINE_SECONDS
+            print(f"streamkit: {progress.share:.0%}, {figures(progress)}, {left(progress)}", file=sys.stderr)
+
+
+def figures(progress: batch.Progress) -> str:
+    """Inputs, rate and dead letters."""
+    dead = f", {_dead(progress.dead)}" if progress.dead else ""
+    return f"{progress.inputs} inputs, {progress.rate:.0f}/s{dead}"
+
+
+def _dead(number: int) -> str:
+    return f"{number} dead letter{'' if number == 1 else 's'}"
+
+
+def left(progress: batch.Progress) -> str:
+    """The time remaining, if the rest is like what this run read."""
+    gained = progress.share - progress.resumed_share
+    if gained <= 0:
+        return "time remaining unknown"
+    seconds = math.ceil(progress.seconds * (1 - progress.share) / gained)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} remaining"
+
+
+def _number(text: str) -> int:
+    if text.isdecimal() and (number := int(text)) >= 1:
+        return number
+    raise argparse.ArgumentTypeError(f"expected 1 or more, found {text!r}")
