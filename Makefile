@@ -18,7 +18,7 @@ demo: $(READY)
 	$(BIN)/streamkit demo
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m tests.halves $(ARGS)
 
 cover: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)

@@ -1,0 +1,39 @@
+"""All tests in two processes, for two cores: `make test`. Each prints its own summary, with the skips in its last lines.
+
+    python -m tests.halves [pytest's arguments]
+
+With arguments it is pytest itself.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryFile
+
+HERE = Path(__file__).parent
+FIRST = ("core", "dialects", "hops", "laws", "moderation", "stages", "tokens")
+"""Folders whose tests compute; those of the second half wait for servers and for other processes as well."""
+
+
+def main() -> int:
+    """Run both halves, print the first as it comes and then the second, and return the greater exit code."""
+    command = [sys.executable, "-m", "pytest"]
+    if arguments := sys.argv[1:]:
+        os.execv(sys.executable, [*command, *arguments])
+    first = [str(HERE / name) for name in FIRST]
+    ignored = [f"--ignore={path}" for path in first]
+    # Two processes must not write one cache.
+    with TemporaryFile() as output:
+        second = subprocess.Popen(
+            [*command, "-p", "no:cacheprovider", *ignored], stdout=output, stderr=subprocess.STDOUT
+        )
+        code = subprocess.run([*command, *first], check=False).returncode
+        code = max(code, second.wait())
+        output.seek(0)
+        sys.stdout.buffer.write(output.read())
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
