@@ -27,6 +27,17 @@ class KillOnce(sk.Stage[sk.Event, sk.Event]):
 
 
 @dataclass
+class Registered(sk.Stage[sk.Event, sk.Event]):
+    """Put a file into `folder` that is named after this process, so that others know that it works."""
+
+    folder: str
+
+    def feed(self, item: sk.Event) -> Iterable[sk.Event]:
+        Path(self.folder, str(os.getpid())).touch()
+        return (item,)
+
+
+@dataclass
 class KillOn(sk.Stage[sk.Event, sk.Event]):
     """Kill this process at a text with `word` in it."""
 

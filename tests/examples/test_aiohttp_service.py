@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -151,14 +151,16 @@ async def closing_idle_connections() -> AsyncGenerator[tuple[str, list[int]], No
     numbers: list[int] = []
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for number in (1, 2):
-            request = await reader.readuntil(b"\r\n\r\n")
-            length = next(line for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.partition(b":")[2]))
-            numbers.append(number)
-            if number == 1:
-                writer.write(head + answer)
-                await writer.drain()
+        # The client may close a connection that it does not use again.
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            for number in (1, 2):
+                request = await reader.readuntil(b"\r\n\r\n")
+                length = next(line for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                await reader.readexactly(int(length.partition(b":")[2]))
+                numbers.append(number)
+                if number == 1:
+                    writer.write(head + answer)
+                    await writer.drain()
         writer.close()
 
     server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
