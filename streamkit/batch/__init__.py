@@ -14,7 +14,7 @@ from streamkit.batch.job import Progress, Summary, run
 from streamkit.batch.pipeline import whole
 from streamkit.batch.processes import Processes
 from streamkit.batch.result import DeadLetter, Flag, OtherChoice, Result
-from streamkit.batch.shard import Outcome, Shard, run_shard
+from streamkit.batch.shard import Shard, ShardOutcome, run_shard
 
 __all__ = [
     "DeadLetter",
@@ -23,11 +23,11 @@ __all__ = [
     "Flag",
     "Input",
     "OtherChoice",
-    "Outcome",
     "Processes",
     "Progress",
     "Result",
     "Shard",
+    "ShardOutcome",
     "Summary",
     "run",
     "run_shard",

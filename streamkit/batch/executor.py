@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from streamkit.batch.pipeline import AnyPipeline
-from streamkit.batch.shard import Outcome, Shard
+from streamkit.batch.shard import Shard, ShardOutcome
 
-Done: TypeAlias = tuple[Shard, Outcome | None]
+Done: TypeAlias = tuple[Shard, ShardOutcome | None]
 """A shard and its outcome; `None` if the worker that ran it died."""
 
 

@@ -15,11 +15,11 @@ import msgspec
 
 from streamkit.batch.executor import Executor
 from streamkit.batch.inputs import check, files, places
-from streamkit.batch.journal import Journal, Settings, path_of
+from streamkit.batch.journal import Journal, JournalSettings, path_of
 from streamkit.batch.parquet import check_pyarrow, write_parquet
 from streamkit.batch.pipeline import AnyPipeline, AnyStage, whole
 from streamkit.batch.processes import Processes
-from streamkit.batch.shard import Outcome, Shard, died, shards
+from streamkit.batch.shard import Shard, ShardOutcome, died, shards
 from streamkit.core.describe import to_data
 from streamkit.core.stage import parts
 from streamkit.errors import PipelineError, RecordingError
@@ -98,7 +98,7 @@ def run(
         check_pyarrow()
     lines = target.with_name(f"{target.name}.jsonl") if parquet else target
     letters = as_path(dead_letters) if dead_letters is not None else target.with_name(f"{target.name}.dead")
-    settings = Settings(tuple(named), shard, _digest(made), _version())
+    settings = JournalSettings(tuple(named), shard, _digest(made), _version())
     with Journal(lines, letters, settings, restart=restart) as journal:
         batch = _Batch(named, journal, [target, lines, letters, path_of(lines)], progress)
         batch.run(made, shard, executor or Processes(workers))
@@ -112,9 +112,9 @@ class _Entry:
     """A shard of the window: its outcome, or the inputs that are run alone because a worker died."""
 
     shard: Shard
-    outcome: Outcome | None = None
+    outcome: ShardOutcome | None = None
     left: deque[int] = field(default_factory=deque[int])
-    sum: Outcome = field(default_factory=Outcome)
+    sum: ShardOutcome = field(default_factory=ShardOutcome)
     deaths: int = 0
 
 
@@ -133,7 +133,7 @@ class _Batch:
         self._resumed_files = 0.0
 
     def run(self, pipeline: AnyPipeline, size: int, executor: Executor) -> None:
-        # Walking the folders is fast, and tells how much there is; nobody who does not look pays for it.
+        # Walking the folders is fast and gives the total; a job without progress output skips it.
         self._total = sum(1 for _ in files(self._inputs, self._own)) if self._report else 0
         todo = self._todo(shards(places(self._inputs, self._own), size, os.getcwd()))
         first = next(todo, None)
@@ -176,7 +176,7 @@ class _Batch:
                     executor.submit(following)
             self._write()
 
-    def _take(self, entry: _Entry, shard: Shard, outcome: Outcome | None) -> Shard | None:
+    def _take(self, entry: _Entry, shard: Shard, outcome: ShardOutcome | None) -> Shard | None:
         """Note what became of a shard; returns what of it is to be run next."""
         if shard.alone is None:
             if outcome is not None:

@@ -17,7 +17,7 @@ from typing import IO
 
 import msgspec
 
-from streamkit.batch.shard import Outcome, Shard
+from streamkit.batch.shard import Shard, ShardOutcome
 from streamkit.errors import PipelineError, RecordingError
 from streamkit.plugins.config_files import name_of, reason_of
 
@@ -25,7 +25,7 @@ VERSION = "batch/1"
 _WORDS = {"inputs": "list of inputs", "shard": "shard size", "pipeline": "pipeline", "version": "version of streamkit"}
 
 
-class Settings(msgspec.Struct, frozen=True):
+class JournalSettings(msgspec.Struct, frozen=True):
     """What a batch must have in common with the one that it continues. `pipeline` is a digest."""
 
     inputs: tuple[str, ...]
@@ -42,8 +42,8 @@ class _Head(msgspec.Struct):
     version: str = ""
 
     @property
-    def settings(self) -> Settings:
-        return Settings(self.inputs, self.shard, self.pipeline, self.version)
+    def settings(self) -> JournalSettings:
+        return JournalSettings(self.inputs, self.shard, self.pipeline, self.version)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ class Journal:
     A batch of other settings raises `PipelineError`, and so do results without a journal: nothing is ever written over.
     """
 
-    def __init__(self, out: Path, dead_letters: Path, settings: Settings, *, restart: bool = False) -> None:
+    def __init__(self, out: Path, dead_letters: Path, settings: JournalSettings, *, restart: bool = False) -> None:
         self.paths = out, dead_letters, path_of(out)
         self._settings = settings
         self._restart = restart
@@ -122,7 +122,7 @@ class Journal:
             "restart the batch, or write to another file"
         )
 
-    def write(self, shard: Shard, outcome: Outcome) -> None:
+    def write(self, shard: Shard, outcome: ShardOutcome) -> None:
         """Write what became of the next shard."""
         results, dead_letters, journal = self._files
         for file, content in ((results, outcome.results), (dead_letters, outcome.dead_letters)):

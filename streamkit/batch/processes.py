@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from streamkit.batch.executor import Done
 from streamkit.batch.pipeline import AnyPipeline
-from streamkit.batch.shard import Outcome, Shard, run_shard
+from streamkit.batch.shard import Shard, ShardOutcome, run_shard
 from streamkit.errors import PipelineError
 
 STARTS = 3
@@ -115,7 +115,7 @@ class Processes:
                 raise PipelineError(f"a worker can't make the pipeline: {message}")
             worker.ready, self._failed_starts = True, 0
             return []
-        if not isinstance(message, Outcome):
+        if not isinstance(message, ShardOutcome):
             raise PipelineError(str(message))
         shard, worker.shard = worker.shard, None
         return [(cast("Shard", shard), message)]
@@ -161,7 +161,7 @@ def work(connection: "Connection[Any, Any]", pickled: bytes) -> None:
         return
 
 
-def _outcome(pipeline: AnyPipeline, shard: Shard) -> Outcome | str:
+def _outcome(pipeline: AnyPipeline, shard: Shard) -> ShardOutcome | str:
     try:
         return run_shard(pipeline, shard)
     except PipelineError as error:

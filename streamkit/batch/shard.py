@@ -33,7 +33,7 @@ class Shard(msgspec.Struct, frozen=True):
         return Shard(self.number, (self.inputs[position],), self.folder, self.files, position)
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ShardOutcome(msgspec.Struct, frozen=True):
     """What became of a shard: lines of results and of dead letters, ready to be written, and how many ended how."""
 
     results: bytes = b""
@@ -41,8 +41,8 @@ class Outcome(msgspec.Struct, frozen=True):
     ends: dict[str, int] = {}
     dead: int = 0
 
-    def __add__(self, other: "Outcome") -> "Outcome":
-        return Outcome(
+    def __add__(self, other: "ShardOutcome") -> "ShardOutcome":
+        return ShardOutcome(
             self.results + other.results,
             self.dead_letters + other.dead_letters,
             dict(Counter(self.ends) + Counter(other.ends)),
@@ -65,7 +65,7 @@ def shards(places: Iterable[Place], size: int, folder: str) -> Iterator[Shard]:
         yield Shard(number, tuple(inputs), folder, files)
 
 
-def run_shard(pipeline: AnyPipeline, shard: Shard) -> Outcome:
+def run_shard(pipeline: AnyPipeline, shard: Shard) -> ShardOutcome:
     """Read all inputs of the shard, in order. It has no effect but what it returns, so that it may run any number of times.
 
     `PipelineError` if the pipeline can't be run here at all.
@@ -73,7 +73,7 @@ def run_shard(pipeline: AnyPipeline, shard: Shard) -> Outcome:
     return anyio.run(_run, pipeline, shard)
 
 
-async def _run(pipeline: AnyPipeline, shard: Shard) -> Outcome:
+async def _run(pipeline: AnyPipeline, shard: Shard) -> ShardOutcome:
     lines: list[bytes] = []
     dead: list[bytes] = []
     ends: Counter[str] = Counter()
@@ -84,10 +84,10 @@ async def _run(pipeline: AnyPipeline, shard: Shard) -> Outcome:
                 ends[result.end] += 1
             case DeadLetter() as letter:
                 dead.append(line_of(letter))
-    return Outcome(b"".join(lines), b"".join(dead), dict(ends), len(dead))
+    return ShardOutcome(b"".join(lines), b"".join(dead), dict(ends), len(dead))
 
 
-def died(found: Input, times: int) -> Outcome:
+def died(found: Input, times: int) -> ShardOutcome:
     """The outcome of an input on which so many workers died."""
     letter = DeadLetter(
         input=found.name,
@@ -96,7 +96,7 @@ def died(found: Input, times: int) -> Outcome:
         error="WorkerDied",
         reason=f"the worker process died while it read this input, {times} times",
     )
-    return Outcome(dead_letters=line_of(letter), dead=1)
+    return ShardOutcome(dead_letters=line_of(letter), dead=1)
 
 
 def line_of(found: Result | DeadLetter) -> bytes:

@@ -100,7 +100,7 @@ def _pipeline(options: argparse.Namespace) -> AnyPipeline:
 def _shown(console: Console) -> Generator[Callable[[batch.Progress], None]]:
     """What shows the progress: a bar in a terminal, else a line from time to time."""
     if not console.is_interactive:
-        yield Lines()
+        yield ProgressLines()
         return
     columns = [
         TextColumn("{task.completed:>4.0%}", markup=False),
@@ -123,7 +123,7 @@ class _Left(ProgressColumn):
         return str(task.fields.get("left", ""))
 
 
-class Lines:
+class ProgressLines:
     """Progress as lines on standard error."""
 
     def __init__(self) -> None:

@@ -47,7 +47,7 @@ class WireFunction(msgspec.Struct):
     name: str
 
 
-class Tool(msgspec.Struct):
+class WireTool(msgspec.Struct):
     function: WireFunction | None = None
 
 
@@ -79,7 +79,7 @@ class WireRequest(msgspec.Struct, kw_only=True):
 
 class ChatRequest(WireRequest):
     messages: Annotated[list[WireMessage], msgspec.Meta(min_length=1)]
-    tools: list[Tool] | None = None
+    tools: list[WireTool] | None = None
     tool_choice: object = None
 
     id_prefix: ClassVar[str] = "chatcmpl-"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from streamkit.completion import SUCCESSES, Completion, EndReason
-from streamkit.dialects.openai.citations import Bytes, Span, chat_annotations
+from streamkit.dialects.openai.citations import Bytes, CitationSpan, chat_annotations
 from streamkit.emitters.blocks import Block, BlockEmitter, Decision
 from streamkit.emitters.camel_case import decision_fields, finish_reason, usage_fields
 from streamkit.emitters.emitter import Frame
@@ -92,7 +92,7 @@ class UIMessagesEmitter(BlockEmitter):
         if self.withheld:
             return
         text = block.text
-        whole, code_points = Span(0, len(text)), Bytes([text])
+        whole, code_points = CitationSpan(0, len(text)), Bytes([text])
         for annotation in block.annotations:
             for number, chat in enumerate(chat_annotations(annotation, whole, code_points, self.shape)):
                 if url := chat.get("url_citation", {}).get("url"):

@@ -12,7 +12,7 @@ import msgspec
 from streamkit.completion import SUCCESSES, EndReason
 from streamkit.core.stage import cut_short
 from streamkit.dialects.fields import MOST
-from streamkit.dialects.openai.citations import Bytes, Span, chat_annotations
+from streamkit.dialects.openai.citations import Bytes, CitationSpan, chat_annotations
 from streamkit.dialects.openai.response import (
     Called,
     call_id,
@@ -341,10 +341,10 @@ class OpenAIChunks(Checkpointed):
         if self.legacy or not annotations or choice.index in self._withheld.choices:
             return
         self._end_part(choice)
-        whole, code_points = Span(0, self._withheld.lengths.get(choice.index, 0)), self._bytes_of(choice)
+        whole, code_points = CitationSpan(0, self._withheld.lengths.get(choice.index, 0)), self._bytes_of(choice)
         cited: list[dict[str, Any]] = []
         for annotation, part in annotations:
-            of = Span(*choice.spans[part]) if part in choice.spans else whole
+            of = CitationSpan(*choice.spans[part]) if part in choice.spans else whole
             for chat in chat_annotations(annotation, of, code_points, self._shape):
                 key = _json(chat).decode()
                 if key not in choice.cited:

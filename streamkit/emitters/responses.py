@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from streamkit.completion import SUCCESSES, Completion, EndReason, Usage
-from streamkit.dialects.openai.citations import Bytes, Span, chat_annotations
+from streamkit.dialects.openai.citations import Bytes, CitationSpan, chat_annotations
 from streamkit.emitters.blocks import Block, BlockEmitter, Kind
 from streamkit.emitters.emitter import Frame
 from streamkit.emitters.failures import ErrorFrame, Failure, failure_at_end
@@ -157,7 +157,7 @@ class ResponsesEmitter(BlockEmitter):
             if self.shape == _SHAPE:
                 found.append(annotation)
                 continue
-            chats = chat_annotations(annotation, Span(0, len(text)), code_points, self.shape)
+            chats = chat_annotations(annotation, CitationSpan(0, len(text)), code_points, self.shape)
             found += [{"type": "url_citation", **chat["url_citation"]} for chat in chats if "url_citation" in chat]
         return found
 

@@ -132,7 +132,7 @@ def test_without_a_terminal_progress_is_a_line_from_time_to_time(
 ) -> None:
     now = 100.0
     monkeypatch.setattr("streamkit.cli.batching.time.monotonic", lambda: now)
-    lines = batching.Lines()
+    lines = batching.ProgressLines()
     lines(Progress(1, 0, 0.01, 1.0))
     now = 110.0
     lines(Progress(50, 0, 0.5, 10.0))

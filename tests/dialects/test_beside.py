@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import streamkit as sk
-from streamkit.dialects.openai.chunks import Reader
+from streamkit.dialects.openai.chunks import ChunkReader
 from tests.dialects.streams import Result, read, sse
 
 DONE = "[DONE]"
@@ -105,7 +105,7 @@ def test_what_changed_last_is_not_lost_where_the_answer_breaks_off(ending: list[
 def test_a_known_name_is_read_by_the_decoder_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from streamkit.dialects.openai import chunks as openai_chunks
 
-    reader, read_leniently = Reader(), list[str]()
+    reader, read_leniently = ChunkReader(), list[str]()
     lenient = openai_chunks._lenient
     monkeypatch.setattr(openai_chunks, "_lenient", lambda payload: read_leniently.append(payload) or lenient(payload))
     payload = '{"choices":[{"index":0,"delta":{"content":"a"},"native_finish_reason":"x"}],"provider":"P","a b":1}'

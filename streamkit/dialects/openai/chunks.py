@@ -21,7 +21,7 @@ _NO_NAME = "\ufdd0"
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
 
 
-class Function(msgspec.Struct, gc=False):
+class ChunkFunction(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
 
@@ -32,23 +32,23 @@ class Custom(msgspec.Struct, gc=False):
     input: str | None = None
 
 
-class ToolCall(msgspec.Struct, gc=False):
+class ChunkToolCall(msgspec.Struct, gc=False):
     index: Index | None = None
     id: str | None = None
     type: str | None = None
-    function: Function | None = None
+    function: ChunkFunction | None = None
     custom: Custom | None = None
 
 
-class Message(msgspec.Struct, gc=False):
+class ChunkMessage(msgspec.Struct, gc=False):
     # A `delta`, or the `message` of a plain response.
     content: str | None = None
     role: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    function_call: Function | None = None
+    tool_calls: list[ChunkToolCall] | None = None
+    function_call: ChunkFunction | None = None
     audio: dict[str, Any] | None = None
     annotations: list[dict[str, Any]] | None = None
     reasoning_details: list[dict[str, Any]] | None = None
@@ -56,11 +56,11 @@ class Message(msgspec.Struct, gc=False):
     images: list[dict[str, Any]] | None = None
 
 
-class Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class ChunkChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     index: Index = 0
-    delta: Message | None = None
+    delta: ChunkMessage | None = None
     text: str | None = None
-    message: Message | None = None
+    message: ChunkMessage | None = None
     finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
     content_filter_results: dict[str, Any] | None = None
@@ -76,7 +76,7 @@ class Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 class Chunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     # `null` is a chunk with nothing in it; without the key it is no chunk.
-    choices: list[Choice] | msgspec.UnsetType | None = msgspec.UNSET
+    choices: list[ChunkChoice] | msgspec.UnsetType | None = msgspec.UNSET
     id: str | None = None
     object: str | None = None
     created: int | float | None = None
@@ -101,7 +101,7 @@ _MOST_NAMES = 64
 _NAME = re.compile(r"[ !#-\[\]-~]{1,100}")
 
 
-class Reader:
+class ChunkReader:
     """Reads the chunks of one stream, and learns the names of the fields that stand beside the usual ones."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Reader:
 
     def __reduce__(self) -> Any:
         # A copy learns for itself.
-        return Reader, ()
+        return ChunkReader, ()
 
     def state(self) -> Any:
         """The names, as plain data: a chunk is read in the same way after a checkpoint."""
@@ -122,7 +122,7 @@ class Reader:
     def restore(self, state: Any) -> None:
         """Take back what `state` gave."""
         of_chunks, of_choices = msgspec.convert(state, tuple[list[str], list[str]])
-        beside = Choice(beside=dict.fromkeys(of_choices))
+        beside = ChunkChoice(beside=dict.fromkeys(of_choices))
         self._learn(Chunk(choices=[beside], beside=dict.fromkeys(of_chunks)))
 
     def read(self, payload: bytes) -> Chunk | None:
@@ -156,7 +156,7 @@ class Reader:
 def _decoder(
     of_chunks: tuple[tuple[str, str], ...], of_choices: tuple[tuple[str, str], ...]
 ) -> Callable[[bytes], Chunk]:
-    choice = _with(Choice, of_choices)
+    choice = _with(ChunkChoice, of_choices)
     choices = ("choices", list[choice] | msgspec.UnsetType | None, msgspec.UNSET)  # type: ignore[valid-type]
     decode: Callable[[bytes], Chunk] = msgspec.json.Decoder(_with(Chunk, of_chunks, choices)).decode
     return decode
@@ -195,8 +195,8 @@ def _lenient(payload: bytes) -> Chunk | None:
     )
 
 
-def _choice(choice: dict[str, Any]) -> Choice:
-    return Choice(
+def _choice(choice: dict[str, Any]) -> ChunkChoice:
+    return ChunkChoice(
         index=_index(choice.get("index")) or 0,
         delta=_message(choice.get("delta")),
         text=text(choice.get("text")),
@@ -207,24 +207,24 @@ def _choice(choice: dict[str, Any]) -> Choice:
         content_filter_result=_dict(choice.get("content_filter_result")),
         content_filter_offsets=_dict(choice.get("content_filter_offsets")),
         usage=_dict(choice.get("usage")),
-        beside=_rest(choice, Choice),
+        beside=_rest(choice, ChunkChoice),
     )
 
 
-_KNOWN = {kind: {name for name in kind.__struct_fields__ if name != "beside"} for kind in (Chunk, Choice)}
+_KNOWN = {kind: {name for name in kind.__struct_fields__ if name != "beside"} for kind in (Chunk, ChunkChoice)}
 
 
-def _rest(fields: dict[str, Any], kind: type[Chunk] | type[Choice]) -> dict[str, Any]:
+def _rest(fields: dict[str, Any], kind: type[Chunk] | type[ChunkChoice]) -> dict[str, Any]:
     known = _KNOWN[kind]
     return {name: value for name, value in fields.items() if name not in known and value is not None}
 
 
-def _message(message: Any) -> Message | None:
+def _message(message: Any) -> ChunkMessage | None:
     if not isinstance(message, dict):
         return None
     fields = cast(dict[str, Any], message)
     content, thinking = _content(fields.get("content"))
-    return Message(
+    return ChunkMessage(
         content=content,
         role=text(fields.get("role")),
         refusal=text(fields.get("refusal")),
@@ -259,8 +259,8 @@ def _other_parts(content: Any) -> list[dict[str, Any]]:
     return [part for part in mappings(content) if "text" not in part and "thinking" not in part]
 
 
-def _call(call: dict[str, Any]) -> ToolCall:
-    return ToolCall(
+def _call(call: dict[str, Any]) -> ChunkToolCall:
+    return ChunkToolCall(
         index=_index(call.get("index")),
         id=text(call.get("id")),
         type=text(call.get("type")),
@@ -269,7 +269,7 @@ def _call(call: dict[str, Any]) -> ToolCall:
     )
 
 
-def _function(function: Any) -> Function | None:
+def _function(function: Any) -> ChunkFunction | None:
     if not isinstance(function, dict):
         return None
     fields = cast(dict[str, Any], function)
@@ -278,7 +278,7 @@ def _function(function: Any) -> Function | None:
     # before a string, is `{}`.
     if isinstance(arguments, dict | list):
         arguments = msgspec.json.encode(arguments).decode()
-    return Function(text(fields.get("name")), text(arguments))
+    return ChunkFunction(text(fields.get("name")), text(arguments))
 
 
 def _custom(custom: Any) -> Custom | None:

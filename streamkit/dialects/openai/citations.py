@@ -17,7 +17,7 @@ _NOT_IN_CHAT = ("file_citation", "file_path", "container_file_citation")
 _STARTS, _ENDS = ("start_index", "startIndex", "start"), ("end_index", "endIndex", "end")
 
 
-class Span(NamedTuple):
+class CitationSpan(NamedTuple):
     """A range of the answer's text, in code points."""
 
     start: int
@@ -42,7 +42,7 @@ class Bytes:
     def __call__(self, position: int) -> int:
         return bisect_right(self._ends, position)
 
-    def within(self, of: Span) -> Callable[[int], int]:
+    def within(self, of: CitationSpan) -> Callable[[int], int]:
         """The same for positions that are counted from the beginning of a part, before and after."""
         # The text is not all there where some of it came before the response had said that its places count bytes.
         ends = self._ends
@@ -52,7 +52,7 @@ class Bytes:
 
 
 def chat_annotations(
-    annotation: dict[str, Any], of: Span, code_points: Bytes, shape: str | None = None
+    annotation: dict[str, Any], of: CitationSpan, code_points: Bytes, shape: str | None = None
 ) -> list[dict[str, Any]]:
     """The annotations that chat completions have for one of any provider's.
 
@@ -81,12 +81,14 @@ def chat_annotations(
 
 def choice_annotations(choice: Choice, shape: str | None) -> list[dict[str, Any]]:
     """The annotations of an assembled choice, each once."""
-    spans, start = dict[int, Span](), 0
+    spans, start = dict[int, CitationSpan](), 0
     for part in choice.parts:
         if part.channel == "content":
-            spans.update((id(annotation), Span(start, start + len(part.text))) for annotation in part.annotations)
+            spans.update(
+                (id(annotation), CitationSpan(start, start + len(part.text))) for annotation in part.annotations
+            )
             start += len(part.text)
-    whole, code_points = Span(0, len(choice.text)), Bytes([choice.text])
+    whole, code_points = CitationSpan(0, len(choice.text)), Bytes([choice.text])
     found = (
         chat
         for annotation in choice.annotations
@@ -95,12 +97,12 @@ def choice_annotations(choice: Choice, shape: str | None) -> list[dict[str, Any]
     return list({repr(chat): chat for chat in found}.values())
 
 
-def _own(annotation: dict[str, Any], of: Span) -> dict[str, Any]:
+def _own(annotation: dict[str, Any], of: CitationSpan) -> dict[str, Any]:
     citation = {"start_index": of.start, "end_index": of.end, "title": "", "url": "", **annotation["url_citation"]}
     return {**annotation, "type": "url_citation", "url_citation": citation}
 
 
-def _citation(source: dict[str, Any], place: Span) -> dict[str, Any]:
+def _citation(source: dict[str, Any], place: CitationSpan) -> dict[str, Any]:
     title = source.get("title")
     citation = {
         "start_index": place.start,
@@ -119,16 +121,16 @@ def _address(source: dict[str, Any]) -> str | None:
     return None
 
 
-def _place(fields: dict[str, Any], of: Span, position: Callable[[int], int] = int) -> Span:
+def _place(fields: dict[str, Any], of: CitationSpan, position: Callable[[int], int] = int) -> CitationSpan:
     start, end = (
         next((fields[name] for name in names if type(fields.get(name)) is int and fields[name] >= 0), None)
         for names in (_STARTS, _ENDS)
     )
     # A place counts from the beginning of its part. Google leaves out a start of 0, as JSON of protocol buffers may.
-    return of if end is None else Span(of.start + position(start or 0), of.start + position(end))
+    return of if end is None else CitationSpan(of.start + position(start or 0), of.start + position(end))
 
 
-def _grounding(metadata: dict[str, Any], of: Span, position: Callable[[int], int]) -> Iterator[dict[str, Any]]:
+def _grounding(metadata: dict[str, Any], of: CitationSpan, position: Callable[[int], int]) -> Iterator[dict[str, Any]]:
     # https://ai.google.dev/gemini-api/docs/google-search: which chunks support which segment of the text, in bytes.
     sources = [
         next((mapping(chunk[kind]) for kind in ("web", "maps", "retrievedContext") if kind in chunk), dict[str, Any]())

@@ -15,7 +15,7 @@ from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.learn import Learnt
 from streamkit.dialects.openai.calls import Calls
-from streamkit.dialects.openai.chunks import Choice, Chunk, Function, Message, Reader, ToolCall
+from streamkit.dialects.openai.chunks import Chunk, ChunkChoice, ChunkFunction, ChunkMessage, ChunkReader, ChunkToolCall
 from streamkit.dialects.openai.details import details_of
 from streamkit.dialects.openai.reasoning_details import ReasoningDetails
 from streamkit.dialects.said import MOST_PIECES, Text
@@ -81,7 +81,7 @@ class OpenAICompletions(Dialect):
     _beside: Beside = field(default_factory=Beside, init=False, repr=False)
     # The response id of the chunk that ended a choice.
     _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
-    _reader: Reader = field(default_factory=Reader, init=False, repr=False)
+    _reader: ChunkReader = field(default_factory=ChunkReader, init=False, repr=False)
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -129,7 +129,7 @@ class OpenAICompletions(Dialect):
         if usage := chunk.usage or (chunk.beside and _groqs_usage(chunk.beside)):
             self._spend(usage, payload, out)
 
-    def _choice(self, choice: Choice, payload: bytes, out: list[Event]) -> None:
+    def _choice(self, choice: ChunkChoice, payload: bytes, out: list[Event]) -> None:
         index, add, delta, reason = choice.index, out.append, choice.delta, choice.finish_reason
         if reason is not None and is_pending(reason):
             reason = None
@@ -222,7 +222,7 @@ class OpenAICompletions(Dialect):
             out.append(ResponseDetails(new, index=index, payload=payload))
 
     def _tell(
-        self, message: Message, said: _Said, index: int, payload: bytes, out: list[Event], *, whole: bool = False
+        self, message: ChunkMessage, said: _Said, index: int, payload: bytes, out: list[Event], *, whole: bool = False
     ) -> None:
         if message.role and said.role != message.role:
             said.role = message.role
@@ -255,7 +255,7 @@ class OpenAICompletions(Dialect):
         if message.audio or message.annotations or message.images:
             self._tell_others(message, said, index, payload, out)
 
-    def _tell_others(self, message: Message, said: _Said, index: int, payload: bytes, out: list[Event]) -> None:
+    def _tell_others(self, message: ChunkMessage, said: _Said, index: int, payload: bytes, out: list[Event]) -> None:
         if audio := message.audio:
             said.others = True
             data, transcript, id = (fields.text(audio.get(name)) for name in ("data", "transcript", "id"))
@@ -273,9 +273,9 @@ class OpenAICompletions(Dialect):
     ) -> ToolCallDelta:
         return said.calls.piece(delta, wire_index, whole=whole, open=self.finished[index] is None)
 
-    def _missing(self, whole: Message, said: _Said, index: int, payload: bytes, out: list[Event]) -> Message:
+    def _missing(self, whole: ChunkMessage, said: _Said, index: int, payload: bytes, out: list[Event]) -> ChunkMessage:
         """What a whole message adds to what its choice has said, in deltas or in an earlier message."""
-        missing = Message(role=whole.role)
+        missing = ChunkMessage(role=whole.role)
         details = said.details.take(whole.reasoning_details or [], index, payload, out, whole=True)
         said.reasoning.add("".join(details))
         texts = {
@@ -327,8 +327,8 @@ def _body(payload: bytes, chunk: Chunk | None) -> Any:
         return {"error": chunk.error, "base_resp": chunk.base_resp} if chunk else None
 
 
-def _speaks(choice: Choice) -> bool:
-    message = choice.delta or choice.message or Message()
+def _speaks(choice: ChunkChoice) -> bool:
+    message = choice.delta or choice.message or ChunkMessage()
     said = message.content, message.reasoning_content, message.reasoning, message.refusal, message.tool_calls
     return bool(choice.text or message.function_call or any(said))
 
@@ -337,14 +337,14 @@ def _groqs_usage(beside: dict[str, Any]) -> dict[str, Any]:
     return fields.mapping(fields.mapping(beside.get("x_groq")).get("usage"))
 
 
-def _tool_call(call: ToolCall, position: int, index: int, payload: bytes) -> ToolCallDelta:
-    function = call.function or _custom(call) or Function()
+def _tool_call(call: ChunkToolCall, position: int, index: int, payload: bytes) -> ToolCallDelta:
+    function = call.function or _custom(call) or ChunkFunction()
     return ToolCallDelta(position, call.id, function.name, function.arguments or "", index, call.type, payload=payload)
 
 
-def _function_call(function: Function, index: int, payload: bytes) -> ToolCallDelta:
+def _function_call(function: ChunkFunction, index: int, payload: bytes) -> ToolCallDelta:
     return ToolCallDelta(0, None, function.name, function.arguments or "", index, "function_call", payload=payload)
 
 
-def _custom(call: ToolCall) -> Function | None:
-    return None if call.custom is None else Function(call.custom.name, call.custom.input)
+def _custom(call: ChunkToolCall) -> ChunkFunction | None:
+    return None if call.custom is None else ChunkFunction(call.custom.name, call.custom.input)
