@@ -38,11 +38,20 @@ def delta_of(channel: Channel, text: str, index: int) -> Event:
     return delta
 
 
-def with_text(delta: Any, channel: Channel, text: str) -> Event:
-    """The event that carries a piece of the text of that one."""
+def with_text(delta: Any, channel: Channel, text: str, *, last: bool) -> Event:
+    """The event that carries a slice of a delta's text; of a spoken answer's transcript, the last slice carries the sound."""
     if isinstance(delta, PartDelta):
         return msgspec.structs.replace(delta, text=text, payload=None)
+    if last and isinstance(delta, AudioDelta):
+        return msgspec.structs.replace(delta, transcript=text, payload=None)
     return delta_of(channel, text, delta.index)
+
+
+def without_transcript(delta: AudioDelta) -> AudioDelta | None:
+    """The rest of a spoken answer's delta: its sound, identifier and expiry. None if there is none of these."""
+    if delta.data or delta.id or delta.expires_at is not None:
+        return msgspec.structs.replace(delta, transcript=None, payload=None)
+    return None
 
 
 def text_of(delta: Any) -> str:

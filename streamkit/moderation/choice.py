@@ -28,7 +28,16 @@ from streamkit.events import (
     Retracted,
     ToolCallDelta,
 )
-from streamkit.moderation.channels import PARTS, Mode, bare, bare_deltas, delta_of, text_of, with_text
+from streamkit.moderation.channels import (
+    PARTS,
+    Mode,
+    bare,
+    bare_deltas,
+    delta_of,
+    text_of,
+    with_text,
+    without_transcript,
+)
 from streamkit.moderation.classifiers.classifier import Decision
 from streamkit.moderation.quotes import WithheldText, without_quotes, without_text
 from streamkit.moderation.report import Cost, verdict
@@ -235,18 +244,20 @@ class ChoiceRelease:
                 pieces.append((text.length, now, piece))
                 if self._ordered and self._holds:
                     self._order.append((text, text.length))
-            if text.channel == "transcript" and delta.data:
-                self._other(msgspec.structs.replace(delta, transcript=None, payload=None), out)
+            if text.channel == "transcript" and (sound := without_transcript(delta)):
+                self._other(sound, out)
         text.fresh = len(pieces) if self._ordered else len(pieces) - before - bool(before)
 
     def _feed_slices(self, text: ModeratedText, deltas: Sequence[Any], limit: int, out: list[Event]) -> None:
         # In slices so that the bound means the same however the text is split: no character can be one too many within one.
         for delta in deltas:
             rest = text_of(delta)
-            while rest and not (text.over or self.blocked):
+            whole = not rest and text.channel != "transcript"  # an empty transcript can stand beside sound
+            while not (whole or text.over or self.blocked):
                 room = max(limit - (text.length - text.left), 1)
                 piece, rest = rest[:room], rest[room:]
-                self._feed(text, [with_text(delta, text.channel, piece)], piece, out)
+                whole = not rest
+                self._feed(text, [with_text(delta, text.channel, piece, last=whole)], piece, out)
                 if text.length - text.left > limit:
                     self._exceed(text, "characters", out)
 

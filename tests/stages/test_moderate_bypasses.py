@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import streamkit as sk
 from streamkit import (
@@ -300,6 +302,49 @@ def test_sound_waits_for_its_transcript_and_is_not_released_after_some_of_that_w
         END,
     ]
     assert sound not in moderate(Moderate(BIRD), *transcript("a blue heron"), sound, END)
+
+
+@pytest.mark.parametrize("max_hold_chars", [1, 5, 12, 65536])
+def test_sound_is_released_whatever_is_the_bound_of_the_buffered_transcript(max_hold_chars: int) -> None:
+    pieces = ("All is well, he said. ", "So be it blue", " sky in the morning", "", "Bye.")
+    expiry = AudioDelta(id="audio_1", expires_at=1729018505)
+
+    events = moderate(
+        Moderate(BIRD, max_hold_chars=max_hold_chars, on_max_hold="release"), *transcript(*pieces), expiry, STOP, END
+    )
+
+    audio = [event for event in events if isinstance(event, AudioDelta)]
+    assert "".join(event.transcript or "" for event in audio) == "".join(pieces)
+    assert [event.data for event in audio if event.data] == ["0==", "1==", "2==", "3==", "4=="]
+    assert [event for event in audio if event.expires_at] == [expiry]
+
+
+def test_identifier_and_expiry_survive_a_buffered_transcript() -> None:
+    assert moderate(Moderate(BIRD), AudioDelta(None, "a blue", "audio_1", 17), STOP, END) == [
+        AudioDelta(transcript="a "),
+        AudioDelta(transcript="blue"),
+        AudioDelta(None, None, "audio_1", 17),
+        STOP,
+        END,
+    ]
+
+
+@given(
+    pieces=st.lists(st.sampled_from(["", "blue", " her", "on", " sky", "All is well. "]), min_size=1, max_size=6),
+    bound=st.integers(1, 12),
+)
+def test_a_bound_that_withholds_nothing_changes_neither_transcript_nor_sound(pieces: list[str], bound: int) -> None:
+    def spoken(*deltas: Event, **options: Any) -> tuple[str, list[str]]:
+        events = moderate(Moderate(Rule("bird", ("blue heron",), action="annotate"), **options), *deltas, STOP, END)
+        audio = [event for event in events if isinstance(event, AudioDelta)]
+        return "".join(event.transcript or "" for event in audio), [event.data for event in audio if event.data]
+
+    deltas = transcript(*pieces)
+    assert (
+        spoken(*deltas, max_hold_chars=bound, on_max_hold="release")
+        == spoken(*deltas)
+        == ("".join(pieces), [f"{n}==" for n in range(len(pieces))])
+    )
 
 
 async def test_a_classifier_receives_the_transcript() -> None:
