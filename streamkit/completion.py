@@ -14,7 +14,7 @@ from streamkit.errors import PipelineError
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 PartChannel: TypeAlias = Literal["code", "tool_input", "tool_output", "other"]
-"""What text of a part can be: a program or a command, the input of a provider's tool, its output, or anything else."""
+"""Kinds of text in a part: a program or a command, the input of a provider's tool, its output, or anything else."""
 Channel: TypeAlias = Literal[
     "content",
     "reasoning",
@@ -30,7 +30,7 @@ Channel: TypeAlias = Literal[
 ]
 VerdictAction: TypeAlias = Literal["annotate", "redact", "replace", "block", "stop"]
 VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "classifier", "provider", "max_hold"]
-"""What a verdict comes from; `too_long` and `timeout` are of a rule that could not decide within its bounds."""
+"""The origin of a verdict; `too_long` and `timeout` are of a rule that could not decide within its bounds."""
 RequestFormat: TypeAlias = Literal["openai", "anthropic", "responses", "gemini"]
 """A format of requests: OpenAI's chat completions and Responses, Anthropic's messages, Gemini's contents."""
 CheckOutcome: TypeAlias = Literal["passed", "flagged", "failed_open", "failed_closed", "skipped"]
@@ -113,7 +113,7 @@ def _integer(digits: str) -> int | float:
 
 
 class Usage(EventBase, frozen=True, gc=False, eq=False):
-    """What the response cost so far, as the provider reports it. `None` is unknown, never zero.
+    """The usage of the response so far, as the provider reports it. `None` is unknown, never zero.
 
     `prompt_tokens` are all tokens of the input, those that a cache served or stored included, and `completion_tokens` all of the
     output, reasoning included, whatever the provider's own figures leave out. `details` is the provider's whole object. Usage is
@@ -132,7 +132,7 @@ class Usage(EventBase, frozen=True, gc=False, eq=False):
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What was decided about one place of a text, as `Completion` keeps it. The matched text is not in it."""
+    """A moderation decision about one place of a text, as `Completion` keeps it. It does not contain the matched text."""
 
     action: VerdictAction
     category: str
@@ -145,7 +145,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 class ModerationReport(EventBase, frozen=True, gc=False, eq=False):
-    """What the moderation of a stream cost, by rules or by a classifier.
+    """Metrics of the moderation of a stream, by rules or by a classifier.
 
     `characters_held` of `deltas_held` deltas were still buffered after the read in which they arrived, at most
     `max_characters_held` at once, and together for `seconds_held` (`None` without a clock). `held` characters are buffered
@@ -192,7 +192,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolResult(msgspec.Struct, frozen=True):
-    """What a tool call has returned: text, or anything that JSON can hold. `failed`: `content` says what went wrong."""
+    """The result of a tool call: text, or anything that JSON can hold. `failed`: `content` describes the error."""
 
     call: ToolCall
     content: Any = ""
@@ -365,7 +365,7 @@ def unregister_form(name: str) -> None:
 
 
 def write_response(completion: Any, name: str | None) -> dict[str, Any]:
-    """The completion in the form of that name; in OpenAI's if nobody registered it."""
+    """The completion in the form of that name; in OpenAI's if that is not registered."""
     if OPENAI_FORM not in _forms or (name and name not in _forms):
         # A completion may be older than the process, as one of a checkpoint is: then no dialect is loaded yet. They are a room
         # above this one, and register their forms themselves.
@@ -397,7 +397,7 @@ def register_message_form(name: str, form: MessageForm) -> None:
 
 
 def message_form(name: str) -> MessageForm:
-    """The form of that request format. `PipelineError` if nobody registered it."""
+    """The form of that request format. `PipelineError` if it is not registered."""
     if name not in _message_forms:
         import_module("streamkit.dialects.message_forms")  # a room above this one, which registers its forms
     if name not in _message_forms:

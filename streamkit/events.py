@@ -1,4 +1,4 @@
-"""What a pipeline says about an answer: one union of small frozen values, consumed with `match`.
+"""The events of a pipeline: one union of small frozen values, consumed with `match`.
 
 Every event that belongs to one of several answers (`n` > 1) carries that choice's `index`. Offsets and lengths are in code
 points. `event.raw` is the provider's own chunk that the event was taken from, decoded when asked for.
@@ -41,7 +41,7 @@ class ResponseStart(EventBase, frozen=True, gc=False, eq=False):
 
 
 class ResponseDetails(EventBase, frozen=True, gc=False, eq=False):
-    """What the provider's response object has beside the answer's text, of the response or, with an `index`, of one choice.
+    """Fields of the provider's response object beside the answer's text, of the response or, with an `index`, of one choice.
 
     Later ones add to earlier ones. `shape` names the dialect in which `Completion.to_dict` writes the response.
     """
@@ -52,7 +52,7 @@ class ResponseDetails(EventBase, frozen=True, gc=False, eq=False):
 
 
 class PartStart(EventBase, frozen=True, gc=False, eq=False):
-    """A part of the answer begins: a content block, an output item, a content part. Sent again where it goes on after another.
+    """A part of the answer begins: a content block, an output item, a content part. Sent again where it continues after another.
 
     `kind` is the provider's word, `data` the structure of the part: ids, states, signatures, and in its empty form what comes
     in deltas. Deltas of `channel` belong to this part until the channel's next one starts, those of the call `tool_index` to
@@ -185,7 +185,7 @@ class TokenCount(EventBase, frozen=True, gc=False, eq=False):
 
 
 class UsageReport(EventBase, frozen=True, gc=False, eq=False):
-    """What a stream cost, as the provider reports it and as it was counted here, side by side. `None` is unknown, never zero.
+    """The usage of a stream, as the provider reports it and as it was counted here, side by side. `None` is unknown, never zero.
 
     `source` is where the three figures are from: `provider`; `local`, counted here, where the provider reported nothing;
     `partial`, what is known of an answer that did not come to its own end (the provider may have generated and billed more): the
@@ -341,7 +341,7 @@ class Skipped(EventBase, frozen=True, gc=False, eq=False):
 
 
 class ToolOutput(EventBase, frozen=True, eq=False):
-    """What the function of a tool call has returned, in `hops.converse`: text, or what JSON holds. `failed`: why it did not."""
+    """The result of a tool call in `hops.converse`: text or JSON-compatible data; if it `failed`, a description of the error."""
 
     name: str
     content: Any
@@ -475,7 +475,7 @@ class StreamEnd(EventBase, frozen=True, gc=False, eq=False):
     """The last event of every stream, and why it is the last.
 
     `completed` needs the terminal evidence of the provider's format; a stream that simply stopped is `truncated`, and one that
-    ended in a word that is not known is `unknown`. `saw_done` tells whether the end marker came, `open_choices` which choices
+    ended in a word that is not known is `unknown`. `saw_done`: whether the end marker arrived; `open_choices`: which choices
     never got a finish reason.
 
     `provider_reason` is the provider's word that `reason` was made of, and `None` where it came from elsewhere. Of several

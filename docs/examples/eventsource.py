@@ -71,7 +71,7 @@ class ForBrowser(sk.Stage[sk.Event, sk.sse.ServerSentEvent]):
 
 @dataclass
 class Answer:
-    """What came so far, for who comes, and the time that it still has while nobody reads."""
+    """The events so far, for late viewers, and the time left while there is no viewer."""
 
     hub: sk.hops.Broadcast[sk.sse.ServerSentEvent | sk.StreamEnd]
     life: anyio.CancelScope
@@ -127,7 +127,7 @@ def application(base_url: str, *, key: str = "", retry: int = 1000, patience: fl
         answer = answers.get(request.path_params["number"])
         last = request.headers.get("last-event-id", "")
         if answer is None or last == END:
-            return Response(status_code=204)  # which tells an `EventSource` not to come again
+            return Response(status_code=204)  # which stops an `EventSource` from reconnecting
         return EventStreamResponse(answer.behind(int(last) if last.isdecimal() else 0))
 
     @asynccontextmanager

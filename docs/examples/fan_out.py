@@ -6,8 +6,8 @@
     curl -N http://127.0.0.1:8004/                              as often as you like, also when the answer is complete
     curl -N http://127.0.0.1:8004/ -H 'last-event-id: 190'      the rest alone
 
-A viewer that falls too far behind is let go, so that it holds nobody up and takes no memory. An `EventSource` then comes again
-by itself, with the id of the last event that it has, and gets what it missed.
+A viewer that falls too far behind is disconnected, so that it delays no other and takes no memory. An `EventSource` then
+reconnects by itself, with the id of the last event that it has, and gets what it missed.
 """
 
 import json
@@ -59,7 +59,7 @@ def application(base_url: str, prompt: str, *, key: str = "", behind: int = 256,
     async def view(request: web.Request) -> web.StreamResponse:
         last = request.headers.get("last-event-id", "")
         if last == END:
-            return web.Response(status=204)  # which tells an `EventSource` not to come again
+            return web.Response(status=204)  # which stops an `EventSource` from reconnecting
         return await respond(request, rest(request.app[HUB], int(last) if last.isdecimal() else 0))
 
     app = web.Application()
@@ -69,7 +69,7 @@ def application(base_url: str, prompt: str, *, key: str = "", behind: int = 256,
 
 
 async def rest(hub: Hub, seen: int) -> AsyncGenerator[sk.sse.ServerSentEvent | sk.StreamEnd, None]:
-    """What comes behind the first `seen` events."""
+    """The events after the first `seen`."""
     events = hub.subscribe()
     seen -= events.dropped
     try:

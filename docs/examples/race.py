@@ -62,4 +62,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main(options.prompt, options.urls, hedge=options.hedge, key=os.environ.get("OPENAI_API_KEY", "")))
     except sk.StreamkitError as error:
-        sys.exit(f"nobody answered: {error}")
+        sys.exit(f"no provider answered: {error}")

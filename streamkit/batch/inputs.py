@@ -1,4 +1,4 @@
-"""What a batch reads: files, folders, globs, gzip, and JSONL with one exchange per line, always in the same order.
+"""The inputs of a batch: files, folders, globs, gzip, and JSONL with one exchange per line, always in the same order.
 
 Nothing here keeps more than a bounded number of names in memory, however many files there are.
 """

@@ -241,7 +241,7 @@ def _version() -> str:
 
 
 def _digest(pipeline: AnyPipeline) -> str:
-    """What tells whether a batch is resumed with the pipeline that it was begun with."""
+    """Identify the pipeline, so that a batch is resumed only with the one that it was started with."""
     try:
         data = msgspec.json.encode(to_data(pipeline), order="deterministic")
     except PipelineError:

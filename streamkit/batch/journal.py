@@ -26,7 +26,7 @@ _WORDS = {"inputs": "list of inputs", "shard": "shard size", "pipeline": "pipeli
 
 
 class JournalSettings(msgspec.Struct, frozen=True):
-    """What a batch must have in common with the one that it continues. `pipeline` is a digest."""
+    """Settings that must be equal when a batch is resumed. `pipeline` is a digest."""
 
     inputs: tuple[str, ...]
     shard: int
@@ -205,7 +205,7 @@ def path_of(out: Path) -> Path:
 
 
 def digest_of(shard: Shard) -> str:
-    """What identifies the inputs of a shard: their paths and places, not what is in them."""
+    """Identify the inputs of a shard by their paths and positions, not by their content."""
     digest = blake2b(digest_size=8)
     for found in shard.inputs:
         digest.update(msgspec.json.encode((found.name, found.offset, found.length)))

@@ -1,4 +1,4 @@
-"""What a batch writes of each input: a `Result`, or a `DeadLetter` if it can't be read as an answer."""
+"""The output for each input of a batch: a `Result`, or a `DeadLetter` if it can't be read as an answer."""
 
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -175,7 +175,7 @@ def _other(choice: Choice) -> OtherChoice:
 
 
 def _cost(stream: Stream[Event]) -> dict[str, Any]:
-    """What `Count` says, if there is one; otherwise the provider's figures stay."""
+    """Use the counts of `Count`, if there is one; otherwise those of the provider."""
     if not any(isinstance(stage, Count) for stage in with_inner(stream.stages)):
         return {}
     count = stream.stage(Count)
@@ -223,6 +223,6 @@ def _dead_letter(error: Exception, found: Input, id: str | None) -> DeadLetter:
 
 
 def _foreign(error: Exception) -> str:
-    # The message of somebody else's exception may quote the answer; the notes are ours, and say which stage it was.
+    # The message of a foreign exception may quote the answer; the notes are ours and name the stage.
     notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str) and note.startswith("in stage")]
     return "; ".join(["a stage raised an exception", *notes])

@@ -34,7 +34,7 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 class ShardOutcome(msgspec.Struct, frozen=True):
-    """What became of a shard: lines of results and of dead letters, ready to be written, and how many ended how."""
+    """The outcome of a shard: lines of results and of dead letters, ready to be written, and the number of each end."""
 
     results: bytes = b""
     dead_letters: bytes = b""

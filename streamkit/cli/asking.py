@@ -1,4 +1,4 @@
-"""What the commands that ask an endpoint have in common: where, what, and with which key. A key is never an argument."""
+"""Options of the commands that send a request: address, body, key. A key is never an argument."""
 
 import argparse
 import os

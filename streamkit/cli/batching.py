@@ -98,7 +98,7 @@ def _pipeline(options: argparse.Namespace) -> AnyPipeline:
 
 @contextmanager
 def _shown(console: Console) -> Generator[Callable[[batch.Progress], None]]:
-    """What shows the progress: a bar in a terminal, else a line from time to time."""
+    """Return the progress display: a bar in a terminal, else a line from time to time."""
     if not console.is_interactive:
         yield ProgressLines()
         return

@@ -1,4 +1,4 @@
-"""What a command says on standard error of what went wrong."""
+"""The message of a failed command on standard error."""
 
 from textwrap import indent
 

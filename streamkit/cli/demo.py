@@ -23,7 +23,7 @@ E = TypeVar("E", bound=sk.Event)
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """What is asked, before it is decided whether the answer is to be streamed."""
+    """The request body without `stream`."""
 
     path: str
     body: dict[str, Any]

@@ -44,7 +44,7 @@ def run(console: Console, path: Path, *, stall: float = 1.0, as_json: bool = Fal
 
 
 async def _read(path: Path, stall: float) -> dict[str, Any]:
-    """What the pipeline makes of it."""
+    """The events of the recording, read by the pipeline."""
     stream = sk.replay(path) | sk.Parse() | sk.Extract() | sk.Accumulate() | sk.Timing()
     counts: Counter[str] = Counter()
     timings, error = None, None
@@ -83,7 +83,7 @@ def _usage(usage: sk.Usage | None) -> dict[str, Any] | None:
 
 
 def _head(content: bytes) -> dict[str, Any]:
-    """What the first line tells of the request; of any other file only that it is none."""
+    """Describe the request from the recording's first line; any other file has none."""
     with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         match msgspec.json.decode(content.partition(b"\n")[0]):
             case {"streamkit": str(version), **facts}:

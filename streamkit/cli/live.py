@@ -24,7 +24,7 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True)
 class LivePrice:
-    """What a million tokens cost, in whatever currency: of the prompt, and of the answer."""
+    """Price of a million tokens, in any currency: of the prompt, and of the answer."""
 
     prompt: Decimal
     completion: Decimal
@@ -65,7 +65,7 @@ class Plain:
             self.write("\n")
 
     def take(self, width: int) -> tuple[list[str], str]:
-        """What is left to draw: nothing."""
+        """Nothing remains to be drawn."""
         return [], ""
 
 

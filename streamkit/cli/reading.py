@@ -199,7 +199,7 @@ def _table_here(model: object) -> str | None:
 
 
 class Meter:
-    """What the line below the text says."""
+    """The content of the line below the text."""
 
     def __init__(self, stream: sk.Stream[sk.Event], price: live.LivePrice | None, body: Mapping[str, Any]) -> None:
         self.stream = stream

@@ -1,4 +1,4 @@
-"""What the demo provider says: a prompt goes in, an answer comes out, cut into the pieces it is streamed in."""
+"""The scripted answers of the demo provider: a prompt goes in, an answer comes out, cut into its deltas."""
 
 from __future__ import annotations
 

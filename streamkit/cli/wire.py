@@ -52,7 +52,7 @@ class WireTool(msgspec.Struct):
 
 
 class WireRequest(msgspec.Struct, kw_only=True):
-    """What both completion APIs can be asked. The subclasses add the prompt, and word the response."""
+    """Request fields of both completion APIs. The subclasses add the prompt and build the response."""
 
     model: str = "gpt-4o-mini"
     stream: bool | None = None

@@ -129,7 +129,7 @@ def usable(stage: Any) -> None:
 
 
 def unfit(error: Exception) -> Exception:
-    """What a restored run raises for an error of streamkit's own code: data of the right shape may be wrong all the same."""
+    """Raised by a restored run in place of an internal error: data of the right shape may still be wrong."""
     if isinstance(error, StreamkitError) or not _is_ours(error):
         return error
     return PipelineError(f"the checkpoint does not fit this pipeline: {type(error).__name__}")

@@ -39,7 +39,7 @@ _CONTENT = frozenset(CONTENT)
 
 
 class Todo(Enum):
-    """What a driver does next."""
+    """The next action of a driver."""
 
     READ = "read"
     CALL = "call"
@@ -57,7 +57,7 @@ class Phase(Enum):
 
 
 class Runnable(Protocol):
-    """What the engine uses of a stage. A sync one also has `feed_all(items)`, one that `waits` has `async feed(item)`."""
+    """The interface of a stage for the engine. A sync one also has `feed_all(items)`, one that `waits` has `async feed(item)`."""
 
     done: bool
     waits: bool
@@ -82,7 +82,7 @@ class Alarm:
 
 
 class StageMetrics(msgspec.Struct):
-    """What one stage of a measured run did.
+    """The profile of one stage of a measured run.
 
     `seconds` is the time in its own code; that of an async stage includes its waiting. `held` is what it reports to buffer, in
     characters or items, `None` if it does not report it; `error` the class of the exception that it raised.
@@ -111,10 +111,10 @@ class _Level:
 class Engine:
     """The run of stages that belong to it alone.
 
-    `clock` gives the time for stages that want it; without one nobody is told the time, or that content arrived: that is for a
-    pipeline inside another stage, whose stages are known to the outer engine (`inner`). `watch_content`: keep `content` true
-    while the last step contained a piece of the answer, even if a stage still buffers it. `place`: how many stages stand before
-    these in the pipeline as it was written, and how many it has in all, for the notes of errors.
+    `clock` gives the time for stages that want it; without one no stage receives the time, or learns that content arrived: that
+    is for a pipeline inside another stage, whose stages are known to the outer engine (`inner`). `watch_content`: keep `content`
+    true while the last step contained a piece of the answer, even if a stage still buffers it. `place`: how many stages stand
+    before these in the pipeline as it was written, and how many it has in all, for the notes of errors.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ class Engine:
         return cast("Awaitable[Iterable[Any]]", stage.flush())
 
     def answer(self, returned: Iterable[Any]) -> list[Any]:
-        """What the call returned. An iterable that raises on the way is the failure of its stage."""
+        """Collect the items that the call returned. An iterable that raises is a failure of its stage."""
         return self._answered(returned, None)
 
     def refuse(self, error: Exception) -> list[Any]:
@@ -447,7 +447,7 @@ class Engine:
     # Checkpoints
 
     def state(self) -> RunState:
-        """What all stages know, and the items between them."""
+        """Return the state of all stages and the items between them."""
         levels = [LevelState([stage.state() for stage in level.stages], pack(level.pending)) for level in self._levels]
         return RunState(levels, self.phase.value, self._flushed, self._start, self._started, pack([self.end]))
 
@@ -488,13 +488,13 @@ DONE = property(attrgetter("_done"), _set_done)
 
 
 def stage_name(stage: object) -> str:
-    """What a stage is called in messages: its class, or the function that it was made of."""
+    """Return the name of a stage for messages: its class, or the function that it was made of."""
     name: str = getattr(stage, "function_name", None) or type(stage).__name__
     return name.rpartition(".")[2]
 
 
 def called(stage: Any) -> str:
-    """What a note of an error calls a stage: its function's own name, or its class, with the stages that it wraps."""
+    """Return the name of a stage for the note of an error: its function's name, or its class, with the stages that it wraps."""
     inner = stage.inner()
     if stages := getattr(stage, "stages", None):
         return " | ".join(map(called, stages))

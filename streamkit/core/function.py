@@ -42,7 +42,7 @@ class _Function:
 
     @property
     def function_name(self) -> str:
-        """What the stage is called."""
+        """The name of the stage."""
         return short_name(self.function)
 
     def item_types(self) -> tuple[Classes, Classes]:

@@ -15,7 +15,7 @@ _DECLARED: WeakKeyDictionary[type, tuple[Classes, Classes]] = WeakKeyDictionary(
 
 
 class Composable:
-    """What `|` composes: the base of all stages."""
+    """Base of everything that `|` composes."""
 
     declares_items: ClassVar[bool] = False
     """Set in a class body: this class's type parameters are the items that a stage takes and returns, or a source returns."""

@@ -1,4 +1,4 @@
-"""What lies before a hop, as the source of what lies behind it.
+"""The pipeline before a hop, as the source of the pipeline behind it.
 
 A stream with a hop is two engines with a boundary between them. A task of the hop drives the part before; the part behind reads
 what that task has stored. The task group is the hop's context: the stream enters it in its `async with` and leaves it there, so
@@ -81,7 +81,7 @@ class Joined(Source[T]):
 
 
 class HopContext(AbstractAsyncContextManager[Given], Generic[Given]):
-    """What the functions of `streamkit.hops` return: `async with race(a, b) as events`, or `race(a, b) | Emit()`.
+    """The result of the functions of `streamkit.hops`: `async with race(a, b) as events`, or `race(a, b) | Emit()`.
 
     Left of `|` it is entered by the stream's own `async with`, once.
     """

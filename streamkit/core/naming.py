@@ -26,7 +26,7 @@ def resolved(name: str) -> object:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise PipelineError(bounded(f"{shown(name)} can't be found: {error}")) from error
-    # Whatever the import of somebody's module raises, `sys.exit` among it.
+    # Importing a third-party module can raise anything, `sys.exit` included.
     except (Exception, SystemExit) as error:
         raise PipelineError(f"{shown(name)} can't be imported: {type(error).__name__}") from error
 

@@ -24,7 +24,7 @@ from streamkit.events import EndReason, StreamEnd
 Out = TypeVar("Out", covariant=True)
 A = TypeVar("A")
 CLOSE_SECONDS = 5.0
-"""How long a stage or the source may take to close; after that the stream goes on without it."""
+"""How long a stage or the source may take to close; after that the stream continues without it."""
 DRAIN_SECONDS = 0.25
 """How long the source may take to read what is left after the end marker."""
 BURST_BYTES = 128 * 1024
@@ -104,7 +104,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         if self._busy:
             import anyio
 
-            # It is woken and closes the source, and this one waits for that.
+            # The reader is woken and closes the source; wait for that.
             self.cancel()
             self._idle = self._idle or anyio.Event()
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):

@@ -77,7 +77,7 @@ class Run(Iterator[Out], Generic[Out]):
 
     @property
     def metrics(self) -> list[StageMetrics]:
-        """What each stage did so far, on a run of a pipeline that is measured (`measure`)."""
+        """The profile of each stage so far, for a run of a pipeline that is measured (`measure`)."""
         return self._engine.metrics
 
     def checkpoint(self) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class Iterated(Source[T]):
         self._waits = isinstance(items, AsyncIterable)
 
     async def open(self) -> None:
-        # A lone `bytes` or `str` is an iterable of integers or characters, which nobody means.
+        # A lone `bytes` or `str` is an iterable of integers or characters, which is never intended.
         items = (self._items,) if isinstance(self._items, bytes | bytearray | memoryview | str) else self._items
         self._iterator = items.__aiter__() if isinstance(items, AsyncIterable) else iter(cast("Iterable[T]", items))
 
@@ -170,7 +170,7 @@ def amount(burst: Sequence[Any]) -> int:
 
 
 def broke_off(error: Exception) -> bool:
-    """Whether a body broke off with this error, of ours or of the client that reads it, or did not go on in time."""
+    """Whether a body broke off with this error, of ours or of the client that reads it, or did not continue in time."""
     ours = isinstance(error, Disconnected | DeadlineExceeded | ConnectionError)
     return ours or type(error).__module__.partition(".")[0] in CLIENTS
 

@@ -40,7 +40,7 @@ def _unused(hook: F) -> F:
 
 
 class Step(Composable, Generic[In, Out]):
-    """What `Stage` and `AsyncStage` share."""
+    """Common base of `Stage` and `AsyncStage`."""
 
     declares_items = True
     waits: ClassVar[bool] = False
@@ -156,7 +156,7 @@ class Stage(Step[In, Out]):
         raise NotImplementedError(f"{type(self).__name__} needs a feed method")
 
     def flush(self) -> Iterable[Out]:
-        """What is left at the natural end."""
+        """Return the remaining output at the natural end. Not called after a failure or an early exit."""
         return ()
 
     def feed_all(self, items: list[In]) -> Iterable[Out]:
@@ -212,7 +212,7 @@ class AsyncStage(Step[In, Out]):
         raise NotImplementedError(f"{type(self).__name__} needs an async feed method")
 
     async def flush(self) -> Iterable[Out]:
-        """What is left at the natural end."""
+        """Return the remaining output at the natural end. Not called after a failure or an early exit."""
         return ()
 
     async def close(self) -> None:

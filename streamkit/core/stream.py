@@ -72,7 +72,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
 
     @property
     def source(self) -> Source[Any]:
-        """What the stream reads from."""
+        """The source of the stream."""
         return self._source
 
     @property
@@ -86,7 +86,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
 
     @property
     def metrics(self) -> list[StageMetrics]:
-        """What each stage did so far, of a pipeline that is measured (`measure`). After a retry, of the last attempt.
+        """The profile of each stage so far, for a pipeline that is measured (`measure`). After a retry, of the last attempt.
 
         A hop does nothing itself and has none.
         """
@@ -199,7 +199,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
     def checkpoint(self) -> dict[str, Any]:
         """The state of this run, between two items, as plain data: `pipeline.open(rest, checkpoint=…)` resumes it.
 
-        `received` in it tells how much of the source was read, in bytes or else in items; the new source begins behind that.
+        `received` in it is how much of the source was read, in bytes or else in items; the new source begins behind that.
         It holds what the stages hold, buffered text too. `PipelineError` if the stream has ended, or another task is waiting
         for the next item.
         """

@@ -23,7 +23,7 @@ READERS: Final = {
 
 
 class Reader(Protocol[Seen]):
-    """What a view does with events: a stage's two methods. `flush` is called on the natural end only."""
+    """Turns events into the items of a view: a stage's two methods. `flush` is called on the natural end only."""
 
     def feed(self, item: Any) -> Iterable[Seen]: ...
     def flush(self) -> Iterable[Seen]: ...

@@ -77,7 +77,7 @@ class TaskWaiting:
             if (cause := self._cause) is None:
                 raise
             self._take_back(task)
-            # Somebody else may have cancelled this task too in the same turn of the loop, which delivers one error for both.
+            # Other code may have cancelled this task too in the same turn of the loop, which delivers one error for both.
             # A cancel scope of anyio's recognises its own error only, and a checkpoint inside of a cancelled one raises that.
             await _checkpoint_if_cancelled()
             if task.cancelling() > cancelling:

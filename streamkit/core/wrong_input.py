@@ -1,4 +1,4 @@
-"""What to say of an object of the wrong kind, in place of a source or as an item of one: what it is, and the way out.
+"""Error messages for an object of the wrong kind, as a source or as an item of one: what was found, and how to fix it.
 
 No library is imported to recognise its objects: they are known by what they can do and by the module of their class.
 """
@@ -97,7 +97,7 @@ def warn(message: str) -> None:
 
 
 def kind_of(value: object) -> str:
-    """What to call an object whose value must not be shown."""
+    """Describe an object whose value must not be shown."""
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
 
 
@@ -116,7 +116,7 @@ def shown(value: object) -> str:
 
 
 def place_of(error: Exception) -> str:
-    """What msgspec says of data that it can't convert, without what it found, which may be any text."""
+    """Return msgspec's message about data that it can't convert, without the value, which may be any text."""
     said, at, place = str(error).partition(" - at ")
     # Other messages quote a value, a tag or the name of a field.
     if not said.startswith(("Expected `", "Object missing required field")):
@@ -125,7 +125,7 @@ def place_of(error: Exception) -> str:
 
 
 def name_shown(value: object) -> str:
-    """What stands for a name, for a message: as it is if it can be one, since it may be any text instead."""
+    """Return a name for use in a message: unchanged if it can be one, since it may be any text instead."""
     is_name = isinstance(value, str) and len(value) <= SHOWN_CHARS and _NAME.fullmatch(value)
     return repr(value) if is_name else "another"
 
@@ -150,7 +150,7 @@ def bounded(message: str) -> str:
 
 
 def attribute(value: object, name: str) -> Any:
-    """An attribute of somebody's object; `None` if it has none, or can't give it now."""
+    """Return an attribute of any object; `None` if it is missing or raises."""
     try:
         return getattr(value, name, None)
     # A property of another library may raise anything, as `response.content` of one that was not read does.

@@ -63,14 +63,14 @@ def by_name(name: str) -> type[Dialect]:
 
 
 def for_event(event: ServerSentEvent, problems: list[str] | None = None) -> type[Dialect] | None:
-    """The dialect that an answer with this event speaks; `None` if the event does not tell, as a ping doesn't.
+    """The dialect that an answer with this event speaks; `None` if it can't be determined, as for a ping.
 
     Installed packages' dialects are asked where none of ours speaks. One that can't be loaded, or fails at being asked, is
     passed over; what is the matter with it is added to `problems`.
     """
     data = _data(event.payload)
     own = next((dialect for dialect in DIALECTS.values() if dialect.speaks(event, data)), None)
-    # An event without data tells nothing, and no stream of ours is to wait for packages because it begins with one.
+    # An event without data identifies no dialect, and no stream should load packages because it begins with one.
     if own or event.data.strip() in ("", "[DONE]"):
         return own
     return _of_a_package(event, data, [] if problems is None else problems)
@@ -78,7 +78,7 @@ def for_event(event: ServerSentEvent, problems: list[str] | None = None) -> type
 
 @cache
 def installed() -> tuple[dict[str, type[Dialect]], list[str]]:
-    """What installed packages offer, loaded once in a process, and what is the matter with those that can't be loaded."""
+    """Return the dialects of installed packages, loaded once per process, and a message for each that failed to load."""
     found: dict[str, type[Dialect]] = {}
     problems: list[str] = []
     for name in plugins.names("dialects"):

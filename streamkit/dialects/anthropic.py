@@ -100,7 +100,7 @@ _MARKS = {
 }
 
 _CHANNELS: dict[str, Channel] = {"text": "content", "thinking": "reasoning"}
-# What of a block is told in events of its own.
+# Fields of a block that are emitted as events of their own.
 _TOLD = {"text": ("text", "citations"), "thinking": ("thinking",), "tool_use": ("name",)}
 
 
@@ -118,7 +118,7 @@ class _Block(msgspec.Struct):
 class AnthropicMessages(Dialect):
     """Messages and text completions. It is `done` at `message_stop`.
 
-    There is one choice, and its content blocks are told in their order, each between a `PartStart` and a `PartEnd`: text,
+    There is one choice, and its content blocks are emitted in order, each between a `PartStart` and a `PartEnd`: text,
     thinking, and the tools that the caller is to run. The signature of thinking comes with the block's end. The input and the
     results of tools that Anthropic runs itself, a compaction, and any other text of a block come in `PartDelta`s.
 
@@ -331,7 +331,7 @@ class AnthropicMessages(Dialect):
                 self.not_known(text(kind) or "content_block_delta", delta, payload, out, 0)
 
     def _resume(self, kind: str, index: int | None, payload: bytes, out: list[Event]) -> int:
-        """The block that text goes to: told to begin if it has not, and to go on if another has begun since."""
+        """Return the block of a text; emit its `PartStart` if it has not started, or another has started since."""
         block = self._open.get(index)
         if block is None or block.kind != kind:
             block = self._open[index] = _Block(self._blocks, kind)

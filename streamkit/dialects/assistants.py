@@ -38,8 +38,8 @@ _ENDS = ("completed", "requires_action", "incomplete", "failed", "cancelled", "e
 class OpenAIAssistants(Dialect):
     """The events named `thread.…`. It is `done` at `[DONE]`, and complete if the run has ended before.
 
-    Calls of functions are told. A tool of OpenAI's own is a part, of which code and its output come in `PartDelta`s; what else
-    happens in the steps of a run comes as notices. A run that waits for the results of functions has the status
+    Calls of functions are `ToolCallDelta`s. A tool of OpenAI's own is a part, of which code and its output come in `PartDelta`s;
+    what else happens in the steps of a run comes as notices. A run that waits for the results of functions has the status
     `requires_action`; one that is completed has got them.
     """
 

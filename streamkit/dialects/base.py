@@ -1,4 +1,4 @@
-"""What all dialects share: one event of the wire at a time, errors reported in one way, and an end that tells the truth."""
+"""Base classes of all dialects: decode one wire event at a time, report errors uniformly, determine how the stream ended."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from streamkit.events import Channel, Event, ProviderNotice, StreamEnd
 from streamkit.sse.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
 
 NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""What decoding raises: malformed JSON, half of a surrogate pair, bytes that are not UTF-8, nesting too deep."""
+"""Exceptions of decoding: malformed JSON, half of a surrogate pair, bytes that are not UTF-8, nesting too deep."""
 
 # Of several choices the one that ended worst gives the stream its reason.
 _WORST_FIRST: tuple[EndReason, ...] = (
@@ -269,12 +269,12 @@ class Dialect(Stage[ServerSentEvent, Event]):
         )
 
     def _read_halves(self, item: ServerSentEvent, marked: bytes, number: int, out: list[Event]) -> None:
-        told: list[Event] = []
+        read: list[Event] = []
         try:
-            self._read_one(msgspec.structs.replace(item, payload=marked), number, told)
+            self._read_one(msgspec.structs.replace(item, payload=marked), number, read)
         finally:
             self._marked = True
-            out += [surrogates.unmark(event, item.payload) for event in told]
+            out += [surrogates.unmark(event, item.payload) for event in read]
 
     def _joined(self, out: list[Event]) -> list[Event]:
         return surrogates.join(out, self._halves) if self._marked else out

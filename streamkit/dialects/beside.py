@@ -17,7 +17,7 @@ class Beside(msgspec.Struct):
     late: dict[str, Any] = {}
 
     def take(self, found: dict[str, Any]) -> dict[str, Any]:
-        """What is to be emitted now. Empty values don't replace others."""
+        """Return the fields to emit now. Empty values don't replace others."""
         said = {name: value for name, value in found.items() if value not in (None, "", [], {})}
         new = {name: value for name, value in said.items() if name not in self.known}
         for name, value in said.items():
@@ -27,7 +27,7 @@ class Beside(msgspec.Struct):
         return new
 
     def rest(self) -> dict[str, Any]:
-        """What is to be emitted at the end."""
+        """Return the fields to emit at the end of the stream."""
         late = changed(self.late, self.known)
         self.known, self.late = {**self.known, **late}, {}
         return late

@@ -49,7 +49,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def result(completion: Completion) -> dict[str, Any]:
-    """What a binding gives: the text, the calls, the usage; inside of `result` where it came so, as over REST."""
+    """Build the response of a binding: text, calls, usage; inside `result` if the answer had one, as over REST."""
     details, choice = dict(completion.details), completion.choices[0] if completion.choices else None
     rest = details.pop("result", None)
     whole = mapping(rest) if rest is not None else details
@@ -85,7 +85,7 @@ def _call(form: dict[str, Any], call: ToolCall) -> dict[str, Any]:
 
 # The events
 
-# What is told in events of its own; `p` is padding.
+# Fields that are emitted as events of their own; `p` is padding.
 _TOLD = ("response", "tool_calls", "usage", "finish_reason", "p")
 _OTHERS = ("type", "object", "choices", "model", "done")
 
@@ -169,10 +169,10 @@ class WorkersAI(Dialect):
 
 
 def _beside(fields: dict[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] = {name: empty(fields[name]) for name in ("response", "tool_calls") if name in fields}
+    emptied: dict[str, Any] = {name: empty(fields[name]) for name in ("response", "tool_calls") if name in fields}
     if "result" in fields:
-        told = {"result": _beside(mapping(fields["result"]))}
-    return {**without(fields, (*_TOLD, "result")), **told}
+        emptied = {"result": _beside(mapping(fields["result"]))}
+    return {**without(fields, (*_TOLD, "result")), **emptied}
 
 
 def _form(call: dict[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ _MARKS = {
     "message-end",
 }
 _CHANNELS: dict[str, Channel] = {"text": "content", "thinking": "reasoning", "tool_plan": "reasoning"}
-# What of a message is told in events of its own.
+# Fields of a message that are emitted as events of their own.
 _TOLD = ("tool_plan", "content", "tool_calls", "citations")
 
 
@@ -140,7 +140,7 @@ class CohereChat(Dialect):
             case "content-end" | "tool-call-end":
                 self._close(f"{'content' if kind == 'content-end' else 'call'} {index}", payload, out)
             case "citation-end":
-                pass  # All of it was told.
+                pass  # All of it was emitted.
             case "message-start" | None if self._parts and isinstance(fields.get("message", message), dict):
                 self.refuse(ANOTHER, number)
             case "message-start":
@@ -206,7 +206,7 @@ class CohereChat(Dialect):
     # Parts
 
     def _part(self, kind: str, data: dict[str, Any], place: str, payload: bytes, out: list[Event]) -> None:
-        """Text of a part follows: told to begin, or to go on if that of another came between."""
+        """Text of a part follows: emit its `PartStart`, again if text of another part came between."""
         began = place not in self._open
         if began:
             self._open[place] = self._parts, kind

@@ -25,7 +25,7 @@ _UNFINISHED = _REPLACEMENT + "".join(map(chr, range(0xD800, 0xDC00)))
 
 
 class Cumulative(msgspec.Struct):
-    """What was emitted of each text of each choice, which is no more than each chunk holds."""
+    """The text emitted so far of each channel of each choice; never longer than the text of one chunk."""
 
     texts: dict[str, str] = {}
     # How many characters at the end of a text are unfinished, by choice.
@@ -47,7 +47,7 @@ class Cumulative(msgspec.Struct):
         return _parts(whole)[0].startswith(self.texts.get(f"{channel} {index} {call}", ""))
 
     def rest(self, channel: str, index: int, whole: str, call: int = 0) -> str:
-        """What is new in a whole text. One that contradicts what was emitted raises `ProtocolError`."""
+        """Return the new part of a whole text. One that contradicts the emitted text raises `ProtocolError`."""
         place = f"{channel} {index} {call}"
         known, (finished, unfinished) = self.texts.get(place, ""), _parts(whole)
         if finished.startswith(known):

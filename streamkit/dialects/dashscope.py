@@ -91,7 +91,7 @@ class DashScope(Dialect):
     _calls: dict[int, Calls] = field(default_factory=dict[int, Calls], init=False, repr=False)
     _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _details: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
-    # Whether every chunk has the whole text; `None` until one has told.
+    # Whether every chunk has the whole text; `None` until one shows it.
     _whole: bool | None = field(default=None, init=False, repr=False)
     _tokens: int = field(default=0, init=False, repr=False)
 
@@ -143,8 +143,8 @@ class DashScope(Dialect):
             self._id = id
             out.append(ResponseStart(id, payload=payload))
         beside = without(output, ("choices", "text", "finish_reason"))
-        told: dict[str, Any] = {"choices": []} if "choices" in output else {"text": ""}
-        self._detail({**without(fields, ("output", "usage")), "output": {**beside, **told}}, None, payload, out)
+        emptied: dict[str, Any] = {"choices": []} if "choices" in output else {"text": ""}
+        self._detail({**without(fields, ("output", "usage")), "output": {**beside, **emptied}}, None, payload, out)
 
     def _detail(self, details: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> None:
         known = self._details.setdefault(-1 if index is None else index, {})
@@ -185,7 +185,7 @@ class DashScope(Dialect):
         self._detail(details, index, payload, out)
 
     def _content(self, content: object, index: int, payload: bytes, out: list[Event]) -> str:
-        # Models that see and hear answer with a list of parts.
+        # Multimodal models answer with a list of parts.
         parts = mappings(content)
         for part in parts:
             if "text" not in part:
@@ -220,7 +220,7 @@ class DashScope(Dialect):
         return any(self._resent.adds(name, index, text(whole) or "", call) for name, call, whole in said)
 
     def _piece(self, channel: str, index: int, said: str, news: bool, call: int = 0) -> str:
-        """What is new of a text, whichever way it is sent. `news`: the chunk counts more tokens than the one before."""
+        """Return the new part of a text, sent as a delta or as a whole. `news`: the chunk counts more tokens than the last."""
         if not said:
             return ""
         if self._whole is None and self._resent.began(channel, index, call):

@@ -83,12 +83,12 @@ def number(value: object) -> int | float | None:
 
 
 def without(fields: dict[str, Any], names: Container[str]) -> dict[str, Any]:
-    """The other fields: those of a part that are not told in events of their own."""
+    """The other fields: those of a part that are not emitted as events of their own."""
     return {name: value for name, value in fields.items() if name not in names}
 
 
 def emptied(fields: dict[str, Any], names: Container[str]) -> dict[str, Any]:
-    """The fields, those named in their empty form: what they hold is told in events of its own."""
+    """The fields, those named in their empty form: their content is emitted as events of its own."""
     return {name: empty(value) if name in names else value for name, value in fields.items()}
 
 

@@ -78,7 +78,7 @@ _NO_WORDS: Final[frozenset[str]] = frozenset(map(_key, _PENDING.split()))
 
 
 def meaning(word: str) -> EndReason:
-    """What a provider's word for an end means; "unknown" if no provider is known to use it."""
+    """Map a provider's finish reason to ours; "unknown" if no provider is known to use it."""
     key = _key(word)
     # A name of an enumeration may come with that of its type: `FinishReason.STOP`, `FINISH_REASON_STOP`.
     return _MEANINGS.get(key) or _MEANINGS.get(key.removeprefix("finishreason"), "unknown")

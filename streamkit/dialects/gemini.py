@@ -124,11 +124,11 @@ _PART_NOTES = ("thought", "thoughtSignature", "partMetadata", "videoMetadata")
 """Fields of a part that stand beside what it holds."""
 _STREAMED = ("partialArgs", "willContinue")
 _METADATA = {"citationMetadata": ("citationSources", "citations"), "groundingMetadata": (), "logprobsResult": ()}
-"""What of a candidate is told in events of its own."""
+"""Fields of a candidate that are emitted as events of their own."""
 
 
 class _Text(msgspec.Struct):
-    # A part of text, which the next chunk may go on with.
+    # A part of text, which the next chunk may continue.
     number: int
     data: dict[str, Any]
 
@@ -185,7 +185,7 @@ class Gemini(Dialect):
     Functions are called with an object; `arguments` is its JSON, also where its values are streamed (`partialArgs`), and a call
     that comes again, by its id or after its pieces, is the same one. The role `model` becomes `assistant`. The text of other
     parts, as code that was run and its output, comes in `PartDelta`s, what else they have in their `PartStart`, signatures in the
-    `PartEnd`; safety ratings are `ProviderNotice`s. A text goes on in the next chunk, except where it has a signature, which
+    `PartEnd`; safety ratings are `ProviderNotice`s. A text continues in the next chunk, except where it has a signature, which
     belongs to just that part (https://ai.google.dev/gemini-api/docs/thought-signatures).
 
     `Usage` is cumulative, and comes with the first chunk, with one that has more than text, and in the end. Its
@@ -218,7 +218,7 @@ class Gemini(Dialect):
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         if isinstance(data, list):
-            # The whole answer at once, as it comes without `alt=sse`; its chunks are told one by one.
+            # The whole answer at once, as it comes without `alt=sse`; its chunks are read one by one.
             for chunk in cast(list[Any], data):
                 if not self.done:
                     self._chunk(item, chunk, msgspec.json.encode(chunk), number, out)

@@ -111,7 +111,7 @@ class _Step(msgspec.Struct):
     number: int
     kind: str
     parts: list[_Part] = []
-    open: bool = False  # whether text goes on with the last part
+    open: bool = False  # whether text continues the last part
     tool_index: int | None = None
     takes_arguments: bool = False
     arguments: Text = msgspec.field(default_factory=Text)
@@ -123,7 +123,7 @@ class _Step(msgspec.Struct):
 class GeminiInteractions(Dialect):
     """The events `interaction.…` and `step.…`, or one interaction as JSON. It is `done` when the interaction has completed.
 
-    There is one choice, and its steps are told in their order, each between a `PartStart` and a `PartEnd`, their contents within
+    There is one choice, and its steps are emitted in order, each between a `PartStart` and a `PartEnd`, their contents within
     them; the summary of a thought is reasoning, its signature comes with the end. The text in steps of Google's own tools
     comes in `PartDelta`s. `Usage` counts thoughts as output, and what Google's tools read as input.
     """
@@ -267,7 +267,7 @@ class GeminiInteractions(Dialect):
         return found
 
     def _contents(self, step: dict[str, Any], found: _Step, payload: bytes, out: list[Event]) -> None:
-        """Say what the contents of a step have beyond what was told of them."""
+        """Emit the content of a step that its deltas did not have."""
         contents = [step] if found.kind == "text" else mappings(step.get(_LISTS.get(found.kind, "")))
         for at, content in enumerate(contents):
             known = at < len(found.parts)
@@ -281,7 +281,7 @@ class GeminiInteractions(Dialect):
                 self._annotate(annotation, part, payload, out)
 
     def _whole(self, step: dict[str, Any], at: int, payload: bytes, out: list[Event]) -> None:
-        # A step as the whole interaction has it: the events before may have told less of it.
+        # A step as the whole interaction has it: the events before may have had less of it.
         found = self._steps.get(at)
         if found is None or found.kind != (text(step.get("type")) or "step"):
             found = self._begin(step, at if found is None else self._top + 1, payload, out)

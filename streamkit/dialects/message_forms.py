@@ -25,7 +25,7 @@ _RESENT = ("reasoning_content", "reasoning", "reasoning_details")
 
 
 def as_text(content: Any) -> str:
-    """What a tool has returned as text: a string as it is, anything else as JSON."""
+    """Return a tool's result as text: a string unchanged, anything else as JSON."""
     return content if isinstance(content, str) else msgspec.json.encode(content).decode()
 
 

@@ -77,7 +77,7 @@ def _call(part: Part, call: ToolCall) -> dict[str, Any]:
 
 # A line without any of them, such as a ping of a proxy's, is no part of an answer.
 _ANSWER = ("message", "response", "done")
-# What is told in events of its own.
+# Fields that are emitted as events of their own.
 _TOLD = ("content", "thinking", "tool_calls", "response", "logprobs", "done_reason")
 
 

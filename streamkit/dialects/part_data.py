@@ -18,7 +18,7 @@ class PartText(msgspec.Struct):
 
 
 class PartData(msgspec.Struct):
-    """What `PartStart`, `PartDelta` and `PartEnd` said of a part's data."""
+    """The data of a part, assembled from its `PartStart`, `PartDelta`s and `PartEnd`."""
 
     data: dict[str, Any] = {}
     texts: dict[str, PartText] = {}

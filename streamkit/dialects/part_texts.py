@@ -76,7 +76,7 @@ def split(kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], list[Said]]:
 
 
 def channel_of(kind: str, name: str) -> PartChannel:
-    """What text a field of a part is."""
+    """Return the channel of the text in a field of a part."""
     if name in _OUTPUTS or kind.endswith(_OUTPUT_KINDS):
         return "tool_output"
     if name in _CODE_FIELDS or kind in _CODE_KINDS:

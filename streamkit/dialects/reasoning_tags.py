@@ -29,7 +29,7 @@ from streamkit.events import (
 )
 
 _ENDS_A_TAG = (ToolCallDelta, ReasoningDelta, RefusalDelta, AudioDelta, PartStart, PartEnd, Finish)
-"""What of a choice comes after all of its text so far, so that a tag can't go on behind it."""
+"""Events after which a choice's text is complete, so that no tag can continue behind them."""
 _MOST_SPACE = 256
 """White space before a first tag that is buffered at most."""
 
@@ -54,7 +54,7 @@ class ReasoningTags:
         self._choices: dict[int, Split] = {}
 
     def state(self) -> Any:
-        """What is known of the choices, as plain data."""
+        """The state of all choices as plain data, for a checkpoint."""
         return [[index, msgspec.to_builtins(split)] for index, split in self._choices.items()]
 
     def restore(self, state: Any) -> None:

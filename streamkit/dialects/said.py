@@ -1,4 +1,4 @@
-"""What was emitted of each text, so that a whole one that comes after its pieces adds only what is missing.
+"""Track the text emitted so far, so that a whole text that follows its deltas adds only the missing rest.
 
 Several formats send a text in deltas and then once more as a whole. A server may leave the last deltas out, or all of them: then
 the whole has more, and the rest of it is emitted. Where it says something else, what was streamed stands: a consumer has it
@@ -41,7 +41,7 @@ class Text(msgspec.Struct):
         self._settle()
 
     def rest(self, whole: str) -> str | None:
-        """What the whole text has beyond this, empty if nothing; `None` if it says something else."""
+        """Return the part of the whole text that was not emitted yet; `None` if the two differ."""
         self._settle()
         whole = mended(whole)
         if len(whole) < self.length:

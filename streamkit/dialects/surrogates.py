@@ -45,11 +45,11 @@ TEXTS: Final[dict[type[Any], str]] = {
     AudioDelta: "transcript",
     PartDelta: "text",
 }
-"""The events that go on with a text, and the field that has it."""
+"""Events that continue a text, and the field that holds it."""
 _KINDS = {kind.__name__: kind for kind in TEXTS}
 
 Place = tuple[str, int, int]
-"""What a half waits for: more of this kind of event (of a field, also its name), of this choice, of this call or part."""
+"""Where the second half of a pair can follow: the kind of event (and the field's name), the choice, and the call or part."""
 Waiting = dict[Place, list[Any]]
 """The halves that came last in their texts, each with the chunk it was in."""
 

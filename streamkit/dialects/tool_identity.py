@@ -5,7 +5,7 @@ import msgspec
 from streamkit.events import ToolCallDelta
 
 _LONGEST = 10_000
-"""What is longer is no name and no id; providers allow some 64 characters. It is not joined from any number of pieces."""
+"""Longest name or id that is assembled from pieces; providers allow about 64 characters."""
 _TYPES = {"function", "custom", "function_call"}
 
 
@@ -15,8 +15,8 @@ class Identity(msgspec.Struct):
     OpenAI's official clients concatenate every piece; some providers send a name in pieces, others repeat the whole name, id
     and type in every chunk. Therefore: what equals all that is known is a repetition; a name without an id beside it goes on
     with the name that is known, and so does an id without a name and arguments beside it; anything else that differs
-    contradicts, and what came first stays. A name whose next piece equals all of it so far ("go", "go") can't be told from
-    a repetition, and is taken for one.
+    contradicts, and what came first stays. A name whose next piece equals all of it so far ("go", "go") can't be distinguished
+    from a repetition, and is taken for one.
     """
 
     id: str | None = None

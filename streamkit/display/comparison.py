@@ -94,7 +94,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What came out. `str` makes a table of it, rich prints one, and a notebook shows the picture."""
+    """The result of a comparison. `str` returns a table, rich prints one, a notebook shows a chart."""
 
     rows: tuple[Row, ...]
 
@@ -151,7 +151,7 @@ class Comparison(msgspec.Struct, frozen=True):
     _repr_svg_ = svg
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the picture to a file, replacing what was there. Waits for the disk."""
+        """Write the chart to a file, replacing an existing one. Blocks until it is written."""
         Path(path).write_text(self.svg(), encoding="utf-8")
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
@@ -182,7 +182,7 @@ async def compare(
     through: Stage[Event, Event] | AsyncStage[Event, Event] | None = None,
     **options: Any,
 ) -> Comparison:
-    """Ask each of the `bodies` streamed and whole, and tell when what came.
+    """Send each of the `bodies` with and without streaming, and measure when what arrived.
 
     `url` is where they are posted. If it ends in `/chat/completions`, `/completions` or `/v1`, a body with a `prompt` goes to
     the legacy completions beside it, and all others to the chat; streams of these two are also asked for their usage. The

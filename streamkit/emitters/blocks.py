@@ -239,7 +239,7 @@ class BlockEmitter(Checkpointed):
         return block.identity.id or call_id(response, 0, block.call, block.identity.name)
 
     def data_of(self, part: int | None) -> dict[str, Any]:
-        """What is known of a part, the text in its data included."""
+        """Return the data of a part as received so far, with its texts."""
         known = self._parts.get(part) if part is not None else None
         return known.whole if known else {}
 

@@ -1,4 +1,4 @@
-"""What the formats of browser front ends share: usage and moderation decisions under names in camel case."""
+"""Usage and moderation decisions in camel case, shared by the formats of browser front ends."""
 
 from typing import Any
 

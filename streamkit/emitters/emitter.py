@@ -18,11 +18,11 @@ from streamkit.events import Blocked, Event
 from streamkit.sse.events import ServerSentEvent
 
 Frame: TypeAlias = ServerSentEvent
-"""What a client receives as one event."""
+"""One event as a client receives it."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What one response is written with.
+    """Settings of one response.
 
     `id`, `created` (in seconds since 1970) and `model` are used where the provider says nothing. `include_usage`: write the
     usage, in a format in which that is optional. `verdicts`: write moderation decisions as data, in a format that has a place

@@ -1,4 +1,4 @@
-"""What clients receive for a failed stream, whatever their format: a message, a code, and an HTTP status.
+"""The error that clients receive for a failed stream, in any format: a message, a code, and an HTTP status.
 
 It holds no message of the provider's, which may quote a prompt or a key, unless that is requested with `details`; and nothing of
 this program's. Each emitter writes it as its format has it.

@@ -25,7 +25,7 @@ def emitter_names() -> list[str]:
 
 
 def emitter_named(name: str) -> MakeEmitter:
-    """What makes the emitter of that name.
+    """Return the factory of the emitter with that name.
 
     An unknown name raises `PipelineError`, and a package that can't be loaded `PluginError`.
     """

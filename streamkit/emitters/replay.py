@@ -46,8 +46,8 @@ def is_withheld(completion: Completion, index: int) -> bool:
 
 def _choice(choice: Choice) -> Iterator[Event]:
     index, parts = choice.index, released(choice)
-    told = {part.channel for part in parts}
-    if choice.reasoning and "reasoning" not in told:
+    emitted = {part.channel for part in parts}
+    if choice.reasoning and "reasoning" not in emitted:
         yield ReasoningDelta(choice.reasoning, index)
     containers = {part.within for part in parts}
     calls = {call.index: call for call in choice.tool_calls}
@@ -56,9 +56,9 @@ def _choice(choice: Choice) -> Iterator[Event]:
         if part.number not in containers:
             yield PartEnd(part.number, index=index)
     yield from (PartEnd(part.number, index=index) for part in parts if part.number in containers)
-    if "content" not in told:
+    if "content" not in emitted:
         yield from _content(choice)
-    if choice.refusal and "refusal" not in told:
+    if choice.refusal and "refusal" not in emitted:
         yield RefusalDelta(choice.refusal, index)
     yield from (_call(call, index) for call in calls.values())
     if choice.finish_reason:

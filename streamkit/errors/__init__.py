@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""All errors of streamkit, as one tree.
 
     StreamkitError
     ├── SourceError            the bytes did not come, or stopped coming
@@ -8,7 +8,7 @@
     │   ├── ContentTypeError   an answer that is no stream of events
     │   ├── Disconnected       the connection broke after it was made
     │   ├── DeadlineExceeded   one of the deadlines passed; it names itself
-    │   ├── StreamInterrupted  a read was cancelled from outside; the run can't go on
+    │   ├── StreamInterrupted  a read was cancelled from outside; the run can't continue
     │   └── RecordingError     a file could not be read, or a recording not be written
     ├── ProtocolError          bytes came that the format does not allow
     │   ├── LimitExceeded      a line or an event is longer than the limit
@@ -126,7 +126,7 @@ class DeadlineExceeded(SourceError):
 
 
 class StreamInterrupted(SourceError):
-    """A read was cancelled from outside, by a timeout in the consumer for example, so that the run can't go on."""
+    """A read was cancelled from outside, by a timeout in the consumer for example, so that the run can't continue."""
 
     end_reason = "cancelled"
 

@@ -85,7 +85,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 
 
 class ProviderReason(NamedTuple):
-    """What a provider says of an error: its code, the kind of error, and its own words."""
+    """A provider's description of an error: its code, its type, and its message."""
 
     code: str | int | None = None
     type: str | None = None

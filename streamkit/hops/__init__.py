@@ -1,4 +1,4 @@
-"""Every place where work goes on in a task beside the consumer's own. Nothing else in streamkit starts one.
+"""Hops: every place where work runs in a task beside the consumer's own. Nothing else in streamkit starts one.
 
 Most are async context managers: leaving one ends its tasks, and what these held open, before control returns. The price is a
 switch of tasks for each read, and a queue with the size that is named. Those that give one stream stand left of `|` too, and

@@ -35,7 +35,7 @@ class Signal:
 
 
 class Branch(AsyncIterator[T], Views, Generic[T]):
-    """What one consumer reads of a hop.
+    """The items of a hop for one consumer.
 
     A read may be cancelled, by a timeout for example, and asked again: no item is lost. An error comes after the items before
     it, and again whenever it is asked.
@@ -103,7 +103,7 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
         """Put an item in, as the overflow has it; with `wait`, call `room` before the next."""
         if self._closed or self._finished:
             return
-        # The end of an answer is the one thing that nobody may miss.
+        # Every consumer receives the end of an answer.
         if len(self._items) >= self._size and self._overflow != "wait" and not isinstance(item, StreamEnd):
             self.dropped += 1
             if self._overflow == "error":

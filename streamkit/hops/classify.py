@@ -99,7 +99,7 @@ class Classified(AsyncIterator[Event], Views):
 
     @property
     def report(self) -> ModerationReport:
-        """What the moderation has cost so far."""
+        """The metrics of moderation so far."""
         return self._classifying.report
 
     async def aclose(self) -> None:

@@ -25,7 +25,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 Decides: TypeAlias = Literal["raise", "skip", "retry"]
 OnError: TypeAlias = Decides | Callable[[Exception, Any], Decides]
-"""What happens when the function fails: a word, or a function of the exception and the item that returns one."""
+"""The action when the function fails: one of the words, or a function of the exception and the item that returns one."""
 Of: TypeAlias = type | tuple[type, ...]
 
 
@@ -139,7 +139,7 @@ class Mapped(AsyncIterator[B], Views, Generic[B]):
         return cast("B", item)
 
     async def aclose(self) -> None:
-        """Cancel what is under way, and wait until `items` is closed; results that nobody has read are discarded."""
+        """Cancel what is under way, and wait until `items` is closed; unread results are discarded."""
         self._closed = True
         if self._group:
             self._group.cancel_scope.cancel()

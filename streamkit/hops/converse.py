@@ -192,7 +192,7 @@ def _calls(completion: Completion, end: EndReason) -> tuple[ToolCall, ...]:
 
 
 def _plain(content: Any) -> Any:
-    """What a function has returned, as JSON holds it. `TypeError` for what it can't hold."""
+    """Return the result of a function as JSON-compatible data. Raises `TypeError` for anything else."""
     return content if isinstance(content, str) else msgspec.json.decode(msgspec.json.encode(content))
 
 

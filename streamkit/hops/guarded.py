@@ -86,7 +86,7 @@ class Guarded(AsyncIterator[Event], Views):
 
     @property
     def report(self) -> ModerationReport:
-        """What the check has cost, and what it has found."""
+        """The metrics and decisions of the check."""
         return self._cost.report(stopped=self._blocked, tokens_saved=None if self._blocked else 0)
 
     async def __anext__(self) -> Event:

@@ -16,9 +16,9 @@ T = TypeVar("T")
 async def merge(*items: AsyncIterable[T], size: int = 1) -> AsyncGenerator["Merged[T]", None]:
     """Give the items of all as they come, each read by a task of its own, at most `size` items ahead.
 
-    Where several have one, they take turns, so that a fast one starves nobody. `Merged.number` tells whose the last item was.
-    An error of one is raised in its turn, after the items that this one gave before it, and ends the whole. Leaving the block
-    closes all of them.
+    Where several have one, they take turns, so that a fast one does not starve the others. `Merged.number` is the index of the
+    last item's source. An error of one is raised in its turn, after the items that this one gave before it, and ends the whole.
+    Leaving the block closes all of them.
     """
     at_least_one(size=size)
     news, unclosed = Signal(), list[Exception]()
@@ -32,7 +32,7 @@ async def merge(*items: AsyncIterable[T], size: int = 1) -> AsyncGenerator["Merg
 
 
 class Merged(AsyncIterator[T], Views, Generic[T]):
-    """What `merge` gives."""
+    """The result of `merge`."""
 
     def __init__(self, branches: Sequence[Branch[T]], news: Signal) -> None:
         self.number: int | None = None

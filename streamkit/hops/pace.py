@@ -28,7 +28,7 @@ async def deadlines(
     """Raise `DeadlineExceeded` when content does not come in time, in seconds, from any stream; pings don't count.
 
     `first_content` and `idle_content` count the time in which the consumer waits, so that one that takes its time lets none
-    of them pass; `total` counts from the beginning of the block. `counts` tells what content is. A source of `http` has
+    of them pass; `total` counts from the beginning of the block. `counts` decides what content is. A source of `http` has
     these deadlines of its own, without a task.
     """
     began = anyio.current_time()
@@ -112,7 +112,7 @@ class _Limited(AsyncIterator[T], Views, Generic[T]):
         self._cost = cost
         self._saved = burst
         self._at = anyio.current_time()
-        self._held: list[T] = []  # what waits for its time, also when the wait was cancelled
+        self._held: list[T] = []  # items that are not due, also when the wait was cancelled
 
     async def aclose(self) -> None:
         """Stop reading, and return when the stream is closed."""

@@ -50,7 +50,7 @@ async def race(
 
 
 class Winner(AsyncIterator[T], Views, Generic[T]):
-    """The stream that won. `number` tells which of the contenders it is, from 0; `failures` why others were out."""
+    """The stream that won. `number`: the index of the contender, from 0; `failures`: the errors of the others."""
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 def one(item: object) -> float:
-    """What an item costs by default."""
+    """Return the default size of an item in a queue bounded by size."""
     return 1.0
 
 

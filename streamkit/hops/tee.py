@@ -34,7 +34,7 @@ async def tee(
 
     `overflow`: `wait` for the slowest, so that nothing is dropped and nothing grows; or let one that is `size` items behind
     lose its oldest items, the newest ones, or get an error (`QueueOverflow`). A `StreamEnd` is never dropped.
-    `Branch.waiting` tells how far each is behind, `Branch.dropped` what it missed. A consumer that stops early calls its
+    `Branch.waiting` is how far each is behind, `Branch.dropped` how much it missed. A consumer that stops early calls its
     branch's `aclose`, or it would hold the others up; when all have, the reading stops. For the rest as `prefetch`.
     """
     at_least_one(size=size, consumers=consumers)
@@ -52,7 +52,7 @@ async def broadcast(
 ) -> AsyncGenerator["Broadcast[T]", None]:
     """Read once for consumers that come and go: each calls `subscribe`, at any time, and gets what it missed first.
 
-    It reads on without consumers. The last `history` items are kept for those who come late; who comes when more have passed
+    It keeps reading without consumers. The last `history` items are kept for late consumers; who comes when more have passed
     finds the first of them missing (`Branch.dropped`). `size` and `overflow` are those of `tee`, for the items that come
     after a consumer has.
     """
@@ -66,7 +66,7 @@ async def broadcast(
 
 
 class Broadcast(Branch[T], Generic[T]):
-    """What `broadcast` gives. Its own queue is the history; consumers read their branches."""
+    """The result of `broadcast`. Its own queue is the history; consumers read their branches."""
 
     def __init__(self, size: int, overflow: Overflow, history: int) -> None:
         super().__init__(history, "drop_oldest")

@@ -1,4 +1,4 @@
-"""A sync stage whose heavy work is done in a thread, so that the event loop goes on meanwhile."""
+"""A sync stage whose heavy work runs in a thread, so that it does not block the event loop."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

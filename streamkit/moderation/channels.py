@@ -24,10 +24,10 @@ MAKE: dict[Channel, Callable[[str, int], Event]] = {
     "transcript": lambda text, index: AudioDelta(transcript=text, index=index),
     **{channel: _make_part(channel) for channel in PARTS},
 }
-"""What makes the event that carries a piece of text of each channel, for a choice."""
+"""Creates the event that carries a piece of text, by channel; called with the text and the index of the choice."""
 TEXTS: tuple[Channel, ...] = (*CHANNEL_OF.values(), "transcript")
 CLASSIFIED: tuple[Channel, ...] = (*TEXTS, *PARTS)
-"""What a classifier can decide about."""
+"""Channels that a classifier can moderate."""
 CALLS: tuple[Channel, ...] = ("tool_arguments", "tool_name")
 E = TypeVar("E")
 

@@ -568,7 +568,7 @@ class ChoiceRelease:
     # Limits
 
     def expire(self, out: list[Event]) -> None:
-        """What has been buffered for longer than allowed exceeds the limit."""
+        """Apply `on_max_hold` to text that has been buffered for longer than `max_hold_seconds`."""
         now, limit = self._owner.now, self._owner.policy.max_hold_seconds
         if now is None or limit is None:
             return
@@ -636,7 +636,7 @@ class ChoiceRelease:
             out.append(Finish("content_filter", self.index))
 
     def drop(self) -> None:
-        """What is buffered is never released."""
+        """Discard the buffered text."""
         for text in self.texts.values():
             self._cost.withheld += text.length - text.left
             text.take(text.length, self._cost, None)
@@ -670,7 +670,7 @@ class ChoiceRelease:
             call.shift(later)
 
     def state(self) -> Any:
-        """What it needs to continue, as JSON has it."""
+        """Return the state as JSON-compatible data, for a checkpoint."""
         return {
             **{name: getattr(self, name) for name in _OF_CHOICE},
             "texts": {channel: text.state() for channel, text in self.texts.items()},

@@ -31,12 +31,12 @@ class Detector(NamedTuple):
 
     @property
     def anchored(self) -> Callable[..., Any] | None:
-        """What finds an anchor in a text."""
+        """Return the expression that finds an anchor in a text."""
         return re.compile(self.anchor).search if self.anchor else None
 
     @property
     def tails(self) -> Callable[..., Any] | None:
-        """What finds the characters before an anchor that has not arrived."""
+        """Return the expression that finds the characters before an anchor that has not arrived."""
         return regex.compile(self.tail).search if self.tail else None
 
 

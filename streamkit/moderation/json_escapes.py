@@ -99,7 +99,7 @@ class Unescaped:
         return Segment(text[at:end], end - at, True)
 
     def state(self) -> Any:
-        """What it needs to continue, as JSON has it."""
+        """Return the state as JSON-compatible data, for a checkpoint."""
         return [self._inside, self._depth, self._begun, self._pending]
 
     def restore(self, state: Any) -> None:

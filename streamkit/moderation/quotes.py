@@ -11,7 +11,7 @@ MOST_CHARACTERS = 65_536
 """Withheld text beyond which everything counts as a quote of it."""
 _LEAST = 3
 _NO_TEXT = {"type", "id"}
-"""What the provider names so is never the model's text."""
+"""Names of fields that never contain model-written text."""
 EXEMPT = frozenset(
     {
         *("type", "id", "object", "status", "role", "model", "modelVersion", "shape", "channel"),
@@ -44,7 +44,7 @@ class WithheldText:
         return self._left < 0 or (bool(quote) and any(_shares(quote, withheld) for withheld in self._texts))
 
     def state(self) -> Any:
-        """What it needs to continue, as JSON has it."""
+        """Return the state as JSON-compatible data, for a checkpoint."""
         return [self._left, list(self._texts)]
 
     def restore(self, state: Any) -> None:

@@ -1,4 +1,4 @@
-"""What may be released of a stream: all its choices, its end, and how each of them ends.
+"""The release engine of a stream: all its choices, its end, and how each of them ends.
 
 One engine for rules and for classifiers: `Judges` decide about each text, in the call in which it arrives or later.
 """
@@ -80,7 +80,7 @@ _REPORTED = (Flagged, Redacted, Blocked, Checked)
 
 
 class Judges(Protocol):
-    """What decides about the texts of a stream."""
+    """Protocol of whatever decides about the texts of a stream: rules or a classifier."""
 
     @property
     def undecided(self) -> int:
@@ -146,7 +146,7 @@ class Release:
 
     @property
     def report(self) -> ModerationReport:
-        """What the moderation has cost so far."""
+        """The metrics of moderation so far."""
         return self.cost.report(stopped=self.done, tokens_saved=self._saved)
 
     @property
@@ -166,7 +166,7 @@ class Release:
         self.now = now
 
     def expire(self, out: list[Event]) -> None:
-        """What has been buffered for too long exceeds its limit."""
+        """Apply `on_max_hold` to text that has been buffered for longer than `max_hold_seconds`."""
         for choice in list(self._choices.values()):
             if not self._stopped:
                 choice.expire(out)
@@ -512,7 +512,7 @@ class Release:
     # Checkpoints
 
     def state(self) -> Any:
-        """What it needs to continue, as JSON has it."""
+        """Return the state as JSON-compatible data, for a checkpoint."""
         return {
             **{name: getattr(self, name) for name in _PLAIN},
             "choices": [[index, choice.state()] for index, choice in self._choices.items()],

@@ -1,4 +1,4 @@
-"""What moderation reports: the verdicts, and what it cost."""
+"""Verdict events and the metrics of moderation."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def verdict(
 
 
 class Cost(msgspec.Struct):
-    """What a stream's moderation has cost so far; see `ModerationReport`, whose fields these are."""
+    """Metrics of the moderation of a running stream; the fields are those of `ModerationReport`."""
 
     checks: int = 0
     verdicts: int = 0

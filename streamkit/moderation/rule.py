@@ -128,7 +128,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verdicts(Protocol):
-    """What decides about a text: a rule, or the decision of a classifier."""
+    """The category, action and replacement of a decision: a rule, or the decision of a classifier."""
 
     @property
     def action(self) -> str: ...
@@ -143,7 +143,7 @@ class Verdicts(Protocol):
 
 
 class Ruling(NamedTuple):
-    """What is decided about the text `start:end`.
+    """A decision about the text `start:end`.
 
     A `match` is what `by` says. What is `removed` overlaps an earlier match and goes with it, without a replacement of its
     own; `extended` follows once, when nothing more can overlap, and says how far beyond the first match text was removed.
@@ -159,7 +159,7 @@ class Ruling(NamedTuple):
 
 
 class Judge(Protocol):
-    """What decides about one text, in the same call or later."""
+    """Protocol of whatever decides about one text, in the same call or later."""
 
     @property
     def decided(self) -> int:

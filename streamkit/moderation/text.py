@@ -19,7 +19,7 @@ class ModeratedText:
         self.channel: Channel = channel
         self.judge = judge
         self.make = MAKE[channel]
-        """What makes the event that carries a piece of it."""
+        """Creates the event that carries a piece of this text."""
         self.simple = simple
         """Whether its order counts in this channel alone, and no sound belongs to it that must not be released."""
         self.rulings: deque[Ruling] = deque()
@@ -89,7 +89,7 @@ class ModeratedText:
         self.pieces = deque(shifted)
 
     def state(self) -> Any:
-        """What it needs to continue, as JSON has it. All rulings but those of windows are carried out at once."""
+        """Return the state as JSON-compatible data, for a checkpoint. Only rulings of windows can be pending."""
         return {
             **{name: getattr(self, name) for name in _OF_TEXT},
             "pieces": list(self.pieces),

@@ -80,7 +80,7 @@ class CallRelease:
 
     @property
     def place(self) -> tuple[int, int, Channel]:
-        """What is buffered of it, as verdicts count: where that starts and ends, in which channel."""
+        """The position of the buffered text as verdicts report it: start, end, channel."""
         if self.arguments:
             return self._start, self._decoded, self.channel
         return 0, len(self._names), "tool_name"
@@ -189,7 +189,7 @@ class CallRelease:
         self._arrived = [None if arrived is None else arrived + later for arrived in self._arrived]
 
     def state(self) -> Any:
-        """What it needs to continue, as JSON has it."""
+        """Return the state as JSON-compatible data, for a checkpoint."""
         return {
             **{name: getattr(self, name) for name in _PLAIN},
             "deltas": msgspec.to_builtins(self._deltas),

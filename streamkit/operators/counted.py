@@ -80,8 +80,8 @@ class Skip(ReadsAsWritten, Stage[A, A]):
 class Batch(ReadsAsWritten, Stage[A, list[A]]):
     """Lists of items: of `size`, or of what came within `seconds` of the first, or of whichever is there sooner.
 
-    Time is the source's, and is told with each burst: a batch whose time is over leaves when more comes, or at the end. The
-    last may be shorter; none is empty. With `seconds` the lists depend on when the items came.
+    Time is the source's, and arrives with each burst: a batch whose time is over is released with the next burst, or at the end.
+    The last may be shorter; none is empty. With `seconds` the lists depend on when the items came.
     """
 
     size: int | None = None

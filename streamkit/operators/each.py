@@ -1,4 +1,4 @@
-"""What is done to each item. A `StreamEnd` is no item: it passes, and comes last."""
+"""Operators on each item. A `StreamEnd` is not an item: it is passed on, and comes last."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ B = TypeVar("B")
 
 @dataclass(repr=False)
 class Map(ReadsAsWritten, Stage[A, B]):
-    """What `function` makes of each item."""
+    """Replace each item by `function(item)`."""
 
     function: Callable[[A], B]
 
@@ -55,7 +55,7 @@ class Filter(ReadsAsWritten, Stage[A, A]):
 
 @dataclass(repr=False)
 class Scan(ReadsAsWritten, Stage[A, B]):
-    """What has come together so far, after each item: `function(so far, item)`, which begins with `initial`.
+    """Emit the running result after each item: `function(result, item)`, which begins with `initial`.
 
     `initial` is copied for each run. `value` is what has come together.
     """

@@ -1,7 +1,7 @@
 """Text in pieces that are good to read: words, lines, sentences, or by a rule of one's own.
 
 A rule is asked with the text that waits, from the end of the last piece on, and says how many characters the next piece has,
-or that it can't tell yet. What it says must not change when more text follows; then the pieces are the same for any cuts.
+or that it can't decide yet. Its result must not change when more text follows; then the pieces are the same for any cuts.
 """
 
 import re
@@ -47,7 +47,7 @@ _RULES: dict[str, _Finder] = {"word": _word_end, "line": _line_end, "sentence": 
 @dataclass(repr=False)
 class Smooth(ReadsAsWritten, Stage[Event, Event]):
     """Release text in pieces: `word`, `line`, `sentence`, each match of a regular expression with what stands before it, or
-    by a function of the text that waits, which gives the length of the next piece or `None` while it can't tell.
+    by a function of the buffered text, which returns the length of the next piece or `None` while it can't decide.
 
     A match counts when a character follows it that is not part of it; an expression that looks further ahead may depend on
     the cuts. A piece has at most `max_held` characters. Each choice and channel has its pieces. Nothing is put in another
@@ -123,7 +123,7 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
 class Sentences(Smooth):
     """One `TextDelta` a sentence, of each choice and channel; all of them together are the text, spaces included.
 
-    Where a sentence ends is told in `streamkit.operators.sentence`; one of more than `max_held` characters comes in parts.
+    Sentence boundaries are found by `streamkit.operators.sentence`; one of more than `max_held` characters comes in parts.
     Unlike `Smooth`, it is not interrupted: events that are beside the text (`Usage`, `Logprobs`, notices, tool calls) pass at
     once, and may overtake the sentence that they came in. `Finish` and `StreamEnd` come after it.
     """
@@ -174,7 +174,7 @@ def _matches(expression: str) -> _Finder:
         raise PipelineError(f"expected {_EXPECTED}; found {expression!r}: {error}") from error
 
     def find(text: str, looked: int) -> tuple[int | None, int]:
-        # An empty match ends nothing; one at the end of the text may go on.
+        # An empty match ends nothing; one at the end of the text may continue.
         ends = (found.end() for found in pattern.finditer(text) if found.start() < found.end() < len(text))
         return next(ends, None), 0
 

@@ -1,4 +1,4 @@
-"""Where a sentence ends, told as soon as the next one begins.
+"""Sentence boundaries in a growing text, found as soon as the next sentence begins.
 
 - `.`, `!`, `?` or `…`, several of them, and closing quotes and brackets, end a sentence when a space follows and the next
   word does not begin with a small letter.
@@ -33,9 +33,9 @@ _LAST_WORD = re.compile(r"[^\s(\[\"'“‘«*_]*\Z")
 
 
 def sentence_end(text: str, looked: int = 0) -> tuple[int | None, int]:
-    """The length of the first sentence of `text`, or `None` if it can't be told before more comes, and how far it is told.
+    """The length of the first sentence of `text`, or `None` if that depends on more text; and how far the text was examined.
 
-    `looked` is how far it was told of this text before.
+    `looked`: how far this text was examined before.
     """
     first = len(text) - len(text.lstrip())
     for found in _END.finditer(text, looked):
@@ -45,7 +45,7 @@ def sentence_end(text: str, looked: int = 0) -> tuple[int | None, int]:
             return None, found.start()
         if found.start() > first and _ends(text, found, begin, first):
             return begin, begin
-    # What a closing mark at the end belongs to is told by the space after it.
+    # The space after a closing mark shows what the mark belongs to.
     return None, len(text.rstrip(_MARKS))
 
 

@@ -44,7 +44,7 @@ class StopAt(ReadsAsWritten, Stage[Event, Event]):
     The one that is complete first counts, of those that end together the longest. With `include` it is released, and what
     comes after it is not. The choice then ends with `Finish("stop")`, as a provider says it, and what else comes of it is
     dropped. When `choices` of them (the request's `n`) have stopped, the source is closed and the stream ends with
-    `StreamEnd("completed")`: it is what was asked for. `Usage` of the provider is then not heard.
+    `StreamEnd("completed")`: it is what was asked for. The provider's `Usage`, which arrives later, is then missing.
 
     Text is held while it could still become a stop sequence; the choice's `Logprobs`, which spell the text out, wait with it
     and go where it goes. Other events don't wait. What leaves has no `raw`. The channels are looked at each by itself.

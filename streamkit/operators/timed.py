@@ -1,7 +1,7 @@
 """Fewer items, by time.
 
-A stage has no clock and no task: it is told the time with each burst. What is due leaves with the next burst, or at the end,
-and all items of one burst came at one time. So these depend on when items come, and on nothing else.
+A stage has no clock and no task: it receives the time with each burst. What is due is released with the next burst, or at the
+end, and all items of one burst came at one time. So these depend on when items come, and on nothing else.
 They drop items, and are made for states (snapshots, counts, progress), not for deltas, of which every one is needed.
 """
 

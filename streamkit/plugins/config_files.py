@@ -52,5 +52,5 @@ def reason_of(error: OSError | ValueError) -> str:
     """Why a file can't be opened, without its name."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    # A NUL, or half of a surrogate pair, is in no name of a file; a closed file is told in the same way.
+    # A NUL, or half of a surrogate pair, is in no name of a file; a closed file raises the same error.
     return "it is closed" if "closed" in str(error) else "its name can't be that of a file"

@@ -40,7 +40,7 @@ class Plugin(NamedTuple):
     target: str
     state: Literal["ok", "broken", "clash", "restricted"]
     problem: str = ""
-    """What is wrong, where something is."""
+    """The error message; `None` if there is no error."""
 
 
 def find(group: str, name: str) -> Any:
@@ -92,7 +92,7 @@ def _clash(found: list[EntryPoint]) -> str:
 def _load(group: str, entry: EntryPoint) -> Any:
     try:
         loaded = entry.load()
-    # Whatever the import of somebody's module raises, `sys.exit` among it.
+    # Importing a third-party module can raise anything, `sys.exit` included.
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"streamkit.{group}: {entry.name!r} can't be loaded from {entry.value}: {type(error).__name__}: {error}"

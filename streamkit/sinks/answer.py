@@ -1,4 +1,4 @@
-"""What a response contains, whatever the framework: a status, then server-sent events and pings, or one JSON object."""
+"""The response of any framework: a status, then server-sent events and pings, or one JSON object."""
 
 import inspect
 import logging
@@ -35,7 +35,7 @@ from streamkit.sse.events import ServerSentEvent, UnfinishedEvent
 from streamkit.stages.accumulate import Accumulate
 
 Item: TypeAlias = Event | ServerSentEvent | bytes
-"""What a sink takes: an answer's events, or what is ready to be sent."""
+"""Items that a sink accepts: an answer's events, or frames that are ready to be sent."""
 OnEnd: TypeAlias = Callable[[], Awaitable[object] | object]
 PING_SECONDS = 15.0  # as WHATWG HTML 9.2.7 advises, since proxies drop connections that are silent for longer
 END_SECONDS = 10.0
@@ -51,7 +51,7 @@ _log = logging.getLogger("streamkit.sinks")
 
 @dataclass(frozen=True)
 class Options:
-    """What the sinks of all frameworks have in common; their docstrings have the meaning of each."""
+    """Options that the sinks of all frameworks share; their docstrings describe each."""
 
     body: Mapping[str, Any] | None = None
     emit: Emit | str | None = None
@@ -86,7 +86,7 @@ def _new_emit(name: str | None, body: Mapping[str, Any]) -> Emit:
         created=int(time.time()),
         model=model if isinstance(model, str) else "unknown",
     )
-    # Clients tell responses, and calls without an id of their own, apart by it.
+    # Clients distinguish responses by it, and calls without an id of their own.
     return replace(emit, id=f"{emit.id_prefix}{uuid4().hex}")
 
 

@@ -1,4 +1,4 @@
-"""Whatever else bytes come from: answers of other clients, SDKs' streams, files, standard input.
+"""Other sources of bytes: responses of other clients, SDKs' streams, files, standard input.
 
 None of those libraries is imported here. An object is known by what it can do, so that httpx and httpx2, or an SDK's next
 version, are the same to it.

@@ -36,7 +36,7 @@ class SdkStream(Protocol):
 
 
 class SdkResponse(Protocol):
-    """What `client.….with_raw_response` and `with_streaming_response` give."""
+    """Protocol of the result of `client.….with_raw_response` and `with_streaming_response`."""
 
     @property
     def http_response(self) -> HttpxResponse: ...

@@ -1,4 +1,4 @@
-"""What can go wrong with a body on its way, as functions over its timed pieces.
+"""Faults of a response body in transit, as functions over its timed pieces.
 
     streamkit.replay("answer.jsonl", faults=[Stall(200, seconds=5), Cut(800)])
 
@@ -60,7 +60,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Garbage:
-    """Bytes come that nobody sent."""
+    """Insert bytes that were not sent."""
 
     after_bytes: int
     data: bytes = GARBAGE

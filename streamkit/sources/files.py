@@ -1,4 +1,4 @@
-"""A file that worker threads open and read. Nobody has to wait for them: whoever uses it last closes it."""
+"""A file that worker threads open and read. The last user closes it, so that a cancelled reader need not wait."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -25,7 +25,7 @@ class Handle(Generic[T]):
         self._closed = False
 
     async def run(self, use: Callable[[IO[Any]], T]) -> T | None:
-        """What `use` makes of the file, in a worker thread; `None` when it was closed. A cancellation does not wait."""
+        """Return `use(file)`, called in a worker thread; `None` if the file is closed. A cancellation doesn't wait for it."""
         return await anyio.to_thread.run_sync(self._run, use, abandon_on_cancel=True)
 
     def close(self) -> None:

@@ -114,7 +114,7 @@ class Http(Source[bytes]):
             raise PipelineError(f"redirects: expected 'never', 'same-origin' or 'any', found {redirects!r}")
         self.method = method.upper()
         self.attempts: list[str] = []
-        """What became of each attempt before the last: the name of the error that ended it."""
+        """The name of the error that ended each attempt before the last."""
         self.deadlines = self._deadlines = deadlines or Deadlines()
         self._url = url
         self._options = options

@@ -70,7 +70,7 @@ def check_options(options: Mapping[str, Any], *, session: object, deadlines: obj
 
 
 def scheme_problem(url: str) -> str | None:
-    """What is wrong with the beginning of an address; `None` if it is that of HTTP."""
+    """Describe the error in the beginning of an address; `None` if it is that of HTTP."""
     try:
         parts = urlsplit(url)
     except ValueError:

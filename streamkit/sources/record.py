@@ -145,8 +145,8 @@ class RecordingSource(Source[bytes]):
                 self._begun = True
 
     def _head(self) -> bytes:
-        told = {name: getattr(self._given, name, None) for name in _TOLD}
-        facts = {name: value for name, value in told.items() if value is not None and isinstance(value, _TOLD[name])}
+        given = {name: getattr(self._given, name, None) for name in _TOLD}
+        facts = {name: value for name, value in given.items() if value is not None and isinstance(value, _TOLD[name])}
         timed = {} if self.source.timed else {"timed": False}
         return head_line(cleaned(facts, self._keep_headers) | self._about | timed)
 

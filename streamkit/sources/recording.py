@@ -103,7 +103,7 @@ def is_recording(line: bytes) -> bool:
 def is_timed(content: bytes) -> bool:
     """Whether the content has times of arrival. A body has none, nor has the recording of a source without times."""
     head = _head(content.partition(b"\n")[0])
-    # What else somebody may have written there is for people.
+    # Other fields are comments for readers.
     return head is not None and head.timed is not False
 
 

@@ -1,4 +1,4 @@
-"""What a reader of event streams returns. (WHATWG HTML, 9.2 Server-sent events)"""
+"""Server-sent events as values. (WHATWG HTML, 9.2 Server-sent events)"""
 
 from typing import Any, Self
 

@@ -17,7 +17,7 @@ class JsonArray(msgspec.Struct):
     """
 
     lead: bytes | None = b""
-    """What was received while nobody knows yet whether an object follows; `None` from then on."""
+    """Bytes received before it is known whether an object follows; `None` afterwards."""
     pieces: list[bytes] = []
     """The element that is not whole yet."""
     size: int = 0

@@ -68,7 +68,7 @@ class Parse(Stage[Input, ServerSentEvent]):
     Answers of language models do come so. `strict` is a browser's `EventSource` to the letter: such an event is discarded, and
     JSON, pages and text are lines of unknown fields.
 
-    Bytes are decoded as UTF-8 when somebody reads `data`; one leading byte order mark is dropped. A text without a line end is a
+    Bytes are decoded as UTF-8 when `data` is read; one leading byte order mark is dropped. A text without a line end is a
     line, or the beginning of one, as what follows shows. `comments`: return each as a `Comment`, at once, also inside a block.
 
     `LimitExceeded` is raised, after the events before it, by an event with more than `max_event_bytes` of data, a line that is
@@ -100,7 +100,7 @@ class Parse(Stage[Input, ServerSentEvent]):
     # The first line if it is that of no event stream, until an event comes all the same, and its number.
     _foreign: bytes = field(default=b"", init=False, repr=False)
     _foreign_number: int = field(default=0, init=False, repr=False)
-    # An array: whether it may begin, itself, and what was received while nobody knows whether it holds objects.
+    # An array: whether it may begin, itself, and the bytes received before it is known whether it holds objects.
     _undecided: bool = field(default=True, init=False, repr=False)
     _array: JsonArray | None = field(default=None, init=False, repr=False)
     _lead: list[_Lead] = field(default_factory=list[_Lead], init=False, repr=False)
@@ -237,7 +237,7 @@ class Parse(Stage[Input, ServerSentEvent]):
                 )
 
     def _take_text(self, text: str, events: list[ServerSentEvent]) -> None:
-        # A piece of a body can be cut where no line ends, and then looks like a line. A line end tells that these are pieces, an
+        # A piece of a body can be cut where no line ends, and then looks like a line. A line end shows that these are pieces, an
         # empty text, or a document by itself, that they are lines; until one comes, nothing can be dispatched.
         if self._undecided and self._take_array(text, encoded(text), events):
             return

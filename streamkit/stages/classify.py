@@ -68,7 +68,7 @@ class Classify(AsyncStage[Event, Event]):
 
     @property
     def report(self) -> ModerationReport:
-        """What the moderation has cost so far."""
+        """The metrics of moderation so far."""
         return self._classifying.report
 
     def tick(self, now: float) -> None:

@@ -64,7 +64,7 @@ class Count(Stage[Event, Event]):
             self.prices = find_prices(self.prices)
 
     def fresh(self) -> "Count":
-        # Before anything is sent, where a wait disturbs nobody, and not in the middle of the answer.
+        # Before anything is sent, where a wait delays no answer, and not in the middle of the answer.
         fresh = super().fresh()
         fresh._counter()
         fresh._table = self._price_table()
@@ -80,7 +80,7 @@ class Count(Stage[Event, Event]):
 
     @property
     def report(self) -> UsageReport:
-        """What is known of the cost, at any time. Its `source` is `partial` until the answer has come to its own end."""
+        """The usage so far, at any time. Its `source` is `partial` until the answer has ended by itself."""
         counted, ended = self.tokens(), self._end in OWN_ENDS
         ours = self.prompt.tokens if isinstance(self.prompt, PromptTokens) else self.prompt
         rows = self._responses.rows(counted, ours, self._end)

@@ -20,7 +20,7 @@ from streamkit.sse.events import ServerSentEvent
 
 @dataclass
 class Extract(Stage[ServerSentEvent, Event]):
-    """Read the provider's dialect: chosen by the first event that tells, or `dialect`, by its name or its class.
+    """Read the provider's dialect: detected from the first event that identifies it, or `dialect`, by its name or its class.
 
     Installed packages' dialects are asked too. If events came and no dialect recognized any of them, `UnknownDialect` is raised
     at the end or at `[DONE]`, or `PluginError` if there are packages that could not be asked.
@@ -72,7 +72,7 @@ class Extract(Stage[ServerSentEvent, Event]):
 
     @property
     def spoken(self) -> type[Dialect] | None:
-        """The dialect that the answer speaks; `None` before an event has told."""
+        """The dialect of the answer; `None` until an event has identified it."""
         return type(self._reader) if self._decided else None
 
     @property
@@ -183,9 +183,9 @@ class Extract(Stage[ServerSentEvent, Event]):
                 raise failure
 
     def _decide(self, items: list[ServerSentEvent]) -> tuple[Iterable[Event], int]:
-        """What the items up to the first that tells the dialect say, or all of them if none does; and how many these are."""
-        told = ((at, kind) for at, item in enumerate(items) if (kind := for_event(item, self._problems)))
-        at, kind = next(told, (len(items), None))
+        """Read the items up to the first that identifies the dialect, or all if none does; return the events and that number."""
+        identified = ((at, kind) for at, item in enumerate(items) if (kind := for_event(item, self._problems)))
+        at, kind = next(identified, (len(items), None))
         early = self._reader.feed_all(items[:at])
         if not isinstance(early, list):
             return self._explained(early), len(items)
@@ -201,7 +201,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         return [*early, *events] if isinstance(events, list) else chain(early, events), at + 1
 
     def _unrecognized(self) -> StreamkitError | None:
-        """The error of a stream that has ended without an event that tells its dialect."""
+        """The error of a stream that ended without an event that identifies its dialect."""
         if not isinstance(self._reader, Undecided) or self._reader.first is None:
             return None
         if self._problems:

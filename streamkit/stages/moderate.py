@@ -22,7 +22,7 @@ from streamkit.moderation.rule_file import Live, as_rules
 
 _MODERATED: tuple[Channel, ...] = (*TEXTS, *CALLS, *PARTS)
 _EXEMPT = ("audio", "identity", "signatures and binary data", "numbers beside text", "filter verdicts", "usage")
-"""What no rule sees: sound; who answers, ids, kinds, roles and states; signatures, encrypted text, images; numbers in the
+"""Data that no rule reads: sound; who answers, ids, kinds, roles and states; signatures, encrypted text, images; numbers in the
 structure of parts and in details; the verdicts of the provider's filters, and usage."""
 
 
@@ -109,7 +109,7 @@ class Moderate(Stage[Event, Event]):
 
     @property
     def exempt(self) -> tuple[str, ...]:
-        """What passes without a look: channels that are not named or for which there is no rule, and what no rule sees."""
+        """Names of what is released unmoderated: channels that are not named or have no rule, and data that no rule reads."""
         return (*(channel for channel in _MODERATED if not self._scanners.rules_of(channel)), *_EXEMPT)
 
     @property
@@ -119,7 +119,7 @@ class Moderate(Stage[Event, Event]):
 
     @property
     def report(self) -> ModerationReport:
-        """What the moderation has cost so far."""
+        """The metrics of moderation so far."""
         return self._release.report
 
     def raw(self, index: int = 0, channel: Channel = "content", tool_index: int | None = None) -> str:
@@ -202,7 +202,7 @@ class Moderate(Stage[Event, Event]):
         self._raw.setdefault(_place(index, channel, tool_index), []).append(text)
 
     def state(self) -> Any:
-        """What a run of this stage needs to continue, as plain data."""
+        """Return the state of a run of this stage as plain data, for a checkpoint."""
         raw = {place: "".join(pieces) for place, pieces in self._raw.items()}
         return {**self._release.state(), "failed": self._failed, "raw": raw, "budgets": self._scanners.budgets()}
 

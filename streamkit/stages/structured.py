@@ -41,7 +41,7 @@ Key = tuple[int, int | None]
 
 @dataclass
 class Structured(Stage[Event, Event], Generic[T]):
-    """Pass every event on, and tell what the JSON in them is: `PartialOutput` while it comes, `StructuredOutput` at the end.
+    """Pass every event on, and parse the JSON in them: `PartialOutput` while it arrives, `StructuredOutput` at the end.
 
     `output` is the type of the text (JSON mode, structured output): anything that msgspec converts to, a pydantic model, or a
     function of the value; `dict` or `object` for JSON of any form, `None` for text that is no JSON. `tools` has the types of
@@ -49,12 +49,12 @@ class Structured(Stage[Event, Event], Generic[T]):
     ended and its JSON is whole.
 
     What can't be given is an `InvalidOutput`, with the problem and its place, never the text. `errors`: after the end of the
-    stream the first of them is raised as an `OutputError` too, unless the provider reported an error, or only told (`emit`).
+    stream the first of them is raised as an `OutputError` too, unless the provider reported an error, or only emitted (`emit`).
     Nothing is put right: an answer that was cut short is `truncated`, even where its JSON happens to be whole. Text beside calls
     of tools is not taken for output.
 
     A partial value comes after each delta that brings the characters since the last one to `every_chars`, `None` for never.
-    `strings` and `numbers` say whether it has what is unfinished; what it costs is told by `PartialJson.value`.
+    `strings` and `numbers` say whether it has what is unfinished; its cost is described at `PartialJson.value`.
     """
 
     assembles = True
@@ -187,7 +187,7 @@ class Structured(Stage[Event, Event], Generic[T]):
         id, name = self._who(key)
         reader = self._readers.pop(key, None)
         if reader is None and kind is None and not cut and key not in self._broken:
-            return  # A tool without arguments, and nobody has said that it takes some.
+            return  # A tool without arguments, and no type that requires any.
         try:
             value = self._value(key, reader, kind, cut)
         except OutputError as error:
@@ -224,7 +224,7 @@ class Objects(Generic[T]):
         self._index = index
 
     def feed(self, item: Event) -> Iterable[T]:
-        # A choice that nobody asked for does not fail the others.
+        # A choice that was not requested does not fail the others.
         if self._index is None or getattr(item, "index", self._index) == self._index:
             yield from self._objects(self._stage.feed(item))
 

@@ -1,4 +1,4 @@
-"""When things came, told by the source's clock. The stage itself has none."""
+"""Latency of the answer by the source's clock: time to first token, inter-token latency. The stage has no clock of its own."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Timing(Stage[Event, Event]):
     """Pass every event on, and put `Timings` before the `StreamEnd`.
 
     Seconds count from the moment when the stream is opened. A replay's clock is the recording's, so that its times are what
-    they were. Placed last, it knows both when content arrived, which `Extract` tells all stages after it, and when what
+    they were. Placed last, it measures both when content arrived, which `Extract` reports to all later stages, and when what
     `Moderate` released of it left. Without a stage that knows content, content arrives when it comes here. After a `Reset`
     content, deltas and tokens begin anew. Of a source without times, such as the body of an answer in a file, none are known.
 

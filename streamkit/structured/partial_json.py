@@ -103,7 +103,7 @@ class PartialJson:
 
     @property
     def text(self) -> str:
-        """What came, verbatim."""
+        """The text received so far, verbatim."""
         if len(self._pieces) > 1:
             self._pieces = ["".join(self._pieces)]
         return self._pieces[0] if self._pieces else ""
@@ -269,7 +269,7 @@ class PartialJson:
         raise self._unexpected(text[wrong], wrong, "an escape of JSON")
 
     def _gather(self) -> str:
-        # Extended in place as long as nobody else has it, which is a matter of its reference count: a look after each piece
+        # Extended in place as long as there is no other reference to it, by its reference count: a look after each piece
         # costs what is new. (CPython's unicode_concatenate)
         if self._more:
             text, self._text = self._text, ""

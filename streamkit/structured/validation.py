@@ -1,6 +1,6 @@
 """A whole JSON value into the object that the user asked for, by whatever library the user's type belongs to.
 
-A message of a validator may quote the value, which is text of the answer. What is told here is the place and what was expected.
+A message of a validator may quote the value, which is text of the answer. The message here has the place and what was expected.
 """
 
 import re

@@ -17,5 +17,5 @@ def nothing_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def virtual_clock() -> VirtualClock:
-    """A clock that stands still until it is told to move."""
+    """A clock that stands still until it is advanced."""
     return VirtualClock()

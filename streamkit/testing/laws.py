@@ -118,7 +118,7 @@ def split_invariance(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def unknown_events(stage: Candidate, items: list[Any], read: Read) -> None:
-    """What it does not know passes, once and in its order, and disturbs nothing; the end stays last. (Law 10)"""
+    """Unknown events are passed on once, in order, and change nothing; the end stays last. (Law 10)"""
     if not any(isinstance(item, get_args(Event)) for item in items):
         return
     mixed = [part for number, item in enumerate(items) for part in (Unknown(number), item)]
@@ -151,7 +151,7 @@ def pickling(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def checkpoints(stage: Candidate, items: list[Any], read: Read) -> None:
-    """Its state is plain data, and another copy goes on from it as if it were the first."""
+    """Its state is plain data, and another copy resumes from it as if it were the first."""
     expected = list(_started(stage, iter(items))) if isinstance(stage, Stage) else outcome(stage, items)
     for size in range(len(expected)):
         if isinstance(stage, Stage):

@@ -1,4 +1,4 @@
-"""Sources that do what a script says, on a clock that moves when it is told to."""
+"""Scripted sources, on a clock that is advanced by the test."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar, cast
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class VirtualClock:
-    """A clock that stands still until `advance`. Called, it tells the time in seconds."""
+    """A clock that stands still until `advance`. Called, it returns the time in seconds."""
 
     def __init__(self, now: float = 0.0) -> None:
         self._now = now
@@ -27,7 +27,7 @@ class VirtualClock:
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """A step of a script: time passes on the source's clock. Nobody really waits."""
+    """A step of a script: time passes on the source's clock. Nothing waits in real time."""
 
     seconds: float
 

@@ -27,14 +27,14 @@ class TextCount(Protocol):
         raise NotImplementedError
 
     def fork(self) -> "TextCount":
-        """A count of the text so far that goes on by itself."""
+        """Return an independent copy of the running count."""
         raise NotImplementedError
 
     def state(self) -> Any:
-        """What is needed to go on elsewhere, of what JSON has."""
+        """Return the state as JSON-compatible data, for a checkpoint."""
 
     def restore(self, state: Any) -> None:
-        """Go on from `state`, on a fresh count."""
+        """Restore from `state()`, on a fresh count."""
 
 
 @runtime_checkable
@@ -43,7 +43,7 @@ class Counter(Protocol):
 
     @property
     def name(self) -> str:
-        """What it counts by."""
+        """Name of the encoding or of the estimate."""
         raise NotImplementedError
 
     @property
@@ -62,7 +62,7 @@ CounterLike: TypeAlias = Counter | str | Callable[[str], int]
 class Encoding:
     """Counts by the model's encoding of tiktoken, exactly while the text grows, at a cost proportional to what is new.
 
-    Loading it takes some tenths of a second, once in a process. A model that nobody knows is counted by a stand-in, and a
+    Loading it takes some tenths of a second, once in a process. An unknown model is counted by a fallback, and a
     warning says so.
     """
 
@@ -80,7 +80,7 @@ class Encoding:
 class FunctionCounter:
     """Counts by any function of a whole text.
 
-    Tokenizers in general promise nothing about the tokens of a text that goes on. So the count is exact at every
+    Tokenizers in general promise nothing about the tokens of a growing text. So the count is exact at every
     moment because the whole text is counted again, when it is read and only then: cheap at the end, quadratic with
     `Count(running=True)`.
     """
@@ -217,7 +217,7 @@ def _named(name: str, model: str | None) -> Counter:
 
 
 Key: TypeAlias = tuple[int, Channel, int | None]
-"""What is counted by itself: a channel of a choice, and of the arguments of its tool calls each call."""
+"""Key of a separately counted text: a channel of a choice, or the arguments of one tool call."""
 
 
 def state_of(counts: Mapping[Key, TextCount]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What a picture costs in a prompt, by the rules OpenAI documents. Always an estimate: the bill has been seen to differ.
+"""Tokens of an image in a prompt, by the rules that OpenAI documents. Always an estimate: bills have been seen to differ.
 
 (https://platform.openai.com/docs/guides/images-vision#calculating-costs)
 """

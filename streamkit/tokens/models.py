@@ -1,7 +1,7 @@
 """Which encoding a model counts by: the one table."""
 
 FALLBACK = "o200k_base"
-"""What stands in where nobody knows the model's encoding; every count then says `exact=False`."""
+"""Fallback if the model's encoding is unknown; every count then has `exact=False`."""
 
 PREFIXES = {
     "o1": "o200k_base",

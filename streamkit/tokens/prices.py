@@ -1,4 +1,4 @@
-"""What tokens cost. Prices are the user's data: they change, and no table here pretends to know them."""
+"""Prices of tokens. They are the user's data: they change, and no table is included here."""
 
 import tomllib
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class BilledTokens(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class PriceTable(Protocol):
-    """What a response costs: a `Prices`, or a package's own table."""
+    """Protocol of a price table: a `Prices`, or a package's own."""
 
     @property
     def currency(self) -> str:
@@ -75,7 +75,7 @@ class Tier(_Amounts, frozen=True, kw_only=True):
 
 
 class Price(_Amounts, frozen=True, kw_only=True):
-    """What a million tokens cost, and one `web_search`.
+    """The price of a million tokens, and of one `web_search`.
 
     By default cached input, cache writes and audio cost as much as other input, writes for an hour as much as other
     writes, cached audio as much as other cached input; reasoning, audio and images as much as other output; a search nothing.

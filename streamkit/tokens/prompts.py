@@ -1,4 +1,4 @@
-"""What a prompt costs, by the rules that OpenAI's cookbook gives, before it is sent.
+"""Count the tokens of a prompt before it is sent, by the rules of OpenAI's cookbook.
 
 Messages of text are counted exactly for the models that the cookbook names. Tools, pictures and calls in the history are
 estimates: the provider renders them in a way that it does not document.

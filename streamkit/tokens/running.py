@@ -10,7 +10,7 @@ a row of dashes), and is then cut inside. That is exact for these reasons:
   fact is also the ground of https://github.com/github/rust-gems/tree/main/crates/bpe.) Whether the tokens before a cut and
   those after it belong together is therefore known from the two tokens beside the cut.
 - Where the pattern ends pieces depends on what stands before the cut by its first characters and the last ones of each kind
-  that the pattern tells apart, and no pattern counts further than three. So a short stand-in of the text before the cut,
+  that the pattern distinguishes, and no pattern counts further than three. So a short stand-in of the text before the cut,
   its `context`, shows where the piece ends that the cut lies in.
 
 Both are checked each time the count is read. When one fails, the cut is taken back: cuts are a stack, and it is taken down
@@ -40,10 +40,10 @@ _WINDOW = 1024  # bytes of a long piece that are merged at a time
 _LONGEST = 4096  # characters that tiktoken's own pattern matching is given: o200k overflows its stack at a row of 100,000 spaces
 _CONTEXT = 512  # characters of context above which a cut is not worth it
 _KINDS = (r"[\p{Lu}\p{Lt}]", r"\p{Ll}", r"[\p{Lm}\p{Lo}]", r"\p{M}", r"\p{N}", r"[\r\n]", " ", r"[^\S\r\n ]", "'", "/")
-"""The kinds of characters that any of the patterns tells apart; all others are one more."""
+"""The kinds of characters that any of the patterns distinguishes; all others are one more."""
 _KIND = "|".join(f"({kind})" for kind in _KINDS)
 _AMID = "|".join(f"(?<={kind}{kind}){kind}+(?={kind}{kind})" for kind in (*_KINDS, r"[^\s\p{L}\p{M}\p{N}'/]"))
-"""What stands between two and two of its own kind."""
+"""A character between two and two of its own kind."""
 
 
 class _Cut(NamedTuple):
@@ -98,19 +98,19 @@ class RunningCount:
         return self._final + self._inside + self._tail_tokens
 
     def fork(self) -> "RunningCount":
-        """A count of the text so far that goes on by itself."""
+        """Return an independent copy of the running count."""
         fork = copy.copy(self)
         fork._cuts, fork._news = self._cuts.copy(), self._news.copy()
         return fork
 
     def state(self) -> dict[str, Any]:
-        """What is needed to go on elsewhere."""
+        """Return the state as plain data, for a checkpoint."""
         text = "".join([*(cut.text for cut in self._cuts), self._tail, *self._news])
         # JSON in UTF-8 has no place for half a character, which a delta may end with.
         return {"final": self._final, "text": text.encode("utf-16-le", "surrogatepass").hex()}
 
     def restore(self, state: Any) -> None:
-        """Go on from `state`, on a fresh count of the same encoding."""
+        """Restore from `state()`, on a fresh count of the same encoding."""
         self._final = state["final"]
         self.feed(bytes.fromhex(state["text"]).decode("utf-16-le", "surrogatepass"))
 

@@ -1,4 +1,4 @@
-"""What a provider's usage object means, under any provider's names: three figures, and the parts that they are made of.
+"""Read a provider's usage object, under any provider's names: three counts, and the parts that they are made of.
 
 `prompt_tokens` are all tokens of the input, those that a cache served or stored included, and `completion_tokens` all tokens of
 the output, reasoning included. Providers differ in which figure contains which: `_SHAPES` has the names of each, and the figures
@@ -93,7 +93,7 @@ _TICKS = 10_000_000_000
 
 
 class UsageParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a usage has beside its three figures. `None` is what the provider does not report.
+    """Details of a usage beside its three counts. `None` if the provider does not report it.
 
     `cached` and `cache_write` are tokens of the prompt that a cache served and stored, `cache_write_1h` those of the stored
     ones that are kept for an hour. `cached_audio` is part of both `cached` and `input_audio`. `reasoning`, `output_audio` and
@@ -192,7 +192,7 @@ def _kept(details: Details, within: Iterable[Details] = ()) -> tuple[int | None,
 
 
 def merged(known: Usage | None, more: Usage) -> Usage:
-    """What is known of one response after another usage of it: the newer one, for usage is cumulative.
+    """Combine two usages of one response: the newer one counts, since usage is cumulative.
 
     A figure that the newer usage has as null, as zero or not at all stays as it was. (Gemini corrects the prompt by a token or
     two, also downwards.)

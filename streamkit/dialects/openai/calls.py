@@ -105,7 +105,7 @@ class Calls(msgspec.Struct):
         return msgspec.structs.replace(delta, **said)
 
     def rest(self, delta: ToolCallDelta) -> tuple[ToolCallDelta | None, bool]:
-        """What a whole call, which comes again after its pieces, adds to them; and whether it contradicts them.
+        """Return the part of a whole call that its deltas did not have, and whether it contradicts them.
 
         A call is known by its id, else by its position.
         """
@@ -150,7 +150,7 @@ class Calls(msgspec.Struct):
         return number
 
     def _unnumbered(self, delta: ToolCallDelta, position: int) -> int:
-        # Without an index (Mistral, non-streaming responses) another id is another call, and no id goes on with the last one.
+        # Without an index (Mistral, non-streaming responses) another id is another call, and no id continues the last one.
         if delta.id:
             return self.ids.get(delta.id, self.top + 1 if self.ids else position)
         number = max(self.last, position)

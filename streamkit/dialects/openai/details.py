@@ -1,4 +1,4 @@
-"""What a plain chat completion has, or has not, that a stream does not tell, so that it can be given back as it was."""
+"""Fields of a non-streaming chat completion that a stream lacks, kept so that the response can be restored exactly."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from streamkit.dialects.fields import mapping, mappings
 from streamkit.dialects.said import NOT_JSON
 from streamkit.events import ResponseDetails
 
-# What is told in events of its own; the first of them stand in every completion that is made of a stream.
+# Fields that are emitted as events of their own; the first of them stand in every completion that is made of a stream.
 _RESPONSE = ("id", "object", "created", "model", "choices"), ("usage", "service_tier", "system_fingerprint")
 _CHOICE = ("index", "message", "logprobs", "finish_reason"), ()
 _MESSAGE = (
@@ -42,11 +42,11 @@ def details_of(payload: bytes) -> list[ResponseDetails]:
     return [event for event in found if event.details]
 
 
-def _beside(fields: dict[str, Any], always: tuple[str, ...], told: tuple[str, ...]) -> dict[str, Any]:
+def _beside(fields: dict[str, Any], always: tuple[str, ...], emitted: tuple[str, ...]) -> dict[str, Any]:
     rest = {
         name: value
         for name, value in fields.items()
-        if name not in always and (name not in told or value is None or value == [])
+        if name not in always and (name not in emitted or value is None or value == [])
     }
     without = [name for name in always if name not in fields]
     return {**rest, "without": without} if without else rest

@@ -211,8 +211,8 @@ class OpenAICompletions(Dialect):
         id, kind, *rest = [value or None for value in start]
         # A streamed answer and a plain one are the same response.
         kind = kind.removesuffix(".chunk") if isinstance(kind, str) else None
-        told: list[Any] = [id, kind, *rest]
-        out.append(ResponseStart(*told, payload=payload))
+        fields: list[Any] = [id, kind, *rest]
+        out.append(ResponseStart(*fields, payload=payload))
 
     def _tell_beside(self, found: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> None:
         known = self._beside if index is None else self._of(index).beside
@@ -274,7 +274,7 @@ class OpenAICompletions(Dialect):
         return said.calls.piece(delta, wire_index, whole=whole, open=self.finished[index] is None)
 
     def _missing(self, whole: ChunkMessage, said: _Said, index: int, payload: bytes, out: list[Event]) -> ChunkMessage:
-        """What a whole message adds to what its choice has said, in deltas or in an earlier message."""
+        """Return the part of a whole message that neither deltas nor an earlier message had."""
         missing = ChunkMessage(role=whole.role)
         details = said.details.take(whole.reasoning_details or [], index, payload, out, whole=True)
         said.reasoning.add("".join(details))

@@ -94,7 +94,7 @@ class ReasoningDetails(msgspec.Struct):
         return piece
 
     def _find(self, one: dict[str, Any], *, joins: bool) -> Detail | None:
-        # By type and index, and by the id where both have one. Without an index it goes on with the last one, if that is text.
+        # By type and index, and by the id where both have one. Without an index it continues the last one, if that is text.
         place, id = _place(one), text(one.get("id"))
         at = self.places.get(f"{place} {id}", self.places.get(place)) if id else self.places.get(place)
         if at is None:

@@ -17,7 +17,7 @@ from streamkit.dialects.openai.citations import choice_annotations
 from streamkit.events import Choice, Completion, Part, ToolCall, Usage
 
 Called: TypeAlias = Literal["tool_calls", "function_call"] | None
-"""What a choice called, if it did."""
+"""The tool calls of a choice; `None` if there are none."""
 
 _OWN = ("chat.completion", "text_completion")
 _CHAT_LOGPROBS = {"content", "refusal"}
@@ -60,7 +60,7 @@ def chat_usage(usage: Usage) -> dict[str, Any]:
 def call_id(response: tuple[object, ...], index: int, call: int, name: str | None) -> str:
     """The id of a call to which the provider gave none: the same for the same call, however often it is asked for.
 
-    `response` is what tells the response from others: clients keep calls by their ids over a whole conversation.
+    `response` distinguishes the response from others: clients keep calls by their ids over a whole conversation.
     """
     seed = msgspec.json.encode((*map(str, response), index, call, name))
     return f"call_{blake2b(seed, digest_size=12).hexdigest()}"
@@ -191,7 +191,7 @@ def _client_choice(completion: Completion, choice: Choice, withheld: Container[i
 
 
 def called_by(calls: tuple[ToolCall, ...]) -> Called:
-    """What these calls are, by the name of the field that has them."""
+    """Return the fields of a message that hold these calls."""
     if not calls:
         return None
     return "function_call" if all(call.type == "function_call" for call in calls) else "tool_calls"
@@ -226,7 +226,7 @@ def text_logprobs(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def chat_logprobs(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
     """Log probabilities as chat completions have them; `None` for those of another form."""
-    # The legacy API has parallel lists; what another provider sends can't be told in OpenAI's terms.
+    # The legacy API has parallel lists; what another provider sends can't be expressed in OpenAI's format.
     if logprobs is None or not _CHAT_LOGPROBS.isdisjoint(logprobs):
         return logprobs
     tokens, values, tops = (_list(logprobs.get(name)) for name in ("tokens", "token_logprobs", "top_logprobs"))

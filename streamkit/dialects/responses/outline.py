@@ -1,4 +1,4 @@
-"""The output items of a response and their parts, told as they begin and end; what each of them says is told elsewhere.
+"""Emit `PartStart` and `PartEnd` for the output items of a response and their parts; their content is emitted elsewhere.
 
 https://platform.openai.com/docs/api-reference/responses/object.
 """
@@ -18,7 +18,7 @@ CHANNELS: dict[str, Channel] = {
     "summary_text": "reasoning",
 }
 _CALLS = ("function_call", "custom_tool_call")
-# What is told in events of its own, of an item and of a part.
+# Fields of an item and of a part that are emitted as events of their own.
 _TOLD = {
     "message": ("content",),
     "reasoning": ("content", "summary"),
@@ -40,7 +40,7 @@ class _Piece(msgspec.Struct):
 
 
 class Outline(msgspec.Struct):
-    """What has begun. Items are known by their ids, and where they have none or change it, by their places."""
+    """Items and parts that have started. Items are identified by id, or by position if the id is missing or changes."""
 
     items: list[_Piece] = []
     ids: dict[str, int] = {}
@@ -49,7 +49,7 @@ class Outline(msgspec.Struct):
     count: int = 0
 
     def enter(self, item: dict[str, Any], place: int, tool_index: int | None, payload: bytes, out: list[Event]) -> int:
-        """An item is spoken of: told if it is another than those before. Gives its number."""
+        """An event refers to an item: emit its `PartStart` if it is new. Return its number."""
         kind, at = text(item.get("type")) or "item", self._find(item, place)
         if at is None:
             at = len(self.items)
@@ -61,17 +61,17 @@ class Outline(msgspec.Struct):
         return self.items[at].number
 
     def kind_at(self, place: int) -> str | None:
-        """What the item of that place is."""
+        """Return the kind of the item at that position; `None` if there is none."""
         at = self.places.get(place)
         return None if at is None else self.items[at].kind
 
     def leave(self, item: dict[str, Any], place: int, payload: bytes, out: list[Event], *, again: bool = False) -> None:
-        """An item is whole; `again` where that was said before, so that only what is now said otherwise is told."""
+        """An item is complete; `again`: it was reported complete before, so that only changes are emitted."""
         found = self.items[self.places[place]]
         self._end(found, _beside(item, found.kind), payload, out, again=again)
 
     def part(self, kind: str, place: tuple[int, int], payload: bytes, out: list[Event]) -> int:
-        """Text of a part follows: told to begin, or to go on if that of another came between. Gives its number."""
+        """Text of a part follows: emit its `PartStart`, again if text of another part came between. Return its number."""
         found = self._part({"type": kind}, place, payload, out)
         channel = CHANNELS.get(kind)
         if channel and self.current.get(channel) != found.number:
@@ -80,7 +80,7 @@ class Outline(msgspec.Struct):
         return found.number
 
     def enter_part(self, part: dict[str, Any], place: tuple[int, int], payload: bytes, out: list[Event]) -> int:
-        """A part is spoken of: told if it is another than those before. Gives its number."""
+        """An event refers to a part: emit its `PartStart` if it is new. Return its number."""
         return self._part(part, place, payload, out).number
 
     def leave_part(
@@ -143,5 +143,5 @@ class Outline(msgspec.Struct):
 
 
 def _beside(fields: dict[str, Any], kind: str) -> dict[str, Any]:
-    # What is told elsewhere leaves its empty form behind.
+    # Fields that are emitted elsewhere are kept in their empty form.
     return emptied(fields, _TOLD.get(kind, ()))

@@ -1,8 +1,8 @@
 """OpenAI's Responses, streamed and plain.
 
 https://platform.openai.com/docs/api-reference/responses-streaming and …/responses/object. An answer is a list of items, and
-a message a list of parts; all of them are told as the one choice 0, in their order. What the stream says once in pieces and
-again as a whole (a text, its part, its item, the response) is told once, as it came first.
+a message a list of parts; all of them are the one choice 0, in order. What the stream sends first as deltas and
+again as a whole (a text, its part, its item, the response) is emitted once, as it arrived first.
 """
 
 from collections.abc import Iterator
@@ -363,7 +363,7 @@ class OpenAIResponses(Dialect):
     def _missing(
         self, wholes: list[_Whole], item: int | None, payload: bytes, out: list[Event]
     ) -> dict[tuple[str, Place], tuple[Place, str]]:
-        """What whole parts, of one item or of the response, have beyond what was streamed, and which part it belongs to.
+        """Return the text that whole parts have beyond the streamed deltas, and the part that it belongs to.
 
         A part is known by its place. Where a server numbers parts otherwise in the end, those that are left belong together in
         their order, and not more is missing than the whole is longer.
@@ -391,7 +391,7 @@ class OpenAIResponses(Dialect):
         return found
 
     def _delta(self, kind: str, piece: str, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
-        # Most deltas go on with the part of the one before.
+        # Most deltas continue the part of the one before.
         names = kind, *map(fields.get, _PLACE)
         if names != self._last:
             place = self._places.of(fields)
@@ -441,7 +441,7 @@ class OpenAIResponses(Dialect):
         self._told.update(((kind,), (kind, place[0]), (kind, *place)))
 
     def _known(self, *place: int) -> set[str]:
-        """Whether log probabilities and annotations were told: of the response, of an item or of a part."""
+        """Whether log probabilities and annotations were emitted: of the response, of an item or of a part."""
         return {kind for kind in ("logprobs", "annotations") if (kind, *place) in self._told}
 
     def _take_role(self, item: dict[str, Any], payload: bytes, out: list[Event]) -> None:

@@ -1,1 +1,1 @@
-"""What decides by meaning: classifiers of windows of text, those behind HTTP, and the provider's own filters."""
+"""Guardrails that decide by meaning: classifiers of windows of text, classifiers over HTTP, the provider's own filters."""

@@ -27,7 +27,7 @@ _SENTENCE_END = regex.compile(
 _LOOK_BACK = 8
 """Characters before the end of the text in which an end of a sentence may begin that is not complete."""
 _WORD = regex.compile(r"\s{24}|\s{0,23}(?:\S{24}|\S+(?=\s))")
-"""What tokens are counted of: a word with the space before it, or part of a long one. It ends with the character after it."""
+"""Unit of token counting: a word with the space before it, or part of a long word, complete when the next character arrives."""
 _ZWJ = "\u200d"
 _REGIONAL = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 _PART = 256
@@ -122,7 +122,7 @@ class Chunker:
         return found
 
     def state(self) -> Any:
-        """What it needs to continue, as JSON has it. The counts are taken anew."""
+        """Return the state as JSON-compatible data, for a checkpoint. Counts are recomputed after a restore."""
         return self.text
 
     def restore(self, state: Any) -> None:

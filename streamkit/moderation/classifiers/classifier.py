@@ -27,7 +27,7 @@ _STRENGTH: dict[str, int] = {name: strength for strength, name in enumerate(get_
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What a classifier decides about a window.
+    """The decision of a classifier on a window.
 
     The actions are those of a rule: release it, report it, release `replacement` instead of it, or of it and all that follows
     in its channel, or end the choice or the stream with `message`.
@@ -76,7 +76,7 @@ def verdict_of(
 
 @dataclass(frozen=True)
 class Failures:
-    """What happens to a window about which no decision arrives, by the kind of the failure.
+    """The action for a window without a decision, by the kind of failure.
 
     `open` releases it, `closed` blocks its choice, `hold` keeps it buffered and calls again, up to `attempts` in all with a
     `pause` of seconds that doubles, and then blocks. Each is recorded by `Checked`; such a window is never `passed`.
@@ -102,7 +102,7 @@ class Failures:
             raise PipelineError(f"failures: expected attempts of 1 or more, found {self.attempts}")
 
     def policy(self, failure: Failure) -> FailurePolicy:
-        """What happens after a failure of this kind."""
+        """Return the action for a failure of this kind."""
         found: FailurePolicy = getattr(self, failure)
         return found
 

@@ -1,4 +1,4 @@
-"""What a provider's own filters found, by category, and what is decided about each.
+"""The results of a provider's own content filters, by category, and the action for each.
 
 Azure's `content_filter_results` and `prompt_filter_results`
 (https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter), and the `moderation` of OpenAI's chunks, which
@@ -21,7 +21,7 @@ FAILED = "error"
 
 
 class ProviderRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What happens when the provider's filter reports `category`; `*` is any.
+    """The action to take when the provider's filter reports `category`; `*` is any.
 
     It counts from `severity` on (Azure: low, medium, high), or from `score` (OpenAI: 0 to 1); with neither, when the provider
     itself reports flagged, filtered or detected. The category `error` is a filter that failed, which `*` includes. The
@@ -76,7 +76,7 @@ def decide(rules: tuple[ProviderRule, ...], notice: ProviderNotice) -> Iterator[
 
 
 def findings(notice: ProviderNotice) -> Iterator[Finding]:
-    """What a notice reports of each category. One that is no verdict, or has another form, reports nothing."""
+    """Return the results in a notice, by category; empty if it is no filter result or has an unknown form."""
     match notice.kind:
         case "content_filter":
             yield from _azure(notice.data, False, _span(notice))

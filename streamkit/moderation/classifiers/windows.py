@@ -69,7 +69,7 @@ class ChannelWindows:
         return self.feed("", final=True)
 
     def ready(self) -> Sequence[Ruling]:
-        """What is decided about the first windows, up to the first that is undecided."""
+        """Return the decisions on the first windows, up to the first undecided one."""
         rulings: list[Ruling] = []
         while self.open and (outcome := self.open[0].outcome) is not None:
             window, buffered = self.open[0].window, self.open.popleft().buffered
@@ -91,7 +91,7 @@ class ChannelWindows:
         self._queue.add(self, self.open[-1])
 
     def state(self) -> Any:
-        """What it needs to continue, as JSON has it. A check that is under way is not in it: its window is sent again."""
+        """Return the state as JSON-compatible data, for a checkpoint. The window of a running check is sent again."""
         return {
             **{name: getattr(self, name) for name in _OF_LANE},
             "text": self.chunker.state(),
@@ -289,7 +289,7 @@ class Classifying:
 
     @property
     def report(self) -> ModerationReport:
-        """What the moderation has cost so far."""
+        """The metrics of moderation so far."""
         return self._release.report
 
     @property
@@ -358,7 +358,7 @@ class Classifying:
         return out
 
     def state(self) -> Any:
-        """What it needs to continue, as JSON has it."""
+        """Return the state as JSON-compatible data, for a checkpoint."""
         return {"next_id": self._queue.next_id, "release": self._release.state()}
 
     def restore(self, state: Any) -> None:

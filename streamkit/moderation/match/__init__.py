@@ -1,1 +1,1 @@
-"""What rules find in text that is still arriving: phrases, patterns, detectors, callables, and how matches overlap."""
+"""Matching in text that is still arriving: phrases, patterns, detectors, callables, and the resolution of overlaps."""

@@ -68,7 +68,7 @@ class Called:
         return {"text": "".join(self._pieces), "offset": self._offset, "from": self._from}
 
     def restore(self, state: Any) -> None:
-        # Somebody else's function is given the text.
+        # A third-party function receives the text.
         known = msgspec.convert((state["text"], state["offset"], state["from"]), tuple[str, int, int])
         text, self._offset, self._from = known
         self._pieces, self._length = [text], self._offset + len(text)

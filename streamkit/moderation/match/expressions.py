@@ -53,7 +53,7 @@ class Expression:
     ahead: int
     """How many characters from its beginning on a match can depend on."""
     prefixes: tuple[Prefix, ...]
-    """What every match begins with; none if that is unknown or too much."""
+    """Literals of which every match begins with one; empty if unknown or too many."""
     safe: int
     """How many characters can be searched without a time limit."""
 
@@ -158,7 +158,7 @@ def _nodes(node: Any) -> Iterator[Any]:
 # Verification
 
 _NOT_COMPARED = {"info", "position", "_key"}
-"""What differs between two trees of the same expression: where its nodes are in the source, and what is shared by all."""
+"""Attributes that differ between two trees of the same expression: positions in the source, and objects shared by all nodes."""
 _BEFORE = (
     "Boundary",
     "DefaultBoundary",
@@ -310,7 +310,7 @@ def _ahead(tree: Any) -> int:
 
 _LONGEST_PREFIX, _MOST_PREFIXES, _MOST_MEMBERS = 24, 64, 16
 _TURKIC_AND_OTHERS = {0x130: "i", 0x131: "i", 0x17F: "s", 0x212A: "k"}
-"""What is not ASCII and matches a letter of it where case is ignored."""
+"""Characters outside ASCII that match an ASCII letter where case is ignored."""
 Beginnings = list[Prefix]
 
 
@@ -331,7 +331,7 @@ def _guarded(prefix: Prefix) -> Prefix:
 
 
 def _begins(node: Any) -> tuple[Beginnings, bool]:
-    """What matches of a node begin with, and whether that is all that it matches; an empty text where it is not known."""
+    """Return the literals that matches of a node begin with, and whether they are whole matches; an empty text if unknown."""
     match _kind(node):
         case "Sequence":
             return _begins_sequence(node.items)

@@ -66,7 +66,7 @@ class Normalized(Protocol):
 
 
 class Normalizer:
-    """What each character by itself is normalized to under a policy."""
+    """Maps each single character to its normalized form under a policy."""
 
     def __init__(self, policy: frozenset[str], ignore_case: bool) -> None:
         self._policy = policy
@@ -77,7 +77,7 @@ class Normalizer:
         self._known = dict[str, str]()
         self._extends = dict[str, bool]()
         self.ascii = str.maketrans(_ASCII, "".join(map(self.normalize, _ASCII)))
-        """What ASCII becomes, which is a character for each."""
+        """The translation of ASCII, one character for each."""
 
     def normalize(self, character: str) -> str:
         """The character decomposed, without what the policy ignores."""

@@ -13,7 +13,7 @@ STREAM_SECONDS = 0.1
 """How long the patterns of a choice may search in all, beyond what text of that length may take."""
 _AFTER_A_TIMEOUT = 0.001
 _SECONDS_A_SEARCH, _SECONDS_A_CHARACTER = 25e-6, 1e-6
-"""What a search may take without being counted, and for each character that has just arrived."""
+"""Seconds of a search that are not counted: a fixed share, and one for each character that has just arrived."""
 _CHUNK = 1_024
 """How many characters are searched at a time."""
 _OFTEN, _SHARE = 256, 8

@@ -229,8 +229,8 @@ def _in_word(character: str) -> bool:
 def sought(
     rules: tuple[Rule, ...], *, allows: bool
 ) -> Iterator[tuple[Callable[[], Phrases], Callable[[], Decomposed] | None]]:
-    """What makes the matchers for the phrases of all rules that allow, or of all others: one for each way of comparing them,
-    with the normalization that it needs."""
+    """Return factories of the matchers for the phrases of all rules that allow, or of all others: one for each way of
+    comparing them, with the normalization that it needs."""
     ways: dict[tuple[bool, bool, frozenset[str], bool], dict[str, list[Entry]]] = {}
     for order, rule in enumerate(rules):
         if rule.phrases and (rule.action == "allow") is allows:
@@ -296,7 +296,7 @@ def borders(text: str) -> list[int]:
 
 
 def automaton(texts: dict[str, Any], beginnings: dict[str, Any]) -> tuple[Any, str]:
-    """What finds these texts, and these beginnings of them at the end of a text to which the character returned is added."""
+    """Compile a search for these texts, and for their beginnings at the end of a text that the returned character ends."""
     used = set[str]().union(*texts)
     end = next(character for character in map(chr, range(0x110000)) if character not in used)
     built: Any = _Automaton()

@@ -129,7 +129,7 @@ class Scanner:
         return _as_decided(self._rules[found.order], found.cause)
 
     def state(self) -> Any:
-        """What it needs to continue, as JSON has it."""
+        """Return the state as JSON-compatible data, for a checkpoint."""
         return {
             "rules": _fingerprint(self._rules),
             "length": self.length,
@@ -281,7 +281,7 @@ Make: TypeAlias = Callable[[SearchBudget], Matcher]
 
 @lru_cache(maxsize=128)
 def plans(rules: tuple[Rule, ...]) -> list[tuple[bool, Make]]:
-    """What makes the matchers for one text under all the rules; true for those whose rules allow.
+    """Return factories of the matchers for one text under all the rules; true for those whose rules allow.
 
     A bad pattern, or a check that no package offers, raises `PipelineError`.
     """

@@ -35,7 +35,7 @@ class Matcher(Protocol):
         ...
 
     def state(self) -> Any:
-        """What the search needs to continue, as JSON has it."""
+        """Return the state of the search as JSON-compatible data, for a checkpoint."""
         ...
 
     def restore(self, state: Any) -> None:

@@ -35,7 +35,7 @@ _SET_OPERATORS = ("||", "--", "&&", "~~")
 
 
 def undecidable(source: str) -> str | None:
-    """What in an expression can't be decided while text is still arriving, for all that its tokens show.
+    """Find constructs of an expression that can't be decided while text is still arriving, from its tokens.
 
     A search from the end, or for the longest match of all (POSIX), matches that depend on where the last one ended or that
     begin elsewhere than they are searched, characters and words as UAX #29 has them, folding that makes two letters of one, a

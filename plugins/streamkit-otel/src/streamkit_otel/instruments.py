@@ -13,7 +13,7 @@ _TOKENS = [4.0**power for power in range(14)]
 
 
 class Instruments(NamedTuple):
-    """What is measured of a stream."""
+    """The metrics of a stream."""
 
     duration: Histogram
     first_chunk: Histogram

@@ -79,7 +79,7 @@ class Messages:
         return msgspec.to_builtins(list(self._choices.items()))
 
     def restore(self, state: Any) -> None:
-        """Go on from where another one was."""
+        """Restore from `state()`."""
         self._choices = dict(msgspec.convert(state, list[tuple[int, list[Part]]]))
         self._calls = {
             (index, part.number): part

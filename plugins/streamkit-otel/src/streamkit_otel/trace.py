@@ -35,15 +35,15 @@ _NOT_STATE = {"state": False}
 
 @dataclass
 class Trace(AsyncStage[Event, Event]):
-    """Tell OpenTelemetry of the stream: a span from its opening to whatever end it has, and the GenAI metrics. Every event
+    """Report the stream to OpenTelemetry: a span from its opening to its end of any kind, and the GenAI metrics. Every event
     passes as it is.
 
     The span is a child of the one that is current where the stream is opened. `model` is the request's, `attributes` are
-    added to the span. `provider` is told from the response's form if it isn't given. Nothing of the answer's text is told
+    added to the span. `provider` is determined from the response's form by default. Nothing of the answer's text is reported
     without `capture_content`; then `gen_ai.output.messages` has what has passed this stage, so let it stand behind
     `Moderate`.
 
-    It is an `AsyncStage`, though it never waits: only such a stage is told of every end, by `close`.
+    It is an `AsyncStage`, though it never waits: only such a stage is notified of every end, by `close`.
     """
 
     model: str | None = None
@@ -63,7 +63,7 @@ class Trace(AsyncStage[Event, Event]):
     _reason: str | None = field(default=None, init=False, repr=False)
     _flushed: bool = field(default=False, init=False, repr=False)
     _messages: Messages = field(default_factory=Messages, init=False, repr=False)
-    # A run that goes on elsewhere has another span there, and another clock.
+    # A run that is resumed elsewhere has another span there, and another clock.
     _span: Span | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
     _handled: BaseException | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
     _began: float = field(default=0.0, init=False, repr=False, compare=False, metadata=_NOT_STATE)
@@ -192,7 +192,7 @@ class Trace(AsyncStage[Event, Event]):
 
     def _measure(self, failure: str | None) -> None:
         made, about = instruments(self.meter_provider), self._measured()
-        # The wall's, since nobody tells the source's time at a failure.
+        # The wall's, since the source's time is not known at a failure.
         made.duration.record(perf_counter() - self._began, about | ({names.ERROR_TYPE: failure} if failure else {}))
         if self._first is not None:
             made.first_chunk.record(self._first, about)

@@ -1,4 +1,4 @@
-"""What each number looks like where people write it, and whose arithmetic says whether it is one.
+"""The written form of each kind of number, and the standard whose check digits validate it.
 
 A shape is an upper bound for candidates; python-stdnum decides. Where a number has no checksum, its shape asks for the
 separators that it is written with, since bare digits may be anything.

@@ -1,4 +1,4 @@
-"""What to put into a pipeline."""
+"""The stages to put into a pipeline."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -8,7 +8,7 @@ from streamkit_pii.numbers import NATIONAL
 from streamkit_pii.searches import WINDOW, NationalIds, Numbers, Phones
 
 KINDS = ("card", "iban", "email", "phone")
-"""What is found everywhere; of phones, the numbers that are written with their country's code."""
+"""Detectors for every region; of phone numbers, those with a country code."""
 COUNTRIES = tuple(NATIONAL)
 """The countries whose national identity numbers are known."""
 
