@@ -28,6 +28,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m tests.docs.pages .pages
+	$(BIN)/mypy --config-file tests/docs/mypy.ini .pages
+	$(BIN)/pyright --project .pages --pythonpath $(BIN)/python
 
 # Each as a ratio within its own run. Where they are installed, httpx-sse with httpx, and uvloop, are measured as well.
 bench: $(READY)

@@ -63,11 +63,11 @@ class EventBase(
     payload: bytes | None = None
 
     @property
-    def raw(self) -> Json:
+    def raw(self) -> Any:
         """The provider's chunk, decoded anew at each call; `None` for an event that streamkit made."""
         if self.payload is None:
             return None
-        raw: Json
+        raw: Any
         try:
             raw = msgspec.json.decode(self.payload)
         except (msgspec.DecodeError, UnicodeError):

@@ -60,11 +60,12 @@ def application(base_url: str, *, key: str = "", ping: float = 15.0) -> web.Appl
 async def read(request: web.Request) -> dict[str, Any]:
     """The request's body."""
     try:
-        body = await request.json()
+        body: Any = await request.json()
     except ValueError:
         body = None
-    if isinstance(body, dict) and isinstance(body.get("model"), str):
-        return body
+    match body:
+        case {"model": str()}:
+            return {**body}
     error = {"message": "expected a JSON object with a model", "type": "invalid_request_error"}
     raise web.HTTPBadRequest(text=json.dumps({"error": error}), content_type="application/json")
 

@@ -1,7 +1,7 @@
 """Compress the published rank files into `src/streamkit_encodings/tables`.
 
 Takes packages (`.whl`, `.zip`, `.tgz`, `.tar.gz`), folders and plain files, and never
-downloads. A table is recognised by its SHA-256, under whatever name it is kept; unless
+downloads. A table is recognized by its SHA-256, under whatever name it is kept; unless
 all are found, nothing is written.
 """
 

@@ -35,7 +35,7 @@ class _Response(msgspec.Struct):
     body: msgspec.Raw = _NONE
 
 
-class _Result(msgspec.Struct):
+class _BatchResult(msgspec.Struct):
     # https://docs.claude.com/en/api/retrieving-message-batch-results
     type: str = ""
     message: msgspec.Raw = _NONE
@@ -62,7 +62,7 @@ def _content(found: _Exchange) -> bytes | None:
     if _given(found.pieces):
         return _recording(found.pieces, found.headers)
     if _begins(found.result, b"{"):
-        return _of_result(msgspec.json.decode(found.result, type=_Result))
+        return _of_result(msgspec.json.decode(found.result, type=_BatchResult))
     # A text in this place is Ollama's own: https://docs.ollama.com/api/generate
     if _begins(found.response, b"{"):
         body = msgspec.json.decode(found.response, type=_Response).body
@@ -72,7 +72,7 @@ def _content(found: _Exchange) -> bytes | None:
     return None
 
 
-def _of_result(result: _Result) -> bytes:
+def _of_result(result: _BatchResult) -> bytes:
     if _given(result.message):
         return bytes(result.message)
     if _given(result.error):

@@ -108,7 +108,7 @@ def run(
 
 
 @dataclass
-class _Entry:
+class _PendingShard:
     """A shard of the window: its outcome, or the inputs that are run alone because a worker died."""
 
     shard: Shard
@@ -126,7 +126,7 @@ class _Batch:
         self._own = [str(path) for path in own]
         self._journal = journal
         self._report = report
-        self._window: dict[int, _Entry] = {}
+        self._window: dict[int, _PendingShard] = {}
         self._resumed = journal.inputs
         self._began = time.monotonic()
         self._total = 0
@@ -167,7 +167,7 @@ class _Batch:
     def _loop(self, todo: Iterator[Shard], executor: Executor) -> None:
         while True:
             while len(self._window) < WINDOW * executor.workers and (shard := next(todo, None)):
-                self._window[shard.number] = _Entry(shard)
+                self._window[shard.number] = _PendingShard(shard)
                 executor.submit(shard)
             if not self._window:
                 return
@@ -176,7 +176,7 @@ class _Batch:
                     executor.submit(following)
             self._write()
 
-    def _take(self, entry: _Entry, shard: Shard, outcome: ShardOutcome | None) -> Shard | None:
+    def _take(self, entry: _PendingShard, shard: Shard, outcome: ShardOutcome | None) -> Shard | None:
         """Note what became of a shard; returns what of it is to be run next."""
         if shard.alone is None:
             if outcome is not None:

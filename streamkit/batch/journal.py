@@ -34,7 +34,7 @@ class JournalSettings(msgspec.Struct, frozen=True):
     version: str
 
 
-class _Head(msgspec.Struct):
+class _JournalHead(msgspec.Struct):
     streamkit: str
     inputs: tuple[str, ...] = ()
     shard: int = 0
@@ -58,7 +58,7 @@ class Entry(msgspec.Struct, frozen=True):
     ends: dict[str, int] = {}
 
 
-_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_head = msgspec.json.Decoder(_JournalHead).decode
 _decode_entry = msgspec.json.Decoder(Entry).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 

@@ -81,5 +81,5 @@ def _tables() -> Iterator[tuple[str, str, bool]]:
 def _terminal(console: Console) -> Iterator[tuple[str, str, bool]]:
     kind = "a terminal" if console.is_terminal else "no terminal"
     live = "with live lines" if console.is_interactive else "without live lines"
-    colours = "no colours" if console.no_color or not console.color_system else f"colours: {console.color_system}"
-    yield "output", f"{kind}, {live}, {console.width} columns, {console.encoding}, {colours}", True
+    colors = "no colors" if console.no_color or not console.color_system else f"colors: {console.color_system}"
+    yield "output", f"{kind}, {live}, {console.width} columns, {console.encoding}, {colors}", True

@@ -46,7 +46,7 @@ class RunState(msgspec.Struct, forbid_unknown_fields=True):
 class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
     """A run in mid-stream; `to_dict()` of it is what `checkpoint()` returns.
 
-    `stages` are the names of the stages, by which a pipeline recognises its own. `received` is how much of the source was read:
+    `stages` are the names of the stages, by which a pipeline recognizes its own. `received` is how much of the source was read:
     bytes of a source of bytes, items of any other. `ready` was produced and not consumed yet.
     """
 

@@ -294,7 +294,7 @@ class Engine:
             self._measure(position, self._began, len(self._given), len(items), error)
         if self._ticks:
             self._tick()
-        # Content that passes an async stage was recognised when it was read.
+        # Content that passes an async stage was recognized when it was read.
         self._look(items, anywhere=True, content=not self._content_read)
         return self._settle(index, items, _Failure(self._named(error, position, self._given), 0) if error else None)
 

@@ -78,7 +78,7 @@ class TaskWaiting:
                 raise
             self._take_back(task)
             # Other code may have cancelled this task too in the same turn of the loop, which delivers one error for both.
-            # A cancel scope of anyio's recognises its own error only, and a checkpoint inside of a cancelled one raises that.
+            # A cancel scope of anyio's recognizes its own error only, and a checkpoint inside of a cancelled one raises that.
             await _checkpoint_if_cancelled()
             if task.cancelling() > cancelling:
                 raise

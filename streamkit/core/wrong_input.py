@@ -1,6 +1,6 @@
 """Error messages for an object of the wrong kind, as a source or as an item of one: what was found, and how to fix it.
 
-No library is imported to recognise its objects: they are known by what they can do and by the module of their class.
+No library is imported to recognize its objects: they are known by what they can do and by the module of their class.
 """
 
 import inspect

@@ -28,6 +28,8 @@ from streamkit.dialects.writer import WriterCompletions
 from streamkit.errors import PipelineError, PluginError
 from streamkit.sse.events import ServerSentEvent
 
+__all__ = ["DIALECTS", "Dialect", "by_name", "for_event", "installed"]
+
 # Asked in this order, those with the plainest marks first.
 DIALECTS: dict[str, type[Dialect]] = {
     "anthropic": AnthropicMessages,

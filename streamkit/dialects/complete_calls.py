@@ -14,7 +14,7 @@ WHOLE: Final[frozenset[EndReason]] = frozenset({"completed", "tool_calls"})
 """How a choice ends whose calls are complete. A limit or a filter may have cut the last one short."""
 
 
-class _Call(msgspec.Struct):
+class _UncheckedCall(msgspec.Struct):
     identity: Identity = msgspec.field(default_factory=Identity)
     arguments: list[str] = []
 
@@ -27,7 +27,7 @@ class CompleteCalls:
 
     def __init__(self, index: int | None = 0) -> None:
         self._index = index
-        self._calls: dict[int, dict[int, _Call]] = {}
+        self._calls: dict[int, dict[int, _UncheckedCall]] = {}
 
     def feed(self, item: Event) -> Iterable[ToolCall]:
         match item:
@@ -48,7 +48,7 @@ class CompleteCalls:
         return ()
 
     def _add(self, delta: ToolCallDelta) -> None:
-        call = self._calls.setdefault(delta.index, {}).setdefault(delta.tool_index, _Call())
+        call = self._calls.setdefault(delta.index, {}).setdefault(delta.tool_index, _UncheckedCall())
         call.identity.merge(delta)
         if delta.arguments:
             call.arguments.append(delta.arguments)
@@ -58,6 +58,6 @@ class CompleteCalls:
         return [_whole(number, call) for number, call in sorted(calls.items())] if end in WHOLE else []
 
 
-def _whole(number: int, call: _Call) -> ToolCall:
+def _whole(number: int, call: _UncheckedCall) -> ToolCall:
     known = call.identity
     return ToolCall(known.id, known.name, "".join(call.arguments), number, known.type or "function")

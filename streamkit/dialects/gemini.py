@@ -133,7 +133,7 @@ class _Text(msgspec.Struct):
     data: dict[str, Any]
 
 
-class _Call(msgspec.Struct):
+class _GeminiCall(msgspec.Struct):
     # A call: its own number and that of its part; `writer` while its arguments come in pieces.
     number: int
     part: int
@@ -146,15 +146,15 @@ class _Call(msgspec.Struct):
 
 class _Calls(msgspec.Struct):
     # The calls of a candidate by their numbers; those of ids, and the last one that came in pieces.
-    calls: dict[int, _Call] = {}
+    calls: dict[int, _GeminiCall] = {}
     ids: dict[str, int] = {}
     streamed: int | None = None
 
     @property
-    def last(self) -> _Call | None:
+    def last(self) -> _GeminiCall | None:
         return None if self.streamed is None else self.calls[self.streamed]
 
-    def known(self, id: str | None, name: str | None, arguments: str | None) -> _Call | None:
+    def known(self, id: str | None, name: str | None, arguments: str | None) -> _GeminiCall | None:
         """The call that is meant, if it is one that has come: by its id; without one the last that is or was in pieces."""
         if id:
             return None if (number := self.ids.get(id)) is None else self.calls[number]
@@ -166,7 +166,7 @@ class _Calls(msgspec.Struct):
         # It is complete. What repeats all of it is this one.
         return last if arguments is not None and not last.id and last.arguments.equals(arguments) else None
 
-    def add(self, call: _Call) -> None:
+    def add(self, call: _GeminiCall) -> None:
         self.calls[call.number] = call
         if call.id:
             self.ids[call.id] = call.number
@@ -403,14 +403,14 @@ class Gemini(Dialect):
         index: int,
         payload: bytes,
         out: list[Event],
-    ) -> _Call:
+    ) -> _GeminiCall:
         said, number = mapping(part["functionCall"]), len(calls.calls)
         id, name = (text(said.get(key)) or None for key in ("id", "name"))
         data = {**without(part, signature), "functionCall": emptied(without(said, _STREAMED), ("name",))}
         if streamed or said.get("args") is not None:
             data["functionCall"]["args"] = {}
         at = self._begin("functionCall", data, "tool_arguments", number, index, payload, out)
-        call = _Call(number, at, id, name, writer=PartialArguments() if streamed else None, late=signature)
+        call = _GeminiCall(number, at, id, name, writer=PartialArguments() if streamed else None, late=signature)
         calls.add(call)
         if streamed:
             out.append(ToolCallDelta(number, id, name, index=index, payload=payload))
@@ -421,7 +421,7 @@ class Gemini(Dialect):
             out.append(PartEnd(at, signature, index, payload=payload))
         return call
 
-    def _whole(self, call: _Call, whole: str, index: int, payload: bytes, out: list[Event]) -> None:
+    def _whole(self, call: _GeminiCall, whole: str, index: int, payload: bytes, out: list[Event]) -> None:
         # All of a call, of which some or all was there.
         rest = call.arguments.rest(whole)
         if rest is None or (call.writer is None and not call.arguments.equals(whole)):
@@ -435,12 +435,12 @@ class Gemini(Dialect):
         self._speak(call, rest, index, payload, out)
         self._end_call(call, index, payload, out)
 
-    def _speak(self, call: _Call, piece: str, index: int, payload: bytes, out: list[Event]) -> None:
+    def _speak(self, call: _GeminiCall, piece: str, index: int, payload: bytes, out: list[Event]) -> None:
         if piece:
             call.arguments.add(piece)
             out.append(ToolCallDelta(call.number, arguments=piece, index=index, payload=payload))
 
-    def _end_call(self, call: _Call | None, index: int, payload: bytes, out: list[Event]) -> None:
+    def _end_call(self, call: _GeminiCall | None, index: int, payload: bytes, out: list[Event]) -> None:
         if call is None or call.writer is None:
             return
         self._speak(call, call.writer.end(), index, payload, out)

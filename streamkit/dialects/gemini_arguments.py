@@ -20,7 +20,7 @@ _STEP = re.compile(
 _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 
-class _Level(msgspec.Struct):
+class _JsonLevel(msgspec.Struct):
     # An object or an array that is open: where it is in the one around it, and what it has so far.
     step: str | int | None
     is_array: bool
@@ -31,7 +31,7 @@ class _Level(msgspec.Struct):
 class PartialArguments(msgspec.Struct):
     """Pieces in, JSON out: what is given so far is always the beginning of the whole."""
 
-    levels: list[_Level] = []
+    levels: list[_JsonLevel] = []
     # Where the string is that may continue.
     string: list[str | int] | None = None
 
@@ -88,7 +88,7 @@ class PartialArguments(msgspec.Struct):
         return out
 
     def _open(self, step: str | int | None, is_array: bool) -> str:
-        self.levels.append(_Level(step, is_array))
+        self.levels.append(_JsonLevel(step, is_array))
         return "[" if is_array else "{"
 
     def _enter(self, step: str | int) -> str:

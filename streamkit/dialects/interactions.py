@@ -99,7 +99,7 @@ _LISTS = {"model_output": "content", "thought": "summary"}
 """Where a step has its contents."""
 
 
-class _Part(msgspec.Struct):
+class _StepPart(msgspec.Struct):
     # A content of a step: its number and what was emitted of its text.
     number: int
     said: Text = msgspec.field(default_factory=Text)
@@ -110,7 +110,7 @@ class _Step(msgspec.Struct):
     # Of a call `tool_index`; it takes arguments unless it began with them.
     number: int
     kind: str
-    parts: list[_Part] = []
+    parts: list[_StepPart] = []
     open: bool = False  # whether text continues the last part
     tool_index: int | None = None
     takes_arguments: bool = False
@@ -260,7 +260,7 @@ class GeminiInteractions(Dialect):
         out += start(PartStart(kind, found.number, data, _channel(channel), found.tool_index, payload=payload))
         if channel == "content":
             self._current["content"] = found.number
-            found.parts, found.open = [_Part(found.number)], True
+            found.parts, found.open = [_StepPart(found.number)], True
         self._contents(step, found, payload, out)
         if is_call:
             self._call(step, found, payload, out)
@@ -351,9 +351,9 @@ class GeminiInteractions(Dialect):
         if step.takes_arguments and arguments:
             self._speak(arguments if isinstance(arguments, str) else _json(arguments), step, payload, out)
 
-    def _part(self, content: dict[str, Any], step: _Step, payload: bytes, out: list[Event]) -> _Part:
+    def _part(self, content: dict[str, Any], step: _Step, payload: bytes, out: list[Event]) -> _StepPart:
         kind = text(content.get("type")) or "content"
-        part = _Part(self._numbers)
+        part = _StepPart(self._numbers)
         self._numbers += 1
         step.parts.append(part)
         step.open = kind == "text"
@@ -365,12 +365,12 @@ class GeminiInteractions(Dialect):
         out += start(PartStart(kind, part.number, data, channel, within=step.number, payload=payload))
         return part
 
-    def _open_part(self, step: _Step, payload: bytes, out: list[Event]) -> _Part:
+    def _open_part(self, step: _Step, payload: bytes, out: list[Event]) -> _StepPart:
         if not step.open:
             return self._part({"type": "text", "text": ""}, step, payload, out)
         return step.parts[-1]
 
-    def _say(self, piece: str, step: _Step, part: _Part, payload: bytes, out: list[Event]) -> None:
+    def _say(self, piece: str, step: _Step, part: _StepPart, payload: bytes, out: list[Event]) -> None:
         if not piece:
             return
         part.said.add(piece)
@@ -381,7 +381,7 @@ class GeminiInteractions(Dialect):
         kind = ReasoningDelta if channel == "reasoning" else TextDelta
         out.append(kind(piece, payload=payload))
 
-    def _annotate(self, annotation: dict[str, Any], part: _Part, payload: bytes, out: list[Event]) -> None:
+    def _annotate(self, annotation: dict[str, Any], part: _StepPart, payload: bytes, out: list[Event]) -> None:
         part.annotations += 1
         out.append(Annotation(annotation, part=part.number, payload=payload))
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 WIDTH, HEIGHT = 880, 460
 LEFT, TOP = 80, 60
 PLOT_WIDTH, PLOT_HEIGHT = 600, 300
-# Distinguishable with red-green colour blindness as well. (Okabe and Ito, https://jfly.uni-koeln.de/color/)
+# Distinguishable with red-green color blindness as well. (Okabe and Ito, https://jfly.uni-koeln.de/color/)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 # Characters that no XML 1.0 document may hold, not even escaped. (https://www.w3.org/TR/xml/#charsets)
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

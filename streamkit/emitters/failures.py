@@ -32,7 +32,7 @@ class Reason(NamedTuple):
 
 
 @runtime_checkable
-class _Explained(Protocol):
+class _FailureMessage(Protocol):
     # An error that has the provider's reason.
     @property
     def code(self) -> str | int | None: ...
@@ -79,7 +79,7 @@ def failure_at_end(reason: str) -> Failure:
 
 def reason_of(error: Exception) -> Reason | None:
     """The provider's own reason, of an error that has one."""
-    return Reason(error.code, error.type, error.detail) if isinstance(error, _Explained) else None
+    return Reason(error.code, error.type, error.detail) if isinstance(error, _FailureMessage) else None
 
 
 def failure_of(error: Exception, *, details: bool = False) -> Failure | None:

@@ -72,7 +72,7 @@ class TextChoice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
 
-class _Call(msgspec.Struct):
+class _EmittedCall(msgspec.Struct):
     # `number` is that on the wire, set with the first piece; `buffered` are arguments that arrived before that.
     index: int
     identity: Identity = msgspec.field(default_factory=Identity)
@@ -91,7 +91,7 @@ class _Call(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     index: int
-    calls: dict[int, _Call] = {}
+    calls: dict[int, _EmittedCall] = {}
     calls_written: int = 0
     called: Called = None
     # The one call that is not written yet, and those whose arguments are empty so far.
@@ -276,7 +276,7 @@ class OpenAIChunks(Checkpointed):
                 return
             # The official clients keep calls in a list, too, so they are written one after the other and numbered by that.
             self._begin_pending(choice, out)
-            call = choice.calls[event.tool_index] = _Call(event.tool_index)
+            call = choice.calls[event.tool_index] = _EmittedCall(event.tool_index)
             choice.pending = event.tool_index
         if event.id or event.name or event.type:
             call.identity.merge(event)
@@ -305,7 +305,7 @@ class OpenAIChunks(Checkpointed):
         self._write_arguments(choice, call, arguments, out, name=call.identity.name or "")
 
     def _write_arguments(
-        self, choice: _Choice, call: _Call, arguments: str, out: list[ServerSentEvent], **name: str
+        self, choice: _Choice, call: _EmittedCall, arguments: str, out: list[ServerSentEvent], **name: str
     ) -> None:
         if arguments.strip():
             choice.empty.pop(call.index, None)
@@ -318,7 +318,7 @@ class OpenAIChunks(Checkpointed):
             delta = {"tool_calls": [{"index": call.number, **head, kind: function}]}
         self._write(ChatChoice(choice.index, delta), out)
 
-    def _call_id(self, choice: _Choice, call: _Call) -> str:
+    def _call_id(self, choice: _Choice, call: _EmittedCall) -> str:
         response = tuple(self._identity[name] for name in ("id", "created", "model"))
         return call_id(response, choice.index, call.index, call.identity.name)
 

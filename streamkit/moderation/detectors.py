@@ -1,7 +1,7 @@
 """Ready-made detectors for what leaks in practice: a bounded regular expression for the candidates, and a check of each.
 
 The shapes are those that their makers publish, or that secret scanners agree on; the source stands beside each. They are
-matched against the text as it is, or as the rule normalises it.
+matched against the text as it is, or as the rule normalizes it.
 """
 
 import base64

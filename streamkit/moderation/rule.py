@@ -12,7 +12,7 @@ from streamkit.moderation import detectors
 from streamkit.moderation.match.expressions import compiled
 
 Action: TypeAlias = Literal["allow", "annotate", "redact", "replace", "block", "stop"]
-Normalisation: TypeAlias = Literal["case", "nfkc", "accents", "look_alikes", "leet", "zero_width"]
+Normalization: TypeAlias = Literal["case", "nfkc", "accents", "look_alikes", "leet", "zero_width"]
 _MOST = 1_000_000_000
 Check: TypeAlias = Callable[[str], Iterable[tuple[int, int]]]
 
@@ -26,7 +26,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nothing more of that text; `block` nothing more of that choice; `stop` nothing more of the stream.
 
     Phrases match anywhere, inside words too unless `whole_words`. `ignore_case` compares characters by their lower case, and
-    `normalise` names what else makes no difference: `docs/reference/rules.md` has the list.
+    `normalize` names what else makes no difference: `docs/reference/rules.md` has the list.
 
     A `check` is called with text and returns the places of its matches there, as (start, end). With `window`, it is called
     with that many characters before and after those it decides on, and its matches are no longer than that; without, once
@@ -45,7 +45,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replacement: str = "[redacted]"
     ignore_case: bool = True
     whole_words: bool = False
-    normalise: tuple[Normalisation, ...] = ()
+    normalize: tuple[Normalization, ...] = ()
     detectors: tuple[str, ...] = ()
     check: Check | str | None = None
     window: int | None = None
@@ -59,7 +59,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name in ("category", "replacement", "message", "severity"):
             self._check_text(name)
-        for name in ("phrases", "patterns", "detectors", "normalise", "channels"):
+        for name in ("phrases", "patterns", "detectors", "normalize", "channels"):
             self._check_strings(name)
         if not (self.phrases or self.patterns or self.detectors or self.check):
             raise self._wrong("phrases, patterns, detectors or a check", "none of them")
@@ -71,7 +71,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if detector not in detectors.NAMES:
                 raise self._wrong(f"detectors of {', '.join(sorted(detectors.NAMES))}", shown(detector))
         _known(self, "action", (self.action,), Action)
-        _known(self, "normalise", self.normalise, Normalisation)
+        _known(self, "normalize", self.normalize, Normalization)
         _known(self, "channels", self.channels or (), Channel)
         _known(self, "fail", (self.fail,), Literal["closed", "open"])
         self._check_others()

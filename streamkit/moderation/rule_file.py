@@ -15,7 +15,7 @@ from streamkit.errors import PipelineError, PluginError
 from streamkit.events import Channel
 from streamkit.moderation.match.expressions import compiled
 from streamkit.moderation.match.scanner import plans
-from streamkit.moderation.rule import Action, Normalisation, Rule
+from streamkit.moderation.rule import Action, Normalization, Rule
 from streamkit.plugins.config_files import as_path, read_text
 from streamkit.plugins.toml_lines import line_of, lines
 
@@ -33,7 +33,7 @@ _KEYS: dict[str, Any] = {
     "replacement": str,
     "ignore_case": bool,
     "whole_words": bool,
-    "normalise": tuple[Normalisation, ...],
+    "normalize": tuple[Normalization, ...],
     "detectors": tuple[str, ...],
     "check": str,
     "window": int,
@@ -217,7 +217,7 @@ class _File:
     def _rule(self, fields: dict[str, Any], at: tuple[str | int, ...]) -> Rule | None:
         try:
             rule = Rule(**fields)
-            if rule.normalise or rule.check:
+            if rule.normalize or rule.check:
                 plans((rule,))
             return rule
         except (PipelineError, PluginError) as error:

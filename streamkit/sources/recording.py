@@ -40,16 +40,16 @@ _SECRET = re.compile(
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-class _Head(msgspec.Struct):
+class _RecordingHead(msgspec.Struct):
     streamkit: str
     timed: Any = True
 
 
-class _Facts(_Head):
+class _Facts(_RecordingHead):
     headers: dict[str, object] = {}
 
 
-class _Entry(msgspec.Struct, omit_defaults=True):
+class _Piece(msgspec.Struct, omit_defaults=True):
     t: float
     text: str | None = None
     b64: bytes | None = None
@@ -65,8 +65,8 @@ class _Entry(msgspec.Struct, omit_defaults=True):
         return self.b64 if self.b64 is not None else (self.text or "").encode()
 
 
-_decode_head = msgspec.json.Decoder(_Head).decode
-_decode_entry = msgspec.json.Decoder(_Entry).decode
+_decode_head = msgspec.json.Decoder(_RecordingHead).decode
+_decode_entry = msgspec.json.Decoder(_Piece).decode
 
 
 def read_recording(content: bytes) -> Iterator[Piece]:
@@ -134,28 +134,28 @@ def head_line(facts: Mapping[str, object]) -> bytes:
 def piece_line(at: float, data: bytes) -> bytes:
     """The line of a piece that came `at` seconds after the opening."""
     try:
-        return _line(_Entry(at, text=data.decode()))
+        return _line(_Piece(at, text=data.decode()))
     except UnicodeDecodeError:
-        return _line(_Entry(at, b64=data))
+        return _line(_Piece(at, b64=data))
 
 
 def end_line(at: float, end: End, error: str | None = None) -> bytes:
     """The last line."""
-    return _line(_Entry(at, end=end, error=error))
+    return _line(_Piece(at, end=end, error=error))
 
 
 def _line(value: object) -> bytes:
     return msgspec.json.encode(value) + b"\n"
 
 
-def _head(line: bytes) -> _Head | None:
+def _head(line: bytes) -> _RecordingHead | None:
     try:
         return _decode_head(line)
     except _UNREADABLE:
         return None
 
 
-def _entry(number: int, line: bytes) -> _Entry:
+def _entry(number: int, line: bytes) -> _Piece:
     try:
         entry = _decode_entry(line)
     except _UNREADABLE as error:

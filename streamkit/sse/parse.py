@@ -28,14 +28,14 @@ _BOM: Final = b"\xef\xbb\xbf"
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-class _Head(NamedTuple):
+class _BodyStart(NamedTuple):
     # How an event begins, up to its data.
     text: bytes
     name: str
     lines: int  # of the whole event
 
 
-_DATA: Final = _Head(b"data: ", "message", 2)
+_DATA: Final = _BodyStart(b"data: ", "message", 2)
 
 
 class _Lead(msgspec.Struct):
@@ -110,7 +110,7 @@ class Parse(Stage[Input, ServerSentEvent]):
     )  # of text: whether items are lines; None is unknown
     _texts: list[str] = field(default_factory=list[str], init=False, repr=False)
     _silent: int = field(default=0, init=False, repr=False)  # bytes since the last event
-    _head: _Head = field(default=_DATA, init=False, repr=False, compare=False, metadata={"state": False})
+    _head: _BodyStart = field(default=_DATA, init=False, repr=False, compare=False, metadata={"state": False})
 
     def __post_init__(self) -> None:
         self._id = self.last_event_id = self.resume_from
@@ -468,12 +468,12 @@ class Parse(Stage[Input, ServerSentEvent]):
         )
 
 
-def _head(piece: bytes) -> _Head | None:
+def _head(piece: bytes) -> _BodyStart | None:
     """How a piece begins that may be one event with one line of data."""
     at = piece.find(b"\n") + 1 if piece.startswith(b"event: ") else 0
     if at > _LONG_NAME or not piece.startswith(b"data: ", at):
         return None
-    return _Head(piece[: at + 6], _name(piece[: at - 1]), 3) if at else _DATA
+    return _BodyStart(piece[: at + 6], _name(piece[: at - 1]), 3) if at else _DATA
 
 
 _NAMES: Final[dict[bytes, str]] = {}

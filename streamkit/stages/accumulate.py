@@ -45,7 +45,7 @@ from streamkit.tokens.responses import RELEVANT, Responses
 _IDENTITY = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 
 
-class _Call(msgspec.Struct):
+class _AccumulatedCall(msgspec.Struct):
     identity: Identity = msgspec.field(default_factory=Identity)
     arguments: list[str] = []
 
@@ -57,7 +57,7 @@ class _Mark(msgspec.Struct):
     at: int
 
 
-class _Part(PartData, kw_only=True):
+class _AccumulatedPart(PartData, kw_only=True):
     kind: str
     channel: Channel | None = None
     tool_index: int | None = None
@@ -71,14 +71,14 @@ class _Gathered(msgspec.Struct):
     text: list[str] = []
     reasoning: list[str] = []
     refusal: list[str] = []
-    calls: dict[int, _Call] = {}
+    calls: dict[int, _AccumulatedCall] = {}
     role: str | None = None
     finish: str | None = None
     logprobs: dict[str, Any] | None = None
     annotations: list[dict[str, Any]] = []
     audio: dict[str, Any] = {}
     spoken: dict[str, list[str]] = {}
-    parts: dict[int, _Part] = {}
+    parts: dict[int, _AccumulatedPart] = {}
     marks: list[_Mark] = []
     details: dict[str, Any] = {}
     verdicts: list[Verdict] = []
@@ -261,7 +261,7 @@ class Accumulate(Stage[Event, Event]):
         calls = self._of(event.index).calls
         call = calls.get(event.tool_index)
         if call is None:
-            call = calls[event.tool_index] = _Call()
+            call = calls[event.tool_index] = _AccumulatedCall()
         if event.arguments:
             call.arguments.append(event.arguments)
         if event.id or event.name or event.type:
@@ -283,7 +283,7 @@ def _begin(gathered: _Gathered, event: PartStart) -> None:
     if part := gathered.parts.get(event.number):
         part.add(event.data)
     else:
-        gathered.parts[event.number] = _Part(
+        gathered.parts[event.number] = _AccumulatedPart(
             data=dict(event.data),
             kind=event.kind,
             channel=event.channel,
@@ -312,7 +312,7 @@ def _choice(index: int, gathered: _Gathered) -> Choice:
     )
 
 
-def _tool_call(number: int, call: _Call) -> ToolCall:
+def _tool_call(number: int, call: _AccumulatedCall) -> ToolCall:
     known = call.identity
     return ToolCall(known.id, known.name, "".join(call.arguments), number, known.type or "function")
 

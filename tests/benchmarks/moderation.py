@@ -62,7 +62,7 @@ def rules() -> dict[str, tuple[sk.Rule, ...]]:
         "no rule": (),
         **{f"{count:,} phrases": (sk.Rule("x", tuple(phrases[:count])),) for count in (10, 1_000, 10_000)},
         "1,000 phrases, whole words": (sk.Rule("x", tuple(phrases[:1_000]), whole_words=True),),
-        "1,000 phrases in any disguise": (sk.Rule("x", tuple(phrases[:1_000]), normalise=disguises),),
+        "1,000 phrases in any disguise": (sk.Rule("x", tuple(phrases[:1_000]), normalize=disguises),),
         "a pattern": (sk.Rule("x", patterns=five[:1]),),
         "5 patterns": (sk.Rule("x", patterns=five),),
         "e-mail, card, IBAN, API keys": (sk.Rule("x", detectors=("email", "card", "iban", "api_key")),),

@@ -62,7 +62,7 @@ def test_a_request_of_ones_own_and_the_figures_as_json(
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
-def test_a_terminal_gets_colours_and_a_pipe_plain_lines(
+def test_a_terminal_gets_colors_and_a_pipe_plain_lines(
     url: str, terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)

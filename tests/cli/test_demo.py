@@ -131,7 +131,7 @@ async def test_nothing_is_left_running(terminal: bool) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_terminal_gets_colours_and_its_cursor_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_terminal_gets_colors_and_its_cursor_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     output, file = console(terminal=True)

@@ -26,7 +26,7 @@ def consoles(*, out: bool, err: bool, width: int = 20) -> tuple[Console, Console
 
 
 def screen(output: str) -> list[str]:
-    """What a terminal shows after this output, without colours."""
+    """What a terminal shows after this output, without colors."""
     rows, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[[?0-9;]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+", output):
         if part == "\n":
@@ -134,7 +134,7 @@ async def test_however_it_ends_the_cursor_is_back_and_nothing_runs(error: BaseEx
 
 
 @pytest.mark.asyncio
-async def test_without_colours_the_line_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_colors_the_line_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     out, err, file = consoles(out=True, err=True)
 

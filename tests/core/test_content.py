@@ -1,4 +1,4 @@
-"""Content is recognised by the class of an event, wherever in a pipeline it is, and stages that want to know are called."""
+"""Content is recognized by the class of an event, wherever in a pipeline it is, and stages that want to know are called."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -72,7 +72,7 @@ EVENTS: list[sk.Event] = [sk.events.RoleDelta("assistant"), sk.TextDelta("a"), s
     "content",
     [sk.TextDelta("a"), sk.ReasoningDelta("a"), sk.RefusalDelta("a"), sk.ToolCallDelta(0), sk.events.AudioDelta("a")],
 )
-def test_each_class_of_content_is_recognised(content: sk.Event) -> None:
+def test_each_class_of_content_is_recognized(content: sk.Event) -> None:
     run = Notes().run(iter([content]))
 
     assert list(run) == [content]

@@ -55,7 +55,7 @@ def way(event: object) -> str:
 
 
 RULES = (
-    sk.Rule("secret", phrases=(SECRET,), patterns=(r"sk-\d+",), normalise=("nfkc", "leet")),
+    sk.Rule("secret", phrases=(SECRET,), patterns=(r"sk-\d+",), normalize=("nfkc", "leet")),
     sk.Rule("key", detectors=("api_key",), action="annotate"),
     sk.Rule("check", check=letters, window=10),
     sk.Rule("fine", phrases=("blue sky",), action="allow", whole_words=True),

@@ -39,7 +39,7 @@ def test_each_line_lies_where_its_numbers_are() -> None:
     assert whole.attrib["points"].split() == ["80.00,360.00", "680.00,360.00", "680.00,60.00", "680.00,60.00"]
 
 
-def test_lines_are_told_apart_by_colour_and_dashes_and_named() -> None:
+def test_lines_are_told_apart_by_color_and_dashes_and_named() -> None:
     picture = parsed(STREAMED, WHOLE)
     streamed, whole = picture.iter(f"{SVG}polyline")
 

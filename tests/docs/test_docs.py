@@ -12,10 +12,9 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from streamkit.cli.provider import Provider, serve
+from tests.docs.pages import BLOCK, PAGES
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("plugins/*/README.md")])
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RULES = '[[rule]]\ncategory = "secret"\nphrases = ["blue heron 42"]\n'
 
 

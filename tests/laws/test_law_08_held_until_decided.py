@@ -138,15 +138,15 @@ ODD_PHRASES = st.text(st.sampled_from(["a", "b", "e", "é", "f", "i", "а", "E",
 POLICIES = st.lists(st.sampled_from(["case", "nfkc", "accents", "look_alikes", "zero_width"]), unique=True, max_size=4)
 ODD_RULES = st.lists(
     st.builds(
-        lambda phrases, patterns, action, ignore_case, normalise, whole_words: Rule(
+        lambda phrases, patterns, action, ignore_case, normalize, whole_words: Rule(
             "x",
             tuple(phrases),
             tuple(patterns),
             action,
             "*",
             ignore_case,
-            whole_words=whole_words and not normalise,
-            normalise=tuple(normalise),
+            whole_words=whole_words and not normalize,
+            normalize=tuple(normalize),
         ),
         st.lists(ODD_PHRASES, min_size=1, max_size=2),
         st.lists(st.sampled_from(["a.", "é", r"\bab?\b", "[^a]e", "fi", "e+", "a(?!b)", "각"]), max_size=1),
@@ -165,7 +165,7 @@ def decided(released: Iterable[Piece]) -> list[Decision]:
 
 
 @settings(deadline=None, max_examples=700)
-@example([Rule("half a ligature", ("ff",), ignore_case=False, normalise=("case",))], ["fﬀ"], 1)
+@example([Rule("half a ligature", ("ff",), ignore_case=False, normalize=("case",))], ["fﬀ"], 1)
 @given(rules=ODD_RULES, texts=ODD_TEXTS, kept=st.integers(0, 5))
 def test_whatever_a_rule_ignores_the_cuts_change_nothing_and_nothing_leaves_too_early(
     rules: list[Rule], texts: list[str], kept: int
@@ -243,7 +243,7 @@ def test_no_text_waits_for_whole_words_in_vain(phrases: list[str], pieces: list[
 
 
 @pytest.mark.parametrize(
-    ("normalise", "letters"),
+    ("normalize", "letters"),
     [
         (("zero_width",), "ab\u200b"),
         (("accents",), "aé\u0301"),
@@ -255,11 +255,11 @@ def test_no_text_waits_for_whole_words_in_vain(phrases: list[str], pieces: list[
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_no_text_waits_in_vain_for_phrases_of_which_something_is_ignored(
-    normalise: tuple[str, ...], letters: str, data: st.DataObject
+    normalize: tuple[str, ...], letters: str, data: st.DataObject
 ) -> None:
     phrases = data.draw(st.lists(st.text(letters[:2], min_size=1, max_size=3), min_size=1, max_size=3))
     pieces = data.draw(st.lists(st.text(letters, min_size=1, max_size=4), max_size=3))
-    rule = Rule("x", tuple(phrases), action="annotate", normalise=normalise)  # type: ignore[arg-type]
+    rule = Rule("x", tuple(phrases), action="annotate", normalize=normalize)  # type: ignore[arg-type]
 
     check_that_nothing_waits_in_vain(rule, pieces, letters, 3)
 

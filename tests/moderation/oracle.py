@@ -1,6 +1,6 @@
 """What rules do to a whole text, found as naively as can be: no piece of the package is used but `Rule`.
 
-A phrase occurs in the stretches of the text that, normalised by `unicodedata`, contain the normalised phrase from their first
+A phrase occurs in the stretches of the text that, normalized by `unicodedata`, contain the normalized phrase from their first
 character to their last.
 """
 
@@ -33,7 +33,7 @@ def lower(text: str) -> str:
 
 
 def normal(text: str, rule: Rule, *, folds: bool) -> str:
-    policy = rule.normalise
+    policy = rule.normalize
     if "zero_width" in policy:
         text = "".join(character for character in text if character not in INVISIBLE)
     if "nfkc" in policy or "accents" in policy:
@@ -51,9 +51,9 @@ def normal(text: str, rule: Rule, *, folds: bool) -> str:
 
 def belongs(character: str, rule: Rule) -> bool:
     """Whether it belongs to the character before it."""
-    if "zero_width" in rule.normalise and character in INVISIBLE:
+    if "zero_width" in rule.normalize and character in INVISIBLE:
         return True
-    return ("nfkc" in rule.normalise or "accents" in rule.normalise) and (
+    return ("nfkc" in rule.normalize or "accents" in rule.normalize) and (
         unicodedata.category(character) == "Mn" or character in "\u1161\u11a8"
     )
 
@@ -68,7 +68,7 @@ def phrase_spans(phrase: str, rule: Rule, text: str) -> Iterable[tuple[int, int]
         found = regex.finditer(rf"(?<!\w){regex.escape(sought)}(?!\w)", text, overlapped=True)
         return [match.span() for match in found]
     sought = normal(phrase, rule, folds=True)
-    if not rule.normalise:
+    if not rule.normalize:
         seen = normal(text, rule, folds=True)
         return [(at, at + len(sought)) for at in range(len(text)) if seen.startswith(sought, at)]
     places = edges(text, rule)

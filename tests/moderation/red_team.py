@@ -21,12 +21,12 @@ class Attempt(NamedTuple):
     verdicts: tuple[Verdict, ...] = ()
 
 
-def phrase(text: str, *normalise: str, **fields: Any) -> Rule:
-    return Rule(**{"category": "x", "phrases": (text,), "replacement": "[…]", "normalise": normalise, **fields})
+def phrase(text: str, *normalize: str, **fields: Any) -> Rule:
+    return Rule(**{"category": "x", "phrases": (text,), "replacement": "[…]", "normalize": normalize, **fields})
 
 
-def pattern(source: str, *normalise: str, **fields: Any) -> Rule:
-    return Rule(**{"category": "x", "patterns": (source,), "replacement": "[…]", "normalise": normalise, **fields})
+def pattern(source: str, *normalize: str, **fields: Any) -> Rule:
+    return Rule(**{"category": "x", "patterns": (source,), "replacement": "[…]", "normalize": normalize, **fields})
 
 
 def _same(name: str, rule: Rule, text: str) -> Attempt:
@@ -96,7 +96,7 @@ UNICODE = [
     ),
     Attempt("an emoji with its joiners ignored", (phrase("👩👧", "zero_width"),), "👩\u200d👧", "[…]", (("x", 0, 3),)),
     Attempt("a flag is two letters", (phrase("🇩🇪"),), "🇫🇷🇩🇪🇫🇷", "🇫🇷[…]🇫🇷", (("x", 2, 4),)),
-    _same("a colour of skin is no part of a phrase without it", phrase("👍🏽"), "👍🏿 👍"),
+    _same("a color of skin is no part of a phrase without it", phrase("👍🏽"), "👍🏿 👍"),
     Attempt("leet", (phrase("secret", "leet"),), "53cr37", "[…]", (("x", 0, 6),)),
     Attempt(
         "other spaces",
@@ -187,7 +187,7 @@ SHAPES = [
     Attempt("across lines", (pattern(r"BEGIN[\s\S]*?END"),), "a BEGIN\nx\r\nEND b", "a […] b", (("x", 2, 14),)),
     Attempt("a pattern, disguised", (pattern(r"\bcode \d{4}\b", "nfkc", "look_alikes", "zero_width"),),
             "соdе\u200b １２3\u00ad4!", "[…]!", (("x", 0, 11),)),
-    Attempt("a detector, disguised", (Rule("x", detectors=("email",), replacement="[…]", normalise=("nfkc", "zero_width")),),
+    Attempt("a detector, disguised", (Rule("x", detectors=("email",), replacement="[…]", normalize=("nfkc", "zero_width")),),
             "ann＠exa\u200bmple．org,", "[…],", (("x", 0, 16),)),
     Attempt("a detector beside a phrase", (phrase("gmail"), Rule("y", detectors=("email",), replacement="[e-mail]")),
             "ann@gmail.com gmail", "[e-mail] […]", (("y", 0, 13), ("x", 14, 19))),

@@ -119,10 +119,10 @@ def test_a_detector_that_is_named_twice_searches_once() -> None:
 @pytest.mark.parametrize(
     ("text", "fields", "found"),
     [
-        ("4111\u200b1111 1111\u00ad 1111", {"normalise": ("zero_width",)}, "*"),
-        ("４１１１ 1111 1111 １１１１!", {"normalise": ("nfkc",)}, "*!"),
-        ("AKIA" + "IOSFODNN7EXAMPLE", {"normalise": ("case", "look_alikes", "leet")}, "*"),
-        ("аnn@example.com", {"normalise": ("look_alikes",)}, "*"),
+        ("4111\u200b1111 1111\u00ad 1111", {"normalize": ("zero_width",)}, "*"),
+        ("４１１１ 1111 1111 １１１１!", {"normalize": ("nfkc",)}, "*!"),
+        ("AKIA" + "IOSFODNN7EXAMPLE", {"normalize": ("case", "look_alikes", "leet")}, "*"),
+        ("аnn@example.com", {"normalize": ("look_alikes",)}, "*"),
     ],
     ids=["zero-width", "fullwidth", "digits and capitals stay what they are", "Cyrillic"],
 )

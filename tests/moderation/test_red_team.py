@@ -9,8 +9,8 @@ from tests.moderation.reading import Reading
 
 DISGUISES = ("nfkc", "accents", "look_alikes", "zero_width")
 WORD = Rule("word", phrases=("blue heron",), replacement="*")
-HIDDEN = Rule("word", phrases=("blue heron",), replacement="*", normalise=DISGUISES)
-LEET = Rule("word", phrases=("blue heron",), replacement="*", normalise=("leet", "zero_width"))
+HIDDEN = Rule("word", phrases=("blue heron",), replacement="*", normalize=DISGUISES)
+LEET = Rule("word", phrases=("blue heron",), replacement="*", normalize=("leet", "zero_width"))
 NESTED = Rule("word", phrases=("heron", "blue heron", "blue heron nest", "her"), replacement="*")
 STRICT = (Rule("a", phrases=("blue her",), replacement="*"), Rule("b", phrases=("heron",), action="block"))
 KEY = Rule("key", patterns=(r"\bkey-\d{3,5}\b",), replacement="*")

@@ -74,8 +74,8 @@ HEAD = "[[rule]]\ncategory = 'x'\n"
             f"{HEAD}channels = ['content', 'tools']\nphrases = ['a']",
             "rules.toml, line 3: channels: invalid enum value 'tools'",
         ),
-        (f"{HEAD}normalise = ['nfk']\nphrases = ['a']", "rules.toml, line 3: normalise: invalid enum value 'nfk'"),
-        (f"{HEAD}phrases = ['\u00ad']\nnormalise = ['zero_width']", "the phrase '\\xad' has no character left"),
+        (f"{HEAD}normalize = ['nfk']\nphrases = ['a']", "rules.toml, line 3: normalize: invalid enum value 'nfk'"),
+        (f"{HEAD}phrases = ['\u00ad']\nnormalize = ['zero_width']", "the phrase '\\xad' has no character left"),
         (f"{HEAD}check = 'no such'", "rules.toml, line 1: rule 'x': expected a check that an installed package offers"),
         (
             f"{HEAD}phrases_file = 'none.txt'",
@@ -108,7 +108,7 @@ HEAD = "[[rule]]\ncategory = 'x'\n"
         "an empty phrase",
         "a bad pattern",
         "an unknown channel",
-        "an unknown normalisation",
+        "an unknown normalization",
         "a phrase of which nothing is left",
         "a check that no package offers",
         "a list of phrases that is not there",
@@ -155,7 +155,7 @@ def test_a_rule_may_say_all_that_a_rule_can(tmp_path: Path) -> None:
         message = "This can't be shown."
         severity = "high"
         channels = ["content", "reasoning"]
-        normalise = ["nfkc", "zero_width"]
+        normalize = ["nfkc", "zero_width"]
         max_match = 100
         seconds = 1
         fail = "open"
@@ -178,7 +178,7 @@ def test_a_rule_may_say_all_that_a_rule_can(tmp_path: Path) -> None:
         message="This can't be shown.",
         severity="high",
         channels=("content", "reasoning"),
-        normalise=("nfkc", "zero_width"),
+        normalize=("nfkc", "zero_width"),
         max_match=100,
         seconds=1.0,
         fail="open",
@@ -252,14 +252,14 @@ def test_what_is_no_rule_is_said_and_not_shown() -> None:
         ),
         ({"phrases": ("a",), "channels": ("audio",)}, "expected channels of content, reasoning, refusal, "),
         (
-            {"phrases": ("a",), "normalise": ("NFC",)},
-            "expected normalise of case, nfkc, accents, look_alikes, leet, zero_width;",
+            {"phrases": ("a",), "normalize": ("NFC",)},
+            "expected normalize of case, nfkc, accents, look_alikes, leet, zero_width;",
         ),
         ({"phrases": ("a",), "fail": "shut"}, "expected fail of closed, open; found 'shut'"),
         ({"check": print, "window": -1}, "expected a window above 0, found -1"),
         ({}, "expected phrases, patterns, detectors or a check, found none of them"),
     ],
-    ids=["a text for a list", "an empty phrase", "action", "channel", "normalise", "fail", "window", "nothing"],
+    ids=["a text for a list", "an empty phrase", "action", "channel", "normalize", "fail", "window", "nothing"],
 )
 def test_a_mistake_in_a_rule_is_told_when_it_is_made(fields: dict[str, object], message: str) -> None:
     with pytest.raises(PipelineError) as caught:

@@ -128,7 +128,7 @@ message = "No."
 [[rule]]
 category = "key"
 detectors = ["api_key"]
-normalise = ["nfkc", "leet"]
+normalize = ["nfkc", "leet"]
 channels = ["content"]
 whole_words = true
 max_match = 100

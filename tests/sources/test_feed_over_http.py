@@ -39,7 +39,7 @@ BODIES: dict[str, tuple[str, list[Found]]] = {
     "one space is taken off": ("event:  a\ndata:  b\n\n", [event(" b", name=" a")]),
     "no space": ("event:a\nid:1\ndata:b\n\n", [event("b", "1", "a")]),
     "any order": ("data: b\nid: 1\nevent: a\n\n", [event("b", "1", "a")]),
-    "unknown fields": ("event: a\ncolour: blue\ndata: b\n\n", [event("b", name="a")]),
+    "unknown fields": ("event: a\ncolor: blue\ndata: b\n\n", [event("b", name="a")]),
     "a type is for one event": ("event: a\ndata: 1\n\ndata: 2\n\n", [event("1", name="a"), event("2")]),
     "an id is for all that follow": ("id: 1\ndata: a\n\ndata: b\n\n", [event("a", "1"), event("b", "1")]),
     "an empty id": ("id: 1\ndata: a\n\nid:\ndata: b\n\n", [event("a", "1"), event("b")]),

@@ -15,6 +15,6 @@ async def size(text: str) -> int:
 
 
 _ = hops.ConcurrentMap(shout)  # error
-_ = events | hops.ConcurrentMap(size)  # error
+_ = events | hops.ConcurrentMap(size)  # error (pyright, mypy): the others don't solve the overloads of a generic class
 _ = sk.Parse() | hops.ConcurrentMap(size)  # error
 _ = hops.tee(events.open(b"")) | sk.Accumulate()  # error

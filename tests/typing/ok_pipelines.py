@@ -23,7 +23,7 @@ async def readme(url: str, body: dict[str, object], headers: dict[str, str]) -> 
                 case sk.Blocked(category=category):
                     print(f"[{assert_type(category, str)}]")
                 case sk.Usage() as usage:
-                    print(assert_type(usage, sk.Usage))
+                    print(assert_type(usage, sk.Usage))  # error (ty): it keeps the types that were excluded
                 case _:
                     pass
         assert_type(events.end, sk.StreamEnd | None)

@@ -59,10 +59,10 @@ async def consume(body: bytes) -> None:
     async with pipeline.open(body) as events:
         async for event in events:
             if city := cities.value_of(event):
-                assert_type(city, City)
+                assert_type(city, City)  # error (ty): the same
             match event:
                 case sk.StructuredOutput(value=City() as found):
-                    assert_type(found, City)
+                    assert_type(found, City)  # error (ty): the same
                 case sk.events.InvalidOutput(problem=problem, path=path):
                     assert_type(path, str)
                     assert problem != "limit"

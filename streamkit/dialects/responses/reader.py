@@ -85,13 +85,13 @@ _ASKING = {
 _SILENT = {"response.audio.done", "response.audio.transcript.done"}
 
 
-class _Call(msgspec.Struct):
+class _ItemCall(msgspec.Struct):
     number: int
     identity: Identity = msgspec.field(default_factory=Identity)
     arguments: Text = msgspec.field(default_factory=Text)
 
 
-class _Whole(NamedTuple):
+class _WholeText(NamedTuple):
     # A part as a whole: its kind, its place, its text.
     kind: str
     place: Place
@@ -124,7 +124,7 @@ class OpenAIResponses(Dialect):
     )
     # (kind,), (kind, item) and (kind, item, part) of the log probabilities and annotations that were emitted.
     _told: set[tuple[str | int, ...]] = field(default_factory=set[tuple[str | int, ...]], init=False, repr=False)
-    _calls: dict[int, _Call] = field(default_factory=dict[int, _Call], init=False, repr=False)
+    _calls: dict[int, _ItemCall] = field(default_factory=dict[int, _ItemCall], init=False, repr=False)
     # The calls that wait for the client, and those that the provider has run.
     _asking: set[str] = field(default_factory=set[str], init=False, repr=False)
     _ran: set[str] = field(default_factory=set[str], init=False, repr=False)
@@ -134,7 +134,9 @@ class OpenAIResponses(Dialect):
     _last: tuple[Any, ...] | None = field(default=None, init=False, repr=False, metadata={"state": False})
     _last_place: Place = field(default=(0, 0), init=False, repr=False, metadata={"state": False})
     _last_text: Text = field(default_factory=Text, init=False, repr=False, metadata={"state": False})
-    _last_call: _Call = field(default_factory=lambda: _Call(0), init=False, repr=False, metadata={"state": False})
+    _last_call: _ItemCall = field(
+        default_factory=lambda: _ItemCall(0), init=False, repr=False, metadata={"state": False}
+    )
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -361,7 +363,7 @@ class OpenAIResponses(Dialect):
                 self._piece(whole.kind, rest, place, payload, out)
 
     def _missing(
-        self, wholes: list[_Whole], item: int | None, payload: bytes, out: list[Event]
+        self, wholes: list[_WholeText], item: int | None, payload: bytes, out: list[Event]
     ) -> dict[tuple[str, Place], tuple[Place, str]]:
         """Return the text that whole parts have beyond the streamed deltas, and the part that it belongs to.
 
@@ -461,9 +463,9 @@ class OpenAIResponses(Dialect):
         elif kind in _ASKING and id not in self._ran and not _is_hosted(item):
             self._asking.add(id)
 
-    def _call(self, place: int) -> _Call:
+    def _call(self, place: int) -> _ItemCall:
         if place not in self._calls:
-            self._calls[place] = _Call(len(self._calls))
+            self._calls[place] = _ItemCall(len(self._calls))
         return self._calls[place]
 
     def _identify(self, item: dict[str, Any], place: int, payload: bytes, out: list[Event]) -> None:
@@ -514,7 +516,7 @@ class OpenAIResponses(Dialect):
         if complete and item["type"] == "function_call" and item.get("status") != "incomplete":
             self._complete(call, payload, out)
 
-    def _complete(self, call: _Call, payload: bytes, out: list[Event]) -> None:
+    def _complete(self, call: _ItemCall, payload: bytes, out: list[Event]) -> None:
         # One without arguments is one with none.
         if call.arguments.is_empty and call.identity.type != "custom":
             call.arguments.add(EMPTY)
@@ -527,17 +529,17 @@ def _streamed(items: dict[int, dict[int, Text]], item: int | None) -> Iterator[t
             yield (place, at), said
 
 
-def _wholes(item: dict[str, Any], place: int) -> list[_Whole]:
+def _wholes(item: dict[str, Any], place: int) -> list[_WholeText]:
     if item.get("type") not in ("message", "reasoning"):
         return []
     parts = [(at, part) for name in ("content", "summary") for at, part in enumerate(mappings(item.get(name)))]
     return [whole for at, part in parts for whole in _whole(part, (place, at))]
 
 
-def _whole(part: dict[str, Any], place: Place) -> list[_Whole]:
+def _whole(part: dict[str, Any], place: Place) -> list[_WholeText]:
     kind = text(part.get("type")) or ""
     said = text(part.get("refusal" if kind == "refusal" else "text"))
-    return [_Whole(kind, place, said)] if kind in _PIECES and said else []
+    return [_WholeText(kind, place, said)] if kind in _PIECES and said else []
 
 
 def _is_hosted(item: dict[str, Any]) -> bool:

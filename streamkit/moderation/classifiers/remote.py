@@ -153,7 +153,7 @@ class Remote:
             retry=self._retry,
         )
         # As a stream it is retried until it is whole.
-        async with source | _Whole() as stream:
+        async with source | _WholeResponse() as stream:
             body = b"".join([piece async for piece in stream if isinstance(piece, bytes)])
         try:
             return msgspec.json.decode(body)
@@ -162,7 +162,7 @@ class Remote:
 
 
 @dataclass
-class _Whole(Stage[bytes, bytes]):
+class _WholeResponse(Stage[bytes, bytes]):
     """The body in one piece."""
 
     _body: bytearray = field(default_factory=bytearray, init=False, repr=False)
@@ -177,11 +177,11 @@ class _Whole(Stage[bytes, bytes]):
         yield bytes(self._body)
 
 
-class _Result(msgspec.Struct):
+class _CategoryResult(msgspec.Struct):
     flagged: bool
     categories: dict[str, bool | None] = {}
     category_scores: dict[str, float | None] = {}
 
 
 class _Moderation(msgspec.Struct):
-    results: list[_Result]
+    results: list[_CategoryResult]

@@ -236,7 +236,7 @@ def sought(
         if rule.phrases and (rule.action == "allow") is allows:
             for phrase in rule.phrases:
                 for form in _forms(phrase, rule):
-                    way = (rule.ignore_case, rule.whole_words, frozenset[str](rule.normalise), _is_long(form))
+                    way = (rule.ignore_case, rule.whole_words, frozenset[str](rule.normalize), _is_long(form))
                     found = ways.setdefault(way, {}).setdefault(form, [])
                     if (len(form), order, rule) not in found[-1:]:
                         found.append((len(form), order, rule))
@@ -245,16 +245,16 @@ def sought(
 
 
 def _forms(phrase: str, rule: Rule) -> list[str]:
-    if not rule.normalise:
+    if not rule.normalize:
         return [fold(phrase) if rule.ignore_case else phrase]
-    seen = normalizer(frozenset(rule.normalise), rule.ignore_case)
+    seen = normalizer(frozenset(rule.normalize), rule.ignore_case)
     # The capitals of ν and υ look like other letters than they do.
-    cases = rule.ignore_case and "look_alikes" in rule.normalise
+    cases = rule.ignore_case and "look_alikes" in rule.normalize
     written = {phrase, phrase.lower(), phrase.upper(), phrase.title()} if cases else {phrase}
     forms = sorted({Decomposed(seen, delays=False).feed(form, final=True) for form in written})
     if not forms[0]:
         raise PipelineError(
-            f"rule {shown(rule.category)}: normalised, the phrase {shown(phrase)} has no character left"
+            f"rule {shown(rule.category)}: normalized, the phrase {shown(phrase)} has no character left"
         )
     return forms
 

@@ -323,7 +323,7 @@ def _patterns_of(order: int, rule: Rule) -> Iterator[tuple[frozenset[str], Patte
 
 def _policy(rule: Rule, without: set[str]) -> frozenset[str]:
     # Digits stay digits, since patterns search for these: only letters of other alphabets are taken for Latin ones.
-    policy = set[str](rule.normalise) - {"leet"} - without
+    policy = set[str](rule.normalize) - {"leet"} - without
     return frozenset(policy - {"look_alikes"} | {"alphabets"} if "look_alikes" in policy else policy)
 
 

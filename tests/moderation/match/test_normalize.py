@@ -16,12 +16,12 @@ def released(rule: Rule, *pieces: str) -> list[str]:
     return [*(read(reading.feed(piece)) for piece in pieces), read(reading.feed("", final=True))]
 
 
-def phrase(text: str, *normalise: str, **fields: object) -> Rule:
-    return Rule("x", phrases=(text,), replacement="*", normalise=normalise, **fields)  # type: ignore[arg-type]
+def phrase(text: str, *normalize: str, **fields: object) -> Rule:
+    return Rule("x", phrases=(text,), replacement="*", normalize=normalize, **fields)  # type: ignore[arg-type]
 
 
-def pattern(source: str, *normalise: str, **fields: object) -> Rule:
-    return Rule("x", patterns=(source,), replacement="*", normalise=normalise, **fields)  # type: ignore[arg-type]
+def pattern(source: str, *normalize: str, **fields: object) -> Rule:
+    return Rule("x", patterns=(source,), replacement="*", normalize=normalize, **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_marks_without_end_neither_wait_nor_work_without_end(make: object, polic
 
 
 def test_a_phrase_of_which_nothing_is_left_is_said() -> None:
-    with pytest.raises(PipelineError, match=r"rule 'x': normalised, the phrase '\\u200b' has no character left"):
+    with pytest.raises(PipelineError, match=r"rule 'x': normalized, the phrase '\\u200b' has no character left"):
         Reading((phrase("\u200b", "zero_width"),))
 
 
@@ -133,7 +133,7 @@ def test_every_look_alike_is_one_character_of_another_alphabet_or_a_digit_for_on
 
 
 def test_no_character_composes_with_one_that_is_no_mark() -> None:
-    """Else text could not be normalised character by character, with the marks of each."""
+    """Else text could not be normalized character by character, with the marks of each."""
     for point in range(0x110000):
         parts = unicodedata.decomposition(chr(point)).split()
         if len(parts) == 2 and unicodedata.normalize("NFC", chr(point)) == chr(point) and parts[0][0] != "<":

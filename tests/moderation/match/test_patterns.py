@@ -283,8 +283,8 @@ def test_even_a_check_that_keeps_to_nothing_gives_the_same_for_any_cuts(text: st
     assert causes(released(rule, cut(text, [min(at, len(text)) for at in cuts]))) == causes(released(rule, [text]))
 
 
-def test_a_check_sees_what_the_rule_normalises() -> None:
-    rule = Rule("x", check=lambda text: [match.span() for match in re.finditer("key", text)], normalise=("nfkc",))
+def test_a_check_sees_what_the_rule_normalizes() -> None:
+    rule = Rule("x", check=lambda text: [match.span() for match in re.finditer("key", text)], normalize=("nfkc",))
 
     assert read(released(rule, ["a ｋ", "ｅｙ!"])) == "a [redacted]!"
 
@@ -350,7 +350,7 @@ def test_bounds_and_checks_go_on_from_a_state(at: int) -> None:
     rules = (
         Rule("a", patterns=("a.*b",), replacement="*", max_match=5),
         Rule("b", check=digits, window=6, replacement="#"),
-        Rule("c", detectors=("email",), normalise=("nfkc", "zero_width"), replacement="@"),
+        Rule("c", detectors=("email",), normalize=("nfkc", "zero_width"), replacement="@"),
         Rule("d", phrases=("12",), action="allow"),
     )
     pieces = ["1", "2 an", "n@exa", "mple.or", "g\u0301", "3 acc", "ccccc", "b 77 "]

@@ -59,7 +59,7 @@ OPTIONS = st.fixed_dictionaries(
         "action": st.sampled_from(["redact", "annotate", "block"]),
     },
     optional={
-        "normalise": st.lists(st.sampled_from(["case", "nfkc", "accents", "zero_width"]), unique=True).map(tuple),
+        "normalize": st.lists(st.sampled_from(["case", "nfkc", "accents", "zero_width"]), unique=True).map(tuple),
     },
 )
 TEXTS = st.lists(st.text("abAeé\u0301\u200bﬀf ", max_size=6), max_size=6)

@@ -66,8 +66,8 @@ def _rule(
     # Characters of no width between the digits hide nothing.
     if check is None:
         # streamkit has a detector of its own for these.
-        return Rule(category, detectors=(category,), action=action, replacement=replacement, normalise=("zero_width",))
-    return Rule(category, check=check, window=WINDOW, action=action, replacement=replacement, normalise=("zero_width",))
+        return Rule(category, detectors=(category,), action=action, replacement=replacement, normalize=("zero_width",))
+    return Rule(category, check=check, window=WINDOW, action=action, replacement=replacement, normalize=("zero_width",))
 
 
 def _several(name: str, given: Iterable[str]) -> list[str]:
