@@ -29,7 +29,7 @@ class PartData(msgspec.Struct):
         key = "\0".join(delta.path)
         text = self.texts.get(key)
         if text is None or text.ends != self.ends:
-            text = self.texts[key] = PartText(delta.path, delta.json, self.ends)
+            text = self.texts[key] = PartText(delta.path or ("text",), delta.json, self.ends)
         text.pieces.append(delta.text)
 
     def add(self, data: dict[str, Any]) -> None:

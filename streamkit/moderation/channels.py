@@ -54,6 +54,12 @@ def without_transcript(delta: AudioDelta) -> AudioDelta | None:
     return None
 
 
+def channel_of(delta: Any) -> Channel:
+    """The channel of an event that is a text and the index of its choice, also of a class derived from one of these."""
+    found = next(kind for kind in type(delta).__mro__ if kind in CHANNEL_OF)
+    return CHANNEL_OF[found]
+
+
 def text_of(delta: Any) -> str:
     """The text that an event of one of the channels carries."""
     text: Any = delta.transcript if isinstance(delta, AudioDelta) else delta.text
@@ -63,9 +69,9 @@ def text_of(delta: Any) -> str:
 def bare_deltas(deltas: Sequence[Any]) -> Iterable[Event]:
     """Adjacent deltas of one channel of one choice, without their raw chunks."""
     first = deltas[0]
-    if isinstance(first, AudioDelta | PartDelta):
+    if (kind := cast("type[Any]", type(first))) not in CHANNEL_OF:
         return map(bare, deltas)
-    kind, index = cast("type[Any]", type(first)), first.index
+    index = first.index
     return [delta if delta.payload is None else kind(delta.text, index) for delta in deltas]
 
 

@@ -39,7 +39,7 @@ from streamkit.moderation.channels import (
     without_transcript,
 )
 from streamkit.moderation.classifiers.classifier import Decision
-from streamkit.moderation.quotes import WithheldText, without_quotes, without_text
+from streamkit.moderation.quotes import WithheldText, spellings, without_quotes, without_text
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Ruling, Verdicts
 from streamkit.moderation.text import ModeratedText
@@ -100,6 +100,14 @@ class Owner(Protocol):
         """Whether that text by itself must not be released in a channel."""
         ...
 
+    def forbids_tokens(self, event: Logprobs) -> bool:
+        """Whether log probabilities must not be released because of their tokens, as far as that is decided."""
+        ...
+
+    def ends_in_forbidden_tokens(self, index: int) -> bool:
+        """The same, once all log probabilities of a choice have arrived."""
+        ...
+
 
 MAX_HOLD = Decision("block", "max_hold")
 
@@ -143,6 +151,8 @@ class ChoiceRelease:
         """The rest of a channel or a call was replaced."""
         self.altered = False
         """Something of it was withheld."""
+        self.spelled = False
+        """Its log probabilities contain something that is to be withheld."""
 
     @property
     def finishing(self) -> bool:
@@ -286,7 +296,8 @@ class ChoiceRelease:
                 self._finish = bare(event)
                 self._end_windows(out)
             case Logprobs():
-                # They spell the text out.
+                # They spell the text out, and other texts that the model could have written.
+                self.spelled = self.spelled or self._owner.forbids_tokens(event)
                 self._logprobs.append(bare(event))
             case _:
                 if isinstance(event, ToolCallDelta) or len(self._order) >= _MOST_OTHERS:
@@ -322,9 +333,9 @@ class ChoiceRelease:
         out.append(event)
 
     def _is_withheld(self, text: str) -> bool:
-        return self._withheld.quoted_in(text) or self._owner.forbids(text)
+        return any(self._withheld.quoted_in(form) or self._owner.forbids(form) for form in spellings(text))
 
-    def _is_forbidden(self, text: str) -> bool:
+    def _is_forbidden(self, text: str, place: str) -> bool:
         return self._owner.forbids(text, "other")
 
     def _silenced(self) -> bool:
@@ -620,8 +631,10 @@ class ChoiceRelease:
 
     def end(self, out: list[Event]) -> None:
         """Release the events that come last: log probabilities, if nothing was withheld, and the finish if it has arrived."""
-        out += () if self.altered else self._logprobs
-        self._logprobs.clear()
+        if self._logprobs:
+            self.spelled = self.spelled or self._owner.ends_in_forbidden_tokens(self.index)
+            out += () if self.altered or self.spelled else self._logprobs
+            self._logprobs.clear()
         if self._finish:
             cut = msgspec.structs.replace(self._finish, finish_reason="content_filter")
             out.append(cut if self.cut else self._finish)
@@ -710,7 +723,7 @@ class ChoiceRelease:
         self._withheld.restore(state["withheld"])
 
 
-_OF_CHOICE = ("deltas", "complete", "finished", "blocked", "condemned", "cut", "altered")
+_OF_CHOICE = ("deltas", "complete", "finished", "blocked", "condemned", "cut", "altered", "spelled")
 _MARKS = (Annotation, PartStart, PartEnd, PartDelta)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any, cast
+from urllib.parse import unquote_plus
 
 import msgspec
 
@@ -93,20 +94,46 @@ def _fields_without_quotes(fields: dict[str, Any], quotes: Callable[[str], bool]
     return kept
 
 
-def without_text(value: Any, forbids: Callable[[str], bool]) -> Any:
-    """The same with an empty string for each that is forbidden. Names of fields, and fields that are exempt, stay."""
+def without_text(value: Any, forbids: Callable[[str, str], bool], place: str = "") -> Any:
+    """The same with an empty string for each that is forbidden. Names of fields, and fields that are exempt, stay.
+
+    `forbids` receives the text and its place: the names of the fields that it is in.
+    """
     match value:
         case str():
-            return "" if value and forbids(value) else value
+            return "" if value and forbids(value, place) else value
         case list():
-            return [without_text(item, forbids) for item in cast("list[Any]", value)]
+            return [without_text(item, forbids, place) for item in cast("list[Any]", value)]
         case dict():
             return {
-                name: item if _is_exempt(name, item) else without_text(item, forbids)
+                name: item if _is_exempt(name, item) else without_text(item, forbids, f"{place}/{name}")
                 for name, item in cast("dict[str, Any]", value).items()
             }
         case _:
             return value
+
+
+def tokens_of(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """The tokens in log probabilities, each with its place: strings, and the names in objects that have numbers alone."""
+    match value:
+        case str():
+            yield place, value
+        case dict():
+            fields = cast("dict[str, Any]", value)
+            if all(isinstance(item, int | float) for item in fields.values()):
+                yield from ((place, name) for name in fields)
+            for name, item in fields.items():
+                yield from tokens_of(item, f"{place}/{name}")
+        case list():
+            for item in cast("list[Any]", value):
+                yield from tokens_of(item, place)
+        case _:
+            pass
+
+
+def spellings(text: str) -> set[str]:
+    """The text, and what it says as a part of a URL."""
+    return {text, unquote_plus(text)} if "%" in text or "+" in text else {text}
 
 
 def _is_exempt(name: str, value: object) -> bool:

@@ -4,7 +4,7 @@ One engine for rules and for classifiers: `Judges` decide about each text, in th
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol, get_args
@@ -25,6 +25,7 @@ from streamkit.events import (
     Event,
     Finish,
     Flagged,
+    InvalidOutput,
     Logprobs,
     ModerationReport,
     PartDelta,
@@ -43,11 +44,11 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, bare, text_of
+from streamkit.moderation.channels import CALLS, PARTS, bare, channel_of, text_of
 from streamkit.moderation.choice import ChoiceRelease, Policy, digest
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, decide
 from streamkit.moderation.json_escapes import Unescaped
-from streamkit.moderation.quotes import plain_data, strings_of, without_text
+from streamkit.moderation.quotes import plain_data, strings_of, tokens_of, without_text
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Judge, Ruling, Verdicts
 from streamkit.moderation.text import ModeratedText
@@ -105,6 +106,14 @@ class Judges(Protocol):
         One that is not whole must not be either if it could become such a text. Where only a later decision can say,
         nothing is forbidden.
         """
+        ...
+
+    def forbids_piece(self, text: str, channel: Channel, place: str) -> bool:
+        """The same for a text that may continue those that had the same place before."""
+        ...
+
+    def end_pieces(self, of: str) -> bool:
+        """Whether one of the texts whose place begins so must not be released, now that they are complete."""
         ...
 
     def discard(self, index: int) -> None:
@@ -267,17 +276,26 @@ class Release:
             case PartialOutput() | StructuredOutput():
                 if not self._forbids_value(event):
                     out.append(bare(event))
+            case InvalidOutput():
+                out.append(self._without_place(event))
             case ProviderNotice() if self._provider:
                 self._take_notice(event, out)
             case ProviderNotice() | ResponseDetails():
-                out.append(self._structure(event))
+                out += self._structure(event)
             case _ if isinstance(event, _OF_A_CHOICE):
                 self._take_of_choice(event, out)
-            case _ if self.policy.ordered and isinstance(index := getattr(event, "index", None), int):
-                self._choice(index).other(event, out)
+            case _ if isinstance(event, _EVENTS):
+                self._take_other(event, out)
             case _:
                 _check_item(event)
-                out.append(bare(event))
+                if not self._forbids_unknown(event):
+                    self._take_other(event, out)
+
+    def _take_other(self, event: Event, out: list[Event]) -> None:
+        if self.policy.ordered and isinstance(index := getattr(event, "index", None), int):
+            self._choice(index).other(event, out)
+        else:
+            out.append(bare(event))
 
     def _take_of_choice(self, event: Any, out: list[Event]) -> None:
         choice, moderates = self._choice(event.index), self._judges.moderates
@@ -285,7 +303,7 @@ class Release:
             return
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
-                self._take_run(CHANNEL_OF[type(event)], [event], out)
+                self._take_run(channel_of(event), [event], out)
             case AudioDelta(transcript=str()) if moderates("transcript"):
                 self._take_run("transcript", [event], out)
             case ToolCallDelta() if any(map(moderates, CALLS)):
@@ -305,7 +323,7 @@ class Release:
             self._stop_if_over(out)
 
     def _take_notice(self, notice: ProviderNotice, out: list[Event]) -> None:
-        out.append(self._structure(notice))
+        out += self._structure(notice)
         everyone = sorted(self._choices) or range(self.policy.choices)
         for by, finding in decide(self._provider, notice):
             for index in everyone if notice.index is None else (notice.index,):
@@ -324,8 +342,7 @@ class Release:
         # A classifier could only say so later.
         if self._observes:
             return False
-        choice = self._choice(value.index)
-        if self.policy.ordered or choice.blocked or choice.condemned:
+        if self.policy.ordered or self._is_over(value.index):
             return True
         try:
             data = plain_data(value.value)
@@ -334,7 +351,23 @@ class Release:
         texts = [*strings_of(data), Unescaped().feed(json.dumps(data), final=True)]
         whole = not isinstance(value, PartialOutput) or value.complete
         channel: Channel = "content" if value.tool_index is None else "tool_arguments"
-        return any(self._judges.forbids(text, channel, whole=whole) for text in texts)
+        named = value.name is not None and self._judges.forbids(value.name, "tool_name")
+        return named or any(self._judges.forbids(text, channel, whole=whole) for text in texts)
+
+    def _without_place(self, event: InvalidOutput) -> InvalidOutput:
+        # The names in its path may be the model's.
+        texts = (event.path, event.detail, event.name or "")
+        over = self.policy.ordered or self._is_over(event.index)
+        if self._observes or not (over or any(self._judges.forbids(text, None) for text in texts)):
+            return bare(event)
+        return InvalidOutput(event.problem, tool_index=event.tool_index, index=event.index)
+
+    def _forbids_unknown(self, event: object) -> bool:
+        # No event of ours: it is not known what of it is the model's.
+        try:
+            return any(self._judges.forbids(text, None) for text in strings_of(plain_data(event)))
+        except TypeError:
+            return False
 
     def _reset(self) -> None:
         self._open.clear()
@@ -349,6 +382,10 @@ class Release:
         if choice is None:
             choice = self._choices[index] = ChoiceRelease(index, self)
         return choice
+
+    def _is_over(self, index: int) -> bool:
+        choice = self._choices.get(index)
+        return choice is not None and (choice.blocked or choice.condemned)
 
     def _begin(self, choice: ChoiceRelease, channel: Channel) -> ModeratedText:
         judge = self._judges.judge(choice.index, channel)
@@ -368,27 +405,49 @@ class Release:
         open = self._observes or not self._judges.withholds(delta.channel)
         return CallRelease(delta.part, None, judge, open=open, of=delta)
 
-    def _structure(self, event: ProviderNotice | ResponseDetails) -> Event:
+    def _structure(self, event: ProviderNotice | ResponseDetails) -> Iterator[Event]:
         # It has no text but what the provider says beside the answer, or in a way that is not known.
+        kind = event.kind if isinstance(event, ProviderNotice) else "details"
         data = event.data if isinstance(event, ProviderNotice) else event.details
-        if data is None or not self._judges.withholds("other"):
-            return bare(event)
-        if isinstance(event, ResponseDetails):
-            return msgspec.structs.replace(event, details=without_text(data, self._forbids_other), payload=None)
-        if event.kind in _NO_TEXT_IN:
-            return bare(event)
-        # A piece of a text can't be decided by itself.
-        forbids = _always if _is_piece(event) else self._forbids_other
-        return msgspec.structs.replace(event, data=without_text(data, forbids), payload=None)
+        if kind in _NO_TEXT_IN:
+            yield bare(event)
+            return
+        if event.index is not None and self._is_over(event.index):
+            return
+        if data is not None and self._judges.withholds("other"):
+            # A piece of a text can't be decided by itself, if it is known to be one.
+            piece = isinstance(event, ProviderNotice) and _is_piece(event)
+            forbids = _always if piece else partial(self._forbids_structure, f"{event.index} {kind} ")
+            data = without_text(data, forbids)
+        if isinstance(event, ProviderNotice):
+            yield msgspec.structs.replace(event, data=data, payload=None)
+        else:
+            yield msgspec.structs.replace(event, details=data, payload=None)
 
-    def _forbids_other(self, text: str) -> bool:
-        return self.forbids(text, "other")
+    def _forbids_structure(self, of: str, text: str, place: str) -> bool:
+        return self.forbids(text, "other") or self._judges.forbids_piece(text, "other", of + place)
 
     # What is released in spite of all, and the end
 
     def forbids(self, text: str, channel: Channel = "content") -> bool:
         """Whether that text by itself must not be released in a channel."""
         return not self._observes and self._judges.forbids(text, channel)
+
+    def forbids_tokens(self, event: Logprobs) -> bool:
+        """Whether one of the tokens in log probabilities, or a text of several, must not be released."""
+        texts: dict[str, list[str]] = {}
+        for place, token in tokens_of(event.logprobs):
+            texts.setdefault(f"tokens of {event.index}: {event.part} {place}", []).append(token)
+        found = False
+        for place, tokens in texts.items():
+            channel: Channel = "refusal" if "/refusal" in place else "content"
+            for text, of in (("".join(tokens), place), ("\n".join([*tokens, ""]), f"{place} apart")):
+                found = self._judges.forbids_piece(text, channel, of) or found
+        return found
+
+    def ends_in_forbidden_tokens(self, index: int) -> bool:
+        """The same, once all log probabilities of a choice have arrived."""
+        return self._judges.end_pieces(f"tokens of {index}:")
 
     def forget(self) -> None:
         """Not all texts take more in the quickest way."""
@@ -560,7 +619,7 @@ def _has_text(data: dict[str, Any]) -> bool:
     return bool(without_text(data, _always) != data)
 
 
-def _always(text: str) -> bool:
+def _always(text: str, place: str) -> bool:
     return True
 
 

@@ -204,11 +204,11 @@ class Moderate(Stage[Event, Event]):
     def state(self) -> Any:
         """Return the state of a run of this stage as plain data, for a checkpoint."""
         raw = {place: "".join(pieces) for place, pieces in self._raw.items()}
-        return {**self._release.state(), "failed": self._failed, "raw": raw, "budgets": self._scanners.budgets()}
+        return {**self._release.state(), "failed": self._failed, "raw": raw, "scanners": self._scanners.state()}
 
     def restore(self, state: Any) -> None:
         """Continue from the state of another run of a stage with the same configuration. Its clock may be another one."""
-        self._scanners.restore_budgets(state["budgets"])
+        self._scanners.restore(state["scanners"])
         self._release.restore(state)
         self.done, self._failed = self._release.done, state["failed"]
         self._raw = {place: [text] for place, text in msgspec.convert(state["raw"], dict[str, str]).items()}

@@ -10,6 +10,7 @@ from itertools import pairwise, product
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from streamkit.moderation.channels import TEXTS as CHANNELS_OF_TEXT
 from streamkit.moderation.choice import Policy
 from streamkit.moderation.classifiers.classifier import Outcome
 from streamkit.moderation.classifiers.windows import Classifying
+from streamkit.moderation.json_escapes import Unescaped
 from streamkit.moderation.match import expressions, patterns
 from streamkit.moderation.match.expressions import compiled
 from streamkit.moderation.match.scanner import plans
@@ -297,6 +299,128 @@ def check_order(events: list[Any]) -> None:
             event for event in rest if not isinstance(event, sk.events.Retracted) and event != sk.TextDelta("no", index)
         ]
         assert said in ([], [sk.Finish("content_filter", index)])
+
+
+# Any stream, all of whose fields may have the forbidden word
+
+WORD = "bad"
+LETTERS_OF_IT = ["b", "a", "d", "ba", "ad", "bad"]
+SAYS = st.lists(st.sampled_from([*LETTERS_OF_IT, "BA", "D", "x ", "\\u0062", "b\u00ad"]), max_size=3).map("".join)
+SAYS_MORE = st.lists(st.sampled_from(LETTERS_OF_IT), min_size=1, max_size=2).map("".join)
+NOTICES = st.sampled_from(["new", "new.delta"])
+STRUCTURE = st.builds(
+    lambda one, two, three: {"type": "x", "note": one, "more": [two, {"deep": three}]}, SAYS, SAYS, SAYS
+)
+ANYWHERE: st.SearchStrategy[Any] = st.one_of(
+    *(st.builds(kind, SAYS, INDEX) for kind in (sk.TextDelta, sk.ReasoningDelta, sk.RefusalDelta)),
+    st.builds(lambda text, index: sk.events.AudioDelta("AAA=", text, index=index), SAYS, INDEX),
+    st.builds(
+        lambda tool, name, text, index: sk.ToolCallDelta(tool, None, name, text, index),
+        PARTS, st.none() | SAYS_MORE, SAYS | SAYS.map(lambda text: f'{{"a": "{text}"}}'), INDEX,
+    ),
+    st.builds(
+        lambda text, channel, part, json, index: sk.events.PartDelta(text, channel, part, ("text",), json, index),
+        SAYS_MORE, st.sampled_from(["code", "tool_input", "tool_output", "other"]), PARTS, st.booleans(), INDEX,
+    ),
+    st.builds(lambda data, index: sk.events.Annotation(data, index), STRUCTURE, INDEX),
+    st.builds(
+        lambda token, other, index: sk.events.Logprobs({"content": [{"token": token, "others": [{"token": other}]}]}, index),
+        SAYS, SAYS, INDEX,
+    ),
+    st.builds(lambda token, index: sk.events.Logprobs({"tokens": ["x"], "top_logprobs": [{token: -1.0}]}, index), SAYS, INDEX),
+    st.builds(lambda part, data, index: sk.events.PartStart("p", part, data, index=index), PARTS, STRUCTURE, INDEX),
+    st.builds(lambda part, data, index: sk.events.PartEnd(part, data, index=index), PARTS, STRUCTURE, INDEX),
+    st.builds(lambda data, index: sk.events.ResponseDetails(data, index=index), STRUCTURE, st.none() | INDEX),
+    st.builds(lambda kind, data, index: sk.events.ProviderNotice(kind, data, index), NOTICES, STRUCTURE, INDEX),
+    st.builds(lambda text, name, index: sk.StructuredOutput({"a": text}, 0, name=name, index=index), SAYS, SAYS, INDEX),
+    st.builds(lambda text, index: sk.events.PartialOutput({"a": text}, index=index), SAYS, INDEX),
+    st.builds(lambda path, index: sk.events.InvalidOutput("invalid", f"$.{path}", index=index), SAYS, INDEX),
+    st.builds(lambda index: sk.Finish("stop", index), INDEX),
+    st.just(sk.events.Reset("again")),
+)  # fmt: skip
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """All strings, but for the names of fields, which are not searched."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from [name] if isinstance(item, float) else texts_of(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from texts_of(item)
+
+
+def pieces_of(event: Any) -> Iterator[tuple[Any, str]]:
+    """The text that a reader appends to what came before, with the place where it is appended."""
+    place = (type(event), event.index if hasattr(event, "index") else None)
+    match event:
+        case sk.TextDelta() | sk.ReasoningDelta() | sk.RefusalDelta():
+            yield place, event.text
+        case sk.events.AudioDelta():
+            yield place, event.transcript or ""
+        case sk.ToolCallDelta():
+            yield (*place, event.tool_index, "name"), event.name or ""
+            yield (*place, event.tool_index), event.arguments
+        case sk.events.PartDelta():
+            yield (*place, event.part, event.channel), event.text
+        case _:
+            pass
+
+
+def says_the_word(text: str) -> bool:
+    return WORD in text.lower() or WORD in Unescaped().feed(text, final=True).lower()
+
+
+def assert_the_word_is_nowhere(released: list[Any]) -> None:
+    joined = dict[Any, str]()
+    for event in released:
+        assert not any(map(says_the_word, texts_of(msgspec.to_builtins(event)))), event
+        if isinstance(event, sk.events.Reset):
+            joined.clear()
+        # A part that is complete begins anew.
+        if isinstance(event, sk.events.PartEnd):
+            joined = {
+                place: text
+                for place, text in joined.items()
+                if (place[0], *place[1:3]) != (sk.events.PartDelta, event.index, event.number)
+            }
+        for place, piece in pieces_of(event):
+            joined[place] = joined.get(place, "") + piece
+            assert not says_the_word(joined[place]), (event, joined[place])
+
+
+@thorough
+@given(
+    events=st.lists(ANYWHERE, max_size=14).map(well_formed),
+    action=st.sampled_from(["redact", "replace", "block", "stop"]),
+    limit=st.sampled_from([None, None, 1, 3, 50]),
+    bursts=st.lists(st.integers(0, 16), max_size=4),
+    handover=st.none() | st.integers(0, 5),
+)
+def test_a_forbidden_word_is_in_no_field_of_any_event(
+    events: list[Any], action: Any, limit: int | None, bursts: list[int], handover: int | None
+) -> None:
+    whole = [*events, sk.Finish("stop"), sk.Finish("stop", 1), sk.StreamEnd("completed")]
+    in_bursts = [whole[start:end] for start, end in pairwise([0, *sorted(bursts), len(whole)])]
+    rule = sk.Rule("forbidden", (WORD,), action=action, replacement="*")
+
+    released = moderated(sk.Moderate(rule, choices=2, max_hold_chars=limit), in_bursts, handover)
+
+    assert_the_word_is_nowhere(released)
+    for event in sk.Accumulate().run(released):
+        if isinstance(event, sk.Completion):
+            assert not any(map(says_the_word, texts_of(event.to_dict())))
+            assert not any(map(says_the_word, texts_of(event.to_openai())))
+    over = set[int]()
+    for event in released:
+        if isinstance(event, sk.events.Reset):
+            over.clear()
+        elif isinstance(event, sk.Blocked):
+            over.add(event.index)
+        elif getattr(event, "index", None) in over:
+            assert isinstance(event, sk.Finish | sk.events.InvalidOutput), event
 
 
 # Any windows

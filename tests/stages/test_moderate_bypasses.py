@@ -391,3 +391,135 @@ def _compared(events: list[Event]) -> list[Any]:
             case _:
                 plain.append(event)
     return plain
+
+
+# What repeats or spells the text
+
+
+SPELLED = {
+    "the word": {"content": [{"token": "a blue heron"}]},
+    "tokens that were chosen": {"content": [{"token": "a"}, {"token": " blue"}, {"token": " her"}, {"token": "on"}]},
+    "a token that was not": {"content": [{"token": "a", "top_logprobs": [{"token": "b"}, {"token": "blue heron"}]}]},
+    "the legacy form": {"tokens": ["a"], "token_logprobs": [-1.0], "top_logprobs": [{"a": -1.0, "blue heron": -2.0}]},
+    "Gemini's": {"topCandidates": [{"candidates": [{"token": "blue heron", "tokenId": 1, "logProbability": -1.0}]}]},
+}
+
+
+@pytest.mark.parametrize("logprobs", SPELLED.values(), ids=SPELLED)
+@pytest.mark.parametrize("mode", ["hold", "optimistic"])
+def test_log_probabilities_are_withheld_that_contain_what_a_rule_withholds(logprobs: Any, mode: Any) -> None:
+    event, whole_words = Logprobs(logprobs), Rule("bird", ("blue heron",), whole_words=True)
+
+    assert moderate(Moderate(whole_words, mode=mode), *text("All is well."), event, STOP, END) == [
+        *text("All is well."),
+        STOP,
+        END,
+    ]
+    assert event in moderate(Moderate(whole_words, mode="observe"), *text("All is well."), event, STOP, END)
+
+
+def test_log_probabilities_of_several_chunks_are_one_text() -> None:
+    pieces = [Logprobs({"content": [{"token": token}]}) for token in ("a blue", " her", "on")]
+
+    for stage in (Moderate(BIRD), Moderate(Rule("other", ("grey heron",)))):
+        released = moderate(stage, *text("All is well."), *pieces, STOP, END)
+        assert [event for event in released if isinstance(event, Logprobs)] == (
+            [] if stage.rules == (BIRD,) else pieces
+        )
+
+
+def test_names_of_tools_are_searched_in_values_too() -> None:
+    rule = Rule("bird", ("heron",), channels=("tool_name",))
+    named, other = StructuredOutput({}, 0, name="get_heron"), StructuredOutput({"a": "heron"}, 0, name="get_bird")
+
+    assert moderate(Moderate(rule), named, other, END) == [other, END]
+
+
+async def test_where_an_output_is_invalid_is_not_said_with_a_name_that_is_withheld() -> None:
+    invalid = sk.events.InvalidOutput("invalid", "$.blue heron", "expected a number, found a string", index=0)
+    other = sk.events.InvalidOutput("invalid", "$.size", "expected a number, found a string", index=0)
+    bare = sk.events.InvalidOutput("invalid")
+
+    assert moderate(Moderate(BIRD), invalid, other, END) == [bare, other, END]
+    assert await classify(invalid, END) == [bare, END]
+
+
+def test_of_a_choice_that_is_blocked_no_details_and_notices_follow() -> None:
+    rule = Rule("bird", ("heron",), action="block")
+    details, notice = sk.events.ResponseDetails({"a": "more"}, index=0), sk.events.ProviderNotice("new", {"a": "x"}, 0)
+    verdict = sk.events.ProviderNotice("content_filter", {"hate": {"filtered": False}}, 0)
+    of_all = sk.events.ResponseDetails({"a": "more"})
+
+    released = moderate(Moderate(rule, choices=2), *text("heron"), details, notice, verdict, of_all)
+
+    assert released[2:] == [verdict, of_all]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda piece: sk.events.ResponseDetails({"draft": {"words": [piece]}}, index=0),
+        lambda piece: sk.events.ProviderNotice("new_text", {"words": piece}),
+    ],
+    ids=["details", "notices"],
+)
+@pytest.mark.parametrize("handover", [False, True])
+def test_text_beside_the_answer_that_comes_in_pieces_is_not_completed(make: Any, handover: bool) -> None:
+    run, released = Moderate(BIRD).fresh(), list[Any]()
+    for piece in ("a blue", " heron", " flies"):
+        released += run.feed(make(piece))
+        if handover:
+            state, run = run.state(), Moderate(BIRD).fresh()
+            run.restore(state)
+
+    assert released == [make("a blue"), make(""), make(" flies")]
+
+
+def test_after_a_block_nothing_more_of_such_a_text_is_released() -> None:
+    rule = Rule("bird", ("blue heron",), action="replace")
+    pieces = [sk.events.ResponseDetails({"draft": piece}) for piece in ("blue", " heron", " flies")]
+
+    assert moderate(Moderate(rule), *pieces, sk.events.ResponseDetails({"other": "x"})) == [
+        pieces[0],
+        *[sk.events.ResponseDetails({"draft": ""})] * 2,
+        sk.events.ResponseDetails({"other": "x"}),
+    ]
+
+
+@pytest.mark.parametrize("url", ["https://a.b/#:~:text=a%20Blue%20heron", "https://a.b/?q=blue+heron&x=1"])
+def test_a_url_that_quotes_is_not_released(url: str) -> None:
+    quote, other = Annotation({"url": url}), Annotation({"url": "https://a.b/?q=grey+heron"})
+
+    assert quote not in moderate(Moderate(BIRD), *text("A blue heron."), quote, STOP, END)
+    assert moderate(Moderate(BIRD), *text("Hi."), quote, other, STOP, END) == [*text("Hi."), other, STOP, END]
+
+
+# Events of other packages
+
+
+class Spoken(TextDelta, frozen=True):
+    """A class derived from one of ours."""
+
+
+class Translated(sk.events.EventBase, frozen=True):
+    """A class of a third party's own."""
+
+    words: str
+    index: int = 0
+
+
+def test_an_event_of_a_derived_class_is_text_of_its_channel() -> None:
+    assert moderate(Moderate(BIRD), Spoken("a blue"), Spoken(" heron"), END) == [
+        *text("a "), Redacted("bird", 2, 12), *text("[bird]"), END,
+    ]  # fmt: skip
+    assert [event.text for event in moderate(Moderate(BIRD), Spoken("Hi."), END) if isinstance(event, Spoken)] == [
+        "Hi."
+    ]
+
+
+def test_an_unknown_event_is_withheld_that_contains_what_a_rule_withholds() -> None:
+    bird, other = Translated("un blue heron"), Translated("un héron")
+    events: list[Any] = [bird, other, END]
+
+    assert moderate(Moderate(BIRD), *events) == [other, END]
+    assert moderate(Moderate(BIRD, mode="observe"), *events) == events

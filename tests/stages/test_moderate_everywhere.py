@@ -100,11 +100,13 @@ NAMES = {
     *names_of_events(),
     *("chat.completion.chunk", "text_completion", "content_filter", "moderated", "redact", "forbidden", "anthropic"),
     *("true", "false", "none", "null"),
+    *("thinking", "temperature"),  # which emitters write of themselves
 }
+WIRES = ("openai", "openai-legacy", "anthropic", "responses", "ai-sdk", "ag-ui")
 
 
 def all_that_is_released(body: bytes, rule: sk.Rule) -> str:
-    """Every event, as it is shown and as JSON, the assembled answer in both forms, and what clients of OpenAI's receive."""
+    """Every event, as it is shown and as JSON, the assembled answer in both forms, and what clients receive."""
     events: list[Any] = []
     with suppress(sk.errors.ProtocolError):
         events.extend((sk.Parse() | sk.Extract(errors="emit") | sk.Moderate(rule)).run([body]))
@@ -113,8 +115,8 @@ def all_that_is_released(body: bytes, rule: sk.Rule) -> str:
     for event in sk.Accumulate().run(events):
         if isinstance(event, sk.Completion):
             shown += [repr(event), encoded(event), str(event.to_dict()), str(event.to_openai())]
-    for dialect in ("openai", "openai-legacy"):
-        shown += [frame.data for frame in sk.Emit(dialect).run(events)]
+    for wire in WIRES:
+        shown += [frame.data for frame in sk.Emit(wire).run(events)]
     return "\n".join(shown).lower()
 
 

@@ -151,6 +151,14 @@ class WindowQueue:
         """Only a later decision can say."""
         return False
 
+    def forbids_piece(self, text: str, channel: Channel, place: str) -> bool:
+        """Only a later decision can say."""
+        return False
+
+    def end_pieces(self, of: str) -> bool:
+        """Only a later decision can say."""
+        return False
+
     def reset(self) -> None:
         """Another answer follows: no window of this one is decided any more."""
         self._unsent.clear()

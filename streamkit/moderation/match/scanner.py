@@ -23,6 +23,7 @@ _STRENGTH = {"allow": 0, "annotate": 1, "redact": 2, "replace": 3, "block": 4, "
 _MILD = ("allow", "annotate")
 _ENDS = {"replace", "block", "stop"}
 _OF_NO_CHOICE = -1
+_MOST_PLACES = 256
 
 
 class Scanner:
@@ -173,6 +174,7 @@ class Scanners:
         searched = {id(rule) for some in self._rules_of.values() for rule in some}
         self._searched = tuple(rule for rule in rules if id(rule) in searched)
         self._budgets: dict[int, SearchBudget] = {}
+        self._pieces: dict[tuple[Channel, str], Scanner] = {}
         self._withholding = frozenset(
             channel for channel, chosen in self._rules_of.items() if any(rule.action not in _MILD for rule in chosen)
         )
@@ -200,8 +202,27 @@ class Scanners:
         if not rules:
             return False
         scanner = Scanner(rules, self._budgets.setdefault(_OF_NO_CHOICE, SearchBudget()))
-        withheld = any(ruling.by.action != "annotate" for ruling in scanner.feed(text, final=whole))
-        return withheld or not (whole or scanner.complete)
+        return _withholds(scanner.feed(text, final=whole)) or not (whole or scanner.complete)
+
+    def forbids_piece(self, text: str, channel: Channel, place: str) -> bool:
+        """Whether that text, behind those that had the same place, completes what a rule of a channel withholds.
+
+        For text beside the answer that may come in pieces. Of the places, the last ones are known.
+        """
+        if not self.withholds(channel):
+            return False
+        scanner = self._pieces.pop((channel, place), None)
+        if scanner is None:
+            scanner = Scanner(self.rules_of(channel), self._budgets.setdefault(_OF_NO_CHOICE, SearchBudget()))
+            if len(self._pieces) >= _MOST_PLACES:
+                del self._pieces[next(iter(self._pieces))]
+        self._pieces[channel, place] = scanner
+        return scanner.ended or _withholds(scanner.feed(text))
+
+    def end_pieces(self, of: str) -> bool:
+        """Whether one of the texts whose place begins so contains what is withheld, now that they are complete."""
+        ended = [key for key in self._pieces if key[1].startswith(of)]
+        return any([_withholds(self._pieces.pop(key).feed("", final=True)) for key in ended])  # noqa: C419 -- all of them
 
     def discard(self, index: int) -> None:
         """Nothing is decided later."""
@@ -209,14 +230,25 @@ class Scanners:
     def reset(self) -> None:
         """Another answer has as much time."""
         self._budgets.clear()
+        self._pieces.clear()
 
-    def budgets(self) -> Any:
-        """The seconds that each choice has left, as JSON has it."""
-        return [[index, budget.left] for index, budget in self._budgets.items()]
+    def state(self) -> Any:
+        """Return the state beside that of the texts as JSON-compatible data, for a checkpoint."""
+        budgets = [[index, budget.left] for index, budget in self._budgets.items()]
+        pieces = [[channel, place, scanner.state()] for (channel, place), scanner in self._pieces.items()]
+        return {"budgets": budgets, "pieces": pieces}
 
-    def restore_budgets(self, state: Any) -> None:
-        """Continue from `budgets`."""
-        self._budgets = {index: SearchBudget(left) for index, left in state}
+    def restore(self, state: Any) -> None:
+        """Continue from `state`."""
+        self._budgets = {index: SearchBudget(left) for index, left in state["budgets"]}
+        for channel, place, known in state["pieces"]:
+            scanner = Scanner(self.rules_of(channel), self._budgets.setdefault(_OF_NO_CHOICE, SearchBudget()))
+            scanner.restore(known)
+            self._pieces[channel, place] = scanner
+
+
+def _withholds(rulings: Sequence[Ruling]) -> bool:
+    return any(ruling.by.action != "annotate" for ruling in rulings)
 
 
 class _Found(NamedTuple):
