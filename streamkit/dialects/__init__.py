@@ -11,8 +11,10 @@ from streamkit import plugins
 from streamkit.dialects.anthropic import AnthropicMessages
 from streamkit.dialects.assistants import OpenAIAssistants
 from streamkit.dialects.base import NOT_JSON, Dialect
+from streamkit.dialects.bedrock_models import BedrockModels
 from streamkit.dialects.cloudflare import WorkersAI
 from streamkit.dialects.cohere import CohereChat
+from streamkit.dialects.converse import BedrockConverse
 from streamkit.dialects.dashscope import DashScope
 from streamkit.dialects.gemini import Gemini
 from streamkit.dialects.interactions import GeminiInteractions
@@ -33,6 +35,7 @@ __all__ = ["DIALECTS", "Dialect", "by_name", "for_event", "installed"]
 # Asked in this order, those with the plainest marks first.
 DIALECTS: dict[str, type[Dialect]] = {
     "anthropic": AnthropicMessages,
+    "converse": BedrockConverse,
     "gemini": Gemini,
     "cohere": CohereChat,
     "openai": OpenAICompletions,
@@ -46,6 +49,7 @@ DIALECTS: dict[str, type[Dialect]] = {
     "dashscope": DashScope,
     "tgi": TextGenerationInference,
     "cloudflare": WorkersAI,
+    "bedrock": BedrockModels,
     "writer": WriterCompletions,
 }
 

@@ -17,6 +17,7 @@ from streamkit.dialects.learn import Learnt, Path
 from streamkit.errors import ProtocolError, ProviderError
 from streamkit.errors.bodies import known, reason_of
 from streamkit.events import Channel, Event, ProviderNotice, StreamEnd
+from streamkit.sse.amazon import AmazonEvent
 from streamkit.sse.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
 
 NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
@@ -41,6 +42,13 @@ _RETRYABLE = {"408", "409", "429", "500", "502", "503", "504", "529"} | {
     "overloaded_error",
     "rate_limit_error",
     "rate_limit_exceeded",
+    # Bedrock's (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html)
+    "internalServerException",
+    "modelNotReadyException",
+    "modelStreamErrorException",
+    "modelTimeoutException",
+    "serviceUnavailableException",
+    "throttlingException",
     # Words for an end, of Zhipu and of DeepSeek.
     "network_error",
     "insufficient_system_resource",
@@ -173,7 +181,10 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     def _read(self, items: list[ServerSentEvent], out: list[Event]) -> None:
         for number, item in enumerate(items, self._seen + 1):
-            self._read_one(item, number, out)
+            if type(item) is AmazonEvent and item.message_type != "event":
+                self.fail(item.reason, number, out)
+            else:
+                self._read_one(item, number, out)
             if self.done:
                 return
 

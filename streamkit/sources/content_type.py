@@ -1,8 +1,8 @@
 """Which content types an answer can have.
 
-Event streams, JSON and JSON lines have many media types, and servers often send none or an unspecific one. Any other type is
-believed: read as an event stream, a page, an image or Amazon's binary event stream has no events in it, and would be an empty
-answer. (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html)
+Event streams, JSON, JSON lines and Amazon's binary event stream have many media types, and servers often send none or an
+unspecific one. Any other type is believed: read as an event stream, a page or an image has no events in it, and would be an empty
+answer.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from streamkit.errors import ContentTypeError
+from streamkit.sse.amazon import begins_frame
 
 HEAD_BYTES = 64 * 1024
 """How much of the body an error keeps."""
@@ -36,12 +37,10 @@ def of_headers(headers: object) -> str:
 
 
 def is_readable(media_type: str) -> bool:
-    """Whether a body of that type, as `of_headers` gives it, can be an event stream or JSON."""
+    """Whether a body of that type, as `of_headers` gives it, can be an event stream, a binary one included, or JSON."""
     room, _, kind = media_type.partition("/")
     if not room or media_type in _GENERAL:
         return True
-    if kind.startswith("vnd.amazon."):
-        return False
     if room == "text":
         return not any(page in kind for page in _PAGES)
     return room == "application" and _EVENTS.search(kind) is not None
@@ -56,11 +55,11 @@ class Sniffer:
         self._done = media_type not in _GENERAL
 
     def look(self, piece: bytes) -> None:
-        """Raise `ContentTypeError` if this, the first piece that is not empty, can't be text of an event stream or JSON."""
+        """Raise `ContentTypeError` if this, the first piece that is not empty, can't begin an event stream or JSON."""
         if self._done or not piece:
             return
         self._done = True
-        if not _READABLE.fullmatch(piece.removeprefix(_BOM)[:1024]):
+        if not _READABLE.fullmatch(piece.removeprefix(_BOM)[:1024]) and not begins_frame(piece):
             raise unreadable(self._name, self._media_type, piece)
 
 

@@ -30,8 +30,17 @@ from streamkit.sources import redirects as redirecting
 from streamkit.sources.content_type import HEAD_BYTES, Sniffer, is_readable, of_headers, unreadable
 from streamkit.sources.options import check_options, scheme_problem
 from streamkit.sources.redirects import MAX_REDIRECTS, Redirect, RedirectedRequest, Redirects
-from streamkit.sources.request import address, check_headers, check_method, check_url, json_problem, sendable_again
+from streamkit.sources.request import (
+    Sign,
+    address,
+    check_headers,
+    check_method,
+    check_url,
+    json_problem,
+    sendable_again,
+)
 from streamkit.sources.retry import Retry
+from streamkit.sources.signing import signed
 
 if TYPE_CHECKING:
     import aiohttp
@@ -50,6 +59,7 @@ def post(
     deadlines: Deadlines | None = None,
     retry: Retry | None = None,
     redirects: Redirects = "same-origin",
+    sign: Sign | None = None,
     check_content_type: bool = True,
     **options: Any,
 ) -> "Http":
@@ -65,12 +75,18 @@ def post(
     these, too, but never sends the body, credentials, cookies or the caller's headers to another origin, except harmless
     headers such as `Accept`; a redirect that requires the body there (307, 308) remains an error. `"never"` follows none.
 
+    `sign`: called in a worker thread before each attempt with the request as it will be sent; the headers that it returns are
+    added, such as those of `streamkit.sources.aws.SigV4`. The body is then `json`, bytes or text. It is not called for a redirect
+    to another origin.
+
     A status of 300 or more raises `StatusError` with the head of the body, a broken connection `Disconnected`, and a body that
     says it is neither an event stream nor JSON `ContentTypeError`; a missing or a general content type (`text/plain`) is
     accepted, and with `check_content_type=False` any, for servers that name a wrong one.
     """
     options = {"json": json, "headers": headers, **options}
-    return Http("POST", url, options, session, deadlines, retry, redirects, check_content_type=check_content_type)
+    return Http(
+        "POST", url, options, session, deadlines, retry, redirects, sign=sign, check_content_type=check_content_type
+    )
 
 
 def get(
@@ -81,12 +97,15 @@ def get(
     deadlines: Deadlines | None = None,
     retry: Retry | None = None,
     redirects: Redirects = "same-origin",
+    sign: Sign | None = None,
     check_content_type: bool = True,
     **options: Any,
 ) -> "Http":
     """GET; all else as `post`."""
     options = {"headers": headers, **options}
-    return Http("GET", url, options, session, deadlines, retry, redirects, check_content_type=check_content_type)
+    return Http(
+        "GET", url, options, session, deadlines, retry, redirects, sign=sign, check_content_type=check_content_type
+    )
 
 
 class Http(Source[bytes]):
@@ -102,11 +121,12 @@ class Http(Source[bytes]):
         retry: Retry | None,
         redirects: Redirects = "same-origin",
         *,
+        sign: Sign | None = None,
         check_content_type: bool = True,
     ) -> None:
         check_method(method)
         check_url(url)
-        check_options(options, session=session, deadlines=deadlines, retry=retry)
+        check_options(options, session=session, deadlines=deadlines, retry=retry, sign=sign)
         check_headers(options.get("headers"))
         if options.get("json") is not None and options.get("data") is not None:
             raise PipelineError("expected json or data, found both")
@@ -123,6 +143,7 @@ class Http(Source[bytes]):
         self._response: aiohttp.ClientResponse | None = None
         self._retry = retry
         self._redirects: Redirects = redirects
+        self._sign = sign
         self._checks_type = check_content_type
         self._sniffer = Sniffer("", "")
         self._spent = 0.0  # seconds waited between attempts
@@ -266,6 +287,8 @@ class Http(Source[bytes]):
     async def _request(self, session: "aiohttp.ClientSession", request: RedirectedRequest) -> "aiohttp.ClientResponse":
         import aiohttp
 
+        if self._sign is not None and not request.foreign:
+            request = await signed(request, self._sign, session.json_serialize)
         timeout = aiohttp.ClientTimeout(total=None, connect=self._deadlines.connect)
         fixed: dict[str, Any] = {"timeout": timeout, "allow_redirects": False, "raise_for_status": False}
         try:

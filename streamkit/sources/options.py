@@ -38,9 +38,13 @@ _INSTEAD: dict[str, str] = {
     "files": "data=aiohttp.FormData(…)",
     **dict.fromkeys(("client", "http_client", "async_client"), "session=aiohttp.ClientSession(…)"),
     **dict.fromkeys(("base_url", "address", "endpoint"), "the whole address as the first argument"),
+    **dict.fromkeys(
+        ("aws_access_key", "aws_secret_key", "aws_session_token", "aws_region", "aws_profile"),
+        "sign=streamkit.sources.aws.SigV4(…)",
+    ),
     "method": "streamkit.http.get(…) or streamkit.http.post(…)",
 }
-_OWN = ("json", "headers", "session", "deadlines", "retry", "redirects")
+_OWN = ("json", "headers", "session", "deadlines", "retry", "redirects", "sign")
 # (https://docs.aiohttp.org/en/stable/client_reference.html#aiohttp.ClientSession.request)
 _AIOHTTP = (
     "params", "data", "cookies", "skip_auto_headers", "auth", "compress", "chunked", "expect100", "raise_for_status",
@@ -50,7 +54,9 @@ _AIOHTTP = (
 )  # fmt: skip
 
 
-def check_options(options: Mapping[str, Any], *, session: object, deadlines: object, retry: object) -> None:
+def check_options(
+    options: Mapping[str, Any], *, session: object, deadlines: object, retry: object, sign: object = None
+) -> None:
     """Raise `PipelineError` for options that belong elsewhere, and for objects of other classes than these options take."""
     for name in options:
         if name in _INSTEAD:
@@ -58,6 +64,8 @@ def check_options(options: Mapping[str, Any], *, session: object, deadlines: obj
         if name not in _AIOHTTP + _OWN and (close := get_close_matches(name, _AIOHTTP + _OWN, 1, 0.75)):
             raise PipelineError(f"{name}: expected an option that there is; did you mean {close[0]}?")
     _check_data(options.get("data"))
+    if sign is not None and not callable(sign):
+        raise PipelineError(f"sign: expected a function such as streamkit.sources.aws.SigV4(…), found {kind_of(sign)}")
     if isinstance(options.get("auth"), tuple | str):
         raise PipelineError(f"auth: expected {_KEY} instead, found {kind_of(options['auth'])}")
     if deadlines is not None and not hasattr(deadlines, "first_content"):

@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import cast
+from dataclasses import dataclass, field
+from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 from streamkit.errors import PipelineError
@@ -12,6 +13,20 @@ from streamkit.errors import PipelineError
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLAIN = (bytes, bytearray, memoryview, str, int, float)
+
+
+@dataclass(frozen=True)
+class RequestToSign:
+    """A request as it will be sent: the whole address with its query, the caller's headers, and the body."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+Sign: TypeAlias = Callable[[RequestToSign], Mapping[str, str]]
+"""Returns the headers to add to a request."""
 
 
 def address(url: str) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamkit.core.lazy import attribute
 
 if TYPE_CHECKING:
+    from streamkit.sse.amazon import AmazonEvent as AmazonEvent
     from streamkit.sse.encode import Encode as Encode
     from streamkit.sse.events import Comment as Comment
     from streamkit.sse.events import JsonBody as JsonBody
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from streamkit.sse.lines import Lines as Lines
     from streamkit.sse.parse import Parse as Parse
 
-__all__ = ["Comment", "Encode", "JsonBody", "Lines", "Parse", "ServerSentEvent", "UnfinishedEvent"]
+__all__ = ["AmazonEvent", "Comment", "Encode", "JsonBody", "Lines", "Parse", "ServerSentEvent", "UnfinishedEvent"]
 
 _WHERE: Final = {
+    "AmazonEvent": "streamkit.sse.amazon:AmazonEvent",
     "Comment": "streamkit.sse.events:Comment",
     "Encode": "streamkit.sse.encode:Encode",
     "JsonBody": "streamkit.sse.events:JsonBody",

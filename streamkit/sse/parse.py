@@ -11,6 +11,7 @@ import msgspec
 from streamkit.core.stage import Stage, cut_short
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import LimitExceeded, PipelineError, ProtocolError
+from streamkit.sse.amazon import Frames
 from streamkit.sse.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent, encoded
 from streamkit.sse.json_array import JsonArray
 from streamkit.sse.lines import UnfinishedLine
@@ -61,6 +62,9 @@ class _Lead(msgspec.Struct):
 class Parse(Stage[Input, ServerSentEvent]):
     """Read an event stream, cut anywhere: bytes, pieces of text, or lines without their ends; events pass as they are.
 
+    A body that begins with a zero byte is Amazon's binary event stream, whose frames are returned as `AmazonEvent`s; a frame with
+    a wrong checksum raises `ProtocolError`.
+
     A body that begins with `{` or `[` is no event stream: its documents, one or one a line, are returned as `JsonBody`. Of an
     array of objects, as Gemini streams it, each object is one, as soon as it is whole, and what is left where the end of the body
     cuts the array off is an `UnfinishedEvent`. A body that begins with `<`, a web page, raises `ProtocolError`, and so does text
@@ -105,6 +109,7 @@ class Parse(Stage[Input, ServerSentEvent]):
     _array: JsonArray | None = field(default=None, init=False, repr=False)
     _lead: list[_Lead] = field(default_factory=list[_Lead], init=False, repr=False)
     _lead_number: int = field(default=0, init=False, repr=False)
+    _frames: Frames | None = field(default=None, init=False, repr=False)  # of Amazon's binary event stream
     _lines: bool | None = field(
         default=None, init=False, repr=False
     )  # of text: whether items are lines; None is unknown
@@ -134,6 +139,8 @@ class Parse(Stage[Input, ServerSentEvent]):
         return events
 
     def flush(self) -> Iterable[ServerSentEvent]:
+        if self._frames is not None:
+            return self._frames.flush()
         events: list[ServerSentEvent] = []
         try:
             if self._texts and not _FIELD.match(self._texts[0]):
@@ -179,6 +186,10 @@ class Parse(Stage[Input, ServerSentEvent]):
         return True
 
     def _take_bytes(self, piece: bytes, events: list[ServerSentEvent]) -> None:
+        if self._frames is not None or self._begins_frames(piece):
+            assert self._frames is not None
+            self._frames.feed(piece, events, self.max_event_bytes)
+            return
         if self._undecided and self._take_array(piece, piece, events):
             return
         # A CR ended its line at once; an LF that follows belongs to it, though another piece brought it.
@@ -203,6 +214,13 @@ class Parse(Stage[Input, ServerSentEvent]):
         if len(self._rest) > self.max_event_bytes and len(self._from_start(bytes(self._rest))) > self.max_event_bytes:
             raise self._too_long(self._number + 1)
         self._check_silence()
+
+    def _begins_frames(self, piece: bytes) -> bool:
+        # The first byte is that of a length, and 0 in every frame below 16 MiB; no text begins with it.
+        if piece[:1] != b"\0" or not self._undecided or self._silent or self._number:
+            return False
+        self._frames = Frames()
+        return True
 
     def _check_silence(self) -> None:
         if self._silent > self.max_bytes_without_event:

@@ -279,6 +279,35 @@ def writer(answer: Answer) -> Wire:
     return Wire([*(sse({"value": piece}) for piece in answer.texts), end], [end])
 
 
+def converse(answer: Answer) -> Wire:
+    def event(name: str, **fields: Any) -> bytes:
+        return sse({**fields, "p": "abc"}, name)
+
+    def delta(index: int, **delta: Any) -> bytes:
+        return event("contentBlockDelta", contentBlockIndex=index, delta=delta)
+
+    blocks = [event("messageStart", role="assistant")]
+    blocks += [delta(0, reasoningContent={"text": piece}) for piece in answer.thoughts]
+    blocks += [event("contentBlockStop", contentBlockIndex=0)]
+    blocks += [delta(1, text=piece) for piece in answer.texts]
+    blocks += [event("contentBlockStop", contentBlockIndex=1)]
+    for index, pieces in enumerate(answer.calls, 2):
+        start = {"toolUse": {"toolUseId": f"call_{index}", "name": "f"}}
+        blocks.append(event("contentBlockStart", contentBlockIndex=index, start=start))
+        blocks += [delta(index, toolUse={"input": piece}) for piece in pieces]
+        blocks.append(event("contentBlockStop", contentBlockIndex=index))
+    stop = event("messageStop", stopReason="end_turn")
+    return Wire([*blocks, stop, event("metadata", usage={"inputTokens": 1, "outputTokens": 3}, metrics={})], [stop])
+
+
+def bedrock(answer: Answer) -> Wire:
+    def chunk(text: str, stop: str | None = None) -> bytes:
+        return sse({"generation": text, "prompt_token_count": None, "generation_token_count": 1, "stop_reason": stop})
+
+    end = chunk("", "stop")
+    return Wire([*map(chunk, answer.texts), end], [end])
+
+
 DIALECTS: dict[str, Callable[[Answer], Wire]] = {
     "openai": openai,
     "openai, legacy": legacy,
@@ -296,9 +325,11 @@ DIALECTS: dict[str, Callable[[Answer], Wire]] = {
     "cloudflare": cloudflare,
     "tgi": tgi,
     "dashscope": dashscope,
+    "converse": converse,
+    "bedrock": bedrock,
 }
-THINKING = {"openai", "anthropic", "gemini", "cohere", "responses", "ollama", "interactions", "dashscope"}
-CALLING = {"openai", "anthropic", "cohere", "responses", "interactions", "cloudflare", "dashscope"}
+THINKING = {"converse", "openai", "anthropic", "gemini", "cohere", "responses", "ollama", "interactions", "dashscope"}
+CALLING = {"converse", "openai", "anthropic", "cohere", "responses", "interactions", "cloudflare", "dashscope"}
 each_dialect = pytest.mark.parametrize("name", DIALECTS)
 quick = settings(max_examples=40, deadline=None)
 

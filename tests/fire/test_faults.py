@@ -166,12 +166,12 @@ FAULTS = {
         text="",
     ),
     "binary": Fault(
-        "a binary event stream",
+        "a binary event stream with a wrong checksum",
         server.body(
-            b"\x00\x00\x00\x10", head=HEAD.replace(b"text/event-stream", b"application/vnd.amazon.eventstream")
+            b"\x00\x00\x00\x10" * 4, head=HEAD.replace(b"text/event-stream", b"application/vnd.amazon.eventstream")
         ),
         "error",
-        sk.errors.ContentTypeError,
+        sk.errors.ProtocolError,
         text="",
     ),
     "html-as-events": Fault(

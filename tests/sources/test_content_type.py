@@ -44,9 +44,9 @@ READABLE = [
     "event-stream",
     "application/octet-stream",
     "binary/octet-stream",
+    "application/vnd.amazon.eventstream",
 ]
 OTHERS = [
-    "application/vnd.amazon.eventstream",
     "text/html",
     "text/html; charset=utf-8",
     "application/xhtml+xml",
@@ -67,7 +67,7 @@ OTHERS = [
     "multipart/form-data; boundary=x",
 ]
 BINARY = {
-    "Amazon's event stream": b"\x00\x00\x00\x7b\x00\x00\x00\x2b\xde\xad\xbe\xef:event-type\x07\x00\x05chunk",
+    "a frame with a wrong checksum": b"\x00\x00\x00\x7b\x00\x00\x00\x2b\xde\xad\xbe\xef:event-type\x07\x00\x05chunk",
     "an image": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
     "a document": b"%PDF-1.7\n",
     "gzip": b"\x1f\x8b\x08\x00\x00",
