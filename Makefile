@@ -11,8 +11,9 @@ READY = $(VENV)/.ready
 
 CLIENTS = .clients
 CLUSTER = .cluster
+SITE = .site
 
-.PHONY: demo test cover lint bench soak fuzz clients cluster lock clean
+.PHONY: demo test cover lint docs bench soak fuzz clients cluster lock clean
 
 demo: $(READY)
 	$(BIN)/streamkit demo
@@ -31,6 +32,15 @@ lint: $(READY)
 	$(BIN)/python -m tests.docs.pages .pages
 	$(BIN)/mypy --config-file tests/docs/mypy.ini .pages
 	$(BIN)/pyright --project .pages --pythonpath $(BIN)/python
+
+# The documentation site, in build/site. Any warning, broken link or page outside of the navigation is an error.
+docs: $(SITE)/.ready
+	$(SITE)/bin/python -m tests.docs.site
+
+$(SITE)/.ready: requirements/docs.txt
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/docs.txt
+	touch $@
 
 # Each as a ratio within its own run. Where they are installed, httpx-sse with httpx, and uvloop, are measured as well.
 bench: $(READY)
@@ -90,7 +100,8 @@ lock:
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
 	$(COMPILE) --group clients -o requirements/clients.txt
 	$(COMPILE) pyproject.toml --group cluster -o requirements/cluster.txt
+	$(COMPILE) --group docs -o requirements/docs.txt
 	npm install --prefix tests/clients/javascript --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(CLUSTER) .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) $(CLUSTER) $(SITE) build .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
