@@ -123,6 +123,7 @@ class Usage(EventBase, frozen=True, gc=False, eq=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
+    """As reported."""
     details: dict[str, Any] = {}
     responses: int = 1
 
@@ -135,13 +136,21 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """A moderation decision about one place of a text, as `Completion` keeps it. It does not contain the matched text."""
 
     action: VerdictAction
+    """What was decided."""
     category: str
+    """The rule's or the classifier's."""
     start: int
+    """Where the text begins, in code points of the channel's original text."""
     end: int
+    """Where it ends."""
     channel: Channel = "content"
+    """The channel that the text is in."""
     severity: str | None = None
+    """That of the rule or the decision."""
     tool_index: int | None = None
+    """The call, in the channels of tool calls."""
     source: VerdictSource = "rules"
+    """Who decided."""
 
 
 class ModerationReport(EventBase, frozen=True, gc=False, eq=False):
@@ -159,12 +168,15 @@ class ModerationReport(EventBase, frozen=True, gc=False, eq=False):
 
     checks: int = 0
     verdicts: int = 0
+    """How many there were."""
     deltas_held: int = 0
     characters_held: int = 0
     max_characters_held: int = 0
     seconds_held: float | None = None
     max_seconds_held: float | None = None
+    """The longest that one delta was buffered."""
     stopped: bool = False
+    """Whether the source was closed early."""
     tokens_saved: int | None = 0
     held: int = 0
     released: int = 0
@@ -185,16 +197,21 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """An assembled tool call. `arguments` is verbatim, also where it is no valid JSON."""
 
     id: str | None = None
+    """The provider's id of the call."""
     name: str | None = None
+    """The function's name."""
     arguments: str = ""
     index: int = 0
+    """Its number in the answer, from 0."""
     type: str = "function"
+    """The provider's word: `function`, `custom`, …"""
 
 
 class ToolResult(msgspec.Struct, frozen=True):
     """The result of a tool call: text, or anything that JSON can hold. `failed`: `content` describes the error."""
 
     call: ToolCall
+    """The call that it answers."""
     content: Any = ""
     failed: bool = False
 
@@ -206,14 +223,21 @@ class Part(msgspec.Struct, frozen=True):
     """
 
     kind: str
+    """The provider's word."""
     number: int = 0
+    """Its number in the answer, from 0."""
     data: dict[str, Any] = {}
     text: str = ""
     channel: Channel | None = None
+    """The channel of its text."""
     tool_index: int | None = None
+    """The number of the call that it is."""
     within: int | None = None
+    """The number of the part that it is inside of."""
     annotations: tuple[dict[str, Any], ...] = ()
+    """Citations of its text."""
     logprobs: dict[str, Any] | None = None
+    """Log probabilities of its text."""
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):
@@ -224,17 +248,27 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
     """
 
     index: int
+    """The choice's number, from 0."""
     content: str | None = None
     finish_reason: str | None = None
+    """The provider's word."""
     refusal: str | None = None
+    """The refusal's text."""
     reasoning: str | None = None
+    """The visible reasoning."""
     tool_calls: tuple[ToolCall, ...] = ()
+    """In their order."""
     role: str | None = None
+    """The author's role."""
     logprobs: dict[str, Any] | None = None
+    """As the provider sent them, put together."""
     annotations: tuple[dict[str, Any], ...] = ()
+    """Citations and other notes, in their order."""
     audio: dict[str, Any] | None = None
+    """The spoken answer in the provider's form."""
     verdicts: tuple[Verdict, ...] = ()
     parts: tuple[Part, ...] = ()
+    """The structure of the answer, where the provider's format has one."""
     details: dict[str, Any] = {}
 
     def _values(self) -> tuple[Any, ...]:
@@ -263,16 +297,25 @@ class Completion(EventBase, frozen=True, eq=False):
     """
 
     choices: tuple[Choice, ...] = ()
+    """By their `index`."""
     usage: Usage | None = None
+    """As the provider reports it."""
     id: str | None = None
+    """The response's id."""
     object: str | None = None
+    """The provider's word for the kind of object."""
     created: int | float | None = None
+    """When, in seconds since 1970."""
     model: str | None = None
+    """The model that answered."""
     system_fingerprint: str | None = None
+    """OpenAI's fingerprint of the back end."""
     service_tier: str | None = None
+    """The tier in which the request was processed."""
     end: EndReason | None = None
     conflicts: dict[str, Any] = {}
     moderation: ModerationReport | None = None
+    """The metrics of moderation, with `Moderate(reports=True)`."""
     shape: str | None = None
     details: dict[str, Any] = {}
 

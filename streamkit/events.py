@@ -33,11 +33,17 @@ class ResponseStart(EventBase, frozen=True, gc=False, eq=False):
     """Who answers. Sent with the first chunk, and again when a later chunk says something else."""
 
     id: str | None = None
+    """The response's id."""
     object: str | None = None
+    """The provider's word for the kind of object, such as `chat.completion.chunk`."""
     created: int | float | None = None
+    """When, in seconds since 1970."""
     model: str | None = None
+    """The model that answered, by the provider's name."""
     system_fingerprint: str | None = None
+    """OpenAI's fingerprint of the back end."""
     service_tier: str | None = None
+    """The tier in which the request was processed."""
 
 
 class ResponseDetails(EventBase, frozen=True, gc=False, eq=False):
@@ -47,6 +53,7 @@ class ResponseDetails(EventBase, frozen=True, gc=False, eq=False):
     """
 
     details: dict[str, Any] = {}
+    """What there is, by the provider's names."""
     shape: str | None = None
     index: int | None = None
 
@@ -62,6 +69,7 @@ class PartStart(EventBase, frozen=True, gc=False, eq=False):
 
     kind: str
     number: int = 0
+    """The number of the part in the answer, from 0."""
     data: dict[str, Any] = {}
     channel: Channel | None = None
     tool_index: int | None = None
@@ -87,6 +95,7 @@ class PartDelta(EventBase, frozen=True, gc=False, eq=False):
 
     text: str
     channel: PartChannel = "other"
+    """The kind of text."""
     part: int = 0
     path: tuple[str, ...] = ()
     json: bool = False
@@ -97,6 +106,7 @@ class RoleDelta(EventBase, frozen=True, gc=False, eq=False):
     """The author's role of one choice; sent when it is first given, and when it changes."""
 
     role: str
+    """Mostly `assistant`."""
     index: int = 0
 
 
@@ -104,6 +114,7 @@ class TextDelta(EventBase, frozen=True, gc=False, eq=False):
     """A piece of the answer's text, never empty."""
 
     text: str
+    """The piece."""
     index: int = 0
 
 
@@ -111,6 +122,7 @@ class ReasoningDelta(EventBase, frozen=True, gc=False, eq=False):
     """A piece of the visible reasoning, never empty."""
 
     text: str
+    """The piece."""
     index: int = 0
 
 
@@ -118,6 +130,7 @@ class RefusalDelta(EventBase, frozen=True, gc=False, eq=False):
     """A piece of a refusal, never empty."""
 
     text: str
+    """The piece."""
     index: int = 0
 
 
@@ -140,9 +153,13 @@ class AudioDelta(EventBase, frozen=True, gc=False, eq=False):
     """A piece of spoken answer: base64 data, its transcript, or both."""
 
     data: str | None = None
+    """Base64."""
     transcript: str | None = None
+    """The piece of the transcript."""
     id: str | None = None
+    """The provider's id of the sound."""
     expires_at: int | None = None
+    """When the provider forgets the sound, in seconds since 1970."""
     index: int = 0
 
 
@@ -150,6 +167,7 @@ class Annotation(EventBase, frozen=True, gc=False, eq=False):
     """A citation or another note on the text, as the provider sent it. `part` is the number of the part that it is of."""
 
     annotation: dict[str, Any]
+    """The provider's object."""
     index: int = 0
     part: int | None = None
 
@@ -158,6 +176,7 @@ class Logprobs(EventBase, frozen=True, gc=False, eq=False):
     """Log probabilities of the tokens in this chunk, as the provider sent them. `part` is the number of their part."""
 
     logprobs: dict[str, Any]
+    """The provider's object."""
     index: int = 0
     part: int | None = None
 
@@ -177,7 +196,9 @@ class TokenCount(EventBase, frozen=True, gc=False, eq=False):
     """
 
     tokens: int
+    """So far."""
     channel: Channel = "content"
+    """The channel that was counted."""
     index: int = 0
     encoding: str = ""
     exact: bool = True
@@ -202,18 +223,23 @@ class UsageReport(EventBase, frozen=True, gc=False, eq=False):
 
     source: Literal["provider", "local", "partial"]
     prompt_tokens: int | None = None
+    """Tokens of the prompt."""
     completion_tokens: int | None = None
+    """Tokens of the completion."""
     total_tokens: int | None = None
+    """Their sum, as reported."""
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
     counted: int = 0
     counted_prompt: int | None = None
+    """The prompt as counted here, if `Count` was given it."""
     exact: bool = True
     difference: int | None = None
     provider: Usage | None = None
     cost: Decimal | None = None
     currency: str | None = None
     model: str | None = None
+    """The model that answered, by which the prices were found."""
     name: str = ""
     cache_write_tokens: int | None = None
     provider_cost: Decimal | None = None
@@ -223,14 +249,22 @@ class _Decided(EventBase, frozen=True, gc=False, eq=False):
     # `start` and `end` count in the channel's original text; in `tool_arguments` that is the JSON with its escapes decoded.
     # A verdict of the provider's that has no place is about the text so far.
     category: str
+    """The rule's or the classifier's category."""
     start: int
+    """Where the text begins, in code points of the channel's original text."""
     end: int
+    """Where it ends."""
     channel: Channel = "content"
+    """The channel that the text is in."""
     index: int = 0
     severity: str | None = None
+    """That of the rule or the decision, if it has one."""
     tool_index: int | None = None
+    """The call, in the channels of tool calls."""
     source: VerdictSource = "rules"
+    """Who decided."""
     action: VerdictAction = "annotate"
+    """What was decided."""
 
     @property
     def verdict(self) -> Verdict:
@@ -267,6 +301,7 @@ class Retracted(EventBase, frozen=True, gc=False, eq=False):
     """
 
     category: str
+    """That of the verdict."""
     start: int
     end: int
     released_start: int
@@ -281,12 +316,16 @@ class HoldExceeded(EventBase, frozen=True, gc=False, eq=False):
     undecided."""
 
     limit: Literal["characters", "seconds"]
+    """Which of the two was exceeded."""
     action: Literal["release", "block"]
+    """What follows."""
     start: int
     end: int
     channel: Channel = "content"
+    """The channel that was buffered."""
     index: int = 0
     tool_index: int | None = None
+    """The call, in the channels of tool calls."""
 
 
 class Checked(EventBase, frozen=True, gc=False, eq=False):
@@ -299,11 +338,16 @@ class Checked(EventBase, frozen=True, gc=False, eq=False):
     """
 
     outcome: CheckOutcome
+    """What became of the window."""
     start: int
+    """Where the window begins, in code points of the channel's text."""
     end: int
+    """Where it ends."""
     channel: Channel = "content"
+    """The channel of the window."""
     index: int = 0
     category: str = ""
+    """That of the decision; empty if it has none."""
     scores: dict[str, float] = {}
     failure: str = ""
     calls: int = 1
@@ -325,6 +369,7 @@ class ProviderNotice(EventBase, frozen=True, gc=False, eq=False):
     """
 
     kind: str
+    """What it is: `ping`, the name of an event, or of a filter."""
     data: Any = None
     index: int | None = None
 
@@ -344,9 +389,13 @@ class ToolOutput(EventBase, frozen=True, eq=False):
     """The result of a tool call in `hops.converse`: text or JSON-compatible data; if it `failed`, a description of the error."""
 
     name: str
+    """The tool's name."""
     content: Any
+    """What the tool returned."""
     id: str | None = None
+    """The call's id."""
     tool_index: int = 0
+    """The number of the call."""
     failed: bool = False
 
 
@@ -375,10 +424,13 @@ class PartialOutput(EventBase, frozen=True, gc=False, eq=False):
     """
 
     value: Any
+    """The value as far as it has come."""
     complete: bool = False
     tool_index: int | None = None
     id: str | None = None
+    """The call's id."""
     name: str | None = None
+    """The tool's name."""
     index: int = 0
 
 
@@ -386,8 +438,10 @@ class StructuredOutput(EventBase, frozen=True, eq=False):
     """The whole value, as the type that was asked for. With a `tool_index` it is the arguments of the tool `name`."""
 
     value: Any
+    """The object."""
     tool_index: int | None = None
     id: str | None = None
+    """The call's id."""
     name: str | None = None
     index: int = 0
 
@@ -400,11 +454,15 @@ class InvalidOutput(EventBase, frozen=True, gc=False, eq=False):
     """
 
     problem: OutputProblem
+    """What is wrong."""
     path: str = "$"
     detail: str = ""
     tool_index: int | None = None
+    """The tool call whose arguments they are; `None` for the text."""
     id: str | None = None
+    """The call's id."""
     name: str | None = None
+    """The tool's name."""
     index: int = 0
 
 
@@ -419,6 +477,7 @@ class Timings(EventBase, frozen=True, gc=False, eq=False):
     """
 
     first_byte: float | None
+    """Seconds to the first byte."""
     first_content: float | None
     deltas: tuple[float, ...]
     total: float | None

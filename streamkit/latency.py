@@ -12,8 +12,11 @@ class Stall(msgspec.Struct, frozen=True, gc=False):
     """A wait between two deltas that was too long: after how many deltas, at what second it began, how many it took."""
 
     after: int
+    """Deltas before it."""
     at: float
+    """Seconds at which it began."""
     seconds: float
+    """How long it took."""
 
 
 def gaps(moments: Iterable[float]) -> list[float]:
@@ -22,7 +25,7 @@ def gaps(moments: Iterable[float]) -> list[float]:
 
 
 def stalls(moments: Iterable[float], seconds: float) -> list[Stall]:
-    """The waits of more than that many seconds."""
+    """The waits of more than that many `seconds`."""
     return [
         Stall(after, earlier, later - earlier)
         for after, (earlier, later) in enumerate(pairwise(moments), 1)
@@ -31,7 +34,7 @@ def stalls(moments: Iterable[float], seconds: float) -> list[Stall]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The value below which that share of the values lies, by linear interpolation between the two closest ranks.
+    """The value below which `percent` of the values lie, by linear interpolation between the two closest ranks.
 
     That is type 7 of Hyndman and Fan (1996), numpy's default and the `inclusive` method of `statistics.quantiles`: 0 is the
     least, 100 the greatest. `None` where there are no values.

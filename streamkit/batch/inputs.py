@@ -37,9 +37,12 @@ class Input(msgspec.Struct, frozen=True):
     """
 
     path: str
+    """The file, as named or found."""
     offset: int = 0
     line: int | None = None
+    """The line in the file, from 1; `None` for a whole file."""
     length: int | None = None
+    """Bytes of the exchange, where it is a line."""
     data: bytes | None = None
     problem: str | None = None
 

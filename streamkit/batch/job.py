@@ -38,9 +38,12 @@ class Progress(msgspec.Struct, frozen=True):
     """How far a batch is. `share` is from 0 to 1, of files; `resumed` inputs and `resumed_share` were done before this run."""
 
     inputs: int
+    """Inputs that are done, in earlier runs too."""
     dead: int
+    """How many of them are dead letters."""
     share: float
     seconds: float
+    """Since this run began."""
     resumed: int = 0
     resumed_share: float = 0.0
 
@@ -54,11 +57,15 @@ class Summary(msgspec.Struct, frozen=True):
     """A batch that is complete. `ends` counts the results by the reason of their end; `seconds` are those of this run."""
 
     inputs: int
+    """How many were read."""
     results: int
+    """Lines of results."""
     dead_letters: int
+    """Lines of dead letters."""
     ends: dict[str, int]
     seconds: float
     resumed: int = 0
+    """Inputs that earlier runs had done."""
 
 
 Report: TypeAlias = Callable[[Progress], None]
@@ -78,9 +85,10 @@ def run(
 ) -> Summary:
     """Run the pipeline over all inputs, and write a `Result` of each to `out` as JSON lines, in the order of the inputs.
 
-    `inputs`: files, folders and globs; files may be gzip, `.jsonl` files may have one exchange per line. `pipeline`: stages or
-    a pipeline file; `Parse`, `Extract`, `Accumulate` and `Timing` are added where they are missing. `workers` are processes, by
-    default one for each core, and `executor` runs the shards elsewhere. An `out` that ends in `.parquet` is written at the end.
+    `inputs`: files, folders and globs; files may be gzip, `.jsonl` files may have one exchange per line. `pipeline`: stages
+    or a pipeline file; `Parse`, `Extract`, `Accumulate` and `Timing` are added where they are missing. `workers` are
+    processes, by default one for each core, each of which gets `shard` inputs at a time, and `executor` runs the shards
+    elsewhere. An `out` that ends in `.parquet` is written at the end. `progress` is called with a `Progress` now and then.
 
     What can't be read goes to `dead_letters` (`out` with `.dead` appended). `out.journal` records what is written: the same call
     continues after a crash or a kill, and the files are the same byte for byte. `restart` begins anew. Resuming with other

@@ -40,7 +40,7 @@ class _Worker:
 
 
 class Processes:
-    """Worker processes, by default one for each core. One that died is replaced.
+    """Worker processes: `workers` of them, by default one for each core. One that died is replaced.
 
     They are started by `spawn`, on every platform, so that a script which starts a batch needs `if __name__ == "__main__"`.
     """

@@ -25,25 +25,40 @@ class Flag(msgspec.Struct, frozen=True):
     """A verdict of moderation; positions are those of the verdict event. The matched text is not in it."""
 
     action: VerdictAction
+    """What was decided."""
     category: str
+    """The rule's or the classifier's."""
     start: int
+    """In code points of the channel's original text."""
     end: int
+    """Where it ends."""
     channel: Channel = "content"
+    """The channel that the text is in."""
     index: int = 0
+    """The choice's number."""
     severity: str | None = None
+    """That of the rule or the decision."""
     tool_index: int | None = None
+    """The call, in the channels of tool calls."""
     source: VerdictSource = "rules"
+    """Who decided."""
 
 
 class OtherChoice(msgspec.Struct, frozen=True):
     """An answer beside the first, of a request for several."""
 
     index: int
+    """The choice's number, from 1."""
     text: str | None
+    """Its text."""
     finish_reason: str | None = None
+    """The provider's word."""
     reasoning: str | None = None
+    """The visible reasoning."""
     refusal: str | None = None
+    """The refusal's text."""
     tool_calls: tuple[ToolCall, ...] = ()
+    """In their order."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,28 +74,48 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     line: int | None = None
     id: str | None = None
     end: EndReason
+    """`StreamEnd.reason`."""
     provider_reason: str | None = None
+    """`StreamEnd.provider_reason`."""
     error: str | None = None
     model: str | None = None
+    """The model that answered."""
     response_id: str | None = None
+    """The provider's id of the response."""
     text: str | None = None
+    """The first choice's text."""
     reasoning: str | None = None
+    """Its visible reasoning."""
     refusal: str | None = None
+    """Its refusal."""
     tool_calls: tuple[ToolCall, ...] = ()
+    """Its tool calls."""
     choices: tuple[OtherChoice, ...] = ()
+    """The other choices."""
     output: Any = None
+    """The object of `Structured`."""
     tokens: int | None = None
     prompt_tokens: int | None = None
+    """As the provider reports it, or counted here."""
     completion_tokens: int | None = None
+    """As the provider reports it, or counted here."""
     total_tokens: int | None = None
+    """As the provider reports it."""
     usage: dict[str, Any] | None = None
+    """The provider's own object."""
     cost: Decimal | None = None
+    """By the prices given to `Count`."""
     currency: str | None = None
+    """That of the cost."""
     flagged: bool | None = None
     flags: tuple[Flag, ...] = ()
+    """Every verdict of moderation."""
     first_byte_seconds: float | None = None
+    """From the request to the first byte."""
     first_token_seconds: float | None = None
+    """From the request to the first content."""
     seconds: float | None = None
+    """From the request to the end."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,10 +126,14 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     input: str
+    """The file."""
     offset: int = 0
     line: int | None = None
+    """The line in the file, from 1."""
     id: str | None = None
+    """The exchange's own id."""
     error: str
+    """The class of the error."""
     reason: str
     body_line: int | None = None
     body_offset: int | None = None

@@ -23,7 +23,9 @@ class Shard(msgspec.Struct, frozen=True):
     """
 
     number: int
+    """From 0, in the order of the inputs."""
     inputs: tuple[Input, ...]
+    """In their order."""
     folder: str
     files: float = 0.0
     alone: int | None = None
@@ -37,9 +39,13 @@ class ShardOutcome(msgspec.Struct, frozen=True):
     """The outcome of a shard: lines of results and of dead letters, ready to be written, and the number of each end."""
 
     results: bytes = b""
+    """JSON lines."""
     dead_letters: bytes = b""
+    """JSON lines."""
     ends: dict[str, int] = {}
+    """How many results ended for each reason."""
     dead: int = 0
+    """How many dead letters there are."""
 
     def __add__(self, other: "ShardOutcome") -> "ShardOutcome":
         return ShardOutcome(
@@ -66,7 +72,8 @@ def shards(places: Iterable[Place], size: int, folder: str) -> Iterator[Shard]:
 
 
 def run_shard(pipeline: AnyPipeline, shard: Shard) -> ShardOutcome:
-    """Read all inputs of the shard, in order. It has no effect but what it returns, so that it may run any number of times.
+    """Read all inputs of the `shard` through the pipeline, in order. It has no effect but what it returns, so that it may run
+    any number of times.
 
     `PipelineError` if the pipeline can't be run here at all.
     """

@@ -94,10 +94,11 @@ class Provider:
     a chat's messages, and for gpt-3.5-turbo the one that ends an answer. Where the encoding's table is not on this machine, which
     is not fetched for it, a piece is a token. A `count` of your own counts the texts and nothing beside them.
 
-    A stream waits `first_token_seconds`, then `token_seconds` before each further token; an answer in one piece takes
-    as long. A recording is sent whole, or an event each `event_seconds`; one that has times is sent as it came. Each piece
-    has its moment on `timer`, so that a delay is made up for and not added to. `clock` dates the answers. With a `seed`, a
-    server's ids are repeatable.
+    A stream waits `first_token_seconds`, then `token_seconds` before each further token; an answer in one piece takes as
+    long. `recordings` is the folder of the recordings, `models` what `/v1/models` lists, and `flagged` has the words of each
+    category of moderation. A recording is sent whole, or an event each `event_seconds`; one that has times is sent as it
+    came. Each piece has its moment on `timer`, so that a delay is made up for and not added to. `clock` dates the answers,
+    and `sleep` waits. With a `seed`, a server's ids are repeatable.
     """
 
     answers: Answers = field(default_factory=dict[str, Answer])
@@ -225,9 +226,9 @@ class Provider:
 
 @asynccontextmanager
 async def serve(provider: Provider, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str, None]:
-    """Serve until the block is left, and yield the root URL, such as `http://127.0.0.1:49152`.
+    """Serve `provider` at `host` until the block is left, and yield the root URL, such as `http://127.0.0.1:49152`.
 
-    The tables of its models' encodings are loaded first, so that no answer is delayed by that. Port 0 takes a free one. A
+    The tables of its models' encodings are loaded first, so that no answer is delayed by that. A `port` of 0 takes a free one. A
     client's base URL is `f"{url}/v1"`, or `f"{url}/recordings/{name}/v1"` for a recording. Answers still under way when the block
     is left are cut off.
     """

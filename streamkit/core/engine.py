@@ -90,8 +90,11 @@ class StageMetrics(msgspec.Struct):
 
     stage: str
     bursts: int = 0
+    """How often the stage was called."""
     items_in: int = 0
+    """Items that it received."""
     items_out: int = 0
+    """Items that it returned."""
     seconds: float = 0.0
     held: int | None = None
     error: str | None = None

@@ -14,7 +14,10 @@ A = TypeVar("A")
 
 
 class Run(Iterator[Out], Generic[Out]):
-    """A sync pipeline running over an iterable. After a failure it raises the same error again; it never ends as if complete."""
+    """A sync pipeline running over an iterable. After a failure it raises the same error again; it never ends as if complete.
+
+    Made by `Stage.run`.
+    """
 
     def __init__(
         self,

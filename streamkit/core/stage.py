@@ -294,7 +294,7 @@ class _Composed(Step[In, Out]):
 
 @dataclasses.dataclass(repr=False)
 class Pipeline(_Composed[In, Out], Stage[In, Out]):
-    """Sync stages composed by `|`: a burst moves through them as a list, stage by stage."""
+    """Sync stages composed by `|`, in their order in `stages`: a burst moves through them as a list, stage by stage."""
 
     stages: tuple[Stage[Any, Any], ...]
 
@@ -315,7 +315,7 @@ class Pipeline(_Composed[In, Out], Stage[In, Out]):
 
 @dataclasses.dataclass(repr=False)
 class AsyncPipeline(_Composed[In, Out], AsyncStage[In, Out]):
-    """Stages composed by `|`, at least one of which may wait.
+    """Stages composed by `|`, in their order in `stages`, at least one of which may wait.
 
     A stream runs the stages themselves, and delivers each result as soon as it is there; `feed` and `flush` are for a stage
     that holds a pipeline.

@@ -28,6 +28,8 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
     early without `async with`, the source is closed when the stream is dropped, with one `ResourceWarning`.
 
     A stream with a hop, such as `source | Prefetch() | …`, needs `async with`: the hop's tasks start and end with the block.
+
+    Made by `source | pipeline`, and by `Stage.open`.
     """
 
     def __init__(

@@ -20,8 +20,11 @@ class Identity(msgspec.Struct):
     """
 
     id: str | None = None
+    """The call's id."""
     name: str | None = None
+    """The function's name."""
     type: str | None = None
+    """The provider's word for the kind of call."""
 
     @property
     def is_known(self) -> bool:

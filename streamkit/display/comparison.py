@@ -97,6 +97,7 @@ class Comparison(msgspec.Struct, frozen=True):
     """The result of a comparison. `str` returns a table, rich prints one, a notebook shows a chart."""
 
     rows: tuple[Row, ...]
+    """One for each request, in the order in which they were sent."""
 
     @property
     def saved(self) -> dict[str, float]:
@@ -186,8 +187,9 @@ async def compare(
 
     `url` is where they are posted. If it ends in `/chat/completions`, `/completions` or `/v1`, a body with a `prompt` goes to
     the legacy completions beside it, and all others to the chat; streams of these two are also asked for their usage. The
-    field `stream` is set in every body. `through`: stages between reading and timing, such as `Moderate` or `Count`.
-    `runs`: how often to ask each; the figures are medians. Further options (`deadlines`, `session`, …) go to `http.post`.
+    field `stream` is set in every body. `through`: stages between reading and timing, such as `Moderate` or `Count`. `runs`:
+    how often to ask each; the figures are medians. `headers` and further options (`deadlines`, `session`, …) go to
+    `http.post`.
 
     The requests are sent one after the other, in turns, so that none slows another down. What a request raises is raised,
     with a note that names it.

@@ -131,6 +131,7 @@ class Block(msgspec.Struct):
 @dataclass
 class BlockEmitter(Checkpointed):
     """An emitter of blocks. Write `opening`, `begin`, `write`, `finish`, `end` and `error`; choices other than 0 are not written.
+    `settings` are those of the response.
 
     They read `identity`, `shape` (the provider's dialect) and `usage`.
     """

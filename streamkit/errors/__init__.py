@@ -70,8 +70,8 @@ class _Explained:
 
 
 class StatusError(SourceError, _Explained):
-    """An HTTP status that is not a success. `body` holds the head of the response's body, `headers` its headers, by their
-    names in lower case; `code`, `type` and `detail` are the provider's reason, read from the body."""
+    """An HTTP status that is not a success, and its number, `status`. `body` holds the head of the response's body, `headers`
+    its headers, by their names in lower case; `code`, `type` and `detail` are the provider's reason, read from the body."""
 
     end_reason = "error"
 
@@ -90,7 +90,10 @@ class StatusError(SourceError, _Explained):
 
 
 class RedirectError(StatusError):
-    """A redirect that is not followed. `location` is its target without query and user part; empty if there is none."""
+    """A redirect that is not followed, with its `status`.
+
+    `location` is its target without query and user part; empty if there is none.
+    """
 
     def __init__(
         self, message: str, *, status: int = 0, location: str = "", headers: dict[str, str] | None = None
@@ -100,7 +103,10 @@ class RedirectError(StatusError):
 
 
 class ContentTypeError(SourceError, _Explained):
-    """The response is of a type that is no stream of events. `body` holds its head, `detail` the text of that."""
+    """The response is of a type (`content_type`) that is no stream of events.
+
+    `body` holds its head, `detail` the text of that.
+    """
 
     end_reason = "error"
 
@@ -174,7 +180,8 @@ class ProviderError(StreamkitError):
     """The provider reported an error inside the stream, or in place of it.
 
     `message` is safe to log; the provider's own words, which may quote the prompt, are in `detail`, the whole object in
-    `body`. `code` and `type` are at most 100 printable characters, `detail` at most 2,000.
+    `body`. `code` and `type` are at most 100 printable characters, `detail` at most 2,000. `retryable`:
+    the same request may succeed later.
     """
 
     end_reason = "provider_error"

@@ -35,7 +35,7 @@ class Signal:
 
 
 class Branch(AsyncIterator[T], Views, Generic[T]):
-    """The items of a hop for one consumer.
+    """The items of a hop for one consumer. Made by `tee`, `prefetch` and other hops.
 
     A read may be cancelled, by a timeout for example, and asked again: no item is lost. An error comes after the items before
     it, and again whenever it is asked.

@@ -42,7 +42,9 @@ async def classify(
     merge: int = 2000,
     ahead: int = 64,
 ) -> "AsyncGenerator[Classified, None]":
-    """Call a classifier for the text of each choice while the stream is read on. All else is as in `Classify`.
+    """Call a classifier for the text of each choice while the stream is read on.
+
+    The other options are those of `Classify`.
 
     At most `concurrency` calls run at once; events are released in their order, whichever decision arrives first. Windows of
     one channel that are complete while all calls are taken are classified together, up to `merge` characters; 0 classifies

@@ -69,7 +69,7 @@ async def concurrent_map(
     wait: Callable[[int], float] = backoff,
     ahead: int = 64,
 ) -> AsyncGenerator["Mapped[A | B]", None]:
-    """Call an async function with each item, at most `concurrency` calls at a time; its result takes the item's place.
+    """Call an async `function` with each item, at most `concurrency` calls at a time; its result takes the item's place.
 
     `of` are the classes of the items that it is called with; without it the class that its parameter is annotated with, else
     all items but a `StreamEnd`. Items of other classes pass. With `of=ToolCall` it is called with the complete tool calls, and

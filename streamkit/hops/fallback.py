@@ -32,9 +32,9 @@ def fallback(
     `wait(failed)` seconds after the `failed`th attempt. A stream has failed when it raised an error for which `when` holds,
     or ended as truncated, timed out, with an error or for an unknown reason; an end that failed is not given if another follows.
 
-    Once content was given it can't be taken back: then the failure is the end (`raise`), or an event `Reset` says that all
-    before it is void, and the next one begins (`reset`). `Accumulate`, `Count`, `Budget` and `Timing` begin anew at a `Reset`;
-    other stages that keep something belong into the candidates.
+    Once content was given it can't be taken back: then, by `after_release`, the failure is the end (`raise`), or an event
+    `Reset` says that all before it is void, and the next one begins (`reset`). `Accumulate`, `Count`, `Budget` and `Timing`
+    begin anew at a `Reset`; other stages that keep something belong into the candidates.
     """
     if not candidates:
         raise PipelineError("expected streams to fall back on, found none")

@@ -32,8 +32,8 @@ async def guarded(
     deadline: float | None = None,
     ahead: int = 64,
 ) -> AsyncGenerator["Guarded", None]:
-    """Check the input while the answer is read: nothing is released before the decision, and the first token arrives with the
-    later of the two.
+    """Call `check` for the input while the answer is read: nothing is released before the decision, and the first token
+    arrives with the later of the two.
 
         async with hops.guarded(answer, lambda: classifier(Window(0, prompt, channel="prompt"))) as events: ...
 

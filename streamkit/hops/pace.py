@@ -27,6 +27,8 @@ async def deadlines(
 ) -> AsyncGenerator[AsyncIterator[T], None]:
     """Raise `DeadlineExceeded` when content does not come in time, in seconds, from any stream; pings don't count.
 
+    At most `size` items are read ahead.
+
     `first_content` and `idle_content` count the time in which the consumer waits, so that one that takes its time lets none
     of them pass; `total` counts from the beginning of the block. `counts` decides what content is. A source of `http` has
     these deadlines of its own, without a task.

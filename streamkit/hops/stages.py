@@ -45,7 +45,10 @@ class Prefetch(_Shown, Hop[A, A]):
 
 @dataclass(repr=False)
 class FromGenerator(_Shown, Hop[A, B]):
-    """Run an async generator function over the items, in a task of its own: `hops.from_generator` as a stage."""
+    """Run an async generator function over the items, in a task of its own: `hops.from_generator` as a stage.
+
+    `function` takes the iterator of the items; at most `size` results are read ahead.
+    """
 
     function: Callable[[AsyncIterator[A]], AsyncIterator[B]]
     size: int = 1
@@ -56,7 +59,11 @@ class FromGenerator(_Shown, Hop[A, B]):
 
 @dataclass(repr=False)
 class RateLimit(_Shown, Hop[A, A]):
-    """Give items at most so fast: `hops.rate_limit` as a stage."""
+    """Give items at most so fast: `hops.rate_limit` as a stage.
+
+    `per_second` of what `cost` says of an item are released, after the first `burst` of it at once. At most `size` items are
+    read ahead.
+    """
 
     per_second: float
     burst: float = 1
@@ -69,7 +76,10 @@ class RateLimit(_Shown, Hop[A, A]):
 
 @dataclass(init=False, repr=False)
 class ConcurrentMap(_Shown, Hop[A, B]):
-    """Call an async function with several items at a time: `hops.concurrent_map` as a stage, with the same options."""
+    """Call an async function with several items at a time: `hops.concurrent_map` as a stage.
+
+    `function` and all other options are those of `concurrent_map`.
+    """
 
     function: Callable[[Any], Awaitable[Any]]
     concurrency: int = 8

@@ -157,7 +157,7 @@ def sync(stream: Stream[T], *, backend: Literal["asyncio", "trio"] = "asyncio") 
     """Read a stream from code that is not async: `with sync(source | pipeline) as events: for event in events: …`.
 
     The stream runs in an event loop in a thread of its own, which begins with the first read or `with`. The price is a switch
-    of threads for every item, some tens of microseconds.
+    of threads for every item, some tens of microseconds. `backend` is the event loop.
     """
     if not isinstance(cast(object, stream), Stream):
         raise PipelineError(f"sync takes a stream (source | pipeline), found an object of type {type(stream).__name__}")

@@ -30,7 +30,7 @@ async def prefetch(items: AsyncIterable[T], *, size: int = 1) -> AsyncGenerator[
 async def tee(
     items: AsyncIterable[T], consumers: int = 2, *, size: int = 16, overflow: Overflow = "wait"
 ) -> AsyncGenerator[tuple[Branch[T], ...], None]:
-    """Give all items to each of several consumers, by one task that reads at most `size` items ahead of the slowest.
+    """Give all items to each of several `consumers`, by one task that reads at most `size` items ahead of the slowest.
 
     `overflow`: `wait` for the slowest, so that nothing is dropped and nothing grows; or let one that is `size` items behind
     lose its oldest items, the newest ones, or get an error (`QueueOverflow`). A `StreamEnd` is never dropped.
@@ -66,7 +66,7 @@ async def broadcast(
 
 
 class Broadcast(Branch[T], Generic[T]):
-    """The result of `broadcast`. Its own queue is the history; consumers read their branches."""
+    """Made by `broadcast`. Its own queue is the history; consumers read their branches."""
 
     def __init__(self, size: int, overflow: Overflow, history: int) -> None:
         super().__init__(history, "drop_oldest")

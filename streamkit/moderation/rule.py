@@ -39,9 +39,13 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     category: str
+    """The name of the rule in verdicts, logs and metrics."""
     phrases: tuple[str, ...] = ()
+    """Texts to find."""
     patterns: tuple[str, ...] = ()
+    """Regular expressions to find."""
     action: Action = "redact"
+    """What happens to a match."""
     replacement: str = "[redacted]"
     ignore_case: bool = True
     whole_words: bool = False
@@ -50,8 +54,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check: Check | str | None = None
     window: int | None = None
     message: str | None = None
+    """The last text of a choice that is blocked."""
     severity: str | None = None
+    """Passed on in the verdict; nothing depends on it."""
     channels: tuple[Channel, ...] | None = None
+    """The channels that the rule is for; by default all that the stage moderates."""
     max_match: int = 4096
     seconds: float = 0.005
     fail: Literal["closed", "open"] = "closed"

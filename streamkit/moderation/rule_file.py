@@ -55,7 +55,7 @@ def from_file(path: str | PathLike[str]) -> tuple[Rule, ...]:
 
 
 class Live:
-    """Rules that follow a file: a run has those that the file has when it begins, and keeps them to its end.
+    """Rules that follow the file `path`: a run has those that the file has when it begins, and keeps them to its end.
 
     A file with a mistake leaves the rules as they are: the mistake is logged (`streamkit.moderation`), passed to `on_error`,
     and kept in `error` until the file is right. When the first file has one, it is raised.

@@ -20,7 +20,10 @@ K = TypeVar("K", bound=Event)
 
 @dataclass(repr=False)
 class Select(ReadsAsWritten, Stage[Event, K | StreamEnd], Generic[K]):
-    """The events of a class, or of several as a tuple, and the `StreamEnd`. All others are dropped, unknown ones too."""
+    """The events of a class, or of several as a tuple (`types`), and the `StreamEnd`.
+
+    All others are dropped, unknown ones too.
+    """
 
     types: type[K] | tuple[type[K], ...]
 
@@ -43,7 +46,7 @@ class Select(ReadsAsWritten, Stage[Event, K | StreamEnd], Generic[K]):
 
 @dataclass(repr=False)
 class Choices(ReadsAsWritten, Stage[Event, Event]):
-    """The events of one choice, or of several as a tuple, by their index, and those that belong to no choice."""
+    """The events of one choice, or of several as a tuple, by their `index`, and those that belong to no choice."""
 
     index: int | tuple[int, ...]
 

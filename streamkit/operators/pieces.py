@@ -46,7 +46,7 @@ _RULES: dict[str, _Finder] = {"word": _word_end, "line": _line_end, "sentence": 
 
 @dataclass(repr=False)
 class Smooth(ReadsAsWritten, Stage[Event, Event]):
-    """Release text in pieces: `word`, `line`, `sentence`, each match of a regular expression with what stands before it, or
+    """Release text in pieces, `by`: `word`, `line`, `sentence`, each match of a regular expression with what stands before it, or
     by a function of the buffered text, which returns the length of the next piece or `None` while it can't decide.
 
     A match counts when a character follows it that is not part of it; an expression that looks further ahead may depend on

@@ -47,7 +47,7 @@ class StopAt(ReadsAsWritten, Stage[Event, Event]):
     `StreamEnd("completed")`: it is what was asked for. The provider's `Usage`, which arrives later, is then missing.
 
     Text is held while it could still become a stop sequence; the choice's `Logprobs`, which spell the text out, wait with it
-    and go where it goes. Other events don't wait. What leaves has no `raw`. The channels are looked at each by itself.
+    and go where it goes. Other events don't wait. What leaves has no `raw`. The `channels` are looked at each by itself.
     """
 
     stops: str | tuple[str, ...]

@@ -72,7 +72,10 @@ def from_file(path: str | PathLike[str]) -> AnyStage:
 
 
 def loads(text: str, format: Format = "toml", *, folder: str | PathLike[str] = "") -> AnyStage:
-    """The pipeline that `text` says; relative paths in it begin at `folder`. Raises as `from_file` does."""
+    """The pipeline that `text` says, in TOML or JSON (`format`); relative paths in it begin at `folder`.
+
+    Raises as `from_file` does.
+    """
     data = _decoded(text, format)
     match data:
         case {"stage": list()} if len(cast("dict[str, object]", data)) == 1:

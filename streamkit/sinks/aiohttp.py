@@ -36,6 +36,8 @@ async def respond(
 ) -> web.StreamResponse:
     """Send an answer's events to a client of OpenAI's API. `return await respond(request, stream, body=body)`.
 
+    `request` is the client's, `stream` the answer's events, and `headers` are added to the response.
+
     `body` is the request's JSON. With `stream: true` in it the client gets server-sent events, with the usage chunk only if
     it has `stream_options.include_usage`; else one JSON object, with a status that is decided when the answer is complete. A
     `prompt` in place of `messages` is a request for a legacy completion. Without a `body` every client gets server-sent

@@ -27,6 +27,8 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's, for the log of proxies between; nobody r
 class EventStreamResponse(Response):
     """An answer's events for a client of OpenAI's API. `return EventStreamResponse(stream, body=body)`.
 
+    `stream` has the answer's events; `headers` are added to the response, and `status_code` is that of an answer that succeeds.
+
     `body` is the request's JSON. With `stream: true` in it the client gets server-sent events, with the usage chunk only if
     it has `stream_options.include_usage`; else one JSON object, with a status that is decided when the answer is complete. A
     `prompt` in place of `messages` is a request for a legacy completion. Without a `body` every client gets server-sent

@@ -24,7 +24,9 @@ async def count_prompt(
     session: "aiohttp.ClientSession | None" = None,
     deadlines: Deadlines | None = None,
 ) -> PromptTokens:
-    """Ask a provider's counting endpoint what a prompt costs; `json` is the request that it wants.
+    """Ask a provider's counting endpoint at `url` what a prompt costs; `json` is the request that it wants.
+
+    `headers`, `session` and `deadlines` are those of `http.post`; without deadlines it takes 30 seconds at most.
 
     Read are Anthropic's `POST /v1/messages/count_tokens` and OpenAI's `POST /v1/responses/input_tokens` (`input_tokens`), and
     Gemini's `models/…:countTokens` (`totalTokens`). The result says `exact=False`: Anthropic calls its own an estimate.

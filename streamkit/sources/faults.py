@@ -24,6 +24,7 @@ class Cut:
     """The connection breaks (`Disconnected`); a `clean` cut ends the body as if it were complete."""
 
     after_bytes: int
+    """Where, in bytes of the body."""
     clean: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -41,6 +42,7 @@ class Pause:
     """Everything after that place comes `seconds` later, and the end too; `None` is for ever."""
 
     after_bytes: int
+    """Where, in bytes of the body."""
     seconds: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -63,7 +65,9 @@ class Garbage:
     """Insert bytes that were not sent."""
 
     after_bytes: int
+    """Where, in bytes of the body."""
     data: bytes = GARBAGE
+    """The bytes to insert."""
 
     def __post_init__(self) -> None:
         _expect(self, "after_bytes", 0)
@@ -81,6 +85,7 @@ class Duplicate:
     """The last `length` bytes before that place come twice."""
 
     after_bytes: int
+    """Where, in bytes of the body."""
     length: int
 
     def __post_init__(self) -> None:

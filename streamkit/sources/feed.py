@@ -53,7 +53,8 @@ class Reconnect:
 
     `attempts`: end the feed after this many connections in a row without an event. `statuses`: also reconnect after a status
     that may be temporary (408, 409, 429, 5xx), and wait as long as its `Retry-After` demands. `from_start`: also reconnect if
-    the first connection fails; by default that raises, so that a wrong address is noticed at once.
+    the first connection fails; by default that raises, so that a wrong address is noticed at once. `random`
+    returns a number from 0 to 1; for tests.
     """
 
     initial: float = 3.0
@@ -86,7 +87,7 @@ class Reconnection:
     """The argument of `on_reconnect`: the feed is about to connect again, in `wait` seconds.
 
     `number` counts from 1. `error` is what ended the last connection; `None` if the server closed it properly, or if
-    `restart()` was called (`restarted`).
+    `restart()` was called (`restarted`). `last_event_id` is that of the last event, which the next connection sends.
     """
 
     number: int
@@ -127,12 +128,14 @@ def feed(
     redirects: Redirects = "same-origin",
     **options: Any,
 ) -> "Feed":
-    """Read a feed of server-sent events. When the body ends or breaks, connect again with `Last-Event-ID`.
+    """Read the feed of server-sent events at `url`. When the body ends or breaks, connect again with `Last-Event-ID`.
 
-    `method` defaults to GET, or to POST with a body (`json`, `data`), which is sent with each connection. `comments`: also
-    emit each comment, as a `Comment`. `reconnect`: the policy of waits and failures. `reconnects`: connect again at most this
-    often in all, with or without events in between; calls of `restart()` don't count. After that the feed ends if the server
-    closed the connection properly, and raises if it broke. `on_reconnect` is called on the event loop, before each wait.
+    `last_event_id` is sent with the first connection, to continue an earlier feed. `session`: lent, it stays open. `method`
+    defaults to GET, or to POST with a body (`json`, `data`), which is sent with each connection, as are the `headers`.
+    `comments`: also emit each comment, as a `Comment`. `reconnect`: the policy of waits and failures. `reconnects`: connect
+    again at most this often in all, with or without events in between; calls of `restart()` don't count. After that the feed
+    ends if the server closed the connection properly, and raises if it broke. `on_reconnect` is called on the event loop,
+    before each wait.
 
     As in the standard, 204 ends the feed; any other status than 200, or another type than `text/event-stream`, raises.
     `deadlines` apply to each connection, and one that passes makes the feed connect again; an event is content, a comment is
@@ -183,7 +186,7 @@ _NO_LIMITS = Deadlines()
 
 
 class Feed(Source[ServerSentEvent]):
-    """The events of a feed. Created by `feed`. `connections` counts those that succeeded, `reconnections` the notifications."""
+    """The events of a feed. Made by `feed`. `connections` counts those that succeeded, `reconnections` the notifications."""
 
     def __init__(
         self,

@@ -63,11 +63,12 @@ def post(
     check_content_type: bool = True,
     **options: Any,
 ) -> "Http":
-    """POST, and read the answer's body as it comes. Nothing is sent before the stream is opened.
+    """POST to `url`, and read the answer's body as it comes. Nothing is sent before the stream is opened.
 
-    `session`: lent, it stays open, and its connection can be used again when the answer ended properly; without one the
-    source makes its own and closes it. `retry`: try again while nothing was released; by default there is one attempt, and
-    always with a `data` that can be read only once. Further options (`data`, `proxy`, `ssl`, `params`, …) go to
+    `json` is the body, and `headers` are sent as they are. `deadlines` are in seconds; by default only a connection must be
+    there within 10. `session`: lent, it stays open, and its connection can be used again when the answer ended properly;
+    without one the source makes its own and closes it. `retry`: try again while nothing was released; by default there is one
+    attempt, and always with a `data` that can be read only once. Further options (`data`, `proxy`, `ssl`, `params`, …) go to
     `aiohttp.ClientSession.request`.
 
     `redirects`: within the origin (scheme, host and port) they are followed with the whole request. A redirect to another
@@ -101,7 +102,7 @@ def get(
     check_content_type: bool = True,
     **options: Any,
 ) -> "Http":
-    """GET; all else as `post`."""
+    """GET. The options are those of `post`."""
     options = {"headers": headers, **options}
     return Http(
         "GET", url, options, session, deadlines, retry, redirects, sign=sign, check_content_type=check_content_type

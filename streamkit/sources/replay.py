@@ -136,7 +136,10 @@ class Replay(Recorded):
 
 
 def recut(pieces: Iterable[Piece], cut: Cutting) -> Iterator[Piece]:
-    """Cut the body anew. A piece comes when the last of its bytes did; what ended the body ends it still."""
+    """Cut the body anew: by `cut`, as `replay` does.
+
+    A piece comes when the last of its bytes did; what ended the body ends it still.
+    """
     came: list[Piece] = []
     failure: Exception | None = None
     try:

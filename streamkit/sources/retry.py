@@ -25,6 +25,7 @@ class Retry:
     first: float = 0.5
     longest: float = 8.0
     random: Callable[[], float] = field(default=random.random, repr=False)
+    """Returns a number from 0 to 1; for tests."""
 
     def wait(self, failed: int, error: Exception) -> float | None:
         """Seconds to wait after the `failed`th attempt failed with `error`; `None` if it is not worth another."""

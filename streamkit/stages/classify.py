@@ -24,7 +24,7 @@ class Classify(AsyncStage[Event, Event]):
     `max_hold_seconds` and `on_max_hold` are those of `Moderate`, but text, and all else that belongs to a choice, keeps its
     order over the channels.
 
-    The channels named are classified, each by itself, and of text of parts each field; calls of tools and all else pass, in
+    The `channels` named are classified, each by itself, and of text of parts each field; calls of tools and all else pass, in
     their place. A structured value is
     withheld, and a `Completion` too unless it is what was released. `failures` says what happens where no decision arrives,
     `deadline` how many seconds one may take. A stream that is cancelled or fails does not release what is buffered. While a
@@ -33,7 +33,9 @@ class Classify(AsyncStage[Event, Event]):
 
     moderates = True
     classifier: Classifier
+    """An async callable that takes a `Window` and returns a `Decision`."""
     windows: Windows = field(default=Windows(sentences=1, overlap=200))
+    """How the text is split."""
     mode: Mode = "hold"
     channels: tuple[Channel, ...] = CLASSIFIED
     choices: int = 1

@@ -28,7 +28,7 @@ structure of parts and in details; the verdicts of the provider's filters, and u
 
 @dataclass
 class Moderate(Stage[Event, Event]):
-    """Apply rules, or those of a file by its path, to each channel of each choice, and decide what of it is released.
+    """Apply `rules`, or those of a file by its path, to each channel of each choice, and decide what of it is released.
 
     `mode`: in `hold` nothing undecided is released, so that no part of a forbidden match is released before the decision. In
     `observe` (shadow mode) everything passes unchanged and the verdicts, the same ones, are only reported. In `optimistic`

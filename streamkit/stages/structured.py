@@ -65,7 +65,9 @@ class Structured(Stage[Event, Event], Generic[T]):
     strings: Unfinished = "keep"
     numbers: Unfinished = "drop"
     max_chars: int = MAX_CHARS
+    """JSON that is longer is an `InvalidOutput`."""
     max_depth: int = MAX_DEPTH
+    """JSON that is nested deeper is one too."""
     _readers: dict[Key, PartialJson] = field(default_factory=dict[Key, PartialJson], init=False, repr=False)
     _broken: dict[Key, tuple[OutputProblem, str]] = field(
         default_factory=dict[Key, tuple[OutputProblem, str]], init=False, repr=False

@@ -109,7 +109,7 @@ def check_emitter(
     validate: Validate = lambda frames: None,
     **options: Any,
 ) -> None:
-    """Hold an emitter to the rules of `Emitter`, with every answer, every end and every split.
+    """Hold an emitter to the rules of `Emitter`, with each of the `answers`, every end and every split.
 
     `emitter` is a name, or a class or function that can be imported. `validate` takes the frames of one response, and raises for
     those that the format's client would not accept; without it only what every format must keep is checked. `options` are

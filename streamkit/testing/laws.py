@@ -44,7 +44,7 @@ _LINEAR = _TIMES * 2.5
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """An event of a kind that no stage can know."""
+    """An event of a kind that no stage can know. `number` distinguishes it from others."""
 
     number: int
 
@@ -68,7 +68,7 @@ def joined(items: Sequence[Any]) -> list[Any]:
 
 
 def check_stage(stage: Candidate, items: Iterable[Any], *, read: Read = joined, skip: Collection[str] = ()) -> None:
-    """Hold a stage to all the laws, with items that it might get; the more of its cases they show, the better.
+    """Hold a stage to all the laws, with `items` that it might get; the more of its cases they show, the better.
 
     `read` makes of what comes out what must be the same however the text was cut: by default neighbouring deltas are joined.
     `skip` names laws that the stage does not promise, of `LAWS`: a stage that counts deltas has no split invariance. The

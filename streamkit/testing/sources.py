@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class VirtualClock:
-    """A clock that stands still until `advance`. Called, it returns the time in seconds."""
+    """A clock that stands at `now` until `advance`. Called, it returns the time in seconds."""
 
     def __init__(self, now: float = 0.0) -> None:
         self._now = now
@@ -27,7 +27,7 @@ class VirtualClock:
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """A step of a script: time passes on the source's clock. Nothing waits in real time."""
+    """A step of a script: `seconds` pass on the source's clock. Nothing waits in real time."""
 
     seconds: float
 
@@ -45,7 +45,7 @@ class Scripted(Source[T], Generic[T]):
     """Give what the steps say: an item, a list of items as one burst, an exception to raise, a `Wait`, `HANG`, or a function
     to call.
 
-    `opened` and `closed` count the calls, `left` has the steps that were not come to.
+    `clock` is one to share with others. `opened` and `closed` count the calls, `left` has the steps that were not come to.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ CounterLike: TypeAlias = Counter | str | Callable[[str], int]
 
 
 class Encoding:
-    """Counts by the model's encoding of tiktoken, exactly while the text grows, at a cost proportional to what is new.
+    """Counts by tiktoken's encoding of `model`, exactly while the text grows, at a cost proportional to what is new.
 
     Loading it takes some tenths of a second, once in a process. An unknown model is counted by a fallback, and a
     warning says so.
@@ -78,7 +78,7 @@ class Encoding:
 
 
 class FunctionCounter:
-    """Counts by any function of a whole text.
+    """Counts by any `function` of a whole text, which returns its tokens. `name` and `exact` are as in `Counter`.
 
     Tokenizers in general promise nothing about the tokens of a growing text. So the count is exact at every
     moment because the whole text is counted again, when it is read and only then: cheap at the end, quadratic with
@@ -97,6 +97,7 @@ class FunctionCounter:
 
 class HuggingFace(FunctionCounter):
     """Counts by a tokenizer of Hugging Face's `tokenizers` or `transformers`, without the tokens that frame a text.
+    `name` is as in `Counter`.
 
     Exact when read, as `Function` is. The tokenizer is yours; streamkit imports neither library.
     """
@@ -111,7 +112,7 @@ class HuggingFace(FunctionCounter):
 
 
 class Characters:
-    """The rule of thumb: so many characters make a token. Always an estimate.
+    """The rule of thumb: `per_token` characters make a token. Always an estimate.
 
     Four is OpenAI's figure for English; other languages and code have fewer.
     (https://help.openai.com/en/articles/4936856-what-are-tokens-and-how-to-count-them)
@@ -184,7 +185,7 @@ class _Length:
 
 
 def find_counter(counter: "CounterLike | None", model: str | None) -> Counter:
-    """The counter that is meant: an object, a function, a name of `streamkit.counters`, or the encoding of the model.
+    """The counter that is meant: an object, a function, a name of `streamkit.counters`, or the encoding of the `model`.
 
     An installed package offers, under a name of its own in the entry-point group `streamkit.counters`, a function that takes
     the model's name (or `None`) and returns a counter. `characters` is there without any.

@@ -36,6 +36,7 @@ class BilledTokens(msgspec.Struct, frozen=True):
     output_audio: int = 0
     output_image: int = 0
     web_searches: int = 0
+    """Calls of the provider's own search."""
     service_tier: str | None = None
 
 
@@ -56,14 +57,23 @@ class PriceTable(Protocol):
 class _Amounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     # `None` is an amount that is not given.
     cached_input: Decimal | None = None
+    """Input that a cache served."""
     cache_write: Decimal | None = None
+    """Input that a cache stores."""
     cache_write_1h: Decimal | None = None
+    """Input that a cache stores for an hour."""
     reasoning: Decimal | None = None
+    """Reasoning in the answer."""
     input_audio: Decimal | None = None
+    """Audio in the prompt."""
     cached_audio: Decimal | None = None
+    """Audio in the prompt that a cache served."""
     output_audio: Decimal | None = None
+    """Audio in the answer."""
     output_image: Decimal | None = None
+    """Images in the answer."""
     web_search: Decimal | None = None
+    """One call of the provider's own search."""
 
 
 class Tier(_Amounts, frozen=True, kw_only=True):
@@ -71,7 +81,9 @@ class Tier(_Amounts, frozen=True, kw_only=True):
 
     above: int
     input: Decimal | None = None
+    """Input, for a million tokens."""
     output: Decimal | None = None
+    """Output, for a million tokens."""
 
 
 class Price(_Amounts, frozen=True, kw_only=True):
@@ -85,7 +97,9 @@ class Price(_Amounts, frozen=True, kw_only=True):
     """
 
     input: Decimal
+    """Input, for a million tokens."""
     output: Decimal
+    """Output, for a million tokens."""
     tiers: tuple[Tier, ...] = ()
 
     def cost(

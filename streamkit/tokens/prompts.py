@@ -22,9 +22,13 @@ class PromptTokens(msgspec.Struct, frozen=True):
 
     tokens: int
     exact: bool
+    """False where a part is estimated."""
     messages: int = 0
+    """Tokens of the messages."""
     tools: int = 0
+    """Tokens of the tools."""
     images: int = 0
+    """Tokens of the pictures."""
 
 
 class _Rule(NamedTuple):

@@ -37,10 +37,13 @@ class Responses(msgspec.Struct):
     """The responses of a stream in their order. `take` events, and read `usage`, or `rows` for each by itself."""
 
     earlier: list[Response] = []
+    """Those that are finished."""
     current: Response = msgspec.field(default_factory=Response)
+    """The one that arrives."""
     announced: Response | None = None
     """One of which nothing but a `ResponseStart` and perhaps a usage has come."""
     counted_earlier: int = 0
+    """Tokens that were counted here for the earlier ones."""
 
     def take(self, event: Event, counted: Callable[[], int] = lambda: 0) -> None:
         """Record the event. `counted` returns how many tokens were counted so far."""

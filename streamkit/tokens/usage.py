@@ -109,11 +109,15 @@ class UsageParts(msgspec.Struct, frozen=True, kw_only=True):
     output_audio: int | None = None
     output_image: int | None = None
     web_searches: int | None = None
+    """Calls of the provider's own search."""
     cost: Decimal | None = None
 
 
 def usage_of(details: Details, payload: bytes | None = None) -> Usage:
-    """The usage that a provider's usage object stands for; figures that it does not have are `None`."""
+    """The usage that a provider's usage object stands for; figures that it does not have are `None`.
+
+    `payload` is the JSON that it is from, for `Usage.raw`.
+    """
     used = _nested(details, "tokens") or _nested(details, "billed_units") or details
     shape = _shape(used)
     prompt, completion = _count(used.get(shape.prompt)), _count(used.get(shape.completion))

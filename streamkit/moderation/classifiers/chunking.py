@@ -36,15 +36,18 @@ _PART = 256
 class Window(msgspec.Struct, frozen=True):
     """A piece of one channel of one choice, to be classified. `context` is the text before it, which was classified already.
 
-    `start` counts in the channel's whole text. Its representation does not contain the text.
+    `text` begins at `start` in the channel's whole text. Its representation does not contain the text.
     """
 
     id: int
+    """Counts windows of a stream, from 0."""
     text: str
     context: str = ""
     start: int = 0
     channel: Channel = "content"
+    """The channel of the text."""
     index: int = 0
+    """The choice's number."""
 
     @property
     def end(self) -> int:

@@ -34,11 +34,15 @@ class Decision(msgspec.Struct, frozen=True):
     """
 
     action: DecisionAction = "allow"
+    """What happens to the window."""
     category: str = ""
+    """Reported in the verdict."""
     scores: dict[str, float] = {}
+    """By category, for `Checked`."""
     replacement: str = "[redacted]"
     message: str | None = None
     severity: str | None = None
+    """Passed on in the verdict; nothing depends on it."""
 
 
 class Classifier(Protocol):
@@ -56,7 +60,7 @@ def verdict_of(
     flags: Mapping[str, bool] | None = None,
     actions: DecisionAction | Mapping[str, DecisionAction] = "block",
 ) -> Decision:
-    """The decision about scores: the strictest action of the categories whose score reaches their threshold.
+    """The decision about scores: the strictest action of the categories whose score reaches that of `thresholds`.
 
     A category without a threshold of its own has that of `"*"`; without that, `flags` decide, if there are any. `actions`
     are by category too, `"block"` where none is named. Of equal actions the category with the highest score is reported.

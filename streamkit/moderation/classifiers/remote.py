@@ -44,11 +44,13 @@ def openai_moderation(
     deadlines: Deadlines = DEADLINES,
     retry: Retry | None = RETRY,
 ) -> "Remote":
-    """Call `POST /moderations` of OpenAI, or of a server with the same API.
+    """Call `POST /moderations` of OpenAI, or of a server with the same API at `base_url`.
+
+    `key` is sent as a bearer token, and `model` with each request.
 
     `thresholds` are scores by category; `"*"` is for all others, and without it the endpoint's own flags decide on those.
-    `actions` are by category, again with `"*"`; one that is not named blocks. For the rest see
-    `http_classifier`. (https://platform.openai.com/docs/api-reference/moderations)
+    `actions` are by category, again with `"*"`; one that is not named blocks. All other
+    options are those of `http_classifier`. (https://platform.openai.com/docs/api-reference/moderations)
     """
 
     def request(window: Window) -> object:
@@ -81,11 +83,12 @@ def http_classifier(
     deadlines: Deadlines = DEADLINES,
     retry: Retry | None = RETRY,
 ) -> "Remote":
-    """POST what `request` makes of a window, as JSON, and let `verdict` read the JSON that is answered.
+    """POST to `url` what `request` makes of a window, as JSON, and let `verdict` read the JSON that is answered.
 
-    Whatever `verdict` raises means an answer that can't be read. `session`: lent, it stays open. Without one each check
-    makes a connection of its own, unless the classifier is used with `async with`, which keeps a session for its block.
-    `retry` tries again within one check, and waits as long as a `Retry-After` says if its budget allows.
+    Whatever `verdict` raises means an answer that can't be read. `session`: lent, it stays open. Without one each check makes
+    a connection of its own, unless the classifier is used with `async with`, which keeps a session for its block. `headers`
+    and `deadlines` are those of `http.post`, for each request. `retry` tries again within one check, and waits as long as a
+    `Retry-After` says if its budget allows.
     """
     return Remote(url, request, verdict, headers or {}, session, deadlines, retry)
 

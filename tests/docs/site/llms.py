@@ -9,6 +9,7 @@ from pathlib import Path
 
 import griffe
 
+from tests.docs.site.fields import Fields
 from tests.docs.site.navigation import DOCS, ROOT, Page
 
 DIRECTIVE = re.compile(r"^::: ([\w.]+)\n(?:(?: {4}.*)?\n)*", re.MULTILINE)
@@ -18,7 +19,7 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 def write(site: Path, title: str, description: str, pages: list[Page]) -> None:
     """Write both files, and each page beside its HTML, into the built site."""
-    package = griffe.load("streamkit", search_paths=[str(ROOT)])
+    package = griffe.load("streamkit", search_paths=[str(ROOT)], extensions=griffe.load_extensions(Fields))
     texts = {page.path: as_markdown(page.path.read_text(encoding="utf-8"), package) for page in pages}
     for path, text in texts.items():
         target = site / path.relative_to(DOCS)
