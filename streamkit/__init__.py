@@ -25,6 +25,7 @@ Where things live:
     operators (ops)         small stages: map, take, batch, smooth, stop sequences, …
     hops                    every task boundary: race, merge, fallback, prefetch, …
     emitters                events in the wire formats of clients
+    requests                requests of one API in the form of another
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
     display                 streaming beside waiting, as a table and as SVG
     batch                   one pipeline over many recordings, in processes or on a cluster
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from streamkit import moderation as moderation
     from streamkit import operators as ops
     from streamkit import plugins as plugins
+    from streamkit import requests as requests
     from streamkit import sinks as sinks
     from streamkit import sources as sources
     from streamkit import sse as sse
@@ -155,6 +157,7 @@ __all__ = [
     "plugins",
     "record",
     "replay",
+    "requests",
     "rules",
     "sinks",
     "sources",
@@ -222,6 +225,7 @@ _WHERE: Final = {
     "pipelines": "streamkit.plugins.pipeline_files",
     "plugins": "streamkit.plugins",
     "rules": "streamkit.moderation.rule_file",
+    "requests": "streamkit.requests",
     "sinks": "streamkit.sinks",
     "sources": "streamkit.sources",
     "sse": "streamkit.sse",

@@ -29,7 +29,7 @@ LEVELS: list[set[str]] = [
     {"moderation"},
     {"stages", "operators"},
     {"hops"},
-    {"emitters"},
+    {"emitters", "requests"},
     {"sinks", "pipeline_files"},
     {"display"},
     {"batch"},

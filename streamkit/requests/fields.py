@@ -1,0 +1,125 @@
+"""Reading the fields of a request so that none is overlooked."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
+
+from streamkit.errors import ProtocolError
+from streamkit.requests.conversation import Option
+from streamkit.requests.losses import Losses, below
+
+T = TypeVar("T")
+
+
+class Fields:
+    """The fields of one object of a request. What is not taken until `close` is reported as a loss.
+
+    A field of another type than expected raises `ProtocolError`, with its place and its type.
+    """
+
+    def __init__(self, value: object, path: str, losses: Losses) -> None:
+        self._left = (
+            dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else _wrong(path, "object", value)
+        )
+        self.path = path
+        self.losses = losses
+
+    def at(self, name: str) -> str:
+        """The place of a field."""
+        return below(self.path, name)
+
+    def value(self, name: str) -> Any:
+        """A field of any type; `None` if it is not there."""
+        return self._left.pop(name, None)
+
+    def text(self, name: str) -> str | None:
+        """A field that is a string, or is not there."""
+        return self._typed(name, str, "string")
+
+    def needed(self, name: str) -> str:
+        """A field that must be a string."""
+        value = self._left.pop(name, None)
+        return value if isinstance(value, str) else _wrong(self.at(name), "string", value)
+
+    def flag(self, name: str) -> bool | None:
+        """A field that is true or false, or is not there."""
+        return self._typed(name, bool, "boolean")
+
+    def fields(self, name: str) -> "Fields":
+        """The fields of an object; none if it is not there."""
+        value = self._left.pop(name, None)
+        return Fields({} if value is None else value, self.at(name), self.losses)
+
+    def number(self, name: str) -> int | None:
+        """A field that is a whole number, or is not there."""
+        return self._typed(name, int, "number")
+
+    def texts(self, name: str) -> list[str] | None:
+        """A field that is a list of strings, or is not there."""
+        items = self.value(name)
+        if items is None:
+            return None
+        return [
+            text if isinstance(text, str) else _wrong(at, "string", text) for at, text in items_of(items, self.at(name))
+        ]
+
+    def mapping(self, name: str) -> dict[str, Any] | None:
+        """A field that is an object, carried as it is, or is not there."""
+        return cast("dict[str, Any] | None", self._typed(name, dict, "object"))
+
+    def items(self, name: str) -> Iterator[tuple[str, Any]]:
+        """The items of a list with their places; none if it is not there."""
+        return items_of(self._left.pop(name, None), self.at(name))
+
+    def option(self, name: str, read: "Callable[[str], Any] | None" = None) -> Option | None:
+        """A field as an option, if it is there."""
+        value = (read or self.value)(name)
+        return None if value is None else Option(value, self.at(name))
+
+    def lose(self, name: str, reason: str | None = None) -> None:
+        """Take a field and report it, if it is there and says something."""
+        self.losses.rest({name: self._left.pop(name, None)}, self.path, reason)
+
+    def default(self, name: str, value: object) -> None:
+        """Take a field that has this value, which says what is so without it."""
+        if self._left.get(name) == value:
+            self._left.pop(name, None)
+
+    def close(self, reason: str | None = None) -> None:
+        """Report what was not taken."""
+        self.losses.rest(self._left, self.path, reason)
+
+    def _typed(self, name: str, kind: type[T], expected: str) -> T | None:
+        value = self._left.pop(name, None)
+        return value if value is None or isinstance(value, kind) else _wrong(self.at(name), expected, value)
+
+
+def items_of(value: object, path: str) -> Iterator[tuple[str, Any]]:
+    """The items of a list with their places; none for `None`."""
+    items = (
+        [] if value is None else cast("list[Any]", value) if isinstance(value, list) else _wrong(path, "array", value)
+    )
+    return ((f"{path}[{number}]", item) for number, item in enumerate(items))
+
+
+_JSON: dict[type, str] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    type(None): "null",
+}
+
+
+def _wrong(path: str, expected: str, value: object) -> Any:
+    found = _JSON.get(type(value), type(value).__name__)
+    article = "an" if expected[0] in "ao" else "a"
+    raise ProtocolError(
+        f"{path or 'request'}: expected {article} {expected}, found {found if value is not None else 'nothing'}"
+    )
+
+
+def unknown(path: str, what: str) -> ProtocolError:
+    """The error for a value that the format does not know, without the value."""
+    return ProtocolError(f"{path}: expected {what}, found something else")

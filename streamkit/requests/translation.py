@@ -1,0 +1,67 @@
+"""A request of one API as a request of another."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from streamkit.errors import PipelineError
+from streamkit.requests import chat, gemini, messages, responses
+from streamkit.requests.conversation import CallPart, Conversation
+from streamkit.requests.losses import Losses, Untranslated
+
+Read: TypeAlias = Callable[[object, Losses], Conversation]
+Write: TypeAlias = Callable[[Conversation, Losses, int], dict[str, Any]]
+
+SOURCES: Mapping[str, Read] = {"openai": chat.read, "anthropic": messages.read, "responses": responses.read}
+TARGETS: Mapping[str, Write] = {
+    "openai": chat.write,
+    "anthropic": messages.write,
+    "responses": responses.write,
+    "gemini": gemini.write,
+}
+_PROSE = {"openai": "chat completions", "anthropic": "Messages", "responses": "Responses", "gemini": "Gemini"}
+MAX_TOKENS = 8192
+
+
+class Translation(NamedTuple):
+    """The body for the other API, and what of the request it lacks, or has only in another form."""
+
+    body: dict[str, Any]
+    untranslated: list[Untranslated]
+
+
+def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: int = MAX_TOKENS) -> Translation:
+    """A request's body in the form of another API. `body` is not changed, and not checked further than it is read.
+
+    `source` is `openai` (chat completions), `anthropic` (Messages) or `responses`; `target` one of these or `gemini`. Between two
+    equal ones the body stays as it is. `max_tokens` is the limit for Messages, which demand one, if the request has none. The
+    target's model is the caller's to choose. Gemini's API has the model and whether it streams in its address, not in the body.
+
+    A field that is null or empty says nothing and is no loss; neither are the ids that Responses gave to earlier items.
+
+    A body that is no request of the source raises `ProtocolError`, with the place and the type of what was found, and an unknown
+    `source` or `target` `PipelineError`.
+    """
+    for name, value, known in (("source", source, SOURCES), ("target", target, TARGETS)):
+        if value not in known:
+            raise PipelineError(f"{name}: expected one of {', '.join(known)}; found {value!r}")
+    if source == target:
+        return Translation(copy.deepcopy(dict(body)), [])
+    losses = Losses(_PROSE[target])
+    conversation = SOURCES[source](body, losses)
+    _note_prefill(conversation, target, losses)
+    return Translation(TARGETS[target](conversation, losses, max_tokens), losses)
+
+
+def _note_prefill(conversation: Conversation, target: str, losses: Losses) -> None:
+    last = conversation.turns[-1] if conversation.turns else None
+    if last is None or last.speaker != "assistant" or any(isinstance(part, CallPart) for part in last.parts):
+        return
+    if conversation.prefills and target != "anthropic":
+        losses.add(
+            last.path, "a last message of the assistant is an earlier answer, and not a beginning that is continued"
+        )
+    elif target == "anthropic":
+        losses.add(
+            last.path, "a last message of the assistant is a beginning that is continued, and not an earlier answer"
+        )
