@@ -13,7 +13,7 @@ CLIENTS = .clients
 CLUSTER = .cluster
 SITE = .site
 
-.PHONY: demo test cover lint docs bench soak fuzz clients cluster lock clean
+.PHONY: demo test cover lint docs pictures bench soak fuzz clients cluster lock clean
 
 demo: $(READY)
 	$(BIN)/streamkit demo
@@ -41,6 +41,11 @@ $(SITE)/.ready: requirements/docs.txt
 	$(PYTHON) -m venv $(SITE)
 	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/docs.txt
 	touch $@
+
+# The pictures of the README and the site, each from a real run; commit them when what they show has changed.
+pictures: $(READY) $(SITE)/.ready
+	PATH="$(abspath $(BIN)):$$PATH" $(SITE)/bin/python -m tests.docs.site.terminal docs/assets/demo.svg streamkit demo
+	$(BIN)/python -m tests.docs.site.timeline docs/assets/streaming.svg
 
 # Each as a ratio within its own run. Where they are installed, httpx-sse with httpx, and uvloop, are measured as well.
 bench: $(READY)

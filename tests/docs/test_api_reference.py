@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -109,6 +110,7 @@ def own_docs(kind: type) -> str:
     return "\n".join(base.__doc__ or "" for base in ours if "__doc__" in vars(base))
 
 
+@cache
 def field_docs(kind: type) -> set[str]:
     """The fields that have a docstring of their own."""
     found = set[str]()

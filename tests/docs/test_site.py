@@ -1,11 +1,13 @@
 """The navigation of the site has every page once, and the check of links finds those that lead nowhere."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from tests.docs.site.links import broken
 from tests.docs.site.navigation import DOCS, ROOT, Page, files, navigation, problems
+from tests.docs.site.terminal import Cells, Piece, Style, draw, pieces
 
 
 def test_every_page_has_one_place_in_the_navigation() -> None:
@@ -48,3 +50,36 @@ def test_a_reference_resolves_or_is_named(tmp_path: Path, reference: str, found:
     (tmp_path / "other/index.html").write_text('<h2 id="here">Here</h2>', encoding="utf-8")
     (tmp_path / "index.html").write_text(f'<h1 id="top">Top</h1><a href="{reference}">x</a>', encoding="utf-8")
     assert broken(tmp_path) == found
+
+
+def line(text: str) -> Cells:
+    return tuple((character, Style()) for character in text)
+
+
+def test_a_line_of_a_terminal_that_grew_gets_a_piece_more_and_one_that_changed_is_replaced() -> None:
+    shown = {0: [line("1,")], 3: [line("1, 2,"), line("0 %")], 5: [line("1, 2,"), line("99 %")]}
+    assert pieces(shown) == [
+        Piece(0, 0, "1,", Style(), 0, None),
+        Piece(0, 3, "2,", Style(), 3, None),
+        Piece(1, 0, "0 %", Style(), 3, 5),
+        Piece(1, 0, "99 %", Style(), 5, None),
+    ]
+
+
+def test_the_picture_of_a_terminal_is_one_document_that_shows_its_end_where_nothing_moves() -> None:
+    root = ElementTree.fromstring(draw("a & b", {0: [line("<1>")], 10: [line("<2>")]}))
+    style = next(element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}style"))
+    texts = {element.text: element.get("class") for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert texts == {"a & b": None, "<1>": "t0", "<2>": "t1"}
+    assert ".t0{opacity:0;animation-name:t0}" in style
+    assert ".t1{animation-name:t1}" in style
+    assert "@media(prefers-reduced-motion:reduce){[class],#s{animation:none}}" in style
+
+
+@pytest.mark.parametrize("picture", sorted((DOCS / "assets").glob("*.svg")), ids=lambda path: path.name)
+def test_a_picture_needs_nothing_from_elsewhere(picture: Path) -> None:
+    root = ElementTree.parse(picture).getroot()
+    assert {element.tag.rpartition("}")[2] for element in root.iter()} & {"script", "image", "foreignObject"} == set()
+    assert "http" not in picture.read_text("utf-8").replace("http://www.w3.org/2000/svg", "").replace(
+        "http://127.0.0.1", ""
+    )
