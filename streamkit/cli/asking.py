@@ -3,25 +3,42 @@
 import argparse
 import os
 import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from streamkit.cli import complaint
+from streamkit.cli.presets import DEMO, PRESETS
+from streamkit.cli.provider import Provider, serve
+from streamkit.display.comparison import endpoint
 from streamkit.errors import PipelineError
 from streamkit.sources.recording import REDACTED, cleaned
+
+DEMO_MODEL = "gpt-4o-mini"
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add = parser.add_argument
-    add("url", metavar="URL", help="the endpoint, or its base, such as https://api.openai.com/v1")
-    add("--key-from", metavar="NAME", help="the environment variable that holds the key; without it none is sent")
+    url: Any = add(
+        "url",
+        metavar="URL",
+        help=f"an endpoint, its base such as https://api.openai.com/v1, or a preset: {', '.join(PRESETS)}",
+    )
+    url.completer = _complete_url
+    add(
+        "--key-from",
+        metavar="NAME",
+        help="the environment variable that holds the key; by default that of the preset, and of a URL none",
+    )
     add(
         "--key-header",
         metavar="NAME",
-        default="authorization",
-        help="the header that carries the key: x-api-key, api-key, …; as it is, but behind `Bearer` in %(default)s",
+        help="the header that carries the key: x-api-key, api-key, …; as it is, but behind `Bearer` in authorization, "
+        "the default for a URL",
     )
     add(
         "--header",
@@ -31,28 +48,56 @@ def describe(parser: argparse.ArgumentParser) -> None:
         metavar="'NAME: VALUE'",
         help="another header; repeatable",
     )
-    describe_verbose(parser)
-
-
-def describe_verbose(parser: argparse.ArgumentParser) -> None:
-    """Add `--verbose`."""
-    parser.add_argument(
-        "-v",
-        "--verbose",
-        action="store_true",
-        help="show the provider's own reason of an error, which may quote the prompt",
-    )
+    complaint.describe_verbose(parser)
 
 
 def headers(options: argparse.Namespace) -> dict[str, str]:
     """The request's headers. `PipelineError` if the key's variable is not set."""
-    found = dict(options.header)
-    if options.key_from:
-        if not (key := os.environ.get(options.key_from)):
-            raise PipelineError(f"expected a key in the environment variable {options.key_from}, found none")
-        bearer = options.key_header.lower() == "authorization"
-        found[options.key_header] = f"Bearer {key}" if bearer else key
+    preset = PRESETS.get(options.url)
+    found = {**dict(preset.headers if preset else ()), **dict(options.header)}
+    names = (options.key_from,) if options.key_from else preset.keys if preset else ()
+    if names:
+        key = next((key for name in names if (key := os.environ.get(name))), None)
+        if key is None:
+            raise PipelineError(f"expected a key in the environment variable {' or '.join(names)}, found none")
+        header = options.key_header or (preset.key_header if preset else "authorization")
+        found[header] = f"Bearer {key}" if header.lower() == "authorization" else key
     return found
+
+
+def address(options: argparse.Namespace) -> str:
+    """The URL, or that of the preset. An unknown preset, and one that needs `--model` without it, are wrong arguments."""
+    url: str = options.url
+    if preset := PRESETS.get(url):
+        if "{model}" in preset.url and not options.model:
+            options.error(f"{url} needs --model")
+        if preset.url == DEMO and not options.model:
+            options.model = DEMO_MODEL
+        return preset.url.replace("{model}", options.model or "")
+    if not urlsplit(url).scheme:
+        options.error(f"expected a URL or one of the presets {', '.join(PRESETS)}; found {url!r}")
+    return url
+
+
+@asynccontextmanager
+async def served(url: str) -> AsyncGenerator[str, None]:
+    """The URL; in place of the demo's that of the embedded provider, which runs until the block is left."""
+    if not url.startswith(DEMO):
+        yield url
+        return
+    async with serve(Provider()) as root:
+        yield url.replace(DEMO, f"{root}/v1", 1)
+
+
+def endpoint_of(url: str, body: Mapping[str, Any]) -> str:
+    """Where a request is posted: a base that ends in `/v1` is completed by the form of its body, as `compare` has it."""
+    parts = urlsplit(url)
+    base = parts.path.rstrip("/")
+    if not base.endswith("/v1"):
+        return url
+    if "input" in body and "messages" not in body:
+        return urlunsplit(parts._replace(path=f"{base}/responses"))
+    return endpoint(url, body)
 
 
 def body(path: str) -> dict[str, Any]:
@@ -91,6 +136,10 @@ def body_of(prompt: str, model: str | None, url: str) -> dict[str, Any]:
 def is_gemini(url: str) -> bool:
     """Whether it is a method of Gemini's: `…/models/NAME:streamGenerateContent`, which knows neither `model` nor `stream`."""
     return ":" in urlsplit(url).path.rpartition("/")[2]
+
+
+def _complete_url(prefix: str, **_: object) -> list[str]:
+    return [name for name in PRESETS if name.startswith(prefix)]
 
 
 def _header(text: str) -> tuple[str, str]:

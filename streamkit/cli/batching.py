@@ -1,6 +1,7 @@
 """`streamkit batch`: one pipeline over many recordings."""
 
 import argparse
+import json
 import math
 import sys
 import time
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
 from rich.table import Column
@@ -16,47 +18,43 @@ from rich.table import Column
 from streamkit import batch
 from streamkit.batch.pipeline import AnyPipeline
 from streamkit.cli import reading
+from streamkit.cli.commands import CommandParser
 
 LINE_SECONDS = 10.0
 """Without a terminal, a line of progress so often."""
-EPILOG = """\
-examples:
-  streamkit batch recordings/ --model gpt-4o --rules rules.toml --out results.jsonl
-      text, tokens, flags and times of every .sse, .jsonl, .ndjson and .json file in a folder, also gzip
-  streamkit batch 'logs/2026-*/*.sse.gz' --pipeline pipeline.toml --out results.jsonl
-      through a pipeline file; quoted, so that the order of a glob does not depend on the shell
-  streamkit batch exchanges.jsonl.gz --out results.parquet --workers 16
-      one exchange per line, such as the results of OpenAI's or Anthropic's batch API
-  streamkit batch recordings/ --out results.jsonl
-      again after a kill or Ctrl-C: continues where it stopped
-
---out has a line for each input, in their order; what can't be read is in --dead-letters with the reason.
-exit codes: 0 every input has a result, 3 some are dead letters, 1 an error, 2 wrong arguments, 130 Ctrl-C
+EXAMPLES = """\
+streamkit batch recordings/ --model gpt-4o --rules rules.toml --out results.jsonl
+    text, tokens, flags and times of every .sse, .jsonl, .ndjson and .json file in a folder, also gzip
+streamkit batch 'logs/2026-*/*.sse.gz' --pipeline pipeline.toml --out results.jsonl
+    through a pipeline file; quoted, so that the order of a glob does not depend on the shell
+streamkit batch exchanges.jsonl.gz --out results.parquet --workers 16
+    one exchange per line, such as the results of OpenAI's or Anthropic's batch API
+streamkit batch recordings/ --out results.jsonl
+    again after a kill or Ctrl-C: continues where it stopped
 """
+EXIT_CODES = "0 every input has a result, 3 some are dead letters, 1 an error; after Ctrl-C or SIGTERM the same command continues"
 
 
-def describe(parser: argparse.ArgumentParser) -> None:
+def describe(parser: CommandParser) -> None:
     """Add the options."""
-    parser.description = "Read recorded answers through one pipeline, on all cores, and write a line of JSON for each."
-    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
-    parser.set_defaults(error=parser.error)
+    parser.describe(
+        "Read recorded answers through one pipeline, on all cores, and write a line of JSON for each, in the order of the\n"
+        "inputs; what can't be read is in --dead-letters with the reason.",
+        EXAMPLES,
+        EXIT_CODES,
+    )
+    # The results are in a file.
+    parser.set_defaults(needs_output=False)
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="a file, a folder or a glob; .jsonl may have an exchange per line")
     add("--out", required=True, metavar="FILE", help="the results, as JSON lines, or as Parquet if it ends in .parquet")
-    add("--pipeline", metavar="FILE", help="read through the pipeline in this TOML or JSON file")
-    add(
-        "--stage",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="put in the stage that an installed package offers by this name, before the rules; repeatable",
-    )
-    add("--rules", metavar="FILE", help="moderate by the rules in this TOML file")
+    reading.describe_pipeline(parser)
     add("--model", help="count the tokens as this model does")
     add("--dead-letters", metavar="FILE", help="what can't be read (default: --out with .dead appended)")
     add("--workers", type=_number, metavar="N", help="worker processes (default: one for each core)")
     add("--shard", type=_number, default=50, metavar="N", help="inputs that a worker reads at a time (%(default)s)")
     add("--restart", action="store_true", help="begin anew, and replace the files of an earlier batch")
+    add("--json", action="store_true", help="write the summary to standard output, as a JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -73,7 +71,10 @@ def run(options: argparse.Namespace) -> int:
             restart=options.restart,
             progress=report,
         )
-    print(f"streamkit: {told(summary)}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(msgspec.to_builtins(summary)))
+    else:
+        print(f"streamkit: {told(summary)}", file=sys.stderr)
     return 3 if summary.dead_letters else 0
 
 

@@ -2,19 +2,34 @@
 
 import argparse
 import asyncio
+from itertools import chain
 from typing import Any
 
 import msgspec
 from rich.console import Console
 
 import streamkit as sk
-from streamkit.cli import asking, demo
+from streamkit.cli import asking, demo, show
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.exits import OF_A_COMMAND
+from streamkit.display.comparison import Row
+
+EXAMPLES = """\
+streamkit compare demo
+    the requests of OpenAI's guide to streaming, against the embedded provider
+streamkit compare openai --model gpt-4o-mini --legacy-model gpt-3.5-turbo-instruct --runs 3 --svg compared.svg
+    both completion APIs, the medians of three answers each, and the text over time as a chart
+streamkit compare http://localhost:8000/v1 --body request.json --json
+    a request of your own; the figures as JSON
+"""
 
 
-def describe(parser: argparse.ArgumentParser) -> None:
+def describe(parser: CommandParser) -> None:
     """Add the options."""
-    parser.description = (
-        "Ask the same thing streamed and whole, and tell when what came. Sends real requests, one after the other."
+    parser.describe(
+        "Ask the same thing streamed and whole, and measure when text arrives. Sends real requests, one after the other.",
+        EXAMPLES,
+        OF_A_COMMAND,
     )
     asking.describe(parser)
     add = parser.add_argument
@@ -31,10 +46,22 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(model="gpt-4o-mini")
 
 
-def run(console: Console, options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Compare, and print the table."""
+    console = show.make_console()
+    url, headers = asking.address(options), asking.headers(options)
     bodies = [asking.body(path) for path in options.body] if options.body else _of_the_guide(options)
-    compared = asyncio.run(sk.display.compare(options.url, *bodies, headers=asking.headers(options), runs=options.runs))
+    done: list[sk.display.Comparison] = []
+    # After Ctrl-C too: the runs that are complete.
+    try:
+        asyncio.run(_compare(url, bodies, headers, options.runs, done))
+    finally:
+        if done:
+            _show(console, _joined(done), options)
+    return 0
+
+
+def _show(console: Console, compared: sk.display.Comparison, options: argparse.Namespace) -> None:
     if options.svg:
         compared.save(options.svg)
     if options.json:
@@ -49,7 +76,21 @@ def run(console: Console, options: argparse.Namespace) -> int:
                 f"{api}: the first text {abs(seconds):.2f} s {'sooner' if seconds >= 0 else 'later'} when streamed",
                 highlight=False,
             )
-    return 0
+
+
+async def _compare(
+    url: str, bodies: list[dict[str, Any]], headers: dict[str, str], runs: int, done: list[sk.display.Comparison]
+) -> None:
+    async with asking.served(url) as here:
+        for _ in range(runs):
+            done.append(await sk.display.compare(here, *bodies, headers=headers))
+
+
+def _joined(done: list[sk.display.Comparison]) -> sk.display.Comparison:
+    rows = zip(*(comparison.rows for comparison in done), strict=True)
+    return sk.display.Comparison(
+        tuple(Row(same[0].api, same[0].mode, tuple(chain.from_iterable(row.answers for row in same))) for same in rows)
+    )
 
 
 def _of_the_guide(options: argparse.Namespace) -> list[dict[str, Any]]:

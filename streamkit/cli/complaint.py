@@ -1,5 +1,6 @@
 """The message of a failed command on standard error."""
 
+import argparse
 from textwrap import indent
 
 from streamkit.errors import ContentTypeError, ProviderError, StatusError
@@ -16,3 +17,13 @@ def complaint(error: Exception, *, verbose: bool = False) -> str:
     if not verbose:
         return f"{error}; --verbose shows the provider's own reason"
     return "\n".join([str(error), *(indent(f"{name}: {value}", "  ") for name, value in known.items())])
+
+
+def describe_verbose(parser: argparse.ArgumentParser) -> None:
+    """Add `--verbose`."""
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="show the provider's own reason of an error, which may quote the prompt",
+    )

@@ -4,7 +4,9 @@ The guide is https://github.com/openai/openai-cookbook, How_to_stream_completion
 measured or counted while the demo runs.
 """
 
+import argparse
 import asyncio
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -15,6 +17,8 @@ from rich.console import Console, RenderableType
 
 import streamkit as sk
 from streamkit.cli import show
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.exits import OF_A_COMMAND
 from streamkit.cli.provider import Provider, serve
 from streamkit.tokens import encoding_name, load_encoding
 
@@ -67,20 +71,70 @@ pipeline = (
 )"""
 
 
-def run(*, fast: bool) -> None:
+EXAMPLES = """\
+streamkit demo
+    chat, legacy completion, redaction, the assembled response, token counts, streaming beside waiting
+streamkit demo --fast
+    the same without the waits of a real model
+streamkit demo --json
+    the figures that it measures, as one JSON object
+"""
+
+
+def describe(parser: CommandParser) -> None:
+    """Add the options."""
+    parser.describe(
+        "Show what streamkit does, with a provider of its own. Needs no key and no network.", EXAMPLES, OF_A_COMMAND
+    )
+    parser.add_argument("--fast", action="store_true", help="let the provider answer almost at once")
+    parser.add_argument("--json", action="store_true", help="write the measured figures as one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
     """Show everything on standard output."""
-    asyncio.run(tour(show.make_console(), fast=fast))
+    if options.json:
+        print(json.dumps(asyncio.run(figures(fast=options.fast))))
+    else:
+        asyncio.run(tour(show.make_console(), fast=options.fast))
+    return 0
 
 
-async def tour(console: Console, *, fast: bool) -> None:
+async def _provider(*, fast: bool) -> Provider:
     # Both load something when first used; no answer should wait for that.
     load_encoding(encoding_name(MODEL)[0])
     await anyio.lowlevel.checkpoint()
-    provider = Provider(
+    return Provider(
         first_token_seconds=0.02 if fast else 0.1,
         token_seconds=0.001 if fast else 0.015,
         models=(MODEL, TEXT_MODEL),
     )
+
+
+async def figures(*, fast: bool) -> dict[str, Any]:
+    """What the demo shows, as data: the completion, the verdicts on the secret, token counts and times."""
+    async with serve(await _provider(fast=fast)) as root:
+        url = f"{root}/v1"
+        chat = await ask(url, COUNT_TO_100, PIPELINE).collect()
+        secret = await ask(url, LAUNCH, PIPELINE).collect()
+        lanes = _lanes()
+        await asyncio.gather(*(_take_lane(url, request, lane) for lane, request in lanes))
+    verdicts = [event for event in secret if isinstance(event, sk.Redacted)]
+    return {
+        "completion": the(sk.Completion, chat).to_dict(),
+        "moderated": {
+            "text": the(sk.Completion, secret).text,
+            "verdicts": [{"category": one.category, "start": one.start, "end": one.end} for one in verdicts],
+        },
+        "tokens": {"counted": the(sk.TokenCount, chat).tokens, "reported": the(sk.Usage, chat).completion_tokens},
+        "compared": [
+            {"api": lane.api, "streams": lane.streams, "first_text": lane.first, "total": lane.total}
+            for lane, _ in lanes
+        ],
+    }
+
+
+async def tour(console: Console, *, fast: bool) -> None:
+    provider = await _provider(fast=fast)
     async with serve(provider) as root:
         url = f"{root}/v1"
         _introduce(console, url, provider)
@@ -187,8 +241,7 @@ the token that ends the answer, which is no text; later models leave it out."""
 async def _show_race(console: Console, url: str, expected: float) -> None:
     show.heading(console, "6  Streaming beside waiting")
     show.put(console, "The requests of 1 and 2, streamed and not, all four at the same time.", "dim")
-    entries = [("chat", COUNT_TO_100), ("legacy", GO_ON)]
-    lanes = [(show.ShownText(api, stream), request) for api, request in entries for stream in (True, False)]
+    lanes = _lanes()
     started = perf_counter()
 
     def draw() -> RenderableType:
@@ -200,6 +253,11 @@ async def _show_race(console: Console, url: str, expected: float) -> None:
     streamed, waited = (show.seconds(lane.first) for lane, _ in lanes[:2])
     show.put(console, f"Who reads the chat begins after {streamed} instead of {waited}.", "bold")
     console.print()
+
+
+def _lanes() -> list[tuple[show.ShownText, DemoRequest]]:
+    entries = [("chat", COUNT_TO_100), ("legacy", GO_ON)]
+    return [(show.ShownText(api, stream), request) for api, request in entries for stream in (True, False)]
 
 
 async def _take_lane(url: str, request: DemoRequest, lane: show.ShownText) -> None:

@@ -1,6 +1,8 @@
-"""`streamkit doctor`: what this installation has, and what it lacks."""
+"""`streamkit doctor`: what this installation has, what it lacks, and how to add it."""
 
+import argparse
 import hashlib
+import json
 import os
 import platform
 import re
@@ -9,23 +11,69 @@ import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
 import streamkit
 from streamkit import plugins
+from streamkit.cli import show
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.presets import PRESETS
 
+OLDEST = (3, 11)
 TABLES = ("o200k_base", "cl100k_base", "p50k_base", "r50k_base")
-OPTIONAL = ("streamkit-encodings", "trio", "starlette", "httpx", "openai", "anthropic")
+OPTIONAL = {
+    "streamkit-encodings": "counts without the network",
+    "streamkit-prices": "prices of models",
+    "trio": "streams on trio",
+    "starlette": "answers from FastAPI and Starlette",
+    "httpx": "responses of httpx as sources",
+    "openai": "streams of OpenAI's SDK as sources",
+    "anthropic": "streams of Anthropic's SDK as sources",
+    "pyarrow": "results of batch as Parquet",
+}
+EXAMPLES = """\
+streamkit doctor
+    versions, token tables, plugins, keys and the terminal; what is missing comes with the command that adds it
+streamkit doctor --json
+    the same as a JSON array
+"""
 
 
-def run(console: Console) -> int:
+class Finding(NamedTuple):
+    """One thing that was looked at. `well` is false where something does not work; `fix` is what to do about it."""
+
+    name: str
+    found: str
+    well: bool = True
+    fix: str | None = None
+
+
+def describe(parser: CommandParser) -> None:
+    """Add the options."""
+    parser.describe(
+        "Check this installation, and say how to fix what is missing. Nothing is sent, and no key is shown.",
+        EXAMPLES,
+        "0 nothing that is needed is missing, 1 something is",
+    )
+    parser.add_argument("--json", action="store_true", help="write a JSON array of name, found, well and fix")
+
+
+def run(options: argparse.Namespace) -> int:
     """Print it. 1 if something is missing that is needed."""
-    healthy = True
-    for name, found, well in [*_python(), *_packages(), *_tables(), *_terminal(console)]:
-        healthy = healthy and well
-        console.out(f"{name:22} {found}", highlight=False)
-    return 0 if healthy else 1
+    console = show.make_console(widest=None)
+    findings = [*_python(), *_packages(), *_plugins(), *_tables(), *_keys(), *_terminal(console)]
+    if options.json:
+        console.out(json.dumps([finding._asdict() for finding in findings]), highlight=False)
+    else:
+        for finding in findings:
+            fix = f"; {finding.fix}" if finding.fix else ""
+            console.out(f"{finding.name:22} {finding.found}{fix}", highlight=False)
+    return 0 if all(finding.well for finding in findings) else 1
+
+
+_PIP = "python -m pip install"
 
 
 def where_table(encoding: str) -> str | None:
@@ -45,25 +93,47 @@ def _cached(table: str) -> bool:
     return bool(folder) and Path(folder, hashlib.sha1(address.encode()).hexdigest()).is_file()
 
 
-def _python() -> Iterator[tuple[str, str, bool]]:
+def _python() -> Iterator[Finding]:
     found = f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()})"
-    well = sys.version_info >= (3, 11)
-    yield "Python", found if well else f"{found}, but 3.11 or later is needed", well
-    yield "streamkit", streamkit.__version__, True
+    # Not compared with a literal, which checkers take to be known.
+    if sys.version_info[:2] >= OLDEST:
+        yield Finding("Python", found)
+    else:
+        fix = "install Python 3.11 or later, and make a new virtual environment with it: python3.13 -m venv .venv"
+        yield Finding("Python", f"{found}, but 3.11 or later is needed", False, fix)
+    yield Finding("streamkit", streamkit.__version__)
 
 
-def _packages() -> Iterator[tuple[str, str, bool]]:
+def _packages() -> Iterator[Finding]:
     try:
-        needed = [requirement for requirement in requires("streamkit-llm") or () if ";" not in requirement]
+        needed = [requirement for requirement in requires("streamkit-llm") or () if "extra ==" not in requirement]
     except PackageNotFoundError:
         needed = []
-        yield "packages", "streamkit-llm is not installed as a package, so that what it needs is not known", False
-    for requirement in needed:
-        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        unknown = "streamkit-llm is not installed as a package, so that what it needs is not known"
+        yield Finding("packages", unknown, False, f"{_PIP} streamkit-llm, or {_PIP} -e . in a checkout")
+    for line in needed:
+        name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
+        yield _package(name, line)
+    for name, use in OPTIONAL.items():
         found = _version(name)
-        yield name, found or f"missing; needed is {requirement}", found is not None
-    for name in OPTIONAL:
-        yield name, _version(name) or "not installed; optional", True
+        yield (
+            Finding(name, found) if found else Finding(name, f"not installed; optional: {use}", True, f"{_PIP} {name}")
+        )
+
+
+def _package(name: str, line: str) -> Finding:
+    fix = f"{_PIP} '{line.partition(';')[0].strip()}'"
+    found = _version(name)
+    if found is None:
+        return Finding(name, f"missing; needed is {line}", False, fix)
+    low = re.search(r">=\s*([\d.]+)", line)
+    if low and _numbers(found) < _numbers(low[1]):
+        return Finding(name, f"{found}, but needed is {line}", False, fix)
+    return Finding(name, found)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", re.match(r"[\d.]*", version)[0])))  # type: ignore[index] # it matches anything
 
 
 def _version(name: str) -> str | None:
@@ -73,13 +143,34 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _tables() -> Iterator[tuple[str, str, bool]]:
+def _plugins() -> Iterator[Finding]:
+    fixes = {
+        "broken": "update or uninstall the package",
+        "clash": "uninstall one of them, or name the one you want in STREAMKIT_PLUGINS",
+    }
+    for plugin in plugins.installed():
+        if fix := fixes.get(plugin.state):
+            yield Finding(f"plugin {plugin.name}", f"{plugin.package}: {plugin.problem}", False, fix)
+
+
+def _tables() -> Iterator[Finding]:
     for name in TABLES:
-        yield f"table {name}", where_table(name) or "would be fetched: pip install streamkit-encodings", True
+        if where := where_table(name):
+            yield Finding(f"table {name}", where)
+        else:
+            yield Finding(f"table {name}", "would be fetched over the network", True, f"{_PIP} streamkit-encodings")
 
 
-def _terminal(console: Console) -> Iterator[tuple[str, str, bool]]:
+def _keys() -> Iterator[Finding]:
+    for name, preset in PRESETS.items():
+        if found := next((key for key in preset.keys if os.environ.get(key)), None):
+            yield Finding(f"key of {name}", f"in {found}")
+
+
+def _terminal(console: Console) -> Iterator[Finding]:
     kind = "a terminal" if console.is_terminal else "no terminal"
     live = "with live lines" if console.is_interactive else "without live lines"
     colors = "no colors" if console.no_color or not console.color_system else f"colors: {console.color_system}"
-    yield "output", f"{kind}, {live}, {console.width} columns, {console.encoding}, {colors}", True
+    ascii_only = console.options.ascii_only
+    fix = "set PYTHONUTF8=1, so that characters beyond ASCII can be shown" if ascii_only else None
+    yield Finding("output", f"{kind}, {live}, {console.width} columns, {console.encoding}, {colors}", True, fix)

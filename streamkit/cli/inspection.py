@@ -2,50 +2,111 @@
 
 import argparse
 import asyncio
+import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 
 import streamkit as sk
+from streamkit.cli import show
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.inputs import Answer, answers
 from streamkit.dialects import DIALECTS
+from streamkit.display.timeline import Row, as_html, as_svg, as_text
 from streamkit.errors import StreamkitError
-from streamkit.events import Json
+from streamkit.events import Json, Timings
 from streamkit.sources.recording import VERSION, is_timed, read_recording
+from streamkit.sources.replay import Recorded
 
 FACTS = ("method", "url", "status")
 
 
-def describe(parser: argparse.ArgumentParser) -> None:
+EXAMPLES = """\
+streamkit inspect answer.jsonl
+    request, pieces, dialect, events, end, usage, timings and stalls of a recording; in a terminal also its timeline
+streamkit inspect recordings/ 'logs/*.sse.gz' --stall 2 --html timeline.html
+    every answer of a folder and of a glob, and all of them on one axis of time, as a page
+streamkit inspect recordings/ --json | jq -r 'select(.error) | .file'
+    one JSON object for each answer, in a line of its own
+"""
+
+
+def describe(parser: CommandParser) -> None:
     """Add the options."""
-    parser.description = "Tell what is in a recording, without the text of the answer."
-    parser.add_argument("file", metavar="FILE", type=Path, help="a recording, or the body of an answer")
-    parser.add_argument(
-        "--stall", type=float, default=1.0, metavar="SECONDS", help="a wait of more is a stall (%(default)s)"
+    parser.describe(
+        "Show what is in recordings and bodies of answers: files, folders, globs, gzip, JSONL with one exchange per line.\n"
+        "The text of an answer is never shown.",
+        EXAMPLES,
+        "0 every answer can be read to its end, 1 one of them can't",
     )
-    parser.add_argument("--json", action="store_true", help="write it as JSON")
+    add = parser.add_argument
+    add(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a recording, the body of an answer, a folder or a glob; - is standard input",
+    )
+    add("--stall", type=float, default=1.0, metavar="SECONDS", help="a wait of more is a stall (%(default)s)")
+    add("--timeline", action="store_true", help="show the timeline as a line of text also where there is no terminal")
+    add("--svg", metavar="FILE", help="draw the timelines of all answers into this file")
+    add("--html", metavar="FILE", help="the same with a table of their figures, as a page")
+    add("--json", action="store_true", help="write a JSON object for each answer, one per line")
 
 
-def run(console: Console, path: Path, *, stall: float = 1.0, as_json: bool = False) -> int:
-    """Print it. 1 if the answer in it can't be read to its end."""
-    content = path.read_bytes()
-    found = {"recording": _head(content), "pieces": _pieces(content), **asyncio.run(_read(path, stall))}
-    if as_json:
-        console.out(msgspec.json.encode(found).decode(), highlight=False)
-    else:
-        for name, value in found.items():
-            if value:
-                unknown = "unknown, " if name == "timings" and value["total"] is None else ""
-                console.out(f"{name:10} {unknown}{_told(value)}", highlight=False)
-    return 1 if found["error"] else 0
+def run(options: argparse.Namespace) -> int:
+    """Print it, answer by answer. 1 if one of them can't be read to its end."""
+    console = show.make_console(widest=None)
+    timeline = options.timeline or console.is_terminal
+    rows: list[Row] = []
+    code = 0
+    # What is drawn is drawn after Ctrl-C as well, of the answers until then.
+    try:
+        for number, answer in enumerate(answers(options.files)):
+            found, row = inspect(answer, options.stall)
+            code = max(code, 1 if found["error"] else 0)
+            rows.append(row)
+            if options.json:
+                print(msgspec.json.encode(found).decode(), flush=True)
+                continue
+            if number:
+                print()
+            _print(found)
+            if timeline and row.timed:
+                print(
+                    f"{'timeline':10} {as_text(row, max(20, console.width - 24), ascii_only=console.options.ascii_only)}"
+                )
+            sys.stdout.flush()
+    finally:
+        if options.svg:
+            Path(options.svg).write_text(as_svg(rows), encoding="utf-8")
+        if options.html:
+            Path(options.html).write_text(as_html(rows), encoding="utf-8")
+    return code
 
 
-async def _read(path: Path, stall: float) -> dict[str, Any]:
+def _print(found: Mapping[str, Any]) -> None:
+    for name, value in found.items():
+        if value:
+            unknown = "unknown, " if name == "timings" and value["total"] is None else ""
+            print(f"{name:10} {unknown}{_told(value)}")
+
+
+def inspect(answer: Answer, stall: float) -> tuple[dict[str, Any], Row]:
+    """The facts of an answer, ready for JSON, and its row of a timeline."""
+    if answer.problem:
+        return {"file": answer.name, "error": answer.problem}, Row(answer.name, Timings(None, None, (), None))
+    head = {"file": answer.name, "recording": _head(answer.content), "pieces": _pieces(answer.content)}
+    found, timings = asyncio.run(_read(answer, stall))
+    return {**head, **found}, Row(answer.name, timings, found["end"], stall)
+
+
+async def _read(answer: Answer, stall: float) -> tuple[dict[str, Any], Timings]:
     """The events of the recording, read by the pipeline."""
-    stream = sk.replay(path) | sk.Parse() | sk.Extract() | sk.Accumulate() | sk.Timing()
+    stream = Recorded(answer.content, answer.name) | sk.Parse() | sk.Extract() | sk.Accumulate() | sk.Timing()
     counts: Counter[str] = Counter()
     timings, error = None, None
     try:
@@ -69,7 +130,7 @@ async def _read(path: Path, stall: float) -> dict[str, Any]:
         "usage": _usage(completion.usage),
         "timings": timings.to_dict(),
         "stalls": None if timings.total is None else list(map(msgspec.structs.asdict, timings.stalls(stall))),
-    }
+    }, timings
 
 
 def _usage(usage: sk.Usage | None) -> dict[str, Any] | None:

@@ -3,27 +3,38 @@
 import argparse
 
 import msgspec
-from rich.console import Console
 
 from streamkit import plugins
+from streamkit.cli import show
+from streamkit.cli.commands import CommandParser
 from streamkit.plugins import Plugin
 
 _COLUMNS = ("group", "name", "package", "version", "state", "problem")
 
 
-def describe(parser: argparse.ArgumentParser) -> None:
+EXAMPLES = """\
+streamkit plugins
+    group, name, package, version, state and problem of everything that installed packages offer
+streamkit plugins --json
+    the same as a JSON array
+"""
+
+
+def describe(parser: CommandParser) -> None:
     """Add the options."""
-    parser.description = (
-        "List what installed packages offer to streamkit. Imports each of them, to see whether it can be. "
-        "The exit code is 1 if one is broken, or if two offer the same name."
+    parser.describe(
+        "List what installed packages offer to streamkit. Imports each of them, to see whether it can be.",
+        EXAMPLES,
+        "0 all can be used, 1 one is broken or two offer the same name",
     )
     parser.add_argument("--json", action="store_true", help="write a JSON array")
 
 
-def run(console: Console, *, as_json: bool) -> int:
+def run(options: argparse.Namespace) -> int:
     """Print it. 1 if something is broken or clashes; what STREAMKIT_PLUGINS leaves out is meant to be."""
+    console = show.make_console(widest=None)
     found = plugins.installed()
-    if as_json:
+    if options.json:
         console.out(msgspec.json.encode([plugin._asdict() for plugin in found]).decode(), highlight=False)
     elif found:
         for line in _lines(found):

@@ -1,15 +1,16 @@
 """`streamkit new-plugin NAME`: a package with one stage, its tests and its entry point, ready to be changed."""
 
 import argparse
+import json
 import keyword
 import re
 from pathlib import Path
 from string import Template
 
-from rich.console import Console
-
 import streamkit
 from streamkit import plugins
+from streamkit.cli import show
+from streamkit.cli.commands import CommandParser
 from streamkit.errors import PipelineError
 
 # An extra and not a dependency group: the pip that Python 3.11 bundles (23.2) has no --group.
@@ -128,19 +129,34 @@ def test_no_digit_is_released(events: list[Event]) -> None:
 }
 
 
-def describe(parser: argparse.ArgumentParser) -> None:
+EXAMPLES = """\
+streamkit new-plugin streamkit-shop
+    in the folder streamkit-shop: the package streamkit_shop with the stage Shop, its tests and its entry point
+streamkit new-plugin my-plugin --into plugins
+    in the folder plugins/my-plugin
+"""
+
+
+def describe(parser: CommandParser) -> None:
     """Add the options."""
-    parser.description = (
-        "Write a package with one stage, its tests and its entry point. "
-        "It passes its tests and strict type checks at once."
+    parser.describe(
+        "Write a package with one stage, its tests and its entry point. It passes its tests and strict type checks at once.",
+        EXAMPLES,
+        "0 it is written, 1 an error such as a folder that exists",
     )
     parser.add_argument("name", metavar="NAME", help="the distribution's name, such as streamkit-shop")
     parser.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where to put its folder (here)")
+    parser.add_argument("--json", action="store_true", help="write the folder and its files as a JSON object")
 
 
-def run(console: Console, options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Write it, and say what to do next."""
+    console = show.make_console(widest=None)
     folder = write(options.name, options.into)
+    if options.json:
+        files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        console.out(json.dumps({"folder": str(folder), "files": files}), highlight=False)
+        return 0
     console.out(f"{folder} is written. Next:\n", highlight=False)
     console.out(f"  cd {folder}\n  {INSTALL}\n  python -m pytest && mypy && pyright", highlight=False)
     return 0

@@ -1,195 +1,104 @@
-"""`streamkit run` and `streamkit replay`: an answer as text, while it comes, and an exit code that says how it ended."""
+"""An answer as text, while it arrives, and an exit code that says how it ended: shared by `run`, `replay` and `batch`."""
 
 import argparse
-import asyncio
-import os
 import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
-from typing import Any, TypeAlias, cast
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
 
 import msgspec
 from rich.console import Console
 
 import streamkit as sk
-from streamkit import plugins
 from streamkit.batch.pipeline import AnyPipeline, whole
-from streamkit.cli import asking, live, show
+from streamkit.cli import live, show
 from streamkit.cli.complaint import complaint
 from streamkit.cli.doctor import where_table
-from streamkit.completion import EndReason
-from streamkit.display.comparison import endpoint
+from streamkit.cli.exits import EXIT_CODES
+from streamkit.cli.stage_option import StageOption, complete_stage, make_stage, stage_option
 from streamkit.errors import StreamkitError
+from streamkit.sse.lines import Lines
 from streamkit.tokens import Responses, encoding_name
 from streamkit.tokens.usage import summed
 
-AnyStage: TypeAlias = sk.Stage[sk.Event, sk.Event] | sk.AsyncStage[sk.Event, sk.Event]
-EXIT_CODES: dict[EndReason, int] = {
-    "completed": 0,
-    "tool_calls": 0,
-    "error": 1,
-    "length": 3,
-    "content_filter": 4,
-    "truncated": 5,
-    "provider_error": 6,
-    "moderated": 7,
-    "timeout": 8,
-    "limit": 9,
-    "unknown": 10,
-    "cancelled": 130,
-}
-CODES = (
-    "Exit codes: " + ", ".join(f"{code} {reason}" for reason, code in EXIT_CODES.items()) + "; 2 for wrong arguments."
-)
 
-
-def describe_run(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `run`."""
-    parser.description = "Ask an endpoint, and write the text of the answer while it comes."
-    parser.epilog = CODES
-    asking.describe(parser)
-    parser.set_defaults(error=parser.error)
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the commands that read an answer."""
+    describe_pipeline(parser)
     add = parser.add_argument
-    add("prompt", nargs="?", metavar="PROMPT", help="ask this, of --model, instead of sending a --body")
-    add("--body", metavar="FILE", help="the request as JSON; -, the default, is standard input")
-    add("--model", help="the model that is asked; replaces that of a --body")
-    add(
-        "--as-is",
-        action="store_true",
-        help="send the request as it is; otherwise `stream` is set where it says nothing",
-    )
-    add("--record", metavar="FILE", help="record the answer too, for `streamkit replay`")
-    _describe_reading(parser)
+    add("--json", action="store_true", help="write the completion as JSON when it has ended, instead of the text")
+    add("--price", type=price, metavar="PROMPT/ANSWER", help="what a million tokens cost, for the line in the terminal")
 
 
-def describe_replay(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `replay`."""
-    parser.description = "Write the text of a recorded answer, at the pace at which it came."
-    parser.epilog = CODES
-    add = parser.add_argument
-    add("file", metavar="FILE", type=Path, help="a recording, or the body of an answer")
-    add(
-        "--pace", type=_pace, default=1.0, metavar="TIMES", help="how many times as fast; 0 does not wait (%(default)s)"
-    )
-    add("--model", help="count the tokens as this model does")
-    asking.describe_verbose(parser)
-    parser.set_defaults(error=parser.error)
-    _describe_reading(parser)
-
-
-def _describe_reading(parser: argparse.ArgumentParser) -> None:
+def describe_pipeline(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which stages an answer passes through."""
     add = parser.add_argument
     add("--pipeline", metavar="FILE", help="read through the pipeline in this TOML or JSON file")
-    add(
+    stage: Any = add(
         "--stage",
         action="append",
         default=[],
-        metavar="NAME",
-        help="put in the stage that an installed package offers by this name, before the rules; repeatable",
+        type=stage_option,
+        metavar="STAGE",
+        help="put in a stage, before the rules; repeatable. Built-in and installed ones by name, others by "
+        "package.module:name; options as Python writes them: 'Smooth(\"word\")'",
     )
+    stage.completer = complete_stage
     add("--rules", metavar="FILE", help="moderate by the rules in this TOML file")
-    add("--json", action="store_true", help="write the completion as JSON when it has ended, instead of the text")
-    add(
-        "--price", type=_price, metavar="PROMPT/ANSWER", help="what a million tokens cost, for the line in the terminal"
-    )
 
 
-def run(options: argparse.Namespace) -> int:
-    """`streamkit run`."""
-    body = _body(options)
-    url = _endpoint(options.url, body)
-    asked = body if options.as_is or asking.is_gemini(url) else {"stream": True} | body
-    source: sk.Source[bytes] = sk.http.post(url, json=asked, headers=asking.headers(options))
-    if options.record:
-        source = sk.record(source, options.record)
-    return _read(source, options, body)
-
-
-def replay(options: argparse.Namespace) -> int:
-    """`streamkit replay`."""
-    return _read(sk.replay(options.file, pace=options.pace or None), options, {"model": options.model})
-
-
-def _body(options: argparse.Namespace) -> dict[str, Any]:
-    if options.prompt is None:
-        body = asking.body(options.body or "-")
-        return body | {"model": options.model} if options.model else body
-    if options.body:
-        options.error("expected PROMPT or --body, found both")
-    if not options.model and not asking.is_gemini(options.url):
-        options.error("PROMPT needs --model")
-    return asking.body_of(options.prompt, options.model, options.url)
-
-
-def _endpoint(url: str, body: Mapping[str, Any]) -> str:
-    # As `compare` has it; an address that is an endpoint is taken as it is.
-    parts = urlsplit(url)
-    base = parts.path.rstrip("/")
-    if not base.endswith("/v1"):
-        return url
-    if "input" in body and "messages" not in body:
-        return urlunsplit(parts._replace(path=f"{base}/responses"))
-    return endpoint(url, body)
-
-
-def _read(source: sk.Source[bytes], options: argparse.Namespace, body: Mapping[str, Any]) -> int:
-    out, err = show.make_console(widest=None), Console(stderr=True, highlight=False)
-    if options.pipeline and (options.stage or options.rules):
-        options.error("--pipeline has all stages: leave out --stage and --rules")
+def pipeline(options: argparse.Namespace, body: Mapping[str, Any]) -> AnyPipeline:
+    """The pipeline that the options say, made before anything is sent."""
     if options.pipeline:
-        pipeline = written(options.pipeline)
-    else:
-        encoding = _table_here(body.get("model")) if err.is_interactive else None
-        pipeline = pipeline_of(options.stage, options.rules, encoding)
-    meter = Meter(source | pipeline, options.price, body)
-    try:
-        return asyncio.run(read(meter, out, err, as_json=options.json, verbose=options.verbose))
-    except BrokenPipeError:
-        # Whoever read this has enough, as `head` does. (https://docs.python.org/3/library/signal.html#note-on-sigpipe)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        if options.stage or options.rules:
+            options.error("--pipeline has all stages: leave out --stage and --rules")
+        return written(options.pipeline)
+    encoding = _table_here(body.get("model")) if sys.stderr.isatty() else None
+    return pipeline_of(options.stage, options.rules, encoding)
 
 
-def _stage(name: str) -> AnyStage:
-    found = plugins.find("stages", name)
-    if found is None:
-        known = ", ".join(plugins.names("stages")) or "none"
-        raise sk.PipelineError(f"--stage: expected the name of an installed stage ({known}), found {name!r}")
-    try:
-        made: Any = found() if not isinstance(found, sk.Stage | sk.AsyncStage) else cast("Any", found)
-    except TypeError as error:
-        raise sk.PipelineError(f"--stage: {name!r} can't be made without options: {error}") from error
-    if not isinstance(made, sk.Stage | sk.AsyncStage):
-        raise sk.errors.PluginError(
-            f"--stage: expected {name!r} to make a stage, found an object of type {type(made).__name__}"
-        )
-    return cast("AnyStage", made)
+async def read_source(stream: sk.Stream[sk.Event], options: argparse.Namespace, body: Mapping[str, Any]) -> int:
+    """Read an answer to its end, as the options say, and give the exit code."""
+    out, err = show.make_console(widest=None), Console(stderr=True, highlight=False)
+    meter = Meter(stream, options.price, body)
+    return await read(meter, out, err, as_json=options.json, verbose=options.verbose)
 
 
 def written(path: str) -> AnyPipeline:
     """The pipeline of a file, with what a command needs before and after it."""
-    pipeline = sk.pipelines.from_file(path)
+    return _whole(sk.pipelines.from_file(path), "--pipeline")
+
+
+def _whole(pipeline: Any, option: str) -> AnyPipeline:
     try:
         return whole(pipeline)
     except sk.PipelineError as error:
-        raise sk.PipelineError(f"--pipeline: {error}") from error
+        raise sk.PipelineError(f"{option}: {error}") from error
 
 
-def pipeline_of(names: Iterable[str], rules: str | None, model: str | None) -> AnyPipeline:
-    """The stages of these names, the rules, and a count of the tokens as this model has them."""
-    pipeline: AnyPipeline = sk.Parse() | sk.Extract()
-    for name in names:
-        pipeline = pipeline | _stage(name)
+def pipeline_of(stages: Iterable[StageOption], rules: str | None, model: str | None) -> AnyPipeline:
+    """These stages, the rules, a count of the tokens as this model has them, and what a command needs before and after them.
+
+    A stage that reads bytes, lines or server-sent events takes the place of the command's own `Parse` and `Extract`.
+    """
+    made = [make_stage(option) for option in stages]
+    built: Any = None
+    if not (made and _reads_input(made[0])):
+        built = sk.Parse() | sk.Extract()
+    for stage in made:
+        built = stage if built is None else built | stage
     # Last, so that the rules see what the stages make of the text.
     if rules:
-        pipeline = pipeline | sk.Moderate(sk.rules.from_file(rules))
+        built = built | sk.Moderate(sk.rules.from_file(rules))
     if model:
-        pipeline = pipeline | sk.Count(model)
-    return pipeline | sk.Accumulate() | sk.Timing()
+        built = built | sk.Count(model)
+    return _whole(built, "--stage")
+
+
+def _reads_input(stage: Any) -> bool:
+    return isinstance(stage, Lines | sk.Parse | sk.Extract)
 
 
 def _table_here(model: object) -> str | None:
@@ -242,13 +151,15 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
                     meter.responses.take(event)
                     if not as_json:
                         _write(event, text)
+            if not as_json:
+                _write_calls(stream.stage(sk.Accumulate).snapshot, text)
         except StreamkitError as error:
             problem = complaint(error, verbose=verbose)
-        completion = stream.stage(sk.Accumulate).snapshot
-        if as_json and completion.choices:
-            text.write(msgspec.json.encode(completion.to_dict()).decode() + "\n")
-        elif not as_json and problem is None:
-            _write_calls(completion, text)
+        finally:
+            # Also after Ctrl-C: the answer as far as it came.
+            completion = stream.stage(sk.Accumulate).snapshot
+            if as_json and completion.choices:
+                text.write(msgspec.json.encode(completion.to_dict()).decode() + "\n")
     reason = stream.end.reason if stream.end else "error"
     if problem is None and EXIT_CODES[reason]:
         problem = f"the answer ended with {reason}{_word(stream.end)}"
@@ -293,16 +204,7 @@ def _is_text(message: object) -> bool:
             return False
 
 
-def _pace(text: str) -> float:
-    try:
-        if 0 <= (pace := float(text)) < float("inf"):
-            return pace
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected 0 or more, found {text!r}")
-
-
-def _price(text: str) -> live.LivePrice:
+def price(text: str) -> live.LivePrice:
     try:
         prompt, completion = map(Decimal, text.split("/"))
         if prompt.is_finite() and completion.is_finite() and min(prompt, completion) >= 0:

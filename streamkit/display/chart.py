@@ -41,12 +41,12 @@ def draw(title: str, curves: Sequence[Curve], x_label: str, y_label: str) -> str
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         'role="img" font-family="sans-serif" font-size="13" fill="#222">',
-        f"<title>{_text(title)}</title>",
+        f"<title>{escaped(title)}</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
-        f'<text x="{LEFT}" y="{TOP - 25}" font-size="16">{_text(title)}</text>',
+        f'<text x="{LEFT}" y="{TOP - 25}" font-size="16">{escaped(title)}</text>',
         *_grid(x_step, x_end, y_step, y_end, place),
-        f'<text x="{LEFT + PLOT_WIDTH // 2}" y="{TOP + PLOT_HEIGHT + 45}" text-anchor="middle">{_text(x_label)}</text>',
-        f'<text transform="translate(20 {TOP + PLOT_HEIGHT // 2}) rotate(-90)" text-anchor="middle">{_text(y_label)}</text>',
+        f'<text x="{LEFT + PLOT_WIDTH // 2}" y="{TOP + PLOT_HEIGHT + 45}" text-anchor="middle">{escaped(x_label)}</text>',
+        f'<text transform="translate(20 {TOP + PLOT_HEIGHT // 2}) rotate(-90)" text-anchor="middle">{escaped(y_label)}</text>',
     ]
     right = LEFT + PLOT_WIDTH
     for number, curve in enumerate(curves):
@@ -56,7 +56,7 @@ def draw(title: str, curves: Sequence[Curve], x_label: str, y_label: str) -> str
         lines.append(f'<polyline fill="none" {stroke} points="{_points(map(place, steps(curve)))}"/>')
         y = TOP + 10 + 22 * number
         lines.append(f'<line x1="{right + 15}" y1="{y}" x2="{right + 45}" y2="{y}" {stroke}/>')
-        lines.append(f'<text x="{right + 53}" y="{y + 4}">{_text(curve.label)}</text>')
+        lines.append(f'<text x="{right + 53}" y="{y + 4}">{escaped(curve.label)}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -100,5 +100,6 @@ def _points(points: Iterable[Point]) -> str:
     return " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
+    """The text as XML holds it."""
     return html.escape(_NOT_XML.sub("\ufffd", text))

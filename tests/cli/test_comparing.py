@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from collections.abc import Generator
@@ -12,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from streamkit.cli import comparing
+from streamkit.cli import show
 from streamkit.cli.main import main
 from streamkit.cli.provider import Provider
 from tests.cli.served import served
@@ -70,10 +69,9 @@ def test_a_terminal_gets_colors_and_a_pipe_plain_lines(
     body.write_text('{"prompt": "1,2,3,", "max_tokens": 2}')
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, color_system="standard" if terminal else None, width=100)
-    parser = argparse.ArgumentParser()
-    comparing.describe(parser)
+    monkeypatch.setattr(show, "make_console", lambda: console)
 
-    assert comparing.run(console, parser.parse_args([url, "--body", str(body)])) == 0
+    assert main(["compare", url, "--body", str(body)]) == 0
 
     assert ("\x1b[" in file.getvalue()) is terminal
     assert "legacy: the first text" in file.getvalue()

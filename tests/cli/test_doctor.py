@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -47,16 +48,16 @@ def test_what_is_missing_is_named_and_the_exit_code_is_1(
 
     assert main(["doctor"]) == 1
     found = told(capsys)
-    assert found["aiohttp"] == "missing; needed is aiohttp>=3.10"
+    assert found["aiohttp"] == "missing; needed is aiohttp>=3.10; python -m pip install 'aiohttp>=3.10'"
     assert found["rich"] == "13.0"
-    assert found["trio"] == "not installed; optional"
+    assert found["trio"] == "not installed; optional: streams on trio; python -m pip install trio"
 
 
 def test_an_old_python_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.sys, "version_info", (3, 10, 4))
 
     assert main(["doctor"]) == 1
-    assert told(capsys)["Python"].endswith(", but 3.11 or later is needed")
+    assert "but 3.11 or later is needed; install Python 3.11 or later, " in told(capsys)["Python"]
 
 
 @pytest.mark.parametrize("encoding", ["o200k_base", "o200k_harmony"])
@@ -86,4 +87,42 @@ def test_a_package_that_is_not_installed_is_told(
     monkeypatch.setattr(doctor, "requires", nowhere)
 
     assert main(["doctor"]) == 1
-    assert told(capsys)["packages"] == "streamkit-llm is not installed as a package, so that what it needs is not known"
+    assert told(capsys)["packages"].startswith(
+        "streamkit-llm is not installed as a package, so that what it needs is not known; python -m pip install "
+    )
+
+
+def test_the_findings_are_json_with_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "where_table", lambda name: None)
+    monkeypatch.setenv("GROQ_API_KEY", "k-secret")
+
+    assert main(["doctor", "--json"]) == 0
+    output = capsys.readouterr().out
+    found = {each["name"]: each for each in json.loads(output)}
+    assert found["table o200k_base"] == {
+        "name": "table o200k_base",
+        "found": "would be fetched over the network",
+        "well": True,
+        "fix": "python -m pip install streamkit-encodings",
+    }
+    assert found["key of groq"]["found"] == "in GROQ_API_KEY"
+    assert "k-secret" not in output
+
+
+def test_a_package_that_is_too_old_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "version", lambda name: "3.9.5" if name == "aiohttp" else version(name))
+
+    assert main(["doctor"]) == 1
+    assert told(capsys)["aiohttp"] == "3.9.5, but needed is aiohttp>=3.10; python -m pip install 'aiohttp>=3.10'"
+
+
+def test_a_broken_plugin_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = plugins.Plugin(
+        "stages", "torn", "kit-torn", "1.2", "kit_torn:Torn", "broken", "it raises ZeroDivisionError"
+    )
+    monkeypatch.setattr(plugins, "installed", lambda: [broken])
+
+    assert main(["doctor"]) == 1
+    assert told(capsys)["plugin torn"] == ("kit-torn: it raises ZeroDivisionError; update or uninstall the package")

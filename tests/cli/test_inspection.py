@@ -53,6 +53,7 @@ def test_it_tells_what_was_asked_what_came_when_and_how_it_ended(
     assert code == 0
     assert found.pop("events")["TextDelta"] == 3
     assert found == {
+        "file": str(whole),
         "recording": {"format": "recording/1", "method": "POST", "url": "http://a/v1", "status": 200},
         "pieces": {"number": 4, "bytes": size, "seconds": 2.75},
         "dialect": "openai",
@@ -83,7 +84,7 @@ def test_for_people_it_is_a_few_lines_without_the_text(whole: Path, capsys: pyte
 
     output, errors = capsys.readouterr()
     assert [line.split()[0] for line in output.splitlines()] == [
-        *("recording", "pieces", "dialect", "model", "events", "end", "choices", "usage", "timings")
+        *("file", "recording", "pieces", "dialect", "model", "events", "end", "choices", "usage", "timings")
     ]
     assert "finish stop, characters 12" in output
     assert "secret" not in output
@@ -160,3 +161,41 @@ def test_a_file_that_is_no_answer_has_no_dialect(tmp_path: Path, capsys: pytest.
     code, found = inspected(tmp_path / "empty.sse", capsys)
 
     assert (code, found["dialect"], found["end"], found["events"]["StreamEnd"]) == (0, None, "truncated", 1)
+
+
+def test_files_folders_and_globs_are_read_in_order_and_each_has_a_line_of_json(
+    tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    for name in ("b.sse", "a.sse", "c.txt"):
+        (folder / name).write_text(chunk("a") + "data: [DONE]\n\n")
+    (folder / "d.jsonl").write_text(json.dumps({"id": "1", "body": chunk("b")}) + "\n" + "{nonsense\n")
+
+    assert main(["inspect", str(whole), str(folder), str(folder / "*.txt"), "--json"]) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    names = [str(whole), *(f"{folder}/{name}" for name in ("a.sse", "b.sse", "d.jsonl:1", "d.jsonl:2", "c.txt"))]
+    assert [each["file"] for each in found] == names
+    assert [each["error"] is None for each in found] == [True, True, True, True, False, True]
+
+
+def test_the_timelines_of_all_answers_are_drawn_into_files(
+    tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    svg, page = tmp_path / "t.svg", tmp_path / "t.html"
+
+    assert main(["inspect", str(whole), str(whole), "--svg", str(svg), "--html", str(page), "--timeline"]) == 0
+    output = capsys.readouterr().out
+    assert output.count("timeline   |\N{MIDDLE DOT}") == 2
+    assert "\n\nfile " in output
+    assert svg.read_text().count("2.75 s</text>") == 2
+    assert page.read_text().count("<td>2.75 s</td>") == 2
+    assert "secret" not in output + svg.read_text() + page.read_text()
+
+
+def test_a_path_that_names_nothing_is_an_error_before_anything_is_read(
+    whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(whole), str(whole.parent / "*.sse")]) == 1
+    problem = f"expected a file, folder or glob, found nothing at {whole.parent}/*.sse"
+    assert capsys.readouterr() == ("", f"streamkit: {problem}\n")

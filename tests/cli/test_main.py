@@ -20,8 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import streamkit as sk
-from streamkit.cli import demo
-from streamkit.cli import main as command
+from streamkit.cli import demo, serve_demo
 from streamkit.cli.main import main
 
 STREAMKIT = (sys.executable, "-W", "error", "-c", "import sys; from streamkit.cli.main import main; sys.exit(main())")
@@ -194,10 +193,10 @@ def test_the_same_seed_gives_the_same_ids() -> None:
 def test_after_serve_demo_the_signals_do_what_they_did_before(monkeypatch: pytest.MonkeyPatch) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
-    def stop(root: str, provider: object) -> None:
+    def stop(root: str, provider: object, *, as_json: bool) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(command, "_announce", stop)
+    monkeypatch.setattr(serve_demo, "_announce", stop)
 
     assert main(["serve-demo"]) == 0
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

@@ -17,10 +17,11 @@ from types import SimpleNamespace
 import pytest
 
 import streamkit as sk
+from streamkit.cli.exits import EXIT_CODES, OF_AN_ANSWER
 from streamkit.cli.live import LivePrice
 from streamkit.cli.main import main
 from streamkit.cli.provider import Provider
-from streamkit.cli.reading import CODES, EXIT_CODES, Meter
+from streamkit.cli.reading import Meter
 from streamkit.cli.script import ScriptedCall
 from streamkit.events import EndReason
 from tests.cli.packages import install
@@ -306,7 +307,7 @@ def test_what_a_rule_forbids_is_not_written_and_the_exit_code_tells(
 
 def test_every_reason_for_an_end_has_an_exit_code_that_the_help_tells() -> None:
     assert set(EXIT_CODES) == set(EndReason.__args__)
-    assert all(f"{code} {reason}" in CODES for reason, code in EXIT_CODES.items())
+    assert all(f"{code} {reason}" in OF_AN_ANSWER for reason, code in EXIT_CODES.items() if reason != "cancelled")
     assert 2 not in EXIT_CODES.values()
 
 
@@ -434,7 +435,140 @@ def test_who_reads_only_the_beginning_gets_no_traceback(tmp_path: Path) -> None:
         process.stdout.close()
         errors = process.stderr.read()
 
-    assert (process.returncode, errors) == (1, b"")
+    assert (process.returncode, errors) == (141, b"")
+
+
+# Presets and stages
+
+
+def exit_code(*arguments: str) -> object:
+    """The exit code, also of wrong arguments."""
+    try:
+        return main(arguments)
+    except SystemExit as left:
+        return left.code
+
+
+def test_the_demo_needs_no_address_no_key_and_no_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "demo", "1+1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["choices"][0]["message"]["content"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url", "headers"),
+    [
+        (["openai"], "https://api.openai.com/v1/chat/completions", {"authorization": "Bearer k-OPENAI_API_KEY"}),
+        (["openai-responses"], "https://api.openai.com/v1/responses", {"authorization": "Bearer k-OPENAI_API_KEY"}),
+        (
+            ["anthropic"],
+            "https://api.anthropic.com/v1/messages",
+            {"anthropic-version": "2023-06-01", "x-api-key": "k-ANTHROPIC_API_KEY"},
+        ),
+        (
+            ["gemini"],
+            "https://generativelanguage.googleapis.com/v1beta/models/m:streamGenerateContent?alt=sse",
+            {"x-goog-api-key": "k-GOOGLE_API_KEY"},
+        ),
+        (["ollama"], "http://localhost:11434/api/chat", {}),
+        (
+            ["groq", "--key-from", "OTHER_KEY", "--key-header", "api-key", "--header", "a: b"],
+            "https://api.groq.com/openai/v1/chat/completions",
+            {"a": "b", "api-key": "k-OTHER_KEY"},
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_preset_has_the_address_the_key_and_the_headers(
+    arguments: list[str], url: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "OTHER_KEY"):
+        monkeypatch.setenv(name, f"k-{name}")
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    sent: dict[str, object] = {}
+
+    def post(address: str, **options: object) -> object:
+        sent.update(options, url=address)
+        raise sk.SourceError("nothing is sent")
+
+    monkeypatch.setattr(sk.http, "post", post)
+
+    assert main(["run", *arguments, "--model", "m", "Ping?"]) == 1
+    assert (sent["url"], sent["headers"]) == (url, headers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        (["openai", "Ping?", "--model", "m"], 1, "environment variable OPENAI_API_KEY, found none"),
+        (["gemini", "Ping?", "--model", "m"], 1, "environment variable GEMINI_API_KEY or GOOGLE_API_KEY, found none"),
+        (["gemini", "Ping?"], 2, "gemini needs --model"),
+        (["openia", "Ping?", "--model", "m"], 2, "expected a URL or one of the presets openai, "),
+    ],
+)
+def test_what_a_preset_lacks_is_told(
+    arguments: list[str],
+    code: int,
+    problem: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert exit_code("run", *arguments) == code
+    assert problem in capsys.readouterr().err
+
+
+ONE_CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"one two END three"},"finish_reason":"stop"}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("stages", "code", "output"),
+    [
+        (['StopAt("END")'], 0, "one two \n"),
+        (["StopAt(stops=['two', 'END'])"], 0, "one \n"),
+        (["Smooth"], 0, "one two END three\n"),
+        (["Extract(dialect='openai')", "StopAt('two')"], 0, "one \n"),
+        (["Count('gpt-4o')", "Smooth('word')"], 0, "one two END three\n"),
+        (['Budget(1, model="gpt-4o")'], 9, None),
+    ],
+)
+def test_built_in_stages_are_put_in_by_name_with_their_options(
+    stages: list[str], code: int, output: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.sse").write_bytes(ONE_CHUNK)
+    options = [word for stage in stages for word in ("--stage", stage)]
+
+    assert main(["replay", str(tmp_path / "a.sse"), *options]) == code
+    assert output in (None, capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("stage", "code", "problem"),
+    [
+        ("Smooth(", 2, "expected a stage such as Smooth"),
+        ("Smooth(1 +)", 2, "expected the options of Smooth as Python writes them"),
+        ("Smooth(open('x'))", 2, "expected the options of Smooth as Python writes them"),
+        ("Smooth(**{'by': 'word'})", 2, "expected the options of Smooth as Python writes them"),
+        ("", 2, "expected a stage such as Smooth"),
+        ("Smoth", 1, "--stage: expected one of Accumulate, "),
+        ("StopAt(stop='END')", 1, "--stage: StopAt has no option 'stop'; it has stops"),
+        ("StopAt('END', 1, 2, 3, 4, 5, 6, 7)", 1, "--stage: StopAt: expected "),
+        ("StopAt('END', stops='x')", 1, "--stage: StopAt: the option stops is given twice"),
+        ("StopAt", 1, "--stage: StopAt needs stops"),
+        ("Emit", 1, "--stage: expected a pipeline that gives events, this one gives ServerSentEvent"),
+        ("no.such.module:Stage", 1, "--stage: 'no.such.module:Stage' can't be found"),
+    ],
+)
+def test_a_stage_that_is_written_wrongly_is_told(
+    stage: str, code: int, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.sse").write_bytes(ONE_CHUNK)
+
+    assert exit_code("replay", str(tmp_path / "a.sse"), "--stage", stage) == code
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert problem in errors
 
 
 # The line
@@ -616,8 +750,8 @@ def test_the_rules_see_what_the_stages_make(
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("loud", "expected the name of an installed stage (named, nothing, shout, twice), found 'loud'"),
-        ("named", "'named' can't be made without options: "),
+        ("loud", "expected one of Accumulate, "),
+        ("named", "Named needs name"),
         ("nothing", "expected 'nothing' to make a stage, found an object of type int"),
     ],
 )

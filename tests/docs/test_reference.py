@@ -5,14 +5,13 @@ from collections import Counter
 from pathlib import Path
 from typing import get_args
 
-import pytest
-
 import streamkit as sk
 from streamkit import errors
-from streamkit.cli.main import main
+from streamkit.cli.commands import COMMANDS
 from streamkit.dialects import DIALECTS
 from streamkit.emitters.registry import BUILT_IN as EMITTERS
 from streamkit.events import EndReason
+from tests.cli.reference import PAGE, PART, written
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,12 +54,12 @@ def test_every_operator_has_its_place_in_the_table_of_operators() -> None:
     assert named == Counter(name for name in sk.ops.__all__ if name[0].isupper())
 
 
-def test_every_command_has_its_place_in_the_table_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    commands = re.findall(r"^    ([a-z-]+)(?: |$)", capsys.readouterr().out, re.MULTILINE)
-    assert commands[:2] == ["demo", "run"]
-    assert Counter(name.split()[1] for name in first_column("commands.md", "")) == Counter(commands)
+def test_the_commands_on_their_page_are_those_of_the_parser() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    parts = Counter(PART.sub(r"\2", match[0]) for match in PART.finditer(page))
+
+    assert parts == Counter([*COMMANDS, "commands", "exit-codes", "presets"])
+    assert page == written(page), "python -m tests.cli.reference writes the page"
 
 
 def test_every_module_has_its_place_in_the_tour_of_the_package() -> None:

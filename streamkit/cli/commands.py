@@ -1,0 +1,118 @@
+"""The commands by name, in groups, and the parser of their arguments.
+
+A command is a module with `describe(parser)`, which adds its options, and `run(options)`, which returns the exit code. Only the
+module of the command that is called is imported, so that `streamkit --help` and completion start at once.
+"""
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+import streamkit
+
+
+class Command(NamedTuple):
+    """One command: the module that it is in, and its line in the list of commands."""
+
+    module: str
+    help: str
+
+
+GROUPS: dict[str, dict[str, Command]] = {
+    "ask a model": {
+        "run": Command("run", "ask an endpoint, and write the answer while it arrives"),
+        "chat": Command("chat", "talk with a model, which may call the functions of a Python file"),
+        "compare": Command("comparing", "measure what streaming saves at an endpoint"),
+    },
+    "read recorded answers": {
+        "replay": Command("replay", "write the text of a recorded answer as it came"),
+        "inspect": Command("inspection", "show what is in recordings: events, end, usage, timings, a timeline"),
+        "moderate": Command(
+            "moderating", "apply rules to a file or a stream: what is withheld, why and at which offset"
+        ),
+        "count": Command("counting", "count the tokens of texts, prompts and answers"),
+        "batch": Command("batching", "read many recordings, and write a line of results for each"),
+    },
+    "extend and check": {
+        "plugins": Command("listing", "list what installed packages offer"),
+        "new-plugin": Command("new_plugin", "write a package with a stage of your own"),
+        "doctor": Command("doctor", "check this installation, and say how to fix what is missing"),
+        "bench": Command("bench", "measure what a pipeline costs on this machine"),
+        "completion": Command("completion", "print the completion script of a shell"),
+    },
+    "try it without a key": {
+        "demo": Command("demo", "show what streamkit does; needs no key and no network"),
+        "serve-demo": Command("serve_demo", "run the demo's provider until Ctrl-C"),
+    },
+}
+COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
+_OPTIONS = """\
+options:
+  -h, --help     show this help; `streamkit COMMAND --help` has the options and examples of a command
+  --version      show the version
+
+Exit codes: 0 success, 1 an error, 2 wrong arguments, 130 Ctrl-C; `streamkit COMMAND --help` has those of a command."""
+EXIT_CODES = "2 wrong arguments, 130 Ctrl-C, 143 SIGTERM, 141 the reader of the output has closed it"
+"""Those that every command has."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose list of commands is in groups, and whose examples keep their lines."""
+
+    examples: str = ""
+    exit_codes: str = ""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*arguments, **options)  # type: ignore[arg-type] # argparse's own, passed on
+        self.set_defaults(error=self.error)
+
+    def describe(self, text: str, examples: str, exit_codes: str) -> None:
+        """Set what `--help` says before and after the options.
+
+        In `examples` each command is followed by what it does; `exit_codes` are those beside the ones of every command.
+        """
+        self.description, self.examples, self.exit_codes = text, examples, exit_codes
+        codes = f"{exit_codes}\n{EXIT_CODES}"
+        self.epilog = f"examples:\n{_indented(examples)}\n\nexit codes:\n{_indented(codes)}\n"
+
+
+class _TopParser(CommandParser):
+    def format_help(self) -> str:
+        width = max(map(len, COMMANDS)) + 2
+        groups = (
+            "\n".join([f"{title}:", *(f"  {name:{width}}{command.help}" for name, command in group.items())])
+            for title, group in GROUPS.items()
+        )
+        return "\n\n".join(["usage: streamkit COMMAND …", f"{self.description}", *groups, _OPTIONS, ""])
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in text.strip("\n").splitlines())
+
+
+def make_parser(described: Sequence[str]) -> CommandParser:
+    """The parser of all commands, with the options of those that are named."""
+    return _made(described)[0]
+
+
+def command_parsers() -> dict[str, CommandParser]:
+    """Every command's own parser, with its options."""
+    return _made(list(COMMANDS))[1]
+
+
+def _made(described: Sequence[str]) -> tuple[CommandParser, dict[str, CommandParser]]:
+    parser = _TopParser(
+        prog="streamkit", description="The piece between a language model's event stream and an application."
+    )
+    parser.add_argument("--version", action="version", version=f"streamkit {streamkit.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=CommandParser)
+    made: dict[str, CommandParser] = {}
+    for name, command in COMMANDS.items():
+        made[name] = sub = commands.add_parser(name, help=command.help)
+        if name in described:
+            module = import_module(f"streamkit.cli.{command.module}")
+            module.describe(sub)
+            sub.set_defaults(run=module.run)
+    return parser, made

@@ -1,0 +1,33 @@
+"""`streamkit completion`: commands, options and their values, completed by the shell."""
+
+import argparse
+import sys
+
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.exits import OF_A_COMMAND
+
+SHELLS = ("bash", "zsh", "fish", "powershell")
+EXAMPLES = """\
+eval "$(streamkit completion bash)"
+    for this shell; append the line to ~/.bashrc for every one. For zsh: the same with `zsh`, in ~/.zshrc
+streamkit completion fish > ~/.config/fish/completions/streamkit.fish
+    for fish
+"""
+
+
+def describe(parser: CommandParser) -> None:
+    """Add the options."""
+    parser.describe(
+        "Print the script that lets a shell complete commands, options, files, and the names of stages and presets.",
+        EXAMPLES,
+        OF_A_COMMAND,
+    )
+    parser.add_argument("shell", choices=SHELLS, help="the shell that is to complete")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the script."""
+    from argcomplete.shell_integration import shellcode
+
+    sys.stdout.write(shellcode(["streamkit"], shell=options.shell) + "\n")
+    return 0

@@ -1,0 +1,228 @@
+"""`streamkit count`: tokens of texts, prompts and answers."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+import streamkit as sk
+from streamkit.cli import live, reading
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.exits import OF_A_COMMAND
+from streamkit.cli.inputs import Answer, answers
+from streamkit.errors import RecordingError, StreamkitError
+from streamkit.sources.recording import read_recording
+from streamkit.tokens.counters import find_counter
+
+EXAMPLES = """\
+streamkit count notes.txt README.md --model gpt-4o
+    tokens, characters and name of each file, and their sum, as `wc` has it
+echo "Count to 10" | streamkit count
+    standard input, by the encoding of OpenAI's current models
+streamkit count request.json --model gpt-4o --price 2.50/10
+    the prompt of a request, with its tools, and what it costs
+streamkit count answer.sse recordings/ --model gpt-4o --json
+    what was generated in recorded answers, beside the usage that the provider reported
+"""
+
+
+def describe(parser: CommandParser) -> None:
+    """Add the options."""
+    parser.describe(
+        "Count tokens: of texts, of the prompts in requests (JSON with messages), and of recorded answers (.sse, .jsonl,\n"
+        ".ndjson, a response in .json). A number that is an estimate has `~` before it.",
+        EXAMPLES,
+        OF_A_COMMAND,
+    )
+    add = parser.add_argument
+    add(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        default=["-"],
+        help="files, folders of answers, globs; - or none is standard input",
+    )
+    add("--model", default="o200k_base", help="count as this model does; also an encoding's name (%(default)s)")
+    add("--counter", metavar="NAME", help="a counter that an installed package offers, or `characters`, in its stead")
+    add(
+        "--as",
+        dest="form",
+        choices=("auto", "text", "prompt", "answer"),
+        default="auto",
+        help="what the files are; auto: by name and content",
+    )
+    add("--price", type=reading.price, metavar="PROMPT/ANSWER", help="what a million tokens cost, such as 2.50/10")
+    add("--json", action="store_true", help="write a JSON object for each input, one per line")
+
+
+class Counted(NamedTuple):
+    """One input: its tokens of prompt and answer, its characters, and the provider's figures."""
+
+    file: str
+    kind: str
+    tokens: int
+    exact: bool
+    characters: int
+    reported: dict[str, int | None] | None = None
+    error: str | None = None
+
+    def cost(self, price: live.LivePrice) -> Decimal:
+        """In the currency of the price."""
+        rate = price.prompt if self.kind == "prompt" else price.completion
+        return self.tokens * rate / 1_000_000
+
+
+def run(options: argparse.Namespace) -> int:
+    """Count, and print a line for each input."""
+    rows: list[Counted] = []
+    code = 0
+    for row in _counted(options):
+        rows.append(row)
+        if row.error:
+            code = 1
+            print(f"streamkit: {row.file}: {row.error}", file=sys.stderr)
+        if options.json:
+            figures = row._asdict() | ({"cost": str(row.cost(options.price))} if options.price else {})
+            print(msgspec.json.encode(figures).decode(), flush=True)
+        elif not row.error:
+            print(_line(row, options.price), flush=True)
+    if len(rows) > 1 and not options.json:
+        total = Counted(
+            "total",
+            "",
+            sum(row.tokens for row in rows),
+            all(row.exact for row in rows),
+            sum(row.characters for row in rows),
+        )
+        cost = f"  {sum(row.cost(options.price) for row in rows):.6f}" if options.price else ""
+        print(_line(total, None) + cost)
+    return code
+
+
+def _line(row: Counted, price: live.LivePrice | None) -> str:
+    tokens = f"{'' if row.exact else '~'}{row.tokens}"
+    line = f"{tokens:>8} {row.characters:>9}  {row.file}"
+    if row.kind in ("prompt", "answer"):
+        line += f"  ({row.kind})"
+    if row.reported:
+        line += "  reported: " + ", ".join(
+            f"{name.removesuffix('_tokens')} {value}" for name, value in row.reported.items() if value is not None
+        )
+    return line + (f"  cost {row.cost(price):.6f}" if price else "")
+
+
+def _counted(options: argparse.Namespace) -> Iterator[Counted]:
+    for name in options.files:
+        if name == "-":
+            content = sys.stdin.buffer.read()
+            yield from _of_content("standard input", content, options)
+        elif _is_plain(name, options.form):
+            yield from _of_content(name, Path(name).read_bytes(), options)
+        else:
+            for answer in answers([name]):
+                yield _of_answer(answer, options)
+
+
+def _is_plain(name: str, form: str) -> bool:
+    path = Path(name)
+    return path.is_file() and (
+        form in ("text", "prompt") or not path.name.endswith((".sse", ".jsonl", ".ndjson", ".gz"))
+    )
+
+
+def _of_content(name: str, content: bytes, options: argparse.Namespace) -> Iterator[Counted]:
+    form, request = options.form, None
+    if form in ("auto", "prompt"):
+        request = _request(content)
+        if request is None and form == "prompt":
+            raise sk.PipelineError(f"{name}: expected a request, a JSON object with messages")
+    if request is not None:
+        yield _of_request(name, request, options)
+    elif form == "answer" or (form == "auto" and _is_answer(content)):
+        yield _of_answer(Answer(name, content), options)
+    else:
+        text = content.decode(errors="replace")
+        counter = find_counter(options.counter, options.model)
+        count = counter.count()
+        count.feed(text)
+        yield Counted(name, "text", count.tokens, counter.exact, len(text))
+
+
+def _is_answer(content: bytes) -> bool:
+    head = content.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.startswith((b"data:", b"event:", b'{"streamkit"')):
+        return True
+    found = _object(content)
+    return found is not None and not {"choices", "content", "candidates", "output"}.isdisjoint(found)
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _request(content: bytes) -> dict[str, Any] | None:
+    found = _object(content)
+    return found if found is not None and isinstance(found.get("messages"), list) else None
+
+
+def _of_request(name: str, request: Mapping[str, Any], options: argparse.Namespace) -> Counted:
+    messages: Any = request["messages"]
+    if not all(isinstance(message, dict) for message in messages):
+        raise sk.PipelineError(f"{name}: expected messages that are objects")
+    tools = request.get("tools") or ()
+    found = sk.tokens.prompt_tokens(messages, options.model, tools=tools, counter=options.counter)
+    return Counted(name, "prompt", found.tokens, found.exact, len("".join(_texts(messages))))
+
+
+def _texts(value: Any) -> Iterable[str]:
+    match value:
+        case str():
+            yield value
+        case [*items]:
+            yield from chain.from_iterable(map(_texts, items))
+        case {"content": content}:
+            yield from _texts(content)
+        case {"text": text}:
+            yield from _texts(text)
+        case _:
+            pass
+
+
+def _of_answer(answer: Answer, options: argparse.Namespace) -> Counted:
+    count = sk.Count(options.model, counter=options.counter)
+    characters = 0
+    run = (sk.Parse() | sk.Extract() | count).run(_pieces(answer))
+    error = None
+    try:
+        if answer.problem:
+            raise RecordingError(answer.problem)
+        for event in run:
+            match event:
+                case sk.TextDelta(text=text) | sk.ReasoningDelta(text=text) | sk.RefusalDelta(text=text):
+                    characters += len(text)
+                case sk.ToolCallDelta(arguments=text):
+                    characters += len(text)
+                case _:
+                    pass
+    except StreamkitError as failure:
+        error = f"{type(failure).__name__}: {failure}"
+    found = run.stage(sk.Count)
+    report = found.report
+    reported = None
+    if report.provider is not None:
+        usage = report.provider
+        reported = {name: getattr(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    exact = find_counter(options.counter, options.model).exact
+    return Counted(answer.name, "answer", found.tokens(), exact, characters, reported, error)
+
+
+def _pieces(answer: Answer) -> Iterator[bytes]:
+    return (data for _, data in read_recording(answer.content) if data)

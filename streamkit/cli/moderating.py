@@ -1,0 +1,337 @@
+"""`streamkit moderate`: what rules buffer, redact and block in a text or an answer, why, and at which offset."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
+from functools import partial
+from io import BufferedReader
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import msgspec
+
+import streamkit as sk
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.inputs import Answer, answers
+from streamkit.completion import Channel
+from streamkit.errors import StreamkitError
+from streamkit.events import Flagged, PartDelta, Retracted
+from streamkit.moderation.channels import CHANNEL_OF
+from streamkit.sources.recording import read_recording
+
+Form: TypeAlias = Literal["auto", "answer", "text"]
+OF_ANSWERS = (".sse", ".jsonl", ".ndjson", ".json")
+EXAMPLES = """\
+streamkit moderate answer.sse --rules rules.toml
+    each span that is buffered, each verdict with its category, its offsets and where it was decided, and a summary
+echo "my card is 4111 1111 1111 1111" | streamkit moderate - --rules rules.toml --quote
+    a text from standard input, as deltas of 4 characters; the matches are quoted
+curl -N … | streamkit moderate - --rules rules.toml --released > answer.txt
+    a stream while it arrives: standard output has the released text, standard error the report
+streamkit moderate recordings/ --rules rules.toml --json | jq -r 'select(.verdicts != []) | .file'
+    one JSON object for each answer of a folder
+"""
+
+
+def describe(parser: CommandParser) -> None:
+    """Add the options."""
+    parser.describe(
+        "Apply rules to texts, answers and recordings, and show what they do at which offset. Offsets count characters of the\n"
+        "original text of a channel. The text itself is not shown, unless --quote or --released asks for it.",
+        EXAMPLES,
+        "0 nothing is withheld, 7 something is redacted or blocked, 1 an error",
+    )
+    add = parser.add_argument
+    add(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a text, an answer, a recording, a folder or a glob; - is standard input",
+    )
+    add("--rules", metavar="FILE", required=True, help="the rules, a TOML file")
+    add(
+        "--as",
+        dest="form",
+        choices=("auto", "answer", "text"),
+        default="auto",
+        help="what the files are; auto: answers if they are named .sse, .jsonl, .ndjson or .json or begin as an event stream",
+    )
+    add("--cut", type=_size, default=4, metavar="N", help="cut a text into deltas of N characters (%(default)s)")
+    add("--mode", choices=("hold", "observe", "optimistic"), default="hold", help="see Moderate (%(default)s)")
+    add("--quote", action="store_true", help="quote the text that each verdict is about")
+    add(
+        "--released",
+        action="store_true",
+        help="write the released text to standard output, and the report to standard error",
+    )
+    add("--json", action="store_true", help="write a JSON object for each input, one per line")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Moderate all inputs, and give the exit code."""
+    stage = sk.Moderate(sk.rules.from_file(options.rules), mode=options.mode, keep_raw=True)
+    report = sys.stderr if options.released else sys.stdout
+    code = 0
+    several = len(options.files) > 1 or Path(options.files[0]).is_dir()
+    for name, events in _inputs(options):
+        if several and not options.json:
+            print(f"{name}:", file=report)
+        tell = None if options.json else partial(print, file=report, flush=True)
+        release = _release if options.released else None
+        found = Moderation(stage.fresh(), quote=options.quote)
+        found.run(events, tell, release)
+        if options.json:
+            print(msgspec.json.encode({"file": name, **found.to_dict()}).decode(), file=report, flush=True)
+        code = max(code, 1 if found.error else 0, key=(0, 7, 1).index)
+        code = max(code, 7 if found.withheld else 0, key=(0, 7, 1).index)
+        if found.error:
+            print(f"streamkit: {name}: {found.error}", file=sys.stderr)
+    return code
+
+
+def _release(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _inputs(options: argparse.Namespace) -> Iterator[tuple[str, Iterable[tuple[float | None, sk.Event]]]]:
+    for name in options.files:
+        if name == "-":
+            yield "standard input", _arriving(options.form, options.cut)
+        elif options.form == "text" or (options.form == "auto" and _is_text(name)):
+            yield name, _of_text(Path(name).read_text(encoding="utf-8", errors="replace"), options.cut)
+        else:
+            yield from ((answer.name, _of_answer(answer)) for answer in answers([name]))
+
+
+def _is_text(name: str) -> bool:
+    path = Path(name)
+    if not path.is_file() or path.name.lower().removesuffix(".gz").endswith(OF_ANSWERS):
+        return False
+    with path.open("rb") as file:
+        return not _begins_a_stream(file.read(512))
+
+
+def _begins_a_stream(head: bytes) -> bool:
+    """Whether a body begins as server-sent events or as JSON, and not as text."""
+    return (
+        head.removeprefix(b"\xef\xbb\xbf")
+        .lstrip()
+        .startswith((b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"["))
+    )
+
+
+def _arriving(form: Form, cut: int) -> Iterator[tuple[float | None, sk.Event]]:
+    # `read1` returns what is there, so that a stream is moderated while it arrives.
+    read = cast("BufferedReader", sys.stdin.buffer).read1
+    chunks = iter(lambda: read(65536), b"")
+    head = next(chunks, b"")
+    chunks = _with(head, chunks)
+    if form == "text" or (form == "auto" and not _begins_a_stream(head)):
+        text = b"".join(chunks).decode(errors="replace")
+        yield from _of_text(text, cut)
+    else:
+        yield from ((None, event) for event in (sk.Parse() | sk.Extract()).run(chunks))
+
+
+def _with(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if head:
+        yield head
+    yield from rest
+
+
+def _of_text(text: str, cut: int) -> Iterator[tuple[float | None, sk.Event]]:
+    characters = iter(text)
+    while piece := "".join(islice(characters, cut)):
+        yield None, sk.TextDelta(piece)
+
+
+def _of_answer(answer: Answer) -> Generator[tuple[float | None, sk.Event]]:
+    if answer.problem:
+        raise sk.errors.RecordingError(answer.problem)
+    clock: list[float | None] = [None]
+
+    def pieces() -> Iterator[bytes]:
+        for at, data in read_recording(answer.content):
+            clock[0] = at
+            if data:
+                yield data
+
+    for event in (sk.Parse() | sk.Extract()).run(pieces()):
+        yield clock[0], event
+
+
+class Span(msgspec.Struct):
+    """Text that was buffered: from `start` until the decision, after `decided` characters; `most` of them at once."""
+
+    channel: Channel
+    index: int
+    start: int
+    most: int = 0
+    decided: int = 0
+
+
+class Found(msgspec.Struct):
+    """A verdict, and after how many characters of its channel it was reached."""
+
+    what: str
+    category: str
+    start: int
+    end: int
+    decided: int
+    action: str
+    channel: Channel
+    index: int
+    severity: str | None = None
+    tool_index: int | None = None
+    text: str | None = None
+
+
+class Moderation:
+    """One input, delta by delta."""
+
+    def __init__(self, stage: sk.Moderate, *, quote: bool = False) -> None:
+        self.verdicts: list[Found] = []
+        self.spans: list[Span] = []
+        self.error: str | None = None
+        self.end: str | None = None
+        self._stage = stage
+        self._quote = quote
+        self._arrived: Counter[tuple[Channel, int]] = Counter()
+        self._span: Span | None = None
+
+    @property
+    def withheld(self) -> bool:
+        """Whether anything is redacted or blocked."""
+        return any(found.what in ("redacted", "blocked") for found in self.verdicts)
+
+    def run(self, events: Iterable[tuple[float | None, sk.Event]], tell: Any = None, release: Any = None) -> None:
+        """Moderate all events; `tell` gets the lines of the report as they become known, `release` the released text."""
+        try:
+            for now, event in events:
+                if now is not None:
+                    self._stage.tick(now)
+                place = self._place(event)
+                self._take(self._stage.feed(event), tell, release)
+                self._hold(place, tell)
+                if self._stage.done:
+                    break
+            else:
+                self._take(self._stage.flush(), tell, release)
+        except StreamkitError as error:
+            self.error = f"{type(error).__name__}: {error}"
+        self._hold(None, tell, over=True)
+        if tell:
+            tell(self._summary())
+
+    def _place(self, event: sk.Event) -> tuple[Channel, int] | None:
+        match event:
+            case (
+                sk.TextDelta(text=text, index=index)
+                | sk.ReasoningDelta(text=text, index=index)
+                | sk.RefusalDelta(text=text, index=index)
+            ):
+                place: tuple[Channel, int] = (CHANNEL_OF[type(event)], index)
+            case sk.ToolCallDelta(arguments=text, index=index):
+                place = ("tool_arguments", index)
+            case PartDelta(text=text, channel=channel, index=index):
+                place = (channel, index)
+            case _:
+                return None
+        self._arrived[place] += len(text)
+        return place
+
+    def _take(self, released: Iterable[sk.Event], tell: Any, release: Any) -> None:
+        for event in released:
+            match event:
+                case Flagged() | sk.Redacted() | sk.Blocked():
+                    found = self._verdict(event)
+                    self.verdicts.append(found)
+                    if tell:
+                        tell(_line(found))
+                case Retracted() if tell:
+                    tell(f"retracted  {_range(event)}  {event.category}  was released before the decision")
+                case sk.TextDelta(text=text) | sk.RefusalDelta(text=text) if release:
+                    release(text)
+                case sk.StreamEnd(reason=reason):
+                    self.end = reason
+                case _:
+                    pass
+
+    def _verdict(self, event: "Flagged | sk.Redacted | sk.Blocked") -> Found:
+        text = None
+        if self._quote:
+            text = self._stage.raw(event.index, event.channel, event.tool_index)[event.start : event.end]
+        decided = self._arrived[event.channel, event.index]
+        place = (event.channel, event.index, event.severity, event.tool_index, text)
+        what = type(event).__name__.lower()
+        return Found(what, event.category, event.start, event.end, max(decided, event.end), event.action, *place)
+
+    def _hold(self, place: tuple[Channel, int] | None, tell: Any, *, over: bool = False) -> None:
+        held = 0 if over else self._stage.held
+        if held and self._span is None and place:
+            self._span = Span(*place, start=max(0, self._arrived[place] - held))
+        if self._span:
+            self._span.most = max(self._span.most, held)
+            if not held:
+                self._span.decided = self._arrived[self._span.channel, self._span.index]
+                self.spans.append(self._span)
+                if tell:
+                    tell(_span_line(self._span))
+                self._span = None
+
+    def _summary(self) -> str:
+        report = self._stage.report
+        kinds = Counter(found.what for found in self.verdicts)
+        parts = [
+            ", ".join(f"{number} {what}" for what, number in kinds.items()) or "no verdicts",
+            f"{sum(self._arrived.values())} characters, {report.withheld} withheld, "
+            f"at most {report.max_characters_held} buffered",
+        ]
+        return "; ".join([*parts, *([f"end {self.end}"] if self.end else [])])
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        report = self._stage.report
+        verdicts = [msgspec.to_builtins(found) for found in self.verdicts]
+        if not self._quote:
+            for verdict in verdicts:
+                del verdict["text"]
+        return {
+            "verdicts": verdicts,
+            "buffered": [msgspec.to_builtins(span) for span in self.spans],
+            "characters": sum(self._arrived.values()),
+            "withheld": report.withheld,
+            "max_buffered": report.max_characters_held,
+            "end": self.end,
+            "error": self.error,
+        }
+
+
+def _range(event: Any) -> str:
+    choice = f" of choice {event.index}" if event.index else ""
+    call = f" of call {event.tool_index}" if getattr(event, "tool_index", None) is not None else ""
+    return f"{event.channel}{call}{choice} {event.start}-{event.end}"
+
+
+def _line(found: Found) -> str:
+    parts = [f"{found.what:10} {_range(found)}", found.category]
+    if found.severity:
+        parts.append(f"severity {found.severity}")
+    parts.append(f"decided after {found.decided} characters ({found.action})")
+    if found.text is not None:
+        parts.append(repr(found.text))
+    return "  ".join(parts)
+
+
+def _span_line(span: Span) -> str:
+    choice = f" of choice {span.index}" if span.index else ""
+    return f"{'buffered':10} {span.channel}{choice} {span.start}-{span.decided}  at most {span.most} characters"
+
+
+def _size(text: str) -> int:
+    if text.isdecimal() and (number := int(text)) >= 1:
+        return number
+    raise argparse.ArgumentTypeError(f"expected 1 or more, found {text!r}")

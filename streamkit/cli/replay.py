@@ -1,0 +1,50 @@
+"""`streamkit replay`: the text of a recorded answer, at its own pace."""
+
+import argparse
+import asyncio
+from pathlib import Path
+
+import streamkit as sk
+from streamkit.cli import complaint, reading
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.exits import OF_AN_ANSWER
+
+EXAMPLES = """\
+streamkit replay answer.jsonl
+    the text, at the pace at which it arrived; a recording is written by `streamkit run … --record answer.jsonl`
+streamkit replay answer.jsonl --pace 10
+    ten times as fast; 0 does not wait
+streamkit replay answer.sse --rules rules.toml
+    a body as a provider sent it, through rules
+streamkit replay answer.jsonl --pace 0 --json > completion.json
+    the completion as the provider sends it without streaming
+"""
+
+
+def describe(parser: CommandParser) -> None:
+    """Add the options."""
+    parser.describe("Write the text of a recorded answer, at the pace at which it arrived.", EXAMPLES, OF_AN_ANSWER)
+    add = parser.add_argument
+    add("file", metavar="FILE", type=Path, help="a recording, or the body of an answer")
+    add(
+        "--pace", type=_pace, default=1.0, metavar="TIMES", help="how many times as fast; 0 does not wait (%(default)s)"
+    )
+    add("--model", help="count the tokens as this model does")
+    complaint.describe_verbose(parser)
+    reading.describe(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Replay it, and give the exit code."""
+    body = {"model": options.model}
+    stream = sk.replay(options.file, pace=options.pace or None) | reading.pipeline(options, body)
+    return asyncio.run(reading.read_source(stream, options, body))
+
+
+def _pace(text: str) -> float:
+    try:
+        if 0 <= (pace := float(text)) < float("inf"):
+            return pace
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected 0 or more, found {text!r}")

@@ -1,0 +1,77 @@
+"""`streamkit run`: ask an endpoint, and write the answer while it arrives."""
+
+import argparse
+import asyncio
+from typing import Any
+
+import streamkit as sk
+from streamkit.batch.pipeline import AnyPipeline
+from streamkit.cli import asking, reading
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.exits import OF_AN_ANSWER
+
+EXAMPLES = """\
+streamkit run demo "Count to 10"
+    ask the embedded provider: no key, no network
+streamkit run openai "Count to 10" --model gpt-4o-mini
+    a preset: its address, and the key from its environment variable, OPENAI_API_KEY
+streamkit run http://localhost:8000/v1 "Count to 10" --model my-model --price 0.15/0.60
+    any server with OpenAI's interface; in a terminal the line below the text tells tokens, rate and cost
+streamkit run https://api.openai.com/v1 --body request.json --key-from OPENAI_API_KEY --record answer.jsonl
+    a request of your own, and a recording of its answer
+streamkit run demo "What is the launch code?" --rules rules.toml --stage 'Smooth("word")'
+    through rules, and through a stage with options
+streamkit run demo "Count to 10" --json
+    the completion as one JSON object, as the provider sends it without streaming
+"""
+
+
+def describe(parser: CommandParser) -> None:
+    """Add the options."""
+    parser.describe("Ask an endpoint, and write the text of the answer while it arrives.", EXAMPLES, OF_AN_ANSWER)
+    asking.describe(parser)
+    add = parser.add_argument
+    add("prompt", nargs="?", metavar="PROMPT", help="ask this, of --model, instead of sending a --body")
+    add("--body", metavar="FILE", help="the request as JSON; -, the default, is standard input")
+    add("--model", help="the model that is asked; replaces that of a --body")
+    add(
+        "--as-is",
+        action="store_true",
+        help="send the request as it is; otherwise `stream` is set where it says nothing",
+    )
+    add("--record", metavar="FILE", help="record the answer too, for `streamkit replay`")
+    reading.describe(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask, and give the exit code."""
+    url = asking.address(options)
+    headers, body = asking.headers(options), _body(options, url)
+    pipeline = reading.pipeline(options, body)
+    return asyncio.run(_run(options, url, headers, body, pipeline))
+
+
+async def _run(
+    options: argparse.Namespace,
+    url: str,
+    headers: dict[str, str],
+    body: dict[str, Any],
+    pipeline: AnyPipeline,
+) -> int:
+    async with asking.served(url) as here:
+        asked = body if options.as_is or asking.is_gemini(here) else {"stream": True} | body
+        source: sk.Source[bytes] = sk.http.post(asking.endpoint_of(here, body), json=asked, headers=headers)
+        if options.record:
+            source = sk.record(source, options.record)
+        return await reading.read_source(source | pipeline, options, body)
+
+
+def _body(options: argparse.Namespace, url: str) -> dict[str, Any]:
+    if options.prompt is None:
+        body = asking.body(options.body or "-")
+        return body | {"model": options.model} if options.model else body
+    if options.body:
+        options.error("expected PROMPT or --body, found both")
+    if not options.model and not asking.is_gemini(url):
+        options.error("PROMPT needs --model")
+    return asking.body_of(options.prompt, options.model, url)

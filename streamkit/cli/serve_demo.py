@@ -1,0 +1,110 @@
+"""`streamkit serve-demo`: the embedded provider alone."""
+
+import argparse
+import asyncio
+import json
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.provider import Provider, serve
+
+TRY = """\
+curl -N {url}/chat/completions -H 'content-type: application/json' \
+-d '{{"stream": true, "messages": [{{"role": "user", "content": "Count to 10"}}]}}'"""
+EXAMPLES = """\
+streamkit serve-demo --port 8080
+    then: streamkit run http://127.0.0.1:8080/v1 "Count to 10" --model any
+streamkit serve-demo --recordings recordings/ --seed 1
+    serves the .sse and .jsonl files of a folder too; the ids of the answers are the same every time
+"""
+
+
+def describe(parser: CommandParser) -> None:
+    """Add the options."""
+    parser.describe(
+        "Run a small provider that speaks as the OpenAI completion APIs do, until Ctrl-C or SIGTERM.",
+        EXAMPLES,
+        "0 ended by Ctrl-C or SIGTERM, 1 an error such as a port that is taken",
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    add("--port", type=_port, default=0, help="the port; 0, the default, takes a free one")
+    add("--first-token", type=_seconds, default=0.1, metavar="SECONDS", help="the wait for an answer (%(default)s)")
+    add(
+        "--token", type=_seconds, default=0.015, metavar="SECONDS", help="the wait for each further token (%(default)s)"
+    )
+    add("--recordings", type=_folder, metavar="DIR", help="replay the .sse and .jsonl files of this folder too")
+    add("--seed", type=int, metavar="N", help="make the ids of the answers repeatable")
+    add("--json", action="store_true", help="write the base URL as a JSON object in one line, and nothing else")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a signal."""
+    asyncio.run(_serve(_provider(options), options.host, options.port, as_json=options.json))
+    return 0
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and (port := int(text)) <= 65535:
+        return port
+    raise argparse.ArgumentTypeError(f"expected 0 to 65535, found {text!r}")
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (seconds := float(text)) <= 3600:
+            return seconds
+    raise argparse.ArgumentTypeError(f"expected 0 to 3600 seconds, found {text!r}")
+
+
+def _folder(text: str) -> Path:
+    if not (path := Path(text)).is_dir():
+        raise argparse.ArgumentTypeError(f"expected a folder, found {text!r}")
+    return path
+
+
+def _provider(options: argparse.Namespace) -> Provider:
+    return Provider(
+        first_token_seconds=options.first_token,
+        token_seconds=options.token,
+        recordings=options.recordings,
+        seed=options.seed,
+    )
+
+
+async def _serve(provider: Provider, host: str, port: int, *, as_json: bool) -> None:
+    with _asked_to_stop() as stop:
+        async with serve(provider, host, port) as root:
+            _announce(root, provider, as_json=as_json)
+            await stop.wait()
+
+
+def _announce(root: str, provider: Provider, *, as_json: bool = False) -> None:
+    if as_json:
+        print(json.dumps({"url": f"{root}/v1"}), flush=True)
+        return
+    # The URL stands alone in the first line, for scripts.
+    lines = [f"{root}/v1", "", "Try:", f"  {TRY.format(url=f'{root}/v1')}", ""]
+    if provider.recordings:
+        lines += [f"Recordings: {root}/recordings/NAME/v1 for NAME.sse in {provider.recordings}", ""]
+    print(*lines, "Ctrl-C ends it.", sep="\n", flush=True)
+
+
+@contextmanager
+def _asked_to_stop() -> Generator[asyncio.Event]:
+    """Give an event that Ctrl-C and SIGTERM set, in place of what they do otherwise."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    # Not `loop.add_signal_handler`, which Windows does not have.
+    def hear(*_: object) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
