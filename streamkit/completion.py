@@ -136,7 +136,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """A moderation decision about one place of a text, as `Completion` keeps it. It does not contain the matched text."""
 
     action: VerdictAction
-    """What was decided."""
+    """The decision."""
     category: str
     """The rule's or the classifier's."""
     start: int

@@ -53,7 +53,7 @@ class ResponseDetails(EventBase, frozen=True, gc=False, eq=False):
     """
 
     details: dict[str, Any] = {}
-    """What there is, by the provider's names."""
+    """The fields, by the provider's names."""
     shape: str | None = None
     index: int | None = None
 
@@ -264,7 +264,7 @@ class _Decided(EventBase, frozen=True, gc=False, eq=False):
     source: VerdictSource = "rules"
     """Who decided."""
     action: VerdictAction = "annotate"
-    """What was decided."""
+    """The decision."""
 
     @property
     def verdict(self) -> Verdict:
@@ -318,7 +318,7 @@ class HoldExceeded(EventBase, frozen=True, gc=False, eq=False):
     limit: Literal["characters", "seconds"]
     """Which of the two was exceeded."""
     action: Literal["release", "block"]
-    """What follows."""
+    """The consequence."""
     start: int
     end: int
     channel: Channel = "content"
@@ -338,7 +338,7 @@ class Checked(EventBase, frozen=True, gc=False, eq=False):
     """
 
     outcome: CheckOutcome
-    """What became of the window."""
+    """The outcome for the window."""
     start: int
     """Where the window begins, in code points of the channel's text."""
     end: int
@@ -369,7 +369,7 @@ class ProviderNotice(EventBase, frozen=True, gc=False, eq=False):
     """
 
     kind: str
-    """What it is: `ping`, the name of an event, or of a filter."""
+    """The kind: `ping`, the name of an event, or of a filter."""
     data: Any = None
     index: int | None = None
 
@@ -391,7 +391,7 @@ class ToolOutput(EventBase, frozen=True, eq=False):
     name: str
     """The tool's name."""
     content: Any
-    """What the tool returned."""
+    """The tool's result."""
     id: str | None = None
     """The call's id."""
     tool_index: int = 0
@@ -454,7 +454,7 @@ class InvalidOutput(EventBase, frozen=True, gc=False, eq=False):
     """
 
     problem: OutputProblem
-    """What is wrong."""
+    """The problem."""
     path: str = "$"
     detail: str = ""
     tool_index: int | None = None

@@ -1,4 +1,4 @@
-"""What all tests share: where the recordings lie, if they are there, and the event loops of the core's tests."""
+"""Fixtures of all tests: the recordings, if present, and the event loops of the core's tests."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What many tests share: small stages and scripted sources."""
+"""Helpers of many tests: small stages and scripted sources."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

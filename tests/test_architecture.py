@@ -89,7 +89,7 @@ def nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(node: ast.AST, file: Path) -> list[str]:
-    """What a statement imports, by full names."""
+    """The full names that a statement imports."""
     package = ["streamkit", *file.relative_to(PACKAGE).parts[:-1]] if file.is_relative_to(PACKAGE) else []
     match node:
         case ast.Import(names=names):

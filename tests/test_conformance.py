@@ -44,7 +44,7 @@ def body(case: dict[str, Any]) -> bytes:
 
 
 def expected(case: dict[str, Any], found: Result) -> Result:
-    """What the case demands. Very long data is given by its hash: then the data that was found stands here if it fits."""
+    """The expected events of a case. Very long data is given by its hash; then the data that was found stands here if it fits."""
     expect = case["expect"]
     events = list[tuple[str, str, str]]()
     for number, event in enumerate(expect["events"]):

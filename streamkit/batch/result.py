@@ -25,7 +25,7 @@ class Flag(msgspec.Struct, frozen=True):
     """A verdict of moderation; positions are those of the verdict event. The matched text is not in it."""
 
     action: VerdictAction
-    """What was decided."""
+    """The decision."""
     category: str
     """The rule's or the classifier's."""
     start: int

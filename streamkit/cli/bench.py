@@ -50,7 +50,7 @@ def describe(parser: CommandParser) -> None:
     add("--json", action="store_true", help="write the rows as a JSON array")
 
 
-class Row(NamedTuple):
+class BenchRow(NamedTuple):
     """One pipeline, or the floor: microseconds an event, as a multiple of the floor, and events a second."""
 
     pipeline: str
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     pipelines = _pipelines(options)
     for pipeline in pipelines.values():
         _check(pipeline, body)
-    rows: list[Row] = []
+    rows: list[BenchRow] = []
     width = max(map(len, pipelines))
     if not options.json:
         print(
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _measured(
     read: str, chunks: list[bytes], payloads: list[bytes], pipelines: dict[str, Any], rounds: int
-) -> Iterator[Row]:
+) -> Iterator[BenchRow]:
     # A short answer is read several times, since clocks are coarse.
     repeats = max(1, 1000 // len(payloads))
     floor = _floor(payloads * repeats)
@@ -106,11 +106,11 @@ def _measured(
             costs.append((_seconds(floor), _seconds(work)))
         least = statistics.median(one for one, _ in costs) / (repeats * len(payloads))
         each = least if pipeline is None else statistics.median(one for _, one in costs) / (repeats * len(payloads))
-        yield Row(name, read, round(each * 1e6, 3), round(each / least, 2), round(1 / each))
+        yield BenchRow(name, read, round(each * 1e6, 3), round(each / least, 2), round(1 / each))
 
 
 def _floor(payloads: list[bytes]) -> Callable[[], object]:
-    decode: Callable[[bytes], object] = msgspec.json.Decoder(_Chunk).decode
+    decode: Callable[[bytes], object] = msgspec.json.Decoder(_TypedChunk).decode
     try:
         for payload in payloads:
             decode(payload)
@@ -124,14 +124,14 @@ class _Delta(msgspec.Struct, gc=False):
     content: str | None = None
 
 
-class _Choice(msgspec.Struct, gc=False):
+class _TypedChoice(msgspec.Struct, gc=False):
     delta: _Delta
     index: int = 0
     finish_reason: str | None = None
 
 
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice]
+class _TypedChunk(msgspec.Struct, gc=False):
+    choices: list[_TypedChoice]
 
 
 def _pipelines(options: argparse.Namespace) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def _pipelines(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(pipeline: Any, body: bytes) -> None:
-    """What can't be read, or needs an event loop, is an error before anything is measured."""
+    """Report an input that can't be read, or a pipeline that needs an event loop, before anything is measured."""
     if pipeline is None:
         return
     if isinstance(pipeline, sk.AsyncStage):

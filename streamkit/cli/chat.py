@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         demo = asking.served(url)
         here = runner.run(demo.__aenter__())
         try:
-            return _talk(runner, Conversation(options, here, headers, form, functions, pipeline), options)
+            return _talk(runner, ChatSession(options, here, headers, form, functions, pipeline), options)
         finally:
             runner.run(demo.__aexit__(None, None, None))
 
@@ -92,7 +92,7 @@ def form_of(url: str) -> RequestFormat:
     return "openai"
 
 
-def _talk(runner: asyncio.Runner, talk: "Conversation", options: argparse.Namespace) -> int:
+def _talk(runner: asyncio.Runner, talk: "ChatSession", options: argparse.Namespace) -> int:
     code, interactive = 0, sys.stdin.isatty()
     for question in _questions(interactive=interactive):
         try:
@@ -122,7 +122,7 @@ def _questions(*, interactive: bool) -> Iterator[str]:
     print(file=sys.stderr)
 
 
-class Conversation:
+class ChatSession:
     """The messages so far, and how the next answer is asked for."""
 
     def __init__(
@@ -216,7 +216,7 @@ class Conversation:
 
 
 class _Turns:
-    """What the answer to one question has been so far."""
+    """The answer to one question so far."""
 
     def __init__(self, messages: list[Message], form: RequestFormat) -> None:
         self.messages = messages

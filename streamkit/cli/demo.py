@@ -111,7 +111,7 @@ async def _provider(*, fast: bool) -> Provider:
 
 
 async def figures(*, fast: bool) -> dict[str, Any]:
-    """What the demo shows, as data: the completion, the verdicts on the secret, token counts and times."""
+    """The demo's results as data: the completion, the verdicts on the secret, token counts and times."""
     async with serve(await _provider(fast=fast)) as root:
         url = f"{root}/v1"
         chat = await ask(url, COUNT_TO_100, PIPELINE).collect()

@@ -41,7 +41,7 @@ streamkit doctor --json
 """
 
 
-class Finding(NamedTuple):
+class Diagnosis(NamedTuple):
     """One thing that was looked at. `well` is false where something does not work; `fix` is what to do about it."""
 
     name: str
@@ -93,43 +93,45 @@ def _cached(table: str) -> bool:
     return bool(folder) and Path(folder, hashlib.sha1(address.encode()).hexdigest()).is_file()
 
 
-def _python() -> Iterator[Finding]:
+def _python() -> Iterator[Diagnosis]:
     found = f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()})"
     # Not compared with a literal, which checkers take to be known.
     if sys.version_info[:2] >= OLDEST:
-        yield Finding("Python", found)
+        yield Diagnosis("Python", found)
     else:
         fix = "install Python 3.11 or later, and make a new virtual environment with it: python3.13 -m venv .venv"
-        yield Finding("Python", f"{found}, but 3.11 or later is needed", False, fix)
-    yield Finding("streamkit", streamkit.__version__)
+        yield Diagnosis("Python", f"{found}, but 3.11 or later is needed", False, fix)
+    yield Diagnosis("streamkit", streamkit.__version__)
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[Diagnosis]:
     try:
         needed = [requirement for requirement in requires("streamkit-llm") or () if "extra ==" not in requirement]
     except PackageNotFoundError:
         needed = []
         unknown = "streamkit-llm is not installed as a package, so that what it needs is not known"
-        yield Finding("packages", unknown, False, f"{_PIP} streamkit-llm, or {_PIP} -e . in a checkout")
+        yield Diagnosis("packages", unknown, False, f"{_PIP} streamkit-llm, or {_PIP} -e . in a checkout")
     for line in needed:
         name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
         yield _package(name, line)
     for name, use in OPTIONAL.items():
         found = _version(name)
         yield (
-            Finding(name, found) if found else Finding(name, f"not installed; optional: {use}", True, f"{_PIP} {name}")
+            Diagnosis(name, found)
+            if found
+            else Diagnosis(name, f"not installed; optional: {use}", True, f"{_PIP} {name}")
         )
 
 
-def _package(name: str, line: str) -> Finding:
+def _package(name: str, line: str) -> Diagnosis:
     fix = f"{_PIP} '{line.partition(';')[0].strip()}'"
     found = _version(name)
     if found is None:
-        return Finding(name, f"missing; needed is {line}", False, fix)
+        return Diagnosis(name, f"missing; needed is {line}", False, fix)
     low = re.search(r">=\s*([\d.]+)", line)
     if low and _numbers(found) < _numbers(low[1]):
-        return Finding(name, f"{found}, but needed is {line}", False, fix)
-    return Finding(name, found)
+        return Diagnosis(name, f"{found}, but needed is {line}", False, fix)
+    return Diagnosis(name, found)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -143,34 +145,34 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _plugins() -> Iterator[Finding]:
+def _plugins() -> Iterator[Diagnosis]:
     fixes = {
         "broken": "update or uninstall the package",
         "clash": "uninstall one of them, or name the one you want in STREAMKIT_PLUGINS",
     }
     for plugin in plugins.installed():
         if fix := fixes.get(plugin.state):
-            yield Finding(f"plugin {plugin.name}", f"{plugin.package}: {plugin.problem}", False, fix)
+            yield Diagnosis(f"plugin {plugin.name}", f"{plugin.package}: {plugin.problem}", False, fix)
 
 
-def _tables() -> Iterator[Finding]:
+def _tables() -> Iterator[Diagnosis]:
     for name in TABLES:
         if where := where_table(name):
-            yield Finding(f"table {name}", where)
+            yield Diagnosis(f"table {name}", where)
         else:
-            yield Finding(f"table {name}", "would be fetched over the network", True, f"{_PIP} streamkit-encodings")
+            yield Diagnosis(f"table {name}", "would be fetched over the network", True, f"{_PIP} streamkit-encodings")
 
 
-def _keys() -> Iterator[Finding]:
+def _keys() -> Iterator[Diagnosis]:
     for name, preset in PRESETS.items():
         if found := next((key for key in preset.keys if os.environ.get(key)), None):
-            yield Finding(f"key of {name}", f"in {found}")
+            yield Diagnosis(f"key of {name}", f"in {found}")
 
 
-def _terminal(console: Console) -> Iterator[Finding]:
+def _terminal(console: Console) -> Iterator[Diagnosis]:
     kind = "a terminal" if console.is_terminal else "no terminal"
     live = "with live lines" if console.is_interactive else "without live lines"
     colors = "no colors" if console.no_color or not console.color_system else f"colors: {console.color_system}"
     ascii_only = console.options.ascii_only
     fix = "set PYTHONUTF8=1, so that characters beyond ASCII can be shown" if ascii_only else None
-    yield Finding("output", f"{kind}, {live}, {console.width} columns, {console.encoding}, {colors}", True, fix)
+    yield Diagnosis("output", f"{kind}, {live}, {console.width} columns, {console.encoding}, {colors}", True, fix)

@@ -16,7 +16,7 @@ from streamkit.cli import show
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.inputs import Answer, answers
 from streamkit.dialects import DIALECTS
-from streamkit.display.timeline import Row, as_html, as_svg, as_text
+from streamkit.display.timeline import TimelineRow, as_html, as_svg, as_text
 from streamkit.errors import StreamkitError
 from streamkit.events import Json, Timings
 from streamkit.sources.recording import VERSION, is_timed, read_recording
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     """Print it, answer by answer. 1 if one of them can't be read to its end."""
     console = show.make_console(widest=None)
     timeline = options.timeline or console.is_terminal
-    rows: list[Row] = []
+    rows: list[TimelineRow] = []
     code = 0
     # What is drawn is drawn after Ctrl-C as well, of the answers until then.
     try:
@@ -95,13 +95,13 @@ def _print(found: Mapping[str, Any]) -> None:
             print(f"{name:10} {unknown}{_told(value)}")
 
 
-def inspect(answer: Answer, stall: float) -> tuple[dict[str, Any], Row]:
+def inspect(answer: Answer, stall: float) -> tuple[dict[str, Any], TimelineRow]:
     """The facts of an answer, ready for JSON, and its row of a timeline."""
     if answer.problem:
-        return {"file": answer.name, "error": answer.problem}, Row(answer.name, Timings(None, None, (), None))
+        return {"file": answer.name, "error": answer.problem}, TimelineRow(answer.name, Timings(None, None, (), None))
     head = {"file": answer.name, "recording": _head(answer.content), "pieces": _pieces(answer.content)}
     found, timings = asyncio.run(_read(answer, stall))
-    return {**head, **found}, Row(answer.name, timings, found["end"], stall)
+    return {**head, **found}, TimelineRow(answer.name, timings, found["end"], stall)
 
 
 async def _read(answer: Answer, stall: float) -> tuple[dict[str, Any], Timings]:

@@ -163,7 +163,7 @@ def _of_answer(answer: Answer) -> Generator[tuple[float | None, sk.Event]]:
         yield clock[0], event
 
 
-class Span(msgspec.Struct):
+class ReportedSpan(msgspec.Struct):
     """Text that was buffered: from `start` until the decision, after `decided` characters; `most` of them at once."""
 
     channel: Channel
@@ -194,13 +194,13 @@ class Moderation:
 
     def __init__(self, stage: sk.Moderate, *, quote: bool = False) -> None:
         self.verdicts: list[Found] = []
-        self.spans: list[Span] = []
+        self.spans: list[ReportedSpan] = []
         self.error: str | None = None
         self.end: str | None = None
         self._stage = stage
         self._quote = quote
         self._arrived: Counter[tuple[Channel, int]] = Counter()
-        self._span: Span | None = None
+        self._span: ReportedSpan | None = None
 
     @property
     def withheld(self) -> bool:
@@ -272,7 +272,7 @@ class Moderation:
     def _hold(self, place: tuple[Channel, int] | None, tell: Any, *, over: bool = False) -> None:
         held = 0 if over else self._stage.held
         if held and self._span is None and place:
-            self._span = Span(*place, start=max(0, self._arrived[place] - held))
+            self._span = ReportedSpan(*place, start=max(0, self._arrived[place] - held))
         if self._span:
             self._span.most = max(self._span.most, held)
             if not held:
@@ -326,7 +326,7 @@ def _line(found: Found) -> str:
     return "  ".join(parts)
 
 
-def _span_line(span: Span) -> str:
+def _span_line(span: ReportedSpan) -> str:
     choice = f" of choice {span.index}" if span.index else ""
     return f"{'buffered':10} {span.channel}{choice} {span.start}-{span.decided}  at most {span.most} characters"
 

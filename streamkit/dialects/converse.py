@@ -107,7 +107,7 @@ _FILLED: dict[str, dict[str, Any]] = {"toolUse": {"input": {}}, "toolResult": {"
 _QUOTES = ("match", "modelOutput", "automatedReasoningPolicy")
 
 
-class _Block(msgspec.Struct):
+class _ConverseBlock(msgspec.Struct):
     number: int
     kind: str
     tool_index: int | None = None
@@ -137,7 +137,9 @@ class BedrockConverse(Dialect):
 
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
-    _open: dict[int | None, _Block] = field(default_factory=dict["int | None", _Block], init=False, repr=False)
+    _open: dict[int | None, _ConverseBlock] = field(
+        default_factory=dict["int | None", _ConverseBlock], init=False, repr=False
+    )
     # The block that the text of a channel goes to.
     _current: dict[Channel, int] = field(default_factory=dict[Channel, int], init=False, repr=False)
     _blocks: int = field(default=0, init=False, repr=False)
@@ -236,10 +238,12 @@ class BedrockConverse(Dialect):
         if kind := next(iter(started), None):
             self._begin(kind, mapping(started[kind]), index, payload, out)
 
-    def _begin(self, kind: str, fields: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> _Block:
+    def _begin(
+        self, kind: str, fields: dict[str, Any], index: int | None, payload: bytes, out: list[Event]
+    ) -> _ConverseBlock:
         self.finished.setdefault(0, None)
         self._end_block(index, payload, out)
-        block = self._open[index] = _Block(self._blocks, kind)
+        block = self._open[index] = _ConverseBlock(self._blocks, kind)
         self._blocks += 1
         if channel := _CHANNELS.get(kind):
             self._current[channel] = block.number
@@ -253,7 +257,7 @@ class BedrockConverse(Dialect):
             out += start(PartStart(kind, block.number, {kind: data}, payload=payload))
         return block
 
-    def _call(self, block: _Block, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+    def _call(self, block: _ConverseBlock, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         block.tool_index, self._calls = self._calls, self._calls + 1
         self.called.add(0)
         self._bare.begin(block.tool_index)
@@ -313,7 +317,7 @@ class BedrockConverse(Dialect):
             case _:
                 self.not_known(kind, delta, payload, out, 0)
 
-    def _resume(self, kind: str, index: int | None, payload: bytes, out: list[Event]) -> _Block:
+    def _resume(self, kind: str, index: int | None, payload: bytes, out: list[Event]) -> _ConverseBlock:
         """The block that a delta goes to: told to begin if it has not, and to go on if another has begun since."""
         block = self._open.get(index)
         if block is None or block.kind != kind:

@@ -51,7 +51,7 @@ th:first-child, td:first-child, td:last-child, th:last-child {{ text-align: left
 
 
 @dataclass(frozen=True)
-class Row:
+class TimelineRow:
     """One answer: its name, its times, the reason for its end, and the waits of more than `stall_seconds`."""
 
     label: str
@@ -75,7 +75,7 @@ class Row:
         return stalls(self.timings.deltas, self.stall_seconds)
 
 
-def as_text(row: Row, width: int = 60, *, ascii_only: bool = False) -> str:
+def as_text(row: TimelineRow, width: int = 60, *, ascii_only: bool = False) -> str:
     """One line: `·` is the wait for the first content, a bar tells how many deltas arrived in its time, a space none.
 
     A stall is `!`. Without times of arrival it says so.
@@ -96,18 +96,18 @@ def as_text(row: Row, width: int = 60, *, ascii_only: bool = False) -> str:
     return f"|{''.join(line)}| {row.seconds:.2f} s"
 
 
-def _cell(row: Row, at: float, width: int) -> int:
+def _cell(row: TimelineRow, at: float, width: int) -> int:
     return min(width - 1, int(width * at / row.seconds)) if row.seconds else 0
 
 
-def _cells(row: Row, width: int) -> list[int]:
+def _cells(row: TimelineRow, width: int) -> list[int]:
     cells = [0] * width
     for at in row.timings.deltas:
         cells[_cell(row, at, width)] += 1
     return cells
 
 
-def as_svg(rows: Sequence[Row], title: str = "When the answers arrived") -> str:
+def as_svg(rows: Sequence[TimelineRow], title: str = "When the answers arrived") -> str:
     """All rows on one axis of seconds, as an SVG document."""
     step, end = scale(max((row.seconds for row in rows), default=0.0))
     plot, height = WIDTH - LEFT - RIGHT, TOP + ROW * max(1, len(rows)) + 84
@@ -142,7 +142,7 @@ def as_svg(rows: Sequence[Row], title: str = "When the answers arrived") -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _bars(row: Row, place: Callable[[float], float], y: float) -> Iterator[str]:
+def _bars(row: TimelineRow, place: Callable[[float], float], y: float) -> Iterator[str]:
     deltas = row.timings.deltas
     first = deltas[0] if deltas else row.seconds
     yield _rectangle(place(0.0), place(first), y + 14, 4, _WAIT)
@@ -170,13 +170,13 @@ def _legend(y: int) -> Iterator[str]:
         x += 40 + 8 * len(label)
 
 
-def as_html(rows: Sequence[Row], title: str = "When the answers arrived") -> str:
+def as_html(rows: Sequence[TimelineRow], title: str = "When the answers arrived") -> str:
     """The chart and a table with the same figures, as a page that needs nothing else."""
     table = "\n".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _figures(row))}</tr>" for row in rows)
     return _PAGE.format(title=escaped(title), svg=as_svg(rows, title), rows=table)
 
 
-def _figures(row: Row) -> list[str]:
+def _figures(row: TimelineRow) -> list[str]:
     timings, found = row.timings, row.stalls
     longest = timings.gap(100)
     deltas = str(len(timings.deltas)) if row.timed else "-"

@@ -45,7 +45,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     patterns: tuple[str, ...] = ()
     """Regular expressions to find."""
     action: Action = "redact"
-    """What happens to a match."""
+    """The action on a match."""
     replacement: str = "[redacted]"
     ignore_case: bool = True
     whole_words: bool = False

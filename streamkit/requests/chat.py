@@ -61,7 +61,7 @@ def read(body: object, losses: Losses) -> Conversation:
     options |= read_effort(fields.option("reasoning_effort", fields.text))
     _normalize(options)
     conversation = Conversation(options=options)
-    _Messages(conversation.turns, losses).read(fields)
+    _ChatMessages(conversation.turns, losses).read(fields)
     _read_tools(fields, conversation)
     shape = fields.fields("response_format")
     schema = shape.fields("json_schema")
@@ -87,7 +87,7 @@ def _normalize(options: dict[str, Option]) -> None:
     options.setdefault("store", Option(False, "store", implied=True))
 
 
-class _Messages:
+class _ChatMessages:
     def __init__(self, turns: list[Turn], losses: Losses) -> None:
         self._turns = turns
         self._losses = losses

@@ -69,7 +69,7 @@ Content: TypeAlias = TextPart | ImagePart | FilePart | AudioPart
 
 
 class ResultPart(msgspec.Struct, frozen=True):
-    """What a tool returned to the call with that id."""
+    """A tool's result for the call with that id."""
 
     id: str
     content: list[Content]
@@ -81,7 +81,7 @@ TurnPart: TypeAlias = Content | RefusalPart | CallPart | ResultPart
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """What one speaker said at once. Results of tools are turns of the user of their own, all of one answer in one turn."""
+    """One turn of one speaker. The results of tools are turns of the user, all results for one answer in one turn."""
 
     speaker: Speaker
     parts: list[TurnPart]

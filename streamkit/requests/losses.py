@@ -1,4 +1,4 @@
-"""What of a request another format has no place for."""
+"""Parts of a request that another format can't express."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What chat completions and Responses have in common."""
+"""Fields that chat completions and Responses share."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -59,7 +59,7 @@ class AmazonEvent(ServerSentEvent, frozen=True, gc=False):
         return {self.event: told}
 
 
-class _Chunk(msgspec.Struct):
+class _Base64Chunk(msgspec.Struct):
     bytes: bytes
 
 
@@ -70,7 +70,7 @@ class _Kind(msgspec.Struct, frozen=True):
     wraps: bool
 
 
-class Frames(msgspec.Struct):
+class AmazonFrames(msgspec.Struct):
     """A body of frames, received in pieces. Each byte is looked at once."""
 
     rest: bytearray = msgspec.field(default_factory=bytearray)
@@ -149,7 +149,7 @@ class Frames(msgspec.Struct):
 
 
 _KINDS: Final[dict[bytes, _Kind]] = {}
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode_chunk = msgspec.json.Decoder(_Base64Chunk).decode
 
 
 def begins_frame(piece: bytes) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 from streamkit.core.stage import Stage, cut_short
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import LimitExceeded, PipelineError, ProtocolError
-from streamkit.sse.amazon import Frames
+from streamkit.sse.amazon import AmazonFrames
 from streamkit.sse.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent, encoded
 from streamkit.sse.json_array import JsonArray
 from streamkit.sse.lines import UnfinishedLine
@@ -109,7 +109,7 @@ class Parse(Stage[Input, ServerSentEvent]):
     _array: JsonArray | None = field(default=None, init=False, repr=False)
     _lead: list[_Lead] = field(default_factory=list[_Lead], init=False, repr=False)
     _lead_number: int = field(default=0, init=False, repr=False)
-    _frames: Frames | None = field(default=None, init=False, repr=False)  # of Amazon's binary event stream
+    _frames: AmazonFrames | None = field(default=None, init=False, repr=False)  # of Amazon's binary event stream
     _lines: bool | None = field(
         default=None, init=False, repr=False
     )  # of text: whether items are lines; None is unknown
@@ -219,7 +219,7 @@ class Parse(Stage[Input, ServerSentEvent]):
         # The first byte is that of a length, and 0 in every frame below 16 MiB; no text begins with it.
         if piece[:1] != b"\0" or not self._undecided or self._silent or self._number:
             return False
-        self._frames = Frames()
+        self._frames = AmazonFrames()
         return True
 
     def _check_silence(self) -> None:

@@ -26,7 +26,7 @@ MORE_MEMORY = 1.05
 
 
 class Ran(NamedTuple):
-    """What a process and those that it started needed."""
+    """The resources used by a process and its children."""
 
     code: int
     seconds: float

@@ -1,4 +1,4 @@
-"""What a batch writes, in which order, and how it is resumed. Processes are in test_processes.py."""
+"""The output of a batch, its order, and resuming. Processes are in test_processes.py."""
 
 import json
 from pathlib import Path

@@ -31,7 +31,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, ...]:
-    """What one worker writes."""
+    """The output of one worker."""
     out = tmp_path_factory.mktemp("expected") / "out"
     summary = batch.run(archive, killers.pipeline(), out=out, shard=SHARD, workers=1)
     assert (summary.inputs, summary.results, summary.dead_letters) == (500, 450, 50)

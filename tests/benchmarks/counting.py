@@ -1,4 +1,4 @@
-"""What counting a growing answer costs, over its length: the running count beside encoding all of it again and again.
+"""The cost of counting a growing answer, over its length: the running count beside encoding it again and again.
 
     python -m tests.benchmarks.counting [--lengths 500 1000 2000 4000] [--rounds 3]
 
@@ -92,7 +92,7 @@ def added_up(count: Count, deltas: list[str]) -> int:
 
 
 def contestants(encoding: tiktoken.Encoding) -> dict[str, Callable[[list[str]], int]]:
-    """What is compared."""
+    """The contestants."""
     ours = load_encoding(NAME)
     found: dict[str, Callable[[list[str]], int]] = {
         "streamkit, read at every delta": lambda deltas: running(ours, deltas),

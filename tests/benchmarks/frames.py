@@ -1,4 +1,4 @@
-"""What a frame of Amazon's event stream costs, beside botocore's reader, which decodes no JSON.
+"""The cost of a frame of Amazon's event stream, beside botocore's reader, which decodes no JSON.
 
     python -m tests.benchmarks.frames [--frames 20000] [--rounds 5]
 
@@ -43,7 +43,7 @@ def blocks(frames: list[bytes]) -> list[bytes]:
 
 
 def by_botocore(pieces: list[bytes]) -> Iterator[object]:
-    """What an SDK does before it decodes the JSON."""
+    """The work of an SDK before it decodes the JSON."""
     buffer = EventStreamBuffer()
     for piece in pieces:
         buffer.add_data(piece)

@@ -1,4 +1,4 @@
-"""What reading over HTTP costs next to bare aiohttp and a raw protocol, and how late a delta is.
+"""The cost of reading over HTTP next to bare aiohttp and a raw protocol, and the delay of a delta.
 
     python -m tests.benchmarks.http [--rounds 5] [--streams 1 100 500]
 

@@ -1,4 +1,4 @@
-"""What moderation costs: time added per delta, in bursts and alone, and how the hard cases grow.
+"""The cost of moderation: time added per delta, in bursts and alone, and how the hard cases grow.
 
     python -m tests.benchmarks.moderation [--deltas 20000] [--rounds 5] [--only speed|growth|wire]
 
@@ -47,7 +47,7 @@ def word_patterns(count: int) -> sk.Rule:
 
 
 def rules() -> dict[str, tuple[sk.Rule, ...]]:
-    """What is compared: phrases of two words, of which the text has the first, and what a rule may ask for besides."""
+    """The rules compared: phrases of two words, of which the text has the first, and further options of rules."""
     vocabulary, others = words(2_000, 1), words(10_000, 2)
     phrases = [f"{vocabulary[number % 2_000]} {word}x" for number, word in enumerate(others)]
     disguises = ("nfkc", "accents", "look_alikes", "zero_width")

@@ -1,4 +1,4 @@
-"""What the parts of a pipeline cost that do nothing: stages, hops, opening a stream, importing; and how late a busy loop is.
+"""The overhead of a pipeline: no-op stages, hops, opening a stream, importing; and the lag of a busy event loop.
 
     python -m tests.benchmarks.overhead [--items 19200] [--rounds 9]
 

@@ -1,4 +1,4 @@
-"""What a pipeline costs for each event, next to the floor, loops written by hand and other libraries, all in one run.
+"""The cost of a pipeline for each event, next to the floor, hand-written loops and other libraries, all in one run.
 
     python -m tests.benchmarks.pipeline [--events 4000] [--rounds 9] [--json FILE]
 
@@ -169,7 +169,7 @@ def libraries(shape: str, count: int, how: str) -> Iterator[Contestant]:
 
 
 def contestants(shape: str, count: int, pipelines: dict[str, Any]) -> Iterator[Contestant]:
-    """What is compared over one shape."""
+    """The contestants over one shape."""
     events = SHAPES[shape](count)
     for how in READS:
         pieces = delivered(events, how)
@@ -198,7 +198,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def measure(shape: str, found: list[Contestant], rounds: int, count: int) -> dict[str, Cost]:
-    """What each costs."""
+    """The cost of each."""
     split, decode = payloads(SHAPES[shape](count)), msgspec.json.Decoder(FLOORS[shape]).decode
     costs = {name: Cost([], []) for name in ("floor", *(one.name for one in found))}
 

@@ -47,13 +47,13 @@ REFUSED = {
     "public/cerebras-chat-structured": "two turns of a conversation in one body, which the official client joins to one answer; "
     "the beginning of the second is a `ProtocolError`",
 }
-"""What is not read to its end, on purpose."""
+"""Recordings that are deliberately not read to their end."""
 
 Facts = dict[str, Any]
 
 
 def found(completion: sk.Completion, api: str) -> Facts:
-    """What streamkit made of it, in the words of the sidecars."""
+    """The recording as read by streamkit, in the words of the sidecars."""
     choice = completion.choices[0] if completion.choices else sk.events.Choice(0)
     calls = [(call.name, _arguments(call.arguments, api)) for call in choice.tool_calls]
     return {
@@ -66,7 +66,7 @@ def found(completion: sk.Completion, api: str) -> Facts:
 
 
 def expected(sidecar: Facts, api: str) -> Facts:
-    """What the sidecar says, of the first choice."""
+    """The first choice according to the sidecar."""
     match api:
         case "chat.completions" | "completions":
             choice = sidecar["choices"].get("0", {"text": "", "finish_reason": None})

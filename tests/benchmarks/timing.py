@@ -1,4 +1,4 @@
-"""What `Timing` costs for a delta, and what its figures cost at the end.
+"""The cost of `Timing` for a delta, and of its metrics at the end.
 
     python -m tests.benchmarks.timing [--deltas 100000] [--rounds 9]
 
@@ -38,7 +38,7 @@ def run(stage: sk.Stage[sk.Event, sk.Event], bursts: list[list[sk.Event]]) -> Ca
 
 
 def contestants(deltas: int) -> dict[str, Callable[[], object]]:
-    """What is compared: one delta in a read, which is how a model sends them, and fifty."""
+    """The contestants: one delta in a read, as a model sends them, and fifty."""
     found: dict[str, Callable[[], object]] = {}
     for size in (1, 50):
         bursts: list[list[sk.Event]] = [[sk.TextDelta("word")] * size for _ in range(deltas // size)]

@@ -1,4 +1,4 @@
-"""What all commands have in common: help with examples, exit codes, `--json`, completion, and a quick start."""
+"""Properties of all commands: help with examples, exit codes, `--json`, completion, and a quick start."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_starting_imports_only_the_command_that_is_called() -> None:
 
 
 def completed(line: str, folder: Path) -> list[str]:
-    """What a shell would offer for the last word of the line, which need not be there yet."""
+    """A shell's completions of the last word of the line, which may be empty."""
     output = folder / "completions"
     environment = {
         **os.environ,

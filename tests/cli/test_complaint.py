@@ -1,4 +1,4 @@
-"""What a command says of an error: one line, and the provider's own reason only when it is wanted."""
+"""A command's error message: one line, and the provider's own reason only on request."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def run() -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def parts(run: subprocess.CompletedProcess[str]) -> list[str]:
-    """What stands below each heading."""
+    """The text below each heading."""
     return re.split(r"^\S.* ─+\n", run.stdout, flags=re.MULTILINE)[1:]
 
 

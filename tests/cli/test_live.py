@@ -26,7 +26,7 @@ def consoles(*, out: bool, err: bool, width: int = 20) -> tuple[Console, Console
 
 
 def screen(output: str) -> list[str]:
-    """What a terminal shows after this output, without colors."""
+    """The terminal's screen after this output, without colors."""
     rows, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[[?0-9;]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+", output):
         if part == "\n":

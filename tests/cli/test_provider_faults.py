@@ -1,4 +1,4 @@
-"""What goes wrong on demand goes wrong on the wire: byte for byte, on every route that streams."""
+"""Faults on demand, byte for byte, on every route that streams."""
 
 from __future__ import annotations
 

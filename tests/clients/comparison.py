@@ -29,7 +29,7 @@ class Difference:
 
 @dataclass
 class Result:
-    """What became of the recordings of one client: how many were compared with what, and the differences."""
+    """The result for one client: how many recordings were compared with what, and the differences."""
 
     client: str
     compared: dict[str, int]
@@ -37,7 +37,7 @@ class Result:
 
 
 def tasks(client: str, base_url: str) -> Iterator[Task]:
-    """What a client is to read."""
+    """The expected reading of a client."""
     for recording in recordings():
         if recording.api == "completions" and client not in WITH_COMPLETIONS:
             continue

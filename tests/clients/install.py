@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LOCK = HERE.parents[1] / "requirements" / "clients.txt"
 NODE_VERSION = 22
-"""What npm's clients need at least, by their `engines`."""
+"""The oldest Node.js of npm's clients, by their `engines`."""
 SECONDS = 600
 
 

@@ -55,7 +55,7 @@ def count_row(result: Result, version: str) -> str:
 
 
 def reason_row(reason: Reason, against: str, differences: Sequence[Difference]) -> str:
-    """What a reason explains; empty for nothing."""
+    """The differences that a reason explains; empty for none."""
     found = [
         difference for difference in differences if difference.against == against and reason_of(difference) is reason
     ]

@@ -1,4 +1,4 @@
-"""What Python's clients make of an answer, in one form for all of them.
+"""Answers as read by Python's clients, in one form for all of them.
 
     python readers.py CLIENT    # reads tasks as lines of JSON, and writes an answer for each
 

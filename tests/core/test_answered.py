@@ -1,4 +1,4 @@
-"""What comes behind the end of an answer changes nothing about it: not a failure, not a wait, not a body that breaks off."""
+"""Nothing behind the end of an answer changes it: no failure, no delay, no body that breaks off."""
 
 import asyncio
 import json

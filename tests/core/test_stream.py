@@ -18,7 +18,7 @@ CANCELLED = sk.StreamEnd("cancelled")
 
 
 class Broken(Exception):
-    """What goes wrong here."""
+    """The error raised here."""
 
 
 class Script(sk.Source[Any]):

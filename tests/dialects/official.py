@@ -1,4 +1,4 @@
-"""What Anthropic's official client makes of a stream."""
+"""A stream as read by Anthropic's official client."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the tests of the dialects share: one pipeline, the recordings of an API, and ways to cut a stream."""
+"""Helpers of the dialects' tests: one pipeline, the recordings of an API, and ways to cut a stream."""
 
 import json
 import re
@@ -69,7 +69,7 @@ def recordings(*apis: str) -> list[Recording]:
 
 
 def read(*pieces: bytes, dialect: str | None = None, errors: Any = "raise", malformed: Any = "raise") -> Result:
-    """What comes out of a body in pieces, up to an error of streamkit's."""
+    """The events of a body in pieces, up to an error of streamkit's."""
     extract = sk.Extract(dialect, errors, malformed=malformed)
     pipeline = sk.sse.Lines() | sk.Parse() | extract | sk.Accumulate()
     events = list[sk.Event]()
@@ -81,7 +81,7 @@ def read(*pieces: bytes, dialect: str | None = None, errors: Any = "raise", malf
 
 
 def tell(*payloads: Any, dialect: str | None = None, errors: Any = "raise") -> Result:
-    """What comes out of events of these data, whose names are their types."""
+    """The events read from server-sent events with these data, whose names are their types."""
     return read(wire(payloads), dialect=dialect, errors=errors)
 
 

@@ -13,7 +13,7 @@ import streamkit as sk
 
 
 class Answer(NamedTuple):
-    """What the model says: its text and the arguments of its calls, in the pieces in which they are sent."""
+    """A model's answer: its text and the arguments of its calls, in the pieces in which they are sent."""
 
     texts: list[str]
     thoughts: list[str]
@@ -335,7 +335,7 @@ quick = settings(max_examples=40, deadline=None)
 
 
 def read(pieces: list[bytes], dialect: str | None = None) -> tuple[list[sk.Event], sk.StreamkitError | None]:
-    """What came, and the error of streamkit's tree; any other fails the test."""
+    """The events, and the error of streamkit's tree; any other fails the test."""
     events: list[sk.Event] = []
     pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract(dialect) | sk.Accumulate()
     try:

@@ -1,4 +1,4 @@
-"""Whatever is missing, doubled, new or of another type: an answer of a dialect ends with an outcome that has a name."""
+"""An answer with a field that is missing, doubled, new or of another type ends with a typed outcome."""
 
 import json
 from typing import Any

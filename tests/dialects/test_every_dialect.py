@@ -1,4 +1,4 @@
-"""What holds of every dialect but OpenAI's chat: recordings and fixtures, cut anywhere, and their plain twins."""
+"""Properties of every dialect but OpenAI's chat: recordings and fixtures, cut anywhere, and non-streaming responses."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What providers were seen to send: one small body for each fact, as it comes over the wire, and what is read from it.
+"""Observed behavior of providers: one small body for each fact, as it arrives, and the events read from it.
 
 | fact | test |
 |---|---|

@@ -1,4 +1,4 @@
-"""What a field may be that no provider sends: read, or left out, or a typed error after all that came before it."""
+"""Field values that no provider sends are read, left out, or a typed error after all that arrived before."""
 
 import json
 from typing import Any

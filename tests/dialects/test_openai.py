@@ -47,7 +47,7 @@ def run(*payloads: str | dict[str, Any], event: str = "message", stage: Extract 
 
 
 def failure(*payloads: str | dict[str, Any], event: str = "message") -> tuple[list[Event], Exception]:
-    """What came before the error, and the error."""
+    """The events before the error, and the error."""
     datas = [payload if isinstance(payload, str) else json.dumps(payload) for payload in payloads]
     events = list[Event]()
     with pytest.raises((ProtocolError, ProviderError)) as caught:

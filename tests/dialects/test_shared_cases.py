@@ -9,7 +9,7 @@ from tests.conftest import SHARED, needs_shared
 
 
 class Case(NamedTuple):
-    """What is right of an answer; what is not named here is not looked at."""
+    """The expected fields of an answer; others are not compared."""
 
     text: str | None = None
     reasoning: str | None = None

@@ -30,7 +30,7 @@ def read(*payloads: str, dialect: str | None = "openai") -> list[sk.Event]:
 
 
 def texts(*contents: str) -> list[str]:
-    """What is told of these contents, which are the insides of JSON strings."""
+    """The events of these contents, which are the insides of JSON strings."""
     payloads = ['{"choices":[{"index":0,"delta":{"content":"@"}}]}'.replace("@", content) for content in contents]
     return [event.text for event in read(*payloads) if isinstance(event, sk.TextDelta)]
 

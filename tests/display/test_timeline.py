@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from streamkit.display.timeline import Row, as_html, as_svg, as_text
+from streamkit.display.timeline import TimelineRow, as_html, as_svg, as_text
 from streamkit.events import Timings
 
-ROW = Row("a.jsonl", Timings(1.0, 2.0, (2.0, 2.1, 2.2, 2.9, 7.5), 10.0), "completed", stall_seconds=3.0)
-UNTIMED = Row("body.sse", Timings(None, None, (), None), "completed")
+ROW = TimelineRow("a.jsonl", Timings(1.0, 2.0, (2.0, 2.1, 2.2, 2.9, 7.5), 10.0), "completed", stall_seconds=3.0)
+UNTIMED = TimelineRow("body.sse", Timings(None, None, (), None), "completed")
 
 
 def test_a_row_of_text_has_the_wait_the_deltas_and_the_stall() -> None:
@@ -34,8 +34,8 @@ def test_without_times_it_says_so() -> None:
     ids=["nothing at once", "all at once", "no content", "at the very end"],
 )
 def test_the_edges(timings: Timings, line: str) -> None:
-    assert as_text(Row("a", timings), 4) == line
-    ElementTree.fromstring(as_svg([Row("a", timings)]))
+    assert as_text(TimelineRow("a", timings), 4) == line
+    ElementTree.fromstring(as_svg([TimelineRow("a", timings)]))
 
 
 def test_the_chart_has_a_label_the_deltas_and_the_stall_of_each_row() -> None:
@@ -62,7 +62,7 @@ def test_the_page_has_the_chart_and_a_table_and_needs_nothing_else() -> None:
 
 
 def test_a_name_is_only_text() -> None:
-    evil = Row("<script>&\x00", ROW.timings, "completed")
+    evil = TimelineRow("<script>&\x00", ROW.timings, "completed")
 
     ElementTree.fromstring(as_svg([evil]))
     assert "<script>" not in as_html([evil])
@@ -76,4 +76,4 @@ def test_no_answers_are_an_empty_chart() -> None:
 def test_an_answer_of_many_deltas_stays_small() -> None:
     many = Timings(0.0, 0.0, tuple(number / 1000 for number in range(100_000)), 100.0)
 
-    assert len(as_svg([Row("long", many)])) < 200_000
+    assert len(as_svg([TimelineRow("long", many)])) < 200_000

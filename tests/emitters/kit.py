@@ -1,4 +1,4 @@
-"""What the tests of emitters share: recordings as events, and official clients that read frames without a network."""
+"""Helpers of the emitters' tests: recordings as events, and official clients that read frames without a network."""
 
 import json
 from collections.abc import Iterable

@@ -78,7 +78,7 @@ def chunks(*events: sk.Event, **options: Any) -> list[Any]:
 
 
 def assembled(frames: list[ServerSentEvent]) -> dict[str, Any]:
-    """What a reader makes of the chunks: all texts, all reasoning, and the calls with their input."""
+    """The chunks as assembled by a reader: all texts, all reasoning, and the calls with their input."""
     texts, reasoning, calls = "", "", list[tuple[str, Any]]()
     for chunk in data_of(frames[:-1]):
         match chunk:

@@ -22,7 +22,7 @@ def types(*events: sk.Event) -> list[str]:
 
 
 def blocks(*events: sk.Event) -> list[tuple[Any, ...]]:
-    """What is said of the blocks, shortened: their beginnings, deltas and ends with their indexes."""
+    """The events of blocks, shortened: starts, deltas and stops with their indexes."""
     found: list[tuple[Any, ...]] = []
     for frame in written("anthropic", *events, DONE):
         match frame:

@@ -1,4 +1,4 @@
-"""What all emitters have in common: their names, the laws, and blocks that never interleave."""
+"""Properties of all emitters: their names, the laws, and blocks that never interleave."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ CLIENTS: dict[str, Callable[[list[ServerSentEvent]], object]] = {
     "openai-legacy": finished,
     "responses": last_response,
 }
-"""What reads the frames of each format, or checks them."""
+"""Readers or validators of the frames of each format."""
 PLUGIN = '''
 from streamkit.emitters.blocks import BlockEmitter
 from streamkit.emitters.failures import ErrorFrame
@@ -137,7 +137,7 @@ def test_any_split_gives_the_same_frames(
 
 
 def blocks_of(name: str, frames: list[ServerSentEvent]) -> Iterator[tuple[str, Any]]:
-    """What each frame says of a block: that it begins, goes on or ends, and which."""
+    """The block of each frame, and whether the frame starts, continues or ends it."""
     for data in data_of(frames):
         match data:
             case {

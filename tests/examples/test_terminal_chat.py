@@ -28,7 +28,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @dataclass
 class Terminal:
-    """What stands on the screen, and the keyboard."""
+    """A screen and a keyboard."""
 
     keyboard: int
     news: asyncio.Queue[bytes]

@@ -25,7 +25,7 @@ class Fault:
     error: type[Exception] | None = None
     deadline: str | None = None
     text: str | None = "Hello"
-    """What is delivered; `None` where it depends on what the kernel or the HTTP parser hands over at once."""
+    """The text delivered; `None` where it depends on the size of reads."""
 
     @property
     def outcome(self) -> str:

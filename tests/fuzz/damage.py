@@ -194,7 +194,7 @@ class Outcome(NamedTuple):
 
 
 def run(pipeline: Pipeline, bursts: Iterable[list[sk.sse.ServerSentEvent]]) -> Outcome:
-    """What comes of the events, in bursts. An error outside streamkit's tree fails the test by itself."""
+    """The output of the events, in bursts. An error outside streamkit's tree fails the test."""
     out, stage = list[sk.Event](), pipeline.fresh()
     try:
         for burst in bursts:

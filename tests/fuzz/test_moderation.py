@@ -141,7 +141,7 @@ def test_texts_as_they_occur(steps: None, text: str, rules: list[sk.Rule], at: l
 
 
 def moderated(stage: sk.Moderate, bursts: list[list[Any]], handover: int | None) -> list[Any]:
-    """What a run releases. At `handover` another one continues from its state."""
+    """The events that a run releases. At `handover` another one resumes from its state."""
     running, out = stage.fresh(), list[Any]()
     for number, burst in enumerate(bursts):
         if number == handover:
@@ -441,7 +441,7 @@ def decision(window: sk.moderation.Window, actions: dict[str, str]) -> sk.modera
 def classified(
     policy: Policy, windows: sk.moderation.Windows, actions: dict[str, str], events: list[Any], order: Random | None
 ) -> list[Any]:
-    """What is released if each decision arrives at once, or some of them at some time; then also by way of checkpoints."""
+    """The events released if each decision arrives at once, or some of them later; then also by way of checkpoints."""
     classifying = Classifying(windows, policy, CHANNELS_OF_TEXT)
     out, taken = list[Any](), list[sk.moderation.Window]()
 
@@ -470,7 +470,7 @@ def classified(
 
 
 def of_choice(events: list[Any], index: int) -> list[Any]:
-    """What was released of one choice, with neighbouring text joined; the reports of windows say how long each took."""
+    """The released events of one choice, with adjacent text joined, without the durations of checks."""
     return normal(
         [event for event in events if getattr(event, "index", None) == index and type(event) is not sk.events.Checked]
     )

@@ -51,7 +51,7 @@ READERS = {
 
 
 def read(reader: Any, pieces: list[bytes]) -> tuple[list[object], str | None]:
-    """What came out, and how it failed if it did. An error outside the tree fails the test by itself."""
+    """The events, and the error if any. An error outside the tree fails the test."""
     seen: list[object] = []
     try:
         for item in reader.run(iter(pieces)):

@@ -65,7 +65,7 @@ def locked(lock: Path = LOCK) -> dict[str, Locked]:
 
 
 def own_requirements() -> Iterator[Requirement]:
-    """What streamkit, its plugins and the development group require."""
+    """The requirements of streamkit, its plugins and the development group."""
     return required_by(ROOT / "pyproject.toml", *(set(ROOT.glob("plugins/*/pyproject.toml")) - set(OF_A_CLUSTER)))
 
 
@@ -79,7 +79,7 @@ def required_by(*files: Path) -> Iterator[Requirement]:
 
 
 def required(requirement: Requirement, environment: dict[str, str]) -> Iterator[Requirement]:
-    """What the installed copy of a distribution requires in an environment, with the extras that were requested of it."""
+    """The requirements of an installed distribution in an environment, with its requested extras."""
     try:
         lines = requires(requirement.name) or ()
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What the laws' tests share: a recorded-like answer, and a watch on what a test leaves behind."""
+"""Fixtures of the laws' tests: an answer as recorded, and a check that a test leaves nothing behind."""
 
 import gc
 import json

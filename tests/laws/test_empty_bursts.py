@@ -51,7 +51,7 @@ STAGES: list[sk.Stage[Any, Any]] = [
     sk.Parse() | sk.Extract() | sk.Accumulate(),
 ]
 ELSEWHERE = (Dialect,)
-"""What `Extract` calls, which are stages too; `tests/dialects` feeds them."""
+"""Stages that `Extract` calls; `tests/dialects` feeds them."""
 
 
 def classes(kind: type) -> set[type]:

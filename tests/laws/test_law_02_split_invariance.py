@@ -26,7 +26,7 @@ class Pieces(sk.Source[bytes]):
 
 
 def outcome(run: Iterable[object]) -> list[object]:
-    """What came, and last how it ended."""
+    """The items, and last how the run ended."""
     seen: list[object] = []
     try:
         seen.extend(run)

@@ -14,7 +14,7 @@ import streamkit as sk
 
 
 class Broken(Exception):
-    """What the stages here raise."""
+    """The error that the stages here raise."""
 
 
 @dataclass

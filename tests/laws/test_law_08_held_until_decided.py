@@ -75,7 +75,7 @@ def text_of(events: Iterable[Event]) -> str:
 
 
 def moderate(rules: Sequence[Rule], pieces: Sequence[str], after: str) -> list[list[Event]]:
-    """What is released after each piece, and at last what the rest of the text and the end release."""
+    """The text released after each piece, and last that of the rest of the text and of the end."""
     stage = Moderate(rules).fresh()
     released = [list(stage.feed(TextDelta(piece))) for piece in pieces]
     last = list(stage.feed(TextDelta(after))) if after else []

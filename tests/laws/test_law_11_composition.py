@@ -84,7 +84,7 @@ def composed(stages: Sequence[Any]) -> Any:
 
 
 def events(pipeline: Any, items: Sequence[Any]) -> list[Any]:
-    """What comes out, the same by both drivers."""
+    """The output, which is the same by both drivers."""
 
     async def read() -> list[Any]:
         async with pipeline.open(Still(items)) as stream:

@@ -1,4 +1,4 @@
-"""What rules do to a whole text, found as naively as can be: no piece of the package is used but `Rule`.
+"""The effect of rules on a whole text, computed as naively as possible: nothing of the package is used but `Rule`.
 
 A phrase occurs in the stretches of the text that, normalized by `unicodedata`, contain the normalized phrase from their first
 character to their last.
@@ -122,7 +122,7 @@ def matches(rules: Sequence[Rule], text: str) -> list[tuple[int, int, Rule]]:
 
 
 def decisions(rules: Sequence[Rule], text: str) -> list[Decision]:
-    """What is decided in a whole text: of matches that overlap the first is replaced, and what the others add is removed."""
+    """The decisions in a whole text: of overlapping matches the first is replaced, and the rest of the others removed."""
     found = list[Decision]()
     removed, extended = 0, None
     for start, end, rule in [*matches(rules, text), (len(text) + 1, 0, Rule("end", ("end",), action="stop"))]:
@@ -146,7 +146,7 @@ def decisions(rules: Sequence[Rule], text: str) -> list[Decision]:
 
 
 def readable(text: str, found: Sequence[Decision]) -> str:
-    """What of a whole text may be read."""
+    """The part of a whole text that is released."""
     parts, at = list[str](), 0
     for start, end, rule, extended in found:
         if rule.action == "annotate":

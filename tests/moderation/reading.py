@@ -1,4 +1,4 @@
-"""What a reader gets of one text under rules: the text that the scanner's rulings release, piece by piece."""
+"""A text under rules as a reader receives it: the text that the scanner's rulings release, piece by piece."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ class Reading:
         return self._scanner.ended
 
     def feed(self, text: str, *, final: bool = False) -> list[Piece]:
-        """What more text decides and releases, in order."""
+        """The decisions and the text released after more text, in order."""
         if self.ended:
             return []
         self._text += text

@@ -1,4 +1,4 @@
-"""What the ready-made detectors find and what they let go. Keys are put together here, so that none stands in a file."""
+"""Matches and non-matches of the built-in detectors. Keys are assembled here, so that no file contains one."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What is done to each item, and how many of them: one table, since each is a line of input beside a line of output."""
+"""Operators on each item and on their number, as a table: a line of input beside a line of output."""
 
 import operator
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What holds for every package in `plugins/`: it is one that a stranger could have written, and its stages keep the laws."""
+"""Properties of every package in `plugins/`: it uses the public API only, and its stages keep the laws."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamkit.testing import check_stage
 
 ROOT = Path(__file__).parents[2]
 ALONE = {"streamkit-dask", "streamkit-ray"}
-"""What needs a cluster, and is installed and run by `make cluster`; test_cluster_packages.py has the rest of it."""
+"""Packages that need a cluster, installed and run by `make cluster`; test_cluster_packages.py has their other tests."""
 PACKAGES = sorted(file for file in (ROOT / "plugins").glob("*/pyproject.toml") if file.parent.name not in ALONE)
 EVENTS: list[sk.Event] = [
     sk.events.ResponseStart("chatcmpl-1", model="gpt-4o"),

@@ -40,7 +40,7 @@ SECRETS = ("The launch", "code is")
 
 @dataclass
 class Told:
-    """What OpenTelemetry was told."""
+    """The telemetry that was recorded."""
 
     exporter: InMemorySpanExporter
     reader: InMemoryMetricReader

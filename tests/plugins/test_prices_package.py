@@ -46,7 +46,7 @@ def drawn(random: Random) -> BilledTokens:
 
 
 def by_hand(tokens: BilledTokens, provider: str, model: str) -> Decimal:
-    """What `calc_price` says of the same tokens, by its own names."""
+    """The result of `calc_price` for the same tokens, by its own names."""
     found = genai_prices.calc_price(
         genai_prices.Usage(
             input_tokens=tokens.prompt,

@@ -269,7 +269,7 @@ def check(format: str, body: dict[str, Any]) -> None:
 
 
 def read_whole(value: Any) -> Any:
-    """What is in iterables, which pydantic checks only as they are read."""
+    """The content of iterables, which pydantic checks only as they are read."""
     if isinstance(value, dict):
         return {name: read_whole(item) for name, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, str) or not hasattr(value, "__iter__"):

@@ -64,7 +64,7 @@ def exchanges(draw: st.DrawFn) -> list[Turn]:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> Conversation:
-    """What all three APIs can express."""
+    """Requests that all three APIs can express."""
     turns = [turn for exchange in draw(st.lists(exchanges(), max_size=2)) for turn in exchange]
     turns.append(Turn("user", list(draw(contents))))
     if draw(st.booleans()):

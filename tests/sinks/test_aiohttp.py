@@ -1,4 +1,4 @@
-"""What only aiohttp has: connections that are used again, and handlers that it cancels."""
+"""aiohttp only: reused connections, and cancelled handlers."""
 
 import asyncio
 from collections.abc import AsyncIterable

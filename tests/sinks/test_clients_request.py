@@ -1,4 +1,4 @@
-"""What the request's body decides: a stream or one JSON object, and whether the usage is in it; on both frameworks."""
+"""The request's body decides between a stream and one JSON object, and on usage; on both frameworks."""
 
 import asyncio
 import json

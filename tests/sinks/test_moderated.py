@@ -1,4 +1,4 @@
-"""What the official client makes of each decision: always a normal end, over HTTP, in both of OpenAI's dialects.
+"""Each decision as read by the official client: always a normal end, over HTTP, in both of OpenAI's dialects.
 
 The embedded provider answers, the stream is moderated, written again and served.
 """

@@ -1,4 +1,4 @@
-"""What both frameworks' responses send: statuses, headers, events, pings; and when they stop."""
+"""Responses of both frameworks: statuses, headers, events, pings; and when they stop."""
 
 import asyncio
 import json

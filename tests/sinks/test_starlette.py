@@ -1,4 +1,4 @@
-"""What only Starlette has: FastAPI on top, middleware around, tasks in the background, and trio below."""
+"""Starlette only: FastAPI, middleware, background tasks, and trio."""
 
 import asyncio
 from typing import Any

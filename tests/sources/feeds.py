@@ -100,7 +100,7 @@ async def data(feed: sk.Source[sk.sse.ServerSentEvent]) -> list[str]:
 
 @dataclass
 class Served:
-    """What a server was asked, and how it answers: the nth connection by the nth of `ways`, then with 204."""
+    """A server's requests and responses: the nth connection by the nth of `ways`, then 204."""
 
     ways: list[Callable[[web.Request], Awaitable[web.StreamResponse]]]
     url: str = ""

@@ -1,4 +1,4 @@
-"""Whatever bytes come from: the official client's streams, other clients' answers, files."""
+"""Other sources of bytes: the official client's streams, other clients' responses, files."""
 
 import asyncio
 import gc

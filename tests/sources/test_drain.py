@@ -1,4 +1,4 @@
-"""What is left behind the end marker is read, a little of it, so that the connection can be used again."""
+"""A little data behind the end marker is read, so that the connection can be reused."""
 
 import asyncio
 from collections.abc import AsyncGenerator

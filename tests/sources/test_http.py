@@ -90,7 +90,7 @@ async def read(stream: Stream[Event]) -> list[Event]:
 
 
 async def failure(stream: Stream[Event]) -> tuple[list[Event], SourceError]:
-    """What came before the error, and the error."""
+    """The events before the error, and the error."""
     seen = list[Event]()
     with pytest.raises(SourceError) as caught:
         async with stream as events:

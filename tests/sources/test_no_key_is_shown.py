@@ -1,4 +1,4 @@
-"""Whatever is given as an address, a header or an option: no error, no `repr` and no cause of an error shows a key."""
+"""No error, `repr` or cause of an error shows a key, whatever address, header or option was given."""
 
 import string
 import traceback

@@ -1,4 +1,4 @@
-"""What aiohttp can do, a source can do: further options are handed on to it."""
+"""Further options are passed on to aiohttp."""
 
 import pytest
 

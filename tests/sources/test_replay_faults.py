@@ -26,7 +26,7 @@ ABC = [(1.0, b"abcd"), (2.0, b"efgh"), (3.0, b"")]
 
 
 def given_by(pieces: Iterator[Piece]) -> tuple[list[Piece], type[Exception] | None]:
-    """What comes, and what is raised after it."""
+    """The pieces, and the error raised after them."""
     came: list[Piece] = []
     try:
         for piece in pieces:

@@ -77,7 +77,7 @@ async def serving(stand: Stand) -> AsyncGenerator[str, None]:
 
 
 async def sent(path: str = MODEL, *, stand: Stand | None = None, **options: Any) -> Stand:
-    """What the stand received from a request that was signed."""
+    """The signed request as received by the server."""
     stand = stand or Stand()
     async with serving(stand) as url:
         options = {"json": {"a": "é"}, "sign": MINE, **options}

@@ -51,7 +51,7 @@ def completion_of(body: bytes) -> Completion:
 
 
 def accumulate(*events: Event) -> Completion:
-    """What comes before the end of a stream of these events."""
+    """The event before the end of a stream of these events."""
     *passed, completion, end = Accumulate().run([*events, END])
     assert passed == list(events)
     assert end == END

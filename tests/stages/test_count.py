@@ -330,7 +330,7 @@ async def test_the_report_can_be_read_after_a_cancellation() -> None:
 def test_generated_released_and_billed_are_three_figures_under_moderation() -> None:
     @dataclass
     class Generated(Count):
-        """What comes from the provider."""
+        """The provider's events."""
 
     rule = sk.Rule("secret", patterns=("hunter2",), action="block")
     pipeline = Generated("cl100k_base", name="generated") | sk.Moderate(rule) | Count("cl100k_base", name="released")

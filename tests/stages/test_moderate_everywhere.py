@@ -1,4 +1,4 @@
-"""What the model wrote is moderated wherever the provider put it: in blocks, items, steps, details, notices and citations."""
+"""Model-written text is moderated wherever the provider puts it: in blocks, items, steps, details, notices and citations."""
 
 import json
 import re

@@ -50,7 +50,7 @@ def spoken(events: Iterable[Event], index: int = 0) -> str:
 
 
 def standing(events: Iterable[Event], index: int = 0) -> str:
-    """What a reader sees who takes back what is retracted."""
+    """The text of a reader that removes what is retracted."""
     released, taken = "", dict[int, tuple[int, str]]()
     for event in events:
         match event:

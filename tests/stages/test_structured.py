@@ -70,7 +70,7 @@ def run(stage: sk.Structured[Any], *events: sk.Event) -> tuple[list[sk.Event], s
 
 
 def told(stage: sk.Structured[Any], *events: sk.Event) -> list[sk.Event]:
-    """What the stage adds."""
+    """The events that the stage adds."""
     return [event for event in run(stage, *events)[0] if not any(event is given for given in events)]
 
 

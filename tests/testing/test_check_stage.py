@@ -101,7 +101,7 @@ def test_what_must_be_the_same_can_be_said() -> None:
 
 
 class Bad(Stage[Event, Event]):
-    """What the bad ones share."""
+    """Base of the stages that violate a law."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What the kit has beside the laws: scripted sources, a clock that is told, a watch on leaks, strategies, fixtures."""
+"""The testing kit beside the laws: scripted sources, a virtual clock, a check for leaks, strategies, fixtures."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What each provider's usage object means: literal objects as they are sent, and the report and cost that follow from them."""
+"""Providers' usage objects: literal objects as they are sent, and the report and cost that follow from them."""
 
 from __future__ import annotations
 

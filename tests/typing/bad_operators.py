@@ -1,4 +1,4 @@
-"""What must be red in the editor of operators: every line that ends in `# error`, in both checkers, and no other line."""
+"""Type errors with operators: every line marked `# error`, and no other line."""
 
 import streamkit as sk
 from streamkit import ops

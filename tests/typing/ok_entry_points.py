@@ -1,4 +1,4 @@
-"""What people hold is a source in every checker: no line here is an error, and no type unknown."""
+"""Clients' objects as sources: no line here is an error, and no type unknown."""
 
 import asyncio
 from typing import assert_type

@@ -1,4 +1,4 @@
-"""What the README shows, and what else should be clean: no line here is an error, and no type unknown."""
+"""Pipelines as in the README and others: no line here is an error, and no type unknown."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import assert_type

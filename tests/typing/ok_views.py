@@ -1,4 +1,4 @@
-"""What a view gives is typed: no line here is an error, and no type unknown."""
+"""The items of views are typed: no line here is an error, and no type unknown."""
 
 from collections.abc import AsyncIterator
 from typing import Any, assert_type

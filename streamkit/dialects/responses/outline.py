@@ -31,18 +31,18 @@ _TOLD = {
 }
 
 
-class _Piece(msgspec.Struct):
+class _OutlinePiece(msgspec.Struct):
     # An item, or a part of one.
     number: int
     kind: str
     data: dict[str, Any]
-    parts: dict[str, "_Piece"] = {}
+    parts: dict[str, "_OutlinePiece"] = {}
 
 
 class Outline(msgspec.Struct):
     """Items and parts that have started. Items are identified by id, or by position if the id is missing or changes."""
 
-    items: list[_Piece] = []
+    items: list[_OutlinePiece] = []
     ids: dict[str, int] = {}
     places: dict[int, int] = {}
     current: dict[Channel, int] = {}
@@ -111,7 +111,7 @@ class Outline(msgspec.Struct):
         call = known.data.get("call_id"), item.get("call_id")
         return None if kind in _CALLS and all(call) and call[0] != call[1] else at
 
-    def _part(self, part: dict[str, Any], place: tuple[int, int], payload: bytes, out: list[Event]) -> _Piece:
+    def _part(self, part: dict[str, Any], place: tuple[int, int], payload: bytes, out: list[Event]) -> _OutlinePiece:
         kind = text(part.get("type")) or "part"
         if place[0] not in self.places:
             reasons = CHANNELS.get(kind) == "reasoning"
@@ -126,8 +126,8 @@ class Outline(msgspec.Struct):
 
     def _begin(
         self, kind: str, data: dict[str, Any], tool: int | None, within: int | None, payload: bytes, out: list[Event]
-    ) -> _Piece:
-        piece = _Piece(self.count, kind, dict(data))
+    ) -> _OutlinePiece:
+        piece = _OutlinePiece(self.count, kind, dict(data))
         self.count += 1
         channel = CHANNELS.get(kind) if tool is None else "tool_arguments"
         if channel:
@@ -135,7 +135,9 @@ class Outline(msgspec.Struct):
         out += start(PartStart(kind, piece.number, data, channel, tool, within, payload=payload))
         return piece
 
-    def _end(self, piece: _Piece, data: dict[str, Any], payload: bytes, out: list[Event], *, again: bool) -> None:
+    def _end(
+        self, piece: _OutlinePiece, data: dict[str, Any], payload: bytes, out: list[Event], *, again: bool
+    ) -> None:
         more = changed(data, piece.data)
         if more or not again:
             piece.data |= more

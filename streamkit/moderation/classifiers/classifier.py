@@ -34,7 +34,7 @@ class Decision(msgspec.Struct, frozen=True):
     """
 
     action: DecisionAction = "allow"
-    """What happens to the window."""
+    """The action on the window."""
     category: str = ""
     """Reported in the verdict."""
     scores: dict[str, float] = {}

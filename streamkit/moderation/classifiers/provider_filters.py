@@ -31,7 +31,7 @@ class ProviderRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     category: str
     action: ProviderAction = "block"
-    """What happens to the choice."""
+    """The action on the choice."""
     severity: Literal["low", "medium", "high"] | None = None
     score: float | None = None
     message: str | None = None

@@ -78,7 +78,7 @@ def _default(field: griffe.Attribute) -> str | None:
 
 
 def _value(text: str, field: griffe.Attribute) -> str:
-    """What a constant of the module stands for; "…" for one that is neither public nor short."""
+    """The value of a constant of the module; "…" for one that is neither public nor short."""
     if not text.isidentifier() or (constant := field.module.members.get(text)) is None:
         return text
     constant = constant.final_target if isinstance(constant, griffe.Alias) else constant

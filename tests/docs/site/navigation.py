@@ -39,7 +39,7 @@ def _walk(entries: list[dict[str, Any]], sections: tuple[str, ...]) -> Iterator[
 
 
 def problems(pages: list[Page], files: list[Path]) -> list[str]:
-    """What is wrong with a navigation of `pages` over these files, a line each."""
+    """The problems of a navigation of `pages` over these files, a line each."""
     named = Counter(page.path for page in pages)
     return [
         *(f"{path.relative_to(DOCS)}: not in the navigation (zensical.toml)" for path in files if path not in named),

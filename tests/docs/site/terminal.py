@@ -1,4 +1,4 @@
-"""What a command shows in a terminal, as an animated SVG: run for real, in a pseudo-terminal, at its own pace.
+"""Record a command's terminal output as an animated SVG: run for real, in a pseudo-terminal, at its own pace.
 
     python -m tests.docs.site.terminal docs/assets/demo.svg streamkit demo
 
@@ -114,7 +114,7 @@ def _cells(screen: "pyte.Screen", row: int) -> Cells:
 
 
 def pieces(shown: dict[int, list[Cells]]) -> list[Piece]:
-    """What is to be seen when: a line that grew gets a piece more, one that changed otherwise is replaced."""
+    """The visible lines over time: a line that grew gets a piece more, one that changed otherwise is replaced."""
     rows = max(len(lines) for lines in shown.values())
     found: list[Piece] = []
     for row in range(rows):

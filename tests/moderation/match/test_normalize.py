@@ -11,7 +11,7 @@ from tests.moderation.reading import Reading, read
 
 
 def released(rule: Rule, *pieces: str) -> list[str]:
-    """What each piece releases, and last what the end does; replaced text is `*`."""
+    """The text released by each piece, and last by the end; replaced text is `*`."""
     reading = Reading((rule,))
     return [*(read(reading.feed(piece)) for piece in pieces), read(reading.feed("", final=True))]
 

@@ -100,7 +100,7 @@ def test_tables_find_whole_words(tables: None, texts: list[str], some: list[str]
 
 
 def fed(begin: Callable[[], Reading], texts: list[str], at: int) -> list[Piece]:
-    """What a reading releases; before text number `at` another one continues from its state."""
+    """The text released; before text number `at` another run resumes from the state."""
     reading, found = begin(), list[Piece]()
     for number, text in enumerate(texts):
         if number == at:

@@ -1,4 +1,4 @@
-"""What is buffered and what is released: phrases and patterns in text that is still arriving. Law 8 has the property."""
+"""Buffered and released text: phrases and patterns in text that is still arriving. Law 8 has the property."""
 
 from time import process_time
 
@@ -11,7 +11,7 @@ from tests.moderation.reading import Reading, read
 
 
 def releases(rule: Rule, *pieces: str) -> list[str]:
-    """What each piece releases, and last what the end does; replaced text is `*`."""
+    """The text released by each piece, and last by the end; replaced text is `*`."""
     reading = Reading((rule,))
     return [*(read(reading.feed(piece)) for piece in pieces), read(reading.feed("", final=True))]
 
@@ -144,7 +144,7 @@ def test_what_stands_before_is_known_however_much_has_left(source: str, before: 
 
 
 def told(rules: list[Rule], *pieces: str) -> tuple[str, list[tuple[str, int, int, bool]]]:
-    """What is released, and what is reported: the category, the place, and whether that is what later matches added."""
+    """The text released and the reports: the category, the place, and whether a later match extended it."""
     reading = Reading(rules)
     found = [part for piece in pieces for part in reading.feed(piece)] + reading.feed("", final=True)
     return read(found), [
