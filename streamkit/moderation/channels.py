@@ -5,7 +5,17 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 
-from streamkit.events import AudioDelta, Channel, Event, PartChannel, PartDelta, ReasoningDelta, RefusalDelta, TextDelta
+from streamkit.events import (
+    AudioDelta,
+    Channel,
+    Event,
+    PartChannel,
+    PartDelta,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+)
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
 Mode: TypeAlias = Literal["hold", "observe", "optimistic"]
@@ -73,6 +83,32 @@ def bare_deltas(deltas: Sequence[Any]) -> Iterable[Event]:
         return map(bare, deltas)
     index = first.index
     return [delta if delta.payload is None else kind(delta.text, index) for delta in deltas]
+
+
+def continues(first: ToolCallDelta | PartDelta, other: object) -> bool:
+    """Whether an event carries nothing but more of the same call, or of the same field of a part."""
+    if other.__class__ is not first.__class__:
+        return False
+    if isinstance(first, PartDelta):
+        other = cast("PartDelta", other)
+        same = (other.part, other.index, other.channel) == (first.part, first.index, first.channel)
+        return same and (other.path, other.json) == (first.path, first.json)
+    other = cast("ToolCallDelta", other)
+    alone = other.name is None and other.id is None and other.type is None
+    return alone and other.tool_index == first.tool_index and other.index == first.index
+
+
+def bare_calls(deltas: Sequence[ToolCallDelta]) -> list[ToolCallDelta]:
+    """Adjacent pieces of one call, of which only the first may have more than arguments, without their raw chunks."""
+    first = deltas[0]
+    number, index = first.tool_index, first.index
+    return [
+        bare(first),
+        *[
+            delta if delta.payload is None else ToolCallDelta(number, None, None, delta.arguments, index)
+            for delta in deltas[1:]
+        ],
+    ]
 
 
 def bare(event: E) -> E:

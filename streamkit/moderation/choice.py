@@ -5,7 +5,7 @@ their place behind the text that arrived before them. A choice is open until it 
 """
 
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 from zlib import crc32
 
@@ -32,6 +32,7 @@ from streamkit.moderation.channels import (
     PARTS,
     Mode,
     bare,
+    bare_calls,
     bare_deltas,
     delta_of,
     text_of,
@@ -181,34 +182,36 @@ class ChoiceRelease:
         if self.blocked or text.over:
             self.deltas += len(deltas)
             self._withheld.add("" if self.blocked else joined)
-            return
-        self.feed_open(text, deltas, joined, out)
-
-    def feed_open(self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
-        """The same for a text of which it is known that it takes more."""
-        self.deltas += len(deltas)
-        if not joined and text.channel != "transcript":
-            # There is nothing to decide; it is released if it needs no place behind something else.
-            out += bare_deltas(deltas) if text.left == text.length and not self._order else ()
-        elif self._limit is not None and text.length - text.left + len(joined) > self._limit:
-            self._feed_slices(text, deltas, self._limit, out)
+        elif joined or text.channel == "transcript":
+            self.feed_open(text, deltas, joined, out)
         else:
-            self._feed(text, deltas, joined, out)
+            # There is nothing to decide; it is released if it needs no place behind something else.
+            self.deltas += len(deltas)
+            out += bare_deltas(deltas) if text.left == text.length and not self._order else ()
 
-    def _feed(self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
-        cost, length = self._cost, text.length + len(joined)
-        rulings = text.judge.feed(joined)
+    def feed_open(
+        self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event], sliced: bool = False
+    ) -> None:
+        """The same for a text of which it is known that it takes more, and some text."""
+        cost, judge = self._cost, text.judge
+        length = text.length + len(joined)
+        if not sliced:
+            self.deltas += len(deltas)
+            if self._limit is not None and length - text.left > self._limit:
+                self._feed_slices(text, deltas, self._limit, out)
+                return
+        rulings = judge.feed(joined)
         cost.checks += 1
-        # What most deltas need: nothing is ruled, and at most the end of one is buffered.
+        # What most deltas need: nothing is ruled, and at most the end of them is buffered.
         if not rulings and text.simple and not text.stops:
-            if text.left == text.length and text.judge.decided == length:
+            if text.left == text.length and judge.decided == length:
                 text.length = text.left = length
                 text.out += len(joined)
                 cost.released += len(joined)
                 out += bare_deltas(deltas)
                 return
-            if len(deltas) == 1 and len(text.pieces) < 2 and self._holds and text.channel != "transcript":
-                self._shift(text, joined, out)
+            if self._holds and text.channel != "transcript":
+                self._shift(text, deltas, joined, out)
                 return
         self._buffer(text, deltas, length, out)
         text.rulings += rulings
@@ -216,31 +219,66 @@ class ChoiceRelease:
         if text.left < length:
             cost.add_held(min(len(deltas), len(text.pieces)), min(len(joined), length - text.left))
 
-    def _shift(self, text: ModeratedText, joined: str, out: list[Event]) -> None:
-        # The same as below for a delta behind one piece at most, in one step.
+    def _shift(self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
+        # The same as below in one step: of deltas that are decided only those at the end are buffered, piece by piece.
         cost, now, left, before, decided = self._cost, self._owner.now, text.left, text.length, text.judge.decided
         text.length = length = before + len(joined)
-        buffered = ""
-        if text.pieces:
-            _, arrived, piece = text.pieces[0]
-            buffered = piece[left - before :]
-            if decided >= before:
-                text.pieces.clear()
+        buffered, rest, one = "", deltas, len(deltas) == 1
+        if decided > left:
+            if left == before:
+                pass
+            elif decided >= before == text.pieces[0][0]:
+                # The same as `take_joined` of all, which mostly is one piece.
+                _, arrived, piece = text.pieces.popleft()
+                buffered = piece[left - before :]
+                cost.held += left - before
                 if arrived is not None:
                     cost.end_held(arrived, now)
-        if decided > left:
-            out.append(text.make((buffered + joined)[: decided - left], self.index))
+            else:
+                buffered = text.take_joined(min(decided, before), cost, now)
+            if decided <= before:
+                out.append(text.make(buffered, self.index))
+            elif one:
+                out.append(text.make(buffered + joined[: decided - before], self.index))
+            else:
+                rest = self._release_first(text, deltas, buffered, decided, out)
             text.left = decided
             text.out += decided - left
             cost.released += decided - left
-        if decided < length or buffered:
-            cost.held = held = cost.held + length - text.left - len(buffered)
-            if decided < length:
+        if decided < length:
+            fresh = length - (decided if decided > before else before)
+            if one:
                 text.pieces.append((length, now, joined))
                 cost.deltas_held += 1
-                cost.characters_held += length - (decided if decided > before else before)
-                if held > cost.max_characters_held:
-                    cost.max_characters_held = held
+            else:
+                end = length - sum(len(delta.text) for delta in rest)
+                for delta in rest:
+                    if piece := delta.text:
+                        end += len(piece)
+                        text.pieces.append((end, now, piece))
+                        cost.deltas_held += 1
+            cost.characters_held += fresh
+            cost.held = held = cost.held + fresh
+            if held > cost.max_characters_held:
+                cost.max_characters_held = held
+
+    def _release_first(
+        self, text: ModeratedText, deltas: Sequence[Any], buffered: str, decided: int, out: list[Event]
+    ) -> Sequence[Any]:
+        # Release those of several deltas that are decided, the first of them with what was buffered. Returns the others.
+        whole, end = len(deltas), text.length
+        while end > decided:
+            whole -= 1
+            end -= len(deltas[whole].text)
+        if buffered and whole:
+            out.append(text.make(buffered + deltas[0].text, self.index))
+            out += bare_deltas(deltas[1:whole]) if whole > 1 else ()
+            buffered = ""
+        elif whole:
+            out += bare_deltas(deltas[:whole])
+        if end < decided:
+            out.append(text.make(buffered + deltas[whole].text[: decided - end], self.index))
+        return deltas[whole:]
 
     def _buffer(self, text: ModeratedText, deltas: Sequence[Any], length: int, out: list[Event]) -> None:
         # What was buffered before is released together with the first piece that decides it. Empty pieces are not buffered.
@@ -267,7 +305,7 @@ class ChoiceRelease:
                 room = max(limit - (text.length - text.left), 1)
                 piece, rest = rest[:room], rest[room:]
                 whole = not rest
-                self._feed(text, [with_text(delta, text.channel, piece, last=whole)], piece, out)
+                self.feed_open(text, [with_text(delta, text.channel, piece, last=whole)], piece, out, sliced=True)
                 if text.length - text.left > limit:
                     self._exceed(text, "characters", out)
 
@@ -487,22 +525,25 @@ class ChoiceRelease:
 
     # Calls of tools
 
-    def call(self, delta: ToolCallDelta, begin: Callable[[int], CallRelease], out: list[Event]) -> None:
-        """Take a piece of a call that is moderated."""
-        self.deltas += 1
-        call = self.calls.get(delta.tool_index)
+    def call(self, deltas: Sequence[ToolCallDelta], begin: Callable[[int], CallRelease], out: list[Event]) -> None:
+        """Take adjacent pieces of a call that is moderated, of which only the first may have more than arguments."""
+        self.deltas += len(deltas)
+        number = deltas[0].tool_index
+        call = self.calls.get(number)
         if call is None:
-            call = self.calls[delta.tool_index] = begin(delta.tool_index)
-        self._call_all(call, delta, out)
+            call = self.calls[number] = begin(number)
+        self._call_all(call, bare_calls(deltas), out)
 
-    def part(self, delta: PartDelta, begin: Callable[[PartDelta], CallRelease], out: list[Event]) -> None:
-        """Take a piece of the text of a part that is moderated by rules."""
-        self.deltas += 1
-        fields = self.fields.setdefault(delta.part, {})
-        key = "\0".join((delta.channel, *delta.path))
+    def part(self, deltas: Sequence[PartDelta], begin: Callable[[PartDelta], CallRelease], out: list[Event]) -> None:
+        """Take adjacent pieces of the text of one field of a part, which is moderated by rules."""
+        self.deltas += len(deltas)
+        first = deltas[0]
+        fields = self.fields.setdefault(first.part, {})
+        key = "\0".join((first.channel, *first.path))
         if key not in fields:
-            fields[key] = begin(delta)
-        self._call_all(fields[key], ToolCallDelta(delta.part, arguments=delta.text, index=delta.index), out)
+            fields[key] = begin(first)
+        pieces = [ToolCallDelta(first.part, None, None, delta.text, first.index) for delta in deltas]
+        self._call_all(fields[key], pieces, out)
 
     def end_fields(self, part: int, names: Container[str] | None, out: list[Event]) -> None:
         """The text of those fields of a part, or of all, is complete."""
@@ -513,32 +554,40 @@ class ChoiceRelease:
         if fields:
             self.fields[part] = fields
 
-    def _call_all(self, call: CallRelease, delta: ToolCallDelta, out: list[Event]) -> None:
+    def _call_all(self, call: CallRelease, deltas: list[ToolCallDelta], out: list[Event]) -> None:
+        if call.over or self.blocked:
+            return
         limit = self._owner.policy.max_hold_chars
-        rest: ToolCallDelta | None = delta
-        while rest and not (call.over or self.blocked):
-            piece, rest = (rest, None) if limit is None or call.open else split(rest, limit - call.held)
-            self._call(call, piece, out)
-            if limit is not None and call.held > limit:
-                self._exceed_call(call, "characters", out)
+        joined = "".join(delta.arguments for delta in deltas)
+        # Of names only as much is buffered as of arguments.
+        if limit is None or call.open or call.held + len(joined) + len(deltas[0].name or "") <= limit:
+            self._call(call, deltas, joined, out)
+            return
+        for delta in deltas:
+            rest: ToolCallDelta | None = delta
+            while rest and not (call.over or self.blocked):
+                piece, rest = (rest, None) if call.open else split(rest, limit - call.held)
+                self._call(call, [piece], piece.arguments, out)
+                if call.held > limit:
+                    self._exceed_call(call, "characters", out)
 
-    def _call(self, call: CallRelease, delta: ToolCallDelta, out: list[Event]) -> None:
+    def _call(self, call: CallRelease, deltas: list[ToolCallDelta], joined: str, out: list[Event]) -> None:
         cost, before = self._cost, call.held
-        released, rulings = call.arrive(bare(delta), self._owner.now)
+        released, rulings = call.arrive(deltas, joined, self._owner.now)
         arrived = call.held - before
         cost.held += arrived
         cost.checks += 1
         if call.open:
-            self._emit_call(call, [released], out)
+            self._emit_call(call, released, out)
         self._rule_call(call, rulings, out)
         if call.over or self.blocked:
             return
         if call.decided:
             self._send(call, out)
         elif arrived:
-            cost.add_held(1, arrived)
+            cost.add_held(len(deltas), arrived)
 
-    def _rule_call(self, call: CallRelease, rulings: Iterator[tuple[Channel, Ruling]], out: list[Event]) -> None:
+    def _rule_call(self, call: CallRelease, rulings: list[tuple[Channel, Ruling]], out: list[Event]) -> None:
         for channel, ruling in rulings:
             by, start, end = ruling.by, ruling.start, ruling.end
             if ruling.kind != "removed":

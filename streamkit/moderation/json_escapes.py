@@ -55,6 +55,8 @@ class Unescaped:
 
     def feed(self, piece: str, *, final: bool = False) -> str:
         """Take more of the document, and return what is decoded, as far as that is certain."""
+        if self._inside and not self._pending and not _IN_STRING.search(piece):
+            return piece
         return "".join(segment.text for segment in self.segments(piece, final=final))
 
     def segments(self, piece: str, *, final: bool = False) -> Iterator[Segment]:

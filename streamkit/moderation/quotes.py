@@ -6,10 +6,10 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from streamkit.moderation.match.phrases import borders
-
 MOST_CHARACTERS = 65_536
 """Withheld text beyond which everything counts as a quote of it."""
+MOST_QUOTED = 16_384
+"""Characters beyond which a text counts as a quote if anything was withheld."""
 _LEAST = 3
 _NO_TEXT = {"type", "id"}
 """Names of fields that never contain model-written text."""
@@ -28,21 +28,59 @@ class WithheldText:
     def __init__(self) -> None:
         self._texts: dict[str, None] = {}
         self._left = MOST_CHARACTERS
+        self._joined = ""
+        self._short: list[str] = []
+        self._lengths: dict[str, set[int]] = {}  # of the others, by how they begin
 
     def add(self, text: str) -> None:
         """That text was withheld."""
         if (plain := _plain(text)) and plain not in self._texts:
             self._left -= len(plain)
             if self._left >= 0:
-                self._texts[plain] = None
+                self._keep(plain)
+
+    def _keep(self, text: str) -> None:
+        self._texts[text] = None
+        self._joined = ""
+        if len(text) < _LEAST:
+            self._short.append(text)
+        else:
+            self._lengths.setdefault(text[:_LEAST], set()).add(len(text))
 
     def quoted_in(self, text: str) -> bool:
         """Whether a text contains withheld text, is a part of it, or begins or ends with one.
 
-        Neither case nor white space counts.
+        Neither case nor white space counts. Of a text of more than `MOST_QUOTED` characters that is assumed.
         """
-        quote = _plain(text)
-        return self._left < 0 or (bool(quote) and any(_shares(quote, withheld) for withheld in self._texts))
+        if self._left < 0 or not self._texts:
+            return self._left < 0
+        if len(text) > MOST_QUOTED or not (quote := _plain(text)):
+            return len(text) > MOST_QUOTED
+        if not self._joined:
+            # Between two texts is a character that is in none.
+            self._joined = "\n".join(["", *self._texts, ""])
+        return quote in self._joined or self._begins_in(quote) or self._ends_in(quote)
+
+    def _begins_in(self, quote: str) -> bool:
+        # Whether a withheld text is in the quote, or begins there.
+        if any(text in quote for text in self._short):
+            return True
+        for at in range(len(quote) - _LEAST + 1):
+            if lengths := self._lengths.get(quote[at : at + _LEAST]):
+                whole = any(quote[at : at + length] in self._texts for length in lengths)
+                if whole or f"\n{quote[at:]}" in self._joined:
+                    return True
+        return False
+
+    def _ends_in(self, quote: str) -> bool:
+        # Whether the quote begins with the end of a withheld text.
+        at = self._joined.find(quote[:_LEAST])
+        while len(quote) >= _LEAST and at >= 0:
+            end = self._joined.find("\n", at, at + len(quote) + 1)
+            if end >= 0 and quote.startswith(self._joined[at:end]):
+                return True
+            at = self._joined.find(quote[:_LEAST], at + 1)
+        return False
 
     def state(self) -> Any:
         """Return the state as JSON-compatible data, for a checkpoint."""
@@ -51,7 +89,8 @@ class WithheldText:
     def restore(self, state: Any) -> None:
         """Continue from `state`."""
         self._left, texts = state
-        self._texts = dict.fromkeys(texts)
+        for text in texts:
+            self._keep(text)
 
 
 def strings_of(value: Any) -> Iterator[str]:
@@ -148,16 +187,3 @@ def plain_data(value: Any) -> Any:
 
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def _shares(quote: str, text: str) -> bool:
-    return text in quote or quote in text or _continues(quote, text) or _continues(text, quote)
-
-
-def _continues(one: str, other: str) -> bool:
-    """Whether `other` ends with a beginning of `one`, of some characters."""
-    most = min(len(one), len(other))
-    if most < _LEAST or one[:_LEAST] not in other[-most:]:
-        return False
-    # The character between them is in neither, since they are without control characters that are white space.
-    return borders(f"{one[:most]}\n{other[-most:]}")[-1] >= _LEAST

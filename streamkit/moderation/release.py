@@ -6,7 +6,6 @@ One engine for rules and for classifiers: `Judges` decide about each text, in th
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import Any, Protocol, get_args
 
 import msgspec
@@ -44,7 +43,7 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.moderation.channels import CALLS, PARTS, bare, channel_of, text_of
+from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, bare, channel_of
 from streamkit.moderation.choice import ChoiceRelease, Policy, digest
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, decide
 from streamkit.moderation.json_escapes import Unescaped
@@ -136,9 +135,8 @@ class Release:
         self._provider = tuple(provider)
         self._observes = policy.mode == "observe"
         self._choices: dict[int, ChoiceRelease] = {}
-        self._open: dict[
-            tuple[Channel, int], tuple[ChoiceRelease, ModeratedText]
-        ] = {}  # texts that take more, in the quickest way
+        self.open: dict[tuple[type, int], tuple[ChoiceRelease, ModeratedText]] = {}
+        """Texts that take more in the quickest way, by the class of their deltas and their choice."""
         self._late: list[Completion] = []
         self._end: StreamEnd | None = None
         self._saved: int | None = 0
@@ -197,20 +195,28 @@ class Release:
             self._end, self.ending, self.ended = event, True, True
         self._show(reported, out)
 
-    def feed_run(self, channel: Channel, deltas: Sequence[Any], out: list[Event]) -> None:
+    def feed_run(self, channel: Channel, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         """Take adjacent deltas of one channel of one choice, as one text."""
-        first = deltas[0]
-        if known := self._open.get((channel, first.index)):
-            known[0].feed_open(known[1], deltas, first.text if len(deltas) == 1 else "".join(map(_text, deltas)), out)
-            return
         if not self._observes:
-            self._take_run(channel, deltas, out)
+            self._take_run(channel, deltas, joined, out)
             return
         reported: list[Event] = []
         if not self.silent:
-            self._take_run(channel, deltas, reported)
+            self._take_run(channel, deltas, joined, reported)
         out += deltas
         self._show(reported, out)
+
+    def feed_call(self, deltas: Sequence[Any], out: list[Event]) -> None:
+        """Take adjacent pieces of one call, or of one field of a part; in `hold` and for rules."""
+        choice, first = self._choice(deltas[0].index), deltas[0]
+        moderated = CALLS if isinstance(first, ToolCallDelta) else (first.channel,)
+        if choice.condemned or self.ending or not any(map(self._judges.moderates, moderated)):
+            for delta in deltas:
+                self._take(delta, out)
+        elif isinstance(first, ToolCallDelta):
+            choice.call(deltas, partial(self._begin_call, choice), out)
+        else:
+            choice.part(deltas, partial(self._begin_field, choice), out)
 
     def decide(self, index: int, channel: Channel, rulings: Sequence[Ruling], out: list[Event]) -> None:
         """Take what was decided about text that arrived before."""
@@ -248,7 +254,7 @@ class Release:
             out += (self.report,) if self.policy.reports else ()
             out += (self._end,) if self._end else ()
 
-    def _take_run(self, channel: Channel, deltas: Sequence[Any], out: list[Event]) -> None:
+    def _take_run(self, channel: Channel, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         choice = self._choice(deltas[0].index)
         if choice.condemned or self.ending:
             return
@@ -256,10 +262,11 @@ class Release:
             choice.pass_on(deltas, out)
             return
         text = choice.texts.get(channel) or self._begin(choice, channel)
-        choice.feed(text, deltas, "".join(map(text_of, deltas)), out)
-        quickest = self.policy.mode == "hold" and not self.policy.ordered and channel != "transcript"
-        if quickest and not (choice.blocked or text.over):
-            self._open[channel, choice.index] = choice, text
+        choice.feed(text, deltas, joined, out)
+        kind: type[Any] = type(deltas[0])
+        quickest = self.policy.mode == "hold" and not self.policy.ordered
+        if quickest and kind in CHANNEL_OF and not (choice.blocked or text.over):
+            self.open[kind, choice.index] = choice, text
 
     def _take(self, event: Event, out: list[Event]) -> None:
         match event:
@@ -303,16 +310,16 @@ class Release:
             return
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
-                self._take_run(channel_of(event), [event], out)
+                self._take_run(channel_of(event), [event], event.text, out)
             case AudioDelta(transcript=str()) if moderates("transcript"):
-                self._take_run("transcript", [event], out)
+                self._take_run("transcript", [event], event.transcript or "", out)
             case ToolCallDelta() if any(map(moderates, CALLS)):
-                choice.call(event, partial(self._begin_call, choice), out)
+                choice.call([event], partial(self._begin_call, choice), out)
             case PartDelta(channel=channel) if moderates(channel):
                 if self.policy.ordered:
-                    self._take_run(channel, [event], out)
+                    self._take_run(channel, [event], event.text, out)
                 else:
-                    choice.part(event, partial(self._begin_field, choice), out)
+                    choice.part([event], partial(self._begin_field, choice), out)
             case _:
                 if choice.fields and (isinstance(event, PartEnd) or (isinstance(event, PartStart) and event.data)):
                     choice.end_fields(event.number, None if isinstance(event, PartEnd) else event.data, out)
@@ -370,7 +377,7 @@ class Release:
             return False
 
     def _reset(self) -> None:
-        self._open.clear()
+        self.open.clear()
         for choice in self._choices.values():
             choice.drop()
         self._choices.clear()
@@ -451,7 +458,7 @@ class Release:
 
     def forget(self) -> None:
         """Not all texts take more in the quickest way."""
-        self._open.clear()
+        self.open.clear()
 
     def block(self, choice: ChoiceRelease, by: Verdicts, out: list[Event]) -> None:
         """End a choice, and the stream if no other is open."""
@@ -487,7 +494,7 @@ class Release:
             return
         self.done, self._saved = True, self._unspent()
         going = [self._choices[index] for index in sorted(self._choices) if not self._choices[index].blocked]
-        self._open.clear()
+        self.open.clear()
         for choice in going:
             if choice.finished or (choice.finishing and not self.policy.ordered):
                 choice.close(out)
@@ -513,7 +520,7 @@ class Release:
 
     def _close(self, out: list[Event]) -> None:
         self.ending = True
-        self._open.clear()
+        self.open.clear()
         if self._end and self._end.reason in _INTERRUPTED:
             return
         for choice in list(self._choices.values()):
@@ -605,9 +612,6 @@ def _check_item(item: Any) -> None:
 _RAW: tuple[type, ...] = (str, bytes, bytearray, memoryview)
 _EVENTS: tuple[type, ...] = get_args(Event)
 _PLAIN = ("now", "ending", "ended", "done", "silent", "_saved", "_shown")
-
-
-_text = attrgetter("text")
 
 
 def _is_piece(notice: ProviderNotice) -> bool:

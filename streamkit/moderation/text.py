@@ -63,8 +63,13 @@ class ModeratedText:
             self.places.popleft()
         return msgspec.structs.replace(self.places[0][1], text=piece)
 
+    def take_joined(self, until: int, cost: Cost, now: float | None) -> str:
+        """Remove the text before `until` from the buffer."""
+        self.fresh = 0
+        return "".join(self.take(until, cost, now))
+
     def take(self, until: int, cost: Cost, now: float | None) -> list[str]:
-        """Remove the text before `until` from the buffer. What was buffered before this call is joined."""
+        """The same; what was buffered before this call is joined, what came with it is in its pieces."""
         cost.held -= until - self.left
         parts: list[str] = []
         joined: list[str] = []

@@ -1,6 +1,6 @@
 """A call of a tool, or text of a part: buffered as a whole, and released as it arrived, changed, or not at all."""
 
-from collections.abc import Iterator
+from io import SEEK_END, StringIO
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -62,11 +62,17 @@ class CallRelease:
         self._edits: list[tuple[Channel, int, int, str]] = []
         self._decoded = 0  # of the arguments
         self._start = 0  # where in the decoded arguments the document begins that is buffered
+        self._reader: tuple[StringIO, Unescaped | _Verbatim] | None = None  # the decoded arguments of so many pieces
+        self._read = 0
 
     @property
     def pending(self) -> bool:
         """Whether some of it is buffered."""
         return bool(self._deltas)
+
+    @property
+    def _is_verbatim(self) -> bool:
+        return isinstance(self._json, _Verbatim)
 
     @property
     def since(self) -> float | None:
@@ -85,40 +91,43 @@ class CallRelease:
             return self._start, self._decoded, self.channel
         return 0, len(self._names), "tool_name"
 
-    def arrive(self, delta: ToolCallDelta, now: float | None) -> tuple[ToolCallDelta, Iterator[tuple[Channel, Ruling]]]:
-        """Take a piece. Returns it as it may be released, and, one by one, what is decided about the call."""
-        new = self._spelled(delta)
+    def arrive(
+        self, deltas: list[ToolCallDelta], joined: str, now: float | None
+    ) -> tuple[list[ToolCallDelta], list[tuple[Channel, Ruling]]]:
+        """Take adjacent pieces with these arguments, of which only the first may have a name.
+
+        Returns them as they may be released, and what is decided about the call."""
+        new = self._spelled(deltas[0]) if deltas[0].name else ""
         if new and self._named:
             # The name was decided as a whole; a client that joins the pieces of a name must not receive more of it.
-            delta, new = msgspec.structs.replace(delta, name=None) if self.name else delta, ""
+            deltas = [msgspec.structs.replace(deltas[0], name=None), *deltas[1:]] if self.name else deltas
+            new = ""
         if not self.open:
-            self._deltas.append(delta)
-            self._arrived.append(now)
-            self.held += len(new) + len(delta.arguments)
-        return delta, self._judge(new, delta.arguments)
+            self._deltas += deltas
+            self._arrived += [now] * len(deltas)
+            self.held += len(new) + len(joined)
+        return deltas, self._judge(new, joined)
 
-    def end(self) -> Iterator[tuple[Channel, Ruling]]:
+    def end(self) -> list[tuple[Channel, Ruling]]:
         """No more of it arrives: what is decided then."""
-        if not self._named:
-            yield from self._rulings("tool_name", "", final=True)
-        yield from self._rulings(self.channel, self._json.feed("", final=True), final=True)
+        named = [] if self._named else self._rulings("tool_name", "", final=True)
+        return named + self._rulings(self.channel, self._json.feed("", final=True), final=True)
 
-    def _judge(self, name: str, arguments: str) -> Iterator[tuple[Channel, Ruling]]:
-        if name:
-            yield from self._rulings("tool_name", name)
-        if arguments and not self._named:
-            self._named = True
-            yield from self._rulings("tool_name", "", final=True)
-        if decoded := self._json.feed(arguments):
-            yield from self._rulings(self.channel, decoded)
+    def _judge(self, name: str, arguments: str) -> list[tuple[Channel, Ruling]]:
+        rulings = self._rulings("tool_name", name) if name else []
+        if arguments:
+            if not self._named:
+                self._named = True
+                rulings += self._rulings("tool_name", "", final=True)
+            if decoded := self._json.feed(arguments):
+                rulings += self._rulings(self.channel, decoded)
+        return rulings
 
-    def _rulings(self, channel: Channel, text: str, *, final: bool = False) -> Iterator[tuple[Channel, Ruling]]:
+    def _rulings(self, channel: Channel, text: str, *, final: bool = False) -> list[tuple[Channel, Ruling]]:
         judge = self.name if channel == "tool_name" else self.arguments
         if channel != "tool_name":
             self._decoded += len(text)
-        if judge and not self.over:
-            for ruling in judge.feed(text, final=final):
-                yield channel, ruling
+        return [(channel, ruling) for ruling in judge.feed(text, final=final)] if judge else []
 
     def _spelled(self, delta: ToolCallDelta) -> str:
         # What of a name is new. Some providers repeat the whole name with every piece.
@@ -132,9 +141,16 @@ class CallRelease:
         """A span of the name, or of the decoded arguments that are buffered."""
         if channel == "tool_name":
             return self._names[start:end]
-        buffered = "".join(delta.arguments for delta in self._deltas)
-        decoded = buffered if isinstance(self._json, _Verbatim) else Unescaped().feed(buffered, final=True)
-        return decoded[max(start - self._start, 0) : end - self._start]
+        # Decoded once, as far as something was found in it.
+        self._reader = self._reader or (StringIO(newline=""), _Verbatim() if self._is_verbatim else Unescaped())
+        decoded, decode = self._reader
+        for delta in self._deltas[self._read :]:
+            decoded.write(decode.feed(delta.arguments))
+        self._read = len(self._deltas)
+        decoded.seek(max(start - self._start, 0))
+        found = decoded.read(end - max(start, self._start))
+        decoded.seek(0, SEEK_END)
+        return found
 
     def edit(self, channel: Channel, start: int, end: int, text: str) -> None:
         """Release other text in place of a span of the name, or of the decoded arguments."""
@@ -152,6 +168,7 @@ class CallRelease:
             cost.end_held(arrived, now)
         deltas, edits = self._deltas, self._edits
         self._deltas, self._arrived, self._edits, self.held = [], [], [], 0
+        self._reader, self._read = None, 0
         if deltas and edits:
             deltas = [self._changed(deltas, edits)]
         if self._json.complete:
@@ -169,7 +186,7 @@ class CallRelease:
             if channel == "tool_name":
                 name = name[: start + shift] + text + name[end + shift :]
                 shift += len(text) - (end - start)
-        put = _replace if isinstance(self._json, _Verbatim) else replace
+        put = _replace if self._is_verbatim else replace
         arguments = put(
             "".join(delta.arguments for delta in deltas),
             [
@@ -214,9 +231,11 @@ _PLAIN = ("open", "over", "held", "_arrived", "_names", "_named", "_edits", "_de
 
 
 def _replace(text: str, edits: list[tuple[int, int, str]]) -> str:
-    for start, end, replacement in reversed(edits):
-        text = text[:start] + replacement + text[end:]
-    return text
+    parts, at = list[str](), 0
+    for start, end, replacement in edits:
+        parts += text[at:start], replacement
+        at = end
+    return "".join([*parts, text[at:]])
 
 
 def split(delta: ToolCallDelta, room: int) -> tuple[ToolCallDelta, ToolCallDelta | None]:

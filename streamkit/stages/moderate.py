@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from os import PathLike
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from streamkit.core.stage import Stage, cut_short
 from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, ModerationReport, PartDelta, ToolCallDelta
-from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, TEXTS, Mode, text_of
+from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, TEXTS, Mode, continues
 from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy, checked
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, as_provider_rules
 from streamkit.moderation.match.scanner import Scanners
@@ -149,7 +150,8 @@ class Moderate(Stage[Event, Event]):
             self._failed = True
             return cut_short(out, error)
         finally:
-            self.done = release.done
+            if release.done:
+                self.done = True
         return out
 
     def flush(self) -> Iterable[Event]:
@@ -173,20 +175,36 @@ class Moderate(Stage[Event, Event]):
             at += 1
             channel = CHANNEL_OF.get(kind)
             if channel is None:
-                self._feed(event, out)
+                if together and kind in _IN_PIECES:
+                    while at < size and continues(event, items[at]):
+                        at += 1
+                if at - start > 1:
+                    self._feed_call(items[start:at], out)
+                else:
+                    self._feed(event, out)
                 continue
             index = event.index
             while together and at < size and items[at].__class__ is kind and items[at].index == index:
                 at += 1
             run = items if at - start == size else items[start:at]
+            text = event.text if at - start == 1 else "".join(map(_text, run))
             if self.keep_raw:
-                self._keep(index, channel, None, "".join(map(text_of, run)))
-            release.feed_run(channel, run, out)
+                self._keep(index, channel, None, text)
+            if text and (known := release.open.get((kind, index))):
+                known[0].feed_open(known[1], run, text, out)
+            else:
+                release.feed_run(channel, run, text, out)
 
     def _feed(self, event: Any, out: list[Event]) -> None:
         if self.keep_raw:
             self._keep_other(event)
         self._release.feed(event, out)
+
+    def _feed_call(self, deltas: list[Any], out: list[Event]) -> None:
+        if self.keep_raw:
+            for delta in deltas:
+                self._keep_other(delta)
+        self._release.feed_call(deltas, out)
 
     # What is kept
 
@@ -212,6 +230,10 @@ class Moderate(Stage[Event, Event]):
         self._release.restore(state)
         self.done, self._failed = self._release.done, state["failed"]
         self._raw = {place: [text] for place, text in msgspec.convert(state["raw"], dict[str, str]).items()}
+
+
+_text = attrgetter("text")
+_IN_PIECES = (ToolCallDelta, PartDelta)
 
 
 def _place(index: int, channel: Channel, tool_index: int | None) -> str:

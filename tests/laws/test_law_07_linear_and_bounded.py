@@ -138,6 +138,33 @@ def test_hard_rules_take_linear_time(rule: sk.Rule, text: str) -> None:
     assert growth(read, KIB) < LINEAR
 
 
+def test_many_matches_in_one_call_of_a_tool_take_linear_time() -> None:
+    stage = sk.Moderate(sk.Rule("a", ("heron",), replacement="*"))
+
+    def read(number: int) -> None:
+        events = [sk.ToolCallDelta(0, "c", "f", '["'), *[sk.ToolCallDelta(arguments="a heron,")] * number]
+        *_, call = stage.run(iter([*events, sk.ToolCallDelta(arguments='"]'), sk.StreamEnd("tool_calls")]))
+        assert isinstance(call, sk.StreamEnd)
+
+    assert growth(read, KIB // 2) < LINEAR
+
+
+@pytest.mark.parametrize("quote", ["a heron 100", "a heron " * 50], ids=["one", "what looks like many"])
+def test_a_citation_costs_no_more_after_many_texts_were_withheld(quote: str) -> None:
+    citation, rule = (
+        sk.events.Annotation({"text": quote + "!"}),
+        sk.Rule("a", patterns=(r"heron \d+,",), replacement="*"),
+    )
+
+    def read(withheld: int) -> Callable[[], object]:
+        texts = [sk.TextDelta(f"a heron {100_000 + number}, ") for number in range(withheld)]
+        run = sk.Moderate(rule).fresh()
+        run.feed_all([*texts, citation])
+        return lambda: [run.feed(citation) for _ in range(20)]
+
+    assert seconds(read(3_200)) / seconds(read(100)) < 16
+
+
 def test_the_length_of_a_periodic_phrase_costs_nothing_per_delta() -> None:
     events = [sk.TextDelta("aaaa")] * 2_000
 

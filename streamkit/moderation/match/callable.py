@@ -31,7 +31,7 @@ class Called:
         self._length = 0
         self._from = 0  # where the undecided text begins
 
-    def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
+    def feed(self, text: str, final: bool) -> tuple[list[Span], int]:
         self._pieces.append(text)
         self._length += len(text)
         spans: list[Span] = []

@@ -44,7 +44,7 @@ LEET = {
 class Normalized(Protocol):
     """One text, normalized piece by piece."""
 
-    def feed(self, text: str, *, final: bool) -> str:
+    def feed(self, text: str, final: bool) -> str:
         """Take more text, and return what is normalized of it and of earlier text."""
         ...
 
@@ -198,7 +198,7 @@ class Decomposed(_Offsets):
         self._marks: list[tuple[str, int]] = []
         self._read = 0
 
-    def feed(self, text: str, *, final: bool) -> str:
+    def feed(self, text: str, final: bool) -> str:
         if not self._marks and text.isascii():
             self._starts += range(self._read, self._read + len(text))
             self._read = self._next = self._read + len(text)
@@ -254,7 +254,7 @@ class Composed(_Offsets):
         self._normalizer = normalizer
         self._open = ""  # a character with the marks that have arrived, and what is ignored
 
-    def feed(self, text: str, *, final: bool) -> str:
+    def feed(self, text: str, final: bool) -> str:
         found = list[str]()
         extends, alone = self._normalizer.extends, not self._normalizer.delays
         if len(text) > 1 and text.isascii():

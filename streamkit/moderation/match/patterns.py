@@ -98,8 +98,10 @@ class PatternSearch:
         self.always = [number for number, pattern in enumerate(patterns) if not pattern.searched_where_it_begins]
         self.behind = max(pattern.expression.behind for pattern in patterns)
         # What most searches need: they find nothing, and take no time worth to be limited.
-        self.quick = [
-            (pattern.expression.probe.search, pattern.longest, 0 if pattern.anchor else pattern.expression.safe)
+        self.quick: list[tuple[Callable[..., Any], int, int, bool]] = [
+            (pattern.anchor, pattern.longest, _OFTEN, True)
+            if pattern.anchor
+            else (pattern.expression.probe.search, pattern.longest, pattern.expression.safe, False)
             for pattern in patterns
         ]
         found: dict[str, list[tuple[int, int, tuple[Guard, ...]]]] = {}
@@ -137,7 +139,7 @@ class Patterns:
         self._free: dict[int, int] = {}  # where the last match ends of a pattern that is not
         self._off: set[int] = set()
 
-    def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
+    def feed(self, text: str, final: bool) -> tuple[list[Span], int]:
         spans: list[Span] = []
         last = max(len(text) - 1, 0) // _CHUNK * _CHUNK
         for at in range(0, last, _CHUNK):
@@ -153,13 +155,22 @@ class Patterns:
         if self._from:
             quick, text, offset = self._sought.quick, self._text, self._offset
             for number, start in list(self._from.items()):
-                search, longest, safe = quick[number]
-                found: Any = None
-                if not final and 0 < end - start <= safe and before // longest == end // longest:
-                    found = search(text, start - offset, None, False, True)
-                if found and found.partial:
+                search, longest, most, anchored = quick[number]
+                if start == end:
+                    pass
+                elif final or end - start > most or before // longest != end // longest:
+                    start = self._search(number, start, before, final, spans)
+                elif anchored:
+                    at, stop = start - offset, end - offset
+                    if search(text, at, stop):
+                        start = self._search(number, start, before, final, spans)
+                    else:
+                        start = offset + self._tail(self._sought.patterns[number], at, stop)
+                elif (found := search(text, start - offset, None, False, True)) is None:
+                    start = end
+                elif found.partial:
                     start = int(found.start()) + offset
-                elif start < end:
+                else:
                     start = self._search(number, start, before, final, spans)
                 self._from[number] = start
                 if start == end:

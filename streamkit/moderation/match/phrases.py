@@ -49,22 +49,22 @@ class Phrases:
         self._before = ""  # the character before that
         self._length = 0
 
-    def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
+    def feed(self, text: str, final: bool) -> tuple[list[Span], int]:
         if self._folds:
             text = text.lower() if text.isascii() else fold(text)
-        known = len(self._pending)
-        self._length += len(text)
-        if known:
-            text = self._pending + text
+        self._length = length = self._length + len(text)
+        if pending := self._pending:
+            text = pending + text
         whole = len(text)
         spans: list[Span] = []
-        undecided = self._search(text, known, final, spans)
-        if final:
-            undecided = whole
-        if undecided:
+        undecided = self._search(text, len(pending), final, spans)
+        if final or undecided == whole:
+            undecided, self._pending = whole, ""
+        else:
+            self._pending = text[undecided:] if undecided else text
+        if undecided and self._whole_words:
             self._before = text[undecided - 1]
-        self._pending = text[undecided:] if undecided < whole else ""
-        return spans, self._length - whole + undecided
+        return spans, length - whole + undecided
 
     def _search(self, text: str, known: int, final: bool, spans: list[Span]) -> int:
         # What is pending leads the automaton back to its state. To continue with one iterator, by its `set`, corrupts the heap
@@ -73,7 +73,7 @@ class Phrases:
         for end, found in self._find(text + self._end):
             if type(found) is int:
                 if end == whole and (not self._whole_words or self._may_begin(text, whole - found)):
-                    return min(undecided, whole - found)
+                    return whole - found if whole - found < undecided else undecided
             elif self._looks_ahead:
                 undecided = min(undecided, self._decide(text, end + 1, found, known, final, spans))
             elif end >= known:  # or it was found when it arrived

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -42,6 +42,7 @@ class Scanner:
         self._budget = budget
         self._matchers: list[Matcher] = [make(budget) for allows, make in found if not allows]
         self._exceptions: list[Matcher] = [make(budget) for allows, make in found if allows]
+        self._only = self._matchers[0].feed if len(self._matchers) == 1 and not self._exceptions else None
         self.length = 0
         self.decided = 0
         """Text before that may be released, but for what was removed."""
@@ -60,29 +61,44 @@ class Scanner:
         """Search more text, and return what is decided now, in order."""
         if self.ended:
             return ()
-        self.length += len(text)
+        self.length = length = self.length + len(text)
         self._budget.timed_out = False
+        if self._only and not (self._pending or self._removed):
+            # What most texts need.
+            spans, undecided = self._only(text, final)
+            if not spans:
+                self.decided, self.complete = undecided, undecided == length
+                return ()
+            self._pending = [_found(span) for span in spans]
+            heapify(self._pending)
+            limit = undecided
+        else:
+            undecided, limit = self._search(text, final)
+        rulings: Sequence[Ruling] = ()
+        if self._pending or self._removed:
+            rulings = self._decide(limit)
+        pending = self._pending
+        self.complete = undecided == length and not pending
+        self.decided = min(undecided, pending[0].start) if pending else undecided
+        return rulings
+
+    def _search(self, text: str, final: bool) -> tuple[int, int]:
+        # Returns where the undecided text begins, and where that begins which an exception may still allow.
         undecided = allowing = self.length
         for matcher in self._matchers:
-            spans, first = matcher.feed(text, final=final)
+            spans, first = matcher.feed(text, final)
             if spans:
                 for span in spans:
                     heappush(self._pending, _found(span))
             if first < undecided:
                 undecided = first
         for matcher in self._exceptions:
-            spans, first = matcher.feed(text, final=final)
+            spans, first = matcher.feed(text, final)
             for span in spans:
                 if span.cause == "match":
                     heappush(self._allowed, (span.start, span.end))
             allowing = min(allowing, first)
-        rulings: Sequence[Ruling] = ()
-        if self._pending or self._removed:
-            rulings = self._decide(min(undecided, allowing))
-        pending = self._pending
-        self.complete = undecided == self.length and not pending
-        self.decided = min(undecided, pending[0].start) if pending else undecided
-        return rulings
+        return undecided, min(undecided, allowing)
 
     def _decide(self, limit: int) -> list[Ruling]:
         rulings: list[Ruling] = []
@@ -292,9 +308,9 @@ class _Normalizing:
         self._normalized = normalized
         self._matcher = matcher
 
-    def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
+    def feed(self, text: str, final: bool) -> tuple[list[Span], int]:
         normalized = self._normalized
-        spans, undecided = self._matcher.feed(normalized.feed(text, final=final), final=final)
+        spans, undecided = self._matcher.feed(normalized.feed(text, final), final)
         found = [span._replace(start=normalized.start(span.start), end=normalized.end(span.end)) for span in spans]
         start = normalized.start(undecided)
         normalized.forget(undecided)

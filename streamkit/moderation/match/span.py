@@ -27,7 +27,7 @@ class Span(NamedTuple):
 class Matcher(Protocol):
     """Searches one text: one channel of one choice."""
 
-    def feed(self, text: str, *, final: bool) -> tuple[list[Span], int]:
+    def feed(self, text: str, final: bool) -> tuple[list[Span], int]:
         """Search more text. Returns the spans that are certain now, and where the undecided text begins.
 
         Every span that is returned later starts there or after. With `final` the text is complete and all of it is decided.
