@@ -37,10 +37,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import string
-import struct
-import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -57,6 +54,7 @@ from aiohttp import web
 from streamkit.cli import script
 from streamkit.cli.doctor import where_table
 from streamkit.cli.faults import sending
+from streamkit.cli.hang_up import hang_up
 from streamkit.cli.script import Answer, Answers, Category
 from streamkit.cli.wire import ChatRequest, Completion, Json, ModerationRequest, TextRequest, WireChoice, bursts
 from streamkit.errors import StreamkitError
@@ -214,7 +212,7 @@ class Provider:
             try:
                 await self._write(response, answer.pieces, began)
             except StreamkitError:
-                await _hang_up(request, reset=answer.reset)
+                await hang_up(request, reset=answer.reset)
         return response
 
     async def _write(self, response: web.StreamResponse, pieces: Iterator[Piece], began: float) -> None:
@@ -309,23 +307,6 @@ def _demanded(status: str) -> Refusal:
     if re.fullmatch("[45][0-9]{2}", status):
         return Refusal(int(status), f"error {status}, as the request demanded")
     return Refusal(400, f"demanded status: expected 400 to 599, found {status!r}")
-
-
-async def _hang_up(request: web.Request, *, reset: bool) -> None:
-    """Close the connection in the middle of an answer; what was written still arrives."""
-    transport = request.transport
-    if transport is None:
-        return
-    if reset:
-        # An abort drops what is not sent yet, and closing without it would wait for that.
-        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.001)
-        # With SO_LINGER of zero seconds, closing sends RST instead of FIN.
-        at_once = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-        transport.abort()
-    else:
-        transport.close()
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:

@@ -78,7 +78,7 @@ def _call(part: Part, call: ToolCall) -> dict[str, Any]:
 # A line without any of them, such as a ping of a proxy's, is no part of an answer.
 _ANSWER = ("message", "response", "done")
 # Fields that are emitted as events of their own.
-_TOLD = ("content", "thinking", "tool_calls", "response", "logprobs", "done_reason")
+_TOLD = ("content", "thinking", "reasoning_content", "tool_calls", "response", "logprobs", "done_reason")
 
 
 @dataclass
@@ -128,7 +128,8 @@ class Ollama(Dialect):
         if role and role != self._role:
             self._role = role
             out.append(RoleDelta(role, payload=payload))
-        if thinking := text(message.get("thinking")):
+        # Bridges to Ollama's API send reasoning by OpenAI's usual name.
+        if thinking := text(message.get("thinking")) or text(message.get("reasoning_content")):
             out.append(ReasoningDelta(thinking, payload=payload))
         if said := text(message.get("content")) or text(message.get("response")):
             out.append(TextDelta(said, payload=payload))

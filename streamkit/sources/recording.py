@@ -116,6 +116,11 @@ def recorded_headers(content: bytes) -> dict[str, str]:
     return {name.lower(): str(value) for name, value in facts.headers.items()} if facts.streamkit == VERSION else {}
 
 
+def is_secret(header: str) -> bool:
+    """Whether the name of a header says that its value identifies or authenticates somebody."""
+    return _SECRET.fullmatch(header) is not None
+
+
 def cleaned(facts: Mapping[str, object], keep_headers: Collection[str] = ()) -> dict[str, object]:
     """The facts for a first line: a `url` without its query and user part, `headers` without values that may be secret."""
     clean = dict(facts)
@@ -168,6 +173,6 @@ def _entry(number: int, line: bytes) -> _Piece:
 def _redacted(headers: Mapping[str, object], keep: Collection[str]) -> dict[str, str]:
     kept = {name.lower() for name in keep}
     return {
-        name: REDACTED if _SECRET.fullmatch(name) and name.lower() not in kept else str(value)
+        name: REDACTED if is_secret(name) and name.lower() not in kept else str(value)
         for name, value in headers.items()
     }

@@ -1,4 +1,4 @@
-"""The kit for people who write stages: it holds a stage to the laws, and makes streams to try it on.
+"""The kit for people who write stages and applications: the laws as checks, streams that misbehave, and cassettes.
 
     from streamkit import TextDelta
     from streamkit.testing import check_stage
@@ -6,18 +6,34 @@
     def test_my_stage_keeps_the_laws() -> None:
         check_stage(MyStage(), [TextDelta("some text"), TextDelta(" in pieces")])
 
-`pytest_plugins = ["streamkit.testing.fixtures"]` in a `conftest.py` brings the fixtures; `streamkit.testing.strategies` has
-strategies for hypothesis, if that is installed.
+pytest loads `streamkit.testing.plugin` by its entry point: the marker and the fixture `cassette`, and further fixtures.
+`streamkit.testing.strategies` has strategies for hypothesis, if that is installed.
 """
 
-from streamkit.testing.emitters import check_emitter
-from streamkit.testing.laws import LAWS, Unknown, check_stage, joined
-from streamkit.testing.leaks import no_leaks
-from streamkit.testing.sources import HANG, Scripted, VirtualClock, Wait
+from typing import TYPE_CHECKING, Any, Final
+
+from streamkit.core.lazy import attribute
+
+if TYPE_CHECKING:
+    from streamkit.testing import strategies as strategies
+    from streamkit.testing.cassettes.cassette import Cassette as Cassette
+    from streamkit.testing.cassettes.exchange import ReceivedRequest as ReceivedRequest
+    from streamkit.testing.emitters import check_emitter as check_emitter
+    from streamkit.testing.laws import LAWS as LAWS
+    from streamkit.testing.laws import Unknown as Unknown
+    from streamkit.testing.laws import check_stage as check_stage
+    from streamkit.testing.laws import joined as joined
+    from streamkit.testing.leaks import no_leaks as no_leaks
+    from streamkit.testing.sources import HANG as HANG
+    from streamkit.testing.sources import Scripted as Scripted
+    from streamkit.testing.sources import VirtualClock as VirtualClock
+    from streamkit.testing.sources import Wait as Wait
 
 __all__ = [
     "HANG",
     "LAWS",
+    "Cassette",
+    "ReceivedRequest",
     "Scripted",
     "Unknown",
     "VirtualClock",
@@ -26,4 +42,31 @@ __all__ = [
     "check_stage",
     "joined",
     "no_leaks",
+    "strategies",
 ]
+
+# pytest imports this package in every run, so that nothing is imported before it is used.
+_WHERE: Final = {
+    "HANG": "streamkit.testing.sources:HANG",
+    "LAWS": "streamkit.testing.laws:LAWS",
+    "Cassette": "streamkit.testing.cassettes.cassette:Cassette",
+    "ReceivedRequest": "streamkit.testing.cassettes.exchange:ReceivedRequest",
+    "Scripted": "streamkit.testing.sources:Scripted",
+    "Unknown": "streamkit.testing.laws:Unknown",
+    "VirtualClock": "streamkit.testing.sources:VirtualClock",
+    "Wait": "streamkit.testing.sources:Wait",
+    "check_emitter": "streamkit.testing.emitters:check_emitter",
+    "check_stage": "streamkit.testing.laws:check_stage",
+    "joined": "streamkit.testing.laws:joined",
+    "no_leaks": "streamkit.testing.leaks:no_leaks",
+    "strategies": "streamkit.testing.strategies",
+}
+
+
+def __getattr__(name: str) -> Any:
+    found = globals()[name] = attribute(__name__, name, _WHERE)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -75,6 +75,7 @@ def test_a_generated_text_that_was_cut_by_its_length_says_so() -> None:
         (line(content="Hi"), [TextDelta("Hi")]),
         (line(content=""), []),
         (line(thinking="Hm"), [ReasoningDelta("Hm")]),
+        (line(content="", reasoning_content="Hm"), [ReasoningDelta("Hm")]),
         ({**HEAD, "response": "Hi", "thinking": "Hm", "done": False}, [ReasoningDelta("Hm"), TextDelta("Hi")]),
         ({**line(content="Hi"), "logprobs": [{"token": "Hi"}]}, [TextDelta("Hi"), Logprobs({"content": [{"token": "Hi"}]})]),
         # Two calls in one line, both with the number 0.

@@ -11,8 +11,6 @@ from streamkit import Accumulate, Completion, Event, Extract, Parse, Stage, Stre
 from streamkit.sse import Lines
 from streamkit.testing import HANG, Scripted, VirtualClock, Wait, no_leaks, strategies
 
-pytest_plugins = ["streamkit.testing.fixtures"]
-
 
 @stage
 def pass_on(item: Any) -> list[Any]:
