@@ -36,7 +36,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "extend and check": {
         "plugins": Command("listing", "list what installed packages offer"),
-        "new-plugin": Command("new_plugin", "write a package with a stage of your own"),
+        "new-plugin": Command("new_plugin", "write a package with a stage or an emitter of your own"),
         "doctor": Command("doctor", "check this installation, and say how to fix what is missing"),
         "bench": Command("bench", "measure what a pipeline costs on this machine"),
         "completion": Command("completion", "print the completion script of a shell"),

@@ -49,11 +49,11 @@ class Emitter(Protocol):
     no JSON raises `TypeError` or `ValueError`, and an order of events that can't be written `ProtocolError`.
     """
 
-    headers: Mapping[str, str]
+    headers: ClassVar[Mapping[str, str]]
     """Headers of the response beside those of every event stream; with a `content-type` if it is another one."""
-    id_prefix: str
+    id_prefix: ClassVar[str]
     """How ids of responses begin in this format."""
-    streams_only: bool
+    streams_only: ClassVar[bool]
     """Whether the format has no response without streaming."""
 
     def head(self) -> Iterable[Frame]:

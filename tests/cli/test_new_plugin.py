@@ -14,10 +14,12 @@ from streamkit import PipelineError
 from streamkit.cli.main import main
 from streamkit.cli.new_plugin import INSTALL, write
 
+NAMES = {"stage": "streamkit-mask-digits", "emitter": "streamkit-small-events"}
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write("streamkit-mask-digits", tmp_path_factory.mktemp("new"))
+
+@pytest.fixture(scope="module", params=NAMES)
+def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(NAMES[request.param], tmp_path_factory.mktemp("new"), emitter=request.param == "emitter")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,9 @@ def python(package: Path) -> Path:
 
 def run(python: Path, folder: Path, *arguments: str) -> str:
     # Of the plugins of pytest that are seen there, its own tests need none.
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    # The packages share what mypy knows of streamkit.
+    cache = python.parents[3] / "mypy_cache"
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "MYPY_CACHE_DIR": str(cache)}
     done = subprocess.run(
         [python, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -59,19 +63,25 @@ def test_the_type_checkers_find_nothing(python: Path, package: Path, checker: st
     assert "Success: no issues found in 2 source files" in found or "0 errors, 0 warnings" in found
 
 
-def test_its_stage_is_found_by_name(python: Path, package: Path) -> None:
-    code = """
-from streamkit import plugins
+def test_it_is_found_by_name(python: Path, package: Path) -> None:
+    code = f"""
+from streamkit import plugins, Emit
 import json
-found = [plugin for plugin in plugins.installed() if plugin.package == "streamkit-mask-digits"]
-print(json.dumps([found, repr(plugins.find("stages", "streamkit-mask-digits")())]))
+(found,) = [plugin for plugin in plugins.installed() if plugin.package == "{package.name}"]
+made = Emit("{package.name}", id="1") if found.group == "emitters" else plugins.find("stages", "{package.name}")()
+print(json.dumps([found, repr(made)]))
 """
-    target = "streamkit_mask_digits:MaskDigits"
+    emits = package.name == NAMES["emitter"]
+    kind, target, made = (
+        ("emitters", "streamkit_small_events:SmallEvents", "Emit(dialect='streamkit-small-events', id='1', ")
+        if emits
+        else ("stages", "streamkit_mask_digits:MaskDigits", "MaskDigits(mark='#')")
+    )
 
-    assert json.loads(run(python, package, "-c", code)) == [
-        [["stages", "streamkit-mask-digits", "streamkit-mask-digits", "0.1.0", target, "ok", ""]],
-        "MaskDigits(mark='#')",
-    ]
+    found, shown = json.loads(run(python, package, "-c", code))
+
+    assert found == [kind, package.name, package.name, "0.1.0", target, "ok", ""]
+    assert shown.startswith(made)
 
 
 @pytest.mark.parametrize("name", ["Shop", "my_shop", "1st", "", "a--b", "../up", "class"])
@@ -99,6 +109,13 @@ def test_the_command_writes_it_and_says_what_is_next(tmp_path: Path, capsys: pyt
         "my-shop/tests/test_my_shop.py",
     ]
     assert f"  cd {tmp_path / 'my-shop'}\n  {INSTALL}\n" in capsys.readouterr().out
+
+
+def test_the_command_writes_an_emitter(tmp_path: Path) -> None:
+    assert main(["new-plugin", "my-wire", "--emitter", "--into", str(tmp_path)]) == 0
+    assert '[project.entry-points."streamkit.emitters"]\nmy-wire = "my_wire:MyWire"\n' in (
+        (tmp_path / "my-wire/pyproject.toml").read_text()
+    )
 
 
 def test_the_command_refuses_what_the_function_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
