@@ -26,6 +26,7 @@ Where things live:
     hops                    every task boundary: race, merge, fallback, prefetch, …
     emitters                events in the wire formats of clients
     requests                requests of one API in the form of another
+    relay                   streams in a log that outlive their connection and their process
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
     display                 streaming beside waiting, as a table and as SVG
     batch                   one pipeline over many recordings, in processes or on a cluster
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from streamkit import moderation as moderation
     from streamkit import operators as ops
     from streamkit import plugins as plugins
+    from streamkit import relay as relay
     from streamkit import requests as requests
     from streamkit import sinks as sinks
     from streamkit import sources as sources
@@ -156,6 +158,7 @@ __all__ = [
     "pipelines",
     "plugins",
     "record",
+    "relay",
     "replay",
     "requests",
     "rules",
@@ -224,6 +227,7 @@ _WHERE: Final = {
     "ops": "streamkit.operators",
     "pipelines": "streamkit.plugins.pipeline_files",
     "plugins": "streamkit.plugins",
+    "relay": "streamkit.relay",
     "rules": "streamkit.moderation.rule_file",
     "requests": "streamkit.requests",
     "sinks": "streamkit.sinks",

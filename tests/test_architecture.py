@@ -30,7 +30,7 @@ LEVELS: list[set[str]] = [
     {"stages", "operators"},
     {"hops"},
     {"emitters", "requests"},
-    {"sinks", "pipeline_files"},
+    {"sinks", "relay", "pipeline_files"},
     {"display"},
     {"batch"},
     {"streamkit"},
@@ -218,11 +218,11 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         _ = streamkit.Parser  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_tasks_are_started_only_in_hops() -> None:
+def test_tasks_are_started_only_in_hops_the_relay_and_the_kit() -> None:
     wrong = [
         (name_of(file), node.lineno, name)
         for file in files()
-        if not name_of(file).startswith(("hops/", "cli/"))
+        if not name_of(file).startswith(("hops/", "relay/", "cli/", "testing/"))
         for node in nodes(tree_of(file))
         if isinstance(node, ast.Attribute | ast.Name)
         and (name := node.attr if isinstance(node, ast.Attribute) else node.id) in TASKS
@@ -298,6 +298,8 @@ def test_all_imports_are_seen(source: str, modules: list[str], monkeypatch: pyte
         ("streamkit", "cli", False),
         ("sources", "streamkit", False),
         ("moderation", "moderation", True),
+        ("relay", "emitters", True),
+        ("relay", "sinks", False),
     ],
 )
 def test_who_may_know_whom(importer: str, imported: str, may: bool) -> None:

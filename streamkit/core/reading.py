@@ -501,6 +501,12 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
 
     # Checkpoints
 
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is pending and the next step is to read; see `Stream.drained`."""
+        reads = self.engine.todo is Todo.READ and self.engine.failure is None
+        return reads and self.opened and not (self.closed or self._busy or length_hint(self._ready))
+
     def checkpoint(self) -> dict[str, Any]:
         """The state of this run; see `Stream.checkpoint`."""
         if self._busy:

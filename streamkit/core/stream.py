@@ -198,6 +198,14 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
     async def __anext__(self) -> "Out | StreamEnd":
         return await self._reading.__anext__()
 
+    @property
+    def drained(self) -> bool:
+        """Whether everything that was produced of what was read so far has been consumed, and more is to be read.
+
+        Then a checkpoint has no pending events, and a source that returns whole events of the provider's stands behind one.
+        """
+        return self._reading.drained
+
     def checkpoint(self) -> dict[str, Any]:
         """The state of this run, between two items, as plain data: `pipeline.open(rest, checkpoint=…)` resumes it.
 

@@ -9,7 +9,15 @@ from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 
-from streamkit.errors import DeadlineExceeded, ProtocolError, ProviderError, SourceError, StatusError
+from streamkit.errors import (
+    DeadlineExceeded,
+    LogLost,
+    LogUnreachable,
+    ProtocolError,
+    ProviderError,
+    SourceError,
+    StatusError,
+)
 from streamkit.sse.events import ServerSentEvent
 
 _MESSAGES: dict[str, str] = {
@@ -97,6 +105,12 @@ def failure_of(error: Exception, *, details: bool = False) -> Failure | None:
             return Failure(reason.detail or message, code, reason.type, status, _retry_after(headers))
         case ProviderError(code=code, type=kind):
             return Failure(reason.detail or _MESSAGES["provider_error"], code, kind, _status(code))
+        case LogLost(cause=cause):
+            return Failure(
+                "the stream is unknown or was lost", "stream_lost", status=404 if cause == "unknown" else 410
+            )
+        case LogUnreachable():
+            return Failure("the store of streams does not answer", "unavailable", status=503)
         case DeadlineExceeded():
             return failure_at_end("timeout")
         case SourceError(end_reason=end) | ProtocolError(end_reason=end):

@@ -9,11 +9,15 @@
     │   ├── Disconnected       the connection broke after it was made
     │   ├── DeadlineExceeded   one of the deadlines passed; it names itself
     │   ├── StreamInterrupted  a read was cancelled from outside; the run can't continue
+    │   ├── LogLost            the log of a stream is unknown, or was lost or trimmed
+    │   ├── LogUnreachable     the store of logs does not answer
     │   └── RecordingError     a file could not be read, or a recording not be written
     ├── ProtocolError          bytes came that the format does not allow
     │   ├── LimitExceeded      a line or an event is longer than the limit
     │   └── UnknownDialect     a stream that no dialect recognizes
     ├── ProviderError          the provider reported an error of its own
+    ├── LeaseLost              another process publishes the stream now
+    ├── StreamExists           a stream is published under that key already
     ├── OutputError            the answer is not the structured output that was asked for
     ├── PipelineError          this program's mistake: stages in the wrong order, a second consumer
     │   └── QueueOverflow      a consumer that fell further behind than it was allowed to
@@ -28,6 +32,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from streamkit.errors.bodies import code_of, detail_of, reason_of, word_of
 
+LogProblem: TypeAlias = Literal["unknown", "lost", "trimmed"]
 OutputProblem: TypeAlias = Literal["truncated", "missing", "malformed", "invalid", "limit"]
 
 
@@ -137,6 +142,22 @@ class StreamInterrupted(SourceError):
     end_reason = "cancelled"
 
 
+class LogLost(SourceError):
+    """The log of a stream is `unknown`, was `lost` by its store, or was `trimmed`, so that events are missing."""
+
+    end_reason = "truncated"
+
+    def __init__(self, message: str, *, cause: LogProblem = "unknown") -> None:
+        super().__init__(message)
+        self.cause: LogProblem = cause
+
+
+class LogUnreachable(SourceError):
+    """The store of logs did not answer. What was appended is unknown; the same call may be repeated."""
+
+    end_reason = "error"
+
+
 class RecordingError(SourceError):
     """A recording or another file could not be read, or `record` could not write what it was asked to."""
 
@@ -204,6 +225,20 @@ class ProviderError(StreamkitError):
         self.body = body
 
 
+class LeaseLost(StreamkitError):
+    """Another process publishes the stream now, or the store did not answer for the length of the lease."""
+
+    end_reason = "cancelled"
+
+
+class StreamExists(StreamkitError):
+    """A stream is published under that key already; `ended` says whether it is complete."""
+
+    def __init__(self, message: str, *, ended: bool = False) -> None:
+        super().__init__(message)
+        self.ended = ended
+
+
 class OutputError(StreamkitError):
     """The answer is not the structured output that was asked for: `problem` is that of the `InvalidOutput`, `path` its place."""
 
@@ -236,7 +271,11 @@ __all__ = [
     "ContentTypeError",
     "DeadlineExceeded",
     "Disconnected",
+    "LeaseLost",
     "LimitExceeded",
+    "LogLost",
+    "LogProblem",
+    "LogUnreachable",
     "OutputError",
     "OutputProblem",
     "PipelineError",
@@ -248,6 +287,7 @@ __all__ = [
     "RedirectError",
     "SourceError",
     "StatusError",
+    "StreamExists",
     "StreamInterrupted",
     "StreamkitError",
     "UnknownDialect",

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from streamkit.testing.laws import check_stage as check_stage
     from streamkit.testing.laws import joined as joined
     from streamkit.testing.leaks import no_leaks as no_leaks
+    from streamkit.testing.logs import LOG_CHECKS as LOG_CHECKS
+    from streamkit.testing.logs import check_log as check_log
     from streamkit.testing.sources import HANG as HANG
     from streamkit.testing.sources import Scripted as Scripted
     from streamkit.testing.sources import VirtualClock as VirtualClock
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HANG",
     "LAWS",
+    "LOG_CHECKS",
     "Cassette",
     "ReceivedRequest",
     "Scripted",
@@ -39,6 +42,7 @@ __all__ = [
     "VirtualClock",
     "Wait",
     "check_emitter",
+    "check_log",
     "check_stage",
     "joined",
     "no_leaks",
@@ -49,6 +53,7 @@ __all__ = [
 _WHERE: Final = {
     "HANG": "streamkit.testing.sources:HANG",
     "LAWS": "streamkit.testing.laws:LAWS",
+    "LOG_CHECKS": "streamkit.testing.logs:LOG_CHECKS",
     "Cassette": "streamkit.testing.cassettes.cassette:Cassette",
     "ReceivedRequest": "streamkit.testing.cassettes.exchange:ReceivedRequest",
     "Scripted": "streamkit.testing.sources:Scripted",
@@ -56,6 +61,7 @@ _WHERE: Final = {
     "VirtualClock": "streamkit.testing.sources:VirtualClock",
     "Wait": "streamkit.testing.sources:Wait",
     "check_emitter": "streamkit.testing.emitters:check_emitter",
+    "check_log": "streamkit.testing.logs:check_log",
     "check_stage": "streamkit.testing.laws:check_stage",
     "joined": "streamkit.testing.laws:joined",
     "no_leaks": "streamkit.testing.leaks:no_leaks",

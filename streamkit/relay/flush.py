@@ -1,0 +1,113 @@
+"""The one task of a process that appends, for all streams that it publishes, in one call to the log."""
+
+import logging
+
+import anyio
+
+from streamkit.errors import LeaseLost
+from streamkit.relay.log import Log
+from streamkit.relay.publication import Limits, Publication
+
+BACKOFF = (0.05, 1.0)
+"""Seconds between two attempts while the log does not answer: the first, and the longest."""
+_log = logging.getLogger("streamkit.relay")
+
+
+class Flusher:
+    """Appends what the publications have read, and renews their leases."""
+
+    def __init__(self, log: Log, limits: Limits) -> None:
+        self.publications: dict[str, Publication] = {}
+        self._log = log
+        self._limits = limits
+        self._dirty: dict[Publication, None] = {}
+        self._news = anyio.Event()
+        self._looked = 0.0
+        self._failures = 0
+        self._lock = anyio.Lock()  # an append is not under way twice
+
+    def add(self, publication: Publication) -> None:
+        """Append for this one until it is done."""
+        self.publications[publication.key] = publication
+        self.wake(publication)
+
+    def wake(self, publication: Publication) -> None:
+        """A publication has something to append."""
+        if not self._dirty:
+            self._news.set()
+        self._dirty[publication] = None
+
+    async def run(self) -> None:
+        """Flush until it is cancelled."""
+        while True:
+            if not self._dirty:
+                self._news = anyio.Event()
+                with anyio.move_on_after(self._limits.heartbeat / 2 if self.publications else None):
+                    await self._news.wait()
+            # Events of all streams that arrive meanwhile travel together.
+            await anyio.sleep(self._limits.flush)
+            self._add_idle()
+            if not await self.flush():
+                await anyio.sleep(min(BACKOFF[0] * 2**self._failures, BACKOFF[1]))
+
+    def _add_idle(self) -> None:
+        now = anyio.current_time()
+        if now - self._looked >= self._limits.heartbeat / 4:
+            self._looked = now
+            self._dirty.update(
+                (publication, None) for publication in self.publications.values() if publication.idle(now)
+            )
+
+    async def finish(self) -> None:
+        """Append what is left, as long as the log answers. Called when nothing is read any more."""
+        self._dirty.update((publication, None) for publication in self.publications.values() if publication.pending)
+        while self._dirty and await self.flush():
+            pass
+
+    async def flush(self) -> bool:
+        """Append what there is, once. False if the log did not answer."""
+        async with self._lock:
+            return await self._flush()
+
+    async def _flush(self) -> bool:
+        publications = [publication for publication in self._dirty if not publication.done]
+        self._dirty = {}
+        answered = await self._append(publications) if publications else True
+        for publication in publications:
+            if publication.done:
+                self._remove(publication)
+            elif publication.pending:
+                self._dirty[publication] = None
+        return answered
+
+    async def _append(self, publications: list[Publication]) -> bool:
+        sent_at = anyio.current_time()
+        try:
+            appends = [publication.take() for publication in publications]
+            replies = await self._log.append(appends)
+            for publication, append, reply in zip(publications, appends, replies, strict=True):
+                await publication.acknowledge(append, reply, sent_at)
+        except Exception as error:
+            # Whatever the store raises, the other streams of this process need this task. What was appended is unknown;
+            # the same appends follow.
+            self._failures += 1
+            if self._failures == 1:
+                _log.warning("the log does not answer: %s", type(error).__name__)
+            self._expire(publications)
+            return False
+        self._failures = 0
+        return True
+
+    def _expire(self, publications: list[Publication]) -> None:
+        now = anyio.current_time()
+        for publication in publications:
+            if publication.expired(now):
+                publication.abandon(
+                    LeaseLost(f"the log did not answer for {self._limits.lease:g} seconds, the length of the lease")
+                )
+            else:
+                self._dirty[publication] = None
+
+    def _remove(self, publication: Publication) -> None:
+        if self.publications.get(publication.key) is publication:
+            del self.publications[publication.key]

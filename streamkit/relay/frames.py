@@ -1,0 +1,100 @@
+"""A published stream in the wire format of one viewer, each frame with an id that a reconnection sends back.
+
+The log has events; every viewer has an emitter of its own, which runs from the latest `Reset` or the beginning and discards the
+frames that the client has. Emitters are deterministic, so that the `n`th frame of a batch is the same in every process.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+import msgspec
+
+from streamkit.core.engine import fresh
+from streamkit.core.stage import Stage
+from streamkit.emitters.emit import Emit
+from streamkit.emitters.failures import failure_at_end
+from streamkit.events import Event, Reset
+from streamkit.relay.log import EventId, Position
+from streamkit.relay.tail import Batch
+from streamkit.relay.viewing import NOWHERE, Viewing
+from streamkit.sse.events import ServerSentEvent
+
+FROM_THE_BEGINNING = "0-0-0"
+"""The id behind which everything comes."""
+
+
+@dataclass
+class Frames(Stage[Batch, ServerSentEvent]):
+    """Batches into frames with ids, behind `after`. `foreign`: the client has an id of something else.
+
+    A client that has something of an answer which begins anew receives the emitter's error; a stage that is no `Emit`
+    receives the `Reset`, in a fresh copy, and writes what its client understands.
+    """
+
+    key: str
+    emit: Stage[Event, ServerSentEvent]
+    viewing: Viewing = field(repr=False)
+    after: EventId | None = None
+    foreign: bool = False
+    _emit: Stage[Event, ServerSentEvent] | None = field(default=None, init=False, repr=False, metadata={"state": False})
+    _has: bool = field(default=False, init=False)  # whether the client has frames of the answer that is written now
+    _failed: bool = field(default=False, init=False)
+    _last: tuple[Position, int] = field(default=(NOWHERE, 0), init=False)
+
+    def feed(self, item: Batch) -> Iterable[ServerSentEvent]:
+        if not item.events or self._failed:
+            return ()
+        if self._emit is None:
+            self._emit = self._new()
+        if item.position == NOWHERE:
+            return self._void(item)
+        if isinstance(item.events[0], Reset):
+            return self._reset(item)
+        return self._numbered(item.position, self._emit.feed_all(list(item.events)))
+
+    def flush(self) -> Iterable[ServerSentEvent]:
+        position, number = self._last
+        return self._numbered(position, self._emit.flush(), number + 1) if self._emit and not self._failed else ()
+
+    def _void(self, batch: Batch) -> Iterable[ServerSentEvent]:
+        # What the client has is not in the log.
+        has, old = self._has or self.after is not None or self.foreign, self._emit
+        self.after, self._emit, self._has = None, self._new(), False
+        if isinstance(old, Emit):
+            frames = self._error(old) if has else ()
+        else:
+            frames = self._new().feed_all(list(batch.events or ()))
+        return [msgspec.structs.replace(frame, id=FROM_THE_BEGINNING) for frame in frames]
+
+    def _reset(self, batch: Batch) -> Iterable[ServerSentEvent]:
+        knows = self.after is not None and self.after.position >= batch.position
+        has, old, events = self._has and not knows, self._emit, list(batch.events or ())
+        self._emit, self._has = self._new(), False
+        if not isinstance(old, Emit):
+            return self._numbered(batch.position, self._emit.feed_all(events))
+        if has:
+            return [msgspec.structs.replace(frame, id=f"{batch.position}-0") for frame in self._error(old)]
+        return self._numbered(batch.position, self._emit.feed_all(events[1:]))
+
+    def _error(self, emit: Emit) -> Iterable[ServerSentEvent]:
+        # Clients would join two answers to one.
+        self.done = self._failed = True
+        return emit.error(failure_at_end("reset"))
+
+    def _numbered(
+        self, position: Position, frames: Iterable[ServerSentEvent], first: int = 1
+    ) -> Iterable[ServerSentEvent]:
+        for number, frame in enumerate(frames, first):
+            id = EventId(position, number)
+            self._has, self._last = True, id
+            if self.after is None or id > self.after:
+                yield msgspec.structs.replace(frame, id=str(id))
+
+    def _new(self) -> Stage[Event, ServerSentEvent]:
+        emit = self.emit
+        if isinstance(emit, Emit):
+            # The same in every process and at every reconnection.
+            id = emit.id or f"{emit.id_prefix}{sha256(self.key.encode()).hexdigest()[:24]}"
+            emit = replace(emit, id=id, created=emit.created or int(self.viewing.created))
+        return fresh(emit)

@@ -1,0 +1,235 @@
+"""The interface of a store of logs: what `Relay` needs of memory, Redis, or another engine.
+
+A log holds one stream: entries in the order of their positions, and a state. Every claim begins a new epoch, whose first entry,
+sequence number 0, names the entry before it; batches of events follow as 1, 2, 3 without a gap. Only the owner of the latest
+epoch can append (the epoch is a fencing token). A lease says until when the owner is believed to be alive; it decides when
+another process may claim, and never whether an append is right.
+
+`streamkit.testing.check_log` tests a store.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
+
+import msgspec
+
+Takeover: TypeAlias = Literal["truncate", "reset"]
+"""How a stream ends or continues whose producer has died and whose provider can't continue."""
+_POSITION = re.compile(r"([0-9]{1,16})-([0-9]{1,16})(?:-([0-9]{1,9}))?", re.ASCII)
+
+
+class Position(NamedTuple):
+    """The place of an entry. Positions of one log grow, also across epochs and after a log was lost."""
+
+    epoch: int
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.sequence}"
+
+    def next(self, count: int = 1) -> "Position":
+        """The position of a later batch of the same epoch."""
+        return Position(self.epoch, self.sequence + count)
+
+
+class EventId(NamedTuple):
+    """The id of one event or frame: `<epoch>-<sequence>-<n>`, the `n`th of the batch there, from 1; 0 is before the first."""
+
+    position: Position
+    number: int
+
+    def __str__(self) -> str:
+        return str(self.position) if self.whole else f"{self.position}-{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Self | None":
+        """The id that a client sent; `None` for a text that is none. An id without `n` is behind all of its batch."""
+        found = _POSITION.fullmatch(text)
+        if found is None:
+            return None
+        return cls(Position(int(found[1]), int(found[2])), int(found[3]) if found[3] else _WHOLE)
+
+    @property
+    def whole(self) -> bool:
+        """Whether this is behind all of its batch, however many events that has."""
+        return self.number == _WHOLE
+
+
+_WHOLE = 10**9
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """`data` is a JSON array of events; a claim's entry has none, and `predecessor` is the entry before it, if there is one."""
+
+    position: Position
+    data: bytes | None = None
+    predecessor: Position | None = None
+
+
+class LogState(msgspec.Struct, frozen=True):
+    """The state of a log.
+
+    `lease` is the number of seconds for which the owner is still believed to be alive; negative since it is not. `reset` is
+    the position of the latest batch that begins with a `Reset`. `created` is in seconds since 1970.
+    """
+
+    last: Position
+    ended: bool = False
+    stopped: bool = False
+    lease: float = 0.0
+    created: float = 0.0
+    reset: Position | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether a producer works on it."""
+        return not self.ended and self.lease > 0
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Entries behind a position, and the state of the log."""
+
+    entries: Sequence[Entry]
+    state: LogState
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to be the producer. `owner` is unique for each claim, so that one that is repeated has the same result.
+
+    A `new` stream requires that the log does not exist; any other that it exists, has not ended, and that its lease is over or
+    `instead_of`'s. `lease` and `keep` are in seconds; `keep` is how long a log may be without an append. `request` and
+    `takeover` are stored with a new stream.
+    """
+
+    owner: str
+    lease: float
+    keep: float
+    new: bool = True
+    request: bytes = b""
+    takeover: Takeover = "truncate"
+    instead_of: str = ""
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """`result` is `claimed`, or why it was not: the log `exists` or has `ended`, is `held` by another, or is `unknown`.
+
+    What follows is that of a claimed log: `position` is that of the claim's own entry, `claims` how many there were, `checkpoint`
+    and `cursor` what the previous owner stored last.
+    """
+
+    result: Literal["claimed", "exists", "ended", "held", "unknown"]
+    position: Position = Position(0, 0)
+    predecessor: Position | None = None
+    claims: int = 1
+    stopped: bool = False
+    created: float = 0.0
+    request: bytes = b""
+    takeover: Takeover = "truncate"
+    checkpoint: bytes = b""
+    cursor: bytes = b""
+
+
+class Append(msgspec.Struct, frozen=True, kw_only=True):
+    """Batches behind `after`, all or none of them. Without batches it only renews the lease.
+
+    `resets` are the numbers of batches that begin with a `Reset`. With `ends` the log has ended: checkpoint, cursor and
+    request are deleted, and the log itself after `keep` seconds. An empty `checkpoint` leaves the stored one as it is.
+    """
+
+    key: str
+    owner: str
+    after: Position
+    batches: Sequence[bytes]
+    lease: float
+    keep: float
+    resets: Sequence[int] = ()
+    ends: bool = False
+    checkpoint: bytes = b""
+    cursor: bytes = b""
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """`result`:
+
+    - `appended`, also if an earlier attempt whose reply was lost had appended the same batches;
+    - `fenced`: another owner has claimed the log, or it has ended;
+    - `behind`: the store has lost what it had acknowledged; `last` is what is left, of this epoch or of an earlier one;
+    - `lost`: there is no such log.
+
+    `stopped`: somebody has called `stop`.
+    """
+
+    result: Literal["appended", "fenced", "behind", "lost"]
+    stopped: bool = False
+    last: Position | None = None
+
+
+class Restore(msgspec.Struct, frozen=True, kw_only=True):
+    """All of an epoch again, for a store that has lost it from its claim on.
+
+    It requires that the log is what it was before that claim: absent, or with `predecessor` as its last entry.
+    """
+
+    key: str
+    claim: Claim
+    claimed: Claimed
+    batches: Sequence[bytes]
+    resets: Sequence[int] = ()
+
+
+@runtime_checkable
+class Log(Protocol):
+    """A store of logs by their keys. One that can't be reached raises `LogUnreachable`; every call may then be repeated."""
+
+    async def claim(self, key: str, claim: Claim) -> Claimed:
+        """Begin a new epoch, atomically: owner, lease, and the claim's entry."""
+        ...
+
+    async def append(self, appends: Sequence[Append]) -> Sequence[Appended]:
+        """Append to several logs, each atomically: check owner and last entry, then store batches, checkpoint and lease."""
+        ...
+
+    async def restore(self, restore: Restore) -> bool:
+        """Store an epoch again that was lost; False if the log is not what it was before."""
+        ...
+
+    async def release(self, key: str, owner: str) -> None:
+        """End the lease of this owner, so that another process may claim at once."""
+        ...
+
+    async def read(self, key: str, after: Position | None, limit: int = 1000) -> Page | None:
+        """At most `limit` entries behind a position, or from the latest `Reset` or the beginning. `None`: no such log."""
+        ...
+
+    async def tail(self, after: Mapping[str, Position], seconds: float) -> Mapping[str, Sequence[Entry]]:
+        """Wait for entries behind these positions, at most for so many seconds or until `wake`."""
+        ...
+
+    def wake(self) -> None:
+        """Make a `tail` that waits return."""
+        ...
+
+    async def states(self, keys: Sequence[str]) -> Sequence[LogState | None]:
+        """The states of several logs; `None` for one that does not exist."""
+        ...
+
+    async def stop(self, key: str) -> bool:
+        """Set the stop flag, which appends and later claims return. False if there is no such log, or it has ended."""
+        ...
+
+    async def expired(self, limit: int) -> Sequence[str]:
+        """Keys of logs that have not ended and whose lease is over."""
+        ...
+
+    async def bind(self, name: str, key: str, keep: float) -> None:
+        """Store which stream is the current one of a name, for `keep` seconds."""
+        ...
+
+    async def bound(self, name: str) -> str | None:
+        """The key that was bound to a name."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections. The logs stay."""
+        ...

@@ -1,0 +1,194 @@
+"""One reader of the log for all viewers of a process: what it reads once, each of them receives.
+
+A channel keeps the latest batches of one stream. A viewer that is further behind than these reads the log itself until it has
+caught up, so that a slow viewer delays nobody and costs no memory.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import takewhile
+
+import anyio
+import msgspec
+
+from streamkit.errors import LogLost, LogUnreachable
+from streamkit.events import Event
+from streamkit.relay.batches import decode
+from streamkit.relay.log import Entry, Log, LogState, Position
+
+GRACE = 3.0
+_log = logging.getLogger("streamkit.relay")
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """The events of one entry; none of a claim's, which has the position of its `predecessor`."""
+
+    position: Position
+    events: Sequence[Event] | None
+    predecessor: Position | None = None
+
+    @classmethod
+    def of(cls, entry: Entry) -> "Batch":
+        """The batch of an entry, decoded."""
+        return cls(entry.position, None if entry.data is None else decode(entry.data), entry.predecessor)
+
+
+class Channel:
+    """The latest batches of one stream, for all its viewers in this process."""
+
+    def __init__(self, key: str, at: Position, size: int) -> None:
+        self.key = key
+        self.at = at
+        """The position up to which the log was read."""
+        self.state: LogState | None = None
+        """The state when it was last looked at."""
+        self.failure: Exception | None = None
+        self.viewers = 0
+        self.heard_at = anyio.current_time()
+        self._base = at
+        self._size = size
+        self._batches: deque[Batch] = deque()
+        self._news = anyio.Event()
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Take what the log has behind `at`."""
+        for entry in entries:
+            if entry.position > self.at:
+                self._batches.append(Batch.of(entry))
+                self.at = entry.position
+        while len(self._batches) > self._size:
+            self._base = self._batches.popleft().position
+        self.heard_at = anyio.current_time()
+        self._tell()
+
+    def rewind(self, state: LogState) -> None:
+        """The log has lost entries, which may come again."""
+        self._batches.clear()
+        self.at = self._base = state.last
+
+    def look(self, state: LogState | None) -> None:
+        """Take the state of the log, and wake the viewers, who decide what it means to them."""
+        self.state = state
+        if state is not None and state.last < self.at:
+            self.rewind(state)
+        self._tell()
+
+    def fail(self, failure: Exception) -> None:
+        """End all viewers with an error."""
+        self.failure = failure
+        self._tell()
+
+    def behind(self, at: Position) -> list[Batch] | None:
+        """The batches behind a position; `None` if some of them are not here any more."""
+        if at < self._base:
+            return None
+        # From the right: most viewers have all but the latest.
+        found = list(takewhile(lambda batch: batch.position > at, reversed(self._batches)))
+        found.reverse()
+        return found
+
+    async def news(self) -> None:
+        """Wait for batches, a look at the state, or a failure."""
+        await self._news.wait()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, anyio.Event()
+        news.set()
+
+
+class Tail:
+    """The task that reads the log for all channels of a process.
+
+    `abandoned` is awaited with the key of a stream whose lease has been over for `patience` seconds. After a `tick`
+    without news a stream is checked: is it still there, and its producer alive? A store that has not
+    answered for so long ends the viewers with `LogUnreachable`.
+    """
+
+    def __init__(
+        self, log: Log, *, size: int, patience: float, tick: float, abandoned: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self._log = log
+        self._size = size
+        self._patience = patience
+        self._tick = tick
+        self.grace = min(patience, GRACE)
+        """Seconds for which a log may be missing, since its producer may append it again."""
+        self._abandoned = abandoned
+        self._channels: dict[str, Channel] = {}
+        self._wanted = anyio.Event()
+        self._looked = 0.0
+
+    def join(self, key: str, at: Position) -> Channel:
+        """The channel of a stream, which begins at `at` if it is new. `leave` it."""
+        channel = self._channels.get(key)
+        if channel is None or channel.failure:
+            channel = self._channels[key] = Channel(key, at, self._size)
+            self._wanted.set()
+            self._log.wake()
+        channel.viewers += 1
+        return channel
+
+    def leave(self, channel: Channel) -> None:
+        """A viewer needs no more of it."""
+        channel.viewers -= 1
+        if not channel.viewers and self._channels.get(channel.key) is channel:
+            del self._channels[channel.key]
+
+    async def run(self) -> None:
+        """Read until it is cancelled."""
+        answered = anyio.current_time()
+        while True:
+            if not self._channels:
+                self._wanted = anyio.Event()
+                await self._wanted.wait()
+                answered = anyio.current_time()
+            try:
+                await self._read()
+                await self._look()
+            except Exception as error:
+                if anyio.current_time() - answered > self._patience:
+                    _log.warning("viewers end since the log does not answer: %s", type(error).__name__)
+                    self._fail()
+                await anyio.sleep(min(self._tick / 4, self._patience))
+            else:
+                answered = anyio.current_time()
+
+    async def _read(self) -> None:
+        channels = dict(self._channels)
+        found = await self._log.tail({key: channel.at for key, channel in channels.items()}, self._tick)
+        for key, entries in found.items():
+            try:
+                channels[key].extend(entries)
+            except Exception as error:
+                self._drop(channels[key], error)
+
+    async def _look(self) -> None:
+        now = anyio.current_time()
+        if now - self._looked < self._tick:
+            return
+        self._looked = now
+        quiet = [channel for channel in self._channels.values() if now - channel.heard_at >= self._tick]
+        states = await self._log.states([channel.key for channel in quiet]) if quiet else ()
+        for channel, state in zip(quiet, states, strict=True):
+            if state is None:
+                if now - channel.heard_at > self.grace:
+                    self._drop(channel, lost())
+                continue
+            if not state.ended and state.lease < -self._patience:
+                await self._abandoned(channel.key)
+            channel.look(state)
+
+    def _fail(self) -> None:
+        for channel in list(self._channels.values()):
+            self._drop(channel, LogUnreachable("the store of logs does not answer"))
+
+    def _drop(self, channel: Channel, error: Exception) -> None:
+        channel.fail(error)
+        if self._channels.get(channel.key) is channel:
+            del self._channels[channel.key]
+
+
+def lost() -> LogLost:
+    """The error for a log that was there."""
+    return LogLost("the log of this stream was lost, or deleted", cause="lost")
