@@ -62,7 +62,7 @@ def test_the_code_on_the_page_runs(
             "headers": {"authorization": "Bearer not-a-key"},
         }
         asyncio.run(execute(page, names))
-    if page.name == "README.md" and page.parent == ROOT:
+    if page.parent == ROOT:
         shown = capsys.readouterr().out
         assert "the code word is [redacted]" in shown
         assert "blue heron 42" not in shown
@@ -76,3 +76,18 @@ def test_every_page_is_reached_by_a_link_from_the_readme() -> None:
         left += found - linked
         linked |= found
     assert {page for page in PAGES if page.is_relative_to(ROOT / "docs")} <= linked
+
+
+KOREAN = {"README.ko.md": "README.md"} | {
+    str(page.relative_to(ROOT)): f"docs/tutorial/{page.name}" for page in (ROOT / "docs/ko").glob("*.md")
+}
+
+
+@pytest.mark.parametrize(("page", "original"), KOREAN.items())
+def test_a_korean_page_has_the_code_of_the_english_one_with_comments_of_its_own(page: str, original: str) -> None:
+    korean, english = (
+        [re.sub(r"\s*#.*", "", code) for code in BLOCK.findall((ROOT / name).read_text("utf-8"))]
+        for name in (page, original)
+    )
+    assert korean
+    assert [code for code in english if code in korean] == korean
