@@ -12,8 +12,9 @@ READY = $(VENV)/.ready
 CLIENTS = .clients
 CLUSTER = .cluster
 SITE = .site
+PEERS = .peers
 
-.PHONY: demo test cover lint docs pictures bench soak fuzz clients cluster lock clean
+.PHONY: demo test cover lint docs pictures bench soak fuzz clients cluster peers lock clean
 
 demo: $(READY)
 	$(BIN)/streamkit demo
@@ -90,6 +91,17 @@ $(CLUSTER)/.ready: pyproject.toml requirements/cluster.txt $(CLUSTER_PLUGINS:%=%
 	$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . $(CLUSTER_PLUGINS:%=-e %)
 	touch $@
 
+# What other libraries make of streams that go wrong, beside docs/explanation/comparison.md; ARGS=--write for the page, ARGS=litellm for one.
+# Vercel's `ai` needs Python 3.12: make peers PYTHON=python3.12
+peers: $(PEERS)/.ready
+	$(PEERS)/bin/python -W ignore -m tests.peers $(ARGS)
+
+$(PEERS)/.ready: requirements/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/peers.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e plugins/streamkit-encodings
+	touch $@
+
 $(READY): pyproject.toml requirements/dev.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
@@ -107,7 +119,8 @@ lock:
 	$(COMPILE) --group clients -o requirements/clients.txt
 	$(COMPILE) pyproject.toml --group cluster -o requirements/cluster.txt
 	$(COMPILE) --group docs -o requirements/docs.txt
+	$(COMPILE) pyproject.toml --group peers -o requirements/peers.txt
 	npm install --prefix tests/clients/javascript --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(CLUSTER) $(SITE) build .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) $(CLUSTER) $(SITE) $(PEERS) build .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

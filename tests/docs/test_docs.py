@@ -78,6 +78,14 @@ def test_every_page_is_reached_by_a_link_from_the_readme() -> None:
     assert {page for page in PAGES if page.is_relative_to(ROOT / "docs")} <= linked
 
 
+def test_the_readme_has_the_table_of_the_sites_first_page() -> None:
+    readme, index = (
+        (ROOT / name).read_text("utf-8").partition("| you search for")[2].partition("\n\n")[0].strip()
+        for name in ("README.md", "docs/index.md")
+    )
+    assert readme == re.sub(r"\]\(", "](docs/", index)
+
+
 KOREAN = {"README.ko.md": "README.md"} | {
     str(page.relative_to(ROOT)): f"docs/tutorial/{page.name}" for page in (ROOT / "docs/ko").glob("*.md")
 }
