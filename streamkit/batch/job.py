@@ -108,7 +108,7 @@ def run(
     letters = as_path(dead_letters) if dead_letters is not None else target.with_name(f"{target.name}.dead")
     settings = JournalSettings(tuple(named), shard, _digest(made), _version())
     with Journal(lines, letters, settings, restart=restart) as journal:
-        batch = _Batch(named, journal, [target, lines, letters, path_of(lines)], progress)
+        batch = _RunningBatch(named, journal, [target, lines, letters, path_of(lines)], progress)
         batch.run(made, shard, executor or Processes(workers))
         if parquet:
             write_parquet(lines, target)
@@ -126,7 +126,7 @@ class _PendingShard:
     deaths: int = 0
 
 
-class _Batch:
+class _RunningBatch:
     """The loop in the process that writes. Only a bounded window of shards is in memory."""
 
     def __init__(self, inputs: Sequence[str], journal: Journal, own: Sequence[Path], report: Report | None) -> None:

@@ -46,7 +46,7 @@ class _JournalHead(msgspec.Struct):
         return JournalSettings(self.inputs, self.shard, self.pipeline, self.version)
 
 
-class Entry(msgspec.Struct, frozen=True):
+class JournalEntry(msgspec.Struct, frozen=True):
     """A shard that is in the files: their lengths after it, and its counts."""
 
     shard: int
@@ -59,7 +59,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 _decode_head = msgspec.json.Decoder(_JournalHead).decode
-_decode_entry = msgspec.json.Decoder(Entry).decode
+_decode_entry = msgspec.json.Decoder(JournalEntry).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
@@ -129,7 +129,7 @@ class Journal:
             if content:
                 file.write(content)
                 _sync(file)
-        entry = Entry(
+        entry = JournalEntry(
             shard.number,
             digest_of(shard),
             results.tell(),
@@ -192,7 +192,7 @@ class Journal:
             lengths = entry.results, entry.dead_letters, lengths[2] + len(line)
         return lengths
 
-    def _count(self, entry: Entry) -> None:
+    def _count(self, entry: JournalEntry) -> None:
         self.shards += 1
         self.inputs += entry.inputs
         self.dead += entry.dead
@@ -212,7 +212,7 @@ def digest_of(shard: Shard) -> str:
     return digest.hexdigest()
 
 
-def _entry(line: bytes) -> Entry | None:
+def _entry(line: bytes) -> JournalEntry | None:
     if not line.endswith(b"\n"):
         return None
     try:

@@ -6,7 +6,7 @@ One engine for rules and for classifiers: `Judges` decide about each text, in th
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol, cast, get_args
 
 import msgspec
 
@@ -263,7 +263,7 @@ class Release:
             return
         text = choice.texts.get(channel) or self._begin(choice, channel)
         choice.feed(text, deltas, joined, out)
-        kind: type[Any] = type(deltas[0])
+        kind: type[Any] = cast("type[Any]", type(deltas[0]))
         quickest = self.policy.mode == "hold" and not self.policy.ordered
         if quickest and kind in CHANNEL_OF and not (choice.blocked or text.over):
             self.open[kind, choice.index] = choice, text

@@ -13,7 +13,7 @@ from streamkit.sse.events import ServerSentEvent
 
 
 class Chats:
-    """What the routes of a chat need: `start` for `POST /api/chat`, `resume` for `GET /api/chat/<id>/stream`, `stop`.
+    """The handlers of a chat's routes: `start` for `POST /api/chat`, `resume` for `GET /api/chat/<id>/stream`, `stop`.
 
     `useChat` sends no `Last-Event-ID` when it resumes and has nothing of the message, so that `resume` begins at the latest
     `Reset` or the beginning, with the same message id. Check who may see a chat before you call any of them.

@@ -16,7 +16,7 @@ from streamkit.emitters.emit import Emit
 from streamkit.emitters.failures import failure_at_end
 from streamkit.events import Event, Reset
 from streamkit.relay.log import EventId, Position
-from streamkit.relay.tail import Batch
+from streamkit.relay.tail import LogBatch
 from streamkit.relay.viewing import NOWHERE, Viewing
 from streamkit.sse.events import ServerSentEvent
 
@@ -25,7 +25,7 @@ FROM_THE_BEGINNING = "0-0-0"
 
 
 @dataclass
-class Frames(Stage[Batch, ServerSentEvent]):
+class ViewerFrames(Stage[LogBatch, ServerSentEvent]):
     """Batches into frames with ids, behind `after`. `foreign`: the client has an id of something else.
 
     A client that has something of an answer which begins anew receives the emitter's error; a stage that is no `Emit`
@@ -42,7 +42,7 @@ class Frames(Stage[Batch, ServerSentEvent]):
     _failed: bool = field(default=False, init=False)
     _last: tuple[Position, int] = field(default=(NOWHERE, 0), init=False)
 
-    def feed(self, item: Batch) -> Iterable[ServerSentEvent]:
+    def feed(self, item: LogBatch) -> Iterable[ServerSentEvent]:
         if not item.events or self._failed:
             return ()
         if self._emit is None:
@@ -57,7 +57,7 @@ class Frames(Stage[Batch, ServerSentEvent]):
         position, number = self._last
         return self._numbered(position, self._emit.flush(), number + 1) if self._emit and not self._failed else ()
 
-    def _void(self, batch: Batch) -> Iterable[ServerSentEvent]:
+    def _void(self, batch: LogBatch) -> Iterable[ServerSentEvent]:
         # What the client has is not in the log.
         has, old = self._has or self.after is not None or self.foreign, self._emit
         self.after, self._emit, self._has = None, self._new(), False
@@ -67,7 +67,7 @@ class Frames(Stage[Batch, ServerSentEvent]):
             frames = self._new().feed_all(list(batch.events or ()))
         return [msgspec.structs.replace(frame, id=FROM_THE_BEGINNING) for frame in frames]
 
-    def _reset(self, batch: Batch) -> Iterable[ServerSentEvent]:
+    def _reset(self, batch: LogBatch) -> Iterable[ServerSentEvent]:
         knows = self.after is not None and self.after.position >= batch.position
         has, old, events = self._has and not knows, self._emit, list(batch.events or ())
         self._emit, self._has = self._new(), False

@@ -17,7 +17,7 @@ from streamkit.emitters.emit import Emit
 from streamkit.errors import LogLost, PipelineError, StreamExists
 from streamkit.events import Event, Reset, StreamEnd
 from streamkit.relay.flush import Flusher
-from streamkit.relay.frames import Frames
+from streamkit.relay.frames import ViewerFrames
 from streamkit.relay.log import Claim, Claimed, EventId, Log, LogState, Takeover
 from streamkit.relay.publication import Attempt, Limits, Open, Opened, Publication, end_log
 from streamkit.relay.tail import Tail
@@ -273,7 +273,7 @@ class Relay:
             known = None
         position = NOWHERE if foreign else known.position if known else None
         viewing = Viewing(self._log, self._tail, _key(key), known=position)
-        return viewing | Frames(key, stage, viewing, known, foreign)
+        return viewing | ViewerFrames(key, stage, viewing, known, foreign)
 
     async def resume(
         self, key: str, emit: "Stage[Event, ServerSentEvent] | str" = "openai", *, last_event_id: str | None = None

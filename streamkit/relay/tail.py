@@ -21,7 +21,7 @@ GRACE = 3.0
 _log = logging.getLogger("streamkit.relay")
 
 
-class Batch(msgspec.Struct, frozen=True):
+class LogBatch(msgspec.Struct, frozen=True):
     """The events of one entry; none of a claim's, which has the position of its `predecessor`."""
 
     position: Position
@@ -29,7 +29,7 @@ class Batch(msgspec.Struct, frozen=True):
     predecessor: Position | None = None
 
     @classmethod
-    def of(cls, entry: Entry) -> "Batch":
+    def of(cls, entry: Entry) -> "LogBatch":
         """The batch of an entry, decoded."""
         return cls(entry.position, None if entry.data is None else decode(entry.data), entry.predecessor)
 
@@ -48,14 +48,14 @@ class Channel:
         self.heard_at = anyio.current_time()
         self._base = at
         self._size = size
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[LogBatch] = deque()
         self._news = anyio.Event()
 
     def extend(self, entries: Sequence[Entry]) -> None:
         """Take what the log has behind `at`."""
         for entry in entries:
             if entry.position > self.at:
-                self._batches.append(Batch.of(entry))
+                self._batches.append(LogBatch.of(entry))
                 self.at = entry.position
         while len(self._batches) > self._size:
             self._base = self._batches.popleft().position
@@ -79,7 +79,7 @@ class Channel:
         self.failure = failure
         self._tell()
 
-    def behind(self, at: Position) -> list[Batch] | None:
+    def behind(self, at: Position) -> list[LogBatch] | None:
         """The batches behind a position; `None` if some of them are not here any more."""
         if at < self._base:
             return None

@@ -8,7 +8,7 @@ from streamkit.core.source import Source
 from streamkit.errors import LogLost
 from streamkit.events import Event, Reset, StreamEnd
 from streamkit.relay.log import EventId, Log, LogState, Position
-from streamkit.relay.tail import Batch, Channel, Tail, lost
+from streamkit.relay.tail import Channel, LogBatch, Tail, lost
 
 PAGE = 1000
 """How many entries are read at a time while a viewer catches up."""
@@ -16,7 +16,7 @@ NOWHERE = Position(0, 0)
 """The position of a `Reset` that is not in the log."""
 
 
-class Viewing(Source[Batch]):
+class Viewing(Source[LogBatch]):
     """The batches of a stream behind a position, or from its latest `Reset` or beginning.
 
     Where the log is not the one that the viewer has seen, since its store has lost the end, a `Reset` comes at `NOWHERE`
@@ -36,7 +36,7 @@ class Viewing(Source[Batch]):
         self._known: Position | None = known
         self._first: Position | None = None  # of a replay that begins with a Reset
         self._channel: Channel | None = None
-        self._ready: list[Batch] = []
+        self._ready: list[LogBatch] = []
         self._opened = self._ended = False
 
     def __repr__(self) -> str:
@@ -46,7 +46,7 @@ class Viewing(Source[Batch]):
         await self._catch_up()
         self._opened = True
 
-    async def read(self) -> Sequence[Batch]:
+    async def read(self) -> Sequence[LogBatch]:
         while not self._ready and not self._ended:
             await self._continue()
         ready, self._ready = self._ready, []
@@ -88,7 +88,7 @@ class Viewing(Source[Batch]):
         state, self.created = page.state, page.state.created
         if beginning:
             self._first = state.reset
-        self._accept([Batch.of(entry) for entry in page.entries])
+        self._accept([LogBatch.of(entry) for entry in page.entries])
         if self._ended or self._at is None:
             return
         if not page.entries and self._at < state.last:
@@ -119,11 +119,11 @@ class Viewing(Source[Batch]):
 
     def _restart(self) -> None:
         self._leave()
-        self._ready.append(Batch(NOWHERE, [Reset("the log does not have what this viewer has seen")]))
+        self._ready.append(LogBatch(NOWHERE, [Reset("the log does not have what this viewer has seen")]))
         self._at = self._known = None
         self._ended = False
 
-    def _accept(self, batches: Sequence[Batch]) -> None:
+    def _accept(self, batches: Sequence[LogBatch]) -> None:
         for batch in batches:
             if self._ended or (self._at is not None and batch.position <= self._at):
                 continue
@@ -145,7 +145,7 @@ class Viewing(Source[Batch]):
                     return
                 self._ended = True
 
-    def _follows(self, claim: Batch) -> bool:
+    def _follows(self, claim: LogBatch) -> bool:
         """Whether a claim continues what the viewer has; `LogLost` if something between is missing."""
         has, before = self._at or NOWHERE, claim.predecessor or NOWHERE
         if has < before:
@@ -183,7 +183,7 @@ class Followed(Source[Event]):
                 events += self._events(batch)
         return events
 
-    def _events(self, batch: Batch) -> Sequence[Event]:
+    def _events(self, batch: LogBatch) -> Sequence[Event]:
         if batch.events is None:
             return ()
         if batch.position != NOWHERE:

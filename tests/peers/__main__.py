@@ -1,4 +1,4 @@
-"""What other libraries make of the streams that go wrong, beside streamkit: docs/explanation/comparison.md.
+"""Broken streams as read by other libraries, beside streamkit: docs/explanation/comparison.md.
 
     python -m tests.peers [NAME …] [--write]
 
@@ -83,7 +83,7 @@ async def server() -> AsyncGenerator[str, None]:
 
 
 async def shown(reader: Reader, base: str) -> str:
-    """What a reader makes of an answer, in a few words."""
+    """An answer as read by a reader, in a few words."""
     text: list[str] = []
     try:
         async with asyncio.timeout(SECONDS):

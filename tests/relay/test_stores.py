@@ -1,4 +1,4 @@
-"""What a store of logs promises, for every store."""
+"""The guarantees of a store of logs, for every store."""
 
 import pytest
 

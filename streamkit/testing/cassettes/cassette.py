@@ -347,7 +347,7 @@ class Cassette:
                         with suppress(ConnectionResetError):
                             await response.write(data)
                 return response
-        except _Broken:
+        except _BrokenReplay:
             await hang_up(request, reset=False)
             return web.Response()
         except aiohttp.ClientError as error:
@@ -356,7 +356,7 @@ class Cassette:
     async def _record_first(self, received: ReceivedRequest, stored: StoredRequest, redaction: Redaction) -> int | None:
         """Record all of the answer, so that it can go wrong afterwards, and return its number."""
         take = _Take(self, received, stored, redaction, played=False)
-        with suppress(aiohttp.ClientError, _Broken):
+        with suppress(aiohttp.ClientError, _BrokenReplay):
             async with take.asked() as answer:
                 while await take.read(answer):
                     pass
@@ -390,7 +390,7 @@ class Cassette:
         return len(self._exchanges) - 1
 
 
-class _Broken(Exception):
+class _BrokenReplay(Exception):
     """The provider's connection broke in the middle of an answer, which is part of the recording."""
 
 
@@ -452,7 +452,7 @@ class _Take:
                     return b""
         except aiohttp.ClientError as error:
             self._end = "error"
-            raise _Broken from error
+            raise _BrokenReplay from error
 
     def _keep(self, number: int, status: int, url: str) -> None:
         content = exchange = None

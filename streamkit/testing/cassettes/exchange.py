@@ -61,7 +61,7 @@ class ReceivedRequest(msgspec.Struct, frozen=True):
 
     @property
     def boundary(self) -> bytes:
-        """What separates the parts of a form with files, which is another one for each request."""
+        """The boundary of a multipart form, which differs for each request."""
         found = _BOUNDARY.search(self._content_type)
         return found[1].encode() if found else b""
 

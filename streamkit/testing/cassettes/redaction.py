@@ -30,7 +30,7 @@ _IN_ANSWER = re.compile(
 
 
 class Redaction:
-    """What is replaced in one exchange. `names` are further names of headers, fields of a query and of a body."""
+    """Replacements in one exchange. `names` are further names of headers, fields of a query and of a body."""
 
     def __init__(self, names: Collection[str] = ()) -> None:
         self._names = {name.lower() for name in names}
