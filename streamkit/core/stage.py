@@ -120,7 +120,9 @@ class Step(Composable, Generic[In, Out]):
         """
         for stage in parts(self):
             check(cast("Any", type(stage)))
-        if inside := next((stage for part in parts(self) for stage in with_inner(part.inner()) if stage.joins), None):
+        # A hop runs the stages inside of it as streams.
+        inner = (stage for part in parts(self) if not part.joins for stage in with_inner(part.inner()))
+        if inside := next((stage for stage in inner if stage.joins), None):
             raise PipelineError(
                 f"{stage_name(inside)} is a task boundary, and runs in a stream only, not inside of a stage"
             )

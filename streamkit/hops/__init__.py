@@ -2,7 +2,7 @@
 
 Most are async context managers: leaving one ends its tasks, and what these held open, before control returns. The price is a
 switch of tasks for each read, and a queue with the size that is named. Those that give one stream stand left of `|` too, and
-`Prefetch`, `ConcurrentMap`, `RateLimit` and `FromGenerator` are stages: the stream's own
+`Prefetch`, `ConcurrentMap`, `GroupBy`, `Latest`, `RateLimit` and `FromGenerator` are stages: the stream's own
 `async with` then enters and leaves them.
 
     prefetch        read ahead of the consumer                                     1 task
@@ -15,6 +15,8 @@ switch of tasks for each read, and a queue with the size that is named. Those th
     from_generator  an async generator function as a step                          1 task
     concurrent_map  an async function with several items at a time, in order       1 task, and 1 for each worker
     converse        turns and tools, as one stream                                 1 task, and 1 for each worker
+    group_by        substreams by a key of the items                               1 task; `GroupBy`: and 1 for each group
+    latest          work for the newest item only                                  2 tasks
     classify        windows of text classified while the stream is read on         1 task, and 1 for each window
     guarded         the input checked while the answer is read already             2 tasks
     until           a block of code that ends when something else is done          1 task
@@ -29,11 +31,13 @@ from streamkit.hops.classify import Classified, classify
 from streamkit.hops.concurrent_map import concurrent_map
 from streamkit.hops.converse import converse
 from streamkit.hops.fallback import fallback
+from streamkit.hops.group_by import Group, Groups, group_by
 from streamkit.hops.guarded import Guarded, guarded
+from streamkit.hops.latest import latest
 from streamkit.hops.merge import merge
 from streamkit.hops.pace import deadlines, rate_limit
 from streamkit.hops.race import race
-from streamkit.hops.stages import ConcurrentMap, FromGenerator, Prefetch, RateLimit
+from streamkit.hops.stages import ConcurrentMap, FromGenerator, GroupBy, Latest, Prefetch, RateLimit
 from streamkit.hops.synchronous import Synchronous, sync
 from streamkit.hops.tee import Broadcast, broadcast, from_generator, prefetch, tee
 from streamkit.hops.threaded import Threaded
@@ -44,7 +48,11 @@ __all__ = [
     "Classified",
     "ConcurrentMap",
     "FromGenerator",
+    "Group",
+    "GroupBy",
+    "Groups",
     "Guarded",
+    "Latest",
     "Prefetch",
     "RateLimit",
     "Synchronous",
@@ -56,7 +64,9 @@ __all__ = [
     "deadlines",
     "fallback",
     "from_generator",
+    "group_by",
     "guarded",
+    "latest",
     "merge",
     "prefetch",
     "race",

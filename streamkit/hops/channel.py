@@ -1,12 +1,15 @@
-"""The queue between a task that reads and a consumer, and the reading."""
+"""The queue between the tasks of a hop and a consumer, and the reading."""
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Generic, Literal, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup
 
+from streamkit.completion import SUCCESSES
 from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.views import Views
 from streamkit.core.wrong_input import kind_of
@@ -68,6 +71,11 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
     def closed(self) -> bool:
         """Whether the consumer wants no more."""
         return self._closed
+
+    @property
+    def failure(self) -> Exception | None:
+        """The error that follows the items, once the reader has come to it."""
+        return self._error
 
     async def aclose(self) -> None:
         """Close this branch; buffered items are discarded. When all branches of a hop are closed, so is what it reads."""
@@ -131,6 +139,103 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
             self._news.set()
 
 
+class Output(AsyncIterator[T], Views, Generic[T]):
+    """The results of a hop's tasks for one consumer: what is ready, then the failure or the end.
+
+    A read may be cancelled, by a timeout for example, and asked again: no item is lost. A failure comes after the items before
+    it, and again whenever it is asked.
+    """
+
+    def __init__(self) -> None:
+        self.unclosed: list[Exception] = []
+        """Failures to close what was read."""
+        self._ready: deque[T] = deque()
+        self._news = Signal()
+        self._blocked: list[anyio.Event] = []
+        self._failure: Exception | None = None
+        self._closed = self._ended = False
+        self._over = anyio.Event()
+        self._group: TaskGroup | None = None
+
+    async def __anext__(self) -> T:
+        while not self._ready:
+            if self._ended:
+                raise self._failure or StopAsyncIteration
+            await self._news.wait()
+        item = self._ready.popleft()
+        self._release_blocked()
+        return item
+
+    def at_once(self) -> list[T]:
+        """The items that are there, which a read would return without waiting; perhaps none."""
+        items = list(self._ready)
+        if items:
+            self._ready.clear()
+            self._release_blocked()
+        return items
+
+    async def aclose(self) -> None:
+        """Cancel the tasks, and return when what they read is closed; unread items are discarded."""
+        self._closed = True
+        if self._group:
+            self._group.cancel_scope.cancel()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await self._over.wait()
+        self._ready.clear()
+        self._news.set()
+
+    # The tasks' side
+
+    @abstractmethod
+    async def run(self, group: TaskGroup) -> None:
+        """Read, and start what else is to run in `group`. Begin with a checkpoint, within the `try` that closes what is read."""
+
+    def last(self) -> Sequence[T]:
+        """The items that come after all others, at an end that is no failure of a task."""
+        return ()
+
+    async def work(self) -> None:
+        """Call `run`. It is a task of the hop, and raises nothing but cancellation."""
+        try:
+            async with anyio.create_task_group() as self._group:
+                if self._closed:
+                    self._group.cancel_scope.cancel()
+                await self.run(self._group)
+            if not self._closed:
+                self._ready.extend(self.last())
+        finally:
+            self._ended = True
+            self._over.set()
+            self._news.set()
+
+    def put(self, *items: T) -> None:
+        """Items for the consumer; call `room` before the next, where their number is not bounded otherwise."""
+        if items:
+            self._ready.extend(items)
+            self._news.set()
+
+    async def room(self, size: int, held: Callable[[], int] = int) -> None:
+        """Wait until fewer than `size` items wait for the consumer, or are `held` in front of them."""
+        while len(self._ready) + held() >= size:
+            read = anyio.Event()
+            self._blocked.append(read)
+            await read.wait()
+
+    def fail(self, error: Exception, note: str = "") -> None:
+        """Cancel all tasks. The first failure is raised after what is ready; the others are of tasks that it cancels."""
+        if not self._closed and self._group:
+            self._closed, self._failure = True, error
+            if note:
+                error.add_note(note)
+            self._group.cancel_scope.cancel()
+
+    def _release_blocked(self) -> None:
+        if self._blocked:
+            for read in self._blocked:
+                read.set()
+            self._blocked.clear()
+
+
 async def pump(items: AsyncIterator[T], branches: Sequence[Branch[T]], unclosed: list[Exception]) -> None:
     """Read all items, give them to every branch, and close what was read; at once when all branches are closed."""
     failure: Exception | None = None
@@ -180,6 +285,17 @@ def reading(items: AsyncIterable[T]) -> AsyncIterator[T]:
         entered = "; enter it first, with `async with`" if hasattr(items, "__aenter__") else ""
         raise PipelineError(f"expected a stream or another async iterable, found {kind_of(items)}{entered}")
     return aiter(items)
+
+
+def less_complete(one: StreamEnd | None, other: StreamEnd | None) -> StreamEnd | None:
+    """The one that is no success, or else not `completed`; `one` where both are alike."""
+
+    def rank(end: StreamEnd) -> int:
+        return (end.reason not in SUCCESSES) + (end.reason != "completed")
+
+    if one is None or other is None:
+        return one or other
+    return other if rank(other) > rank(one) else one
 
 
 def at_least_one(**numbers: float) -> None:

@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import anyio
@@ -11,14 +11,12 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from streamkit.core.function import parameter_classes, short_name
-from streamkit.core.reading import CLOSE_SECONDS
-from streamkit.core.views import Views
 from streamkit.core.wrong_input import kind_of
 from streamkit.dialects.complete_calls import CompleteCalls
 from streamkit.errors import PipelineError
 from streamkit.events import Skipped, StreamEnd, ToolCall
 from streamkit.hops.beside import beside
-from streamkit.hops.channel import Signal, at_least_one, close, reading
+from streamkit.hops.channel import Output, at_least_one, close, reading
 from streamkit.hops.context import hop
 
 A = TypeVar("A")
@@ -103,74 +101,36 @@ class _Slot:
         self.done = done
 
 
-class Mapped(AsyncIterator[B], Views, Generic[B]):
+class Mapped(Output[B], Generic[B]):
     """The results, and the items that passed. Made by `concurrent_map`.
 
     A read may be cancelled and repeated: no item is lost.
     """
 
     def __init__(self, items: AsyncIterator[Any], plan: Plan) -> None:
-        self.unclosed: list[Exception] = []
+        super().__init__()
         self._items = items
         self._plan = plan
         self._takes = parameter_classes(plan.function) if plan.of is None else plan.of
         of = self._takes if isinstance(self._takes, tuple) else (self._takes,)
         self._calls = CompleteCalls(None) if ToolCall in of else None
         self._line: deque[_Slot] = deque()  # of ordered results, from the first that is not ready
-        self._ready: deque[Any] = deque()
         self._last: list[Any] = []  # without order, what comes after all results
         self._jobs: deque[_Slot] = deque()
         self._open = 0  # jobs without a result
         self._workers = 0
         self._idle: list[anyio.Event] = []
-        self._news, self._room = Signal(), Signal()
-        self._failure: Exception | None = None
-        self._read_all = self._closed = self._ended = False
-        self._over = anyio.Event()
-        self._group: TaskGroup | None = None
-
-    async def __anext__(self) -> B:
-        while not self._ready:
-            if self._ended:
-                raise self._failure or StopAsyncIteration
-            await self._news.wait()
-        item = self._ready.popleft()
-        self._room.set()
-        return cast("B", item)
-
-    async def aclose(self) -> None:
-        """Cancel what is under way, and wait until `items` is closed; unread results are discarded."""
-        self._closed = True
-        if self._group:
-            self._group.cancel_scope.cancel()
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self._over.wait()
-        self._ready.clear()
-        self._news.set()
+        self._read_all = False
 
     # The reader
 
-    async def work(self) -> None:
-        """Read, and call the function. Run by `concurrent_map` in a task."""
-        try:
-            async with anyio.create_task_group() as self._group:
-                await self._read()
-        finally:
-            self._ready.extend(self._last)
-            self._ended = True
-            self._over.set()
-            self._news.set()
-
-    async def _read(self) -> None:
+    async def run(self, group: TaskGroup) -> None:
         try:
             # Nothing is opened for a block that was cancelled before it began.
             await anyio.lowlevel.checkpoint()
-            if self._closed:
-                return
             async for item in self._items:
                 self._take(item)
-                while self._open + len(self._line) + len(self._ready) >= self._plan.ahead:
-                    await self._room.wait()
+                await self.room(self._plan.ahead, self._under_way)
         except Exception as error:
             self._failure = error
         finally:
@@ -178,6 +138,12 @@ class Mapped(AsyncIterator[B], Views, Generic[B]):
             self._read_all = True
             while self._idle:
                 self._idle.pop().set()
+
+    def last(self) -> Sequence[B]:
+        return self._last
+
+    def _under_way(self) -> int:
+        return self._open + len(self._line)
 
     def _take(self, item: Any) -> None:
         for call in self._calls.feed(item) if self._calls else ():
@@ -193,8 +159,7 @@ class Mapped(AsyncIterator[B], Views, Generic[B]):
         elif isinstance(item, StreamEnd):
             self._last.append(item)
         else:
-            self._ready.append(item)
-            self._news.set()
+            self.put(item)
 
     def _put(self, item: Any) -> None:
         slot = _Slot(item, done=False)
@@ -235,7 +200,7 @@ class Mapped(AsyncIterator[B], Views, Generic[B]):
                     case "skip":
                         result = Skipped(type(item).__name__, type(error).__name__, attempt)
                     case Exception() as failure:
-                        return self._fail(failure)
+                        return self.fail(failure, f"in concurrent_map: {short_name(self._plan.function)}")
             return self._answer(slot, result)
 
     def _decide(self, error: Exception, item: Any, attempt: int) -> Literal["retry", "skip"] | Exception:
@@ -253,17 +218,7 @@ class Mapped(AsyncIterator[B], Views, Generic[B]):
         slot.value, slot.done = result, True
         if self._plan.ordered:
             while self._line and self._line[0].done:
-                self._ready.append(self._line.popleft().value)
+                self.put(self._line.popleft().value)
         else:
             self._open -= 1
-            self._ready.append(result)
-        self._news.set()
-
-    def _fail(self, error: Exception) -> None:
-        # The first failure is the one that is raised; the others are of calls that are cancelled with it.
-        if not self._closed:
-            self._closed, self._failure = True, error
-            error.add_note(f"in concurrent_map: {short_name(self._plan.function)}")
-            self._last.clear()
-            assert self._group is not None, "a worker is a task of the group"
-            self._group.cancel_scope.cancel()
+            self.put(result)

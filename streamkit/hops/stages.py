@@ -1,15 +1,20 @@
 """Hops as stages, composed by `|`: each is one of the functions of this room, over what stands left of it."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, overload
 
+from streamkit.core.engine import with_inner
 from streamkit.core.naming import ReadsAsWritten
-from streamkit.core.stage import Hop
+from streamkit.core.stage import AsyncStage, Hop, Stage, Step
+from streamkit.core.wrong_input import kind_of
+from streamkit.errors import PipelineError
 from streamkit.events import Event
 from streamkit.hops.channel import at_least_one
 from streamkit.hops.concurrent_map import Of, OnError, Plan, backoff, concurrent_map
+from streamkit.hops.group_by import through_groups
+from streamkit.hops.latest import latest
 from streamkit.hops.pace import rate_limit
 from streamkit.hops.tee import from_generator, prefetch
 
@@ -55,6 +60,58 @@ class FromGenerator(_Shown, Hop[A, B]):
 
     def join(self, items: AsyncIterable[A]) -> AbstractAsyncContextManager[AsyncIterable[B]]:
         return from_generator(self.function, items, size=self.size)
+
+
+@dataclass(repr=False)
+class GroupBy(_Shown, Hop[A, B]):
+    """Divide the items by their `key`, and run the items of each key through a copy of `pipeline`, all at the same time.
+
+    Items of one key keep their order; those of different keys come as they are ready. An item whose key is `None` passes.
+    Every copy gets the `StreamEnd`, and one is released, the last item: the first that is no success, or else the first that is
+    not `completed`. The first failure cancels the others.
+
+    At most `size` items wait before each copy, and as many results behind all of them. More than `groups` different keys raise
+    `QueueOverflow`. `hops.group_by` has the substreams themselves.
+    """
+
+    key: Callable[[A], Hashable]
+    pipeline: Stage[A, B] | AsyncStage[A, B]
+    size: int = 16
+    groups: int = 64
+
+    def __post_init__(self) -> None:
+        at_least_one(size=self.size, number_of_groups=self.groups)
+        if not isinstance(cast(object, self.pipeline), Step):
+            raise PipelineError(f"expected a stage or a pipeline for the groups, found {kind_of(self.pipeline)}")
+        self.completes = any(stage.completes for stage in with_inner([self.pipeline]))
+
+    def inner(self) -> Iterable[Step[Any, Any]]:
+        return (self.pipeline,)
+
+    def join(self, items: AsyncIterable[A]) -> AbstractAsyncContextManager[AsyncIterable[B]]:
+        return through_groups(items, self.key, self.pipeline, size=self.size, groups=self.groups)
+
+
+@dataclass(repr=False)
+class Latest(_Shown, Hop[A, B]):
+    """Call a function with each item, and cancel the call for the item before: `hops.latest` as a stage.
+
+    `function` and all other options are those of `latest`.
+    """
+
+    function: Callable[[Any], Any]
+    of: Of | None = None
+    size: int = 16
+
+    def __post_init__(self) -> None:
+        at_least_one(size=self.size)
+        if not callable(cast(object, self.function)):
+            raise PipelineError(f"expected a function, found {kind_of(self.function)}")
+
+    def join(self, items: AsyncIterable[A]) -> AbstractAsyncContextManager[AsyncIterable[B]]:
+        return cast(
+            "AbstractAsyncContextManager[AsyncIterable[B]]", latest(items, self.function, of=self.of, size=self.size)
+        )
 
 
 @dataclass(repr=False)

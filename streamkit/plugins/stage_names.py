@@ -26,7 +26,7 @@ _ROOMS = {
     "streamkit.operators.chosen": ("Choices", "Select", "Switch"),
     "streamkit.operators.pieces": ("Coalesce", "Sentences", "Smooth"),
     "streamkit.operators.stop": ("StopAt",),
-    "streamkit.hops.stages": ("ConcurrentMap", "FromGenerator", "Prefetch", "RateLimit"),
+    "streamkit.hops.stages": ("ConcurrentMap", "FromGenerator", "GroupBy", "Latest", "Prefetch", "RateLimit"),
 }
 BUILT_IN: dict[str, str] = {name: f"{room}:{name}" for room, names in _ROOMS.items() for name in names}
 """streamkit's own stages: where each is, imported when it is asked for."""

@@ -74,6 +74,8 @@ STAGES: dict[str, st.SearchStrategy[Any]] = {
         attempts=NUMBERS,
     ),
     "FromGenerator": st.builds(hops.FromGenerator[Any, Any], st.just(repeated), NUMBERS),
+    "GroupBy": st.builds(hops.GroupBy[Any, Any], st.just(way), st.one_of(*EVENT_STAGES.values()), NUMBERS, NUMBERS),
+    "Latest": st.builds(hops.Latest[Any, Any], st.just(translated), st.none() | KINDS, NUMBERS),
     "RateLimit": st.builds(hops.RateLimit[Any], SECONDS, SECONDS),
     "Lines": st.builds(sk.sse.Lines, NUMBERS, st.sampled_from(["replace", "strict", "surrogateescape"])),
     "Encode": st.builds(sk.sse.Encode),
