@@ -24,9 +24,9 @@ class SigV4:
     """Signature version 4, for `http.post(…, sign=SigV4())`.
 
     Credentials are looked for where the AWS SDKs look: the environment, profiles (`profile`), roles and single sign-on, unless
-    `access_key` and `secret_key` are given; they are refreshed as botocore does. The region is `region`, else that of the host,
-    else the configured one. `service` is the name under which it signs. Without credentials, a region or botocore the request
-    raises `PipelineError`.
+    `access_key` and `secret_key`, and `session_token` for temporary ones, are given; they are refreshed as botocore does. The
+    region is `region`, else that of the host, else the configured one. `service` is the name under which it signs. Without
+    credentials, a region or botocore the request raises `PipelineError`.
     """
 
     service: str = "bedrock"

@@ -17,7 +17,7 @@ _PLAIN = (bytes, bytearray, memoryview, str, int, float)
 
 @dataclass(frozen=True)
 class RequestToSign:
-    """A request as it will be sent: the whole address with its query, the caller's headers, and the body."""
+    """A request as it will be sent: its `method`, the whole `url` with its query, the caller's `headers`, and the `body`."""
 
     method: str
     url: str = field(repr=False)

@@ -65,8 +65,15 @@ class _Demand:
 class Cassette:
     """A server that answers as the provider did. Made by the fixture `cassette` of a test with `@pytest.mark.cassette(…)`.
 
-    `url` takes the place of the provider's base URL; with several providers `urls` has one for each. `requests` are those that
-    the test has sent so far.
+    `url` takes the place of the provider's base URL `upstream`; with several providers, by their names, `urls` has one for each.
+    `requests` are those that the test has sent so far.
+
+    `folder` has a file for each exchange. `mode` says what happens to a request without a recording: with `once` it is recorded
+    if the folder has no recordings, with `new` always; `all` records every one anew, and `none` never does. What was recorded is
+    written by `save`. `match` names the parts of a request that a recording must have in common with it, of which the fields of
+    a JSON body and of the query in `ignore` are left out. `redact`: names of headers and fields whose values are replaced beside
+    those that are known. `pace` times the recorded speed; without it nothing waits. `repeat`: the last of several equal
+    recordings may be replayed again.
     """
 
     def __init__(

@@ -31,7 +31,11 @@ _UNSTABLE = re.compile(r"x-stainless-.*|traceparent|tracestate|baggage|.*request
 
 
 class ReceivedRequest(msgspec.Struct, frozen=True):
-    """A request as the client sent it, credentials included; they are not shown."""
+    """A request as the client sent it, credentials included; they are not shown.
+
+    `method` and `path`, which is below the provider's base URL; `raw_query` as it was received; `headers` by their names in lower
+    case; `body`; and `upstream`, the provider's name where a cassette has several.
+    """
 
     method: str
     path: str
