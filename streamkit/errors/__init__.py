@@ -143,7 +143,7 @@ class StreamInterrupted(SourceError):
 
 
 class LogLost(SourceError):
-    """The log of a stream is `unknown`, was `lost` by its store, or was `trimmed`, so that events are missing."""
+    """The log of a stream is missing, or events of it are: its `cause` is `unknown`, `lost` by the store, or `trimmed`."""
 
     end_reason = "truncated"
 

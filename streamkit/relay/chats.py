@@ -16,7 +16,8 @@ class Chats:
     """The handlers of a chat's routes: `start` for `POST /api/chat`, `resume` for `GET /api/chat/<id>/stream`, `stop`.
 
     `useChat` sends no `Last-Event-ID` when it resumes and has nothing of the message, so that `resume` begins at the latest
-    `Reset` or the beginning, with the same message id. Check who may see a chat before you call any of them.
+    `Reset` or the beginning, with the same message id. `emit` writes the frames, as in `Relay.frames`; the keys and names of the
+    chats begin with `prefix`. Check who may see a chat before you call any of them.
     """
 
     def __init__(

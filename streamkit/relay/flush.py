@@ -1,6 +1,7 @@
 """The one task of a process that appends, for all streams that it publishes, in one call to the log."""
 
 import logging
+from collections.abc import Sequence
 
 import anyio
 
@@ -63,6 +64,14 @@ class Flusher:
         self._dirty.update((publication, None) for publication in self.publications.values() if publication.pending)
         while self._dirty and await self.flush():
             pass
+
+    async def release(self, publications: Sequence[Publication]) -> None:
+        """End the leases of these, and append nothing more for them."""
+        for publication in publications:
+            publication.give_up()
+        async with self._lock:  # an append under way would renew the lease
+            for publication in publications:
+                await self._log.release(publication.key, publication.owner)
 
     async def flush(self) -> bool:
         """Append what there is, once. False if the log did not answer."""

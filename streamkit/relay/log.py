@@ -60,7 +60,10 @@ _WHOLE = 10**9
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """`data` is a JSON array of events; a claim's entry has none, and `predecessor` is the entry before it, if there is one."""
+    """An entry at a `position`. `data` is a JSON array of events.
+
+    That of a claim has none, and its `predecessor` is the entry before it, if there is one.
+    """
 
     position: Position
     data: bytes | None = None
@@ -68,7 +71,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class LogState(msgspec.Struct, frozen=True):
-    """The state of a log.
+    """The state of a log: the position of its `last` entry, whether it has `ended`, and whether somebody has `stopped` it.
 
     `lease` is the number of seconds for which the owner is still believed to be alive; negative since it is not. `reset` is
     the position of the latest batch that begins with a `Reset`. `created` is in seconds since 1970.
@@ -88,7 +91,7 @@ class LogState(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Entries behind a position, and the state of the log."""
+    """The `entries` behind a position, and the `state` of the log."""
 
     entries: Sequence[Entry]
     state: LogState
@@ -114,8 +117,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """`result` is `claimed`, or why it was not: the log `exists` or has `ended`, is `held` by another, or is `unknown`.
 
-    What follows is that of a claimed log: `position` is that of the claim's own entry, `claims` how many there were, `checkpoint`
-    and `cursor` what the previous owner stored last.
+    What follows is that of a claimed log: `position` is that of the claim's own entry and `predecessor` that of the entry before,
+    `claims` how many there were, `stopped` and `created` those of its state, `request` and `takeover` what was stored with the
+    first claim, `checkpoint` and `cursor` what the previous owner stored last.
     """
 
     result: Literal["claimed", "exists", "ended", "held", "unknown"]
@@ -131,10 +135,11 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True):
-    """Batches behind `after`, all or none of them. Without batches it only renews the lease.
+    """The `batches` of `owner` behind `after` in the log `key`, all or none of them. Without batches it only renews the `lease`.
 
     `resets` are the numbers of batches that begin with a `Reset`. With `ends` the log has ended: checkpoint, cursor and
-    request are deleted, and the log itself after `keep` seconds. An empty `checkpoint` leaves the stored one as it is.
+    request are deleted, and the log itself after `keep` seconds. A `checkpoint` is
+    stored with the source's `cursor`; an empty one leaves both as they are.
     """
 
     key: str
@@ -166,7 +171,8 @@ class Appended(msgspec.Struct, frozen=True):
 
 
 class Restore(msgspec.Struct, frozen=True, kw_only=True):
-    """All of an epoch again, for a store that has lost it from its claim on.
+    """All of an epoch of the log `key` again, for a store that has lost it from its claim on: `claim` and what it `claimed`,
+    and the `batches` behind it, of which `resets` begin with a `Reset`.
 
     It requires that the log is what it was before that claim: absent, or with `predecessor` as its last entry.
     """
@@ -228,8 +234,4 @@ class Log(Protocol):
 
     async def bound(self, name: str) -> str | None:
         """The key that was bound to a name."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close connections. The logs stay."""
         ...

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from streamkit.relay.log import Append, Appended, Claim, Claimed, Entry, LogState, Page, Position, Restore
+from streamkit.relay.log import Append, Appended, Claim, Claimed, Entry, Log, LogState, Page, Position, Restore
 
 
 @dataclass
@@ -39,7 +39,7 @@ class _Stored:
         return low
 
 
-class MemoryLog:
+class MemoryLog(Log):
     """A store of logs in memory, for viewers of the same process and event loop. Nothing survives the process.
 
     `clock` measures leases and expiry, in seconds.
@@ -147,6 +147,8 @@ class MemoryLog:
             self._logs[restore.key] = stored = _Stored(
                 0, "", 0, 0, claimed.created, claimed.request, claimed.takeover, claims=claimed.claims
             )
+        elif stored and (stored.owner, stored.last) == (claim.owner, claimed.position.next(len(restore.batches))):
+            return True
         elif stored is None or stored.ended or stored.last != claimed.predecessor:
             return False
         now = self._clock()
@@ -220,6 +222,3 @@ class MemoryLog:
     async def bound(self, name: str) -> str | None:
         key, expires = self._names.get(name, ("", 0.0))
         return key if expires > self._clock() else None
-
-    async def aclose(self) -> None:
-        return

@@ -35,7 +35,7 @@ ADOPTIONS = 3
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A stream whose producer has died, for the factory of `Relay.take_over`.
+    """The stream `key`, whose producer has died, for the factory of `Relay.take_over`.
 
     `request` is what `publish` was given. With a `checkpoint` the stream can continue: open the same pipeline with it, over a
     source that begins behind `cursor`, the source's own position in the provider's stream. Without, it begins anew.
@@ -52,7 +52,9 @@ Factory: TypeAlias = Callable[[Job], Opened]
 
 
 class Relay:
-    """Publishes and follows streams in a log. Use it with `async with`; it owns one task that appends and one that reads.
+    """Publishes and follows streams in a log. Use it with `async with`: it owns one task that appends and one that reads.
+
+    The log stays open; who made it closes it.
 
         async with relay.Relay(relay.MemoryLog()) as streams:
             await streams.publish("answer-1", lambda: sk.http.post(url, json=body, headers=headers) | pipeline)
@@ -131,11 +133,7 @@ class Relay:
             with anyio.move_on_after(EXIT_SECONDS, shield=True):
                 await self._release()
             self._tasks.cancel_scope.cancel()
-            try:
-                await self._contexts.__aexit__(None, None, None)
-            finally:
-                with anyio.move_on_after(EXIT_SECONDS, shield=True):
-                    await self._log.aclose()
+            await self._contexts.__aexit__(None, None, None)
 
     def _active(self) -> list[Publication]:
         return list(self._flusher.publications.values())
@@ -147,10 +145,7 @@ class Relay:
         for publication in active:
             await publication.closed()
         await self._flusher.finish()
-        for publication in active:
-            if not publication.done:
-                await self._log.release(publication.key, publication.owner)
-                publication.give_up()
+        await self._flusher.release([publication for publication in active if not publication.done])
 
     # Publishing
 

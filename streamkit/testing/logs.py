@@ -230,6 +230,7 @@ async def restoring(log: Log) -> None:
     claimed = await log.claim(source, claim)
     restore = Restore(key=key, claim=claim, claimed=claimed, batches=[b"[1]", b"[2]"], resets=[1])
     assert await log.restore(restore)
+    assert await log.restore(restore)  # whose reply was lost
     at = claimed.position
     assert await _entries(log, key, at) == [(at.next(1), b"[1]"), (at.next(2), b"[2]")]
     assert (await _append(log, key, "a", at.next(2), b"[3]")).result == "appended"

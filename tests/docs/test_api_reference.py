@@ -35,6 +35,7 @@ MODULES = (
     "moderation.rule_file",
     "operators",
     "plugins.pipeline_files",
+    "relay",
     "sources",
     "sse",
     "structured",

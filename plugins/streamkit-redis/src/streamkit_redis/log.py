@@ -1,0 +1,355 @@
+"""The store of logs: what `streamkit.relay` asks of it, as commands and scripts of Redis."""
+
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, cast
+
+import anyio
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from streamkit.errors import LogUnreachable
+from streamkit.relay import Append, Appended, Claim, Claimed, Entry, LogState, Page, Position, Restore
+from streamkit_redis.scripts import ALL, APPEND, CLAIM, EXPIRED, INDEX, RELEASE, RESTORE, STATE, STOP, Script
+
+Command = tuple[Any, ...]
+
+
+class RedisLog:
+    """Logs on Redis 5 or later, or a server that speaks as it does: a stream and a hash for each, and one index of those active.
+
+    `url` is that of redis-py (`redis://`, `rediss://`, `unix://`). A `pool` of your own, a Sentinel's for example, takes its
+    place; it needs `socket_timeout=None`. `prefix` begins all keys. `timeout` is how long one call may take, in seconds, until it
+    raises `LogUnreachable`. It is for asyncio. Close it, or use it with `async with`, around the `Relay`.
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379/0",
+        *,
+        pool: ConnectionPool | None = None,
+        prefix: str = "streamkit",
+        timeout: float = 5.0,
+        connections: int = 20,
+    ) -> None:
+        # With a `socket_timeout` redis-py reads and writes inside of `asyncio.wait_for`, which on Python 3.11 may swallow a
+        # cancellation, and blocking reads that are longer fail. The default pool raises if it has no connection left.
+        kind: Any = BlockingConnectionPool
+        made: Any = pool or kind.from_url(
+            url,
+            max_connections=connections,
+            timeout=timeout,
+            socket_timeout=None,
+            socket_connect_timeout=timeout,
+            retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 2),
+        )
+        self._pool = made
+        client: Any = Redis(connection_pool=made)
+        for command in ("XRANGE", "XREAD"):
+            client.set_response_callback(command, _as_it_is)
+        self._client, self._own = client, pool is None
+        self._prefix = prefix
+        self._timeout = timeout
+        self._active = f"{{{prefix}}}:active"
+        self._indexed: dict[str, float] = {}
+        self._tails: list[_Tail] = []
+        self._woken = anyio.Event()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._prefix}>"  # a URL may hold a password
+
+    # Commands
+
+    def _keys(self, key: str) -> tuple[str, str]:
+        # The same hash tag, so that both are on one node of a cluster.
+        return f"{{{self._prefix}:{key}}}:log", f"{{{self._prefix}:{key}}}:meta"
+
+    def _eval(self, script: Script, key: str, *arguments: Any) -> Command:
+        return ("EVALSHA", script.sha, 2, *self._keys(key), *arguments)
+
+    def _index(self, key: str, lease: float | None) -> Command:
+        return ("EVALSHA", INDEX.sha, 1, self._active, key, "" if lease is None else _milliseconds(lease))
+
+    async def _execute(self, commands: Sequence[Command]) -> list[Any]:
+        """Send the commands in one round trip, and return their replies. A server that does not know a script receives it."""
+        async with self._reaching():
+            replies = await self._send(commands)
+            unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if unknown:
+                await self._send([("SCRIPT", "LOAD", script.text) for script in ALL])
+                for number, reply in zip(unknown, await self._send([commands[at] for at in unknown]), strict=True):
+                    replies[number] = reply
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise _refused(reply)
+        return replies
+
+    async def _send(self, commands: Sequence[Command]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return cast("list[Any]", await pipeline.execute(raise_on_error=False))
+
+    @asynccontextmanager
+    async def _reaching(self, more: float = 0.0) -> AsyncGenerator[None, None]:
+        try:
+            with anyio.fail_after(self._timeout + more):
+                yield
+        except ResponseError as error:
+            raise _refused(error) from None
+        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            raise LogUnreachable(f"Redis does not answer: {type(error).__name__}") from error
+
+    # Producers
+
+    async def claim(self, key: str, claim: Claim) -> Claimed:
+        arguments = (
+            claim.owner,
+            _milliseconds(claim.lease),
+            _milliseconds(claim.keep),
+            int(claim.new),
+            claim.request,
+            claim.takeover,
+            claim.instead_of,
+        )
+        # The index first: a process that dies between the two would else leave a stream that nobody finds.
+        _, (result, *fields) = await self._execute([self._index(key, claim.lease), self._eval(CLAIM, key, *arguments)])
+        if result != b"claimed":
+            return Claimed(result=result.decode())
+        epoch, predecessor, claims, stopped, created, request, takeover, checkpoint, cursor = fields
+        self._indexed[key] = time.monotonic()
+        return Claimed(
+            result="claimed",
+            position=Position(int(epoch), 0),
+            predecessor=_position(predecessor) if predecessor else None,
+            claims=int(claims),
+            stopped=bool(stopped),
+            created=int(created) / 1000,
+            request=request,
+            takeover="reset" if takeover == b"reset" else "truncate",
+            checkpoint=checkpoint,
+            cursor=cursor,
+        )
+
+    async def append(self, appends: Sequence[Append]) -> Sequence[Appended]:
+        if not appends:
+            return []
+        commands = [self._append(append) for append in appends]
+        now = time.monotonic()
+        for append in appends:
+            if not append.ends and now - self._indexed.get(append.key, 0.0) > append.lease / 3:
+                self._indexed[append.key] = now
+                commands.append(self._index(append.key, append.lease))
+        replies = [_appended(reply) for reply in (await self._execute(commands))[: len(appends)]]
+        pairs = list(zip(appends, replies, strict=True))
+        ended = [append.key for append, reply in pairs if append.ends and reply.result == "appended"]
+        if ended:
+            await self._execute([self._index(key, None) for key in ended])
+        for append, reply in pairs:
+            if append.ends or reply.result != "appended":
+                self._indexed.pop(append.key, None)
+        return replies
+
+    def _append(self, append: Append) -> Command:
+        return self._eval(
+            APPEND,
+            append.key,
+            append.owner,
+            append.after.epoch,
+            append.after.sequence,
+            _milliseconds(append.lease),
+            _milliseconds(append.keep),
+            int(append.ends),
+            _flags(append.resets, len(append.batches)),
+            append.checkpoint,
+            append.cursor,
+            *append.batches,
+        )
+
+    async def restore(self, restore: Restore) -> bool:
+        claim, claimed = restore.claim, restore.claimed
+        command = self._eval(
+            RESTORE,
+            restore.key,
+            claim.owner,
+            claimed.position.epoch,
+            str(claimed.predecessor or ""),
+            _milliseconds(claim.lease),
+            _milliseconds(claim.keep),
+            claimed.request,
+            claimed.takeover,
+            int(claimed.created * 1000),
+            claimed.claims,
+            _flags(restore.resets, len(restore.batches)),
+            *restore.batches,
+        )
+        _, restored = await self._execute([self._index(restore.key, claim.lease), command])
+        return bool(restored)
+
+    async def release(self, key: str, owner: str) -> None:
+        (released,) = await self._execute([self._eval(RELEASE, key, owner)])
+        if released:
+            await self._execute([self._index(key, 0.0)])
+        self._indexed.pop(key, None)
+
+    async def stop(self, key: str) -> bool:
+        return bool((await self._execute([self._eval(STOP, key)]))[0])
+
+    async def expired(self, limit: int) -> Sequence[str]:
+        (found,) = await self._execute([("EVALSHA", EXPIRED.sha, 1, self._active, limit)])
+        keys = [key.decode() for key in found]
+        states = dict(zip(keys, await self.states(keys), strict=True))
+        # The index says where to look; the log says what is so.
+        gone = [key for key, state in states.items() if state is None or state.ended]
+        alive = [(key, state.lease) for key, state in states.items() if state and state.live]
+        if corrections := [
+            *(self._index(key, None) for key in gone),
+            *(self._index(key, lease) for key, lease in alive),
+        ]:
+            await self._execute(corrections)
+        return [key for key, state in states.items() if state and not state.ended and not state.live]
+
+    # Viewers
+
+    async def states(self, keys: Sequence[str]) -> Sequence[LogState | None]:
+        if not keys:
+            return []
+        return [_state(reply) for reply in await self._execute([self._eval(STATE, key) for key in keys])]
+
+    async def read(self, key: str, after: Position | None, limit: int = 1000) -> Page | None:
+        state_of = self._eval(STATE, key)
+        log, _ = self._keys(key)
+        if after is not None:
+            known, found = await self._execute([state_of, ("XREAD", "COUNT", limit, "STREAMS", log, str(after))])
+            state, entries = _state(known), [entry for _, entries in _streams(found) for entry in entries]
+        else:
+            # First the state, so that what it says of the beginning is of what is read.
+            state = (await self.states([key]))[0]
+            if state is None:
+                return None
+            (entries,) = await self._execute([("XRANGE", log, str(state.reset or "-"), "+", "COUNT", limit)])
+        return None if state is None else Page([_entry(*entry) for entry in entries], state)
+
+    async def tail(self, after: Mapping[str, Position], seconds: float) -> Mapping[str, Sequence[Entry]]:
+        names = {self._keys(key)[0].encode(): key for key in after}
+        block, reply = max(1, _milliseconds(seconds)), None
+        command = ("XREAD", "BLOCK", block, "STREAMS", *names, *(str(after[key]) for key in names.values()))
+        async with self._reaching(seconds), anyio.create_task_group() as group:
+            tail = self._tails.pop() if self._tails else await self._new_tail()
+            group.start_soon(self._unblock, tail.id)
+            try:
+                await tail.connection.send_command(*command)
+                reply = await tail.connection.read_response()
+            except BaseException:
+                # What it would still receive is the reply to this command.
+                await tail.connection.disconnect(nowait=True)
+                raise
+            finally:
+                group.cancel_scope.cancel()
+            self._tails.append(tail)
+        return {names[name]: [_entry(*entry) for entry in entries] for name, entries in _streams(reply)}
+
+    async def _new_tail(self) -> "_Tail":
+        # A connection of its own, since a read that waits blocks it.
+        connection = self._pool.make_connection()
+        await connection.connect()
+        await connection.send_command("CLIENT", "ID")
+        return _Tail(connection, int(await connection.read_response()))
+
+    async def _unblock(self, id: int) -> None:
+        await self._woken.wait()
+        self._woken = anyio.Event()
+        while not await self._client.execute_command("CLIENT", "UNBLOCK", id):  # noqa: ASYNC110
+            await anyio.sleep(0.001)  # it does not wait yet
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    # Names
+
+    async def bind(self, name: str, key: str, keep: float) -> None:
+        await self._execute([("SET", f"{self._prefix}:name:{name}", key, "PX", _milliseconds(keep))])
+
+    async def bound(self, name: str) -> str | None:
+        (key,) = await self._execute([("GET", f"{self._prefix}:name:{name}")])
+        return key.decode() if key is not None else None
+
+    async def aclose(self) -> None:
+        """Close all connections; those of a `pool` stay open."""
+        tails, self._tails = self._tails, []
+        for tail in tails:
+            await tail.connection.disconnect()
+        if self._own:
+            await self._pool.disconnect()
+
+    async def __aenter__(self) -> "RedisLog":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.move_on_after(self._timeout, shield=True):
+            await self.aclose()
+
+
+class _Tail(NamedTuple):
+    connection: Any
+    id: int
+
+
+def _as_it_is(reply: Any, **_: Any) -> Any:
+    return reply
+
+
+def _refused(error: Exception) -> LogUnreachable:
+    # The first word is Redis's code, such as OOM or READONLY; the rest may quote a key.
+    code = str(error).partition(" ")[0]
+    return LogUnreachable(f"Redis refused a command: {code if code.isupper() else type(error).__name__}")
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+def _flags(numbers: Iterable[int], count: int) -> str:
+    found = set(numbers)
+    return "".join("1" if number in found else "0" for number in range(count)) if found else ""
+
+
+def _position(text: bytes) -> Position:
+    epoch, _, sequence = text.partition(b"-")
+    return Position(int(epoch), int(sequence))
+
+
+def _appended(reply: list[bytes]) -> Appended:
+    result, *more = reply
+    last = _position(more[1]) if len(more) > 1 else None
+    return Appended(cast("Any", result.decode()), bool(more and more[0]), last)
+
+
+def _state(reply: list[bytes] | None) -> LogState | None:
+    if reply is None:
+        return None
+    epoch, sequence, ended, stopped, until, created, reset, now = reply
+    return LogState(
+        Position(int(epoch), int(sequence)),
+        bool(ended),
+        bool(stopped),
+        (int(until) - int(now)) / 1000,
+        int(created) / 1000,
+        _position(reset) if reset else None,
+    )
+
+
+def _streams(reply: Any) -> Iterable[tuple[bytes, list[Any]]]:
+    # A map in version 3 of the protocol, pairs in version 2.
+    if not reply:
+        return ()
+    return cast("dict[bytes, list[Any]]", reply).items() if isinstance(reply, dict) else reply
+
+
+def _entry(id: bytes, fields: list[bytes]) -> Entry:
+    if fields[0] == b"e":
+        return Entry(_position(id), fields[1])
+    return Entry(_position(id), None, _position(fields[1]) if fields[1] else None)

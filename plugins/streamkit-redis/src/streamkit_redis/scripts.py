@@ -1,0 +1,171 @@
+"""The scripts that Redis runs: each is atomic, and is what makes two processes agree.
+
+A claim and an append are one script each. With separate commands, even in MULTI, a process that was paused between two of them
+could store its checkpoint beside another's events, or append behind a checkpoint that was read already.
+
+KEYS of each are the log (a stream) and its state (a hash). Times are the server's, in milliseconds. Epochs are times too, so that
+they also grow after the server has lost everything.
+"""
+
+from hashlib import sha1
+from typing import Final, NamedTuple
+
+
+class Script(NamedTuple):
+    """A script and the digest by which the server knows it."""
+
+    text: bytes
+    sha: str
+
+
+def _script(text: str) -> Script:
+    source = (_COMMON + text).encode()
+    return Script(source, sha1(source, usedforsecurity=False).hexdigest())
+
+
+_COMMON: Final = """
+local log, meta = KEYS[1], KEYS[2]
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function text(number) return string.format('%.0f', number) end
+local function append(epoch, after, first, resets)
+  local seq = after
+  local reset = false
+  for i = first, #ARGV do
+    seq = seq + 1
+    redis.call('XADD', log, epoch .. '-' .. text(seq), 'e', ARGV[i])
+    if resets[i - first + 1] == '1' then reset = epoch .. '-' .. text(seq) end
+  end
+  redis.call('HSET', meta, 'seq', text(seq))
+  if reset then redis.call('HSET', meta, 'reset', reset) end
+end
+local function flags(packed)
+  local found = {}
+  for i = 1, #packed do found[i] = string.sub(packed, i, i) end
+  return found
+end
+local function keep(milliseconds)
+  redis.call('PEXPIRE', log, milliseconds)
+  redis.call('PEXPIRE', meta, milliseconds)
+end
+"""
+
+CLAIM: Final = _script("""
+local owner, lease, kept, new, request, takeover, instead = unpack(ARGV)
+local m = redis.call('HMGET', meta, 'epoch', 'seq', 'owner', 'until', 'ended', 'predecessor')
+local known = redis.call('EXISTS', log) == 1 and m[1]
+local t = now()
+if not (known and m[3] == owner and m[2] == '0' and not m[5]) then
+  if new == '1' and known then return {m[5] and 'ended' or 'exists'} end
+  if new == '0' and not known then return {'unknown'} end
+  if known and m[5] then return {'ended'} end
+  if known and tonumber(m[4]) > t and m[3] ~= instead then return {'held'} end
+  local predecessor, epoch = '', t
+  if known then
+    predecessor = m[1] .. '-' .. m[2]
+    epoch = math.max(epoch, m[1] + 1)
+  else
+    redis.call('DEL', log, meta)
+    redis.call('HSET', meta, 'request', request, 'takeover', takeover, 'created', text(t))
+  end
+  redis.call('XADD', log, text(epoch) .. '-0', 'c', predecessor)
+  redis.call('HSET', meta, 'epoch', text(epoch), 'seq', '0', 'owner', owner, 'until', text(t + lease), 'predecessor', predecessor)
+  redis.call('HINCRBY', meta, 'claims', 1)
+  keep(kept)
+end
+local s = redis.call('HMGET', meta,
+  'epoch', 'predecessor', 'claims', 'stopped', 'created', 'request', 'takeover', 'checkpoint', 'cursor')
+for i = 1, 9 do s[i] = s[i] or '' end
+return {'claimed', unpack(s)}
+""")
+"""ARGV: owner, lease, time to keep, whether the log is new, request, takeover, the owner whose lease may be ended."""
+
+APPEND: Final = _script("""
+local owner, epoch, after, lease, kept, ends, resets, checkpoint, cursor = unpack(ARGV, 1, 9)
+local m = redis.call('HMGET', meta, 'epoch', 'seq', 'owner', 'ended', 'stopped')
+if not m[1] or redis.call('EXISTS', log) == 0 then return {'lost'} end
+local stopped = m[5] or ''
+if m[1] ~= epoch then
+  -- An older epoch: the server has lost this one.
+  if tonumber(m[1]) < tonumber(epoch) then return {'behind', stopped, m[1] .. '-' .. m[2]} end
+  return {'fenced'}
+end
+if m[3] ~= owner then return {'fenced'} end
+local count, seq = #ARGV - 9, tonumber(m[2])
+after = tonumber(after)
+if count > 0 and seq == after + count then return {'appended', stopped} end
+if m[4] then return {'fenced'} end
+if seq < after then return {'behind', stopped, m[1] .. '-' .. m[2]} end
+append(epoch, after, 10, flags(resets))
+redis.call('HSET', meta, 'until', text(now() + lease))
+if checkpoint ~= '' then redis.call('HSET', meta, 'checkpoint', checkpoint, 'cursor', cursor) end
+if ends == '1' then
+  redis.call('HSET', meta, 'ended', '1')
+  redis.call('HDEL', meta, 'checkpoint', 'cursor', 'request')
+end
+if count > 0 then keep(kept) end
+return {'appended', stopped}
+""")
+"""ARGV: owner, epoch, the sequence number behind which the batches belong, lease, time to keep, whether the log ends, for each
+batch whether it begins with a Reset, checkpoint, cursor, and the batches. An append that is repeated has the same reply."""
+
+RESTORE: Final = _script("""
+local owner, epoch, predecessor, lease, kept, request, takeover, created, claims, resets = unpack(ARGV, 1, 10)
+local m = redis.call('HMGET', meta, 'epoch', 'seq', 'ended', 'owner')
+local known = redis.call('EXISTS', log) == 1 and m[1]
+if known and m[1] == epoch and m[4] == owner and tonumber(m[2]) == #ARGV - 10 then return 1 end
+if known then
+  if m[3] or m[1] .. '-' .. m[2] ~= predecessor then return 0 end
+elseif predecessor ~= '' then
+  return 0
+else
+  redis.call('DEL', log, meta)
+  redis.call('HSET', meta, 'request', request, 'takeover', takeover, 'created', created)
+end
+redis.call('XADD', log, epoch .. '-0', 'c', predecessor)
+redis.call('HSET', meta, 'epoch', epoch, 'owner', owner, 'until', text(now() + lease))
+redis.call('HSET', meta, 'predecessor', predecessor, 'claims', claims)
+append(epoch, 0, 11, flags(resets))
+keep(kept)
+return 1
+""")
+"""ARGV: owner, epoch, predecessor, lease, time to keep, request, takeover, created, claims, resets, and the batches."""
+
+RELEASE: Final = _script("""
+local m = redis.call('HMGET', meta, 'owner', 'until')
+if m[1] ~= ARGV[1] then return 0 end
+local t = now()
+if tonumber(m[2]) > t then redis.call('HSET', meta, 'until', text(t)) end
+return 1
+""")
+"""ARGV: owner."""
+
+STOP: Final = _script("""
+local m = redis.call('HMGET', meta, 'epoch', 'ended')
+if not m[1] or m[2] then return 0 end
+redis.call('HSET', meta, 'stopped', '1')
+return 1
+""")
+
+STATE: Final = _script("""
+local m = redis.call('HMGET', meta, 'epoch', 'seq', 'ended', 'stopped', 'until', 'created', 'reset')
+if not m[1] or redis.call('EXISTS', log) == 0 then return false end
+for i = 3, 7 do m[i] = m[i] or '' end
+m[8] = text(now())
+return m
+""")
+
+INDEX: Final = _script("""
+if ARGV[2] == '' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+return redis.call('ZADD', KEYS[1], now() + ARGV[2], ARGV[1])
+""")
+"""KEYS: the index of active logs. ARGV: key, and its lease; without one it is removed."""
+
+EXPIRED: Final = _script("""
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now(), 'LIMIT', 0, ARGV[1])
+""")
+"""KEYS: the index of active logs. ARGV: how many keys."""
+
+ALL: Final = (CLAIM, APPEND, RESTORE, RELEASE, STOP, STATE, INDEX, EXPIRED)
