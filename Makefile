@@ -62,10 +62,12 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.growth --sizes 1000 2000 4000
 
 # 50 rounds of 500 streams over loopback, left in every way, on asyncio and, where it is installed, uvloop: two minutes. Then
-# batches of 20,000 recordings, killed and resumed, and the memory of 100,000: ten minutes.
+# batches of 20,000 recordings, killed and resumed, and the memory of 100,000: ten minutes. Then producers of streams in a log,
+# killed and paused at random moments, and 1,000 viewers: three minutes.
 soak: $(READY)
 	$(BIN)/python -m tests.fire.soak $(ARGS)
 	$(BIN)/python -m tests.batch.soak
+	$(BIN)/python -m tests.relay.soak
 
 # The properties of the reader and of moderation and counting, for as long as it takes: about half an hour.
 fuzz: $(READY)
