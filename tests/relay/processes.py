@@ -113,17 +113,30 @@ async def harm(url: str, streams: Relay, key: str, mode: Mode, kind: Harm, rando
                 group.start_soon(follow)
                 await anyio.sleep(random.uniform(0, len(TEXTS) * PAUSE * 1.5))
                 send(producer, signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
+                if kind == "pause":
+                    await taken_over(streams, key)
+                    # It wakes while the next producer is at work, or when the stream has ended.
+                    await anyio.sleep(random.uniform(0, len(TEXTS) * PAUSE))
+                    send(producer, signal.SIGCONT)
+                    await anyio.to_thread.run_sync(producer.join)
+                    assert producer.exitcode in (0, FENCED)
             late = await collect(streams, key)
-            if kind == "pause":
-                # It wakes when its stream has ended, and must do nothing to it.
-                send(producer, signal.SIGCONT)
-                await anyio.to_thread.run_sync(producer.join)
-                assert producer.exitcode in (0, FENCED)
-                assert await collect(streams, key) == late
         return Seen(key, mode, live, late)
     finally:
         producer.kill()
         await anyio.to_thread.run_sync(producer.join)
+
+
+async def taken_over(streams: Relay, key: str) -> None:
+    """Wait until another process has claimed the stream, or it has ended."""
+    epoch = None
+    while True:
+        state = await streams.state(key)
+        assert state is not None
+        epoch = epoch or state.last.epoch
+        if state.ended or state.last.epoch > epoch:
+            return
+        await anyio.sleep(0.005)
 
 
 def send(process: BaseProcess, number: signal.Signals) -> None:
