@@ -20,9 +20,13 @@ class RequestToSign:
     """A request as it will be sent: its `method`, the whole `url` with its query, the caller's `headers`, and the `body`."""
 
     method: str
+    """In capitals."""
     url: str = field(repr=False)
+    """With its query."""
     headers: Mapping[str, str] = field(repr=False)
+    """Those of the caller."""
     body: bytes = field(repr=False)
+    """As it is sent."""
 
 
 Sign: TypeAlias = Callable[[RequestToSign], Mapping[str, str]]
