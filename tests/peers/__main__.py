@@ -91,7 +91,7 @@ async def shown(reader: Reader, base: str) -> str:
     except Exception as error:
         end = f"`{type(error).__name__}`"
     seen = "".join(text)
-    secret = "the secret" if SECRET in seen else "text without the secret" if seen else "nothing"
+    secret = "secret" if SECRET in seen else "redacted" if "[redacted]" in seen else "text" if seen else "nothing"
     return f"{secret}, {end}"
 
 

@@ -14,7 +14,7 @@ QUESTION: list[Any] = [{"role": "user", "content": "The launch code?"}]
 
 def ended(reason: object) -> str:
     """An end, as the library reports it."""
-    return f"`{reason}`" if reason else "an ordinary end"
+    return f"`{reason}`" if reason else "ends"
 
 
 async def streamkit(base: str, text: list[str]) -> str:
