@@ -14,7 +14,7 @@ CLUSTER = .cluster
 SITE = .site
 PEERS = .peers
 
-.PHONY: demo test cover lint docs pictures bench soak fuzz clients cluster peers lock clean
+.PHONY: demo test cover lint docs pictures bench soak fuzz clients cluster peers dist wheels lock clean
 
 demo: $(READY)
 	$(BIN)/streamkit demo
@@ -83,6 +83,15 @@ $(CLIENTS)/.ready: $(READY) requirements/clients.txt tests/clients/install.py te
 	$(BIN)/python -m tests.clients.install $(CLIENTS)
 	touch $@
 
+# Wheels and sdists of streamkit and its plugins, in dist/.
+dist: $(READY)
+	$(BIN)/python -m tests.install.wheels --into dist
+
+# The same, and the wheels in bare environments: every supported Python, with the lowest and the newest dependencies that the packages
+# allow. Three minutes; ARGS="--python 3.13 --lowest" is one of them.
+wheels: $(READY)
+	$(BIN)/python -m tests.install.wheels $(ARGS)
+
 # A batch on Dask and on Ray, each with two local workers of which one is killed: two minutes. ARGS=dask runs one of them.
 cluster: $(CLUSTER)/.ready
 	$(CLUSTER)/bin/python -m tests.batch.cluster $(ARGS)
@@ -125,4 +134,4 @@ lock:
 	npm install --prefix tests/clients/javascript --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(CLUSTER) $(SITE) $(PEERS) build .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist $(VENV) $(CLIENTS) $(CLUSTER) $(SITE) $(PEERS) build .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,9 +15,9 @@ import msgspec
 import streamkit as sk
 from streamkit.cli import reading
 from streamkit.cli.commands import CommandParser
-from streamkit.cli.doctor import where_table
 from streamkit.cli.exits import OF_A_COMMAND
 from streamkit.cli.inputs import answers
+from streamkit.cli.token_tables import where_table
 from streamkit.errors import PipelineError, RecordingError, StreamkitError
 from streamkit.sources.recording import read_recording
 

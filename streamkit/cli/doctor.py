@@ -1,18 +1,15 @@
 """`streamkit doctor`: what this installation has, what it lacks, and how to add it."""
 
 import argparse
-import hashlib
 import json
 import os
 import platform
-import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import NamedTuple
 
+from packaging.requirements import Requirement
 from rich.console import Console
 
 import streamkit
@@ -20,6 +17,7 @@ from streamkit import plugins
 from streamkit.cli import show
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.presets import PRESETS
+from streamkit.cli.token_tables import where_table
 
 OLDEST = (3, 11)
 TABLES = ("o200k_base", "cl100k_base", "p50k_base", "r50k_base")
@@ -76,23 +74,6 @@ def run(options: argparse.Namespace) -> int:
 _PIP = "python -m pip install"
 
 
-def where_table(encoding: str) -> str | None:
-    """Where the table of an encoding is found without the network: in a package or in tiktoken's cache; else `None`."""
-    # Encodings that differ only in their special tokens share a table.
-    table = {"o200k_harmony": "o200k_base", "p50k_edit": "p50k_base"}.get(encoding, encoding)
-    if plugins.find("encodings", table):
-        return "installed"
-    return "in tiktoken's cache" if _cached(table) else None
-
-
-def _cached(table: str) -> bool:
-    # As tiktoken.load.read_file_cached finds it: the folder by these variables, the file by the address's SHA-1.
-    default = os.path.join(tempfile.gettempdir(), "data-gym-cache")
-    folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR", default))
-    address = f"https://openaipublic.blob.core.windows.net/encodings/{table}.tiktoken"
-    return bool(folder) and Path(folder, hashlib.sha1(address.encode()).hexdigest()).is_file()
-
-
 def _python() -> Iterator[Diagnosis]:
     found = f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()})"
     # Not compared with a literal, which checkers take to be known.
@@ -106,14 +87,15 @@ def _python() -> Iterator[Diagnosis]:
 
 def _packages() -> Iterator[Diagnosis]:
     try:
-        needed = [requirement for requirement in requires("streamkit-llm") or () if "extra ==" not in requirement]
+        lines = requires("streamkit-llm") or ()
     except PackageNotFoundError:
-        needed = []
+        lines = ()
         unknown = "streamkit-llm is not installed as a package, so that what it needs is not known"
         yield Diagnosis("packages", unknown, False, f"{_PIP} streamkit-llm, or {_PIP} -e . in a checkout")
-    for line in needed:
-        name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
-        yield _package(name, line)
+    for requirement in map(Requirement, lines):
+        # Those of extras, and of other Pythons, are not needed here.
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield _package(requirement)
     for name, use in OPTIONAL.items():
         found = _version(name)
         yield (
@@ -123,19 +105,15 @@ def _packages() -> Iterator[Diagnosis]:
         )
 
 
-def _package(name: str, line: str) -> Diagnosis:
-    fix = f"{_PIP} '{line.partition(';')[0].strip()}'"
-    found = _version(name)
+def _package(requirement: Requirement) -> Diagnosis:
+    needed = f"{requirement.name}{requirement.specifier}"
+    fix = f"{_PIP} '{needed}'"
+    found = _version(requirement.name)
     if found is None:
-        return Diagnosis(name, f"missing; needed is {line}", False, fix)
-    low = re.search(r">=\s*([\d.]+)", line)
-    if low and _numbers(found) < _numbers(low[1]):
-        return Diagnosis(name, f"{found}, but needed is {line}", False, fix)
-    return Diagnosis(name, found)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", re.match(r"[\d.]*", version)[0])))  # type: ignore[index] # it matches anything
+        return Diagnosis(requirement.name, f"missing; needed is {needed}", False, fix)
+    if not requirement.specifier.contains(found, prereleases=True):
+        return Diagnosis(requirement.name, f"{found}, but needed is {needed}", False, fix)
+    return Diagnosis(requirement.name, found)
 
 
 def _version(name: str) -> str | None:

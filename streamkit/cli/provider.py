@@ -52,10 +52,10 @@ import msgspec
 from aiohttp import web
 
 from streamkit.cli import script
-from streamkit.cli.doctor import where_table
 from streamkit.cli.faults import sending
 from streamkit.cli.hang_up import hang_up
 from streamkit.cli.script import Answer, Answers, Category
+from streamkit.cli.token_tables import where_table
 from streamkit.cli.wire import ChatRequest, Completion, Json, ModerationRequest, TextRequest, WireChoice, bursts
 from streamkit.errors import StreamkitError
 from streamkit.sources.recording import Piece, read_recording

@@ -15,9 +15,9 @@ import streamkit as sk
 from streamkit.batch.pipeline import AnyPipeline, whole
 from streamkit.cli import live, show
 from streamkit.cli.complaint import complaint
-from streamkit.cli.doctor import where_table
 from streamkit.cli.exits import EXIT_CODES
 from streamkit.cli.stage_option import StageOption, complete_stage, make_stage, stage_option
+from streamkit.cli.token_tables import where_table
 from streamkit.errors import StreamkitError
 from streamkit.sse.lines import Lines
 from streamkit.tokens import Responses, encoding_name

@@ -278,7 +278,7 @@ def test_the_module_is_the_command(url: str, tmp_path: Path) -> None:
 
     assert (
         subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout
-        == "streamkit 0.1.0\n"
+        == f"streamkit {sk.__version__}\n"
     )
     assert subprocess.run([*command, "nothing"], capture_output=True, text=True, check=False).returncode == 2
 

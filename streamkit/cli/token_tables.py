@@ -1,0 +1,25 @@
+"""Which encodings' rank tables are on this machine, so that counting needs no network."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from streamkit import plugins
+
+
+def where_table(encoding: str) -> str | None:
+    """Where the table of an encoding is found without the network: in a package or in tiktoken's cache; else `None`."""
+    # Encodings that differ only in their special tokens share a table.
+    table = {"o200k_harmony": "o200k_base", "p50k_edit": "p50k_base"}.get(encoding, encoding)
+    if plugins.find("encodings", table):
+        return "installed"
+    return "in tiktoken's cache" if _cached(table) else None
+
+
+def _cached(table: str) -> bool:
+    # As tiktoken.load.read_file_cached finds it: the folder by these variables, the file by the address's SHA-1.
+    default = os.path.join(tempfile.gettempdir(), "data-gym-cache")
+    folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR", default))
+    address = f"https://openaipublic.blob.core.windows.net/encodings/{table}.tiktoken"
+    return bool(folder) and Path(folder, hashlib.sha1(address.encode()).hexdigest()).is_file()
