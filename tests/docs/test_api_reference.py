@@ -64,7 +64,6 @@ ALSO = {
     "sources.http": ["Http", "get", "post"],
     "sources.request": ["RequestToSign"],
     "sources.replay": ["Replay", "recut"],
-    "sources.request": ["RequestToSign"],
     "sources.retry": ["Retry"],
     "testing.strategies": ["answers", "chat_bodies", "cuts", "texts"],
     "tokens.prices": ["Price", "Tier", "from_file"],
