@@ -31,7 +31,7 @@ from streamkit.hops.classify import Classified, classify
 from streamkit.hops.concurrent_map import concurrent_map
 from streamkit.hops.converse import converse
 from streamkit.hops.fallback import fallback
-from streamkit.hops.group_by import Group, Groups, group_by
+from streamkit.hops.groups import Group, Groups, group_by
 from streamkit.hops.guarded import Guarded, guarded
 from streamkit.hops.latest import latest
 from streamkit.hops.merge import merge

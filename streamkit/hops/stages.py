@@ -13,7 +13,7 @@ from streamkit.errors import PipelineError
 from streamkit.events import Event
 from streamkit.hops.channel import at_least_one
 from streamkit.hops.concurrent_map import Of, OnError, Plan, backoff, concurrent_map
-from streamkit.hops.group_by import through_groups
+from streamkit.hops.groups import through_groups
 from streamkit.hops.latest import latest
 from streamkit.hops.pace import rate_limit
 from streamkit.hops.tee import from_generator, prefetch
