@@ -3,12 +3,14 @@
 import dataclasses
 import inspect
 import pkgutil
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, ClassVar, TypeVar, cast, get_args, overload
+from typing import Any, ClassVar, Final, Protocol, TypeVar, cast, get_args, overload
 
 from streamkit.core.hints import Classes, classes_of, is_stage_class
-from streamkit.core.stage import AsyncStage, In, Out, Stage, cut_short
+from streamkit.core.lazy import attribute
+from streamkit.core.stage import AsyncStage, Hop, In, Out, Stage, cut_short
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 from streamkit.events import Event
@@ -17,6 +19,23 @@ A = TypeVar("A")
 B = TypeVar("B")
 E = TypeVar("E", bound=Event)
 _EVENTS = frozenset(get_args(Event))
+TASKS: Final = {"concurrent": "streamkit.hops.concurrent_map:concurrent_stage"}
+"""Where calls run at the same time: core starts no task."""
+
+
+class RunsConcurrently(Protocol):
+    """Makes the context that calls a function with several items at a time, and gives what it returns."""
+
+    def __call__(
+        self,
+        items: AsyncIterable[Any],
+        function: Callable[[Any], Awaitable[Any]],
+        *,
+        of: Classes,
+        concurrency: int,
+        ordered: bool,
+        spread: Callable[[Any], Iterable[Any]],
+    ) -> AbstractAsyncContextManager[AsyncIterable[Any]]: ...
 
 
 class _Function:
@@ -110,12 +129,45 @@ class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
         takes = self._takes
         if takes is not None and item.__class__ not in self._exactly and not isinstance(item, takes):
             return (cast("Out", item),)
-        result = await self.function(item)
-        if result is None:
-            return ()
-        if (many := _MANY.get(result.__class__)) is None:
-            many = _is_many(result.__class__)
-        return result if many else (result,)
+        return _spread(await self.function(item))
+
+
+@dataclasses.dataclass(repr=False)
+class ConcurrentFunctionStage(_Function, Hop[In, Out]):
+    """A coroutine function as a stage with several calls at a time; made by `stage(concurrency=…)`."""
+
+    function: Callable[[Any], Awaitable[Any]]
+    concurrency: int
+    ordered: bool = True
+
+    def fresh(self) -> "ConcurrentFunctionStage[In, Out]":
+        return ConcurrentFunctionStage(self.function, self.concurrency, self.ordered)
+
+    def join(self, items: AsyncIterable[In]) -> AbstractAsyncContextManager[AsyncIterable[Out]]:
+        concurrent = cast("RunsConcurrently", attribute(__name__, "concurrent", TASKS))
+        return concurrent(
+            items,
+            self.function,
+            of=self._takes,
+            concurrency=self.concurrency,
+            ordered=self.ordered,
+            spread=_spread,
+        )
+
+    def __reduce__(self) -> Any:
+        make, options = super().__reduce__()
+        return make, options if make is pkgutil.resolve_name else (self.function, self.concurrency, self.ordered)
+
+
+class ConcurrentDecorator(Protocol):
+    """The result of `stage(concurrency=…)`, which makes a stage of a coroutine function."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[[E], Awaitable[Iterable[Event] | Event | None]], /
+    ) -> AsyncStage[Event, Event]: ...
+    @overload
+    def __call__(self, function: Callable[[A], Awaitable[list[B] | B | None]], /) -> AsyncStage[A, B]: ...
 
 
 # The four overlap, since what is awaited is an object too; checkers take the first that fits, which is the right one.
@@ -133,12 +185,26 @@ def stage(  # type: ignore[overload-overlap]
 ) -> AsyncStage[A, B]: ...
 @overload
 def stage(function: Callable[[A], Generator[B, None, None] | Iterator[B] | list[B] | B | None]) -> Stage[A, B]: ...
-def stage(function: Callable[[Any], Any]) -> Any:
+@overload
+def stage(*, concurrency: int, ordered: bool = True) -> ConcurrentDecorator: ...
+def stage(function: Callable[[Any], Any] | None = None, *, concurrency: int | None = None, ordered: bool = True) -> Any:
     """Make a stage of a function: one item in; `None`, one item, or a list, tuple or generator of items out.
 
     If the parameter is annotated with a class or a union of classes, items of other classes pass by untouched. A coroutine
-    function becomes an `AsyncStage`. The function is shared by all runs, so keep no state in it.
+    function becomes an `AsyncStage`, which makes its calls one after the other. The function is shared by all runs, so keep no
+    state in it.
+
+    With `@stage(concurrency=8)` up to so many calls of a coroutine function run at a time, each in a task: the stage is a hop,
+    and its stream is used with `async with`. What the calls return comes in the order of their items, all other items keep
+    their position; with `ordered=False` results come as they are ready. The first failure cancels the other calls.
+    `hops.ConcurrentMap` is the same for functions that are no stages, and has options for failures.
     """
+    if function is None:
+        if concurrency is None:
+            raise PipelineError(
+                "@stage takes a function, or the option concurrency: write @stage or @stage(concurrency=8)"
+            )
+        return partial(stage, concurrency=concurrency, ordered=ordered)
     if inspect.isasyncgenfunction(function):
         raise PipelineError(
             f"{short_name(function)} is an async generator function: return a list, or write an AsyncStage"
@@ -148,9 +214,25 @@ def stage(function: Callable[[Any], Any]) -> Any:
     if is_stage_class(function):
         raise PipelineError(f"@stage takes a function, found {short_name(function)}, which is a stage already")
     # An object may be a coroutine function by its `__call__`.
-    if any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
-        return AsyncFunctionStage[Any, Any](function)
-    return FunctionStage[Any, Any](function)
+    waits = any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
+    if concurrency is not None:
+        if not waits:
+            raise PipelineError(
+                f"concurrency: expected a coroutine function, found {short_name(function)}, which can't wait; "
+                "hops.Threaded runs heavy work in a thread"
+            )
+        if concurrency < 1:
+            raise PipelineError(f"expected a concurrency of 1 or more, found {concurrency}")
+        return ConcurrentFunctionStage[Any, Any](function, concurrency, ordered)
+    return AsyncFunctionStage[Any, Any](function) if waits else FunctionStage[Any, Any](function)
+
+
+def _spread(result: Any) -> Iterable[Any]:
+    if result is None:
+        return ()
+    if (many := _MANY.get(result.__class__)) is None:
+        many = _is_many(result.__class__)
+    return result if many else (result,)
 
 
 _MANY: dict[type[Any], bool] = {}

@@ -2,8 +2,8 @@
 
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
 import anyio
 import anyio.lowlevel
@@ -11,7 +11,8 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from streamkit.core.function import parameter_classes, short_name
-from streamkit.core.wrong_input import kind_of
+from streamkit.core.hints import Classes
+from streamkit.core.wrong_input import kind_of, shown
 from streamkit.dialects.complete_calls import CompleteCalls
 from streamkit.errors import PipelineError
 from streamkit.events import Skipped, StreamEnd, ToolCall
@@ -91,6 +92,24 @@ async def concurrent_map(
         raise mapped.unclosed[0]
 
 
+@hop
+async def concurrent_stage(
+    items: AsyncIterable[Any],
+    function: Callable[[Any], Awaitable[Any]],
+    *,
+    of: Classes,
+    concurrency: int,
+    ordered: bool,
+    spread: Callable[[Any], Iterable[Any]],
+) -> AsyncGenerator["Mapped[Any]", None]:
+    """Call a stage's function with several items at a time; `spread` gives the items that a result stands for."""
+    mapped = Mapped[Any](reading(items), Plan(function, concurrency, ordered, of).check(), spread)
+    async with beside(mapped.work):
+        yield mapped
+    if mapped.unclosed:
+        raise mapped.unclosed[0]
+
+
 class _Slot:
     """The place of one item among the results."""
 
@@ -107,8 +126,11 @@ class Mapped(Output[B], Generic[B]):
     A read may be cancelled and repeated: no item is lost.
     """
 
-    def __init__(self, items: AsyncIterator[Any], plan: Plan) -> None:
+    def __init__(
+        self, items: AsyncIterator[Any], plan: Plan, spread: Callable[[Any], Iterable[Any]] | None = None
+    ) -> None:
         super().__init__()
+        self._spread = spread
         self._items = items
         self._plan = plan
         self._takes = parameter_classes(plan.function) if plan.of is None else plan.of
@@ -155,7 +177,7 @@ class Mapped(Output[B], Generic[B]):
 
     def _pass(self, item: Any) -> None:
         if self._plan.ordered and self._line:
-            self._line.append(_Slot(item, done=True))
+            self._line.append(_Slot([item], done=True))
         elif isinstance(item, StreamEnd):
             self._last.append(item)
         else:
@@ -190,18 +212,23 @@ class Mapped(Output[B], Generic[B]):
         item, attempt = slot.value, 0
         while True:
             attempt += 1
+            results: list[Any] = []
             try:
                 result = await self._plan.function(item)
+                if self._spread is None:
+                    results.append(result)
+                else:
+                    results.extend(self._spread(result))
             except Exception as error:
                 match self._decide(error, item, attempt):
                     case "retry":
                         await anyio.sleep(self._plan.wait(attempt))
                         continue
                     case "skip":
-                        result = Skipped(type(item).__name__, type(error).__name__, attempt)
+                        results = [Skipped(type(item).__name__, type(error).__name__, attempt)]
                     case Exception() as failure:
                         return self.fail(failure, f"in concurrent_map: {short_name(self._plan.function)}")
-            return self._answer(slot, result)
+            return self._answer(slot, results)
 
     def _decide(self, error: Exception, item: Any, attempt: int) -> Literal["retry", "skip"] | Exception:
         decision = self._plan.on_error
@@ -210,15 +237,19 @@ class Mapped(Output[B], Generic[B]):
                 decision = decision(error, item)
             except Exception as failed:
                 return failed
+            if decision not in get_args(Decides):
+                return PipelineError(f"on_error: expected it to return raise, skip or retry, found {shown(decision)}")
         if decision == "skip" or (decision == "retry" and attempt < self._plan.attempts):
             return decision
         return error
 
-    def _answer(self, slot: _Slot, result: Any) -> None:
-        slot.value, slot.done = result, True
+    def _answer(self, slot: _Slot, results: list[Any]) -> None:
+        slot.value, slot.done = results, True
         if self._plan.ordered:
             while self._line and self._line[0].done:
-                self.put(self._line.popleft().value)
+                self.put(*self._line.popleft().value)
         else:
             self._open -= 1
-            self.put(result)
+            self.put(*results)
+        # A call without a result makes room as well.
+        self._release_blocked()

@@ -251,6 +251,25 @@ async def test_a_function_decides_by_the_exception_and_the_item() -> None:
             await anext(mapped)
 
 
+async def test_a_function_that_decides_something_else_is_a_mistake() -> None:
+    async with concurrent_map(Items("bad")(), Flaky(9), on_error=lambda error, item: "ignore") as mapped:  # type: ignore[arg-type,return-value] # pyright: ignore[reportArgumentType]
+        with pytest.raises(sk.PipelineError, match="expected it to return raise, skip or retry, found 'ignore'"):
+            await anext(mapped)
+
+
+async def test_an_item_that_was_retried_in_vain_can_be_skipped() -> None:
+    attempts: dict[Any, int] = {}
+
+    def decide(error: Exception, item: Any) -> Any:
+        attempts[item] = attempts.get(item, 0) + 1
+        return "retry" if attempts[item] < 3 else "skip"
+
+    async with concurrent_map(
+        Items("a", "bad", "b")(), Flaky(9), on_error=decide, attempts=5, wait=lambda _: 0
+    ) as mapped:
+        assert await all_of(mapped) == ["a", Skipped("str", "ValueError", 3), "b"]
+
+
 # Nothing is left behind
 
 

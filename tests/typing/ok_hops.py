@@ -40,3 +40,11 @@ async def consume(body: bytes) -> None:
         assert_type(winner.number, int)
         async for text in winner.texts():
             assert_type(text, str)
+
+
+@sk.stage(concurrency=4)
+async def translated_at_once(delta: sk.TextDelta) -> sk.TextDelta:
+    return delta
+
+
+assert_type(translated_at_once, sk.AsyncStage[sk.Event, sk.Event])
