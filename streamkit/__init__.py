@@ -19,7 +19,7 @@ Where things live:
     structured              JSON that is still growing, and JSON as the caller's types
     tokens                  exact counts of text that is still growing, of prompts, and prices
     dialects                providers' wire formats: events of a stream, and the non-streaming response
-    sources (http)          HTTP, feeds, recordings, streams of other clients
+    sources (http, ws)      HTTP, WebSockets, feeds, recordings, streams of other clients
     moderation (rules)      rules, matchers, detectors, classifiers, and the release of what they have decided
     stages                  Extract, Moderate, Classify, Accumulate, Structured, Count, Budget, Timing
     operators (ops)         small stages: map, take, batch, smooth, stop sequences, …
@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from streamkit.moderation.rule import Rule as Rule
     from streamkit.plugins import pipeline_files as pipelines
     from streamkit.sources import http as http
+    from streamkit.sources import ws as ws
     from streamkit.sources.feed import feed as feed
     from streamkit.sources.record import record as record
     from streamkit.sources.replay import replay as replay
@@ -168,6 +169,7 @@ __all__ = [
     "stage",
     "structured",
     "tokens",
+    "ws",
 ]
 
 # Checkers read the imports above, Python this table; a test holds them together.
@@ -235,6 +237,7 @@ _WHERE: Final = {
     "sse": "streamkit.sse",
     "structured": "streamkit.structured",
     "tokens": "streamkit.tokens",
+    "ws": "streamkit.sources.ws",
 }
 
 

@@ -46,7 +46,14 @@ ONE_ROOM = [{"errors", "latency"}]
 ONLY_IN: dict[str, set[str]] = {
     "yarl": {"sources/redirects.py", "sources/signing.py", "testing/"},
     "botocore": {"sources/aws.py"},
-    "aiohttp": {"sources/http.py", "sinks/aiohttp.py", "moderation/classifiers/remote.py", "cli/", "testing/"},
+    "aiohttp": {
+        "sources/http.py",
+        "sources/ws.py",
+        "sinks/aiohttp.py",
+        "moderation/classifiers/remote.py",
+        "cli/",
+        "testing/",
+    },
     "starlette": {"sinks/starlette.py"},
     "tiktoken": {"tokens/encodings.py", "tokens/models.py"},
     "rich": {"cli/", "display/comparison.py"},

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from streamkit.sources import adapters as adapters
     from streamkit.sources import faults as faults
     from streamkit.sources import http as http
+    from streamkit.sources import ws as ws
     from streamkit.sources.counting import count_prompt as count_prompt
     from streamkit.sources.entry_points import from_aiohttp as from_aiohttp
     from streamkit.sources.entry_points import from_anthropic as from_anthropic
@@ -27,6 +28,7 @@ __all__ = [
     "from_queue",
     "from_websocket",
     "http",
+    "ws",
 ]
 
 _WHERE: Final = {
@@ -40,6 +42,7 @@ _WHERE: Final = {
     "from_openai": "streamkit.sources.entry_points:from_openai",
     "from_queue": "streamkit.sources.entry_points:from_queue",
     "from_websocket": "streamkit.sources.entry_points:from_websocket",
+    "ws": "streamkit.sources.ws",
 }
 
 

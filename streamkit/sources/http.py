@@ -5,8 +5,6 @@
 aiohttp is imported when the first source is opened.
 """
 
-import os
-import ssl
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookies import CookieError
@@ -41,6 +39,7 @@ from streamkit.sources.request import (
 )
 from streamkit.sources.retry import Retry
 from streamkit.sources.signing import signed
+from streamkit.sources.system_errors import system_error, system_reason
 
 if TYPE_CHECKING:
     import aiohttp
@@ -361,28 +360,6 @@ class Http(Source[bytes]):
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise ConnectFailed(f"{self!r}: expected http://host/path or https://…: {type(error).__name__}") from None
         except aiohttp.ClientConnectorError as error:
-            raise ConnectFailed(f"{self!r}: no connection: {_reason(error)}") from _system_error(error)
+            raise ConnectFailed(f"{self!r}: no connection: {system_reason(error)}") from system_error(error)
         except (aiohttp.ClientError, ConnectionError) as error:
-            raise Disconnected(f"{self!r}: the connection broke: {_reason(error)}") from _system_error(error)
-
-
-def _system_error(error: BaseException) -> OSError | None:
-    """The error of the operating system or of TLS for which one of aiohttp's stands."""
-    found = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error.__cause__
-    return found if isinstance(found, OSError) else None
-
-
-def _reason(error: Exception) -> str:
-    """The error's class, and what the operating system says."""
-    system = _system_error(error) or (error if isinstance(error, OSError) else None)
-    return f"{type(error).__name__}: {_text(system)}" if system and _text(system) else type(error).__name__
-
-
-def _text(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        # Its number is one of OpenSSL's.
-        return str(getattr(error, "verify_message", "") or error.reason or "")
-    if error.errno and error.errno > 0:
-        return f"[Errno {error.errno}] {os.strerror(error.errno)}"
-    # A name that is not found has a number below 0; for several addresses asyncio makes one error without a number.
-    return error.strerror or str(error)
+            raise Disconnected(f"{self!r}: the connection broke: {system_reason(error)}") from system_error(error)

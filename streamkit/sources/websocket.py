@@ -5,13 +5,15 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 
 from streamkit.core.source import Source
 from streamkit.core.wrong_input import attribute, kind_of
-from streamkit.errors import Disconnected, PipelineError
+from streamkit.errors import Disconnected, LimitExceeded, PipelineError
 from streamkit.sse.events import ServerSentEvent, encoded
 
 PROPER: Final = (1000, 1001, 1005)
 """Close codes of a connection that was closed as intended: normal, going away, none given. (RFC 6455, 7.4.1)"""
-ABNORMAL = 1006
-_TEXT, _BINARY, _CLOSE, _CLOSING, _CLOSED = 1, 2, 8, 256, 257  # of `aiohttp.WSMsgType`
+ABNORMAL: Final = 1006
+MESSAGE_TOO_BIG: Final = 1009
+TEXT: Final = 1
+_BINARY, _CLOSE, _PING, _CLOSING, _CLOSED = 2, 8, 9, 256, 257  # of `aiohttp.WSMsgType`
 _ENDS = (_CLOSE, _CLOSING, _CLOSED)
 
 
@@ -22,9 +24,9 @@ class ReceivesMessages(Protocol):
 
 
 class ReceivesFrames(Protocol):
-    """A connection of the `websockets` package."""
+    """A connection of the `websockets` package, or of openai's `client.responses.connect()`."""
 
-    def recv(self) -> Awaitable[str | bytes]: ...
+    def recv(self) -> Awaitable[Any]: ...
 
 
 WebSocket: TypeAlias = ReceivesMessages | ReceivesFrames
@@ -33,15 +35,19 @@ WebSocket: TypeAlias = ReceivesMessages | ReceivesFrames
 class Frames(Source[ServerSentEvent]):
     """Each text or binary frame as the data of an event, so that `Extract` reads it: `from_websocket(ws) | Extract()`.
 
-    A proper close is the end of the input; any other raises `Disconnected` with its code. With `close` false the connection
+    A proper close is the end of the input; any other raises `Disconnected` with its code, and a message above the connection's
+    limit `LimitExceeded`. Pings are answered where the connection leaves that to its reader. With `close` false the connection
     stays open when the stream is left, for the next request on it.
     """
 
     def __init__(self, socket: WebSocket, *, close: bool = True) -> None:
         self._socket: Any = socket
         self._closes = close
-        self._next: Callable[[], Awaitable[str | bytes | None]] = self._received
-        if callable(attribute(socket, "recv")):
+        self._disconnected = False
+        self._next: Callable[[], Awaitable[object]] = self._received
+        # The events of openai's connection are objects; these are its frames.
+        self._recv = attribute(socket, "recv_bytes") or attribute(socket, "recv")
+        if callable(self._recv):
             self._next = self._frame
         elif not callable(attribute(socket, "receive")):
             raise PipelineError(
@@ -50,49 +56,70 @@ class Frames(Source[ServerSentEvent]):
             )
 
     async def read(self) -> Sequence[ServerSentEvent]:
+        while (found := await self.message()) is NOTHING:
+            pass
+        return cast("Sequence[ServerSentEvent]", found)
+
+    async def message(self) -> object:
+        """The next message as one read, or `NOTHING` for one that has no data, such as a ping."""
         data = await self._next()
-        if data is None:
-            return ()
-        return (ServerSentEvent(payload=encoded(data) if isinstance(data, str) else data),)
+        if data is NOTHING or data is None:
+            return () if data is None else NOTHING
+        return (ServerSentEvent(payload=encoded(data) if isinstance(data, str) else cast("bytes", data)),)
 
     async def close(self) -> None:
-        if self._closes:
+        # ASGI allows nothing to be sent after the client has gone.
+        if self._closes and not self._disconnected:
             await self._socket.close()
 
-    async def _received(self) -> str | bytes | None:
-        while True:
-            message: Any = await self._socket.receive()
-            data = (
-                _of_starlette(cast("Mapping[str, Any]", message))
-                if isinstance(message, Mapping)
-                else self._of_aiohttp(message)
-            )
-            if data is not _NOTHING:
-                return cast("str | bytes | None", data)
+    async def _received(self) -> object:
+        message: Any = await self._socket.receive()
+        if not isinstance(message, Mapping):
+            return await self.of_aiohttp(message)
+        told = cast("Mapping[str, Any]", message)
+        self._disconnected = told.get("type") == "websocket.disconnect"
+        return _of_starlette(told)
 
-    def _of_aiohttp(self, message: Any) -> object:
-        if message.type in (_TEXT, _BINARY):
+    async def of_aiohttp(self, message: Any) -> object:
+        """The data of a message, `None` at a proper close, and `NOTHING` for what has no data. Raises as reading does."""
+        if message.type in (TEXT, _BINARY):
             return message.data
         if message.type in _ENDS:
             check_close(self._socket.close_code)
             return None
-        error = self._socket.exception()
+        if message.type == _PING:
+            await self._socket.pong(message.data)
+            return NOTHING
+        error = message.data if isinstance(message.data, Exception) else self._socket.exception()
         if error is None:
-            return _NOTHING  # a ping or a pong, of a connection that leaves them to the reader
+            return NOTHING
+        if attribute(error, "code") == MESSAGE_TOO_BIG:
+            raise _too_long()
         raise Disconnected(f"the WebSocket broke: {type(error).__name__}") from error
 
-    async def _frame(self) -> str | bytes | None:
+    async def _frame(self) -> object:
         try:
-            return cast("str | bytes", await self._socket.recv())
+            receiving = self._recv()
+            if not isinstance(receiving, Awaitable):
+                raise PipelineError(
+                    f"found {kind_of(self._socket)}, which is of a synchronous client: use the asynchronous one"
+                )
+            return cast("object", await receiving)
         except Exception as error:
-            # websockets raises ConnectionClosedOK and ConnectionClosedError, with the close frame that it received.
+            # websockets raises ConnectionClosedOK and ConnectionClosedError, with the close frames that it received and sent.
             if not type(error).__name__.startswith("ConnectionClosed"):
                 raise
+            if attribute(attribute(error, "sent"), "code") == MESSAGE_TOO_BIG:
+                raise _too_long() from None
             check_close(attribute(attribute(error, "rcvd"), "code") or ABNORMAL, error)
             return None
 
 
-_NOTHING: Final = object()
+def _too_long() -> LimitExceeded:
+    return LimitExceeded("expected a message within the WebSocket's limit, found a longer one")
+
+
+NOTHING: Final = object()
 
 
 def _of_starlette(message: Mapping[str, Any]) -> object:
@@ -105,7 +132,7 @@ def _of_starlette(message: Mapping[str, Any]) -> object:
             check_close(message.get("code", 1005))
             return None
         case _:
-            return _NOTHING
+            return NOTHING
 
 
 def check_close(code: int | None, error: Exception | None = None) -> None:

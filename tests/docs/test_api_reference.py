@@ -65,6 +65,7 @@ ALSO = {
     "sources.request": ["RequestToSign"],
     "sources.replay": ["Replay", "recut"],
     "sources.retry": ["Retry"],
+    "sources.ws": ["Connection", "WebSocketSource", "connect"],
     "testing.strategies": ["answers", "chat_bodies", "cuts", "texts"],
     "tokens.prices": ["Price", "Tier", "from_file"],
 }
