@@ -20,6 +20,7 @@ from streamkit.dialects.gemini import Gemini
 from streamkit.dialects.interactions import GeminiInteractions
 from streamkit.dialects.ollama import Ollama
 from streamkit.dialects.openai import OpenAICompletions
+from streamkit.dialects.realtime import OpenAIRealtime
 from streamkit.dialects.replicate import Replicate
 from streamkit.dialects.responses import OpenAIResponses
 from streamkit.dialects.surrogates import mark
@@ -39,6 +40,7 @@ DIALECTS: dict[str, type[Dialect]] = {
     "gemini": Gemini,
     "cohere": CohereChat,
     "openai": OpenAICompletions,
+    "realtime": OpenAIRealtime,
     "responses": OpenAIResponses,
     "ollama": Ollama,
     "watsonx": Watsonx,

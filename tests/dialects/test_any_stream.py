@@ -300,6 +300,21 @@ def converse(answer: Answer) -> Wire:
     return Wire([*blocks, stop, event("metadata", usage={"inputTokens": 1, "outputTokens": 3}, metrics={})], [stop])
 
 
+def realtime(answer: Answer) -> Wire:
+    response = {"id": "r", "object": "realtime.response", "output": []}
+    blocks = [sse({"type": "session.created", "session": {"id": "s"}})]
+    blocks.append(sse({"type": "response.created", "response": {**response, "status": "in_progress"}}))
+    place = {"item_id": "m", "output_index": 0, "content_index": 0}
+    blocks += [sse({"type": "response.output_text.delta", "delta": piece, **place}) for piece in answer.texts]
+    for index, pieces in enumerate(answer.calls, 1):
+        call = {"type": "function_call", "id": f"f{index}", "call_id": f"call_{index}", "name": "f", "arguments": ""}
+        blocks.append(sse({"type": "response.output_item.added", "output_index": index, "item": call}))
+        at = {"item_id": f"f{index}", "output_index": index}
+        blocks += [sse({"type": "response.function_call_arguments.delta", "delta": piece, **at}) for piece in pieces]
+    end = sse({"type": "response.done", "response": {**response, "status": "completed", "usage": {"input_tokens": 1}}})
+    return Wire([*blocks, end], [end])
+
+
 def bedrock(answer: Answer) -> Wire:
     def chunk(text: str, stop: str | None = None) -> bytes:
         return sse({"generation": text, "prompt_token_count": None, "generation_token_count": 1, "stop_reason": stop})
@@ -327,9 +342,20 @@ DIALECTS: dict[str, Callable[[Answer], Wire]] = {
     "dashscope": dashscope,
     "converse": converse,
     "bedrock": bedrock,
+    "realtime": realtime,
 }
 THINKING = {"converse", "openai", "anthropic", "gemini", "cohere", "responses", "ollama", "interactions", "dashscope"}
-CALLING = {"converse", "openai", "anthropic", "cohere", "responses", "interactions", "cloudflare", "dashscope"}
+CALLING = {
+    "realtime",
+    "converse",
+    "openai",
+    "anthropic",
+    "cohere",
+    "responses",
+    "interactions",
+    "cloudflare",
+    "dashscope",
+}
 each_dialect = pytest.mark.parametrize("name", DIALECTS)
 quick = settings(max_examples=40, deadline=None)
 
