@@ -50,6 +50,7 @@ ONLY_IN: dict[str, set[str]] = {
         "sources/http.py",
         "sources/ws.py",
         "sinks/aiohttp.py",
+        "sinks/watch/server.py",
         "moderation/classifiers/remote.py",
         "cli/",
         "testing/",
@@ -59,7 +60,7 @@ ONLY_IN: dict[str, set[str]] = {
     "rich": {"cli/", "display/comparison.py"},
     "ahocorasick": {"moderation/"},
     "regex": {"moderation/", "tokens/running.py"},
-    "asyncio": {"core/waiting.py", "sinks/aiohttp.py", "cli/", "testing/"},
+    "asyncio": {"core/waiting.py", "sinks/aiohttp.py", "sinks/watch/server.py", "cli/", "testing/"},
     "trio": set(),
 }
 TASKS = {"create_task", "TaskGroup", "create_task_group", "ensure_future", "gather", "start_soon"}

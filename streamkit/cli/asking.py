@@ -21,14 +21,24 @@ DEMO_MODEL = "gpt-4o-mini"
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    add = parser.add_argument
-    url: Any = add(
-        "url",
+    """Add the address and the options."""
+    describe_address(parser, "url")
+    describe_key(parser)
+
+
+def describe_address(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the address, as an argument or as the option of this name."""
+    url: Any = parser.add_argument(
+        name,
         metavar="URL",
         help=f"an endpoint, its base such as https://api.openai.com/v1, or a preset: {', '.join(PRESETS)}",
     )
     url.completer = _complete_url
+
+
+def describe_key(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the key and of other headers, and `--verbose`."""
+    add = parser.add_argument
     add(
         "--key-from",
         metavar="NAME",

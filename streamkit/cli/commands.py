@@ -23,6 +23,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "ask a model": {
         "run": Command("run", "ask an endpoint, and write the answer while it arrives"),
         "chat": Command("chat", "talk with a model, which may call the functions of a Python file"),
+        "watch": Command("watching", "show answers live on a local web page, while they pass through a pipeline"),
         "compare": Command("comparing", "measure what streaming saves at an endpoint"),
     },
     "read recorded answers": {

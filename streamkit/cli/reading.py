@@ -55,7 +55,7 @@ def pipeline(options: argparse.Namespace, body: Mapping[str, Any]) -> AnyPipelin
         if options.stage or options.rules:
             options.error("--pipeline has all stages: leave out --stage and --rules")
         return written(options.pipeline)
-    encoding = _table_here(body.get("model")) if sys.stderr.isatty() else None
+    encoding = table_here(body.get("model")) if sys.stderr.isatty() else None
     return pipeline_of(options.stage, options.rules, encoding)
 
 
@@ -101,7 +101,7 @@ def _reads_input(stage: Any) -> bool:
     return isinstance(stage, Lines | sk.Parse | sk.Extract)
 
 
-def _table_here(model: object) -> str | None:
+def table_here(model: object) -> str | None:
     """The encoding of that model, if its table is here: nothing is fetched for a number in a line."""
     encoding = encoding_name(model)[0] if isinstance(model, str) else None
     return encoding if encoding and where_table(encoding) else None
@@ -119,7 +119,7 @@ class Meter:
             self._count: sk.Count | None = stream.stage(sk.Count)
         except sk.PipelineError:
             self._count = None
-        self._prompt = _prompt_tokens(body) if price and self._count else None
+        self._prompt = prompt_tokens(body) if price and self._count else None
         self._began = time.monotonic()
 
     def line(self) -> str:
@@ -174,7 +174,7 @@ def _word(end: sk.StreamEnd | None) -> str:
     return f" ({word})" if word and re.fullmatch(r"[A-Za-z0-9_.: -]{1,64}", word) else ""
 
 
-def _prompt_tokens(body: Mapping[str, Any]) -> int | None:
+def prompt_tokens(body: Mapping[str, Any]) -> int | None:
     match body:
         case {"messages": [*messages], "model": str(model)} if all(map(_is_text, messages)):
             return sk.tokens.prompt_tokens(messages, model).tokens

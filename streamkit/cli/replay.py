@@ -26,12 +26,17 @@ def describe(parser: CommandParser) -> None:
     parser.describe("Write the text of a recorded answer, at the pace at which it arrived.", EXAMPLES, OF_AN_ANSWER)
     add = parser.add_argument
     add("file", metavar="FILE", type=Path, help="a recording, or the body of an answer")
-    add(
-        "--pace", type=_pace, default=1.0, metavar="TIMES", help="how many times as fast; 0 does not wait (%(default)s)"
-    )
+    describe_pace(parser)
     add("--model", help="count the tokens as this model does")
     complaint.describe_verbose(parser)
     reading.describe(parser)
+
+
+def describe_pace(parser: argparse.ArgumentParser) -> None:
+    """Add the pace of a replay."""
+    parser.add_argument(
+        "--pace", type=_pace, default=1.0, metavar="TIMES", help="how many times as fast; 0 does not wait (%(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -82,6 +82,11 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
         """Why the stream ended; `None` while it has not, or while the consumer has not seen all of it."""
         return self._reading.end
 
+    @property
+    def closed(self) -> bool:
+        """Whether the run is over and its source closed, however it ended."""
+        return self._reading.closed
+
     def stage(self, kind: type[A]) -> A:
         """This run's own copy of the stage of that class, to read its state. `PipelineError` if there is none."""
         return find_stage(self._running(), kind)

@@ -1,0 +1,139 @@
+"""`streamkit watch`: answers live on a local web page, while they pass through a pipeline."""
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import streamkit as sk
+from streamkit.cli import asking, reading
+from streamkit.cli.commands import CommandParser
+from streamkit.cli.complaint import complaint
+from streamkit.cli.exits import OF_A_COMMAND
+from streamkit.cli.replay import describe_pace
+from streamkit.core.stage import parts
+from streamkit.errors import StreamkitError
+from streamkit.sinks.watch import Watch
+
+EXAMPLES = """\
+streamkit watch --url demo --prompt "Tell me the launch code" --rules rules.toml
+    ask the embedded provider, and show the answer as it passes through the rules
+streamkit watch answer.jsonl other.jsonl --pace 2
+    recorded answers, one after the other, twice as fast as they arrived
+streamkit watch --url openai --model gpt-4o-mini --prompt "Count to 100" --price 0.15/0.60 --port 8765
+    an endpoint, with the cost of the tokens, on a port of your choice
+streamkit watch answer.sse --rules rules.toml --withheld
+    with the text that the rules withhold, which the page otherwise does not get
+"""
+
+
+def describe(parser: CommandParser) -> None:
+    """Add the options."""
+    parser.describe(
+        "Show answers on a web page of this machine while they pass through a pipeline: the text, what is buffered and why,\n"
+        "redactions, tokens, cost, time to first token and stalls. The page stays until Ctrl-C.",
+        EXAMPLES,
+        OF_A_COMMAND,
+    )
+    add = parser.add_argument
+    add("files", metavar="FILE", nargs="*", type=Path, help="a recording, or the body of an answer")
+    describe_pace(parser)
+    asking.describe_address(parser, "--url")
+    add("--prompt", metavar="TEXT", help="ask this, of --model")
+    add("--body", metavar="FILE", help="the request as JSON, in place of --prompt; - is standard input")
+    add("--model", help="the model that is asked, and as which tokens are counted")
+    asking.describe_key(parser)
+    reading.describe_pipeline(parser)
+    add("--price", type=reading.price, metavar="PROMPT/ANSWER", help="what a million tokens cost; needs --model")
+    add("--port", type=int, default=0, metavar="PORT", help="the port of the page; 0, the default, takes a free one")
+    add("--stall", type=float, default=1.0, metavar="SECONDS", help="a wait of more is a stall (%(default)s)")
+    add("--withheld", action="store_true", help="show the text that is buffered or withheld, too")
+    add(
+        "--json",
+        action="store_true",
+        help="write the address of the page and the end of each answer as JSON, one per line",
+    )
+    add("--exit", action="store_true", help="exit when the answers have ended, without waiting for Ctrl-C")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve the page, and read what is to be shown."""
+    if bool(options.files) == bool(options.url):
+        options.error("expected either FILE or --url")
+    if options.price and not options.model:
+        options.error("--price needs --model")
+    return asyncio.run(_watch(options))
+
+
+async def _watch(options: argparse.Namespace) -> int:
+    watch = Watch(withheld=options.withheld, stall=options.stall)
+    failed = False
+    async with watch.serve(port=options.port) as page:
+        _say(options, f"watch {page}", {"page": page})
+        if options.url:
+            failed = not await _ask(watch, options)
+        for file in options.files:
+            source = sk.replay(file, pace=options.pace or None)
+            stream = watch(source | _pipeline(options, {}), file.name)
+            failed = not await _read(stream, file.name, options) or failed
+        if not options.exit:
+            _say(options, "every answer has ended; Ctrl-C closes the page")
+            await asyncio.Event().wait()
+    return int(failed)
+
+
+async def _ask(watch: Watch, options: argparse.Namespace) -> bool:
+    url = asking.address(options)
+    body = _body(options, url)
+    headers = asking.headers(options)
+    async with asking.served(url) as here:
+        asked = body if asking.is_gemini(here) else {"stream": True} | body
+        source = sk.http.post(asking.endpoint_of(here, body), json=asked, headers=headers)
+        title = str(body.get("model") or options.url)
+        return await _read(watch(source | _pipeline(options, body), title), title, options)
+
+
+def _body(options: argparse.Namespace, url: str) -> dict[str, Any]:
+    if (options.prompt is None) == (options.body is None):
+        options.error("--url needs either --prompt or --body")
+    if options.prompt is not None:
+        if not options.model and not asking.is_gemini(url):
+            options.error("--prompt needs --model")
+        return asking.body_of(options.prompt, options.model, url)
+    body = asking.body(options.body)
+    return body | {"model": options.model} if options.model else body
+
+
+def _pipeline(options: argparse.Namespace, body: dict[str, Any]) -> Any:
+    """The pipeline of the options, with a running count where the model's tokens can be counted here."""
+    made: Any = reading.pipeline(options, {})
+    model = reading.table_here(options.model or body.get("model"))
+    if model is None or any(isinstance(stage, sk.Count) for stage in parts(made)):
+        return made
+    prices = None
+    if options.price:
+        prices = {"currency": "", "models": {"*": {"input": options.price.prompt, "output": options.price.completion}}}
+    return made | sk.Count(model, prices=prices, prompt=reading.prompt_tokens(body))
+
+
+async def _read(stream: sk.Stream[Any], title: str, options: argparse.Namespace) -> bool:
+    """Read to the end; whether that was possible. What is wrong is one line on standard error, and on the page."""
+    problem: StreamkitError | None = None
+    try:
+        async with stream as events:
+            async for _ in events:
+                pass
+    except StreamkitError as error:
+        problem = error
+        print(f"streamkit: {complaint(error, verbose=options.verbose)}", file=sys.stderr)
+    _say(options, None, {"answer": title, "end": stream.end.reason if stream.end else "error"})
+    return problem is None
+
+
+def _say(options: argparse.Namespace, text: str | None, data: dict[str, str] | None = None) -> None:
+    """Write a line of text, or with `--json` of JSON."""
+    line = json.dumps(data, ensure_ascii=False) if options.json and data else None if options.json else text
+    if line is not None:
+        print(line, flush=True)

@@ -1,0 +1,194 @@
+"""The state of the watched streams: updates in their order, and figures that are read when a viewer asks for them."""
+
+import itertools
+import time
+from collections import OrderedDict
+from typing import Any, Protocol
+
+import msgspec
+
+from streamkit.errors import StreamkitError
+from streamkit.events import Blocked, Channel, Flagged, Redacted, Retracted, StreamEnd
+from streamkit.stages.count import Count
+from streamkit.stages.moderate import Moderate
+
+Decision = Flagged | Redacted | Blocked | Retracted
+MOST_UPDATES = 20_000
+"""Of one stream; of a longer one the rest is not shown, but counted."""
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Text of one channel of one choice; of a call its arguments, and its name where it has one."""
+
+    channel: Channel | str
+    index: int
+    text: str
+    tool: int | None = None
+    name: str | None = None
+
+    def continues(self, other: "Piece") -> bool:
+        """Whether it belongs to the same text."""
+        return (self.channel, self.index, self.tool) == (other.channel, other.index, other.tool)
+
+
+class Staged(Protocol):
+    """A running stream, of which the run's own stages can be read."""
+
+    @property
+    def end(self) -> StreamEnd | None:
+        """Why it ended, if the consumer has seen that."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        ...
+
+    def stage(self, kind: type[Any]) -> Any:
+        """This run's stage of that class; `PipelineError` if there is none."""
+        ...
+
+
+class Watched:
+    """One stream. Its observers call the methods, viewers read `updates` and `figures`."""
+
+    def __init__(self, number: int, title: str, *, withheld: bool) -> None:
+        self.number = number
+        self.updates: list[dict[str, Any]] = [{"title": title}]
+        self.stream: Staged | None = None
+        self._withheld = withheld
+        self._opened: float | None = None
+        self._opened_here = time.monotonic()
+        self._now = 0.0
+        self._end: str | None = None
+        self._waiting: list[str] = []
+        self._texts: dict[tuple[Any, int, int | None], list[str]] = {}
+        self._figures: dict[str, Any] = {}
+
+    # For the observers
+
+    def tick(self, now: float) -> None:
+        """The time on the source's clock."""
+        if self._opened is None:
+            self._opened, self._opened_here = now, time.monotonic()
+        self._now = now - self._opened
+
+    def arrived(self, pieces: list[Piece], waiting: list[str]) -> None:
+        """Text arrived in one read. `waiting` are the categories of the rules that can't decide about all of it."""
+        self._waiting = waiting
+        self._add({"arrived": sum(len(piece.text) for piece in pieces)})
+        if self._withheld:
+            for piece in pieces:
+                self._texts.setdefault((piece.channel, piece.index, piece.tool), []).append(piece.text)
+
+    def released(self, run: list[Piece]) -> None:
+        """The consumer receives text: pieces of one read and one place, which are one update."""
+        first, text = run[0], "".join(piece.text for piece in run)
+        name = next((piece.name for piece in run if piece.name), None)
+        self._add({"out": [first.channel, first.index, text, first.tool, name]})
+
+    def decided(self, decision: Decision) -> None:
+        """A moderation decided. The text itself is in it only where withheld text is shown."""
+        found: dict[str, Any] = {
+            "decision": type(decision).__name__.lower(),
+            "category": decision.category,
+            "channel": decision.channel,
+            "from": decision.start,
+            "to": decision.end,
+        }
+        if self._withheld:
+            text = "".join(self._texts.get((decision.channel, decision.index, None), ()))
+            found["text"] = text[decision.start : decision.end]
+        self._add(found)
+
+    def began_again(self) -> None:
+        """The answer begins anew, for example after a retry."""
+        self._texts.clear()
+        self._add({"reset": True})
+
+    def ended(self, reason: str) -> None:
+        """The stream ended with this reason."""
+        if self._end is None:
+            self._end = reason
+            self._waiting = []
+            self._add({"end": reason}, always=True)
+
+    def closed(self, error: str | None) -> None:
+        """The source is closed, after an error of that class or none."""
+        if error is not None:
+            self.ended(error)
+        self.figures()
+
+    # For viewers
+
+    def figures(self) -> dict[str, Any]:
+        """The current figures: buffered characters and why, tokens, cost, and the time since the opening."""
+        stream = self.stream
+        if stream is not None:
+            if self._end is None and stream.closed:
+                # What ends a stream may pass no stage: the consumer that leaves it, or a source that breaks off.
+                self.ended(stream.end.reason if stream.end else "closed")
+            self._figures = self._read(stream)
+            if self._end is not None:
+                self.stream = None
+        return self._figures
+
+    def _read(self, stream: Staged) -> dict[str, Any]:
+        held = getattr(_stage(stream, Moderate), "held", 0) if self._end is None else 0
+        found: dict[str, Any] = {"held": held, "why": self._waiting if held else []}
+        if held and self._withheld:
+            text = "".join(self._texts.get(("content", 0, None), ()))
+            found["text"] = text[-held:]
+        if (count := _stage(stream, Count)) is not None:
+            report = count.report
+            found["tokens"] = count.tokens()
+            found["prompt"] = report.prompt_tokens
+            found["cost"] = None if report.cost is None else f"{report.cost:.6f}"
+            found["currency"] = report.currency or ""
+        # A replay's clock stands still while nothing arrives, as any source's does.
+        found["elapsed"] = self._now if self._end else max(self._now, time.monotonic() - self._opened_here)
+        return found
+
+    def _add(self, update: dict[str, Any], *, always: bool = False) -> None:
+        if len(self.updates) < MOST_UPDATES or always:
+            self.updates.append({"t": round(self._now, 4), **update})
+        elif len(self.updates) == MOST_UPDATES:
+            self.updates.append({"t": round(self._now, 4), "cut": True})
+
+
+def _stage(stream: Staged, kind: type[Any]) -> Any:
+    try:
+        return stream.stage(kind)
+    except StreamkitError:
+        return None
+
+
+class Board:
+    """The latest streams, `most` of them."""
+
+    def __init__(self, most: int, *, withheld: bool) -> None:
+        self._most = most
+        self._withheld = withheld
+        self._numbers = itertools.count(1)
+        self._streams: OrderedDict[int, Watched] = OrderedDict()
+
+    def begin(self, title: str) -> Watched:
+        """Another stream, in place of the oldest where there are too many."""
+        watched = Watched(number := next(self._numbers), title or f"stream {number}", withheld=self._withheld)
+        self._streams[number] = watched
+        while len(self._streams) > self._most:
+            self._streams.popitem(last=False)
+        return watched
+
+    def news(self, seen: dict[int, int]) -> list[dict[str, Any]]:
+        """New updates and figures of each stream, for a viewer that has `seen` so many updates of each. `seen` is updated."""
+        found: list[dict[str, Any]] = [{"id": gone, "gone": True} for gone in seen.keys() - self._streams.keys()]
+        for message in found:
+            del seen[message["id"]]
+        for number, watched in list(self._streams.items()):
+            figures, begun = watched.figures(), seen.get(number, 0)
+            updates = watched.updates[begun:]
+            if updates or watched.stream is not None:
+                found.append({"id": number, "updates": updates, "figures": figures})
+            seen[number] = begun + len(updates)
+        return found
