@@ -38,7 +38,8 @@ def observed(stream: Stream[A], watched: Watched) -> Stream[A]:
 def _undecided(stages: Iterable[Any]) -> tuple[Rule, ...]:
     # The rules whose possible matches are why text is buffered.
     found = [rule for stage in stages if isinstance(stage, Moderate) for rule in as_rules(stage.rules)]
-    return tuple(found) if len(found) <= MOST_RULES else ()
+    # A function of the user's is not called once more for a look.
+    return tuple(rule for rule in found if rule.check is None) if len(found) <= MOST_RULES else ()
 
 
 @dataclass
@@ -82,8 +83,12 @@ class ObserveArrival(Stage[Event, Event]):
                 for rule in self.rules
                 if rule.channels is None or piece.channel in rule.channels
             ]
-        for _, scanner in scanners:
-            scanner.feed(piece.text)
+        try:
+            for _, scanner in scanners:
+                scanner.feed(piece.text)
+        except Exception:
+            # `Moderate` raises it, or decides otherwise by the rule's `fail`; an observer changes nothing.
+            self._scanners[place] = []
 
 
 @dataclass

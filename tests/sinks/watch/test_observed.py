@@ -122,6 +122,23 @@ async def test_what_is_buffered_is_known_while_it_is_and_for_which_rules() -> No
     assert figures(watch)["held"] == 0
 
 
+async def test_a_check_of_the_users_is_not_called_once_more() -> None:
+    called: list[str] = []
+
+    def check(text: str) -> list[tuple[int, int]]:
+        called.append(text)
+        return []
+
+    rules = (sk.Rule("mine", check=check, window=10), *RULES)
+    numbers: list[int] = []
+    for watch in (Watch(), lambda stream: stream):
+        called.clear()
+        await read(watch(given_events(texts(*PIECES)) | (Same() | sk.Moderate(rules))))
+        numbers.append(len(called))
+
+    assert numbers[0] == numbers[1] > 0
+
+
 async def test_text_that_is_not_decided_is_shown_only_on_request() -> None:
     seen: list[str] = []
     for withheld in (False, True):
