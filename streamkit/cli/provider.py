@@ -5,6 +5,9 @@
         client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any")
 
     POST /v1/chat/completions, /v1/completions    `stream`, `stream_options`, `n`, `max_tokens`, `tools`
+    POST /v1/responses                            `stream`, `background`, `max_output_tokens`, `tools`
+    GET /v1/responses/ID                          `stream=true`, `starting_after`, of one that was created in the background
+    POST /v1/responses/ID/cancel
     POST /v1/moderations, GET /v1/models
     POST /recordings/NAME/v1/chat/completions     the bytes of NAME.sse, or of NAME.jsonl as `streamkit.record` wrote it
                                                   (also /v1/completions, and GET /recordings/NAME)
@@ -52,16 +55,18 @@ import msgspec
 from aiohttp import web
 
 from streamkit.cli import script
+from streamkit.cli.background import KEPT, ResponseRequest, StoredResponse, respond
 from streamkit.cli.faults import sending
 from streamkit.cli.hang_up import hang_up
 from streamkit.cli.script import Answer, Answers, Category
 from streamkit.cli.token_tables import where_table
 from streamkit.cli.wire import ChatRequest, Completion, Json, ModerationRequest, TextRequest, WireChoice, bursts
 from streamkit.errors import StreamkitError
+from streamkit.events import Usage
 from streamkit.sources.recording import Piece, read_recording
 from streamkit.tokens import encoding_name, load_encoding
 
-Asked = TypeVar("Asked", bound=Completion | ModerationRequest)
+Asked = TypeVar("Asked", bound=Completion | ModerationRequest | ResponseRequest)
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -122,6 +127,10 @@ class Provider:
         for path, kind in (("/v1/chat/completions", ChatRequest), ("/v1/completions", TextRequest)):
             app.router.add_post(path, partial(self._complete, kind))
             app.router.add_post("/recordings/{name}" + path, self._replay)
+        app[_RESPONSES] = {}
+        app.router.add_post("/v1/responses", self._respond)
+        app.router.add_get("/v1/responses/{id}", self._retrieve)
+        app.router.add_post("/v1/responses/{id}/cancel", self._cancel)
         app.router.add_get("/recordings/{name}", self._replay)
         app.router.add_post("/v1/moderations", self._moderate)
         app.router.add_get("/v1/models", self._list)
@@ -166,6 +175,53 @@ class Provider:
         """The pause before each token of the longest choice, and none before the end of the stream."""
         tokens = max(len(choice.take.pieces) for choice in choices)
         return [self.first_token_seconds, *[self.token_seconds] * (tokens - 1), 0]
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        asked = await _read(request, ResponseRequest)
+        ids, count = request.app[_IDS], self.count or tokenizer(asked.model)
+        take = script.play(asked.prompt, self.answers, asked.offered, asked.max_output_tokens, count)
+        spent = sum(map(count, asked.texts)), count(take.text)
+        usage = Usage(*spent, sum(spent))
+        id, waits = _id(ids, "resp_", 32), self._waits([WireChoice(0, take, "")])
+        identity = id, int(self.clock()), _id(ids, "call_", 24)
+        responses = request.app[_RESPONSES]
+        stored = responses[id] = respond(asked, take, waits, identity, usage, self.timer())
+        while len(responses) > KEPT:
+            del responses[next(iter(responses))]
+        if asked.stream:
+            return await self._send(request, stored.behind(-1, self.timer()))
+        if not asked.background:
+            await self.sleep(stored.seconds)
+        return _json(stored.status(self.timer()))
+
+    async def _retrieve(self, request: web.Request) -> web.StreamResponse:
+        stored, query = self._stored(request), request.query
+        if query.get("stream") != "true":
+            return _json(stored.status(self.timer()))
+        if not (stored.background and stored.streams):
+            raise Refusal(
+                400, "only a response that was created with background and stream can be streamed", param="stream"
+            )
+        after = query.get("starting_after", "-1")
+        if not re.fullmatch("-1|[0-9]{1,9}", after):
+            raise Refusal(400, f"starting_after: expected a sequence number, found {after!r}", param="starting_after")
+        return await self._send(request, stored.behind(int(after), self.timer()))
+
+    async def _cancel(self, request: web.Request) -> web.StreamResponse:
+        stored, now = self._stored(request), self.timer()
+        if not stored.background:
+            raise Refusal(400, "only a response that was created with background can be cancelled")
+        if stored.cancelled is None and now < stored.began + stored.seconds:
+            stored.cancelled = now
+        return _json(stored.status(now))
+
+    @staticmethod
+    def _stored(request: web.Request) -> StoredResponse:
+        id = request.match_info["id"]
+        stored = request.app[_RESPONSES].get(id)
+        if stored is None:
+            raise Refusal(404, "there is no response with this id", param="id")
+        return stored
 
     async def _moderate(self, request: web.Request) -> web.StreamResponse:
         asked = await _read(request, ModerationRequest)
@@ -264,6 +320,7 @@ def _bills_end(model: str) -> bool:
 
 
 _IDS = web.AppKey("ids", Random)
+_RESPONSES = web.AppKey("responses", dict[str, StoredResponse])
 _RUNNING = web.AppKey("running", set[asyncio.Task[object]])
 
 # One event with the blank line that ends it, whatever its line ends; the last may lack it.

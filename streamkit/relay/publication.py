@@ -11,6 +11,8 @@ import anyio
 import msgspec
 
 from streamkit.completion import EndReason
+from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.source import Source
 from streamkit.core.stream import Stream
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import LeaseLost, LogLost, PipelineError
@@ -124,6 +126,11 @@ class Publication:
         """Who appends: the fencing token of this publication's claim."""
         return self._claim.owner
 
+    @property
+    def source(self) -> Source[Any] | None:
+        """The source of the stream that is published; `None` before it was opened, and of another iterable."""
+        return self._stream.source if self._stream is not None else None
+
     async def settled(self) -> None:
         """Wait until nothing is left to be done, whatever the end is."""
         await self._finished.wait()
@@ -146,10 +153,21 @@ class Publication:
         try:
             with self._scope:
                 await self._run()
+            await self._cancel_response()
             if self._stopped and self._ending is None and not self._releasing and self._failure is None:
                 self._finish(StreamEnd("cancelled"))
         finally:
             self._closed.set()
+
+    async def _cancel_response(self) -> None:
+        """Let the provider stop what it would generate in the background, which closing the connection does not."""
+        cancel = getattr(self._stream.source, "cancel_response", None) if self._stopped and self._stream else None
+        if cancel is not None:
+            with anyio.move_on_after(CLOSE_SECONDS):
+                try:
+                    await cancel()
+                except Exception as error:
+                    _log.warning("a response was not cancelled at its provider: %s", type(error).__name__)
 
     async def _run(self) -> None:
         while self._attempts:

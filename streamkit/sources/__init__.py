@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from streamkit.sources import faults as faults
     from streamkit.sources import http as http
     from streamkit.sources import ws as ws
+    from streamkit.sources.background import BackgroundResponse as BackgroundResponse
+    from streamkit.sources.background import background_response as background_response
     from streamkit.sources.counting import count_prompt as count_prompt
     from streamkit.sources.entry_points import from_aiohttp as from_aiohttp
     from streamkit.sources.entry_points import from_anthropic as from_anthropic
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from streamkit.sources.entry_points import from_websocket as from_websocket
 
 __all__ = [
+    "BackgroundResponse",
     "adapters",
+    "background_response",
     "count_prompt",
     "faults",
     "from_aiohttp",
@@ -36,6 +40,8 @@ _WHERE: Final = {
     "count_prompt": "streamkit.sources.counting:count_prompt",
     "faults": "streamkit.sources.faults",
     "http": "streamkit.sources.http",
+    "BackgroundResponse": "streamkit.sources.background:BackgroundResponse",
+    "background_response": "streamkit.sources.background:background_response",
     "from_aiohttp": "streamkit.sources.entry_points:from_aiohttp",
     "from_anthropic": "streamkit.sources.entry_points:from_anthropic",
     "from_httpx": "streamkit.sources.entry_points:from_httpx",

@@ -476,10 +476,10 @@ async def test_a_bad_request_is_told_what_was_found_and_what_was_expected(
 
 @pytest.mark.asyncio
 async def test_an_unknown_route_is_an_error_in_openais_form() -> None:
-    status, content_type, text = await post(FAST, "/v1/responses", {})
+    status, content_type, text = await post(FAST, "/v1/assistants", {})
 
     assert (status, content_type) == (404, "application/json")
-    assert json.loads(text)["error"]["message"] == "Not Found: POST /v1/responses"
+    assert json.loads(text)["error"]["message"] == "Not Found: POST /v1/assistants"
 
 
 @pytest.mark.asyncio
