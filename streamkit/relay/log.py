@@ -66,6 +66,7 @@ class Entry(msgspec.Struct, frozen=True):
     """
 
     position: Position
+    """Where it is."""
     data: bytes | None = None
     predecessor: Position | None = None
 
@@ -78,8 +79,11 @@ class LogState(msgspec.Struct, frozen=True):
     """
 
     last: Position
+    """The position of the last entry."""
     ended: bool = False
+    """Whether its end was appended."""
     stopped: bool = False
+    """Whether somebody has called `stop`."""
     lease: float = 0.0
     created: float = 0.0
     reset: Position | None = None
@@ -94,7 +98,9 @@ class Page(msgspec.Struct, frozen=True):
     """The `entries` behind a position, and the `state` of the log."""
 
     entries: Sequence[Entry]
+    """In their order."""
     state: LogState
+    """As it was when they were read."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,11 +131,16 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     result: Literal["claimed", "exists", "ended", "held", "unknown"]
     position: Position = Position(0, 0)
     predecessor: Position | None = None
+    """The last entry before the claim."""
     claims: int = 1
     stopped: bool = False
+    """Whether somebody has called `stop`."""
     created: float = 0.0
+    """When, in seconds since 1970."""
     request: bytes = b""
+    """What `publish` was given."""
     takeover: Takeover = "truncate"
+    """What follows from the death of the producer."""
     checkpoint: bytes = b""
     cursor: bytes = b""
 
@@ -143,15 +154,22 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     key: str
+    """The stream's."""
     owner: str
+    """Who appends; another's append is `fenced`."""
     after: Position
+    """The position of the last entry that the owner knows."""
     batches: Sequence[bytes]
+    """Each a JSON array of events, and an entry of its own."""
     lease: float
+    """Seconds for which the owner is believed to be alive from now on."""
     keep: float
+    """Seconds for which the log is kept without an append."""
     resets: Sequence[int] = ()
     ends: bool = False
     checkpoint: bytes = b""
     cursor: bytes = b""
+    """The source's own position in the provider's stream."""
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -178,10 +196,15 @@ class Restore(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     key: str
+    """The stream's."""
     claim: Claim
+    """The claim that was lost."""
     claimed: Claimed
+    """The result of that claim."""
     batches: Sequence[bytes]
+    """All that was appended since, in order."""
     resets: Sequence[int] = ()
+    """The numbers of batches that begin with a `Reset`."""
 
 
 @runtime_checkable

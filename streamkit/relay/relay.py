@@ -42,6 +42,7 @@ class Job(msgspec.Struct, frozen=True):
     """
 
     key: str
+    """The stream's."""
     request: Any = None
     checkpoint: dict[str, Any] | None = None
     cursor: Any = None

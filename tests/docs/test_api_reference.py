@@ -20,6 +20,7 @@ import pytest
 import streamkit
 from streamkit.completion import EventBase
 from streamkit.emitters.emitter import Emitter
+from streamkit.relay import Log
 from tests.docs.site.api_index import FOLDER, index
 
 PAGES = sorted((Path(__file__).parents[2] / "docs/reference/api").glob("*.md"))
@@ -70,6 +71,8 @@ ALSO = {
     "tokens.prices": ["Price", "Tier", "from_file"],
 }
 """Names that pages tell to import from a module without one."""
+PROTOCOLS = (Emitter, Log)
+"""Their methods are explained in them, and not again in what implements them."""
 MADE_BY = re.compile(r"[Mm]ade by `")
 
 
@@ -197,8 +200,7 @@ def test_every_public_method_and_property_has_a_docstring(path: str) -> None:
         function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
         if name.startswith("_") or not isinstance(function, FunctionType | property):
             continue
-        # What implements a protocol is explained there.
-        declared = [getattr(base, name, None) for base in (*kind.__mro__, Emitter)]
+        declared = [getattr(base, name, None) for base in (*kind.__mro__, *PROTOCOLS)]
         if not any(getattr(one, "__doc__", None) for one in declared):
             bare.append(name)
     assert bare == []

@@ -38,11 +38,17 @@ class ReceivedRequest(msgspec.Struct, frozen=True):
     """
 
     method: str
+    """In capitals."""
     path: str
+    """Below the base URL."""
     raw_query: str = ""
+    """The query as it was sent."""
     headers: dict[str, str] = {}
+    """With the names as the client wrote them."""
     body: bytes = b""
+    """As it was sent."""
     upstream: str = ""
+    """The name of the provider, of several."""
 
     @property
     def query(self) -> list[tuple[str, str]]:
