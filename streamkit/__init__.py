@@ -28,7 +28,7 @@ Where things live:
     requests                requests of one API in the form of another
     relay                   streams in a log that outlive their connection and their process
     sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
-    display                 streaming beside waiting, as a table and as SVG
+    display                 answers shown while they arrive (show); streaming beside waiting, as a table and as SVG
     batch                   one pipeline over many recordings, in processes or on a cluster
     cli, __main__           the command line and the embedded provider
     testing                 the laws as checks for anybody's stage, scripted sources, a watch on leaks
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from streamkit.core.stage import Pipeline as Pipeline
     from streamkit.core.stage import Stage as Stage
     from streamkit.core.stream import Stream as Stream
+    from streamkit.display.live import show as show
     from streamkit.emitters.emit import Emit as Emit
     from streamkit.errors import PipelineError as PipelineError
     from streamkit.errors import ProviderError as ProviderError
@@ -163,6 +164,7 @@ __all__ = [
     "replay",
     "requests",
     "rules",
+    "show",
     "sinks",
     "sources",
     "sse",
@@ -182,6 +184,7 @@ _WHERE: Final = {
     "Pipeline": "streamkit.core.stage:Pipeline",
     "Stage": "streamkit.core.stage:Stage",
     "Stream": "streamkit.core.stream:Stream",
+    "show": "streamkit.display.live:show",
     "Emit": "streamkit.emitters.emit:Emit",
     "PipelineError": "streamkit.errors:PipelineError",
     "ProviderError": "streamkit.errors:ProviderError",

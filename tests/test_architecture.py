@@ -57,7 +57,7 @@ ONLY_IN: dict[str, set[str]] = {
     },
     "starlette": {"sinks/starlette.py"},
     "tiktoken": {"tokens/encodings.py", "tokens/models.py"},
-    "rich": {"cli/", "display/comparison.py"},
+    "rich": {"cli/", "display/comparison.py", "display/live.py"},
     "ahocorasick": {"moderation/"},
     "regex": {"moderation/", "tokens/running.py"},
     "asyncio": {"core/waiting.py", "sinks/aiohttp.py", "sinks/watch/server.py", "cli/", "testing/"},

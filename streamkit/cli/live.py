@@ -5,7 +5,6 @@ Without a terminal the text is written as it is, at once, and there is no line.
 """
 
 import asyncio
-import re
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -17,9 +16,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from streamkit.display.answer import printable
+
 DRAW_SECONDS = 0.1
-# What a terminal would obey. A model's text must not move the cursor or set the title.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Drawn:
 
     def take(self, width: int) -> tuple[list[str], str]:
         """The rows that are full or ended since the last time, and the one that is not."""
-        text = _OBEYED.sub("\ufffd", (self._row + "".join(self._news)).replace("\r\n", "\n")).expandtabs(8)
+        text = printable(self._row + "".join(self._news)).expandtabs(8)
         self._news.clear()
         *ended, rest = text.split("\n")
         *full, self._row = chop_cells(rest, width) or [""]

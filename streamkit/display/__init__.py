@@ -1,4 +1,4 @@
-"""Comparisons and charts."""
+"""Answers shown while they arrive, comparisons and charts."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -7,12 +7,14 @@ from streamkit.core.lazy import attribute
 if TYPE_CHECKING:
     from streamkit.display.comparison import Comparison as Comparison
     from streamkit.display.comparison import compare as compare
+    from streamkit.display.live import show as show
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "show"]
 
 _WHERE: Final = {
     "Comparison": "streamkit.display.comparison:Comparison",
     "compare": "streamkit.display.comparison:compare",
+    "show": "streamkit.display.live:show",
 }
 
 
