@@ -138,9 +138,9 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     created: float = 0.0
     """When, in seconds since 1970."""
     request: bytes = b""
-    """What `publish` was given."""
+    """The request that was passed to `publish`."""
     takeover: Takeover = "truncate"
-    """What follows from the death of the producer."""
+    """The action when the producer dies."""
     checkpoint: bytes = b""
     cursor: bytes = b""
 

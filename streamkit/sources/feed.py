@@ -97,7 +97,7 @@ class Reconnection:
     restarted: bool = False
 
 
-class Connection(Protocol):
+class FeedConnection(Protocol):
     """One connection of a feed, as `Http` is one."""
 
     @property
@@ -107,7 +107,7 @@ class Connection(Protocol):
     async def close(self) -> None: ...
 
 
-Connect: TypeAlias = Callable[[str], Connection]
+Connect: TypeAlias = Callable[[str], FeedConnection]
 """Creates an unopened connection from the last event ID."""
 
 
@@ -156,7 +156,7 @@ def feed(
     body = {name: value for name, value in (("json", json), ("data", data)) if value is not None}
     limits = deadlines or Deadlines()
 
-    def connect(last_id: str) -> Connection:
+    def connect(last_id: str) -> FeedConnection:
         resume = [("Last-Event-ID", last_id)] if last_id else []
         asked = {**options, **body, "headers": [*fixed, *resume]}
         return _FeedConnection(verb, url, asked, session, limits, None, redirects)
@@ -217,7 +217,7 @@ class Feed(Source[ServerSentEvent]):
         self._budget = reconnects
         self._on_reconnect = on_reconnect
         self._base = reconnect.initial
-        self._connection: Connection | None = None
+        self._connection: FeedConnection | None = None
         self._parse = Parse(strict=True)
         self._timer: Timer | None = None  # of this connection
         self._seen = False  # this connection delivered an event

@@ -1,4 +1,4 @@
-"""What the operating system and TLS say of a connection that failed.
+"""Messages of the operating system and of TLS for a connection that failed.
 
 Errors of aiohttp may quote the whole address, the headers or a proxy's credentials; those that they stand for contain none of
 these.

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 Message: TypeAlias = str | bytes | Mapping[str, Any] | Sequence[Any]
-"""What is sent in one frame: text, bytes in a binary frame, or an object or array that is encoded as JSON."""
+"""Content of one frame: text, bytes in a binary frame, or an object or array that is encoded as JSON."""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 CLOSE_SECONDS = 0.25
 """How long closing waits for the server's close frame, which comes behind all that it has sent until then."""
@@ -157,7 +157,7 @@ class WebSocketSource(Source[ServerSentEvent]):
         if retry is not None and not callable(attribute(retry, "wait")):
             raise PipelineError(f"retry: expected streamkit.sources.retry.Retry(…), found {kind_of(retry)}")
         self.attempts: list[str] = []
-        """What became of each attempt before the last: the name of the error that ended it."""
+        """The name of the error that ended each attempt before the last."""
         self._limits = deadlines or Deadlines()
         # Pings are frames, which the stream does not see.
         self.deadlines = replace(self._limits, idle_bytes=None)

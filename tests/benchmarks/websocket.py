@@ -1,4 +1,4 @@
-"""What a frame of a WebSocket costs through `sk.ws.connect | Extract`, beside a loop over aiohttp's own WebSocket.
+"""The cost of a WebSocket's frame through `sk.ws.connect | Extract`, beside a loop over aiohttp's own WebSocket.
 
     python -m tests.benchmarks.websocket [--frames 20000] [--rounds 5]
 

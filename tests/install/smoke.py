@@ -1,4 +1,4 @@
-"""What must work where only the wheels and their dependencies are installed: run there, outside of any checkout.
+"""Smoke tests of an environment with only the wheels and their dependencies: run there, outside of any checkout.
 
     python -I smoke.py VERSION
 

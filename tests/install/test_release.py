@@ -1,4 +1,4 @@
-"""What a release says of itself is true: versions, classifiers, floors of dependencies, and the workflow that publishes it.
+"""The metadata of a release is true: versions, classifiers, floors of dependencies, and the workflow that publishes it.
 
 `make wheels` builds the wheels, and tries them in bare environments.
 """

@@ -76,7 +76,7 @@ def metadata(wheel: Path) -> dict[str, str]:
 
 
 def requirements(wheels: Sequence[Path], python: str, *, lowest: bool) -> list[str]:
-    """What the wheels require beside each other on that Python: as they say it, or at the lowest version that they allow."""
+    """Third-party requirements of the wheels on that Python: as declared, or at the lowest version that they allow."""
     ours = {canonicalize_name(metadata(wheel)["Name"]) for wheel in wheels}
     found: dict[str, list[str]] = {}
     for wheel in wheels:

@@ -89,7 +89,7 @@ def start(function: Any, *arguments: Any) -> BaseProcess:
 
 
 class Seen(NamedTuple):
-    """What became of one stream, for a viewer that was there and for one that came afterwards."""
+    """The outcome of one stream, for a viewer that was there and for one that came afterwards."""
 
     key: str
     mode: Mode
