@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
         for number, answer in enumerate(answers(options.files)):
             found, row = inspect(answer, options.stall)
             code = max(code, 1 if found["error"] else 0)
-            rows.append(row)
+            if options.svg or options.html:
+                rows.append(row)
             if options.json:
                 print(msgspec.json.encode(found).decode(), flush=True)
                 continue

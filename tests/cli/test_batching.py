@@ -45,6 +45,16 @@ def test_one_command_writes_text_tokens_and_flags(here: Path, capfd: pytest.Capt
     assert printed.err.startswith("streamkit: 3 inputs: 3 results (3 ")
 
 
+def test_the_summary_is_written_as_json(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("recordings --out results.jsonl --json") == 0
+
+    output, errors = capfd.readouterr()
+    found = json.loads(output)
+    assert found.pop("seconds") > 0
+    assert found == {"inputs": 3, "results": 3, "dead_letters": 0, "ends": {"completed": 3}, "resumed": 0}
+    assert errors == ""
+
+
 def test_a_pipeline_file_is_read_through(here: Path) -> None:
     (here / "pipeline.toml").write_text('[[stage]]\nuse = "Moderate"\nrules = "rules.toml"\n')
 

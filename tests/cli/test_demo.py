@@ -16,6 +16,7 @@ from rich.console import Console
 
 import streamkit as sk
 from streamkit.cli import demo, show
+from streamkit.cli.main import main
 from streamkit.cli.show import ShownText
 
 COMMAND = (sys.executable, "-W", "error", "-c", "import sys; from streamkit.cli.main import main; sys.exit(main())")
@@ -200,3 +201,19 @@ def test_the_secret_is_marked_where_it_stands_between_the_cuts() -> None:
     came = file.getvalue().splitlines()[0]
     assert re.sub(r"\x1b\[[0-9;]*m", "", came).split() == ["as", "it", "came", "ab|c|d"]
     assert re.findall(r"\x1b\[1;31m(.*?)\x1b", came) == ["b", "c"]
+
+
+def test_the_figures_are_written_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--fast", "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert found["tokens"] == {"counted": 300, "reported": 301}
+    assert found["moderated"]["verdicts"] == [{"category": "secret", "start": 51, "end": 64}]
+    assert "[redacted]" in found["moderated"]["text"]
+    assert [(row["api"], row["streams"]) for row in found["compared"]] == [
+        ("chat", True),
+        ("chat", False),
+        ("legacy", True),
+        ("legacy", False),
+    ]
+    assert found["completion"]["choices"][0]["message"]["content"].endswith("100.")

@@ -118,6 +118,15 @@ def test_the_command_writes_an_emitter(tmp_path: Path) -> None:
     )
 
 
+def test_the_command_writes_what_it_made_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new-plugin", "my-plugin", "--into", str(tmp_path), "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert found["folder"] == str(tmp_path / "my-plugin")
+    assert {"README.md", "pyproject.toml", "src/my_plugin/__init__.py"} <= set(found["files"])
+    assert all((tmp_path / "my-plugin" / name).is_file() for name in found["files"])
+
+
 def test_the_command_refuses_what_the_function_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new-plugin", "My Shop", "--into", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("streamkit: expected a name such as my-plugin")

@@ -1,4 +1,4 @@
-"""Smoke tests of an environment with only the wheels and their dependencies: run there, outside of any checkout.
+"""Checks of an installation that has only the wheels and their dependencies: run there, outside of any checkout.
 
     python -I smoke.py VERSION
 

@@ -1,4 +1,4 @@
-"""The metadata of a release is true: versions, classifiers, floors of dependencies, and the workflow that publishes it.
+"""The statements of a release about itself are true: versions, classifiers, lower bounds, and the workflow that publishes it.
 
 `make wheels` builds the wheels, and tries them in bare environments.
 """

@@ -76,7 +76,7 @@ def metadata(wheel: Path) -> dict[str, str]:
 
 
 def requirements(wheels: Sequence[Path], python: str, *, lowest: bool) -> list[str]:
-    """Third-party requirements of the wheels on that Python: as declared, or at the lowest version that they allow."""
+    """Return the requirements of the wheels on that Python: as they state them, or at the lowest versions that they allow."""
     ours = {canonicalize_name(metadata(wheel)["Name"]) for wheel in wheels}
     found: dict[str, list[str]] = {}
     for wheel in wheels:
