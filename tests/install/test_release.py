@@ -70,6 +70,14 @@ def test_the_lowest_version_is_the_greatest_floor(specifiers: list[str], pin: st
     assert wheels.pinned(specifiers) == pin
 
 
+def test_a_requirement_of_several_wheels_is_one_line_with_its_extras() -> None:
+    same = [Requirement("redis[hiredis]>=5"), Requirement("redis>=5.1")]
+
+    assert wheels.line("redis", same, lowest=True) == "redis[hiredis]==5.1"
+    assert wheels.line("redis", same, lowest=False) == "redis[hiredis]>=5,>=5.1"
+    assert wheels.line("rich", [Requirement("rich>=13.5")], lowest=True) == "rich==13.5"
+
+
 def test_a_python_that_is_not_here_is_not_found() -> None:
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
     found = wheels.interpreter(running)

@@ -78,7 +78,7 @@ def metadata(wheel: Path) -> dict[str, str]:
 def requirements(wheels: Sequence[Path], python: str, *, lowest: bool) -> list[str]:
     """Return the requirements of the wheels on that Python: as they state them, or at the lowest versions that they allow."""
     ours = {canonicalize_name(metadata(wheel)["Name"]) for wheel in wheels}
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Requirement]] = {}
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             (path,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
@@ -86,12 +86,16 @@ def requirements(wheels: Sequence[Path], python: str, *, lowest: bool) -> list[s
         for requirement in map(Requirement, lines):
             environment = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
             if requirement.marker is None or requirement.marker.evaluate(environment):
-                found.setdefault(canonicalize_name(requirement.name), []).append(str(requirement.specifier))
-    return [
-        f"{name}{pinned(specifiers) if lowest else ','.join(specifiers)}"
-        for name, specifiers in found.items()
-        if name not in ours
-    ]
+                found.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    return [line(name, same, lowest=lowest) for name, same in found.items() if name not in ours]
+
+
+def line(name: str, same: Sequence[Requirement], *, lowest: bool) -> str:
+    """One requirement for pip, of all those of a distribution."""
+    extras = sorted(set[str]().union(*(each.extras for each in same)))
+    wanted = f"[{','.join(extras)}]" if extras else ""
+    specifiers = [str(each.specifier) for each in same]
+    return f"{name}{wanted}{pinned(specifiers) if lowest else ','.join(specifiers)}"
 
 
 def pinned(specifiers: Sequence[str]) -> str:
