@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from typing import Any
 
 import streamkit as sk
@@ -68,6 +69,8 @@ async def _run(
 
 def _body(options: argparse.Namespace, url: str) -> dict[str, Any]:
     if options.prompt is None:
+        if options.body is None and sys.stdin.isatty():
+            options.error("expected PROMPT, or a request as --body FILE or on standard input")
         body = asking.body(options.body or "-")
         return body | {"model": options.model} if options.model else body
     if options.body:

@@ -66,7 +66,7 @@ def test_a_last_line_that_is_ended_stays_as_it_is(url: str, tmp_path: Path, caps
 def test_the_request_comes_from_standard_input(
     url: str, asked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(asked.read_bytes())))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(asked.read_bytes()), isatty=lambda: False))
 
     assert main(["run", url]) == 0
     assert capsys.readouterr().out == "Pong\n"

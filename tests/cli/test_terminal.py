@@ -125,6 +125,14 @@ def test_a_chat_goes_on_after_ctrl_c_and_ends_with_ctrl_d(tmp_path: Path) -> Non
     assert "Traceback" not in after
 
 
+def test_without_a_prompt_nothing_is_waited_for() -> None:
+    with terminal("run", "demo") as shown:
+        code, output = shown.end()
+
+    assert code == 2
+    assert "expected PROMPT, or a request as --body FILE or on standard input" in output
+
+
 def test_a_timeline_is_drawn_in_a_terminal(tmp_path: Path) -> None:
     with terminal("inspect", slow(tmp_path)) as shown:
         code, output = shown.end()
