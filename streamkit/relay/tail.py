@@ -18,6 +18,8 @@ from streamkit.relay.batches import decode
 from streamkit.relay.log import Entry, Log, LogState, Position
 
 GRACE = 3.0
+PAGE = 1000
+"""How many entries are read at a time while a viewer catches up."""
 _log = logging.getLogger("streamkit.relay")
 
 
@@ -49,22 +51,28 @@ class Channel:
         self._base = at
         self._size = size
         self._batches: deque[LogBatch] = deque()
+        self._latest: tuple[Position, list[LogBatch]] | None = None
         self._news = anyio.Event()
 
     def extend(self, entries: Sequence[Entry]) -> None:
         """Take what the log has behind `at`."""
         for entry in entries:
             if entry.position > self.at:
-                self._batches.append(LogBatch.of(entry))
+                batch = LogBatch.of(entry)
+                self._batches.append(batch)
+                # What most viewers need next, made once for all of them.
+                self._latest = (self.at, [batch])
                 self.at = entry.position
         while len(self._batches) > self._size:
             self._base = self._batches.popleft().position
         self.heard_at = anyio.current_time()
+        self.state = None  # it is older than these
         self._tell()
 
     def rewind(self, state: LogState) -> None:
         """The log has lost entries, which may come again."""
         self._batches.clear()
+        self._latest = None
         self.at = self._base = state.last
 
     def look(self, state: LogState | None) -> None:
@@ -83,7 +91,10 @@ class Channel:
         """The batches behind a position; `None` if some of them are not here any more."""
         if at < self._base:
             return None
-        # From the right: most viewers have all but the latest.
+        latest = self._latest
+        if latest and at == latest[0]:
+            return latest[1]
+        # From the right: most viewers have nearly all.
         found = list(takewhile(lambda batch: batch.position > at, reversed(self._batches)))
         found.reverse()
         return found
@@ -95,6 +106,23 @@ class Channel:
     def _tell(self) -> None:
         news, self._news = self._news, anyio.Event()
         news.set()
+
+
+class LogPage(msgspec.Struct, frozen=True):
+    """Batches behind a position, whether more may follow at once, and the state of the log."""
+
+    batches: Sequence[LogBatch]
+    full: bool
+    state: LogState
+
+
+class _Reading:
+    # One read of a page, for all viewers that want it meanwhile.
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.answered = False
+        self.page: LogPage | None = None
+        self.error: Exception | None = None
 
 
 class Tail:
@@ -116,8 +144,35 @@ class Tail:
         """Seconds for which a log may be missing, since its producer may append it again."""
         self._abandoned = abandoned
         self._channels: dict[str, Channel] = {}
+        self._readings: dict[tuple[str, Position | None], _Reading] = {}
         self._wanted = anyio.Event()
         self._looked = 0.0
+
+    async def page(self, key: str, after: Position | None) -> LogPage | None:
+        """Read the log behind a position; `None` if there is none. Viewers that want the same at once share one read.
+
+        After a deploy all of them come at once.
+        """
+        place = (key, after)
+        while (reading := self._readings.get(place)) is not None:
+            await reading.done.wait()
+            if reading.error:
+                raise reading.error
+            if reading.answered:
+                return reading.page
+        reading = self._readings[place] = _Reading()
+        try:
+            if (page := await self._log.read(key, after, PAGE)) is not None:
+                batches = [LogBatch.of(entry) for entry in page.entries]
+                reading.page = LogPage(batches, len(batches) >= PAGE, page.state)
+            reading.answered = True
+            return reading.page
+        except Exception as error:
+            reading.error = error
+            raise
+        finally:
+            del self._readings[place]
+            reading.done.set()
 
     def join(self, key: str, at: Position) -> Channel:
         """The channel of a stream, which begins at `at` if it is new. `leave` it."""

@@ -10,8 +10,6 @@ from streamkit.events import Event, Reset, StreamEnd
 from streamkit.relay.log import EventId, Log, LogState, Position
 from streamkit.relay.tail import Channel, LogBatch, Tail, lost
 
-PAGE = 1000
-"""How many entries are read at a time while a viewer catches up."""
 NOWHERE = Position(0, 0)
 """The position of a `Reset` that is not in the log."""
 
@@ -66,20 +64,21 @@ class Viewing(Source[LogBatch]):
             await self._catch_up()
             return
         batches = channel.behind(at)
-        if batches is None:
-            self._leave()
-        elif batches:
+        if batches is not None and not batches and channel.failure is None:
+            await channel.news()
+            batches = channel.behind(at)
+        if batches:
             self._accept(batches)
+        elif batches is None:
+            self._leave()
         elif channel.failure:
             raise channel.failure
-        else:
-            await channel.news()
-            if channel.state is not None and not channel.behind(at):
-                self._judge(channel.state)
+        elif channel.state is not None:
+            self._judge(channel.state)
 
     async def _catch_up(self) -> None:
         beginning = self._at is None
-        page = await self._log.read(self._key, self._at, PAGE)
+        page = await self._tail.page(self._key, self._at)
         if page is None and self._opened:
             await self._find()
             return
@@ -88,14 +87,14 @@ class Viewing(Source[LogBatch]):
         state, self.created = page.state, page.state.created
         if beginning:
             self._first = state.reset
-        self._accept([LogBatch.of(entry) for entry in page.entries])
+        self._accept(page.batches)
         if self._ended or self._at is None:
             return
-        if not page.entries and self._at < state.last:
+        if not page.batches and self._at < state.last:
             raise _trimmed()
-        if len(page.entries) < PAGE:
+        if not page.full:
             self._channel = self._tail.join(self._key, min(self._at, state.last))
-            if not page.entries:
+            if not page.batches:
                 self._judge(state)
 
     async def _find(self) -> None:
