@@ -17,6 +17,7 @@ switch of tasks for each read, and a queue with the size that is named. Those th
     converse        turns and tools, as one stream                                 1 task, and 1 for each worker
     group_by        substreams by a key of the items                               1 task; `GroupBy`: and 1 for each group
     latest          work for the newest item only                                  2 tasks
+    shared          one upstream answer for equal requests                         1 task, and 1 for each answer
     classify        windows of text classified while the stream is read on         1 task, and 1 for each window
     guarded         the input checked while the answer is read already             2 tasks
     until           a block of code that ends when something else is done          1 task
@@ -37,6 +38,7 @@ from streamkit.hops.latest import latest
 from streamkit.hops.merge import merge
 from streamkit.hops.pace import deadlines, rate_limit
 from streamkit.hops.race import race
+from streamkit.hops.shared import Share, SharedAnswers, shared
 from streamkit.hops.stages import ConcurrentMap, FromGenerator, GroupBy, Latest, Prefetch, RateLimit
 from streamkit.hops.synchronous import Synchronous, sync
 from streamkit.hops.tee import Broadcast, broadcast, from_generator, prefetch, tee
@@ -55,6 +57,8 @@ __all__ = [
     "Latest",
     "Prefetch",
     "RateLimit",
+    "Share",
+    "SharedAnswers",
     "Synchronous",
     "Threaded",
     "broadcast",
@@ -71,6 +75,7 @@ __all__ = [
     "prefetch",
     "race",
     "rate_limit",
+    "shared",
     "sync",
     "tee",
     "until",

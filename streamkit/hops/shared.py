@@ -1,0 +1,255 @@
+"""One upstream answer for all equal requests that are in flight at the same time."""
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeAlias, TypeVar, cast
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from streamkit.core.joined import HopContext
+from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.source import Source
+from streamkit.core.stream import Stream
+from streamkit.core.views import Views
+from streamkit.errors import PipelineError, QueueOverflow, StreamInterrupted
+from streamkit.hops.beside import beside
+from streamkit.hops.channel import Signal, at_least_one, close, reading
+from streamkit.hops.context import hop
+from streamkit.hops.keys import digest
+
+T = TypeVar("T")
+Request = TypeVar("Request")
+Answer: TypeAlias = "Stream[T] | Source[T] | AsyncIterable[T] | HopContext[AsyncIterable[T]]"
+
+
+@asynccontextmanager
+async def shared(
+    key: Callable[[Request], object],
+    open: "Callable[[Request], Answer[T] | Awaitable[Answer[T]]]",
+    *,
+    ahead: int = 64,
+    history: int = 10_000,
+) -> AsyncGenerator["SharedAnswers[Request, T]", None]:
+    """Share one upstream answer among equal requests: `async with shared(key, open) as answers`, once for an application.
+
+    For each request `answers(request)` is a hop: `async with answers(request) as events`, or `answers(request) | Emit()`.
+    Requests are equal if `key` returns equal JSON-compatible data for them. The first one calls `open`, a function or a
+    coroutine function, which returns a stream (`source | pipeline`) that is not open, or another async iterable. Equal ones
+    that come while that is read receive what they missed, and then the same items. One that comes after its end, or after its
+    failure, opens another one.
+
+    A request that leaves, or is cancelled, changes nothing for the others; when the last one has left, the upstream is closed
+    before control returns. Its error is raised for each request after the items before it.
+
+    The upstream is read at most `ahead` items further than the fastest request has come. The last `history` items are kept:
+    when more have come, equal requests open another one, and a request that is further behind gets `QueueOverflow`.
+
+    Each upstream is a task. Leaving the block closes all; requests that are still read get `StreamInterrupted`.
+    """
+    at_least_one(number_ahead=ahead, history=history)
+    answers = SharedAnswers[Request, T](key, open, ahead, history)
+    async with beside(answers.work):
+        await answers.ready.wait()
+        yield answers
+
+
+class SharedAnswers(Generic[Request, T]):
+    """Called with a request, it gives the hop of its answer. Made by `shared`."""
+
+    def __init__(
+        self, key: Callable[[Request], object], open: Callable[[Request], Any], ahead: int, history: int
+    ) -> None:
+        self.ready = anyio.Event()
+        self._key = key
+        self._open = open
+        self._bounds = (ahead, history)
+        self._flights: dict[str, _Flight[T]] = {}
+        self._group: TaskGroup | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """How many upstream answers are being read now for new requests to join."""
+        return len(self._flights)
+
+    def __call__(self, request: Request) -> "HopContext[Share[T]]":
+        """The answer to that request; nothing is opened before its `async with`."""
+        return _joined(self, request)
+
+    async def work(self) -> None:
+        """Hold the tasks of all upstream answers. Run by `shared` in a task."""
+        try:
+            async with anyio.create_task_group() as self._group:
+                self.ready.set()
+                await anyio.sleep_forever()
+        finally:
+            self._group = None
+
+    def join(self, request: Request) -> "Share[T]":
+        """Join the upstream answer of an equal request, or open one."""
+        if self._group is None:
+            raise PipelineError("the block of hops.shared has ended; enter it once for the whole application")
+        name = digest(self._key(request))
+        flight = self._flights.get(name)
+        if flight is None or not flight.joinable:
+            flight = self._flights[name] = _Flight[T](*self._bounds)
+            self._group.start_soon(self._fly, name, flight, request)
+        return flight.share()
+
+    async def _fly(self, name: str, flight: "_Flight[T]", request: Request) -> None:
+        def over() -> None:
+            if self._flights.get(name) is flight:
+                del self._flights[name]
+
+        await flight.run(lambda: self._open(request), over)
+
+
+@hop
+async def _joined(answers: SharedAnswers[Request, T], request: Request) -> AsyncGenerator["Share[T]", None]:
+    share = answers.join(request)
+    try:
+        yield share
+    finally:
+        await share.aclose()
+
+
+class Share(AsyncIterator[T], Views, Generic[T]):
+    """One request's view of a shared answer. A read may be cancelled and repeated: no item is lost."""
+
+    def __init__(self, flight: "_Flight[T]") -> None:
+        self.position = 0
+        """How many items this request has received."""
+        self.news = Signal()
+        self._flight = flight
+        self._closed = False
+
+    async def __anext__(self) -> T:
+        while not self._closed:
+            flight = self._flight
+            at = self.position - flight.dropped
+            if at < 0:
+                raise QueueOverflow(f"this request fell behind by more than the {flight.history} items that are kept")
+            if at < len(flight.items):
+                self.position += 1
+                flight.room.set()
+                return flight.items[at]
+            if flight.finished:
+                raise flight.error or StopAsyncIteration
+            await self.news.wait()
+        raise StopAsyncIteration
+
+    def at_once(self) -> list[T]:
+        """The items that are there, which a read would return without waiting; perhaps none."""
+        flight = self._flight
+        at = self.position - flight.dropped
+        if at < 0 or self._closed:
+            return []
+        items = flight.items[at:]
+        self.position += len(items)
+        if items:
+            flight.room.set()
+        return items
+
+    async def aclose(self) -> None:
+        """Leave. The last one to leave closes the upstream, and returns when that is done."""
+        if not self._closed:
+            self._closed = True
+            self.news.set()
+            await self._flight.leave(self)
+
+
+class _Flight(Generic[T]):
+    """An upstream answer, and the requests that read it."""
+
+    def __init__(self, ahead: int, history: int) -> None:
+        self.items: list[T] = []
+        self.dropped = 0
+        self.history = history
+        self.room = Signal()
+        self.finished = False
+        self.error: Exception | None = None
+        self._ahead = ahead
+        self._shares: list[Share[T]] = []
+        self._unclosed: list[Exception] = []
+        self._scope = anyio.CancelScope()
+        self._left = False
+        self._over = anyio.Event()
+
+    @property
+    def joinable(self) -> bool:
+        return not (self.finished or self._left or self.dropped)
+
+    def share(self) -> Share[T]:
+        share = Share(self)
+        self._shares.append(share)
+        return share
+
+    async def leave(self, share: Share[T]) -> None:
+        self._shares.remove(share)
+        self.room.set()
+        if self._shares:
+            return
+        self._left = True
+        self._scope.cancel()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await self._over.wait()
+        if self._unclosed:
+            raise self._unclosed.pop()
+
+    async def run(self, open: "Callable[[], Any]", over: Callable[[], None]) -> None:
+        try:
+            with self._scope:
+                # Nothing is opened for a request that was cancelled before it began.
+                await anyio.lowlevel.checkpoint()
+                await self._read(open)
+                self._finish()
+        except Exception as error:
+            (self._unclosed.append if self._left or self.finished else self._finish)(error)
+        finally:
+            self._finish(StreamInterrupted("the block of hops.shared was left while this answer was read"))
+            over()
+            self._over.set()
+
+    async def _read(self, open: "Callable[[], Any]") -> None:
+        answer = open()
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if isinstance(answer, Source):
+            answer = Stream[Any](cast("Source[Any]", answer), ())
+        if isinstance(answer, Stream | HopContext):
+            async with cast("Stream[T] | HopContext[AsyncIterable[T]]", answer) as items:
+                await self._take_all(cast("AsyncIterable[T]", items))
+            return
+        items = reading(answer)
+        try:
+            await self._take_all(items)
+        finally:
+            await close(items, self._unclosed)
+
+    async def _take_all(self, items: AsyncIterable[T]) -> None:
+        async for item in items:
+            self._take(item)
+            while self._shares and self._lead() >= self._ahead:
+                await self.room.wait()
+
+    def _take(self, item: T) -> None:
+        self.items.append(item)
+        if len(self.items) > self.history:
+            # Not one by one, which would move the whole list for each.
+            excess = max(1, self.history // 8)
+            del self.items[:excess]
+            self.dropped += excess
+        for share in self._shares:
+            share.news.set()
+
+    def _lead(self) -> int:
+        """How far the upstream was read ahead of the fastest request."""
+        return self.dropped + len(self.items) - max(share.position for share in self._shares)
+
+    def _finish(self, error: Exception | None = None) -> None:
+        if not self.finished:
+            self.finished, self.error = True, error
+            for share in self._shares:
+                share.news.set()
