@@ -23,10 +23,12 @@ switch of tasks for each read, and a queue with the size that is named. Those th
     until           a block of code that ends when something else is done          1 task
     Threaded        a stage's heavy items in a thread                              1 thread, for these
     sync            for code that is not async                                     1 thread
+    cache           complete answers stored, and replayed for equal requests       none
     fallback        one after the other, until one succeeds                        none
 """
 
 from streamkit.hops.beside import until
+from streamkit.hops.caching import AnswerCache, CachedAnswer, cache
 from streamkit.hops.channel import Branch
 from streamkit.hops.classify import Classified, classify
 from streamkit.hops.concurrent_map import concurrent_map
@@ -38,23 +40,29 @@ from streamkit.hops.latest import latest
 from streamkit.hops.merge import merge
 from streamkit.hops.pace import deadlines, rate_limit
 from streamkit.hops.race import race
-from streamkit.hops.shared import Share, SharedAnswers, shared
+from streamkit.hops.sharing import Share, SharedAnswers, shared
 from streamkit.hops.stages import ConcurrentMap, FromGenerator, GroupBy, Latest, Prefetch, RateLimit
+from streamkit.hops.stores import AnswerStore, FolderStore, MemoryStore
 from streamkit.hops.synchronous import Synchronous, sync
 from streamkit.hops.tee import Broadcast, broadcast, from_generator, prefetch, tee
 from streamkit.hops.threaded import Threaded
 
 __all__ = [
+    "AnswerCache",
+    "AnswerStore",
     "Branch",
     "Broadcast",
+    "CachedAnswer",
     "Classified",
     "ConcurrentMap",
+    "FolderStore",
     "FromGenerator",
     "Group",
     "GroupBy",
     "Groups",
     "Guarded",
     "Latest",
+    "MemoryStore",
     "Prefetch",
     "RateLimit",
     "Share",
@@ -62,6 +70,7 @@ __all__ = [
     "Synchronous",
     "Threaded",
     "broadcast",
+    "cache",
     "classify",
     "concurrent_map",
     "converse",

@@ -1,7 +1,9 @@
 """A tap on a source: everything passes unchanged, and what came is written to a file that `replay` reads."""
 
+import math
 from collections.abc import AsyncIterable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any, cast
@@ -116,9 +118,12 @@ class RecordingSource(Source[bytes]):
         self.source.used = True
         # The file first: no request is paid for that can't be recorded.
         with self._disk():
-            self._file = self._path.open("wb")
+            self._file = self._new_file()
         self._complain()
         self._opened_at = self.now()
+
+    def _new_file(self) -> IO[bytes]:
+        return self._path.open("wb")
 
     def _elapsed(self) -> float:
         return self.now() - (self._opened_at or 0.0)
@@ -182,3 +187,31 @@ class RecordingSource(Source[bytes]):
         failure, self._failure = self._failure, None
         if failure:
             raise failure
+
+
+class MemoryRecording(RecordingSource):
+    """A source that is recorded in memory, up to `max_bytes`."""
+
+    def __init__(
+        self, source: Source[bytes] | AsyncIterable[bytes] | Iterable[bytes], *, max_bytes: float = math.inf
+    ) -> None:
+        super().__init__(source, Path("memory"), (), {})
+        self._max_bytes = max_bytes
+        self._memory = BytesIO()
+
+    def content(self) -> bytes | None:
+        """The recording so far, for a body that is complete; `None` if it is longer than `max_bytes`."""
+        self._end("eof")
+        return self._memory.getvalue() or None
+
+    def _new_file(self) -> IO[bytes]:
+        return self._memory
+
+    def _write(self, lines: bytes) -> None:
+        super()._write(lines)
+        if self._file and self._memory.tell() > self._max_bytes:
+            self._file = None
+            self._memory = BytesIO()
+
+    def _release(self) -> None:
+        self._file = None  # what is in memory stays there
