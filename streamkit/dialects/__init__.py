@@ -17,6 +17,7 @@ from streamkit.dialects.cohere import CohereChat
 from streamkit.dialects.converse import BedrockConverse
 from streamkit.dialects.dashscope import DashScope
 from streamkit.dialects.gemini import Gemini
+from streamkit.dialects.gemini_live import GeminiLive
 from streamkit.dialects.interactions import GeminiInteractions
 from streamkit.dialects.ollama import Ollama
 from streamkit.dialects.openai import OpenAICompletions
@@ -37,6 +38,7 @@ __all__ = ["DIALECTS", "Dialect", "by_name", "for_event", "installed"]
 DIALECTS: dict[str, type[Dialect]] = {
     "anthropic": AnthropicMessages,
     "converse": BedrockConverse,
+    "gemini-live": GeminiLive,
     "gemini": Gemini,
     "cohere": CohereChat,
     "openai": OpenAICompletions,

@@ -29,7 +29,7 @@ from streamkit.dialects.fields import (
 )
 from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.gemini_arguments import PartialArguments
-from streamkit.dialects.learn import Learnt
+from streamkit.dialects.learn import Learnt, Path
 from streamkit.dialects.openai.calls import EMPTY
 from streamkit.dialects.part_texts import start
 from streamkit.dialects.said import Text
@@ -193,7 +193,7 @@ class Gemini(Dialect):
     (https://ai.google.dev/gemini-api/docs/thinking#pricing), its `prompt_tokens` those of the results of Google's own tools.
     """
 
-    places = (("candidates", 0, "content", "parts", 0, "text"),)
+    places: ClassVar[tuple[Path, ...]] = (("candidates", 0, "content", "parts", 0, "text"),)
     shape: ClassVar[str | None] = "gemini"
     plain: ClassVar[ResponseForm | None] = generated
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)

@@ -315,6 +315,16 @@ def realtime(answer: Answer) -> Wire:
     return Wire([*blocks, end], [end])
 
 
+def live(answer: Answer) -> Wire:
+    def turn(**part: Any) -> bytes:
+        return sse({"serverContent": {"modelTurn": {"role": "model", "parts": [part]}}})
+
+    end = sse({"serverContent": {"turnComplete": True}, "usageMetadata": {"responseTokenCount": 3}})
+    thoughts = [turn(text=piece, thought=True) for piece in answer.thoughts]
+    texts = [turn(text=piece) for piece in answer.texts]
+    return Wire([sse({"setupComplete": {}}), *thoughts, *texts, end], [end])
+
+
 def bedrock(answer: Answer) -> Wire:
     def chunk(text: str, stop: str | None = None) -> bytes:
         return sse({"generation": text, "prompt_token_count": None, "generation_token_count": 1, "stop_reason": stop})
@@ -343,8 +353,20 @@ DIALECTS: dict[str, Callable[[Answer], Wire]] = {
     "converse": converse,
     "bedrock": bedrock,
     "realtime": realtime,
+    "gemini-live": live,
 }
-THINKING = {"converse", "openai", "anthropic", "gemini", "cohere", "responses", "ollama", "interactions", "dashscope"}
+THINKING = {
+    "gemini-live",
+    "converse",
+    "openai",
+    "anthropic",
+    "gemini",
+    "cohere",
+    "responses",
+    "ollama",
+    "interactions",
+    "dashscope",
+}
 CALLING = {
     "realtime",
     "converse",
