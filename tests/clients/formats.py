@@ -43,9 +43,10 @@ async def _written(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def serve() -> AsyncGenerator[str, None]:
-    """The server's address; …/FORMAT/NAME answers any request with that recording."""
+async def serve(*more: web.RouteDef) -> AsyncGenerator[str, None]:
+    """The server's address; …/FORMAT/NAME answers any request with that recording. `more` is served too."""
     app = web.Application()
+    app.add_routes(more)
     app.router.add_post("/{format}/{name:.*}", _written)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
