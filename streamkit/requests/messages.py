@@ -261,14 +261,15 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
         "stop_sequences": _stops(options, losses),
         "metadata": _user(options),
         "service_tier": _tier(options),
-        **_reasoning(options, conversation.format, losses),
+        **_reasoning(options, conversation, losses),
         "tools": tools,
         "tool_choice": _choice(conversation.choice, parallel, bool(tools), losses),
     }
-    temperature = options.get("temperature")
-    if temperature is not None and isinstance(temperature.value, int | float) and temperature.value > 1:
-        losses.add(temperature.path, "Messages have temperatures up to 1")
-        del options["temperature"]
+    match found["thinking"]:
+        case {"type": "enabled" | "adaptive"}:
+            _drop_sampling(options, losses, thinks=True)
+        case _:
+            _drop_sampling(options, losses, thinks=False)
     leading = next((n for n, turn in enumerate(conversation.turns) if not _instructs(turn)), len(conversation.turns))
     writer = _Messages(losses)
     system = [block for turn in conversation.turns[:leading] for block in writer.content(turn)]
@@ -307,7 +308,18 @@ def _tier(options: dict[str, Option]) -> str | None:
     return None
 
 
-def _reasoning(options: dict[str, Option], format: OutputFormat | None, losses: Losses) -> dict[str, Any]:
+def _drop_sampling(options: dict[str, Option], losses: Losses, *, thinks: bool) -> None:
+    """Take the options of sampling that the API refuses. (docs.claude.com, extended thinking, feature compatibility)"""
+    temperature = options.get("temperature")
+    if temperature is not None and isinstance(temperature.value, int | float) and temperature.value > 1:
+        losses.add(options.pop("temperature").path, "Messages have temperatures up to 1")
+    for name in ("temperature", "top_p", "top_k") if thinks else ():
+        if name in options:
+            losses.add(options.pop(name).path, "Messages with thinking take no sampling options")
+
+
+def _reasoning(options: dict[str, Option], conversation: Conversation, losses: Losses) -> dict[str, Any]:
+    format, choice = conversation.format, conversation.choice
     thinking, effort, budget, summary = (
         options.pop(name, None) for name in ("thinking", "effort", "budget", "summary")
     )
@@ -324,6 +336,10 @@ def _reasoning(options: dict[str, Option], format: OutputFormat | None, losses: 
         written = {"type": "disabled"}
     elif budget is not None:
         written = {"type": "enabled", "budget_tokens": budget.value}
+    elif effort is not None and choice is not None and choice.mode == "required":
+        losses.add(
+            effort.path, "written without thinking, which Messages do not have where a call of a tool is demanded"
+        )
     elif thinking is not None or effort is not None:
         written = {"type": "adaptive"}
     if summary is not None and written is not None and written["type"] != "disabled":

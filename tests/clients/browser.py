@@ -21,9 +21,12 @@ from tests.conftest import SHARED
 from tests.emitters.kit import answers
 
 HERE = Path(__file__).parent
-PAGE = (
-    '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body><script type="module" src="/usechat.js"></script>'
-)
+PAGE = """\
+<!doctype html>
+<meta charset="utf-8">
+<link rel="icon" href="data:,">
+<body><script type="module" src="/usechat.js"></script>
+"""
 SECONDS = 120.0
 
 

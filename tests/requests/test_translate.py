@@ -418,6 +418,20 @@ def test_what_the_other_api_lacks_is_reported(source: str, fields: dict[str, Any
     assert [loss.path for loss in found.untranslated] == [path]
 
 
+def test_thinking_of_messages_takes_no_sampling_options_and_no_demanded_call() -> None:
+    asked_for = {"reasoning_effort": "high", "temperature": 0.2, "top_p": 0.9, "tools": TOOL["openai"]}
+
+    free = translate(asked("openai", **asked_for), source="openai", target="anthropic")
+    demanded = translate(asked("openai", **asked_for, tool_choice="required"), source="openai", target="anthropic")
+
+    assert free.body["thinking"] == {"type": "adaptive"}
+    assert {"temperature", "top_p"}.isdisjoint(free.body)
+    assert [loss.path for loss in free.untranslated] == ["temperature", "top_p"]
+    assert "thinking" not in demanded.body
+    assert (demanded.body["output_config"], demanded.body["temperature"]) == ({"effort": "high"}, 0.2)
+    assert [loss.path for loss in demanded.untranslated] == ["reasoning_effort"]
+
+
 def test_a_strict_schema_that_openai_would_refuse_is_written_without_strict() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
     body = asked("anthropic", output_config={"format": {"type": "json_schema", "schema": schema}})
