@@ -5,6 +5,7 @@ import asyncio
 import inspect
 import re
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -76,6 +77,48 @@ def test_every_page_is_reached_by_a_link_from_the_readme() -> None:
         left += found - linked
         linked |= found
     assert {page for page in PAGES if page.is_relative_to(ROOT / "docs")} <= linked
+
+
+INSTALLED = {"hypothesis": r"testing|dev", "pytest": "testing", "stdnum": "python-stdnum"}
+"""What installs a module whose package has another name."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_says_what_to_install_beside_streamkit(page: Path) -> None:
+    text = page.read_text("utf-8")
+    imported = {
+        name.partition(".")[0]
+        for code in BLOCK.findall(text)
+        for name in re.findall(r"^(?:from|import) ([\w.]+)", code, re.M)
+    }
+    with_streamkit = {
+        re.split(r"\W", name)[0] for name in requires("streamkit-llm") or () if "extra ==" not in name
+    } | {"streamkit"}
+    others = imported - with_streamkit - sys.stdlib_module_names
+    said = "\n".join(re.findall(r"pip install .*|add\s`[^`]+`", text))
+    assert [name for name in others if not re.search(INSTALLED.get(name, name.replace("_", "[-_]")), said)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("first stream", "tutorial/first-stream.md"),
+        ("guardrails", "how-to/moderate.md"),
+        ("gateway", "how-to/serve.md"),
+        ("agent loop", "tutorial/agent-loop.md"),
+        ("batch", "how-to/batch.md"),
+        ("resume", "how-to/resume.md"),
+        ("stage of your own", "how-to/write-a-stage.md"),
+        ("dialect of your own", "how-to/add-a-dialect.md"),
+        ("emitter of your own", "how-to/serve-other-clients.md"),
+        ("cost", "how-to/count-and-cost.md"),
+    ],
+)
+def test_a_newcomer_finds_a_task_on_the_first_page(words: str, page: str) -> None:
+    rows = [row for row in (ROOT / "docs/index.md").read_text("utf-8").splitlines() if row.startswith("|")]
+    found = [row.split(" | ")[1] for row in rows if words in row.split(" | ")[0]]
+    assert found
+    assert re.search(rf"\]\({re.escape(page)}[)#]", found[0])
 
 
 def test_the_readme_has_the_table_of_the_sites_first_page() -> None:
