@@ -9,9 +9,11 @@ each page as Markdown.
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 from tests.docs.site import links, llms
+from tests.docs.site.api_index import ENTRY, FOLDER
 from tests.docs.site.navigation import ROOT, configuration, files, navigation, problems
 
 WARNING = re.compile(r"\bwarning\b|\berror\b|could not", re.IGNORECASE)
@@ -30,6 +32,16 @@ def build() -> list[str]:
     return complaints or ([f"zensical ended with {done.returncode}"] if done.returncode else [])
 
 
+def absent(site: Path) -> list[str]:
+    """The entries of the API reference that `objects.inv` lacks, by which other sites link them."""
+    head, _, packed = (site / "objects.inv").read_bytes().partition(b"zlib.\n")
+    if not head.startswith(b"# Sphinx inventory version 2"):
+        return ["objects.inv"]
+    listed = {line.split(" ")[0] for line in zlib.decompress(packed).decode().splitlines()}
+    entries = {path for page in FOLDER.glob("*.md") for path, _ in ENTRY.findall(page.read_text(encoding="utf-8"))}
+    return sorted(entries - listed)
+
+
 def main() -> int:
     """Build and check; 1 with every problem on a line of its own."""
     pages, project = navigation(), configuration()
@@ -40,6 +52,9 @@ def main() -> int:
     llms.write(site, project["site_name"], project["site_description"], pages)
     if found := links.broken(site):
         print("broken links:", *found, sep="\n", file=sys.stderr)
+        return 1
+    if found := absent(site):
+        print("not in objects.inv:", *found, sep="\n", file=sys.stderr)
         return 1
     count = len(list(site.rglob("*.html")))
     print(f"{count} pages, every link resolves: {site.relative_to(ROOT)}/index.html")

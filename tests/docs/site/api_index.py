@@ -19,10 +19,10 @@ def index() -> str:
     sections = [HEAD]
     for page in navigation():
         if page.path.parent == FOLDER and page.path.name != "index.md":
-            links = [
-                f"[`{_shown(path, options)}`][{path}]" for path, options in ENTRY.findall(page.path.read_text("utf-8"))
-            ]
-            sections.append(f"## [{page.title}]({page.path.name})\n\n{', '.join(links)}\n")
+            entries = ENTRY.findall(page.path.read_text("utf-8"))
+            # One a line, so that two changes that each add a name can be merged.
+            links = ",\n".join(f"[`{_shown(path, options)}`][{path}]" for path, options in entries)
+            sections.append(f"## [{page.title}]({page.path.name})\n\n{links}\n")
     return "\n".join(sections)
 
 
