@@ -232,9 +232,10 @@ def _show_tokens(console: Console, events: list[sk.Event]) -> None:
     counted = sk.Usage(prompt_tokens=prompt, completion_tokens=text, total_tokens=prompt + text)
     reported = the(sk.Usage, events)
     show.put(console, show.tokens({"counted": counted, "reported": reported, "in the guide": GUIDE}))
-    about = """\
-Counted is the text. Reported is what OpenAI bills for it: with this model also
-the token that ends the answer, which is no text; later models leave it out."""
+    about = (
+        "Counted is the text. Reported is what OpenAI bills for it: with this model also the token that ends the answer, "
+        "which is no text; later models leave it out."
+    )
     show.put(console, about, "dim")
 
 
