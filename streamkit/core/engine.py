@@ -8,7 +8,7 @@ A driver reads, waits and closes; the engine does everything else:
     READ        read the source, then `receive`
     CALL        await `call()`, then `answer` or `refuse`
     CLOSE       a stage needs no more input: close the source, then `closed`
-    CONTINUE    nothing to wait for: `proceed`
+    CONTINUE    nothing to wait for: `proceed`, and if the engine is `working`, let other tasks have their turn before that
     END         raise `failure` if there is one; else the run has ended as `end` says
 
 Each of these returns items for the consumer. `calm` and `calling` are what a driver's fast path looks at: while one of them is
@@ -16,7 +16,8 @@ true, `todo` is READ or CALL, and the last step did nothing that a driver has to
 
 Adjacent sync stages are one level: a burst moves through them as a list. An async stage is a level of its own, with the items
 that it was not called with yet. Pending items of the deepest level come first, so that whatever was produced is delivered before
-more is read or a failure is raised (law 1). After a failure nothing is flushed (law 5).
+more is read or a failure is raised (law 1). After a failure nothing is flushed (law 5). A stage whose work takes long returns it
+in `Slices`: each slice passes through the stages behind it before the next one is made.
 """
 
 from collections import deque
@@ -25,7 +26,7 @@ from enum import Enum
 from itertools import groupby
 from operator import attrgetter
 from time import perf_counter
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -79,6 +80,27 @@ class Alarm:
 
     def __init__(self) -> None:
         self.rung = False
+
+
+class Slices(Iterable[A]):
+    """What `feed_all` returns if its work takes long: an iterator that does a part of it at each step, and returns its items.
+
+    Between two of them a stream lets other tasks have their turn. Iterated, it gives all items.
+    """
+
+    def __init__(self, slices: Iterator[Iterable[A]]) -> None:
+        self.slices = slices
+
+    def __iter__(self) -> Iterator[A]:
+        for items in self.slices:
+            yield from items
+
+
+class _Work(NamedTuple):
+    # The slices that stage `at` of a level has not done yet.
+    level: int
+    at: int
+    slices: Iterator[Iterable[Any]]
 
 
 class StageMetrics(msgspec.Struct):
@@ -141,6 +163,7 @@ class Engine:
         self._alarm = Alarm()
         self._levels = list(_levels(self.stages)) or [_Level(0, [], waits=False)]
         self._steps = self._levels[0].steps
+        self._work: list[_Work] = []  # the deepest last
         self._flushed = 0  # the level to flush next
         self._start = 0  # and the stage in it to begin with
         self._turn = 0  # the level of the async stage to call
@@ -176,6 +199,11 @@ class Engine:
         for position, metrics in self._metrics.items():
             metrics.held = getattr(self.stages[position], "held", None)
         return list(self._metrics.values())
+
+    @property
+    def working(self) -> bool:
+        """Whether a stage has slices of its work left."""
+        return bool(self._work)
 
     @property
     def pending(self) -> bool:
@@ -249,6 +277,7 @@ class Engine:
         """The source, or the driver, failed: the run is over."""
         self.failure = unfit(self._without_stop(error)) if self._restored else self._without_stop(error)
         self.todo, self.phase, self.calm, self.calling = Todo.END, Phase.ENDED, False, False
+        self._work.clear()
         return []
 
     def closed(self) -> list[Any]:
@@ -258,14 +287,40 @@ class Engine:
         return []
 
     def proceed(self) -> list[Any]:
-        """Flush the next level."""
+        """Do the next slice of the deepest stage's work, or flush the next level."""
+        if self._work:
+            return self._slice()
         index, start = self._flushed, self._start
         self._flushed, self._start = index + 1, 0
         if self._started:
             self._tick()
         return self._settle(index, *self._through(index, [], start, flushing=True))
 
+    def finish(self) -> list[Any]:
+        """Do all slices that are left, so that there is a state between two reads."""
+        items: list[Any] = []
+        while self._work:
+            items += self._slice()
+        return items
+
     # How they are done
+
+    def _slice(self) -> list[Any]:
+        index, at, slices = self._work[-1]
+        failure: _Failure | None = None
+        position, items, began = self._levels[index].first + at, list[Any](), perf_counter()
+        try:
+            if (given := next(slices, None)) is None:
+                self._work.pop()
+            else:
+                items.extend(given)
+        except Exception as error:
+            failure = _Failure(self._named(error, position, ()), at)
+        if self._metrics:
+            self._measure(position, began, 0, len(items), failure.error if failure else None)
+        self._look(items)
+        items, later = self._through(index, items, at + 1)
+        return self._settle(index, items, later or failure)
 
     def _receive_end(self) -> list[Any]:
         self.phase = Phase.DRAINING
@@ -311,11 +366,14 @@ class Engine:
             produced: list[Any] = []
             received, began = len(items), perf_counter() if self._metrics else 0.0
             try:
-                if returned is not None:
-                    produced.extend(returned)
-                elif items:
+                given: Any = () if returned is None else returned
+                if returned is None and items:
                     self._check(level.first + at, items[0])
-                    produced.extend(stage.feed_all(items))
+                    given = stage.feed_all(items)
+                if given.__class__ is Slices and not flushing:
+                    self._work.append(_Work(index, at, given.slices))
+                    given = next(given.slices, ())
+                produced.extend(given)
                 # After a failure further up this run has no natural end. (Law 5)
                 if flushing and failure is None:
                     produced.extend(stage.flush())
@@ -356,15 +414,17 @@ class Engine:
                 self.failure = failure = None
         if failure is not None:
             self.failure = failure.error
-            self._abandon(index)
+            self._abandon(index, failure.at)
 
     def _stop(self, index: int, at: int) -> None:
         self._closing = self.phase is Phase.READING
         self.phase = Phase.DRAINING
         self._flushed, self._start = index, at
-        self._abandon(index)
+        self._abandon(index, at)
 
-    def _abandon(self, index: int) -> None:
+    def _abandon(self, index: int, at: int) -> None:
+        # Whatever is before that stage, or left of its own work.
+        self._work = [work for work in self._work if (work.level, work.at) > (index, at)]
         for level in self._levels[: index + 1]:
             level.pending.clear()
 
@@ -377,9 +437,11 @@ class Engine:
                     pending = index
         if self._closing and self.failure is None:
             self.todo = Todo.CLOSE
-        elif pending >= 0:
+        elif pending > (working := self._work[-1].level if self._work else -1):
             self.todo, self._turn = Todo.CALL, pending
             self.calling = self.end is None and self.failure is None
+        elif working >= 0:
+            self.todo = Todo.CONTINUE
         elif self.failure is not None:
             self.todo, self.phase = Todo.END, Phase.ENDED
         elif self.phase is Phase.READING:

@@ -265,7 +265,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             return []
         if engine.todo is Todo.CLOSE:
             await self._stop_reading(engine)
-        if engine.end and engine.todo is not Todo.CALL:
+        if engine.end and engine.todo is not Todo.CALL and not engine.working:
             self._end = engine.end
         if not items and engine.todo is Todo.END:
             if engine.failure:
@@ -283,6 +283,8 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             case Todo.CLOSE:
                 return await self._stop_reading(engine)
             case Todo.CONTINUE:
+                if engine.working:
+                    await self._wait(self._breathe(), reading=False)
                 return engine.proceed()
             case Todo.END:
                 return []
@@ -511,7 +513,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         """The state of this run; see `Stream.checkpoint`."""
         if self._busy:
             raise PipelineError("a checkpoint is taken between two items, but another task is waiting for the next one")
-        ready = list(self._ready)
+        ready = [*self._ready, *self.engine.finish()]
         self._ready = iter(ready)
         if self.engine.failure or ((self.closed or self.engine.todo is Todo.END) and not ready):
             raise PipelineError("this stream has ended, so that there is nothing to resume")

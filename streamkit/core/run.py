@@ -85,7 +85,7 @@ class Run(Iterator[Out], Generic[Out]):
 
     def checkpoint(self) -> dict[str, Any]:
         """The state of this run between two items, as plain data; see `Stream.checkpoint`."""
-        ready = list(self._ready)
+        ready = [*self._ready, *self._engine.finish()]
         self._ready = iter(ready)
         if (self._engine.todo is Todo.END and not ready) or self._engine.failure:
             raise PipelineError("this run has ended, so that there is nothing to resume")

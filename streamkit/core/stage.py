@@ -8,14 +8,14 @@ run works on `fresh()` copies, so that one pipeline object serves any number of 
 import copy
 import dataclasses
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Generator, Iterable
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from time import perf_counter
 from typing import Any, ClassVar, Generic, TypeVar, cast, overload
 
 from streamkit.core.checkpoint import fitting, restore, state_of, usable
-from streamkit.core.engine import DONE, Engine, Todo, fresh, stage_name, with_inner
+from streamkit.core.engine import DONE, Engine, Slices, Todo, fresh, stage_name, with_inner
 from streamkit.core.hints import Classes, Composable, check_class, check_order, declared_types, misplaced, source_types
 from streamkit.core.joined import HopContext
 from streamkit.core.reading import close_all
@@ -305,7 +305,14 @@ class Pipeline(_Composed[In, Out], Stage[In, Out]):
 
     def feed_all(self, items: list[In]) -> Iterable[Out]:
         engine = self._running()
-        return self._given(engine, engine.receive(items) if items else [])
+        produced = engine.receive(items) if items else []
+        return Slices(self._slices(engine, produced)) if engine.working else self._given(engine, produced)
+
+    def _slices(self, engine: Engine, produced: list[Any]) -> Iterator[Iterable[Out]]:
+        while engine.working:
+            yield produced
+            produced = engine.proceed()
+        yield self._given(engine, produced)
 
     def flush(self) -> Iterable[Out]:
         engine = self._running()
@@ -331,8 +338,8 @@ class AsyncPipeline(_Composed[In, Out], AsyncStage[In, Out]):
         if engine.todo is Todo.CLOSE:
             self.done = True
             engine.closed()
-        while engine.pending and engine.todo is Todo.CALL:
-            produced = produced + await _call(engine)
+        while engine.working or (engine.pending and engine.todo is Todo.CALL):
+            produced = produced + (await _call(engine) if engine.todo is Todo.CALL else await _proceed(engine))
         return self._given(engine, produced)
 
     async def flush(self) -> Iterable[Out]:
@@ -344,6 +351,13 @@ class AsyncPipeline(_Composed[In, Out], AsyncStage[In, Out]):
 
     async def close(self) -> None:
         await close_all([stage.close for stage in reversed(self.stages) if isinstance(stage, AsyncStage)])
+
+
+async def _proceed(engine: Engine) -> list[Any]:
+    import anyio.lowlevel
+
+    await anyio.lowlevel.checkpoint()
+    return engine.proceed()
 
 
 async def _call(engine: Engine) -> list[Any]:

@@ -146,7 +146,10 @@ class Classified(AsyncIterator[Event], Views):
                 group.start_soon(self._watch, watch)
             async for event in self._events:
                 self._classifying.tick(anyio.current_time())
-                self._put(self._classifying.feed(event))
+                for number, piece in enumerate(self._classifying.slices(event)):
+                    if number:
+                        await anyio.lowlevel.checkpoint()
+                    self._put(self._classifying.feed(piece))
                 while self._classifying.reading and self._full():
                     await self._change()
                 if not self._classifying.reading:

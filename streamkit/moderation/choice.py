@@ -35,6 +35,7 @@ from streamkit.moderation.channels import (
     bare_calls,
     bare_deltas,
     delta_of,
+    split,
     text_of,
     with_text,
     without_transcript,
@@ -44,7 +45,7 @@ from streamkit.moderation.quotes import WithheldText, spellings, without_quotes,
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Ruling, Verdicts
 from streamkit.moderation.text import ModeratedText
-from streamkit.moderation.tool_call import CallRelease, Exceeded, split
+from streamkit.moderation.tool_call import CallRelease, Exceeded
 
 _MOST_OTHERS = 256
 """Events that may be buffered behind one window of text; then it ends, so that what is buffered is bounded."""
@@ -525,16 +526,20 @@ class ChoiceRelease:
 
     # Calls of tools
 
-    def call(self, deltas: Sequence[ToolCallDelta], begin: Callable[[int], CallRelease], out: list[Event]) -> None:
+    def call(
+        self, deltas: Sequence[ToolCallDelta], joined: str, begin: Callable[[int], CallRelease], out: list[Event]
+    ) -> None:
         """Take adjacent pieces of a call that is moderated, of which only the first may have more than arguments."""
         self.deltas += len(deltas)
         number = deltas[0].tool_index
         call = self.calls.get(number)
         if call is None:
             call = self.calls[number] = begin(number)
-        self._call_all(call, bare_calls(deltas), out)
+        self._call_all(call, bare_calls(deltas), joined, out)
 
-    def part(self, deltas: Sequence[PartDelta], begin: Callable[[PartDelta], CallRelease], out: list[Event]) -> None:
+    def part(
+        self, deltas: Sequence[PartDelta], joined: str, begin: Callable[[PartDelta], CallRelease], out: list[Event]
+    ) -> None:
         """Take adjacent pieces of the text of one field of a part, which is moderated by rules."""
         self.deltas += len(deltas)
         first = deltas[0]
@@ -543,7 +548,7 @@ class ChoiceRelease:
         if key not in fields:
             fields[key] = begin(first)
         pieces = [ToolCallDelta(first.part, None, None, delta.text, first.index) for delta in deltas]
-        self._call_all(fields[key], pieces, out)
+        self._call_all(fields[key], pieces, joined, out)
 
     def end_fields(self, part: int, names: Container[str] | None, out: list[Event]) -> None:
         """The text of those fields of a part, or of all, is complete."""
@@ -554,11 +559,10 @@ class ChoiceRelease:
         if fields:
             self.fields[part] = fields
 
-    def _call_all(self, call: CallRelease, deltas: list[ToolCallDelta], out: list[Event]) -> None:
+    def _call_all(self, call: CallRelease, deltas: list[ToolCallDelta], joined: str, out: list[Event]) -> None:
         if call.over or self.blocked:
             return
         limit = self._owner.policy.max_hold_chars
-        joined = "".join(delta.arguments for delta in deltas)
         # Of names only as much is buffered as of arguments.
         if limit is None or call.open or call.held + len(joined) + len(deltas[0].name or "") <= limit:
             self._call(call, deltas, joined, out)

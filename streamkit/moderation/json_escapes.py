@@ -7,7 +7,9 @@ document again value by value, so that it stays JSON.
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from io import SEEK_END, StringIO
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -137,60 +139,123 @@ def _pair(text: str, at: int, high: int, final: bool) -> Segment | None:
     return Segment(_LONE, 6, True)
 
 
-class _Value(NamedTuple):
-    # A string's inside, or a number or a word. The first two count in the decoded document, the others in the document.
-    start: int
-    end: int
-    places: list[int]
-    string: bool
+class _Value:
+    # A string's inside, or a number or a word. It begins and ends there in the decoded document, and stops there in the
+    # document; `starts` and `ats` say where in both the pieces of it begin that are written as they are, or one escape.
+    __slots__ = ("ats", "end", "start", "starts", "stop", "string")
+
+    def __init__(self, start: int, at: int, *, string: bool) -> None:
+        self.start = self.end = start
+        self.stop = at
+        self.starts: list[int] = []
+        self.ats: list[int] = []
+        self.string = string
+
+    def place(self, decoded: int) -> int:
+        """Where that position is in the document."""
+        if decoded == self.end:
+            return self.stop
+        piece = bisect_right(self.starts, decoded) - 1
+        return self.ats[piece] + decoded - self.starts[piece]
+
+
+class Decoded:
+    """A document that is decoded piece by piece, so that its text can be read, and replaced."""
+
+    def __init__(self) -> None:
+        self._unescaped = Unescaped()
+        self._text = StringIO(newline="")
+        self._values: list[_Value] = []
+        self._length = self._at = 0
+
+    def feed(self, piece: str, *, final: bool = False) -> None:
+        """Take more of the document."""
+        for segment in self._unescaped.segments(piece, final=final):
+            self._text.write(segment.text)
+            if segment.inside:
+                self._add(0, len(segment.text), segment.length, string=True)
+            else:
+                for scalar in _SCALAR.finditer(segment.text):
+                    self._add(*scalar.span(), scalar.end(), string=False)
+            self._length += len(segment.text)
+            self._at += segment.length
+
+    def _add(self, first: int, end: int, stop: int, *, string: bool) -> None:
+        start, at = self._length + first, self._at + first
+        if not self._values or self._values[-1].end != start or self._values[-1].string is not string:
+            self._values.append(_Value(start, at, string=string))
+        value = self._values[-1]
+        value.starts.append(start)
+        value.ats.append(at)
+        value.end, value.stop = self._length + end, self._at + stop
+
+    def span(self, start: int, end: int) -> str:
+        """A part of the decoded document."""
+        return _span(self._text, start, end)
+
+    def replace(self, document: str, edits: Iterable[tuple[int, int, str]]) -> str:
+        """The document with other text in place of some spans, in order and apart, of the decoded document. JSON stays JSON.
+
+        A span may reach over several values and what stands between them: the first of them gets the text that is put in,
+        what belongs to the others goes, and the structure stays. A number or a word (`true`) that a span touches becomes a
+        string.
+        """
+        values, first = self._values, 0
+        found: list[tuple[int, int, str]] = []
+        for start, end, replacement in edits:
+            put = json.dumps(replacement)[1:-1]
+            while first < len(values) and values[first].end <= start:
+                first += 1
+            for value in islice(values, first, None):
+                if value.start >= end:
+                    break
+                low, high = max(start, value.start), min(end, value.end)
+                if low >= high:
+                    continue
+                if value.string:
+                    found.append((value.place(low), value.place(high), put))
+                elif not found or found[-1][0] != value.ats[0]:
+                    found.append((value.ats[0], value.stop, f'"{put}"'))
+                put = ""
+        return _spliced(document, found)
+
+
+class Verbatim:
+    """The same for text that is no JSON."""
+
+    def __init__(self) -> None:
+        self._text = StringIO(newline="")
+
+    def feed(self, piece: str, *, final: bool = False) -> None:
+        """Take more text."""
+        self._text.write(piece)
+
+    def span(self, start: int, end: int) -> str:
+        """A part of the text."""
+        return _span(self._text, start, end)
+
+    def replace(self, text: str, edits: Iterable[tuple[int, int, str]]) -> str:
+        """The text with other text in place of some spans, in order and apart."""
+        return _spliced(text, edits)
 
 
 def replace(document: str, edits: Iterable[tuple[int, int, str]]) -> str:
-    """The document with other text in place of some spans, in order and apart, of the decoded document. JSON stays JSON.
+    """`Decoded.replace` for a whole document."""
+    decoded = Decoded()
+    decoded.feed(document, final=True)
+    return decoded.replace(document, edits)
 
-    A span may reach over several values and what stands between them: the first of them gets the text that is put in, what
-    belongs to the others goes, and the structure stays. A number or a word (`true`) that a span touches becomes a string.
-    """
-    values, first = list(_values(document)), 0
-    found: list[tuple[int, int, str]] = []
-    for start, end, replacement in edits:
-        put = json.dumps(replacement)[1:-1]
-        while first < len(values) and values[first].end <= start:
-            first += 1
-        for value in islice(values, first, None):
-            if value.start >= end:
-                break
-            low, high = max(start, value.start), min(end, value.end)
-            if low >= high:
-                continue
-            if value.string:
-                found.append((value.places[low - value.start], value.places[high - value.start], put))
-            elif not found or found[-1][0] != value.places[0]:
-                found.append((value.places[0], value.places[-1], f'"{put}"'))
-            put = ""
+
+def _span(text: StringIO, start: int, end: int) -> str:
+    text.seek(start)
+    found = text.read(end - start)
+    text.seek(0, SEEK_END)
+    return found
+
+
+def _spliced(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
     parts, at = list[str](), 0
-    for begin, stop, put in found:
-        parts += document[at:begin], put
-        at = stop
-    return "".join([*parts, document[at:]])
-
-
-def _values(document: str) -> Iterator[_Value]:
-    decoded = at = begun = 0
-    places: list[int] = []
-    for segment in Unescaped().segments(document, final=True):
-        if segment.inside:
-            if not places:
-                begun = decoded
-            plain = len(segment.text) == segment.length
-            places += range(at, at + segment.length) if plain else [at]
-        else:
-            if places:
-                yield _Value(begun, decoded, [*places, at], True)
-                places = []
-            for scalar in _SCALAR.finditer(segment.text):
-                start, end = scalar.span()
-                yield _Value(decoded + start, decoded + end, [*range(at + start, at + end + 1)], False)
-        decoded, at = decoded + len(segment.text), at + segment.length
-    if places:
-        yield _Value(begun, decoded, [*places, at], True)
+    for start, end, put in edits:
+        parts += text[at:start], put
+        at = end
+    return "".join([*parts, text[at:]])

@@ -4,8 +4,9 @@ One engine for rules and for classifiers: `Judges` decide about each text, in th
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol, cast, get_args
 
 import msgspec
@@ -47,7 +48,7 @@ from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, bare, channe
 from streamkit.moderation.choice import ChoiceRelease, Policy, digest
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, decide
 from streamkit.moderation.json_escapes import Unescaped
-from streamkit.moderation.quotes import plain_data, strings_of, tokens_of, without_text
+from streamkit.moderation.quotes import plain_data, spellings, strings_of, tokens_of, without_text
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Judge, Ruling, Verdicts
 from streamkit.moderation.text import ModeratedText
@@ -76,6 +77,7 @@ _NO_TEXT_IN = frozenset(
     }
 )
 """Notices without text of the answer, by their kind: the verdicts of the provider's filters, and our own."""
+_MOST_TOKENS = 512
 _REPORTED = (Flagged, Redacted, Blocked, Checked)
 
 
@@ -105,6 +107,10 @@ class Judges(Protocol):
         One that is not whole must not be either if it could become such a text. Where only a later decision can say,
         nothing is forbidden.
         """
+        ...
+
+    def prepare(self, texts: Iterable[str], channel: Channel) -> Iterator[None]:
+        """Decide, slice by slice, what `forbids` is going to be called with."""
         ...
 
     def forbids_piece(self, text: str, channel: Channel, place: str) -> bool:
@@ -137,6 +143,7 @@ class Release:
         self._choices: dict[int, ChoiceRelease] = {}
         self.open: dict[tuple[type, int], tuple[ChoiceRelease, ModeratedText]] = {}
         """Texts that take more in the quickest way, by the class of their deltas and their choice."""
+        self._tokens: tuple[Logprobs, bool] | None = None  # of what was prepared
         self._late: list[Completion] = []
         self._end: StreamEnd | None = None
         self._saved: int | None = 0
@@ -206,7 +213,7 @@ class Release:
         out += deltas
         self._show(reported, out)
 
-    def feed_call(self, deltas: Sequence[Any], out: list[Event]) -> None:
+    def feed_call(self, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         """Take adjacent pieces of one call, or of one field of a part; in `hold` and for rules."""
         choice, first = self._choice(deltas[0].index), deltas[0]
         moderated = CALLS if isinstance(first, ToolCallDelta) else (first.channel,)
@@ -214,9 +221,28 @@ class Release:
             for delta in deltas:
                 self._take(delta, out)
         elif isinstance(first, ToolCallDelta):
-            choice.call(deltas, partial(self._begin_call, choice), out)
+            choice.call(deltas, joined, partial(self._begin_call, choice), out)
         else:
-            choice.part(deltas, partial(self._begin_field, choice), out)
+            choice.part(deltas, joined, partial(self._begin_field, choice), out)
+
+    def prepare(self, event: Event) -> Iterator[None]:
+        """Decide about the strings of an event that is fed next, slice by slice, where it has long ones or many."""
+        match event:
+            case Logprobs():
+                found = False
+                for some in self._tokens_in_slices(event):
+                    found = some or found
+                    yield
+                self._tokens = event, found
+            case Annotation():
+                texts = (form for text in strings_of(event.annotation) for form in spellings(text))
+                yield from self._judges.prepare(texts, "content")
+            case PartStart() | PartEnd() | ProviderNotice():
+                yield from self._judges.prepare(strings_of(event.data), "other")
+            case ResponseDetails():
+                yield from self._judges.prepare(strings_of(event.details), "other")
+            case _:
+                pass
 
     def decide(self, index: int, channel: Channel, rulings: Sequence[Ruling], out: list[Event]) -> None:
         """Take what was decided about text that arrived before."""
@@ -314,12 +340,12 @@ class Release:
             case AudioDelta(transcript=str()) if moderates("transcript"):
                 self._take_run("transcript", [event], event.transcript or "", out)
             case ToolCallDelta() if any(map(moderates, CALLS)):
-                choice.call([event], partial(self._begin_call, choice), out)
+                choice.call([event], event.arguments, partial(self._begin_call, choice), out)
             case PartDelta(channel=channel) if moderates(channel):
                 if self.policy.ordered:
                     self._take_run(channel, [event], event.text, out)
                 else:
-                    choice.part([event], partial(self._begin_field, choice), out)
+                    choice.part([event], event.text, partial(self._begin_field, choice), out)
             case _:
                 if choice.fields and (isinstance(event, PartEnd) or (isinstance(event, PartStart) and event.data)):
                     choice.end_fields(event.number, None if isinstance(event, PartEnd) else event.data, out)
@@ -421,7 +447,7 @@ class Release:
             return
         if event.index is not None and self._is_over(event.index):
             return
-        if data is not None and self._judges.withholds("other"):
+        if data is not None and not self._observes and self._judges.withholds("other"):
             # A piece of a text can't be decided by itself, if it is known to be one.
             piece = isinstance(event, ProviderNotice) and _is_piece(event)
             forbids = _always if piece else partial(self._forbids_structure, f"{event.index} {kind} ")
@@ -442,15 +468,24 @@ class Release:
 
     def forbids_tokens(self, event: Logprobs) -> bool:
         """Whether one of the tokens in log probabilities, or a text of several, must not be released."""
-        texts: dict[str, list[str]] = {}
-        for place, token in tokens_of(event.logprobs):
-            texts.setdefault(f"tokens of {event.index}: {event.part} {place}", []).append(token)
-        found = False
-        for place, tokens in texts.items():
-            channel: Channel = "refusal" if "/refusal" in place else "content"
-            for text, of in (("".join(tokens), place), ("\n".join([*tokens, ""]), f"{place} apart")):
-                found = self._judges.forbids_piece(text, channel, of) or found
-        return found
+        if self._observes:
+            return False
+        if self._tokens and self._tokens[0] is event:
+            return self._tokens[1]
+        return any([*self._tokens_in_slices(event)])
+
+    def _tokens_in_slices(self, event: Logprobs) -> Iterator[bool]:
+        all_tokens = tokens_of(event.logprobs)
+        while some := [*islice(all_tokens, _MOST_TOKENS)]:
+            texts: dict[str, list[str]] = {}
+            for place, token in some:
+                texts.setdefault(f"tokens of {event.index}: {event.part} {place}", []).append(token)
+            found = False
+            for place, tokens in texts.items():
+                channel: Channel = "refusal" if "/refusal" in place else "content"
+                for text, of in (("".join(tokens), place), ("\n".join([*tokens, ""]), f"{place} apart")):
+                    found = self._judges.forbids_piece(text, channel, of) or found
+            yield found
 
     def ends_in_forbidden_tokens(self, index: int) -> bool:
         """The same, once all log probabilities of a choice have arrived."""

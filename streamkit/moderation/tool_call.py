@@ -1,32 +1,15 @@
 """A call of a tool, or text of a part: buffered as a whole, and released as it arrived, changed, or not at all."""
 
-from io import SEEK_END, StringIO
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from streamkit.events import Channel, Event, PartDelta, ToolCallDelta
-from streamkit.moderation.json_escapes import Unescaped, replace
+from streamkit.moderation.json_escapes import Decoded, Unescaped, Verbatim
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Judge, Ruling
 
 Exceeded: TypeAlias = Literal["characters", "seconds"]
-
-
-class _Verbatim:
-    """Text that is no JSON, and is never known to be complete."""
-
-    complete = False
-
-    def feed(self, piece: str, *, final: bool = False) -> str:
-        """The text as it is."""
-        return piece
-
-    def state(self) -> Any:
-        """Nothing."""
-
-    def restore(self, state: Any) -> None:
-        """Nothing."""
 
 
 class CallRelease:
@@ -56,23 +39,19 @@ class CallRelease:
         """Characters that are buffered."""
         self._deltas: list[ToolCallDelta] = []
         self._arrived: list[float | None] = []
-        self._json: Unescaped | _Verbatim = Unescaped() if of is None or of.json else _Verbatim()
+        self._json = Unescaped() if of is None or of.json else None
         self._names = ""
         self._named = False  # its name is whole, since its arguments have begun
         self._edits: list[tuple[Channel, int, int, str]] = []
         self._decoded = 0  # of the arguments
         self._start = 0  # where in the decoded arguments the document begins that is buffered
-        self._reader: tuple[StringIO, Unescaped | _Verbatim] | None = None  # the decoded arguments of so many pieces
+        self._reader: Decoded | Verbatim | None = None  # of so many pieces, once something was found in them
         self._read = 0
 
     @property
     def pending(self) -> bool:
         """Whether some of it is buffered."""
         return bool(self._deltas)
-
-    @property
-    def _is_verbatim(self) -> bool:
-        return isinstance(self._json, _Verbatim)
 
     @property
     def since(self) -> float | None:
@@ -82,7 +61,11 @@ class CallRelease:
     @property
     def decided(self) -> bool:
         """Whether it may be released before its choice ends."""
-        return self._json.complete and all(judge.complete for judge in (self.name, self.arguments) if judge)
+        return (
+            self._json is not None
+            and self._json.complete
+            and all(judge.complete for judge in (self.name, self.arguments) if judge)
+        )
 
     @property
     def place(self) -> tuple[int, int, Channel]:
@@ -106,12 +89,15 @@ class CallRelease:
             self._deltas += deltas
             self._arrived += [now] * len(deltas)
             self.held += len(new) + len(joined)
+            if self._reader:
+                # With each piece, so that not all of it is left for the end.
+                self._read_on()
         return deltas, self._judge(new, joined)
 
     def end(self) -> list[tuple[Channel, Ruling]]:
         """No more of it arrives: what is decided then."""
         named = [] if self._named else self._rulings("tool_name", "", final=True)
-        return named + self._rulings(self.channel, self._json.feed("", final=True), final=True)
+        return named + self._rulings(self.channel, self._decode("", final=True), final=True)
 
     def _judge(self, name: str, arguments: str) -> list[tuple[Channel, Ruling]]:
         rulings = self._rulings("tool_name", name) if name else []
@@ -119,9 +105,12 @@ class CallRelease:
             if not self._named:
                 self._named = True
                 rulings += self._rulings("tool_name", "", final=True)
-            if decoded := self._json.feed(arguments):
+            if decoded := self._decode(arguments):
                 rulings += self._rulings(self.channel, decoded)
         return rulings
+
+    def _decode(self, arguments: str, *, final: bool = False) -> str:
+        return self._json.feed(arguments, final=final) if self._json else arguments
 
     def _rulings(self, channel: Channel, text: str, *, final: bool = False) -> list[tuple[Channel, Ruling]]:
         judge = self.name if channel == "tool_name" else self.arguments
@@ -141,16 +130,15 @@ class CallRelease:
         """A span of the name, or of the decoded arguments that are buffered."""
         if channel == "tool_name":
             return self._names[start:end]
-        # Decoded once, as far as something was found in it.
-        self._reader = self._reader or (StringIO(newline=""), _Verbatim() if self._is_verbatim else Unescaped())
-        decoded, decode = self._reader
+        return self._read_on().span(max(start - self._start, 0), max(end - self._start, 0))
+
+    def _read_on(self) -> Decoded | Verbatim:
+        if self._reader is None:
+            self._reader = Decoded() if self._json else Verbatim()
         for delta in self._deltas[self._read :]:
-            decoded.write(decode.feed(delta.arguments))
+            self._reader.feed(delta.arguments)
         self._read = len(self._deltas)
-        decoded.seek(max(start - self._start, 0))
-        found = decoded.read(end - max(start, self._start))
-        decoded.seek(0, SEEK_END)
-        return found
+        return self._reader
 
     def edit(self, channel: Channel, start: int, end: int, text: str) -> None:
         """Release other text in place of a span of the name, or of the decoded arguments."""
@@ -166,17 +154,16 @@ class CallRelease:
         cost.held -= self.held
         for arrived in self._arrived:
             cost.end_held(arrived, now)
-        deltas, edits = self._deltas, self._edits
+        deltas = [self._changed()] if self._deltas and self._edits else self._deltas
         self._deltas, self._arrived, self._edits, self.held = [], [], [], 0
         self._reader, self._read = None, 0
-        if deltas and edits:
-            deltas = [self._changed(deltas, edits)]
-        if self._json.complete:
+        if self._json and self._json.complete:
             self._json = Unescaped()
             self._start = self._decoded
         return deltas
 
-    def _changed(self, deltas: list[ToolCallDelta], edits: list[tuple[Channel, int, int, str]]) -> ToolCallDelta:
+    def _changed(self) -> ToolCallDelta:
+        deltas, edits = self._deltas, self._edits
         known = {
             field: next((value for delta in deltas if (value := getattr(delta, field))), None)
             for field in ("id", "type")
@@ -186,8 +173,9 @@ class CallRelease:
             if channel == "tool_name":
                 name = name[: start + shift] + text + name[end + shift :]
                 shift += len(text) - (end - start)
-        put = _replace if self._is_verbatim else replace
-        arguments = put(
+        reader = self._read_on()
+        reader.feed("", final=True)
+        arguments = reader.replace(
             "".join(delta.arguments for delta in deltas),
             [
                 (start - self._start, end - self._start, text)
@@ -210,7 +198,7 @@ class CallRelease:
         return {
             **{name: getattr(self, name) for name in _PLAIN},
             "deltas": msgspec.to_builtins(self._deltas),
-            "json": self._json.state(),
+            "json": self._json and self._json.state(),
             "of": self.of and msgspec.to_builtins(self.of),
             "judges": [judge and judge.state() for judge in (self.name, self.arguments)],
         }
@@ -221,27 +209,11 @@ class CallRelease:
             setattr(self, name, state[name])
         self._edits = [(channel, start, end, text) for channel, start, end, text in state["_edits"]]
         self._deltas = msgspec.convert(state["deltas"], list[ToolCallDelta])
-        self._json.restore(state["json"])
+        if self._json:
+            self._json.restore(state["json"])
         for judge, known in zip((self.name, self.arguments), state["judges"], strict=True):
             if judge:
                 judge.restore(known)
 
 
 _PLAIN = ("open", "over", "held", "_arrived", "_names", "_named", "_edits", "_decoded", "_start")
-
-
-def _replace(text: str, edits: list[tuple[int, int, str]]) -> str:
-    parts, at = list[str](), 0
-    for start, end, replacement in edits:
-        parts += text[at:start], replacement
-        at = end
-    return "".join([*parts, text[at:]])
-
-
-def split(delta: ToolCallDelta, room: int) -> tuple[ToolCallDelta, ToolCallDelta | None]:
-    """The piece of which no more than `room` characters are arguments, at least one, and the rest."""
-    room = max(room, 1)
-    if len(delta.arguments) <= room:
-        return delta, None
-    rest = ToolCallDelta(delta.tool_index, None, None, delta.arguments[room:], delta.index)
-    return msgspec.structs.replace(delta, arguments=delta.arguments[:room]), rest

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+import anyio.lowlevel
+
 from streamkit.core.naming import written
 from streamkit.core.stage import AsyncStage
 from streamkit.errors import PipelineError
@@ -82,9 +84,14 @@ class Classify(AsyncStage[Event, Event]):
         if self.mode != "hold":
             # What is released at once is classified when the consumer, who has it, reads on.
             released += await self._decide()
-        released += self._classifying.feed(item)
-        if self.mode == "hold" or self._classifying.ending:
-            released += await self._decide()
+        for number, piece in enumerate(self._classifying.slices(item)):
+            if number:
+                await anyio.lowlevel.checkpoint()
+            released += self._classifying.feed(piece)
+            if self.mode == "hold" or self._classifying.ending:
+                released += await self._decide()
+            if self.done:
+                break
         return released
 
     async def flush(self) -> Iterable[Event]:

@@ -1,6 +1,6 @@
 """Rules in the stream: text is buffered while it could still become part of a match, and not a character longer."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
 from os import PathLike
@@ -8,11 +8,23 @@ from typing import Any, Literal
 
 import msgspec
 
+from streamkit.core.engine import Slices
 from streamkit.core.stage import Stage, cut_short
 from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, ModerationReport, PartDelta, ToolCallDelta
-from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, TEXTS, Mode, continues
+from streamkit.moderation.channels import (
+    CALLS,
+    CHANNEL_OF,
+    PARTS,
+    SLICE,
+    TEXTS,
+    Mode,
+    continues,
+    has_text,
+    in_slices,
+    weight_of,
+)
 from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy, checked
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, as_provider_rules
 from streamkit.moderation.match.scanner import Scanners
@@ -145,14 +157,45 @@ class Moderate(Stage[Event, Event]):
         try:
             if self.max_hold_seconds is not None:
                 release.expire(out)
-            self._feed_runs(items, out)
+            at = self._feed_runs(items, out)
         except Exception as error:
             self._failed = True
             return cut_short(out, error)
         finally:
             if release.done:
                 self.done = True
-        return out
+        return out if at is None else Slices(self._slices(items[at:], out))
+
+    def _slices(self, items: list[Event], out: list[Event]) -> Iterator[Iterable[Event]]:
+        # What would take long in one go, in steps that each take about as much text.
+        yield out
+        out = []
+        try:
+            for batch in _batches(items):
+                for some in self._in_steps(batch, out):
+                    self._feed_runs(some, out, at_once=True)
+                    if self.mode == "observe" and some is not batch:
+                        out.remove(some[0])  # the whole was released
+                    if self._release.done:
+                        self.done = True
+                    yield out
+                    out = []
+                    if self.done:
+                        return
+        except Exception as error:
+            self._failed = True
+            yield cut_short(out, error)
+
+    def _in_steps(self, batch: list[Event], out: list[Event]) -> Iterator[list[Event]]:
+        whole, heavy = batch[0], weight_of(batch[0]) > SLICE
+        if heavy and has_text(whole):
+            out += [whole] if self.mode == "observe" else ()
+            for piece in in_slices(whole, SLICE):
+                yield [piece]
+            return
+        if heavy and self.mode != "observe":
+            yield from ([] for _ in self._release.prepare(whole))
+        yield batch
 
     def flush(self) -> Iterable[Event]:
         out: list[Event] = []
@@ -165,8 +208,9 @@ class Moderate(Stage[Event, Event]):
             self.done = self._release.done
         return out
 
-    def _feed_runs(self, items: list[Any], out: list[Event]) -> None:
+    def _feed_runs(self, items: list[Any], out: list[Event], at_once: bool = False) -> int | None:
         # Adjacent deltas of one text are searched at once, where what is released does not depend on when that happens.
+        # Returns where something begins that would take long, unless all is to be done at once.
         release, together = self._release, self.mode == "hold"
         at, size = 0, len(items)
         while at < size and not release.done:
@@ -174,37 +218,40 @@ class Moderate(Stage[Event, Event]):
             kind, start = event.__class__, at
             at += 1
             channel = CHANNEL_OF.get(kind)
-            if channel is None:
-                if together and kind in _IN_PIECES:
-                    while at < size and continues(event, items[at]):
-                        at += 1
-                if at - start > 1:
-                    self._feed_call(items[start:at], out)
+            if channel is not None:
+                index = event.index
+                while together and at < size and items[at].__class__ is kind and items[at].index == index:
+                    at += 1
+                run = items if at - start == size else items[start:at]
+                text = event.text if at - start == 1 else "".join(map(_text, run))
+                if len(text) > SLICE and not at_once:
+                    return start
+                if self.keep_raw:
+                    self._keep(index, channel, None, text)
+                if text and (known := release.open.get((kind, index))):
+                    known[0].feed_open(known[1], run, text, out)
                 else:
-                    self._feed(event, out)
-                continue
-            index = event.index
-            while together and at < size and items[at].__class__ is kind and items[at].index == index:
-                at += 1
-            run = items if at - start == size else items[start:at]
-            text = event.text if at - start == 1 else "".join(map(_text, run))
-            if self.keep_raw:
-                self._keep(index, channel, None, text)
-            if text and (known := release.open.get((kind, index))):
-                known[0].feed_open(known[1], run, text, out)
+                    release.feed_run(channel, run, text, out)
+            elif not at_once and (start > _MOST_EVENTS or weight_of(event) > SLICE):
+                return start
             else:
-                release.feed_run(channel, run, text, out)
+                while together and kind in _IN_PIECES and at < size and continues(event, items[at]):
+                    at += 1
+                run = items[start:at]
+                text = "".join(map(_IN_PIECES[kind], run)) if at - start > 1 else ""
+                if len(text) > SLICE and not at_once:
+                    return start
+                self._feed(run, text, out)
+        return None
 
-    def _feed(self, event: Any, out: list[Event]) -> None:
+    def _feed(self, run: list[Any], text: str, out: list[Event]) -> None:
         if self.keep_raw:
-            self._keep_other(event)
-        self._release.feed(event, out)
-
-    def _feed_call(self, deltas: list[Any], out: list[Event]) -> None:
-        if self.keep_raw:
-            for delta in deltas:
-                self._keep_other(delta)
-        self._release.feed_call(deltas, out)
+            for event in run:
+                self._keep_other(event)
+        if len(run) > 1:
+            self._release.feed_call(run, text, out)
+        else:
+            self._release.feed(run[0], out)
 
     # What is kept
 
@@ -233,7 +280,26 @@ class Moderate(Stage[Event, Event]):
 
 
 _text = attrgetter("text")
-_IN_PIECES = (ToolCallDelta, PartDelta)
+_IN_PIECES: dict[type, Callable[[Any], str]] = {ToolCallDelta: attrgetter("arguments"), PartDelta: _text}
+
+
+_MOST_EVENTS = 512
+_PER_EVENT = 64
+"""To how many characters the work for an event is comparable."""
+
+
+def _batches(items: list[Event]) -> Iterator[list[Event]]:
+    # Adjacent events that together have as much text as is searched at a time; one that has more is alone.
+    batch, spent = list[Event](), 0
+    for event in items:
+        weight = _PER_EVENT + weight_of(event)
+        if batch and spent + weight > SLICE:
+            yield batch
+            batch, spent = [], 0
+        batch.append(event)
+        spent += weight
+    if batch:
+        yield batch
 
 
 def _place(index: int, channel: Channel, tool_index: int | None) -> str:

@@ -4,15 +4,15 @@ It does no I/O and has no clock. `take` returns what a classifier is to be calle
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
-from streamkit.events import Channel, Checked, CheckOutcome, Event, ModerationReport
-from streamkit.moderation.channels import CLASSIFIED
+from streamkit.events import Channel, Checked, CheckOutcome, Event, ModerationReport, ToolCallDelta
+from streamkit.moderation.channels import CLASSIFIED, SLICE, in_slices
 from streamkit.moderation.choice import Policy, checked
 from streamkit.moderation.classifiers.chunking import Chunker, Window, Windows
 from streamkit.moderation.classifiers.classifier import Decision, Outcome
@@ -150,6 +150,10 @@ class WindowQueue:
     def forbids(self, text: str, channel: Channel | None, *, whole: bool = True) -> bool:
         """Only a later decision can say."""
         return False
+
+    def prepare(self, texts: Iterable[str], channel: Channel) -> Iterator[None]:
+        """Only a later decision can say."""
+        return iter(())
 
     def forbids_piece(self, text: str, channel: Channel, place: str) -> bool:
         """Only a later decision can say."""
@@ -293,6 +297,7 @@ class Classifying:
         cost = Cost()
         self._queue = WindowQueue(windows, channels, cost, observes=policy.mode == "observe")
         self._release = Release(checked(policy), self._queue, cost)
+        self._observes = policy.mode == "observe"
         self.take = self._queue.take
 
     @property
@@ -334,6 +339,13 @@ class Classifying:
         """Set the time."""
         self._queue.now = now
         self._release.tick(now)
+
+    def slices(self, event: Event) -> Iterator[Event]:
+        """An event in pieces that are to be fed one by one, with a turn of other tasks between them."""
+        if self._observes or isinstance(event, ToolCallDelta):
+            yield event
+        else:
+            yield from in_slices(event, SLICE)
 
     def feed(self, event: Event) -> list[Event]:
         """Take an event, and return what is released now."""

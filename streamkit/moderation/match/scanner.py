@@ -11,6 +11,7 @@ import msgspec
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, VerdictSource
 from streamkit.moderation import detectors
+from streamkit.moderation.channels import SLICE
 from streamkit.moderation.match import phrases
 from streamkit.moderation.match.callable import Called, callable_of
 from streamkit.moderation.match.expressions import compiled
@@ -24,6 +25,9 @@ _MILD = ("allow", "annotate")
 _ENDS = {"replace", "block", "stop"}
 _OF_NO_CHOICE = -1
 _MOST_PLACES = 256
+_PER_TEXT = 64
+"""To how many characters the search of a text of its own is comparable."""
+_MOST_PREPARED = 1 << 20
 
 
 class Scanner:
@@ -191,6 +195,7 @@ class Scanners:
         self._searched = tuple(rule for rule in rules if id(rule) in searched)
         self._budgets: dict[int, SearchBudget] = {}
         self._pieces: dict[tuple[Channel, str], Scanner] = {}
+        self._prepared: dict[tuple[Channel | None, str], bool] = {}
         self._withholding = frozenset(
             channel for channel, chosen in self._rules_of.items() if any(rule.action not in _MILD for rule in chosen)
         )
@@ -214,11 +219,30 @@ class Scanners:
 
     def forbids(self, text: str, channel: Channel | None, *, whole: bool = True) -> bool:
         """Whether a rule of a channel, or of any, withholds that text, or, if it is not whole, could withhold what it becomes."""
+        if whole and (known := self._prepared.get((channel, text))) is not None:
+            return known
         rules = self._searched if channel is None else self.rules_of(channel)
         if not rules:
             return False
         scanner = Scanner(rules, self._budgets.setdefault(_OF_NO_CHOICE, SearchBudget()))
         return _withholds(scanner.feed(text, final=whole)) or not (whole or scanner.complete)
+
+    def prepare(self, texts: Iterable[str], channel: Channel) -> Iterator[None]:
+        """Decide, slice by slice, what `forbids` is going to be called with, for whole texts of a channel."""
+        if sum(len(text) + _PER_TEXT for _, text in self._prepared) > _MOST_PREPARED:
+            self._prepared.clear()
+        spent = 0
+        for text in texts:
+            scanner, found = self._of_no_choice(channel), False
+            for at in range(0, len(text), SLICE):
+                found = _withholds(scanner.feed(text[at : at + SLICE], final=at + SLICE >= len(text))) or found
+                if (spent := spent + _PER_TEXT + len(text)) >= SLICE:
+                    spent = 0
+                    yield
+            self._prepared[channel, text] = found
+
+    def _of_no_choice(self, channel: Channel) -> Scanner:
+        return Scanner(self.rules_of(channel), self._budgets.setdefault(_OF_NO_CHOICE, SearchBudget()))
 
     def forbids_piece(self, text: str, channel: Channel, place: str) -> bool:
         """Whether that text, behind those that had the same place, completes what a rule of a channel withholds.
@@ -229,11 +253,18 @@ class Scanners:
             return False
         scanner = self._pieces.pop((channel, place), None)
         if scanner is None:
-            scanner = Scanner(self.rules_of(channel), self._budgets.setdefault(_OF_NO_CHOICE, SearchBudget()))
+            scanner = self._of_no_choice(channel)
             if len(self._pieces) >= _MOST_PLACES:
                 del self._pieces[next(iter(self._pieces))]
+        pieces = [text]
+        if (channel, text) in self._prepared and len(text) > 2 * SLICE:
+            # All of it was searched by itself; what matters here is where it joins others.
+            pieces = [text[:SLICE], text[-SLICE:]]
+        withholds = scanner.ended
+        for piece in pieces:
+            withholds = _withholds(scanner.feed(piece)) or withholds
         self._pieces[channel, place] = scanner
-        return scanner.ended or _withholds(scanner.feed(text))
+        return withholds
 
     def end_pieces(self, of: str) -> bool:
         """Whether one of the texts whose place begins so contains what is withheld, now that they are complete."""
@@ -258,7 +289,7 @@ class Scanners:
         """Continue from `state`."""
         self._budgets = {index: SearchBudget(left) for index, left in state["budgets"]}
         for channel, place, known in state["pieces"]:
-            scanner = Scanner(self.rules_of(channel), self._budgets.setdefault(_OF_NO_CHOICE, SearchBudget()))
+            scanner = self._of_no_choice(channel)
             scanner.restore(known)
             self._pieces[channel, place] = scanner
 
