@@ -44,8 +44,8 @@ def found(text: str) -> Iterable[tuple[int, int]]:
 RULES = {
     "phrases": sk.Rule("bird", ("heron", "blue heron"), replacement="*"),
     "normalized": sk.Rule("bird", ("heron",), replacement="*", normalize=("nfkc", "look_alikes")),
-    "patterns": sk.Rule("bird", patterns=(r"\bher\w+\b", r"\d{2} is (?!a)"), replacement="*"),
-    "detectors": sk.Rule("number", detectors=("card", "email"), replacement="*"),
+    "patterns": sk.Rule("bird", patterns=(r"\bher\w+\b", r"\d{2} is (?!a)"), replacement="*", seconds=1.0),
+    "detectors": sk.Rule("number", detectors=("card", "email"), replacement="*", seconds=1.0),
     "a check": sk.Rule("bird", check=found, window=100, replacement="*"),
     "only reported": sk.Rule("bird", ("heron",), action="annotate"),
 }
