@@ -168,17 +168,23 @@ def bare_deltas(deltas: Sequence[Any]) -> Iterable[Event]:
     return [delta if delta.payload is None else kind(delta.text, index) for delta in deltas]
 
 
-def continues(first: ToolCallDelta | PartDelta, other: object) -> bool:
-    """Whether an event carries nothing but more of the same call, or of the same field of a part."""
-    if other.__class__ is not first.__class__:
-        return False
-    if isinstance(first, PartDelta):
-        other = cast("PartDelta", other)
-        same = (other.part, other.index, other.channel) == (first.part, first.index, first.channel)
-        return same and (other.path, other.json) == (first.path, first.json)
-    other = cast("ToolCallDelta", other)
-    alone = other.name is None and other.id is None and other.type is None
-    return alone and other.tool_index == first.tool_index and other.index == first.index
+def run_of(items: Sequence[Any], at: int) -> int:
+    """Where the run of events ends that carry nothing but more of the call, or of the field of a part, that begins there."""
+    first: Any = items[at]
+    kind, index, end, size = first.__class__, first.index, at + 1, len(items)
+    if kind is PartDelta:
+        field = first.part, first.channel, first.path, first.json
+        while end < size and (other := items[end]).__class__ is kind and other.index == index:
+            if (other.part, other.channel, other.path, other.json) != field:
+                break
+            end += 1
+        return end
+    number = first.tool_index
+    while end < size and (other := items[end]).__class__ is kind and other.index == index:
+        if other.name is not None or other.id is not None or other.type is not None or other.tool_index != number:
+            break
+        end += 1
+    return end
 
 
 def bare_calls(deltas: Sequence[ToolCallDelta]) -> list[ToolCallDelta]:

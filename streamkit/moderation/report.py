@@ -54,10 +54,10 @@ class Cost(msgspec.Struct):
         self.characters_held += characters
         self.max_characters_held = max(self.max_characters_held, self.held)
 
-    def end_held(self, arrived: float | None, now: float | None) -> None:
-        """A piece that arrived then is buffered no longer."""
+    def end_held(self, arrived: float | None, now: float | None, pieces: int = 1) -> None:
+        """Pieces that arrived then are buffered no longer."""
         if arrived is not None and now is not None:
-            self.seconds_held = (self.seconds_held or 0.0) + now - arrived
+            self.seconds_held = (self.seconds_held or 0.0) + (now - arrived) * pieces
             self.max_seconds_held = max(self.max_seconds_held or 0.0, now - arrived)
 
     def report(self, *, stopped: bool, tokens_saved: int | None) -> ModerationReport:

@@ -38,7 +38,7 @@ class CallRelease:
         self.held = 0
         """Characters that are buffered."""
         self._deltas: list[ToolCallDelta] = []
-        self._arrived: list[float | None] = []
+        self._arrived: list[tuple[float | None, int]] = []  # when, and how many pieces
         self._json = Unescaped() if of is None or of.json else None
         self._names = ""
         self._named = False  # its name is whole, since its arguments have begun
@@ -56,7 +56,7 @@ class CallRelease:
     @property
     def since(self) -> float | None:
         """When the first piece arrived that is buffered."""
-        return self._arrived[0] if self._arrived else None
+        return self._arrived[0][0] if self._arrived else None
 
     @property
     def decided(self) -> bool:
@@ -87,7 +87,7 @@ class CallRelease:
             new = ""
         if not self.open:
             self._deltas += deltas
-            self._arrived += [now] * len(deltas)
+            self._arrived.append((now, len(deltas)))
             self.held += len(new) + len(joined)
             if self._reader:
                 # With each piece, so that not all of it is left for the end.
@@ -152,8 +152,8 @@ class CallRelease:
     def take(self, cost: Cost, now: float | None) -> list[ToolCallDelta]:
         """Remove what is buffered: the pieces as they arrived, or as one if something in them was changed."""
         cost.held -= self.held
-        for arrived in self._arrived:
-            cost.end_held(arrived, now)
+        for arrived, pieces in self._arrived:
+            cost.end_held(arrived, now, pieces)
         deltas = [self._changed()] if self._deltas and self._edits else self._deltas
         self._deltas, self._arrived, self._edits, self.held = [], [], [], 0
         self._reader, self._read = None, 0
@@ -191,7 +191,7 @@ class CallRelease:
 
     def shift(self, later: float) -> None:
         """Continue by a clock that is so much later."""
-        self._arrived = [None if arrived is None else arrived + later for arrived in self._arrived]
+        self._arrived = [(None if arrived is None else arrived + later, pieces) for arrived, pieces in self._arrived]
 
     def state(self) -> Any:
         """Return the state as JSON-compatible data, for a checkpoint."""
@@ -208,6 +208,7 @@ class CallRelease:
         for name in _PLAIN:
             setattr(self, name, state[name])
         self._edits = [(channel, start, end, text) for channel, start, end, text in state["_edits"]]
+        self._arrived = [(arrived, pieces) for arrived, pieces in state["_arrived"]]
         self._deltas = msgspec.convert(state["deltas"], list[ToolCallDelta])
         if self._json:
             self._json.restore(state["json"])

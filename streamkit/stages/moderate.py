@@ -20,9 +20,9 @@ from streamkit.moderation.channels import (
     SLICE,
     TEXTS,
     Mode,
-    continues,
     has_text,
     in_slices,
+    run_of,
     weight_of,
 )
 from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy, checked
@@ -235,8 +235,8 @@ class Moderate(Stage[Event, Event]):
             elif not at_once and (start > _MOST_EVENTS or weight_of(event) > SLICE):
                 return start
             else:
-                while together and kind in _IN_PIECES and at < size and continues(event, items[at]):
-                    at += 1
+                if together and kind in _IN_PIECES:
+                    at = run_of(items, start)
                 run = items[start:at]
                 text = "".join(map(_IN_PIECES[kind], run)) if at - start > 1 else ""
                 if len(text) > SLICE and not at_once:
