@@ -37,6 +37,8 @@ from streamkit.events import CONTENT, StreamEnd
 
 A = TypeVar("A")
 _CONTENT = frozenset(CONTENT)
+_BUILT_IN = (list, tuple)
+"""Of these it is known that to read them raises nothing."""
 
 
 class Todo(Enum):
@@ -183,6 +185,7 @@ class Engine:
         self._restored = False
         self._unchecked = set(range(len(self.stages)))  # stages that had no item yet
         self._plain = False
+        self._plain_calls = False
 
     @property
     def answered(self) -> bool:
@@ -247,7 +250,7 @@ class Engine:
             return self._settle(0, [], _Failure(self._named(error, at, items), at))
         if self._deep or self._alarm.rung:
             return self._settle(0, items)
-        return cast("list[Any]", items)
+        return items  # type: ignore[no-any-return]
 
     def call(self) -> Awaitable[Iterable[Any]]:
         """The call of the async stage whose turn it is, for the driver to await."""
@@ -257,16 +260,27 @@ class Engine:
         if self._metrics:
             self._began = perf_counter()
         stage = level.stages[0]
-        self._given = (level.pending.popleft(),) if level.pending else ()
-        for item in self._given:
-            if self._unchecked:
-                self._check(level.first, item)
-            return cast("Awaitable[Iterable[Any]]", stage.feed(item))
-        self._flushed += 1
-        return cast("Awaitable[Iterable[Any]]", stage.flush())
+        if not level.pending:
+            self._given = ()
+            self._flushed += 1
+            return cast("Awaitable[Iterable[Any]]", stage.flush())
+        item = level.pending.popleft()
+        self._given = (item,)
+        if self._unchecked:
+            self._check(level.first, item)
+        returned: Awaitable[Iterable[Any]] = stage.feed(item)
+        return returned
 
     def answer(self, returned: Iterable[Any]) -> list[Any]:
         """Collect the items that the call returned. An iterable that raises is a failure of its stage."""
+        level = self._levels[-1]
+        if self._plain_calls and self._turn == len(self._levels) - 1 and returned.__class__ in _BUILT_IN:
+            items = list(returned)
+            if not self._alarm.rung and StreamEnd not in map(type, items):
+                # With more items for the last stage, nothing is to be decided.
+                if not level.pending:
+                    self._decide()
+                return items
         return self._answered(returned, None)
 
     def refuse(self, error: Exception) -> list[Any]:
@@ -495,7 +509,9 @@ class Engine:
             self._unchecked.discard(position)
             first = self._levels[0]
             unchecked = any(at < len(first.stages) for at in self._unchecked)
-            self._plain = not (first.waits or self._watching or self._metrics or self._polled or unchecked)
+            plain = not (self._watching or self._metrics or self._polled)
+            self._plain = plain and not (first.waits or unchecked)
+            self._plain_calls = plain and not (self._ticks or self._unchecked)
             check_item(self.stages[position], item)
 
     def _named(self, error: Exception, position: int, items: Iterable[object]) -> Exception:

@@ -7,17 +7,17 @@ network read brings.
 
 import sys
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from inspect import iscoroutinefunction
 from operator import length_hint
-from types import CoroutineType
+from types import GeneratorType, coroutine
 from typing import Any, Generic, TypeVar, cast
 
 from streamkit.core.checkpoint import Checkpoint, fitting, pack, unpack
 from streamkit.core.engine import Engine, Todo, fresh
 from streamkit.core.source import BYTES, Source, amount, broke_off
 from streamkit.core.timer import Timer
-from streamkit.core.waiting import Expired, Interrupted, Waiting, resume, waiting
+from streamkit.core.waiting import Expired, Interrupted, Waiting, waiting
 from streamkit.errors import DeadlineExceeded, PipelineError, StreamInterrupted
 from streamkit.events import EndReason, StreamEnd
 
@@ -51,11 +51,10 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         self._stages = tuple(stages)
         self._ready: Iterator[Out | StreamEnd] = iter(())
         self._end: StreamEnd | None = None
-        self._received = 0
-        self._of_bytes: bool | None = None
-        self._breathe_at = 0
         self._fast = False  # whether `__anext__` may do the next step without any preparation
         self._quick = False  # what `_fast` is whenever nothing stands against it
+        self._steps: GeneratorType[Any, Any, None] | None = None
+        self._advance: Callable[[None], Any]  # its next step
         self._read: Callable[[], Any] = source.read
         self._single = False  # whether that returns one item, not a sequence of items
         self.opened = self.closed = False
@@ -81,7 +80,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
     def cancel(self) -> None:
         """End the run early; see `Stream.cancel`."""
         # Once the last event is there only a consumer that still waits, for what a stage has left, needs to be woken.
-        if self._end is None or self._busy or self._ended:
+        if self._end is None or self._in_use or self._ended:
             self._cancelled, self._fast = True, False
             if self._waiting:
                 self._waiting.interrupt()
@@ -101,7 +100,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
 
     async def leave(self, because: BaseException | None) -> None:
         """Close, also while another task waits for an item."""
-        if self._busy:
+        if self._in_use:
             import anyio
 
             # The reader is woken and closes the source; wait for that.
@@ -123,108 +122,77 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
     async def __anext__(self) -> "Out | StreamEnd":
         for item in self._ready:
             return item
-        # The fast path: a read that has data at once costs no scope, and a burst that says nothing special no more than the
-        # stages themselves. Whatever is not so is left to `_pull`.
-        engine, failed = self.engine, None
-        while self._fast and (engine.calling or (engine.calm and self._received < self._breathe_at)):
-            if engine.calling:
-                items = await self._call_ahead(engine)
-                if not (engine.calling or engine.calm) or self._cancelled:
-                    return await self._pull(items=items)
-                if items:
-                    return self._deliver(items)
-                continue
-            reading = self._read()
+        failed: BaseException | None = None
+        while self._fast:
             try:
-                burst = await self._wait_for(reading, reading.send(None))
-            except StopIteration as read:
-                burst = read.value
+                items = self._advance(None)
+                if items.__class__ is not list and items.__class__ is not tuple:
+                    items = await self._wait_for(items)
+            except Interrupted:
+                break  # the next step ends the run
             except GeneratorExit as error:
                 await self._fail(error)
                 raise
             except BaseException as error:
                 failed = error
                 break
-            if self._single:
-                burst = [burst]
-            if not burst:
-                return await self._pull(_returned(burst))
-            if self._of_bytes and len(burst) == 1:
-                try:
-                    self._received += len(burst[0])
-                except TypeError:
-                    self._received += 1  # no bytes, which the stage reports
-                items = engine.receive(burst)
-            else:
-                items = self._receive(burst)
-            if not (engine.calm or engine.calling) or self._cancelled:
-                return await self._pull(items=items)
+            if items.__class__ is tuple or self._cancelled:
+                return await self._pull(None, items)
             if items:
-                return self._deliver(items)
+                self._delivered = True
+                if len(items) > 1:
+                    self._ready = ready = iter(items)
+                    next(ready)
+                return cast("Out", items[0])
         # Not within `except`: a stage's `close` may ask for the exception that is being handled.
-        return await self._pull(None if failed is None else _raised(failed))
+        return await self._pull(failed, None)
 
-    def _deliver(self, items: list[Any]) -> "Out | StreamEnd":
-        self._delivered = True
-        if len(items) > 1:
-            self._ready = ready = iter(items)
-            next(ready)
-        return cast("Out", items[0])
-
-    async def _call_ahead(self, engine: Engine) -> list[Any]:
-        # As with a read, only a call that waits costs what can end its waiting.
+    async def _wait_for(self, yielded: object) -> Sequence[Any]:
+        # The step waits.
         self._busy, self._fast = True, False
+        work = _finished(cast("Generator[Any, Any, None]", self._steps), yielded)
         try:
-            call: Any = engine.call()
-            work: Coroutine[Any, Any, Any] = call if call.__class__ is CoroutineType else _awaited(call)
-            returned = await self._wait_for(work, work.send(None))
-        except StopIteration as answer:
-            returned = answer.value
-        except Interrupted:
-            return []  # the next step ends the run
-        except Exception as error:
-            return engine.refuse(error)
-        except BaseException as error:
-            await self._fail(error)
-            raise
+            return await cast("Waiting", self._waiting).run(work, interrupted=self._cancelled)
         finally:
             self._rest()
-        return engine.answer(returned)
+            self._intake.next_breath()
 
-    async def _wait_for(self, work: Coroutine[Any, Any, Any], yielded: object) -> Any:
-        # A read or a call that was advanced by hand, and waits.
-        self._busy, self._fast = True, False
-        try:
-            found = await cast("Waiting", self._waiting).run(resume(work, yielded), interrupted=self._cancelled)
-        finally:
-            self._rest()
-        self._breathe_at = self._breathe_next()
-        return found
+    def _prepare(self) -> None:
+        steps = _steps(self.engine, self._read, self._single, self._intake)
+        self._steps = cast("GeneratorType[Any, Any, None]", steps)
+        self._advance = self._steps.send
+        next(self._steps)
+
+    @property
+    def _in_use(self) -> bool:
+        # Whether the next item is being waited for, or this is called from inside of a step, by a stage or by the source.
+        return self._busy or (self._steps is not None and self._steps.gi_running)
 
     def _rest(self) -> None:
         self._busy, self._fast = False, self._quick and not (self._cancelled or self.closed or self._dropped)
 
-    async def _pull(
-        self, reading: Awaitable[Sequence[Any]] | None = None, items: list[Any] | None = None
-    ) -> "Out | StreamEnd":
-        # The careful path: everything that may wait, end or fail.
-        if self._busy:
+    async def _pull(self, failed: BaseException | None, items: Sequence[Any] | None) -> "Out | StreamEnd":
+        # The careful path: everything that may wait, end or fail. `failed` is what a read raised already, `items` what a step
+        # returned.
+        if self._in_use:
             raise PipelineError(
                 "another task is waiting for this stream's next item; a stream has one consumer, "
                 "for a second one use streamkit.hops.tee"
             )
         self._busy, self._fast = True, False
+        if failed is not None:
+            self._prepare()
         if self._timer:
             self._timer.resume(self._now())
         try:
             while not (self.closed or self._dropped):
-                items = await self._step(reading, items)
+                items = await self._step(failed, items)
                 if items:
                     self._delivered = True
                     self._ready = ready = iter(items)
                     for item in ready:
                         return cast("Out", item)
-                reading = items = None
+                failed = items = None
         # A cancellation from outside too: it cut a read in two. (Law 5)
         except BaseException as error:
             await self._fail(error)
@@ -239,11 +207,11 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             raise self._failure
         raise StopAsyncIteration
 
-    async def _step(self, reading: Awaitable[Sequence[Any]] | None, items: list[Any] | None) -> list[Any]:
+    async def _step(self, failed: BaseException | None, items: Sequence[Any] | None) -> Sequence[Any]:
         """Do what the engine says, and return what the consumer gets; nothing, with the stream closed, is the end."""
         try:
-            if not self._cancelled or reading is not None or items is not None:
-                return await self._proceed(reading, items)
+            if not self._cancelled or failed is not None or items is not None:
+                return await self._proceed(failed, items)
         except Interrupted:
             pass
         if self._ended:
@@ -253,12 +221,12 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         await self._shut(None)
         return [self._end]
 
-    async def _proceed(self, reading: Awaitable[Sequence[Any]] | None, items: list[Any] | None) -> list[Any]:
+    async def _proceed(self, failed: BaseException | None, items: Sequence[Any] | None) -> Sequence[Any]:
         if not self.opened:
             await self._open(guarded=True)
         engine = self.engine
         if items is None:
-            items = await self._work(engine, reading)
+            items = await self._work(engine, failed)
         if self._timer and engine.content:
             self._timer.content(self._now())
         if engine.failure and await self._try_again(engine.failure):
@@ -274,10 +242,12 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             await self._shut(None)
         return items
 
-    async def _work(self, engine: Engine, reading: Awaitable[Sequence[Any]] | None) -> list[Any]:
+    async def _work(self, engine: Engine, failed: BaseException | None) -> list[Any]:
+        if failed is not None and not isinstance(failed, Exception):
+            raise failed
         match engine.todo:
             case Todo.READ:
-                return await self._read_once(engine, reading)
+                return await self._read_once(engine, failed)
             case Todo.CALL:
                 return await self._call(engine)
             case Todo.CLOSE:
@@ -289,11 +259,13 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             case Todo.END:
                 return []
 
-    async def _read_once(self, engine: Engine, reading: Awaitable[Sequence[Any]] | None) -> list[Any]:
-        if reading is None and self._received >= self._breathe_at:
+    async def _read_once(self, engine: Engine, failed: Exception | None) -> list[Any]:
+        if failed is None and self._intake.count >= self._intake.breathe_at:
             await self._wait(self._breathe(), reading=False)
         try:
-            burst = await self._wait(reading or self._read(), reading=True)
+            if failed is not None:
+                raise failed
+            burst = await self._wait(self._read(), reading=True)
             if self._single:
                 burst = [burst]
         except StopAsyncIteration as end:
@@ -303,14 +275,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
                 raise
             # The answer is complete, and what broke off is a body without its end marker.
             return engine.receive(None) if broke_off(error) and engine.answered else engine.fail(error)
-        return self._receive(burst) if burst else engine.receive(None)
-
-    def _receive(self, burst: Sequence[Any]) -> list[Any]:
-        if self._of_bytes is None:
-            self._of_bytes = isinstance(burst[0], BYTES)
-            self._breathe_at = self._breathe_next()
-        self._received += amount(burst)
-        return self.engine.receive(cast("list[Any]", burst) if burst.__class__ is list else list(burst))
+        return engine.receive(self._intake.add(burst) if burst else None)
 
     async def _call(self, engine: Engine) -> list[Any]:
         try:
@@ -326,10 +291,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         import anyio.lowlevel
 
         await anyio.lowlevel.checkpoint()
-        self._breathe_at = self._breathe_next()
-
-    def _breathe_next(self) -> int:
-        return self._received + (BURST_BYTES if self._of_bytes else BURST_ITEMS)
+        self._intake.next_breath()
 
     async def _wait(self, work: Awaitable[A], *, reading: bool) -> A:
         assert self._waiting is not None, "nothing is awaited before the stream is opened"
@@ -360,7 +322,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         watch = deadlines is not None and (deadlines.first_content is not None or deadlines.idle_content is not None)
         # In place, since the guard has this list.
         self._closing[:] = [*(stage.close for stage in reversed(stages) if stage.waits), self._source.close]
-        self._received, self._of_bytes, self._breathe_at = 0, None, BURST_ITEMS
+        self._intake = _Intake()
         return Engine(stages, self._source.now, watch_content=watch, place=self._place)
 
     async def _open(self, *, guarded: bool) -> None:
@@ -394,6 +356,8 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             self.engine.untime()
         if (items := self._source.items()) is not None:
             self._read, self._single = items.__anext__, True
+        if self._quick:
+            self._prepare()
 
     async def _try_again(self, error: Exception) -> bool:
         # Only while nothing was released: what was, can't be taken back.
@@ -511,19 +475,19 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
 
     def checkpoint(self) -> dict[str, Any]:
         """The state of this run; see `Stream.checkpoint`."""
-        if self._busy:
+        if self._in_use:
             raise PipelineError("a checkpoint is taken between two items, but another task is waiting for the next one")
         ready = [*self._ready, *self.engine.finish()]
         self._ready = iter(ready)
         if self.engine.failure or ((self.closed or self.engine.todo is Todo.END) and not ready):
             raise PipelineError("this stream has ended, so that there is nothing to resume")
-        return Checkpoint(self._names(), self._received, self.engine.state(), pack(ready)).to_dict()
+        return Checkpoint(self._names(), self._intake.count, self.engine.state(), pack(ready)).to_dict()
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         known = Checkpoint.from_dict(checkpoint, self._names())
         with fitting("this pipeline"):
             self.engine.restore(known.run)
-            self._received, self._ready = known.received, iter(unpack(known.ready))
+            self._intake.count, self._ready = known.received, iter(unpack(known.ready))
         # What was given to the consumer can't be taken back.
         self._delivered = True
 
@@ -531,16 +495,76 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         return [type(stage).__name__ for stage in self._stages]
 
 
-async def _returned(burst: Sequence[Any]) -> Sequence[Any]:
-    return burst
+class _Intake:
+    """How much was read, in bytes or else in items, and how much may be until other tasks get their turn."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.of_bytes: bool | None = None
+        self.breathe_at = BURST_ITEMS
+
+    def add(self, burst: Sequence[Any]) -> list[Any]:
+        """Note a burst, and return it as the list that the engine takes."""
+        if self.of_bytes is None:
+            self.of_bytes = isinstance(burst[0], BYTES)
+            self.next_breath()
+        self.count += amount(burst)
+        return cast("list[Any]", burst) if burst.__class__ is list else list(burst)
+
+    def next_breath(self) -> None:
+        """Other tasks had their turn."""
+        self.breathe_at = self.count + (BURST_BYTES if self.of_bytes else BURST_ITEMS)
 
 
-async def _awaited(work: Awaitable[A]) -> A:
-    return await work
+@coroutine
+def _steps(
+    engine: Engine, read: Callable[[], Generator[Any, Any, Any]], single: bool, intake: _Intake
+) -> Generator[Any, Any, None]:
+    """The fast path, suspended between two steps, so that each begins with all at hand.
+
+    It yields a list after each step, the items for the consumer; a tuple of them where something is to be done next that is not
+    to read or to call; anything else is what the event loop is to wait for. So a read that has data at once costs no scope, no
+    task and no exception. It knows nothing of the stream, which is closed when it is dropped.
+    """
+    yield
+    while True:
+        if engine.calm and intake.count < intake.breathe_at:
+            burst = yield from read()
+            if single:
+                burst = [burst]
+            if intake.of_bytes and len(burst) == 1:
+                try:
+                    intake.count += len(burst[0])
+                except TypeError:
+                    intake.count += 1  # no bytes, which the stage reports
+                items = engine.receive(burst)
+            else:
+                items = engine.receive(intake.add(burst) if burst else None)
+        elif engine.calling:
+            try:
+                returned = yield from engine.call().__await__()
+            except Exception as error:
+                items = engine.refuse(error)
+            else:
+                items = engine.answer(returned)
+        else:
+            yield ()
+            continue
+        if items or not engine.calling:
+            yield items if engine.calm or engine.calling else tuple(items)
 
 
-async def _raised(error: BaseException) -> Sequence[Any]:
-    raise error
+@coroutine
+def _finished(steps: Generator[Any, Any, None], yielded: Any) -> Generator[Any, Any, Sequence[Any]]:
+    # A step that waits for what it yielded, to its end.
+    while yielded.__class__ is not list and yielded.__class__ is not tuple:
+        try:
+            sent = yield yielded
+        except BaseException as error:
+            yielded = steps.throw(error)
+        else:
+            yielded = steps.send(sent)
+    return cast("Sequence[Any]", yielded)
 
 
 async def close_all(closing: list[Callable[[], Awaitable[None]]]) -> None:

@@ -4,9 +4,8 @@ On asyncio it is done with the task's own `cancel` and `uncancel`: a cancel scop
 the event that it returns, and one that is entered only once a read waits would nest wrongly inside a scope of the read's own.
 """
 
-from collections.abc import Awaitable, Coroutine, Generator
-from types import coroutine
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
@@ -72,7 +71,7 @@ class TaskWaiting:
         if interrupted:
             self._end(Interrupted)
         try:
-            return await work
+            returned = await work
         except self._asyncio.CancelledError:
             if (cause := self._cause) is None:
                 raise
@@ -83,12 +82,28 @@ class TaskWaiting:
             if task.cancelling() > cancelling:
                 raise
             raise cause from None
+        except Exception:
+            if self._cause is not None:
+                await self._let_arrive(task, cancelling)
+            raise
+        else:
+            if self._cause is not None:
+                await self._let_arrive(task, cancelling)
+            return returned
         finally:
             if timer:
                 timer.cancel()
             if self._cause is not None:
                 self._take_back(task)
             self._task = None
+
+    async def _let_arrive(self, task: "asyncio.Task[Any]", cancelling: int) -> None:
+        # The work itself called `interrupt`, and did not wait after that. Now it would be the consumer's next wait that is ended.
+        try:
+            await self._asyncio.sleep(0)
+        except self._asyncio.CancelledError:
+            if task.cancelling() > cancelling + 1:
+                raise
 
     def _end(self, cause: type[Exception]) -> None:
         if self._task is not None and self._cause is None:
@@ -132,18 +147,3 @@ class ScopeWaiting:
         finally:
             self._scope = None
         raise Interrupted if self._interrupted else Expired
-
-
-@coroutine
-def resume(work: Coroutine[Any, Any, T], yielded: object) -> Generator[Any, Any, T]:
-    """Await a coroutine that was advanced by hand to its first `yielded`."""
-    while True:
-        try:
-            yield yielded
-        except BaseException as error:
-            try:
-                yielded = work.throw(error)
-            except StopIteration as finished:
-                return cast("T", finished.value)
-        else:
-            return (yield from cast("Generator[Any, Any, T]", work))

@@ -473,6 +473,57 @@ async def test_a_stage_may_cancel_the_stream_that_it_is_in() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("last", [1, 2])
+async def test_an_async_stage_that_cancels_its_stream_leaves_no_cancellation_behind(last: int) -> None:
+    streams: list[sk.Stream[Any]] = []
+
+    @sk.stage
+    async def enough(item: int) -> int:
+        if item == last:
+            streams[0].cancel()
+        return item
+
+    streams.append(Script([1], [2], [3]) | enough)
+
+    assert [item async for item in streams[0]] == [*range(1, last + 1), CANCELLED]
+    await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.anyio
+async def test_an_async_stage_that_cancels_its_stream_and_fails_leaves_no_cancellation_behind() -> None:
+    streams: list[sk.Stream[Any]] = []
+
+    @sk.stage
+    async def wrong(item: int) -> int:
+        streams[0].cancel()
+        raise ValueError("wrong")
+
+    streams.append(Script([1]) | wrong)
+
+    with pytest.raises(ValueError, match="wrong"):
+        await streams[0].collect()
+    await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.anyio
+async def test_a_source_that_reads_its_own_stream_is_told_that_it_has_one_consumer() -> None:
+    streams: list[sk.Stream[Any]] = []
+
+    class Inward(sk.Source[int]):
+        def __init__(self) -> None:
+            self.count = 0
+
+        async def read(self) -> list[int]:
+            self.count += 1
+            return [self.count if self.count < 3 else await anext(streams[0])]
+
+    streams.append(Inward() | Same())
+
+    with pytest.raises(sk.errors.PipelineError, match="another task is waiting"):
+        await streams[0].collect()
+
+
+@pytest.mark.anyio
 async def test_cancel_while_an_async_stage_flushes_ends_the_wait() -> None:
     @dataclass
     class Stuck(AsyncSame):
