@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 
+from streamkit.dialects.said import NOT_JSON
 from streamkit.events import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from streamkit.sse.events import ServerSentEvent
 
@@ -38,14 +39,21 @@ _COLD = 4
 """How many chunks are read before one is learnt from, which costs as much as that. Short answers have no more."""
 
 
+class Noted(msgspec.Struct):
+    """The texts of chunks that were read without the dialect's knowing, and the last of their payloads."""
+
+    texts: list[str] = []
+    payload: bytes = b""
+
+
+ChunkReader: TypeAlias = Callable[[list[ServerSentEvent], list[Event], Noted], None]
+
+
 class Learnt(NamedTuple):
-    """The chunks that are like one chunk, and the event that they stand for.
+    """The chunks that are like one chunk, and the event that they stand for."""
 
-    `text` returns the text of such a chunk; for any other it returns `""` or raises what decoding raises.
-    """
-
-    text: Callable[[bytes], str]
-    event: str
+    read: ChunkReader
+    """Read such chunks up to the first other one: append the event of each, and note its text."""
     kind: Any
     choice: int
     tool_index: int | None
@@ -94,17 +102,18 @@ def _learn(item: ServerSentEvent, event: Any, places: tuple[Path, ...]) -> Learn
     text = event.arguments if call else event.text
     try:
         chunk = msgspec.json.decode(item.payload)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except NOT_JSON:
         return None  # half of a surrogate pair in it, whose other half has come
     found = [place for place in places if _at(chunk, place) == text]
     if len(found) != 1 or not _has_plain_names(chunk):
         return None
-    form = _form(_shape(chunk, found[0]))
+    form = _form(_shape(chunk, found[0]), call)
     constants = [_at(chunk, place) for place in form.compared]
     number = chunk.get(_SEQUENCE)
     seen = [number] if type(number) is int else []
     tool_index = event.tool_index if call else None
-    return Learnt(form.reader(*constants, seen), item.event, type(event), event.index, tool_index, seen)
+    read = form.reader(*constants, seen, item.event, type(event), event.index, tool_index)
+    return Learnt(read, type(event), event.index, tool_index, seen)
 
 
 def _has_plain_names(value: Any) -> bool:
@@ -126,8 +135,8 @@ def _at(value: Any, place: Path) -> Any:
 
 
 class _Form(NamedTuple):
-    reader: Callable[..., Callable[[bytes], str]]
-    """Makes the function `Learnt.text` for what is constant within one answer, the values at `compared`."""
+    reader: Callable[..., ChunkReader]
+    """Makes the function `Learnt.read` for what is constant within one answer, the values at `compared`."""
     compared: tuple[Path, ...]
 
 
@@ -168,21 +177,47 @@ def _is_constant(value: Any) -> bool:
     return value is None or (type(value) is int and -(2**63) <= value < 2**63)
 
 
+_READER: Final = """
+def reader({constants}seen, name, kind, choice, tool_index):
+    def read(items, events, noted):
+        texts = noted.texts
+        for item in items:
+            if item.event != name:
+                return
+            payload = item.payload
+            try:
+                chunk = decode(payload)
+            except NOT_JSON:
+                return
+            text = {text}
+            if not text{differs}:
+                return
+            {note}
+            events.append(kind({values}, payload=payload))
+            texts.append(text)
+            noted.payload = payload
+    return read
+"""
+
+
 @lru_cache(_FORMS)
-def _form(shape: _Shape) -> _Form:
+def _form(shape: _Shape, call: bool) -> _Form:
     text: list[str] = []
     compared: list[tuple[str, Path]] = []
     numbers: list[str] = []
     kind = _type(shape, "chunk", (), text, compared, numbers)
-    names = ", ".join([*(f"constant{at}" for at in range(len(compared))), "seen"])
-    tests = "".join(f" and {place} == constant{at}" for at, (place, _) in enumerate(compared))
-    # The number is noted only if the text is not empty, since the reader of a chunk without one notes it itself.
-    for number in numbers:
-        tests += f" and {number} > seen[0] and ({text[0]} == '' or not seen.__setitem__(0, {number}))"
-    # The code is made of the names given here and nothing else. A chain of getters would cost several calls for each chunk.
-    code = f"lambda {names}: lambda payload: {text[0]} if (chunk := decode(payload)) is not None{tests} else ''"
-    reader = eval(code, {"decode": msgspec.json.Decoder(kind).decode})
-    return _Form(cast("Callable[..., Callable[[bytes], str]]", reader), tuple(path for _, path in compared))
+    differs = [f" or {place} != constant{at}" for at, (place, _) in enumerate(compared)]
+    # The code is made of the names given here and nothing else. Of general code each chunk would cost several calls more.
+    code = _READER.format(
+        constants="".join(f"constant{at}, " for at in range(len(compared))),
+        text=text[0],
+        differs="".join([*differs, *(f" or {number} <= seen[0]" for number in numbers)]),
+        note="".join(f"seen[0] = {number}" for number in numbers) or "pass",
+        values="tool_index, None, None, text, choice" if call else "text, choice",
+    )
+    names: dict[str, Any] = {"decode": msgspec.json.Decoder(kind).decode, "NOT_JSON": NOT_JSON}
+    exec(code, names)
+    return _Form(names["reader"], tuple(path for _, path in compared))
 
 
 def _type(

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, TypeAlias, cast
+from typing import Final, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -24,19 +24,21 @@ _NAMES_OF_FIELDS: Final = (b"", b"data", b"event", b"id", b"retry")
 """A comment has none. (WHATWG HTML, 9.2.6)"""
 _BLANKS: Final = b" \t\r\n"
 _LF: Final = 10
+_CR: Final = 13
 _LONG_NAME: Final = 100
 _BOM: Final = b"\xef\xbb\xbf"
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-class _BodyStart(NamedTuple):
+class _BodyStart(msgspec.Struct, frozen=True):
     # How an event begins, up to its data.
     text: bytes
+    size: int
     name: str
     lines: int  # of the whole event
 
 
-_DATA: Final = _BodyStart(b"data: ", "message", 2)
+_DATA: Final = _BodyStart(b"data: ", 6, "message", 2)
 
 
 class _Lead(msgspec.Struct):
@@ -125,12 +127,16 @@ class Parse(Stage[Input, ServerSentEvent]):
         return self.feed_all([item])
 
     def feed_all(self, items: list[Input]) -> Iterable[ServerSentEvent]:
+        if len(items) == 1 and self._between and (event := self._one_event(items[0])):
+            return [event]
         events: list[ServerSentEvent] = []
         try:
             for item in items:
                 if type(item) is not bytes:
                     self._take(item, events)
-                elif not (self._between and self._take_event(item, events)):
+                elif self._between and (event := self._one_event(item)):
+                    events.append(event)
+                else:
                     self._take_bytes(item, events)
         except (LimitExceeded, ProtocolError, PipelineError) as error:
             return cut_short(events, error)
@@ -167,23 +173,25 @@ class Parse(Stage[Input, ServerSentEvent]):
 
     # Bytes
 
-    def _take_event(self, piece: bytes, events: list[ServerSentEvent]) -> bool:
+    def _one_event(self, piece: Input) -> ServerSentEvent | None:
         # What nearly every read of a live stream is: one event whose data is one line, with or without a line for its name.
         # Anything else is left to the general reader, and a property test says that the two agree.
         # It mostly begins as the one before, up to its data.
-        if not piece.startswith(self._head.text):
-            if (head := _head(piece)) is None:
-                return False
-            self._head = head
-        text, name, lines = self._head
-        start, end = len(text), len(piece) - 2
-        if piece.find(b"\n", start) != end or piece[-1] != _LF or piece.find(b"\r") != -1 or end > self.max_event_bytes:
-            return False
+        if type(piece) is not bytes:
+            return None
+        head = self._head
+        if not piece.startswith(head.text):
+            if (found := _head(piece)) is None:
+                return None
+            self._head = head = found
+        start = head.size
+        end = piece.find(b"\n", start)
+        if end != len(piece) - 2 or piece[-1] != _LF or _CR in piece or end > self.max_event_bytes:
+            return None
         self.last_event_id = id = self._id
-        events.append(ServerSentEvent(name, piece[start:end], id))
-        self._number += lines
+        self._number += head.lines
         self._silent = 0
-        return True
+        return ServerSentEvent(head.name, piece[start:end], id)
 
     def _take_bytes(self, piece: bytes, events: list[ServerSentEvent]) -> None:
         if self._frames is not None or self._begins_frames(piece):
@@ -203,13 +211,20 @@ class Parse(Stage[Input, ServerSentEvent]):
             block = bytes(self._rest) + piece[:end] if self._rest else piece[:end]
             self._rest = bytearray(piece[end:])
             self._after_cr = piece.endswith(b"\r")
-            self._interpret(self._from_start(block).splitlines() or [b""], events)
+            if self._started and self._body is None and (middle := block.find(b"\n\n", len(block) // 2, -2)) != -1:
+                block = self._read_alike(block, middle + 2, events)
+            else:
+                block = self._from_start(block)
+            self._interpret(block.splitlines(), events)
         else:
             self._rest += piece
         if len(events) > known:
             self._silent = len(self._rest)
         self._between = (
-            self._started and self._body is None and not self._rest and not self._after_cr and self._is_between()
+            self._started
+            and self._body is None
+            and not (self._foreign or self._rest or self._after_cr)
+            and self._is_between()
         )
         if len(self._rest) > self.max_event_bytes and len(self._from_start(bytes(self._rest))) > self.max_event_bytes:
             raise self._too_long(self._number + 1)
@@ -288,7 +303,7 @@ class Parse(Stage[Input, ServerSentEvent]):
         elif self._body is not None:
             self._read_body(lines, events)
         else:
-            self._read(lines, events)
+            self._read_lines(lines, events)
 
     def _start(self, lines: list[bytes], *, unfinished: bool) -> bool:
         # The first line that is not blank shows what kind of body this is.
@@ -312,40 +327,27 @@ class Parse(Stage[Input, ServerSentEvent]):
             self._foreign, self._foreign_number = lines[first], self._number + first + 1
         return True
 
-    def _read(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
-        start = 0
-        if not self._is_between() and b"" in lines:
-            start = lines.index(b"") + 1
-            self._read_lines(lines[:start], events)
-        if self._is_between():
-            start = self._read_regular(lines, start, events)
-        if start < len(lines):
-            self._read_lines(lines[start:], events)
-
-    def _read_regular(self, lines: list[bytes], start: int, events: list[ServerSentEvent]) -> int:
-        # Most of a large read are blocks that look alike: `data: …` alone, or behind `event: …`. They are read all at once, and a
-        # property test says that they are what line by line makes of them. Returns where the others begin.
-        first = lines[start] if start < len(lines) else b""
-        size = 2 if first[:6] == b"data: " else 3 if first[:7] == b"event: " else 0
-        count = (len(lines) - start) // size if size else 0
-        end = start + count * size
-        if count < 2 or any(lines[start + size - 1 : end : size]):
-            return start
-        data, names = lines[start + size - 2 : end : size], lines[start:end:3] if size == 3 else []
-        if not all([line[:6] == b"data: " for line in data]) or not all([name[:7] == b"event: " for name in names]):  # noqa: C419
-            return start
-        if len(max(data, key=len)) > self.max_event_bytes or (
-            names and len(max(names, key=len)) > self.max_event_bytes
-        ):
-            return start
-        id = self.last_event_id = self._id
-        if names:
-            events += [ServerSentEvent(_name(name), line[6:], id) for name, line in zip(names, data, strict=True)]
-        else:
-            events += [ServerSentEvent("message", line[6:], id) for line in data]
-        self._number += count * size
-        self._size = 0
-        return end
+    def _read_alike(self, block: bytes, middle: int, events: list[ServerSentEvent]) -> bytes:
+        # Most of a large read are blocks that look alike: `data: …` alone, or behind the same name. It is split where one begins
+        # as the one in its middle does, and whatever lies between is read by lines. A property test says that the two agree.
+        # Returns what is left, behind the last blank line.
+        stop = block.rfind(b"\n\n") + 2
+        head = _head(block[middle : middle + _LONG_NAME + 8])
+        if head is None or _CR in block or stop > self.max_event_bytes:
+            return block
+        first, *others = block[: stop - 2].split(b"\n\n" + head.text)
+        self._read_lines([*first.split(b"\n"), b""], events)
+        name, id, regular = head.name, self._id, 0
+        for data in others:
+            if _LF in data:
+                self._read_lines([*(head.text + data).split(b"\n"), b""], events)
+                id = self._id
+            else:
+                events.append(ServerSentEvent(name, data, id))
+                regular += 1
+        self._number += regular * head.lines
+        self.last_event_id = id
+        return block[stop:]
 
     def _read_lines(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
         data, size, limit, number = self._data, self._size, self.max_event_bytes, self._number
@@ -491,7 +493,7 @@ def _head(piece: bytes) -> _BodyStart | None:
     at = piece.find(b"\n") + 1 if piece.startswith(b"event: ") else 0
     if at > _LONG_NAME or not piece.startswith(b"data: ", at):
         return None
-    return _BodyStart(piece[: at + 6], _name(piece[: at - 1]), 3) if at else _DATA
+    return _BodyStart(piece[: at + 6], at + 6, _name(piece[: at - 1]), 3) if at else _DATA
 
 
 _NAMES: Final[dict[bytes, str]] = {}

@@ -132,6 +132,8 @@ class Accumulate(Stage[Event, Event]):
                 if gathered is None:
                     gathered = choices[event.index] = _Gathered()
                 gathered.text.append(event.text)
+            elif type(event) is ToolCallDelta and quick:
+                self._call(event)
             else:
                 self._take(event)
                 quick = responses.announced is None

@@ -8,13 +8,13 @@ from typing import Any, Literal
 from streamkit.core.stage import Stage, cut_short
 from streamkit.core.wrong_input import name_shown
 from streamkit.dialects import DIALECTS, by_name, for_event, installed
-from streamkit.dialects.base import NOT_JSON, Dialect
-from streamkit.dialects.learn import Learner, Learnt
+from streamkit.dialects.base import Dialect
+from streamkit.dialects.learn import Learner, Learnt, Noted
 from streamkit.dialects.reasoning_tags import ReasoningTags
 from streamkit.dialects.said import MOST_PIECES
 from streamkit.dialects.undecided import Undecided
 from streamkit.errors import PipelineError, PluginError, ProtocolError, StreamkitError, UnknownDialect
-from streamkit.events import Event, ToolCallDelta
+from streamkit.events import Event
 from streamkit.sse.events import ServerSentEvent
 
 
@@ -50,11 +50,8 @@ class Extract(Stage[ServerSentEvent, Event]):
     # It saves time and knows nothing of the answer, and is made anew after a checkpoint.
     _learner: Learner = field(default_factory=Learner, init=False, repr=False, compare=False, metadata={"state": False})
     _learnt: Learnt | None = field(default=None, init=False, repr=False, compare=False, metadata={"state": False})
-    # The texts of chunks that were read by it, which the reader has not noted yet.
-    _last: bytes = field(default=b"", init=False, repr=False, compare=False, metadata={"state": False})
-    _pieces: list[str] = field(
-        default_factory=list[str], init=False, repr=False, compare=False, metadata={"state": False}
-    )
+    # What chunks said that were read by it, and the reader does not know yet.
+    _noted: Noted = field(default_factory=Noted, init=False, repr=False, compare=False, metadata={"state": False})
     _decided: bool = field(default=False, init=False, repr=False)
     _tags: ReasoningTags | None = field(default=None, init=False, repr=False, compare=False)
     _problems: list[str] = field(default_factory=list[str], init=False, repr=False)
@@ -113,17 +110,18 @@ class Extract(Stage[ServerSentEvent, Event]):
         return self.feed_all([item])
 
     def feed_all(self, items: list[ServerSentEvent]) -> Iterable[Event]:
-        events = self._read(items)
-        return self._tags.take_all(events) if self._tags else events
-
-    def _read(self, items: list[ServerSentEvent]) -> Iterable[Event]:
         events: list[Event] = []
-        at, count = 0, len(items)
-        while True:
-            if self._learnt is not None:
-                at = self._read_alike(self._learnt, items, at, events)
-            if at == count or self.done:
+        if self._learnt is not None:
+            self._read_alike(self._learnt, items, events)
+            if len(events) == len(items) and self._tags is None:
                 return events
+        given = self._read(items, events)
+        return self._tags.take_all(given) if self._tags else given
+
+    def _read(self, items: list[ServerSentEvent], events: list[Event]) -> Iterable[Event]:
+        # The events of the first chunks are there.
+        at, count = len(events), len(items)
+        while at < count and not self.done:
             self._forget()
             if not self._decided:
                 given, end = self._decide(items)
@@ -138,40 +136,26 @@ class Extract(Stage[ServerSentEvent, Event]):
             if self._reader.learns:
                 self._learnt = self._learner.consider(items[at:end], given, self._reader.places)
             at = end
+            if self._learnt is not None:
+                known = len(events)
+                self._read_alike(self._learnt, items[at:], events)
+                at += len(events) - known
+        return events
 
-    def _read_alike(self, learnt: Learnt, items: list[ServerSentEvent], start: int, events: list[Event]) -> int:
-        """Read the chunks from `start` on that are like the one that was learnt. Returns where the others begin."""
-        text_of, name, kind, index, tool_index, _ = learnt
-        at, note = start, self._pieces.append
-        for item in map(items.__getitem__, range(start, len(items))) if start else items:
-            if item.event != name:
-                break
-            payload = item.payload
-            try:
-                text = text_of(payload)
-            except NOT_JSON:
-                break
-            if not text:
-                break
-            if tool_index is None:
-                events.append(kind(text, index, payload=payload))
-            else:
-                events.append(ToolCallDelta(tool_index, None, None, text, index, payload=payload))
-            note(text)
-            self._last = payload
-            at += 1
-        if len(self._pieces) > MOST_PIECES:
+    def _read_alike(self, learnt: Learnt, items: list[ServerSentEvent], events: list[Event]) -> None:
+        """Read the first chunks if they are like the one that was learnt."""
+        learnt.read(items, events, self._noted)
+        if len(self._noted.texts) > MOST_PIECES:
             self._pass_on(learnt)
-        return at
 
     def _pass_on(self, learnt: Learnt) -> None:
-        pieces, self._pieces = self._pieces, []
-        self._reader.passed(learnt, pieces, self._last)
+        noted, self._noted = self._noted, Noted()
+        self._reader.passed(learnt, noted.texts, noted.payload)
         self._learner.used = True
 
     def _forget(self) -> None:
         # What is read now may change what a chunk of the form that was learnt means.
-        if self._learnt is not None and self._pieces:
+        if self._learnt is not None and self._noted.texts:
             self._pass_on(self._learnt)
         self._learnt = None
 

@@ -371,3 +371,18 @@ def test_events_one_in_a_read_are_those_of_the_whole_whatever_they_begin_with(od
     assert [(event.event, event.data, event.id) for event in one_by_one] == [
         (event.event, event.data, event.id) for event in whole
     ]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.sampled_from([*HEADS * 3, *ODD, "id: 6\n\n", "retry: 7\n", "\r\n"])),
+    st.lists(st.integers(0, 400), max_size=4),
+)
+@example([*HEADS[1:3] * 4, "event: a\nid: 5\ndata: 11\n\n", *HEADS[1:3] * 4], [])
+@example(["event: a\ndata: 13\n", *HEADS * 2], [20])
+def test_large_reads_are_what_their_bytes_are_one_by_one(blocks: list[str], cuts: list[int]) -> None:
+    """The line at which the limit is passed shows that lines are counted alike."""
+    stage, data = Parse(max_event_bytes=1_000), "".join([*blocks, "data: " + "x" * 1_001]).encode()
+    pieces = [data[start:end] for start, end in pairwise([0, *sorted(cuts), len(data)])]
+
+    assert outcome(stage, pieces) == outcome(stage, [data[at : at + 1] for at in range(len(data))])
