@@ -123,16 +123,22 @@ class Count(Stage[Event, Event]):
 
     def feed_all(self, items: list[Event]) -> Iterable[Event]:
         produced: list[Event] = []
-        responses = self._responses
+        responses, running, counter = self._responses, self.running, self._counter()
+        index = 0
+        count: TextCount | None = None
         try:
             for item in items:
-                if type(item) is TextDelta and not responses.announced:
-                    found = self._feed("content", item.index, item.text)
-                    produced.append(item)
-                    if found is not None:
-                        produced.append(found)
-                else:
+                if type(item) is not TextDelta or responses.announced:
                     produced.extend(self._take(item))
+                    count = None
+                    continue
+                if count is None or index != item.index:
+                    index = item.index
+                    count = self._count((index, "content", None))
+                count.feed(item.text)
+                produced.append(item)
+                if running:
+                    produced.append(TokenCount(count.tokens, "content", index, counter.name, counter.exact))
         except Exception as error:
             return cut_short(produced, error)
         return produced
@@ -164,11 +170,15 @@ class Count(Stage[Event, Event]):
 
     def _feed(self, channel: Channel, index: int, text: str, tool_index: int | None = None) -> TokenCount | None:
         key = index, channel, tool_index
+        count = self._count(key)
+        count.feed(text)
+        return self._event(key, count) if self.running else None
+
+    def _count(self, key: Key) -> TextCount:
         count = self._counts.get(key)
         if count is None:
             count = self._counts[key] = self._counter().count()
-        count.feed(text)
-        return self._event(key, count) if self.running else None
+        return count
 
     def _counter(self) -> Counter:
         if self._used is None:

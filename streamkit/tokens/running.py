@@ -77,6 +77,10 @@ class RunningCount:
 
     def feed(self, text: str) -> None:
         """Take more text. It is encoded when the count is read, or when enough has gathered."""
+        if self._tail_tokens and text[:1] == " " and not self._cuts and not self._tail[-1].isspace():
+            # The usual delta: it begins a piece, and the tokens before it, which were just counted, stay what they are.
+            self._final += self._tail_tokens
+            self._tail = ""
         self._news.append(text)
         self._waiting += len(text)
         self._tail_tokens = None
@@ -91,8 +95,9 @@ class RunningCount:
                 self._settle()
                 self._tail_tokens = len(self._encode_tail())
             else:
-                self._tail = "".join([self._tail, *self._news])
-                self._news.clear()
+                news = self._news
+                self._tail += news[0] if len(news) == 1 else "".join(news)
+                news.clear()
                 self._waiting = 0
                 self._tail_tokens = len(self._encoding.encode_ordinary(self._tail))
         return self._final + self._inside + self._tail_tokens
