@@ -85,7 +85,7 @@ class Alarm:
 
 
 class Slices(Iterable[A]):
-    """What `feed_all` returns if its work takes long: an iterator that does a part of it at each step, and returns its items.
+    """The result of a `feed_all` whose work takes long: an iterator that does a part of it at each step, and returns its items.
 
     Between two of them a stream lets other tasks have their turn. Iterated, it gives all items.
     """

@@ -40,7 +40,7 @@ def bundle(node: str, modules: Path) -> bytes:
 
 
 async def read(script: bytes) -> dict[str, Any]:
-    """What `useChat` makes of each recording, by its name."""
+    """Each recording as read by `useChat`, by its name."""
 
     async def page(request: web.Request) -> web.Response:
         return web.Response(text=PAGE, content_type="text/html")

@@ -80,7 +80,7 @@ def test_every_page_is_reached_by_a_link_from_the_readme() -> None:
 
 
 INSTALLED = {"hypothesis": r"testing|dev", "pytest": "testing", "stdnum": "python-stdnum"}
-"""What installs a module whose package has another name."""
+"""Installation names of modules whose package has another name."""
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT)))
