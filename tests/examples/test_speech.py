@@ -1,0 +1,67 @@
+"""Sentences as audio, by espeak-ng where it is installed: in order, and the first before the answer has ended."""
+
+import io
+import shutil
+import wave
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+from anyio import wait_all_tasks_blocked
+
+import streamkit as sk
+from streamkit import hops, ops
+from streamkit.testing import no_leaks
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed"),
+]
+SENTENCES = ["One. ", "This is a much longer sentence, with many more words in it. ", "Three words here."]
+
+
+async def speak(sentence: sk.TextDelta) -> bytes:
+    return (await anyio.run_process(["espeak-ng", "--stdout"], input=sentence.text.encode())).stdout
+
+
+def length(chunk: bytes) -> int:
+    with wave.open(io.BytesIO(chunk)) as audio:
+        return len(audio.readframes(audio.getnframes()))
+
+
+VOICE = ops.Sentences() | hops.ConcurrentMap(speak, concurrency=2)
+
+
+async def test_audio_comes_in_order_and_the_first_before_the_answer_ends() -> None:
+    heard = anyio.Event()
+
+    async def answer() -> AsyncIterator[Any]:
+        yield sk.TextDelta(SENTENCES[0] + SENTENCES[1])
+        yield sk.TextDelta(SENTENCES[2][:5])
+        await heard.wait()  # the rest is only written when the first sentence was heard
+        yield sk.TextDelta(SENTENCES[2][5:])
+        yield sk.StreamEnd("completed")
+
+    found: list[int] = []
+    with anyio.fail_after(30):
+        async with answer() | VOICE as chunks:
+            async for chunk in chunks:
+                if isinstance(chunk, bytes):
+                    found.append(length(chunk))
+                    heard.set()
+
+    assert found == [length(await speak(sk.TextDelta(sentence))) for sentence in SENTENCES]
+    assert chunks.end == sk.StreamEnd("completed")
+
+
+async def test_interrupting_the_voice_leaves_no_process() -> None:
+    async def answer() -> AsyncIterator[Any]:
+        for _ in range(20):
+            yield sk.TextDelta(SENTENCES[1])
+        await anyio.sleep_forever()
+
+    with no_leaks(), anyio.fail_after(30):
+        async with answer() | VOICE as chunks:
+            assert isinstance(await anext(chunks), bytes)
+            await wait_all_tasks_blocked()
