@@ -147,3 +147,58 @@ class ScopeWaiting:
         finally:
             self._scope = None
         raise Interrupted if self._interrupted else Expired
+
+
+class Wakeup(Protocol):
+    """Wakes the one task that waits for it."""
+
+    def set(self) -> None:
+        """Wake the task, if one waits."""
+        ...
+
+    async def wait(self) -> None:
+        """Wait for the next `set`."""
+        ...
+
+
+def wakeup() -> Wakeup:
+    """For the event loop that runs."""
+    from sniffio import current_async_library
+
+    return FutureWakeup() if current_async_library() == "asyncio" else EventWakeup()
+
+
+class FutureWakeup:
+    """By a future of asyncio: an event of anyio's would cost four times as much, which is most of what a hop costs."""
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self._create_future = asyncio.get_running_loop().create_future
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> None:
+        self._waiter = self._create_future()
+        await self._waiter
+
+
+class EventWakeup:
+    """By an event of anyio's, for trio."""
+
+    def __init__(self) -> None:
+        self._event: anyio.Event | None = None
+
+    def set(self) -> None:
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        import anyio
+
+        self._event = anyio.Event()
+        await self._event.wait()
+

@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from streamkit.completion import SUCCESSES
 from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.views import Views
+from streamkit.core.waiting import Wakeup, wakeup
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError, QueueOverflow
 from streamkit.events import StreamEnd
@@ -24,17 +25,18 @@ class Signal:
     """Wakes the one task that waits."""
 
     def __init__(self) -> None:
-        self._event: anyio.Event | None = None
+        self._wakeup: Wakeup | None = None  # made in the event loop, at the first wait
 
     def set(self) -> None:
         """Wake it, if one waits."""
-        if self._event:
-            self._event.set()
+        if self._wakeup is not None:
+            self._wakeup.set()
 
     async def wait(self) -> None:
         """Wait for the next `set`."""
-        self._event = anyio.Event()
-        await self._event.wait()
+        if self._wakeup is None:
+            self._wakeup = wakeup()
+        await self._wakeup.wait()
 
 
 class Branch(AsyncIterator[T], Views, Generic[T]):
@@ -123,9 +125,14 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
         self._items.append(item)
         self._news.set()
 
+    @property
+    def full(self) -> bool:
+        """Whether to call `room` before the next item."""
+        return len(self._items) >= self._size and self._overflow == "wait" and not self._closed
+
     async def room(self) -> None:
         """Wait until there is room, if this consumer is to be waited for."""
-        while self._overflow == "wait" and len(self._items) >= self._size and not self._closed:
+        while self.full:
             await self._room.wait()
 
     def on_closed(self, left: "Callable[[], Awaitable[None]]") -> None:
@@ -256,10 +263,13 @@ async def pump(items: AsyncIterator[T], branches: Sequence[Branch[T]], unclosed:
             if all(branch.closed for branch in branches):
                 return
             async for item in items:
+                full = False
                 for branch in branches:
                     branch.give(item)
-                for branch in branches:
-                    await branch.room()
+                    full = full or branch.full
+                if full:
+                    for branch in branches:
+                        await branch.room()
     except Exception as error:
         failure = error
     finally:

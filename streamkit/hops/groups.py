@@ -96,6 +96,10 @@ class Groups(Branch[Group[K, T]], Generic[K, T]):
             super().give(self._by_key[key])
         self._by_key[key].give(item)
 
+    @property
+    def full(self) -> bool:
+        return any(group.full for group in self._by_key.values())
+
     async def room(self) -> None:
         for group in self._by_key.values():
             await group.room()

@@ -100,6 +100,10 @@ class Broadcast(Branch[T], Generic[T]):
         for branch in self._branches:
             branch.give(item)
 
+    @property
+    def full(self) -> bool:
+        return any(branch.full for branch in self._branches)
+
     async def room(self) -> None:
         for branch in self._branches:
             await branch.room()

@@ -91,6 +91,32 @@ async def prefetched(size: int, source: sk.Source[Any]) -> None:
         await read(items)
 
 
+async def by_hand(size: int, source: sk.Source[Any]) -> None:
+    """A queue and a task, as one writes them without a hop; nothing is cleaned up, and no error is passed on."""
+    queue: asyncio.Queue[Any] = asyncio.Queue(size)
+
+    async def pump() -> None:
+        async with source | Pass() as items:
+            async for item in items:
+                await queue.put(item)
+        await queue.put(None)
+
+    task = asyncio.create_task(pump())
+    while await queue.get() is not None:
+        pass
+    await task
+
+
+async def merged(source: sk.Source[Any]) -> None:
+    async with sk.hops.merge(source | Pass(), size=16) as items:
+        await read(items)
+
+
+async def broadcasted(source: sk.Source[Any]) -> None:
+    async with sk.hops.broadcast(source | Pass(), size=16, overflow="wait") as hub:
+        await read(hub.subscribe())
+
+
 async def teed(source: sk.Source[Any]) -> None:
     async with sk.hops.tee(source | Pass(), 2) as branches, asyncio.TaskGroup() as group:
         for branch in branches:
@@ -109,6 +135,12 @@ PARTS: dict[str, Work] = {
     "async @stage": lambda source: consume(source | Pass() | same_later),
     "Count": lambda source: consume(source | Pass() | sk.Count("gpt-4o")),
     "Count(running=True)": lambda source: consume(source | Pass() | sk.Count("gpt-4o", running=True)),
+    "hops: a queue by hand, 1": lambda source: by_hand(1, source),
+    "hops: a queue by hand, 16": lambda source: by_hand(16, source),
+    "hops.Prefetch(1)": lambda source: consume(source | Pass() | sk.hops.Prefetch(1)),
+    "hops.Prefetch(16)": lambda source: consume(source | Pass() | sk.hops.Prefetch(16)),
+    "hops.merge": merged,
+    "hops.broadcast to one": broadcasted,
     "hops.prefetch, 1 ahead": lambda source: prefetched(1, source),
     "hops.prefetch, 16 ahead": lambda source: prefetched(16, source),
     "hops.tee to two": teed,
