@@ -79,7 +79,7 @@ def application(api: str, base_url: str, *, key: str = "", model: str | None = N
 
 
 def headers(api: str, key: str) -> dict[str, str]:
-    """What the provider's API wants beside the request."""
+    """The headers that the provider's API wants."""
     match api:
         case "anthropic":
             return {"anthropic-version": "2023-06-01", "x-api-key": key}

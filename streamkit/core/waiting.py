@@ -201,4 +201,3 @@ class EventWakeup:
 
         self._event = anyio.Event()
         await self._event.wait()
-
