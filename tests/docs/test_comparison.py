@@ -134,6 +134,7 @@ def test_the_table_has_the_figures_of_the_page_on_speed_and_the_number_of_dialec
     ]
     assert f"takes {live[untyped][0] / live[ours][0]:.1f} of streamkit's time" in README.read_text(encoding="utf-8")
     assert rows["wire formats"][-1] == f"{len(DIALECTS)}, detected from the first event"
+    assert f"| {len(DIALECTS)}가지, " in README.with_name("README.ko.md").read_text(encoding="utf-8")
 
 
 def _rows(text: str) -> list[list[str]]:
