@@ -168,9 +168,15 @@ async def test_leaving_a_race_closes_the_winner_and_a_cancelled_race_all() -> No
     assert winner.closed
 
     told = [Told(START, gate=anyio.Event()) for _ in range(2)]
-    with anyio.move_on_after(0.001):
-        async with race(*(each() for each in told)):
-            raise AssertionError("nobody has won")
+    async with anyio.create_task_group() as group:
+
+        async def enter() -> None:
+            async with race(*(each() for each in told)):
+                raise AssertionError("nobody has won")
+
+        group.start_soon(enter)
+        await wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
     assert all(each.closed for each in told)
 
 
