@@ -43,10 +43,13 @@ def test_a_signal_ends_it_without_a_traceback_and_the_text_so_far_stays(number: 
     with subprocess.Popen(
         [*COMMAND, "replay", str(slow)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout
-        assert process.stdout.read(4) == "Half"
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=30)
+        try:
+            assert process.stdout
+            assert process.stdout.read(4) == "Half"
+            process.send_signal(number)
+            output, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
 
     assert (process.returncode, output, errors) == (code, "\n", "\n")
 

@@ -163,10 +163,13 @@ def test_serve_demo_ends_with_0_also_while_an_answer_is_under_way() -> None:
 def test_serve_demo_writes_its_address_as_json_and_nothing_else() -> None:
     command = [*STREAMKIT, "serve-demo", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        address = json.loads(process.stdout.readline())
-        process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=30)
+        try:
+            assert process.stdout
+            address = json.loads(process.stdout.readline())
+            process.send_signal(signal.SIGTERM)
+            output, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
 
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", address["url"])
     assert (process.returncode, output, errors) == (0, "", "")
