@@ -12,6 +12,7 @@ from streamkit.completion import EndReason, ResponseForm, register_form
 from streamkit.core.stage import Stage, cut_short
 from streamkit.dialects import surrogates
 from streamkit.dialects.cumulative import Cumulative
+from streamkit.dialects.depth import TOO_DEEP, is_too_deep
 from streamkit.dialects.finish_reasons import meaning
 from streamkit.dialects.learn import Learnt, Path
 from streamkit.errors import ProtocolError, ProviderError
@@ -183,6 +184,8 @@ class Dialect(Stage[ServerSentEvent, Event]):
         for number, item in enumerate(items, self._seen + 1):
             if type(item) is AmazonEvent and item.message_type != "event":
                 self.fail(item.reason, number, out)
+            elif is_too_deep(item.payload):
+                self._not_json(item, number, TOO_DEEP, out)
             else:
                 self._read_one(item, number, out)
             if self.done:
@@ -258,7 +261,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
         text = item.data.strip()
         if text == "[DONE]":
             self.finish(out, number)
-        elif (marked := surrogates.mark(item.payload)) and _is_json(marked):
+        elif error is not TOO_DEEP and (marked := surrogates.mark(item.payload)) and _is_json(marked):
             self._read_halves(item, marked, number, out)
         elif item.event == "error":
             self.fail(item.data, number, out)
@@ -350,4 +353,6 @@ def _describe(text: str, error: Exception) -> str:
     # The text itself may be part of the answer; the tag of a page is safe to show, and a decoder names a position only.
     if page := _HTML.match(text):
         return repr(page[0] + ">")
+    if error is TOO_DEEP:
+        return f"{len(text)} characters of JSON that is {error}"
     return f"{len(text)} characters that are not JSON: {error}"

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
+from streamkit.dialects.depth import is_too_deep
 from streamkit.events import Choice, Part, ToolCall
 
 
@@ -46,9 +47,9 @@ def arguments_of(call: ToolCall) -> Any:
 
 
 def decoded(text: str) -> Any:
-    """The JSON, or the text itself if it is none."""
+    """The JSON, or the text itself if it is none, or is nested too deep."""
     try:
-        return msgspec.json.decode(text)
+        return text if is_too_deep(text.encode()) else msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return text
 

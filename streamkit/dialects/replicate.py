@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from streamkit.dialects.base import NOT_JSON, Dialect
+from streamkit.dialects.depth import is_too_deep
 from streamkit.dialects.fields import mapping, word
 from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.surrogates import has_halves, text_of
@@ -59,7 +60,7 @@ class Replicate(Dialect):
 
 def _decoded(data: str) -> object:
     try:
-        return msgspec.json.decode(data)
+        return data if is_too_deep(data.encode(errors="replace")) else msgspec.json.decode(data)
     except NOT_JSON:
         return data
 

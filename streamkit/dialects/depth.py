@@ -1,0 +1,23 @@
+"""A limit on the depth of JSON, so that no code that walks over it can exhaust Python's stack.
+
+RFC 8259, section 9, allows a limit. The one of msgspec depends on the version of Python, and is far above that of recursive code.
+"""
+
+import re
+
+DEEPEST = 128
+"""Objects and arrays within each other that an event may have. Answers of providers have about ten."""
+TOO_DEEP = RecursionError(f"nested deeper than {DEEPEST} levels")
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def is_too_deep(payload: bytes) -> bool:
+    """Whether JSON has more than `DEEPEST` levels. Linear in its length."""
+    if len(payload) <= DEEPEST or payload.count(b"[") + payload.count(b"{") <= DEEPEST:
+        return False
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", payload)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest > DEEPEST

@@ -1,0 +1,84 @@
+"""JSON of any depth is read, or is a typed error: never a RecursionError, on no version of Python and in no stage."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import streamkit as sk
+from streamkit.dialects.depth import DEEPEST, is_too_deep
+
+RULE = sk.Rule("bird", ("blue heron",))
+CHUNK = {"id": "a", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+MESSAGE = {"id": "a", "type": "message", "role": "assistant", "content": [], "usage": {}}
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def encoded(value: object, depth: int) -> str:
+    return json.dumps(value).replace('"DEEP"', "[" * depth + "]" * depth)
+
+
+def body(kind: str, depth: int) -> bytes:
+    events = {
+        "chat": [{**CHUNK, "new": "DEEP"}],
+        "chat, in a delta": [{**CHUNK, "choices": [{"index": 0, "delta": {"content": "Hi", "new": "DEEP"}}]}],
+        "messages": [{"type": "message_start", "message": {**MESSAGE, "new": "DEEP"}}],
+        "messages, an unknown event": [{"type": "message_start", "message": MESSAGE}, {"type": "new", "new": "DEEP"}],
+        "responses": [{"type": "response.created", "response": {"id": "r", "output": [], "new": "DEEP"}}],
+        "gemini": [{"candidates": [{"content": {"parts": [{"text": "Hi", "new": "DEEP"}]}}], "new": "DEEP"}],
+        "ollama": [{"model": "m", "message": {"content": "Hi", "new": "DEEP"}, "done": False}],
+    }[kind]
+    return "".join(f"data: {encoded(event, depth)}\n\n" for event in events).encode()
+
+
+KINDS = ["chat", "chat, in a delta", "messages", "messages, an unknown event", "responses", "gemini", "ollama"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("depth", [DEEPEST + 1, 500, 900, 2000, 5000, 100_000])
+def test_json_that_is_nested_too_deep_is_a_typed_error(kind: str, depth: int) -> None:
+    pipeline = sk.Parse() | sk.Extract() | sk.Moderate(RULE) | sk.Accumulate()
+
+    with pytest.raises((sk.errors.ProtocolError, sk.errors.UnknownDialect)) as caught:
+        list(pipeline.run([body(kind, depth)]))
+    assert "[[[[" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("emit", ["openai", "anthropic", "responses", "ai-sdk", "ag-ui"])
+def test_json_of_some_depth_is_read_by_all_stages(kind: str, emit: str) -> None:
+    read = sk.Parse() | sk.Extract(errors="emit") | sk.Moderate(RULE)
+
+    *_, completion, _ = (read | sk.Accumulate()).run([body(kind, DEEPEST - 10)])
+    assert isinstance(completion, sk.Completion)
+    assert completion.to_dict()
+    assert list((read | sk.Emit(emit)).run([body(kind, DEEPEST - 10)]))
+
+
+def test_the_message_says_what_was_found() -> None:
+    with pytest.raises(sk.errors.ProtocolError, match="characters of JSON that is nested deeper than 128 levels"):
+        list((sk.Parse() | sk.Extract("openai")).run([body("chat", 500)]))
+
+
+def test_arguments_that_are_nested_too_deep_stay_a_string() -> None:
+    arguments = "[" * 5000 + "]" * 5000
+    delta = sk.ToolCallDelta(0, "call_1", "find", arguments)
+
+    *_, completion, _ = sk.Accumulate().run([delta, sk.Finish("tool_calls"), sk.StreamEnd("tool_calls")])
+    assert isinstance(completion, sk.Completion)
+    assert completion.message(to="anthropic")["content"][-1]["input"] == arguments
+
+
+@given(st.integers(1, 2 * DEEPEST), st.text('[]{}"\\a', max_size=300))
+def test_depth_is_that_of_brackets_outside_of_strings(depth: int, text: str) -> None:
+    value = json.dumps([text, nested(depth), {text: text}]).encode()
+
+    assert is_too_deep(value) == (depth + 1 > DEEPEST)
