@@ -4,6 +4,8 @@ RFC 8259, section 9, allows a limit. The one of msgspec depends on the version o
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 DEEPEST = 128
 """Objects and arrays within each other that an event may have. Answers of providers have about ten."""
@@ -21,3 +23,20 @@ def is_too_deep(payload: bytes) -> bool:
         depth += 1 if bracket in b"[{" else -1
         deepest = max(deepest, depth)
     return deepest > DEEPEST
+
+
+def depth_of(value: object) -> int:
+    """The levels of objects and arrays in a decoded value, counted up to one more than `DEEPEST`."""
+    depth, level = 0, [value]
+    while depth <= DEEPEST:
+        inner: list[object] = []
+        found = False
+        for item in level:
+            held: Any = item.values() if isinstance(item, Mapping) else item if isinstance(item, list | tuple) else None
+            if held is not None:
+                found = True
+                inner.extend(held)
+        if not found:
+            break
+        depth, level = depth + 1, inner
+    return depth

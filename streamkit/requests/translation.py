@@ -4,7 +4,8 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from streamkit.errors import PipelineError
+from streamkit.dialects.depth import DEEPEST, depth_of
+from streamkit.errors import PipelineError, ProtocolError
 from streamkit.requests import chat, gemini, messages, responses
 from streamkit.requests.conversation import CallPart, Conversation
 from streamkit.requests.losses import Losses, Untranslated
@@ -45,6 +46,8 @@ def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: 
     for name, value, known in (("source", source, SOURCES), ("target", target, TARGETS)):
         if value not in known:
             raise PipelineError(f"{name}: expected one of {', '.join(known)}; found {value!r}")
+    if depth_of(body) > DEEPEST:
+        raise ProtocolError(f"expected a request that is nested at most {DEEPEST} levels deep, found a deeper one")
     if source == target:
         return Translation(copy.deepcopy(dict(body)), [])
     losses = Losses(_PROSE[target])

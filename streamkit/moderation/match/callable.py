@@ -54,15 +54,32 @@ class Called:
     def _look(self, text: str, until: int, size: int, spans: list[Span]) -> None:
         first = max(self._offset, self._from - size)
         window = text[first - self._offset : until + size - self._offset]
-        for start, end in self._check(window):
-            if not 0 <= start < end <= len(window):
-                raise PluginError(
-                    f"rule {self._rule.category!r}: expected places in {len(window)} characters of its check, "
-                    f"found {(start, end)!r}"
-                )
+        for place in self._places(window):
+            match place:
+                case (int(start), int(end)) if 0 <= start < end <= len(window):
+                    pass
+                case (int(), int()):
+                    raise PluginError(
+                        f"rule {self._rule.category!r}: expected places in {len(window)} characters of its check, found {place!r}"
+                    )
+                case _:
+                    raise self._unexpected(place)
             if self._from <= first + start < until:
                 spans.append(Span(first + start, first + end, self._order, self._rule))
         self._from = until
+
+    def _places(self, window: str) -> Iterable[object]:
+        found: object = self._check(window)
+        if not isinstance(found, Iterable) or isinstance(found, str | bytes):
+            raise self._unexpected(found)
+        return cast("Iterable[object]", found)
+
+    def _unexpected(self, found: object) -> PluginError:
+        # Its value may be text of the answer.
+        return PluginError(
+            f"rule {self._rule.category!r}: expected of its check an iterable of pairs (start, end), "
+            f"found an object of type {type(found).__name__}"
+        )
 
     def state(self) -> Any:
         return {"text": "".join(self._pieces), "offset": self._offset, "from": self._from}
