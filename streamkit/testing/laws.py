@@ -9,7 +9,7 @@ import importlib.util
 import json
 import pickle
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from itertools import islice
 from time import process_time
 from typing import Any, Final, TypeAlias, get_args
@@ -29,7 +29,10 @@ from streamkit import (
     ToolCallDelta,
 )
 from streamkit.core import Run
+from streamkit.core.stage import compose, parts
 from streamkit.events import PartDelta
+from streamkit.hops.threaded import Threaded
+from streamkit.operators import Switch, Tap
 from streamkit.testing.leaks import no_leaks
 from streamkit.testing.sources import HANG, Scripted, VirtualClock
 
@@ -173,6 +176,19 @@ def linear_time(stage: Candidate, items: list[Any], read: Read) -> None:
     assert growth < _LINEAR, f"linear time: {_TIMES} times the input took {growth:.0f} times as long"
 
 
+def composition(stage: Candidate, items: list[Any], read: Read) -> None:
+    """An observer before or behind it, or between two stages of a pipeline, changes nothing; a sync stage gives in a `Switch`
+    and in a thread what it gives outside of them. (Law 11)"""
+    alone = outcome(stage, items)
+    for where, composed in _compositions(stage).items():
+        given = outcome(composed, items)
+        if isinstance(composed, Switch) and not any(isinstance(item, StreamEnd) for item in alone):
+            # A Switch passes the end on by itself, also for a branch that writes it as bytes.
+            given = [item for item in given if not isinstance(item, StreamEnd)]
+        found, expected = read(given), read(alone)
+        assert found == expected, f"composition: {where}, it gives {found!r}; alone, {expected!r}"
+
+
 def cancellation(stage: Candidate, items: list[Any], read: Read) -> None:
     """Cancelled at any place, it ends as cancelled, the source is closed, and nothing is left. (Law 3)"""
     with no_leaks():
@@ -193,6 +209,7 @@ LAWS: Final[Mapping[str, Law]] = {
         pickling,
         checkpoints,
         linear_time,
+        composition,
         cancellation,
     )
 }
@@ -228,6 +245,27 @@ _BACKENDS = ("asyncio", "trio") if importlib.util.find_spec("trio") else ("async
 
 def _run(work: Callable[[], Awaitable[Any]], backend: str = "asyncio") -> Any:
     return anyio.run(work, backend=backend)
+
+
+def _compositions(stage: Candidate) -> dict[str, Candidate]:
+    alone: list[Any] = list(parts(stage))
+    found: dict[str, Candidate] = {
+        f"with a Tap after {at} of its {len(alone)} stages": reduce(compose, [*alone[:at], Tap(_pass), *alone[at:]])
+        for at in range(len(alone) + 1)
+    }
+    if isinstance(stage, Stage):
+        found["in a Switch"] = Switch(_the_only, {"only": stage})
+        # Each item that has text takes a thread.
+        found["in Threaded"] = Threaded(stage, over=0)
+    return found
+
+
+def _pass(_: object) -> None:
+    return
+
+
+def _the_only(_: object) -> str:
+    return "only"
 
 
 async def _collect(stage: Candidate, items: list[Any]) -> list[Any]:

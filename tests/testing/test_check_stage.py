@@ -178,6 +178,15 @@ class Quadratic(Bad):
 
 
 @dataclass
+class OnlyInBursts(Bad):
+    def feed(self, item: Event) -> Iterable[Event]:
+        return (item,)
+
+    def feed_all(self, items: list[Event]) -> Iterable[Event]:
+        return [part for item in items for part in ((Finish("stop"), item) if isinstance(item, StreamEnd) else (item,))]
+
+
+@dataclass
 class Clinging(AsyncStage[Event, Event]):
     opened: ClassVar[list[Any]] = []
 
@@ -206,6 +215,7 @@ def _closed() -> Iterator[None]:
         (Unpicklable(), "pickling", "pickling: "),
         (Forgetful(), "checkpoints", "checkpoints: handed over after"),
         (Quadratic(), "linear_time", "linear time: 8 times the input"),
+        (OnlyInBursts(), "composition", "composition: in a Switch, it gives .*; alone, "),
         (Clinging(), "cancellation", "left behind: "),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Stage | AsyncStage) else "",
@@ -215,6 +225,25 @@ def test_a_stage_that_breaks_a_law_is_found(candidate: Stage[Any, Any], law: str
         LAWS[law](candidate, EVENTS, joined)
     with pytest.raises(AssertionError):
         check_stage(candidate, EVENTS)
+
+
+def test_a_stage_that_differs_in_a_wrapper_breaks_no_other_law() -> None:
+    check_stage(OnlyInBursts(), EVENTS, skip=["composition"])
+
+
+def test_a_stage_that_an_observer_changes_is_found() -> None:
+    @dataclass
+    class InRun(Stage[Event, Event]):
+        """It does in `run` what only `feed` does in a pipeline."""
+
+        def feed(self, item: Event) -> Iterable[Event]:
+            return (item,)
+
+        def run(self, items: Any, **options: Any) -> Any:
+            return super().run([TextDelta("zero "), *items], **options)
+
+    with pytest.raises(AssertionError, match="composition: with a Tap after 0 of its 1 stages, it gives"):
+        LAWS["composition"](InRun(), EVENTS, joined)
 
 
 def test_a_stage_that_ends_as_if_complete_when_the_source_fails_is_found() -> None:
