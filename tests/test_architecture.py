@@ -111,7 +111,12 @@ def imported(node: ast.AST, file: Path) -> list[str]:
             return []
 
 
-def imports(file: Path) -> Iterator[Import]:
+@cache
+def imports(file: Path) -> tuple[Import, ...]:
+    return tuple(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[Import]:
     name = file.relative_to(PACKAGE if file.is_relative_to(PACKAGE) else PLUGINS).as_posix()
     for node in nodes(tree_of(file)):
         yield from (Import(name, cast("ast.Import", node).lineno, module) for module in imported(node, file))

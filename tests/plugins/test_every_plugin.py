@@ -63,7 +63,7 @@ def test_there_are_packages() -> None:
 def test_it_is_installed_and_offers_what_it_declares(file: Path) -> None:
     declared = {
         (group.removeprefix("streamkit."), name, target)
-        for group, entries in project(file)["entry-points"].items()
+        for group, entries in project(file).get("entry-points", {}).items()
         for name, target in entries.items()
     }
     found = [plugin for plugin in plugins.installed() if plugin.package == file.parent.name]
@@ -76,7 +76,7 @@ def test_it_is_installed_and_offers_what_it_declares(file: Path) -> None:
 def test_it_is_typed_tested_described_and_licensed(file: Path) -> None:
     name = file.parent.name
     module = name.replace("-", "_")
-    tests = (ROOT / "tests/plugins").glob("test_*.py")
+    tests = [*(ROOT / "tests/plugins").glob("test_*.py"), *(ROOT / "tests/relay").glob("*.py")]
 
     assert project(file)["name"] == name
     assert (file.parent / "src" / module / "py.typed").is_file()
