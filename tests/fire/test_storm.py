@@ -14,8 +14,8 @@ from tests.fire import server
 from tests.fire.test_faults import FAULTS
 
 STREAMS = 1000
-# Those that end by themselves and soon; deadlines and limits would make the storm a matter of waiting, as does a server that keeps
-# silent behind a complete answer.
+# Those that end by themselves and soon; deadlines and limits would make the storm a matter of waiting, as does a server
+# that keeps silent behind a complete answer.
 NAMES = sorted(
     name for name, fault in FAULTS.items() if fault.reason not in ("timeout", "limit") and name != "stall-answered"
 )

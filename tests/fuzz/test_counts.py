@@ -1,7 +1,7 @@
-"""Law 9 against its oracle: a hundred thousand short texts for each encoding, and long ones that run through cut after cut.
+"""Law 9 against its oracle: twenty thousand short texts for each encoding, and long ones that run through cut after cut.
 
 The running count keeps little text before it looks for a place to cut, so that most texts are cut inside words too.
-`make fuzz` takes a hundred thousand of them, also of the long ones, for each encoding (FUZZ_EXAMPLES).
+`make fuzz` takes a hundred thousand of both for each encoding (FUZZ_EXAMPLES).
 """
 
 import os
