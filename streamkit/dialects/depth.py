@@ -5,7 +5,7 @@ RFC 8259, section 9, allows a limit. The one of msgspec depends on the version o
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 DEEPEST = 128
 """Objects and arrays within each other that an event may have. Answers of providers have about ten."""
@@ -32,10 +32,12 @@ def depth_of(value: object) -> int:
         inner: list[object] = []
         found = False
         for item in level:
-            held: Any = item.values() if isinstance(item, Mapping) else item if isinstance(item, list | tuple) else None
-            if held is not None:
+            if isinstance(item, Mapping):
                 found = True
-                inner.extend(held)
+                inner.extend(cast("Mapping[Any, object]", item).values())
+            elif isinstance(item, list | tuple):
+                found = True
+                inner.extend(cast("list[object]", item))
         if not found:
             break
         depth, level = depth + 1, inner

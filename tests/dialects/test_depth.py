@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamkit as sk
-from streamkit.dialects.depth import DEEPEST, is_too_deep
+from streamkit.dialects.depth import DEEPEST, depth_of, is_too_deep
 
 RULE = sk.Rule("bird", ("blue heron",))
 CHUNK = {"id": "a", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
@@ -82,3 +82,20 @@ def test_depth_is_that_of_brackets_outside_of_strings(depth: int, text: str) -> 
     value = json.dumps([text, nested(depth), {text: text}]).encode()
 
     assert is_too_deep(value) == (depth + 1 > DEEPEST)
+
+
+@pytest.mark.parametrize(
+    ("value", "depth"), [(1, 0), ("[[", 0), ([], 1), ({"a": [1, {"b": 2}]}, 3), (nested(200), DEEPEST + 1)]
+)
+def test_the_depth_of_a_value_is_counted_up_to_the_limit(value: object, depth: int) -> None:
+    assert depth_of(value) == depth
+
+
+@pytest.mark.parametrize("source", ["openai", "anthropic", "responses"])
+@pytest.mark.parametrize("target", ["openai", "anthropic", "responses", "gemini"])
+@pytest.mark.parametrize("depth", [DEEPEST + 1, 900, 5000])
+def test_a_request_that_is_nested_too_deep_is_a_typed_error(source: str, target: str, depth: int) -> None:
+    with pytest.raises(sk.errors.ProtocolError, match="nested at most 128 levels deep"):
+        sk.requests.translate(
+            {"model": "m", "messages": [], "input": "", "new": nested(depth)}, source=source, target=target
+        )

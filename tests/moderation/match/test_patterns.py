@@ -297,6 +297,17 @@ def test_a_check_that_names_no_place_is_said(place: tuple[int, int]) -> None:
         released(Rule("x", check=lambda text: [place]), ["abc"])
 
 
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [(True, "bool"), (None, "NoneType"), ("abc", "str"), ([1], "int"), ([("a", "b")], "tuple"), ([(0, 1, 2)], "tuple")],
+    ids=str,
+)
+def test_a_check_that_returns_no_places_is_a_typed_error(found: Any, kind: str) -> None:
+    message = rf"rule 'x': expected of its check an iterable of pairs \(start, end\), found an object of type {kind}"
+    with pytest.raises(PluginError, match=message):
+        released(Rule("x", check=lambda text: found), ["abc"])
+
+
 def test_a_check_that_fails_lets_nothing_out() -> None:
     def check(text: str) -> list[tuple[int, int]]:
         raise ZeroDivisionError
