@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 HERE = Path(__file__).parent
-FIRST = ("core", "dialects", "hops", "laws", "moderation", "stages", "tokens")
+FIRST = ("core", "dialects", "fuzz", "hops", "laws", "moderation", "sse", "stages", "tokens")
 """Folders whose tests compute; those of the second half wait for servers and for other processes as well."""
 
 

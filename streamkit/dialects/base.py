@@ -354,5 +354,5 @@ def _describe(text: str, error: Exception) -> str:
     if page := _HTML.match(text):
         return repr(page[0] + ">")
     if error is TOO_DEEP:
-        return f"{len(text)} characters of JSON that is {error}"
+        return f"{len(text)} characters {error}"
     return f"{len(text)} characters that are not JSON: {error}"

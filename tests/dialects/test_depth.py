@@ -64,7 +64,7 @@ def test_json_of_some_depth_is_read_by_all_stages(kind: str, emit: str) -> None:
 
 
 def test_the_message_says_what_was_found() -> None:
-    with pytest.raises(sk.errors.ProtocolError, match="characters of JSON that is nested deeper than 128 levels"):
+    with pytest.raises(sk.errors.ProtocolError, match="characters nested deeper than 128 levels"):
         list((sk.Parse() | sk.Extract("openai")).run([body("chat", 500)]))
 
 

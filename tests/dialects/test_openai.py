@@ -644,7 +644,7 @@ def test_an_error_field_that_says_nothing_does_not_cost_the_text(error: object) 
         ("<my secret>", "11 characters that are not JSON"),
         ('{"choices": [], "x": NaN, "y": "my secret"}', "43 characters that are not JSON"),
         ('{"choices": [{"delta": {"content": "\\ud83d my secret', "52 characters that are not JSON"),
-        ('{"choices": ' + "[" * 100_000 + "my secret", "100021 characters that are not JSON"),
+        ('{"choices": ' + "[" * 100_000 + "my secret", "100021 characters nested deeper than 128 levels"),
     ],
     ids=[
         "text",
