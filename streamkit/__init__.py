@@ -34,9 +34,9 @@ Where things live:
     testing                 the laws as checks for anybody's stage, scripted sources, a watch on leaks
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from streamkit.core.lazy import attribute
+from streamkit.core.lazy import lazily
 
 if TYPE_CHECKING:
     from streamkit import batch as batch
@@ -242,12 +242,4 @@ _WHERE: Final = {
     "tokens": "streamkit.tokens",
     "ws": "streamkit.sources.ws",
 }
-
-
-def __getattr__(name: str) -> Any:
-    found = globals()[name] = attribute(__name__, name, _WHERE)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _WHERE)

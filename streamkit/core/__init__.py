@@ -1,8 +1,8 @@
 """How a pipeline runs: the engine and its drivers, stages, sources, checkpoints. Nothing here knows providers."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from streamkit.core.lazy import attribute
+from streamkit.core.lazy import lazily
 
 if TYPE_CHECKING:
     from streamkit.core.engine import StageMetrics as StageMetrics
@@ -41,12 +41,4 @@ _WHERE: Final = {
     "Stream": "streamkit.core.stream:Stream",
     "cut_short": "streamkit.core.stage:cut_short",
 }
-
-
-def __getattr__(name: str) -> Any:
-    found = globals()[name] = attribute(__name__, name, _WHERE)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -1,8 +1,8 @@
 """Answers shown while they arrive, comparisons and charts."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from streamkit.core.lazy import attribute
+from streamkit.core.lazy import lazily
 
 if TYPE_CHECKING:
     from streamkit.display.comparison import Comparison as Comparison
@@ -16,12 +16,4 @@ _WHERE: Final = {
     "compare": "streamkit.display.comparison:compare",
     "show": "streamkit.display.live:show",
 }
-
-
-def __getattr__(name: str) -> Any:
-    found = globals()[name] = attribute(__name__, name, _WHERE)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _WHERE)

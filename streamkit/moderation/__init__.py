@@ -1,8 +1,8 @@
 """Guardrails on output: rules and classifiers that hold text back until it is decided."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from streamkit.core.lazy import attribute
+from streamkit.core.lazy import lazily
 
 if TYPE_CHECKING:
     from streamkit.moderation import rule_file as rule_file
@@ -28,12 +28,4 @@ _WHERE: Final = {
     "rule_file": "streamkit.moderation.rule_file",
     "verdict_of": "streamkit.moderation.classifiers.classifier:verdict_of",
 }
-
-
-def __getattr__(name: str) -> Any:
-    found = globals()[name] = attribute(__name__, name, _WHERE)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -1,8 +1,8 @@
 """Where items come from: HTTP, feeds, recordings, and the streams of other clients."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from streamkit.core.lazy import attribute
+from streamkit.core.lazy import lazily
 
 if TYPE_CHECKING:
     from streamkit.sources import adapters as adapters
@@ -50,12 +50,4 @@ _WHERE: Final = {
     "from_websocket": "streamkit.sources.entry_points:from_websocket",
     "ws": "streamkit.sources.ws",
 }
-
-
-def __getattr__(name: str) -> Any:
-    found = globals()[name] = attribute(__name__, name, _WHERE)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _WHERE)

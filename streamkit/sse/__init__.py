@@ -1,8 +1,8 @@
 """Server-sent events: bytes into lines and events, and events into bytes. Nothing here knows language models."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from streamkit.core.lazy import attribute
+from streamkit.core.lazy import lazily
 
 if TYPE_CHECKING:
     from streamkit.sse.amazon import AmazonEvent as AmazonEvent
@@ -26,12 +26,4 @@ _WHERE: Final = {
     "ServerSentEvent": "streamkit.sse.events:ServerSentEvent",
     "UnfinishedEvent": "streamkit.sse.events:UnfinishedEvent",
 }
-
-
-def __getattr__(name: str) -> Any:
-    found = globals()[name] = attribute(__name__, name, _WHERE)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -10,9 +10,9 @@ pytest loads `streamkit.testing.plugin` by its entry point: the marker and the f
 `streamkit.testing.strategies` has strategies for hypothesis, if that is installed.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from streamkit.core.lazy import attribute
+from streamkit.core.lazy import lazily
 
 if TYPE_CHECKING:
     from streamkit.testing import strategies as strategies
@@ -67,12 +67,4 @@ _WHERE: Final = {
     "no_leaks": "streamkit.testing.leaks:no_leaks",
     "strategies": "streamkit.testing.strategies",
 }
-
-
-def __getattr__(name: str) -> Any:
-    found = globals()[name] = attribute(__name__, name, _WHERE)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _WHERE)
