@@ -14,6 +14,7 @@ import msgspec
 from streamkit.core.wrong_input import bounded
 from streamkit.errors import ProtocolError
 from streamkit.sources.recording import head_line
+from streamkit.sse.json_text import NOT_JSON
 
 _NONE = msgspec.Raw()
 
@@ -50,7 +51,7 @@ def read_line(line: bytes) -> tuple[str | None, bytes]:
         if content is None:
             return None, line
         return _id(found.custom_id) or _id(found.id), content
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise ProtocolError(f"expected an exchange as a JSON object: {bounded(str(error))}") from error
 
 

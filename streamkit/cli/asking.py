@@ -16,6 +16,7 @@ from streamkit.cli.provider import Provider, serve
 from streamkit.display.comparison import endpoint
 from streamkit.errors import PipelineError
 from streamkit.sources.recording import REDACTED, cleaned
+from streamkit.sse.json_text import NOT_JSON
 
 DEMO_MODEL = "gpt-4o-mini"
 
@@ -119,7 +120,7 @@ def body(path: str) -> dict[str, Any]:
             content = file.read()
     try:
         found: dict[str, Any] = msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         # What it is may be a prompt, and is not shown.
         raise PipelineError(f"{'standard input' if path == '-' else path}: expected a JSON object") from None
     return found

@@ -17,6 +17,7 @@ from streamkit.cli.exits import OF_A_COMMAND
 from streamkit.cli.inputs import Answer, answers
 from streamkit.errors import RecordingError, StreamkitError
 from streamkit.sources.recording import read_recording
+from streamkit.sse.json_text import NOT_JSON
 from streamkit.tokens.counters import find_counter
 
 EXAMPLES = """\
@@ -164,7 +165,7 @@ def _is_answer(content: bytes) -> bool:
 def _object(content: bytes) -> dict[str, Any] | None:
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return None
 
 

@@ -21,6 +21,7 @@ from streamkit.errors import StreamkitError
 from streamkit.events import Json, Timings
 from streamkit.sources.recording import VERSION, is_timed, read_recording
 from streamkit.sources.replay import Recorded
+from streamkit.sse.json_text import NOT_JSON
 
 FACTS = ("method", "url", "status")
 
@@ -146,7 +147,7 @@ def _usage(usage: sk.Usage | None) -> dict[str, Any] | None:
 
 def _head(content: bytes) -> dict[str, Any]:
     """Describe the request from the recording's first line; any other file has none."""
-    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    with suppress(*NOT_JSON):
         match msgspec.json.decode(content.partition(b"\n")[0]):
             case {"streamkit": str(version), **facts}:
                 return {"format": version, **{name: facts[name] for name in FACTS if name in facts}}

@@ -10,7 +10,7 @@ import msgspec
 from streamkit import plugins
 from streamkit.dialects.anthropic import AnthropicMessages
 from streamkit.dialects.assistants import OpenAIAssistants
-from streamkit.dialects.base import NOT_JSON, Dialect
+from streamkit.dialects.base import Dialect
 from streamkit.dialects.bedrock_models import BedrockModels
 from streamkit.dialects.cloudflare import WorkersAI
 from streamkit.dialects.cohere import CohereChat
@@ -31,6 +31,7 @@ from streamkit.dialects.watsonx import Watsonx
 from streamkit.dialects.writer import WriterCompletions
 from streamkit.errors import PipelineError, PluginError
 from streamkit.sse.events import ServerSentEvent
+from streamkit.sse.json_text import NOT_JSON
 
 __all__ = ["DIALECTS", "Dialect", "by_name", "for_event", "installed"]
 

@@ -12,7 +12,6 @@ from streamkit.completion import EndReason, ResponseForm, register_form
 from streamkit.core.stage import Stage, cut_short
 from streamkit.dialects import surrogates
 from streamkit.dialects.cumulative import Cumulative
-from streamkit.dialects.depth import TOO_DEEP, is_too_deep
 from streamkit.dialects.finish_reasons import meaning
 from streamkit.dialects.learn import Learnt, Path
 from streamkit.errors import ProtocolError, ProviderError
@@ -20,9 +19,7 @@ from streamkit.errors.bodies import known, reason_of
 from streamkit.events import Channel, Event, ProviderNotice, StreamEnd
 from streamkit.sse.amazon import AmazonEvent
 from streamkit.sse.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
-
-NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""Exceptions of decoding: malformed JSON, half of a surrogate pair, bytes that are not UTF-8, nesting too deep."""
+from streamkit.sse.json_text import NOT_JSON, TOO_DEEP, is_too_deep
 
 # Of several choices the one that ended worst gives the stream its reason.
 _WORST_FIRST: tuple[EndReason, ...] = (

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import msgspec
 
-from streamkit.dialects.depth import is_too_deep
 from streamkit.events import Choice, Part, ToolCall
+from streamkit.sse.json_text import NOT_JSON, is_too_deep
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def decoded(text: str) -> Any:
     """The JSON, or the text itself if it is none, or is nested too deep."""
     try:
         return text if is_too_deep(text.encode()) else msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+    except NOT_JSON:
         return text
 
 

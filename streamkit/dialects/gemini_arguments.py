@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from streamkit.dialects.fields import text
-from streamkit.dialects.said import NOT_JSON
 from streamkit.errors import ProtocolError
+from streamkit.sse.json_text import NOT_JSON
 
 _STEP = re.compile(
     r"""\.([^.\[\]]+)|\[(\d{1,6})\]|\['((?:[^'\\]|\\.)*)'\]|\["((?:[^"\\]|\\.)*)"\]"""  # .name [0] ['name'] ["name"]

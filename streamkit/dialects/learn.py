@@ -15,9 +15,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 
-from streamkit.dialects.said import NOT_JSON
 from streamkit.events import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from streamkit.sse.events import ServerSentEvent
+from streamkit.sse.json_text import NOT_JSON
 
 Path: TypeAlias = tuple[str | int, ...]
 _KINDS: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)

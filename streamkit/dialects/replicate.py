@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from streamkit.dialects.base import NOT_JSON, Dialect
-from streamkit.dialects.depth import is_too_deep
+from streamkit.dialects.base import Dialect
 from streamkit.dialects.fields import mapping, word
 from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.surrogates import has_halves, text_of
 from streamkit.events import Event, Finish, ProviderNotice, TextDelta
 from streamkit.sse.events import Comment, ServerSentEvent, UnfinishedEvent
+from streamkit.sse.json_text import NOT_JSON, is_too_deep
 
 
 @dataclass

@@ -12,8 +12,8 @@ import zlib
 import msgspec
 
 from streamkit.dialects.surrogates import mended
+from streamkit.sse.json_text import NOT_JSON
 
-NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
 MOST_PIECES = 64
 
 

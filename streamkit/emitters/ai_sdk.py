@@ -18,6 +18,7 @@ from streamkit.emitters.failures import ErrorFrame, Failure, failure_at_end
 from streamkit.errors import PipelineError
 from streamkit.events import PartStart
 from streamkit.sse.events import ServerSentEvent
+from streamkit.sse.json_text import NOT_JSON
 
 _DONE = ServerSentEvent.of("[DONE]")
 
@@ -84,7 +85,7 @@ class UIMessagesEmitter(BlockEmitter):
             return _chunk("tool-input-available", **call, input=text)
         try:
             return _chunk("tool-input-available", **call, input=msgspec.json.decode(text))
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except NOT_JSON:
             # The message names a place and quotes nothing.
             return _chunk("tool-input-error", **call, input=text, errorText="the tool's input is not valid JSON")
 

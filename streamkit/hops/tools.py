@@ -12,6 +12,7 @@ from streamkit.core.function import short_name
 from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import OutputError, PipelineError
 from streamkit.events import ToolCall
+from streamkit.sse.json_text import NOT_JSON
 from streamkit.structured.validation import check_type, validate
 
 Function: TypeAlias = Callable[..., Any]
@@ -38,7 +39,7 @@ class Tool(msgspec.Struct, frozen=True):
     def _value(self, arguments: str) -> Any:
         try:
             value = msgspec.json.decode(arguments)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except NOT_JSON:
             raise OutputError("expected arguments that are JSON", problem="malformed") from None
         return validate(self.kind, value, arguments)
 

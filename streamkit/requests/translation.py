@@ -4,11 +4,11 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from streamkit.dialects.depth import DEEPEST, depth_of
 from streamkit.errors import PipelineError, ProtocolError
 from streamkit.requests import chat, gemini, messages, responses
 from streamkit.requests.conversation import CallPart, Conversation
 from streamkit.requests.losses import Losses, Untranslated
+from streamkit.sse.json_text import DEEPEST, depth_of
 
 Read: TypeAlias = Callable[[object, Losses], Conversation]
 Write: TypeAlias = Callable[[Conversation, Losses, int], dict[str, Any]]

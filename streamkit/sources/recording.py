@@ -21,6 +21,7 @@ import msgspec
 from streamkit.core.wrong_input import bounded, word_shown
 from streamkit.errors import Disconnected, ProtocolError
 from streamkit.sources.request import address
+from streamkit.sse.json_text import NOT_JSON
 
 Piece: TypeAlias = tuple[float, bytes]
 """When it came, in seconds since the opening, and what. Without any bytes it is a moment, such as that of the end."""
@@ -36,8 +37,6 @@ _SECRET = re.compile(
     r"|.*(?:account|organi[sz]ation|project)(?:[-_]id)?",
     re.IGNORECASE,
 )
-# Malformed JSON, a field of another type, text that is no UTF-8, and nesting deeper than the decoder goes.
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _RecordingHead(msgspec.Struct):
@@ -111,7 +110,7 @@ def recorded_headers(content: bytes) -> dict[str, str]:
     """The response's headers as a recording has them, by their names in lower case; empty if it has none."""
     try:
         facts = msgspec.convert(msgspec.json.decode(content.partition(b"\n")[0]), _Facts)
-    except _UNREADABLE:
+    except NOT_JSON:
         return {}
     return {name.lower(): str(value) for name, value in facts.headers.items()} if facts.streamkit == VERSION else {}
 
@@ -156,14 +155,14 @@ def _line(value: object) -> bytes:
 def _head(line: bytes) -> _RecordingHead | None:
     try:
         return _decode_head(line)
-    except _UNREADABLE:
+    except NOT_JSON:
         return None
 
 
 def _entry(number: int, line: bytes) -> _Piece:
     try:
         entry = _decode_entry(line)
-    except _UNREADABLE as error:
+    except NOT_JSON as error:
         raise ProtocolError(f"line {number}: expected a recorded piece: {bounded(str(error))}", line=number) from error
     if not 0 <= entry.t <= MAX_SECONDS:
         raise ProtocolError(f"line {number}: expected t from 0 to {MAX_SECONDS} seconds, found {entry.t}", line=number)

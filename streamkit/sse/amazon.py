@@ -14,6 +14,7 @@ import msgspec
 
 from streamkit.errors import LimitExceeded, ProtocolError
 from streamkit.sse.events import ServerSentEvent, UnfinishedEvent
+from streamkit.sse.json_text import NOT_JSON
 
 HeaderValue: TypeAlias = bool | int | bytes | str
 PRELUDE_BYTES: Final = 12
@@ -54,7 +55,7 @@ class AmazonEvent(ServerSentEvent, frozen=True, gc=False):
             return {"error": {"code": self.event, "message": self.headers.get(":error-message", "")}}
         try:
             told = msgspec.json.decode(self.payload)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except NOT_JSON:
             told = {"message": self.data}
         return {self.event: told}
 

@@ -14,6 +14,7 @@ from streamkit.errors import LimitExceeded, PipelineError, ProtocolError
 from streamkit.sse.amazon import AmazonFrames
 from streamkit.sse.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent, encoded
 from streamkit.sse.json_array import JsonArray
+from streamkit.sse.json_text import NOT_JSON
 from streamkit.sse.lines import UnfinishedLine
 
 Input: TypeAlias = bytes | bytearray | memoryview | str | ServerSentEvent
@@ -521,7 +522,7 @@ def _whole(line: bytes) -> bool:
     try:
         _is_json(line)
     # Nesting too deep for the decoder is its reader's to report.
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except NOT_JSON:
         return _has_halves(line)
     return True
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamkit as sk
-from streamkit.dialects.depth import DEEPEST, depth_of, is_too_deep
+from streamkit.sse.json_text import DEEPEST, depth_of, is_too_deep
 
 RULE = sk.Rule("bird", ("blue heron",))
 CHUNK = {"id": "a", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}

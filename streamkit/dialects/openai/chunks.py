@@ -109,7 +109,7 @@ class ChunkReader:
         self._of_choices: dict[str, str] = {}
         self._decode = _decoder((), ())
         self.decode: Callable[[bytes], Chunk] = self._decode
-        """Read a chunk that has no fields but those that are known by now; any other raises one of `base.NOT_JSON`."""
+        """Read a chunk that has no fields but those that are known by now; any other raises one of `NOT_JSON`."""
 
     def __reduce__(self) -> Any:
         # A copy learns for itself.
@@ -126,7 +126,7 @@ class ChunkReader:
         self._learn(Chunk(choices=[beside], beside=dict.fromkeys(of_chunks)))
 
     def read(self, payload: bytes) -> Chunk | None:
-        """Any chunk, `None` for JSON that is no object. What can't be read as JSON raises one of `base.NOT_JSON`."""
+        """Any chunk, `None` for JSON that is no object. What can't be read as JSON raises one of `NOT_JSON`."""
         found = _lenient(payload)
         if found is not None:
             self._learn(found)

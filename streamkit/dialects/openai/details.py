@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from streamkit.dialects.fields import mapping, mappings
-from streamkit.dialects.said import NOT_JSON
 from streamkit.events import ResponseDetails
+from streamkit.sse.json_text import NOT_JSON
 
 # Fields that are emitted as events of their own; the first of them stand in every completion that is made of a stream.
 _RESPONSE = ("id", "object", "created", "model", "choices"), ("usage", "service_tier", "system_fingerprint")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from streamkit.dialects import fields
-from streamkit.dialects.base import ANOTHER, NOT_JSON, Dialect
+from streamkit.dialects.base import ANOTHER, Dialect
 from streamkit.dialects.beside import Beside
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.finish_reasons import is_pending
@@ -36,6 +36,7 @@ from streamkit.events import (
     ToolCallDelta,
 )
 from streamkit.sse.events import JsonBody, ServerSentEvent
+from streamkit.sse.json_text import NOT_JSON
 from streamkit.tokens.usage import usage_of
 
 _CHANNELS: dict[str, Channel] = {"content": "content", "reasoning_content": "reasoning", "refusal": "refusal"}

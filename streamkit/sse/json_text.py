@@ -1,12 +1,17 @@
-"""A limit on the depth of JSON, so that no code that walks over it can exhaust Python's stack.
+"""JSON as text: the exceptions of decoding it, and a limit on its depth.
 
-RFC 8259, section 9, allows a limit. The one of msgspec depends on the version of Python, and is far above that of recursive code.
+RFC 8259, section 9, allows a limit. The one of msgspec depends on the version of Python, and is far above that of recursive code
+that walks over the decoded value.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any, cast
 
+import msgspec
+
+NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""Exceptions of decoding: malformed JSON, half of a surrogate pair, bytes that are not UTF-8, nesting too deep."""
 DEEPEST = 128
 """Objects and arrays within each other that an event may have. Answers of providers have about ten."""
 TOO_DEEP = RecursionError(f"nested deeper than {DEEPEST} levels")
@@ -16,7 +21,8 @@ _BRACKET = re.compile(rb"[\[\]{}]")
 
 def is_too_deep(payload: bytes) -> bool:
     """Whether JSON has more than `DEEPEST` levels. Linear in its length."""
-    if len(payload) <= DEEPEST or payload.count(b"[") + payload.count(b"{") <= DEEPEST:
+    # Each level has its end as well, or it is no JSON.
+    if len(payload) <= 2 * DEEPEST or payload.count(b"[") + payload.count(b"{") <= DEEPEST:
         return False
     depth = deepest = 0
     for bracket in _BRACKET.findall(_STRING.sub(b"", payload)):
