@@ -162,7 +162,7 @@ class _Contents:
             case AudioPart(data=data, format=format):
                 yield {"inlineData": {"mimeType": f"audio/{format}", "data": data}}
             case CallPart():
-                call = {"name": part.name, "args": self._arguments(part)}
+                call = {"name": part.name, "args": arguments_object(part, self._losses)}
                 yield {"functionCall": call, "thoughtSignature": _UNSIGNED}
             case ResultPart():
                 yield from self._result(part)
@@ -178,14 +178,6 @@ class _Contents:
             return
         media_type = guess_type(part.url or "")[0]
         yield {"fileData": {"fileUri": part.url, "mimeType": media_type or default}}
-
-    def _arguments(self, call: CallPart) -> dict[str, Any]:
-        if call.custom:
-            return {"input": call.arguments}
-        if (found := arguments_object(call.arguments)) is not None:
-            return found
-        self._losses.add(call.path, "arguments that are no JSON object, written as a string in one, `arguments`")
-        return {"arguments": call.arguments}
 
     def _result(self, result: ResultPart) -> Iterator[dict[str, Any]]:
         text = "".join(part.text for part in result.content if isinstance(part, TextPart))

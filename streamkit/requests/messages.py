@@ -431,7 +431,12 @@ class _Messages:
     def _block(self, part: TurnPart) -> dict[str, Any] | None:
         match part:
             case CallPart():
-                return {"type": "tool_use", "id": self._id(part.id), "name": part.name, "input": self._input(part)}
+                return {
+                    "type": "tool_use",
+                    "id": self._id(part.id),
+                    "name": part.name,
+                    "input": arguments_object(part, self._losses),
+                }
             case ResultPart():
                 content = [block for item in part.content if (block := self._block(item)) is not None]
                 failed = {"is_error": True} if part.failed else {}
@@ -458,14 +463,6 @@ class _Messages:
                 valid += "_"
             self._ids[id] = valid
         return self._ids[id]
-
-    def _input(self, call: CallPart) -> dict[str, Any]:
-        if call.custom:
-            return {"input": call.arguments}
-        if (found := arguments_object(call.arguments)) is not None:
-            return found
-        self._losses.add(call.path, "arguments that are no JSON object, written as a string in one, `arguments`")
-        return {"arguments": call.arguments}
 
     def _image(self, image: ImagePart) -> dict[str, Any] | None:
         lose_cache(image, self._losses)

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from streamkit.dialects.fields import decoded, mapping
 from streamkit.requests.conversation import (
+    CallPart,
     Content,
     Conversation,
     FilePart,
@@ -234,10 +235,15 @@ def file_data(file: FilePart) -> dict[str, str]:
     return {"filename": file.name or "document.pdf", "file_data": f"data:{media_type};base64,{file.data}"}
 
 
-def arguments_object(arguments: str) -> dict[str, Any] | None:
-    """A call's arguments as an object, empty for none; `None` if they are anything else."""
-    found: object = decoded(arguments) if arguments else {}
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+def arguments_object(call: CallPart, losses: Losses) -> dict[str, Any]:
+    """A call's arguments as an object, for formats that have no other; anything else is written as a string in one."""
+    if call.custom:
+        return {"input": call.arguments}
+    found: object = decoded(call.arguments) if call.arguments else {}
+    if isinstance(found, dict):
+        return cast("dict[str, Any]", found)
+    losses.add(call.path, "arguments that are no JSON object, written as a string in one, `arguments`")
+    return {"arguments": call.arguments}
 
 
 def cached(part: TextPart | ImagePart | FilePart) -> dict[str, Any]:
