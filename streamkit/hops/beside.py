@@ -1,6 +1,6 @@
 """Work in tasks beside a block of code, which end with it."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -10,8 +10,11 @@ Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
 @asynccontextmanager
-async def beside(*works: Work) -> AsyncGenerator[None, None]:
-    """Run the works, which raise nothing, each in a task beside the block, and cancel them when the block is left."""
+async def beside(*works: Work, unclosed: Sequence[Exception] = ()) -> AsyncGenerator[None, None]:
+    """Run the works, which raise nothing, each in a task beside the block, and cancel them when the block is left.
+
+    `unclosed`: where the works put failures to close; the first is raised when the block has ended without an error of its own.
+    """
     failure: BaseException | None = None
     async with anyio.create_task_group() as group:
         for work in works:
@@ -29,6 +32,8 @@ async def beside(*works: Work) -> AsyncGenerator[None, None]:
             raise failure
         finally:
             del failure  # or it would hold its own traceback, and all that is in it
+    if unclosed:
+        raise unclosed[0]
 
 
 @asynccontextmanager

@@ -2,15 +2,18 @@
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
-from typing import Generic, Literal, TypeAlias, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from streamkit.completion import SUCCESSES
+from streamkit.core.joined import HopContext
 from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.stream import Stream
 from streamkit.core.views import Views
 from streamkit.core.waiting import Wakeup, wakeup
 from streamkit.core.wrong_input import kind_of
@@ -295,6 +298,23 @@ def reading(items: AsyncIterable[T]) -> AsyncIterator[T]:
         entered = "; enter it first, with `async with`" if hasattr(items, "__aenter__") else ""
         raise PipelineError(f"expected a stream or another async iterable, found {kind_of(items)}{entered}")
     return aiter(items)
+
+
+@asynccontextmanager
+async def opened(answer: object, unclosed: list[Exception]) -> AsyncGenerator[AsyncIterable[Any], None]:
+    """The items of what a caller's function has returned: a stream or a hop, which is entered, or another async iterable.
+
+    It is closed with the block; its failure to close goes into `unclosed`.
+    """
+    if isinstance(answer, Stream | HopContext):
+        async with cast("Stream[Any] | HopContext[AsyncIterable[Any]]", answer) as items:
+            yield items
+        return
+    iterator = reading(cast("AsyncIterable[Any]", answer))
+    try:
+        yield iterator
+    finally:
+        await close(iterator, unclosed)
 
 
 def less_complete(one: StreamEnd | None, other: StreamEnd | None) -> StreamEnd | None:

@@ -58,10 +58,8 @@ async def classify(
     policy = Policy(mode, True, choices, max_hold_chars, max_hold_seconds, on_max_hold, max_tokens, reports)
     checks = _Checks(classifier, as_failures(failures), deadline, concurrency, merge, windows.seconds is not None)
     classified = Classified(reading(events), Classifying(windows, policy, channels), checks, ahead)
-    async with beside(classified.work):
+    async with beside(classified.work, unclosed=classified.unclosed):
         yield classified
-    if classified.unclosed:
-        raise classified.unclosed[0]
 
 
 @dataclass(frozen=True)

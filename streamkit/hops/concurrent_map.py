@@ -86,10 +86,8 @@ async def concurrent_map(
     """
     plan = Plan(function, concurrency, ordered, of, on_error, attempts, wait, ahead).check()
     mapped = Mapped[A | B](reading(items), plan)
-    async with beside(mapped.work):
+    async with beside(mapped.work, unclosed=mapped.unclosed):
         yield mapped
-    if mapped.unclosed:
-        raise mapped.unclosed[0]
 
 
 @hop
@@ -104,10 +102,8 @@ async def concurrent_stage(
 ) -> AsyncGenerator["Mapped[Any]", None]:
     """Call a stage's function with several items at a time; `spread` gives the items that a result stands for."""
     mapped = Mapped[Any](reading(items), Plan(function, concurrency, ordered, of).check(), spread)
-    async with beside(mapped.work):
+    async with beside(mapped.work, unclosed=mapped.unclosed):
         yield mapped
-    if mapped.unclosed:
-        raise mapped.unclosed[0]
 
 
 class _Slot:

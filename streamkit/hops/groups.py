@@ -44,10 +44,8 @@ async def group_by(
     iterator, unclosed = reading(items), list[Exception]()
     found = Groups[K, T](key, size, groups, overflow)
     branches = cast("tuple[Branch[T]]", (found,))  # it takes items, and gives groups
-    async with beside(partial(pump, iterator, branches, unclosed)):
+    async with beside(partial(pump, iterator, branches, unclosed), unclosed=unclosed):
         yield found
-    if unclosed:
-        raise unclosed[0]
 
 
 class Group(Branch[T], Generic[K, T]):

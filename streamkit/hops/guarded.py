@@ -49,10 +49,8 @@ async def guarded(
         raise PipelineError(f"expected an async function, found an object of type {type(check).__name__}")
     at_least_one(ahead=ahead, choices=choices)
     guard = Guarded(reading(events), check, as_failures(failures), deadline, choices, ahead)
-    async with beside(guard.read, guard.check):
+    async with beside(guard.read, guard.check, unclosed=guard.unclosed):
         yield guard
-    if guard.unclosed:
-        raise guard.unclosed[0]
 
 
 class Guarded(AsyncIterator[Event], Views):

@@ -11,12 +11,11 @@ from anyio.abc import TaskGroup
 from streamkit.completion import EventBase
 from streamkit.core.function import parameter_classes, short_name
 from streamkit.core.joined import HopContext
-from streamkit.core.stream import Stream
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 from streamkit.events import Reset, StreamEnd
 from streamkit.hops.beside import beside
-from streamkit.hops.channel import Output, Signal, at_least_one, close, less_complete, reading
+from streamkit.hops.channel import Output, Signal, at_least_one, close, less_complete, opened, reading
 from streamkit.hops.context import hop
 
 A = TypeVar("A")
@@ -51,10 +50,8 @@ async def latest(
     if not callable(cast(object, function)):
         raise PipelineError(f"expected a function, found {kind_of(function)}")
     newest = Newest[A | B](reading(items), function, of, size)
-    async with beside(newest.work):
+    async with beside(newest.work, unclosed=newest.unclosed):
         yield newest
-    if newest.unclosed:
-        raise newest.unclosed[0]
 
 
 class Newest(Output[B], Generic[B]):
@@ -129,15 +126,9 @@ class Newest(Output[B], Generic[B]):
             value: Any = await result
             await self.room(self._size)
             self.put(value)
-        elif isinstance(result, Stream | HopContext):
-            async with cast("Stream[Any] | HopContext[AsyncIterable[Any]]", result) as stream:
-                await self._pass(stream)
         else:
-            iterator = reading(result)
-            try:
-                await self._pass(iterator)
-            finally:
-                await close(iterator, self.unclosed)
+            async with opened(result, self.unclosed) as stream:
+                await self._pass(stream)
 
     async def _pass(self, items: AsyncIterable[Any]) -> None:
         async for item in items:

@@ -25,10 +25,8 @@ async def merge(*items: AsyncIterable[T], size: int = 1) -> AsyncGenerator["Merg
     iterators = [reading(each) for each in items]
     branches = [Branch[T](size, news=news) for _ in iterators]
     works = [partial(pump, iterator, (branch,), unclosed) for iterator, branch in zip(iterators, branches, strict=True)]
-    async with beside(*works):
+    async with beside(*works, unclosed=unclosed):
         yield Merged(branches, news)
-    if unclosed:
-        raise unclosed[0]
 
 
 class Merged(AsyncIterator[T], Views, Generic[T]):

@@ -43,10 +43,8 @@ async def race(
     at_least_one(contenders=len(contenders), head=head, size=size)
     runners = _Race([reading(contender) for contender in contenders], after, wins, head, size)
     works = [partial(runners.run, number) for number in range(len(contenders))]
-    async with beside(*works):
+    async with beside(*works, unclosed=runners.unclosed):
         yield await runners.decided()
-    if runners.unclosed:
-        raise runners.unclosed[0]
 
 
 class Winner(AsyncIterator[T], Views, Generic[T]):

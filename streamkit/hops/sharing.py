@@ -16,7 +16,7 @@ from streamkit.core.stream import Stream
 from streamkit.core.views import Views
 from streamkit.errors import PipelineError, QueueOverflow, StreamInterrupted
 from streamkit.hops.beside import beside
-from streamkit.hops.channel import Signal, at_least_one, close, reading
+from streamkit.hops.channel import Signal, at_least_one, opened
 from streamkit.hops.context import hop
 from streamkit.hops.keys import digest
 
@@ -218,15 +218,8 @@ class _Flight(Generic[T]):
             answer = await answer
         if isinstance(answer, Source):
             answer = Stream[Any](cast("Source[Any]", answer), ())
-        if isinstance(answer, Stream | HopContext):
-            async with cast("Stream[T] | HopContext[AsyncIterable[T]]", answer) as items:
-                await self._take_all(cast("AsyncIterable[T]", items))
-            return
-        items = reading(answer)
-        try:
+        async with opened(answer, self._unclosed) as items:
             await self._take_all(items)
-        finally:
-            await close(items, self._unclosed)
 
     async def _take_all(self, items: AsyncIterable[T]) -> None:
         async for item in items:

@@ -40,10 +40,8 @@ async def tee(
     at_least_one(size=size, consumers=consumers)
     iterator, unclosed = reading(items), list[Exception]()
     branches = tuple(Branch[T](size, overflow) for _ in range(consumers))
-    async with beside(partial(pump, iterator, branches, unclosed)):
+    async with beside(partial(pump, iterator, branches, unclosed), unclosed=unclosed):
         yield branches
-    if unclosed:
-        raise unclosed[0]
 
 
 @asynccontextmanager
@@ -59,10 +57,8 @@ async def broadcast(
     at_least_one(size=size)
     iterator, unclosed = reading(items), list[Exception]()
     hub = Broadcast[T](size, overflow, history)
-    async with beside(partial(pump, iterator, (hub,), unclosed)):
+    async with beside(partial(pump, iterator, (hub,), unclosed), unclosed=unclosed):
         yield hub
-    if unclosed:
-        raise unclosed[0]
 
 
 class Broadcast(Branch[T], Generic[T]):
