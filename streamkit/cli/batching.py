@@ -74,11 +74,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(msgspec.to_builtins(summary)))
     else:
-        print(f"streamkit: {told(summary)}", file=sys.stderr)
+        print(f"streamkit: {summary_line(summary)}", file=sys.stderr)
     return 3 if summary.dead_letters else 0
 
 
-def told(summary: batch.Summary) -> str:
+def summary_line(summary: batch.Summary) -> str:
     """The summary in one line."""
     ends = ", ".join(f"{count} {reason}" for reason, count in summary.ends.items())
     parts = [f"{summary.inputs} inputs: {summary.results} results" + (f" ({ends})" if ends else "")]

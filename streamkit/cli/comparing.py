@@ -40,7 +40,7 @@ def describe(parser: CommandParser) -> None:
         metavar="MODEL",
         help="without --body: let this one go on after 1,2,3, by the legacy completions",
     )
-    add("--runs", type=_number, default=1, metavar="N", help="ask each N times, and tell the medians (%(default)s)")
+    add("--runs", type=_number, default=1, metavar="N", help="send each N times, and report the medians (%(default)s)")
     add("--svg", metavar="FILE", help="draw the text over time into this file")
     add("--json", action="store_true", help="write the figures as JSON")
     parser.set_defaults(model="gpt-4o-mini")

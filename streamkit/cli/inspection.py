@@ -94,7 +94,7 @@ def _print(found: Mapping[str, Any]) -> None:
     for name, value in found.items():
         if value:
             unknown = "unknown, " if name == "timings" and value["total"] is None else ""
-            print(f"{name:10} {unknown}{_told(value)}")
+            print(f"{name:10} {unknown}{_shown(value)}")
 
 
 def inspect(answer: Answer, stall: float) -> tuple[dict[str, Any], TimelineRow]:
@@ -169,12 +169,12 @@ def _pieces(content: bytes) -> dict[str, Any]:
     }
 
 
-def _told(value: Json) -> str:
+def _shown(value: Json) -> str:
     match value:
         case dict():
-            return ", ".join(f"{name} {_told(each)}" for name, each in value.items() if each is not None)
+            return ", ".join(f"{name} {_shown(each)}" for name, each in value.items() if each is not None)
         case list():
-            return "; ".join(map(_told, value))
+            return "; ".join(map(_shown, value))
         case float():
             return f"{value:.3f}".rstrip("0").rstrip(".")
         case _:

@@ -78,10 +78,10 @@ def run(options: argparse.Namespace) -> int:
     for name, events in _inputs(options):
         if several and not options.json:
             print(f"{name}:", file=report)
-        tell = None if options.json else partial(print, file=report, flush=True)
+        write = None if options.json else partial(print, file=report, flush=True)
         release = _release if options.released else None
         found = Moderation(stage.fresh(), quote=options.quote)
-        found.run(events, tell, release)
+        found.run(events, write, release)
         if options.json:
             print(msgspec.json.encode({"file": name, **found.to_dict()}).decode(), file=report, flush=True)
         code = max(code, 1 if found.error else 0, key=(0, 7, 1).index)
@@ -207,24 +207,24 @@ class Moderation:
         """Whether anything is redacted or blocked."""
         return any(found.what in ("redacted", "blocked") for found in self.verdicts)
 
-    def run(self, events: Iterable[tuple[float | None, sk.Event]], tell: Any = None, release: Any = None) -> None:
-        """Moderate all events; `tell` gets the lines of the report as they become known, `release` the released text."""
+    def run(self, events: Iterable[tuple[float | None, sk.Event]], write: Any = None, release: Any = None) -> None:
+        """Moderate all events; `write` gets the lines of the report as they become known, `release` the released text."""
         try:
             for now, event in events:
                 if now is not None:
                     self._stage.tick(now)
                 place = self._place(event)
-                self._take(self._stage.feed(event), tell, release)
-                self._hold(place, tell)
+                self._take(self._stage.feed(event), write, release)
+                self._hold(place, write)
                 if self._stage.done:
                     break
             else:
-                self._take(self._stage.flush(), tell, release)
+                self._take(self._stage.flush(), write, release)
         except StreamkitError as error:
             self.error = f"{type(error).__name__}: {error}"
-        self._hold(None, tell, over=True)
-        if tell:
-            tell(self._summary())
+        self._hold(None, write, over=True)
+        if write:
+            write(self._summary())
 
     def _place(self, event: sk.Event) -> tuple[Channel, int] | None:
         match event:
@@ -243,16 +243,16 @@ class Moderation:
         self._arrived[place] += len(text)
         return place
 
-    def _take(self, released: Iterable[sk.Event], tell: Any, release: Any) -> None:
+    def _take(self, released: Iterable[sk.Event], write: Any, release: Any) -> None:
         for event in released:
             match event:
                 case Flagged() | sk.Redacted() | sk.Blocked():
                     found = self._verdict(event)
                     self.verdicts.append(found)
-                    if tell:
-                        tell(_line(found))
-                case Retracted() if tell:
-                    tell(f"retracted  {_range(event)}  {event.category}  was released before the decision")
+                    if write:
+                        write(_line(found))
+                case Retracted() if write:
+                    write(f"retracted  {_range(event)}  {event.category}  was released before the decision")
                 case sk.TextDelta(text=text) | sk.RefusalDelta(text=text) if release:
                     release(text)
                 case sk.StreamEnd(reason=reason):
@@ -269,7 +269,7 @@ class Moderation:
         what = type(event).__name__.lower()
         return Found(what, event.category, event.start, event.end, max(decided, event.end), event.action, *place)
 
-    def _hold(self, place: tuple[Channel, int] | None, tell: Any, *, over: bool = False) -> None:
+    def _hold(self, place: tuple[Channel, int] | None, write: Any, *, over: bool = False) -> None:
         held = 0 if over else self._stage.held
         if held and self._span is None and place:
             self._span = ReportedSpan(*place, start=max(0, self._arrived[place] - held))
@@ -278,8 +278,8 @@ class Moderation:
             if not held:
                 self._span.decided = self._arrived[self._span.channel, self._span.index]
                 self.spans.append(self._span)
-                if tell:
-                    tell(_span_line(self._span))
+                if write:
+                    write(_span_line(self._span))
                 self._span = None
 
     def _summary(self) -> str:

@@ -17,7 +17,7 @@ streamkit run demo "Count to 10"
 streamkit run openai "Count to 10" --model gpt-4o-mini
     a preset: its address, and the key from its environment variable, OPENAI_API_KEY
 streamkit run http://localhost:8000/v1 "Count to 10" --model my-model --price 0.15/0.60
-    any server with OpenAI's interface; in a terminal the line below the text tells tokens, rate and cost
+    any server with OpenAI's interface; in a terminal the line below the text shows tokens, rate and cost
 streamkit run https://api.openai.com/v1 --body request.json --key-from OPENAI_API_KEY --record answer.jsonl
     a request of your own, and a recording of its answer
 streamkit run demo "What is the launch code?" --rules rules.toml --stage 'Smooth("word")'

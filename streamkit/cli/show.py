@@ -125,11 +125,11 @@ def redaction(deltas: Sequence[str], released: Sequence[str], verdicts: Sequence
     grid.add_row("as it left", left)
     for verdict in verdicts:
         grid.add_row()
-        grid.add_row("the event", ReprHighlighter()(_told(verdict)))
+        grid.add_row("the event", ReprHighlighter()(_shown(verdict)))
     return grid
 
 
-def _told(verdict: Redacted) -> str:
+def _shown(verdict: Redacted) -> str:
     return f"Redacted(category={verdict.category!r}, start={verdict.start}, end={verdict.end})"
 
 

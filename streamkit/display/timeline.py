@@ -76,7 +76,7 @@ class TimelineRow:
 
 
 def as_text(row: TimelineRow, width: int = 60, *, ascii_only: bool = False) -> str:
-    """One line: `·` is the wait for the first content, a bar tells how many deltas arrived in its time, a space none.
+    """One line: `·` is the wait for the first content, a bar shows how many deltas arrived in its time, a space none.
 
     A stall is `!`. Without times of arrival it says so.
     """

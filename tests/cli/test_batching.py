@@ -132,7 +132,7 @@ def test_figures_and_the_time_remaining() -> None:
 def test_the_summary_in_one_line() -> None:
     summary = Summary(1000, 998, 2, {"completed": 990, "truncated": 8}, 12.34, 500)
 
-    assert batching.told(summary) == (
+    assert batching.summary_line(summary) == (
         "1000 inputs: 998 results (990 completed, 8 truncated), 2 dead letters, 500 done before; 12.3 s"
     )
 

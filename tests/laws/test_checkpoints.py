@@ -1,4 +1,4 @@
-"""A run can be written down between any two items, and another run goes on from there as if it were the first."""
+"""The state of a run can be serialized between any two items, and another run resumes from it as if it were the first."""
 
 import json
 from collections.abc import Callable, Iterable

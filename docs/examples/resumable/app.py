@@ -3,9 +3,9 @@
     pip install . ./plugins/streamkit-redis ./plugins/streamkit-encodings
     python docs/examples/resumable/app.py all
 
-Then open http://127.0.0.1:8005 and ask. Reload the page, or open it again at http://127.0.0.1:8006: the answer goes on. The page
-says which process publishes it: `kill -9` that one, and the worker continues, without a gap. `all` starts what follows, each in
-a process of its own; with containers it is `docker compose -f docs/examples/resumable/compose.yaml up`.
+Then open http://127.0.0.1:8005 and send a question. Reload the page, or open it at http://127.0.0.1:8006: the answer continues.
+The page says which process publishes it: `kill -9` that one, and the worker continues, without a gap. `all` starts what follows,
+each in a process of its own; with containers it is `docker compose -f docs/examples/resumable/compose.yaml up`.
 
     redis-server --port 6385
     streamkit serve-demo --port 8086 --token 0.15
