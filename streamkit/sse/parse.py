@@ -27,6 +27,8 @@ _BLANKS: Final = b" \t\r\n"
 _LF: Final = 10
 _CR: Final = 13
 _LONG_NAME: Final = 100
+_SHORT: Final = 4096
+"""Bytes of a piece, with what was left before it, up to which it is read event by event, and copied where it ends in one."""
 _BOM: Final = b"\xef\xbb\xbf"
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -102,7 +104,9 @@ class Parse(Stage[Input, ServerSentEvent]):
     _number: int = field(default=0, init=False, repr=False)
     # The body.
     _started: bool = field(default=False, init=False, repr=False)
-    _between: bool = field(default=False, init=False, repr=False)  # an event stream, between two blocks
+    _between: bool = field(
+        default=False, init=False, repr=False
+    )  # an event stream, whose block is in `_rest` as a whole
     _body: list[bytes] | None = field(default=None, init=False, repr=False)
     # The first line if it is that of no event stream, until an event comes all the same, and its number.
     _foreign: bytes = field(default=b"", init=False, repr=False)
@@ -128,17 +132,20 @@ class Parse(Stage[Input, ServerSentEvent]):
         return self.feed_all([item])
 
     def feed_all(self, items: list[Input]) -> Iterable[ServerSentEvent]:
-        if len(items) == 1 and self._between and (event := self._one_event(items[0])):
+        alone = len(items) == 1
+        if alone and self._between and (event := self._one_event(items[0])):
             return [event]
         events: list[ServerSentEvent] = []
         try:
             for item in items:
                 if type(item) is not bytes:
                     self._take(item, events)
-                elif self._between and (event := self._one_event(item)):
-                    events.append(event)
-                else:
+                elif not self._between:
                     self._take_bytes(item, events)
+                elif not alone and (event := self._one_event(item)):
+                    events.append(event)
+                elif left := self._take_short(item, events):
+                    self._take_bytes(left, events)
         except (LimitExceeded, ProtocolError, PipelineError) as error:
             return cut_short(events, error)
         if self._foreign and events:
@@ -157,7 +164,7 @@ class Parse(Stage[Input, ServerSentEvent]):
             self._take_lines([], events)
             # `EventSource` does not look at a line that has no end.
             if self._rest and not self.strict:
-                self._interpret([self._from_start(bytes(self._rest))], events, unfinished=True)
+                self._interpret(self._from_start(bytes(self._rest)).splitlines(), events, unfinished=True)
             if self._foreign and not events and not self._data:
                 raise self._no_stream()
         except (LimitExceeded, ProtocolError) as error:
@@ -178,7 +185,7 @@ class Parse(Stage[Input, ServerSentEvent]):
         # What nearly every read of a live stream is: one event whose data is one line, with or without a line for its name.
         # Anything else is left to the general reader, and a property test says that the two agree.
         # It mostly begins as the one before, up to its data.
-        if type(piece) is not bytes:
+        if type(piece) is not bytes or self._rest:
             return None
         head = self._head
         if not piece.startswith(head.text):
@@ -194,6 +201,53 @@ class Parse(Stage[Input, ServerSentEvent]):
         self._silent = 0
         return ServerSentEvent(head.name, piece[start:end], id)
 
+    def _take_short(self, piece: bytes, events: list[ServerSentEvent]) -> bytes:
+        # A short read that ends anywhere: the same for the events in it, and the beginning of the next one is kept as it is.
+        # Returns what the general reader has to read.
+        rest, head, id = self._rest, self._head, self._id
+        size = len(rest) + len(piece)
+        if size > _SHORT or size > self.max_event_bytes or _CR in piece:
+            return piece
+        block = b"".join((rest, piece)) if rest else piece
+        at = lines = 0
+        unusual = False
+        while at < size:
+            if not block.startswith(head.text, at):
+                if head.text.startswith(block[at : at + head.size]):
+                    break
+                if unusual := (found := _head(block[at : at + _LONG_NAME + 8])) is None:
+                    break
+                self._head = head = found
+            start = at + head.size
+            end = block.find(b"\n", start)
+            if end < 0 or end + 1 == size or (unusual := block[end + 1] != _LF):
+                break
+            events.append(ServerSentEvent(head.name, block[start:end], id))
+            lines += head.lines
+            at = end + 2
+        if at:
+            # What was left before was the beginning of the first of them.
+            self._number += lines
+            self.last_event_id, self._silent, piece = id, 0, block[at:]
+            rest.clear()
+        if unusual:
+            return piece
+        if piece:
+            rest += piece
+            self._silent += len(piece)
+            self._check_silence()
+        return b""
+
+    def _with_rest(self, piece: bytes) -> bytes:
+        # The beginning of an event may have a line end, which is read again here; the rest that is read by lines has none.
+        rest = self._rest
+        if len(rest) > _SHORT or _LF not in rest:
+            return piece
+        block = b"".join((rest, piece))
+        self._silent -= len(rest)
+        rest.clear()
+        return block
+
     def _take_bytes(self, piece: bytes, events: list[ServerSentEvent]) -> None:
         if self._frames is not None or self._begins_frames(piece):
             assert self._frames is not None
@@ -201,6 +255,8 @@ class Parse(Stage[Input, ServerSentEvent]):
             return
         if self._undecided and self._take_array(piece, piece, events):
             return
+        if self._rest:
+            piece = self._with_rest(piece)
         # A CR ended its line at once; an LF that follows belongs to it, though another piece brought it.
         if self._after_cr and piece:
             self._after_cr = False
@@ -208,6 +264,9 @@ class Parse(Stage[Input, ServerSentEvent]):
         # `rfind` looks at each byte of a piece once, and the rest is only ever appended to: linear for any cuts. (Law 7)
         end = max(piece.rfind(b"\n"), piece.rfind(b"\r")) + 1
         known, self._silent = len(events), self._silent + len(piece)
+        if self._started and self._body is None and len(piece) <= _SHORT and (last := piece.rfind(b"\n\n") + 2) > 1:
+            # The beginning of an event is kept as it is, for the reader of short pieces.
+            end = last if _CR not in piece and _begins(self._head, piece[last:]) else end
         if end:
             block = bytes(self._rest) + piece[:end] if self._rest else piece[:end]
             self._rest = bytearray(piece[end:])
@@ -222,10 +281,7 @@ class Parse(Stage[Input, ServerSentEvent]):
         if len(events) > known:
             self._silent = len(self._rest)
         self._between = (
-            self._started
-            and self._body is None
-            and not (self._foreign or self._rest or self._after_cr)
-            and self._is_between()
+            self._started and self._body is None and not (self._foreign or self._after_cr) and self._is_between()
         )
         if len(self._rest) > self.max_event_bytes and len(self._from_start(bytes(self._rest))) > self.max_event_bytes:
             raise self._too_long(self._number + 1)
@@ -495,6 +551,13 @@ def _head(piece: bytes) -> _BodyStart | None:
     if at > _LONG_NAME or not piece.startswith(b"data: ", at):
         return None
     return _BodyStart(piece[: at + 6], at + 6, _name(piece[: at - 1]), 3) if at else _DATA
+
+
+def _begins(head: _BodyStart, piece: bytes) -> bool:
+    """Whether an event with one line of data may begin so, which nothing can be said of yet."""
+    if not piece.startswith(head.text):
+        return head.text.startswith(piece)
+    return piece.find(b"\n", head.size) in (-1, len(piece) - 1)
 
 
 _NAMES: Final[dict[bytes, str]] = {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise, repeat, takewhile
 
 import pytest
 from hypothesis import example, given, settings
@@ -373,11 +373,11 @@ def test_events_one_in_a_read_are_those_of_the_whole_whatever_they_begin_with(od
     ]
 
 
+BLOCKS_OF_ALL_KINDS = st.lists(st.sampled_from([*HEADS * 3, *ODD, "id: 6\n\n", "retry: 7\n", "\r\n", "\rdata: 14\r"]))
+
+
 @settings(deadline=None, max_examples=150)
-@given(
-    st.lists(st.sampled_from([*HEADS * 3, *ODD, "id: 6\n\n", "retry: 7\n", "\r\n"])),
-    st.lists(st.integers(0, 400), max_size=4),
-)
+@given(BLOCKS_OF_ALL_KINDS, st.lists(st.integers(0, 400), max_size=4))
 @example([*HEADS[1:3] * 4, "event: a\nid: 5\ndata: 11\n\n", *HEADS[1:3] * 4], [])
 @example(["event: a\ndata: 13\n", *HEADS * 2], [20])
 def test_large_reads_are_what_their_bytes_are_one_by_one(blocks: list[str], cuts: list[int]) -> None:
@@ -386,3 +386,32 @@ def test_large_reads_are_what_their_bytes_are_one_by_one(blocks: list[str], cuts
     pieces = [data[start:end] for start, end in pairwise([0, *sorted(cuts), len(data)])]
 
     assert outcome(stage, pieces) == outcome(stage, [data[at : at + 1] for at in range(len(data))])
+
+
+@settings(deadline=None, max_examples=200)
+@given(BLOCKS_OF_ALL_KINDS, st.lists(st.integers(1, 30), min_size=1), st.integers(20, 200), st.booleans())
+@example(["event: a\n\n"], [7], 1_000, True)
+def test_short_reads_cut_anywhere_are_what_the_characters_of_the_text_are(
+    blocks: list[str], sizes: list[int], limit: int, comments: bool
+) -> None:
+    """The reader of short pieces shows nowhere: text is read without it."""
+    body = "\n" + "".join(blocks)
+    cuts = accumulate(chain.from_iterable(repeat(sizes)))
+    edges = [0, *takewhile(lambda cut: cut < len(body), cuts), len(body)]
+    stage = Parse(comments=comments, max_event_bytes=limit)
+    pieces = [body[start:end] for start, end in pairwise(edges)]
+
+    expected = outcome(stage, list(body))
+    assert outcome(stage, [piece.encode() for piece in pieces]) == expected
+    assert outcome(stage, pieces) == expected
+
+
+def test_the_beginning_of_an_event_in_short_reads_counts_as_bytes_without_an_event() -> None:
+    stage, first = Parse(max_bytes_without_event=20), b"data: 1\n\n"
+    twenty = [bytes([byte]) for byte in b"data: 78901234567890"]
+
+    assert outcome(stage, [first, *twenty])[1:] == [UnfinishedEvent("message", b"78901234567890"), "", None]
+    assert outcome(stage, [first, *twenty, b"1"])[1:] == [
+        "LimitExceeded",
+        "line 3: expected an event within 20 bytes (max_bytes_without_event), found none",
+    ]
