@@ -8,11 +8,11 @@ from typing import Any
 
 from streamkit.completion import EndReason
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.emitted_text import EmittedText
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, mapping, mappings, text, without
 from streamkit.dialects.openai.calls import BareCalls
 from streamkit.dialects.part_texts import channel_of, start
-from streamkit.dialects.said import Text
 from streamkit.events import (
     Annotation,
     Event,
@@ -55,7 +55,7 @@ class OpenAIAssistants(Dialect):
     )
     _parts: int = field(default=0, init=False, repr=False)
     # What was emitted of each part of each message.
-    _texts: dict[str, Text] = field(default_factory=dict[str, Text], init=False, repr=False)
+    _texts: dict[str, EmittedText] = field(default_factory=dict[str, EmittedText], init=False, repr=False)
     _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
 
     @classmethod
@@ -111,29 +111,29 @@ class OpenAIAssistants(Dialect):
             ("content", TextDelta, text(mapping(part.get("text")).get("value"))),
             ("refusal", RefusalDelta, text(part.get("refusal"))),
         ):
-            said = self._said(f"{channel} {place}")
-            rest = said.rest(whole or "")
+            emitted = self._emitted(f"{channel} {place}")
+            rest = emitted.rest(whole or "")
             if rest is None:
                 self.conflict("refusal" if channel == "refusal" else "content", 0, payload, out)
             elif rest:
-                said.add(rest)
+                emitted.add(rest)
                 out.append(kind(rest, payload=payload))
 
-    def _said(self, place: str) -> Text:
+    def _emitted(self, place: str) -> EmittedText:
         found = self._texts.get(place)
         if found is None:
-            found = self._texts[place] = Text()
+            found = self._texts[place] = EmittedText()
         return found
 
     def _part(self, part: dict[str, Any], place: str, payload: bytes, out: list[Event]) -> None:
         said = mapping(part.get("text"))
         if piece := text(said.get("value")):
-            self._said(f"content {place}").add(piece)
+            self._emitted(f"content {place}").add(piece)
             out.append(TextDelta(piece, payload=payload))
         for annotation in mappings(said.get("annotations")):
             out.append(Annotation(annotation, payload=payload))
         if refusal := text(part.get("refusal")):
-            self._said(f"refusal {place}").add(refusal)
+            self._emitted(f"refusal {place}").add(refusal)
             out.append(RefusalDelta(refusal, payload=payload))
 
     def _step(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from streamkit.completion import EndReason, ResponseForm
 from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.emitted_text import EmittedText
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import (
     arguments_of,
@@ -32,7 +33,6 @@ from streamkit.dialects.gemini_arguments import PartialArguments
 from streamkit.dialects.learn import Learnt, Path
 from streamkit.dialects.openai.calls import EMPTY
 from streamkit.dialects.part_texts import start
-from streamkit.dialects.said import Text
 from streamkit.dialects.times import seconds
 from streamkit.events import (
     Annotation,
@@ -139,7 +139,7 @@ class _GeminiCall(msgspec.Struct):
     part: int
     id: str | None
     name: str | None
-    arguments: Text = msgspec.field(default_factory=Text)
+    arguments: EmittedText = msgspec.field(default_factory=EmittedText)
     writer: PartialArguments | None = None
     late: dict[str, Any] = {}
 

@@ -12,6 +12,7 @@ import msgspec
 
 from streamkit.completion import EndReason, ResponseForm
 from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.emitted_text import EmittedText
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import (
     arguments_of,
@@ -30,7 +31,6 @@ from streamkit.dialects.fields import (
 from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.openai.calls import BareCalls
 from streamkit.dialects.part_texts import end, start
-from streamkit.dialects.said import Text
 from streamkit.dialects.times import seconds
 from streamkit.events import (
     Annotation,
@@ -102,7 +102,7 @@ _LISTS = {"model_output": "content", "thought": "summary"}
 class _StepPart(msgspec.Struct):
     # A content of a step: its number and what was emitted of its text.
     number: int
-    said: Text = msgspec.field(default_factory=Text)
+    emitted: EmittedText = msgspec.field(default_factory=EmittedText)
     annotations: int = 0
 
 
@@ -114,7 +114,7 @@ class _Step(msgspec.Struct):
     open: bool = False  # whether text continues the last part
     tool_index: int | None = None
     takes_arguments: bool = False
-    arguments: Text = msgspec.field(default_factory=Text)
+    arguments: EmittedText = msgspec.field(default_factory=EmittedText)
     late: dict[str, Any] = {}
     ended: bool = False
 
@@ -274,7 +274,7 @@ class GeminiInteractions(Dialect):
             if not known:
                 self._part(content, found, payload, out)
             part, said = found.parts[at], text(content.get("text"))
-            if (rest := part.said.rest(said or "")) is None:
+            if (rest := part.emitted.rest(said or "")) is None:
                 self.conflict("reasoning" if found.kind == "thought" else "content", 0, payload, out)
             self._say(rest or "", found, part, payload, out)
             for annotation in mappings(content.get("annotations"))[part.annotations :]:
@@ -373,7 +373,7 @@ class GeminiInteractions(Dialect):
     def _say(self, piece: str, step: _Step, part: _StepPart, payload: bytes, out: list[Event]) -> None:
         if not piece:
             return
-        part.said.add(piece)
+        part.emitted.add(piece)
         channel: Channel = "reasoning" if step.kind == "thought" else "content"
         if self._current.get(channel) != part.number:
             self._current[channel] = part.number

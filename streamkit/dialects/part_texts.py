@@ -30,7 +30,7 @@ _OUTPUT_KINDS = ("_output", "_result", "Response", "Result")
 _BINARY = {("image_generation_call", "result")}
 
 
-class Said(NamedTuple):
+class TextField(NamedTuple):
     """A text of a part: the field that it belongs to, and whether it is JSON."""
 
     path: tuple[str, ...]
@@ -45,7 +45,7 @@ def start(event: PartStart) -> list[Event]:
     if not texts:
         return [event]
     bare: Event = msgspec.structs.replace(event, data=data)
-    return [bare, *(_delta(said, event.number, event.index, event.payload) for said in texts)]
+    return [bare, *(_delta(field, event.number, event.index, event.payload) for field in texts)]
 
 
 def end(event: PartEnd, kind: str) -> list[Event]:
@@ -53,25 +53,25 @@ def end(event: PartEnd, kind: str) -> list[Event]:
     data, texts = split(kind, event.data)
     if not texts:
         return [event]
-    fields = {said.path[0]: None for said in texts}
+    fields = {field.path[0]: None for field in texts}
     given = {name: data.pop(name) for name in fields}
     again = PartStart(kind, event.number, given, index=event.index, payload=event.payload)
-    deltas = [_delta(said, event.number, event.index, event.payload) for said in texts]
+    deltas = [_delta(field, event.number, event.index, event.payload) for field in texts]
     return [again, *deltas, msgspec.structs.replace(event, data=data)]
 
 
-def split(kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], list[Said]]:
+def split(kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], list[TextField]]:
     """The structure in the data of a part, with the empty form of each text; and the texts."""
-    kept, texts = dict(data), list[Said]()
+    kept, texts = dict(data), list[TextField]()
     for name, value in data.items():
         if isinstance(value, dict) and name == kind:
             # As Gemini has it, all of a part in the field that says what it is.
             inner, found = split(kind, mapping(cast(object, value)))
             kept[name] = inner
-            texts += [said._replace(path=(name, *said.path)) for said in found]
-        elif said := _said(kind, name, value):
+            texts += [field._replace(path=(name, *field.path)) for field in found]
+        elif field := _text_field(kind, name, value):
             kept[name] = _empty(cast(object, value))
-            texts.append(said)
+            texts.append(field)
     return kept, texts
 
 
@@ -89,14 +89,14 @@ def is_structure(name: str) -> bool:
     return name in _STRUCTURE or name.endswith(("_id", "Id"))
 
 
-def _said(kind: str, name: str, value: Any) -> Said | None:
+def _text_field(kind: str, name: str, value: Any) -> TextField | None:
     if not value or is_structure(name) or (kind, name) in _BINARY:
         return None
     channel = channel_of(kind, name)
     if isinstance(value, str):
-        return Said((name,), value, channel, json=_is_json(value, channel))
+        return TextField((name,), value, channel, json=_is_json(value, channel))
     if isinstance(value, dict | list) and (channel != "other" or any(_texts(cast(object, value)))):
-        return Said((name,), msgspec.json.encode(value).decode(), channel, json=True)
+        return TextField((name,), msgspec.json.encode(value).decode(), channel, json=True)
     return None
 
 
@@ -121,5 +121,5 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _delta(said: Said, part: int, index: int, payload: bytes | None) -> PartDelta:
-    return PartDelta(said.text, said.channel, part, said.path, said.json, index, payload=payload)
+def _delta(field: TextField, part: int, index: int, payload: bytes | None) -> PartDelta:
+    return PartDelta(field.text, field.channel, part, field.path, field.json, index, payload=payload)

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from streamkit.completion import ResponseForm
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.emitted_text import EmittedText
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import count, emptied, mapping, mappings, text, without, word
 from streamkit.dialects.finish_reasons import is_pending
-from streamkit.dialects.said import Text
 from streamkit.events import Completion, Event, Finish, Logprobs, ResponseDetails, TextDelta
 from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
@@ -47,7 +47,7 @@ class TextGenerationInference(Dialect):
 
     shape: ClassVar[str | None] = "tgi"
     plain: ClassVar[ResponseForm | None] = generation
-    _said: Text = field(default_factory=Text, init=False, repr=False)
+    _emitted: EmittedText = field(default_factory=EmittedText, init=False, repr=False)
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -79,7 +79,7 @@ class TextGenerationInference(Dialect):
     def _token(self, fields: dict[str, Any], token: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         piece = text(token.get("text"))
         if piece and token.get("special") is not True:
-            self._said.add(piece)
+            self._emitted.add(piece)
             out.append(TextDelta(piece, payload=payload))
         said = {"generated": [token]}
         if top := mappings(fields.get("top_tokens")):
@@ -87,7 +87,7 @@ class TextGenerationInference(Dialect):
         out.append(Logprobs(said, payload=payload))
 
     def _conclude(self, fields: dict[str, Any], whole: str, payload: bytes, out: list[Event]) -> None:
-        rest = self._said.rest(whole)
+        rest = self._emitted.rest(whole)
         if rest is None:
             # As where the request asked for the full text, which begins with the prompt.
             self.conflict("content", 0, payload, out)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from streamkit.completion import ResponseForm
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.emitted_text import EmittedText
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import mapping, mappings, text
-from streamkit.dialects.said import Text
 from streamkit.events import Completion, Event, Logprobs, ResponseDetails, TextDelta
 from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.usage import usage_of
@@ -42,7 +42,7 @@ class OpenAITranscription(Dialect):
     shape: ClassVar[str | None] = "transcription"
     plain: ClassVar[ResponseForm | None] = transcription
 
-    _said: Text = field(default_factory=Text, init=False, repr=False)
+    _emitted: EmittedText = field(default_factory=EmittedText, init=False, repr=False)
     _weighed: bool = field(default=False, init=False, repr=False)
 
     @classmethod
@@ -63,7 +63,7 @@ class OpenAITranscription(Dialect):
             self._weighed |= bool(fields.get("logprobs"))
         elif kind == "transcript.text.done" or ("type" not in fields and "text" in fields):
             whole = {} if self._weighed else fields
-            rest = self._said.rest(text(fields.get("text")) or "")
+            rest = self._emitted.rest(text(fields.get("text")) or "")
             if rest is None:
                 self.conflict("content", 0, payload, out)
             self._tell(whole, rest, payload, out)
@@ -75,7 +75,7 @@ class OpenAITranscription(Dialect):
 
     def _tell(self, fields: dict[str, Any], said: object, payload: bytes, out: list[Event]) -> None:
         if piece := text(said):
-            self._said.add(piece)
+            self._emitted.add(piece)
             out.append(TextDelta(piece, payload=payload))
         if logprobs := mappings(fields.get("logprobs")):
             out.append(Logprobs({"content": logprobs}, payload=payload))

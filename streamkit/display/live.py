@@ -22,7 +22,7 @@ from streamkit.core.wrong_input import kind_of
 from streamkit.display.answer import ShownAnswer, printable
 from streamkit.errors import PipelineError
 from streamkit.events import Completion, Event, RefusalDelta, TextDelta
-from streamkit.hops.beside import beside
+from streamkit.hops.tasks import beside
 
 DRAW_SECONDS = 0.1
 """The shortest time between two drawings."""

@@ -27,7 +27,6 @@ switch of tasks for each read, and a queue with the size that is named. Those th
     fallback        one after the other, until one succeeds                        none
 """
 
-from streamkit.hops.beside import until
 from streamkit.hops.caching import AnswerCache, CachedAnswer, cache
 from streamkit.hops.channel import Branch
 from streamkit.hops.classify import Classified, classify
@@ -44,6 +43,7 @@ from streamkit.hops.sharing import Share, SharedAnswers, shared
 from streamkit.hops.stages import ConcurrentMap, FromGenerator, GroupBy, Latest, Prefetch, RateLimit
 from streamkit.hops.stores import AnswerStore, FolderStore, MemoryStore
 from streamkit.hops.synchronous import Synchronous, sync
+from streamkit.hops.tasks import until
 from streamkit.hops.tee import Broadcast, broadcast, from_generator, prefetch, tee
 from streamkit.hops.threaded import Threaded
 

@@ -12,9 +12,9 @@ from anyio.abc import TaskGroup
 from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.views import Views
 from streamkit.events import Channel, Event, ModerationReport
-from streamkit.hops.beside import beside
 from streamkit.hops.channel import at_least_one, close, reading
 from streamkit.hops.context import hop
+from streamkit.hops.tasks import beside
 from streamkit.moderation.channels import CLASSIFIED, Mode
 from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy
 from streamkit.moderation.classifiers.chunking import Window, Windows

@@ -16,9 +16,9 @@ from streamkit.core.wrong_input import kind_of, shown
 from streamkit.dialects.complete_calls import CompleteCalls
 from streamkit.errors import PipelineError
 from streamkit.events import Skipped, StreamEnd, ToolCall
-from streamkit.hops.beside import beside
 from streamkit.hops.channel import Output, at_least_one, close, reading
 from streamkit.hops.context import hop
+from streamkit.hops.tasks import beside
 
 A = TypeVar("A")
 B = TypeVar("B")

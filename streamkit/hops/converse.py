@@ -13,10 +13,10 @@ from streamkit.core.stream import Stream
 from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import OutputError, PipelineError, StreamkitError
 from streamkit.events import Completion, Event, StreamEnd, ToolCall, ToolOutput, TurnEnd, Usage
-from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, at_least_one
 from streamkit.hops.concurrent_map import concurrent_map
 from streamkit.hops.context import hop
+from streamkit.hops.tasks import beside
 from streamkit.hops.tools import OnToolError, Tool, Tools, as_tools
 from streamkit.tokens.usage import total_of
 

@@ -12,9 +12,9 @@ from streamkit.core.stage import Step
 from streamkit.core.stream import Stream
 from streamkit.errors import QueueOverflow
 from streamkit.events import StreamEnd
-from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, Output, Overflow, at_least_one, less_complete, pump, reading
 from streamkit.hops.context import hop
+from streamkit.hops.tasks import beside
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)

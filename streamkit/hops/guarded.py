@@ -10,9 +10,9 @@ import msgspec
 from streamkit.core.views import Views
 from streamkit.errors import PipelineError
 from streamkit.events import Event, Finish, ModerationReport, StreamEnd, TextDelta
-from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, at_least_one, pump, reading
 from streamkit.hops.context import hop
+from streamkit.hops.tasks import beside
 from streamkit.moderation.classifiers.chunking import Window
 from streamkit.moderation.classifiers.classifier import Decision, FailurePolicy, Failures, Outcome, as_failures
 from streamkit.moderation.classifiers.classifier import check as checked

@@ -14,9 +14,9 @@ from streamkit.core.joined import HopContext
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 from streamkit.events import Reset, StreamEnd
-from streamkit.hops.beside import beside
 from streamkit.hops.channel import Output, Signal, at_least_one, close, less_complete, opened, reading
 from streamkit.hops.context import hop
+from streamkit.hops.tasks import beside
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from streamkit.core.views import Views
-from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, Signal, at_least_one, pump, reading
 from streamkit.hops.context import hop
+from streamkit.hops.tasks import beside
 
 T = TypeVar("T")
 

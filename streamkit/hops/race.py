@@ -11,9 +11,9 @@ from streamkit.completion import FAILURES
 from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.views import Views
 from streamkit.events import CONTENT, StreamEnd
-from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, at_least_one, close, reading
 from streamkit.hops.context import hop
+from streamkit.hops.tasks import beside
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from streamkit.core.source import Source
 from streamkit.core.stream import Stream
 from streamkit.core.views import Views
 from streamkit.errors import PipelineError, QueueOverflow, StreamInterrupted
-from streamkit.hops.beside import beside
 from streamkit.hops.channel import Signal, at_least_one, opened
 from streamkit.hops.context import hop
 from streamkit.hops.keys import digest
+from streamkit.hops.tasks import beside
 
 T = TypeVar("T")
 Request = TypeVar("Request")

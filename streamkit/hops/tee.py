@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
-from streamkit.hops.beside import beside
 from streamkit.hops.channel import Branch, Overflow, at_least_one, close, pump, reading
 from streamkit.hops.context import hop
+from streamkit.hops.tasks import beside
 
 T = TypeVar("T")
 U = TypeVar("U")

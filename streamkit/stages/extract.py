@@ -9,9 +9,9 @@ from streamkit.core.stage import Stage, cut_short
 from streamkit.core.wrong_input import name_shown
 from streamkit.dialects import DIALECTS, by_name, for_event, installed
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.emitted_text import MOST_PIECES
 from streamkit.dialects.learn import Learner, Learnt, Noted
 from streamkit.dialects.reasoning_tags import ReasoningTags
-from streamkit.dialects.said import MOST_PIECES
 from streamkit.dialects.undecided import Undecided
 from streamkit.errors import PipelineError, PluginError, ProtocolError, StreamkitError, UnknownDialect
 from streamkit.events import Event

@@ -135,10 +135,10 @@ class Price(_Amounts, frozen=True, kw_only=True):
             return tokens / _MILLION + prices["web_search"] * web_searches
 
     def _of(self, prompt: int) -> dict[str, Decimal]:
-        known = _said(self)
+        known = _given(self)
         for tier in sorted(self.tiers, key=lambda tier: tier.above):
             if prompt > tier.above:
-                known |= _said(tier)
+                known |= _given(tier)
         for name, other in _AS.items():
             known.setdefault(name, known[other])
         return {"web_search": Decimal(0), **known}
@@ -157,7 +157,7 @@ _AS = {
 """The default of each price that may be left out."""
 
 
-def _said(amounts: _Amounts) -> dict[str, Decimal]:
+def _given(amounts: _Amounts) -> dict[str, Decimal]:
     found = {name: getattr(amounts, name) for name in ("input", "output", *_Amounts.__struct_fields__)}
     return {name: amount for name, amount in found.items() if amount is not None}
 
@@ -238,7 +238,7 @@ def _named(name: str) -> PriceTable:
 
 
 def _check(pattern: str, price: Price) -> None:
-    given = [amount for amounts in (price, *price.tiers) for amount in _said(amounts).values()]
+    given = [amount for amounts in (price, *price.tiers) for amount in _given(amounts).values()]
     if not all(amount.is_finite() and amount >= 0 for amount in given):
         raise PipelineError(f"prices: {pattern!r}: expected amounts of 0 or more, found {list(map(str, given))}")
     starts = [tier.above for tier in price.tiers]

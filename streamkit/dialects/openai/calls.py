@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from streamkit.dialects.said import Text, is_json
+from streamkit.dialects.emitted_text import EmittedText, is_json
 from streamkit.dialects.tool_identity import Identity
 from streamkit.events import Event, ToolCallDelta
 
@@ -51,7 +51,7 @@ class Call(msgspec.Struct):
     """One call. `held` says that `{}` came first, which is either all of its arguments or none of them."""
 
     identity: Identity = msgspec.field(default_factory=Identity)
-    arguments: Text = msgspec.field(default_factory=Text)
+    arguments: EmittedText = msgspec.field(default_factory=EmittedText)
     held: bool = False
     # Where the first piece was a whole document, its length.
     document: int = 0

@@ -10,7 +10,8 @@ import msgspec
 
 from streamkit.dialects import fields
 from streamkit.dialects.base import ANOTHER, Dialect
-from streamkit.dialects.beside import Beside
+from streamkit.dialects.changing_fields import ChangingFields
+from streamkit.dialects.emitted_text import MOST_PIECES, EmittedText
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.learn import Learnt
@@ -18,7 +19,6 @@ from streamkit.dialects.openai.calls import Calls
 from streamkit.dialects.openai.chunks import Chunk, ChunkChoice, ChunkFunction, ChunkMessage, ChunkReader, ChunkToolCall
 from streamkit.dialects.openai.details import details_of
 from streamkit.dialects.openai.reasoning_details import ReasoningDetails
-from streamkit.dialects.said import MOST_PIECES, Text
 from streamkit.events import (
     Annotation,
     AudioDelta,
@@ -45,14 +45,14 @@ _CHANNELS: dict[str, Channel] = {"content": "content", "reasoning_content": "rea
 class _Said(msgspec.Struct):
     # What one choice has said, for a whole message that may come after its deltas.
     role: str | None = None
-    content: Text = msgspec.field(default_factory=Text)
-    reasoning: Text = msgspec.field(default_factory=Text)
-    refusal: Text = msgspec.field(default_factory=Text)
+    content: EmittedText = msgspec.field(default_factory=EmittedText)
+    reasoning: EmittedText = msgspec.field(default_factory=EmittedText)
+    refusal: EmittedText = msgspec.field(default_factory=EmittedText)
     annotations: int = 0
     others: bool = False
     calls: Calls = msgspec.field(default_factory=Calls)
     details: ReasoningDetails = msgspec.field(default_factory=ReasoningDetails)
-    beside: Beside = msgspec.field(default_factory=Beside)
+    beside: ChangingFields = msgspec.field(default_factory=ChangingFields)
 
 
 @dataclass
@@ -79,7 +79,7 @@ class OpenAICompletions(Dialect):
     _start: tuple[Any, ...] = field(default=(None,) * 6, init=False, repr=False)
     _choices: dict[int, _Said] = field(default_factory=dict[int, _Said], init=False, repr=False)
     _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
-    _beside: Beside = field(default_factory=Beside, init=False, repr=False)
+    _beside: ChangingFields = field(default_factory=ChangingFields, init=False, repr=False)
     # The response id of the chunk that ended a choice.
     _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _reader: ChunkReader = field(default_factory=ChunkReader, init=False, repr=False)

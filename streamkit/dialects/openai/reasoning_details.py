@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from streamkit.dialects.emitted_text import EmittedText
 from streamkit.dialects.fields import text
 from streamkit.dialects.part_texts import end, start
-from streamkit.dialects.said import Text
 from streamkit.events import Channel, Event, PartEnd, PartStart, ReasoningDelta
 
 _TEXTS = ("text", "summary")
@@ -23,7 +23,7 @@ class Detail(msgspec.Struct):
     number: int
     kind: str
     known: dict[str, Any] = {}
-    said: Text = msgspec.field(default_factory=Text)
+    emitted: EmittedText = msgspec.field(default_factory=EmittedText)
     data: list[str] = []
     size: int = 0
     ended: bool = False
@@ -52,7 +52,7 @@ class ReasoningDetails(msgspec.Struct):
         out: list[Event],
         *,
         whole: bool = False,
-        before: Text | None = None,
+        before: EmittedText | None = None,
     ) -> list[str]:
         """Emit what the entries of a chunk say; `whole` ones may have come in pieces before. Gives the emitted text.
 
@@ -76,10 +76,10 @@ class ReasoningDetails(msgspec.Struct):
         field = next((name for name in _TEXTS if name in one), None)
         detail = self._find(one, joins=field is not None) or self._begin(one, field, index, payload, out)
         self.unsettled[detail.number] = None
-        said = (text(one.get(field)) if field else "") or ""
-        piece = (detail.said.rest(said) if whole else said) or ""
+        found = (text(one.get(field)) if field else "") or ""
+        piece = (detail.emitted.rest(found) if whole else found) or ""
         if piece:
-            detail.said.add(piece)
+            detail.emitted.add(piece)
             self._resume(detail, index, payload, out)
             out.append(ReasoningDelta(piece, index, payload=payload))
         data = text(one.get("data")) or ""
@@ -135,7 +135,7 @@ def _beside(one: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in one.items() if name not in _PIECES and value not in (None, "")}
 
 
-def _without(found: list[dict[str, Any]], before: Text) -> list[dict[str, Any]]:
+def _without(found: list[dict[str, Any]], before: EmittedText) -> list[dict[str, Any]]:
     # All of the reasoning came before its first entries: those that repeat it have their text no more.
     fields = [next((name for name in _TEXTS if text(one.get(name))), "text") for one in found]
     whole = "".join(text(one.get(name)) or "" for one, name in zip(found, fields, strict=True))

@@ -13,6 +13,7 @@ import msgspec
 
 from streamkit.completion import EndReason, ResponseForm
 from streamkit.dialects.base import ANOTHER, Dialect
+from streamkit.dialects.emitted_text import EmittedText
 from streamkit.dialects.error_objects import error_in
 from streamkit.dialects.fields import changed, count, emptied, mapping, mappings, number, text
 from streamkit.dialects.learn import Learnt
@@ -20,7 +21,6 @@ from streamkit.dialects.openai.calls import EMPTY
 from streamkit.dialects.responses.outline import CHANNELS, Outline
 from streamkit.dialects.responses.places import Places
 from streamkit.dialects.responses.response import response as plain_response
-from streamkit.dialects.said import Text
 from streamkit.dialects.tool_identity import Identity
 from streamkit.events import (
     Annotation,
@@ -88,7 +88,7 @@ _SILENT = {"response.audio.done", "response.audio.transcript.done"}
 class _ItemCall(msgspec.Struct):
     number: int
     identity: Identity = msgspec.field(default_factory=Identity)
-    arguments: Text = msgspec.field(default_factory=Text)
+    arguments: EmittedText = msgspec.field(default_factory=EmittedText)
 
 
 class _WholeText(NamedTuple):
@@ -119,8 +119,8 @@ class OpenAIResponses(Dialect):
     _role: str | None = field(default=None, init=False, repr=False)
     _places: Places = field(default_factory=Places, init=False, repr=False)
     # What was emitted of each kind of text, by item and part.
-    _texts: dict[str, dict[int, dict[int, Text]]] = field(
-        default_factory=dict[str, dict[int, dict[int, Text]]], init=False, repr=False
+    _texts: dict[str, dict[int, dict[int, EmittedText]]] = field(
+        default_factory=dict[str, dict[int, dict[int, EmittedText]]], init=False, repr=False
     )
     # (kind,), (kind, item) and (kind, item, part) of the log probabilities and annotations that were emitted.
     _told: set[tuple[str | int, ...]] = field(default_factory=set[tuple[str | int, ...]], init=False, repr=False)
@@ -133,7 +133,7 @@ class OpenAIResponses(Dialect):
     # What names the part of the last delta, if nothing came since. It saves time, and is found anew after a checkpoint.
     _last: tuple[Any, ...] | None = field(default=None, init=False, repr=False, metadata={"state": False})
     _last_place: Place = field(default=(0, 0), init=False, repr=False, metadata={"state": False})
-    _last_text: Text = field(default_factory=Text, init=False, repr=False, metadata={"state": False})
+    _last_text: EmittedText = field(default_factory=EmittedText, init=False, repr=False, metadata={"state": False})
     _last_call: _ItemCall = field(
         default_factory=lambda: _ItemCall(0), init=False, repr=False, metadata={"state": False}
     )
@@ -411,11 +411,11 @@ class OpenAIResponses(Dialect):
         self._outline.part(kind, place, payload, out)
         out.append(_PIECES[kind](said, payload=payload))
 
-    def _text(self, kind: str, place: Place) -> Text:
+    def _text(self, kind: str, place: Place) -> EmittedText:
         parts = self._texts.setdefault(kind, {}).setdefault(place[0], {})
         found = parts.get(place[1])
         if found is None:
-            found = parts[place[1]] = Text()
+            found = parts[place[1]] = EmittedText()
         return found
 
     def _beside(self, part: dict[str, Any], place: Place, known: set[str], payload: bytes, out: list[Event]) -> None:
@@ -523,7 +523,7 @@ class OpenAIResponses(Dialect):
             out.append(ToolCallDelta(call.number, arguments=EMPTY, payload=payload))
 
 
-def _streamed(items: dict[int, dict[int, Text]], item: int | None) -> Iterator[tuple[Place, Text]]:
+def _streamed(items: dict[int, dict[int, EmittedText]], item: int | None) -> Iterator[tuple[Place, EmittedText]]:
     for place in list(items) if item is None else [item]:
         for at, said in items.get(place, {}).items():
             yield (place, at), said

@@ -7,7 +7,7 @@ import msgspec
 from streamkit.dialects.fields import changed
 
 
-class Beside(msgspec.Struct):
+class ChangingFields(msgspec.Struct):
     """The fields of a response or of a choice. One is emitted when it is first there, and again at the end if it has changed.
 
     Some servers send times or counters anew with every chunk.

@@ -17,7 +17,7 @@ from streamkit.sse.json_text import NOT_JSON
 MOST_PIECES = 64
 
 
-class Text(msgspec.Struct):
+class EmittedText(msgspec.Struct):
     """A text that was emitted. What is appended to `pieces` was; `trim` keeps the list short."""
 
     pieces: list[str] = []
