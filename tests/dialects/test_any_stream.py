@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamkit as sk
+from tests.kit import cut
 
 
 class Answer(NamedTuple):
@@ -391,11 +392,6 @@ def read(pieces: list[bytes], dialect: str | None = None) -> tuple[list[sk.Event
     except sk.StreamkitError as error:
         return events, error
     return events, None
-
-
-def cut(body: bytes, at: set[int]) -> list[bytes]:
-    places = sorted({0, len(body), *(place for place in at if place < len(body))})
-    return [body[start:end] for start, end in pairwise(places)]
 
 
 def dialect_of(name: str) -> str:

@@ -14,6 +14,7 @@ from streamkit import Event, Finish, StreamEnd, TextDelta
 from streamkit.events import Checked
 from streamkit.hops import classify
 from streamkit.moderation import Decision, Window, Windows
+from tests.kit import settled, text
 
 pytestmark = pytest.mark.anyio
 END = StreamEnd("completed", True)
@@ -95,16 +96,6 @@ class Reader:
         except Exception as error:
             self.error = error
         self.ended = True
-
-
-def text(*pieces: str, index: int = 0) -> list[Event]:
-    return [TextDelta(piece, index) for piece in pieces]
-
-
-async def settled() -> None:
-    """Let every task go on as far as it can; anyio's own `wait_all_tasks_blocked` takes 0.1 s each time on asyncio."""
-    for _ in range(40):
-        await checkpoint()
 
 
 ONE_BY_ONE: dict[str, Any] = {"windows": Windows(sentences=1), "merge": 0}

@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 import streamkit as sk
 from streamkit import hops
 from streamkit.testing import HANG, Scripted, no_leaks
-from tests.kit import Same
+from tests.kit import Same, all_of
 
 pytestmark = pytest.mark.anyio
 
@@ -22,11 +22,6 @@ END = sk.StreamEnd("completed")
 async def words(delta: sk.TextDelta) -> list[sk.TextDelta] | None:
     await checkpoint()
     return [sk.TextDelta(word) for word in delta.text.split()] or None
-
-
-async def all_of(items: Any) -> list[Any]:
-    async with items as found:
-        return [item async for item in found]
 
 
 async def test_results_are_those_of_a_stage_in_the_place_of_their_items() -> None:

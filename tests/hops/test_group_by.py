@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import streamkit as sk
 from streamkit import hops, ops
 from streamkit.testing import HANG, Scripted, no_leaks
-from tests.kit import Same
+from tests.kit import Same, all_of
 
 pytestmark = pytest.mark.anyio
 
@@ -33,11 +33,6 @@ def failing(number: int) -> bool:
     if number == 3:
         raise ValueError("no key")
     return False
-
-
-async def all_of(items: Any) -> list[Any]:
-    async with items as found:
-        return [item async for item in found]
 
 
 async def grouped(source: Any, key: Any, **options: Any) -> dict[Any, list[Any]]:

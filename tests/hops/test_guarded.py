@@ -13,6 +13,7 @@ from streamkit import Event, Finish, StreamEnd, TextDelta
 from streamkit.events import Checked
 from streamkit.hops import guarded
 from streamkit.moderation import Decision
+from tests.kit import settled
 
 pytestmark = pytest.mark.anyio
 END = StreamEnd("completed", True)
@@ -81,11 +82,6 @@ class Reader:
         except Exception as error:
             self.error = error
         self.ended = True
-
-
-async def settled() -> None:
-    for _ in range(40):
-        await checkpoint()
 
 
 async def test_nothing_is_released_before_the_decision_and_then_the_whole_answer() -> None:

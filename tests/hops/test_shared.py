@@ -10,7 +10,7 @@ from anyio import wait_all_tasks_blocked
 import streamkit as sk
 from streamkit import hops
 from streamkit.testing import HANG, Scripted, no_leaks
-from tests.kit import Same
+from tests.kit import Same, all_of
 
 pytestmark = pytest.mark.anyio
 
@@ -31,11 +31,6 @@ class Upstream:
 
 def same(request: Any) -> Any:
     return request
-
-
-async def all_of(items: Any) -> list[Any]:
-    async with items as found:
-        return [item async for item in found]
 
 
 async def test_equal_requests_share_an_answer_and_late_ones_receive_what_they_missed() -> None:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,13 +10,9 @@ from hypothesis import strategies as st
 
 import streamkit as sk
 from streamkit import ops
+from tests.kit import cut_text
 
 END = sk.StreamEnd("completed", True)
-
-
-def cut(text: str, at: Iterable[int]) -> list[sk.TextDelta]:
-    places = [0, *sorted({place for place in at if 0 < place < len(text)}), len(text)]
-    return [sk.TextDelta(text[start:end]) for start, end in pairwise(places) if start < end]
 
 
 def texts(events: Iterable[object]) -> list[str]:
@@ -46,7 +41,7 @@ def in_fours(text: str) -> int | None:
 def test_the_pieces_are_the_same_for_any_cuts(by: Any, text: str, pieces: list[str]) -> None:
     assert texts(ops.Smooth(by).run([sk.TextDelta(text)])) == pieces
     for size in (1, 2, 3):
-        assert texts(ops.Smooth(by).run(cut(text, range(0, len(text), size)))) == pieces
+        assert texts(ops.Smooth(by).run(cut_text(text, range(0, len(text), size)))) == pieces
 
 
 @pytest.mark.parametrize(
@@ -71,10 +66,10 @@ def test_the_pieces_are_the_same_for_any_cuts(by: Any, text: str, pieces: list[s
     ],
 )
 def test_sentences(text: str, sentences: list[str]) -> None:
-    events = cut(text, ())
+    events = cut_text(text, ())
 
     assert texts(ops.Sentences().run(events)) == sentences
-    assert texts(ops.Sentences().run(cut(text, range(len(text))))) == sentences
+    assert texts(ops.Sentences().run(cut_text(text, range(len(text))))) == sentences
 
 
 def test_a_sentence_leaves_when_the_next_begins() -> None:
@@ -125,7 +120,7 @@ def test_a_piece_without_an_end_is_released_at_its_limit() -> None:
     text = "x" * 25
 
     for size in (1, 7, 25):
-        assert texts(ops.Smooth("word", max_held=10).run(cut(text, range(0, 25, size)))) == [
+        assert texts(ops.Smooth("word", max_held=10).run(cut_text(text, range(0, 25, size)))) == [
             "x" * 10,
             "x" * 10,
             "x" * 5,
@@ -134,7 +129,7 @@ def test_a_piece_without_an_end_is_released_at_its_limit() -> None:
 
 def test_a_rule_that_says_too_much_or_too_little_loses_nothing() -> None:
     for rule in (lambda text: 10**9, lambda text: -1, lambda text: 0):
-        assert "".join(texts(ops.Smooth(rule, max_held=3).run(cut("abcdefgh", range(8))))) == "abcdefgh"
+        assert "".join(texts(ops.Smooth(rule, max_held=3).run(cut_text("abcdefgh", range(8))))) == "abcdefgh"
 
 
 ALPHABET = st.sampled_from(
@@ -155,8 +150,8 @@ def test_any_text_cut_anywhere_comes_in_the_same_pieces_and_whole(stage: ops.Smo
     @settings(max_examples=60, deadline=None, database=None)
     @given(st.lists(ALPHABET, max_size=40).map("".join), st.sets(st.integers(0, 80)))
     def check(text: str, at: set[int]) -> None:
-        whole = texts(stage.run(cut(text, ())))
-        assert texts(stage.run(cut(text, at))) == texts(stage.run(cut(text, range(len(text))))) == whole
+        whole = texts(stage.run(cut_text(text, ())))
+        assert texts(stage.run(cut_text(text, at))) == texts(stage.run(cut_text(text, range(len(text))))) == whole
         assert "".join(whole) == text
         assert all(0 < len(piece) <= stage.max_held for piece in whole)
 

@@ -1,7 +1,6 @@
 """Stop sequences: nothing of them is released, however they are cut, and each choice has its own end."""
 
 from collections.abc import Iterable
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -9,14 +8,10 @@ from hypothesis import strategies as st
 
 import streamkit as sk
 from streamkit import ops
+from tests.kit import cut_text
 
 END = sk.StreamEnd("length", True)
 STOP = [sk.Finish("stop"), sk.StreamEnd("completed")]
-
-
-def cut(text: str, at: Iterable[int]) -> list[sk.Event]:
-    places = [0, *sorted({place for place in at if 0 < place < len(text)}), len(text)]
-    return [sk.TextDelta(text[start:end]) for start, end in pairwise(places) if start < end]
 
 
 def text_of(events: Iterable[object], index: int = 0) -> str:
@@ -40,7 +35,7 @@ def test_the_text_before_the_stop_is_released_and_no_more(
     stops: str | tuple[str, ...], text: str, released: str, with_stop: str
 ) -> None:
     for at in ((), range(len(text)), range(0, len(text), 2)):
-        events = [*cut(text, at), sk.Usage(1, 2, 3), END]
+        events = [*cut_text(text, at), sk.Usage(1, 2, 3), END]
 
         given_ = list(ops.StopAt(stops).run(events))
         included = list(ops.StopAt(stops, include=True).run(events))
@@ -52,7 +47,7 @@ def test_the_text_before_the_stop_is_released_and_no_more(
 @pytest.mark.parametrize("text", ["Hello", "Hello E", "Hello EN", "ENEN"])
 def test_text_that_only_began_like_a_stop_is_released_at_the_end(text: str) -> None:
     for ending in ([], [END], [sk.Finish("length"), END]):
-        events = list(ops.StopAt("END").run([*cut(text, range(len(text))), *ending]))
+        events = list(ops.StopAt("END").run([*cut_text(text, range(len(text))), *ending]))
 
         assert text_of(events) == text
         assert [event for event in events if not isinstance(event, sk.TextDelta)] == ending
@@ -137,7 +132,7 @@ def test_it_equals_cutting_the_whole_text(text: str, stops: tuple[str, ...], at:
     longest = 0 if place is None else max(len(stop) for stop in stops if text[:place].endswith(stop))
     expected = text if place is None else text[: place - longest]
 
-    events = list(ops.StopAt(stops).run(iter([*cut(text, at), END])))
+    events = list(ops.StopAt(stops).run(iter([*cut_text(text, at), END])))
 
     assert text_of(events) == expected
     assert events[-1] == (END if place is None else sk.StreamEnd("completed"))

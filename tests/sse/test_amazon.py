@@ -1,6 +1,5 @@
 """Amazon's binary event stream: botocore reads it as we do, and each fault is an error that has a type."""
 
-from itertools import pairwise
 from struct import pack
 from typing import Any
 from zlib import crc32
@@ -14,6 +13,7 @@ import streamkit as sk
 from streamkit.errors import LimitExceeded, ProtocolError
 from streamkit.sse import AmazonEvent, UnfinishedEvent
 from tests.amazon import chunk, event, failure, frame, header, headers, text_header
+from tests.kit import cut
 
 TWO = event("messageStart", {"role": "assistant"}) + event("contentBlockDelta", {"delta": {"text": "Hé☃"}})
 
@@ -26,11 +26,6 @@ def read(*pieces: bytes, **options: Any) -> tuple[list[Any], Exception | None]:
     except sk.StreamkitError as error:
         return events, error
     return events, None
-
-
-def cut(body: bytes, at: set[int]) -> list[bytes]:
-    places = sorted({0, len(body), *(place for place in at if place < len(body))})
-    return [body[start:end] for start, end in pairwise(places)]
 
 
 def by_botocore(body: bytes) -> list[tuple[dict[str, Any], bytes]]:

@@ -29,6 +29,7 @@ from streamkit.errors import ConnectFailed, ContentTypeError, DeadlineExceeded, 
 from streamkit.events import Checked, Retracted
 from streamkit.moderation import Decision, Failures, Window, Windows
 from streamkit.moderation.classifiers.classifier import as_failures, failure_of, verdict_of
+from tests.kit import text
 
 pytestmark = pytest.mark.anyio
 END = StreamEnd("completed", True)
@@ -77,10 +78,6 @@ class Answer:
                 raise self.error
         finally:
             self.closed = True
-
-
-def text(*pieces: str, index: int = 0) -> list[Event]:
-    return [TextDelta(piece, index) for piece in pieces]
 
 
 KILL = Scripted({"kill": Decision("block", "violence")})

@@ -29,19 +29,12 @@ from streamkit import (
 )
 from streamkit.events import Annotation, AudioDelta, Choice, Flagged, Logprobs, ProviderNotice, RoleDelta, Verdict
 from streamkit.sse import Lines, ServerSentEvent
+from tests.kit import moderate, text
 
 END = StreamEnd("completed", True)
 FLAG = Rule("bird", phrases=("blue heron",), action="annotate")
 REDACT = Rule("bird", phrases=("blue heron",), replacement="[bird]")
 BLOCK = Rule("bird", phrases=("blue heron",), action="block")
-
-
-def moderate(stage: Moderate, events: Iterable[Event]) -> list[Event]:
-    return list(stage.run(iter(list(events))))
-
-
-def text(*pieces: str, index: int = 0) -> list[Event]:
-    return [TextDelta(piece, index) for piece in pieces]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """How much may wait, for how long, what it cost, and what happens when something goes wrong on the way."""
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -24,20 +24,13 @@ from streamkit import (
 )
 from streamkit.events import HoldExceeded, Logprobs, ModerationReport, Retracted
 from streamkit.moderation.match import scanner
+from tests.kit import moderate, text
 
 END = StreamEnd("completed", True)
 STOP = Finish("stop")
 ENDLESS = Rule("quote", patterns=("<<.*?>>",), replacement="[quote]")
 BIRD = Rule("bird", phrases=("blue heron",), replacement="[bird]")
 BLOCK = Rule("bird", phrases=("blue heron",), action="block")
-
-
-def text(*pieces: str, index: int = 0) -> list[Event]:
-    return [TextDelta(piece, index) for piece in pieces]
-
-
-def moderate(stage: Moderate, events: Iterable[Event]) -> list[Event]:
-    return list(stage.run(iter(list(events)), clock=lambda: 0.0))
 
 
 # Characters

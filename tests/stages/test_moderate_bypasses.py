@@ -23,6 +23,7 @@ from streamkit import (
 )
 from streamkit.events import Annotation, AudioDelta, Choice, Logprobs, PartialOutput, Reset
 from streamkit.moderation import Decision, Window
+from tests.kit import text
 
 pytestmark = pytest.mark.anyio
 END = StreamEnd("completed", True)
@@ -42,10 +43,6 @@ async def classify(*events: Event, **options: Any) -> list[Event]:
     """The same events, moderated by a classifier; without what is reported about windows."""
     async with list(events) | sk.Classify(judge, **options) as stream:
         return [event async for event in stream if not isinstance(event, sk.events.Checked)]
-
-
-def text(*pieces: str, index: int = 0) -> list[Event]:
-    return [TextDelta(piece, index) for piece in pieces]
 
 
 # What is no event

@@ -22,6 +22,7 @@ from streamkit import (
     ToolCallDelta,
 )
 from streamkit.events import Flagged, ToolCall
+from tests.kit import moderate, verdicts
 
 END = StreamEnd("tool_calls", True)
 CALLED = Finish("tool_calls")
@@ -30,10 +31,6 @@ MODES = ("hold", "observe", "optimistic")
 
 def rule(action: str = "redact", phrase: str = "blue heron", **more: Any) -> Rule:
     return Rule("bird", phrases=(phrase,), action=action, replacement="[bird]", **more)  # type: ignore[arg-type]
-
-
-def moderate(stage: Moderate, events: Iterable[Event]) -> list[Event]:
-    return list(stage.run(iter(list(events))))
 
 
 def call(*pieces: str, tool_index: int = 0, index: int = 0, name: str = "f") -> list[Event]:
@@ -48,10 +45,6 @@ def arguments(events: Iterable[Event], tool_index: int = 0) -> str:
     return "".join(
         event.arguments for event in events if isinstance(event, ToolCallDelta) and event.tool_index == tool_index
     )
-
-
-def verdicts(events: Iterable[Event]) -> list[Event]:
-    return [event for event in events if isinstance(event, Flagged | Redacted | Blocked)]
 
 
 # As the text it means

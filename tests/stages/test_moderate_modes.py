@@ -23,6 +23,7 @@ from streamkit import (
     Usage,
 )
 from streamkit.events import Flagged, Logprobs, ModerationReport, Retracted, RoleDelta
+from tests.kit import moderate, text, verdicts
 
 END = StreamEnd("completed", True)
 STOP = Finish("stop")
@@ -31,18 +32,6 @@ ACTIONS = ("annotate", "redact", "replace", "block", "stop")
 
 def rule(action: str, phrase: str = "blue heron", **more: Any) -> Rule:
     return Rule("bird", phrases=(phrase,), action=action, replacement="[bird]", **more)  # type: ignore[arg-type]
-
-
-def moderate(stage: Moderate, events: Iterable[Event]) -> list[Event]:
-    return list(stage.run(iter(list(events)), clock=lambda: 0.0))
-
-
-def text(*pieces: str, index: int = 0) -> list[Event]:
-    return [TextDelta(piece, index) for piece in pieces]
-
-
-def verdicts(events: Iterable[Event]) -> list[Event]:
-    return [event for event in events if isinstance(event, Flagged | Redacted | Blocked)]
 
 
 def spoken(events: Iterable[Event], index: int = 0) -> str:

@@ -39,6 +39,7 @@ from streamkit.moderation.channels import TEXTS, Mode
 from streamkit.moderation.choice import Policy
 from streamkit.moderation.classifiers.classifier import Outcome
 from streamkit.moderation.classifiers.windows import Classifying
+from tests.kit import text
 
 END = StreamEnd("completed", True)
 SENTENCES = Windows(sentences=1)
@@ -88,10 +89,6 @@ def run(classifying: Classifying, events: Iterable[Event], order: Random | None 
 def said(events: Iterable[Event]) -> list[Event]:
     """Without what is only said about it."""
     return [event for event in events if not isinstance(event, Checked)]
-
-
-def text(*pieces: str, index: int = 0) -> list[Event]:
-    return [TextDelta(piece, index) for piece in pieces]
 
 
 def test_text_leaves_in_the_pieces_it_came_in_when_its_window_was_judged() -> None:
