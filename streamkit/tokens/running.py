@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     import tiktoken
@@ -38,6 +39,9 @@ _MOST_LEFT_TOKENS = 48
 _SLICE = 2048  # characters of news that are taken at a time
 _WINDOW = 1024  # bytes of a long piece that are merged at a time
 _LONGEST = 4096  # characters that tiktoken's own pattern matching is given: o200k overflows its stack at a row of 100,000 spaces
+_MOST_KNOWN = 8192
+_KNOWN: "WeakKeyDictionary[tiktoken.Encoding, dict[str, int]]" = WeakKeyDictionary()
+"""The tokens of short texts, by encoding. None is longer than `_SHORT`, and there are at most `_MOST_KNOWN`."""
 _CONTEXT = 512  # characters of context above which a cut is not worth it
 _KINDS = (r"[\p{Lu}\p{Lt}]", r"\p{Ll}", r"[\p{Lm}\p{Lo}]", r"\p{M}", r"\p{N}", r"[\r\n]", " ", r"[^\S\r\n ]", "'", "/")
 """The kinds of characters that any of the patterns distinguishes; all others are one more."""
@@ -65,6 +69,7 @@ class RunningCount:
 
     def __init__(self, encoding: "tiktoken.Encoding") -> None:
         self._encoding = encoding
+        self._known = _KNOWN.setdefault(encoding, {})
         self._final = 0
         self._cuts: list[_Cut] = []
         self._inside = 0
@@ -96,11 +101,23 @@ class RunningCount:
                 self._tail_tokens = len(self._encode_tail())
             else:
                 news = self._news
-                self._tail += news[0] if len(news) == 1 else "".join(news)
+                tail = self._tail + (news[0] if len(news) == 1 else "".join(news))
                 news.clear()
                 self._waiting = 0
-                self._tail_tokens = len(self._encoding.encode_ordinary(self._tail))
+                if (at := tail.rfind(" ", 1)) > 0 and not tail[at - 1].isspace():
+                    self._final += self._short(tail[:at])
+                    tail = tail[at:]
+                self._tail = tail
+                self._tail_tokens = self._short(tail)
         return self._final + self._inside + self._tail_tokens
+
+    def _short(self, text: str) -> int:
+        # Words come again and again.
+        if (tokens := self._known.get(text)) is None:
+            if len(self._known) == _MOST_KNOWN:
+                self._known.clear()
+            tokens = self._known[text] = len(self._encoding.encode_ordinary(text))
+        return tokens
 
     def fork(self) -> "RunningCount":
         """Return an independent copy of the running count."""

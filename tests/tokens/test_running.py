@@ -98,6 +98,23 @@ def test_prose_is_not_encoded_again_and_again(name: str) -> None:
     assert encoding.all < 4 * 5 * 5000
 
 
+def test_what_is_known_of_short_texts_is_bounded_and_changes_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoding = load_encoding("o200k_base")
+    known: dict[str, int] = {}
+    monkeypatch.setitem(running._KNOWN, encoding, known)
+    monkeypatch.setattr(running, "_MOST_KNOWN", 5)
+    deltas = [" one", " two", " three", " four", " five", " six", ", ", "a word of 30 letters without an", "end"] * 3
+
+    for deltas_of_one in (deltas, list("".join(deltas))):
+        count = RunningCount(encoding)
+        for at, delta in enumerate(deltas_of_one, 1):
+            count.feed(delta)
+            assert count.tokens == len(encoding.encode_ordinary("".join(deltas_of_one[:at])))
+            assert len(known) <= 5
+            assert all(len(text) <= 16 for text in known)
+    assert known
+
+
 @pytest.mark.parametrize(
     ("name", "letter"), [("cl100k_base", "x"), ("o200k_base", "漢"), ("cl100k_base", "-"), ("r50k_base", "7")]
 )
