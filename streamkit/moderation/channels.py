@@ -191,8 +191,15 @@ def bare_calls(deltas: Sequence[ToolCallDelta]) -> list[ToolCallDelta]:
     """Adjacent pieces of one call, of which only the first may have more than arguments, without their raw chunks."""
     first = deltas[0]
     number, index = first.tool_index, first.index
+    if first.payload is not None:
+        known = type(first) is ToolCallDelta
+        first = (
+            ToolCallDelta(number, first.id, first.name, first.arguments, index, first.type) if known else bare(first)
+        )
+    if len(deltas) == 1:
+        return [first]
     return [
-        bare(first),
+        first,
         *[
             delta if delta.payload is None else ToolCallDelta(number, None, None, delta.arguments, index)
             for delta in deltas[1:]

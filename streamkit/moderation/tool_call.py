@@ -97,7 +97,8 @@ class CallRelease:
     def end(self) -> list[tuple[Channel, Ruling]]:
         """No more of it arrives: what is decided then."""
         named = [] if self._named else self._rulings("tool_name", "", final=True)
-        return named + self._rulings(self.channel, self._decode("", final=True), final=True)
+        rest = self._json.feed("", final=True) if self._json else ""
+        return named + self._rulings(self.channel, rest, final=True)
 
     def _judge(self, name: str, arguments: str) -> list[tuple[Channel, Ruling]]:
         rulings = self._rulings("tool_name", name) if name else []
@@ -105,18 +106,16 @@ class CallRelease:
             if not self._named:
                 self._named = True
                 rulings += self._rulings("tool_name", "", final=True)
-            if decoded := self._decode(arguments):
+            if decoded := self._json.feed(arguments) if self._json else arguments:
                 rulings += self._rulings(self.channel, decoded)
         return rulings
-
-    def _decode(self, arguments: str, *, final: bool = False) -> str:
-        return self._json.feed(arguments, final=final) if self._json else arguments
 
     def _rulings(self, channel: Channel, text: str, *, final: bool = False) -> list[tuple[Channel, Ruling]]:
         judge = self.name if channel == "tool_name" else self.arguments
         if channel != "tool_name":
             self._decoded += len(text)
-        return [(channel, ruling) for ruling in judge.feed(text, final=final)] if judge else []
+        rulings = judge.feed(text, final=final) if judge else ()
+        return [(channel, ruling) for ruling in rulings] if rulings else []
 
     def _spelled(self, delta: ToolCallDelta) -> str:
         # What of a name is new. Some providers repeat the whole name with every piece.

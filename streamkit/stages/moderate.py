@@ -232,26 +232,23 @@ class Moderate(Stage[Event, Event]):
                     known[0].feed_open(known[1], run, text, out)
                 else:
                     release.feed_run(channel, run, text, out)
+            elif (spelled := _IN_PIECES.get(kind)) and together:
+                at = run_of(items, start)
+                run = items[start:at]
+                text = spelled(event) if at - start == 1 else "".join(map(spelled, run))
+                if not at_once and (start > _MOST_EVENTS or len(text) > SLICE):
+                    return start
+                if self.keep_raw:
+                    for piece in run:
+                        self._keep_other(piece)
+                release.feed_call(run, text, out)
             elif not at_once and (start > _MOST_EVENTS or weight_of(event) > SLICE):
                 return start
             else:
-                if together and kind in _IN_PIECES:
-                    at = run_of(items, start)
-                run = items[start:at]
-                text = "".join(map(_IN_PIECES[kind], run)) if at - start > 1 else ""
-                if len(text) > SLICE and not at_once:
-                    return start
-                self._feed(run, text, out)
+                if self.keep_raw:
+                    self._keep_other(event)
+                release.feed(event, out)
         return None
-
-    def _feed(self, run: list[Any], text: str, out: list[Event]) -> None:
-        if self.keep_raw:
-            for event in run:
-                self._keep_other(event)
-        if len(run) > 1:
-            self._release.feed_call(run, text, out)
-        else:
-            self._release.feed(run[0], out)
 
     # What is kept
 
@@ -259,7 +256,6 @@ class Moderate(Stage[Event, Event]):
         if isinstance(event, ToolCallDelta):
             self._keep(event.index, "tool_arguments", event.tool_index, event.arguments)
             self._keep(event.index, "tool_name", event.tool_index, event.name or "")
-
         elif isinstance(event, PartDelta):
             self._keep(event.index, event.channel, None, event.text)
 
