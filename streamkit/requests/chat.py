@@ -27,6 +27,7 @@ from streamkit.requests.openai import (
     STREAM_OPTIONS,
     cached,
     choice_of,
+    content_only,
     effort_of,
     file_data,
     from_data_url,
@@ -39,6 +40,7 @@ from streamkit.requests.openai import (
     read_image,
     read_shared,
     schema_fields,
+    strict_of,
     write_rest,
 )
 
@@ -46,6 +48,7 @@ OWN = ("stop", "seed", "n", "frequency_penalty", "presence_penalty", "logit_bias
 """Options by their names in chat completions."""
 MOST_STOPS = 4
 _DEFAULTS: dict[str, Any] = {"n": 1, "store": False, "logprobs": False, "logit_bias": {}}
+_OTHER_TIERS = ("ultrafast",)
 _REASONING = "reasoning of earlier turns is not sent to another API"
 
 
@@ -54,10 +57,12 @@ def read(body: object, losses: Losses) -> Conversation:
     fields = Fields(body, "", losses)
     options = read_shared(fields)
     options |= _stops(fields)
-    options |= {name: option for name in (*OWN[1:], "top_k") if (option := fields.option(name)) is not None}
-    for name in ("max_tokens", "max_completion_tokens"):
-        if option := fields.option(name):
-            options["max_tokens"] = option
+    options |= {name: option for name in (*OWN[1:], "top_k") if (option := fields.known(name)) is not None}
+    older, limit = fields.known("max_tokens"), fields.known("max_tokens", "max_completion_tokens")
+    if older and limit:
+        losses.add(older.path, "max_completion_tokens is stated, too")
+    if found := limit or older:
+        options["max_tokens"] = found
     options |= read_effort(fields.option("reasoning_effort", fields.text))
     _normalize(options)
     conversation = Conversation(options=options)
@@ -91,32 +96,38 @@ class _ChatMessages:
     def __init__(self, turns: list[Turn], losses: Losses) -> None:
         self._turns = turns
         self._losses = losses
-        self._function: str = ""
+        self._functions: dict[str, str] = {}
 
     def read(self, fields: Fields) -> None:
         for path, value in fields.items("messages"):
             message = Fields(value, path, self._losses)
             match message.needed("role"):
                 case "system" | "developer" | "user" as role:
-                    self._turns.append(Turn(role, [*_content(message)], message.text("name"), path))
+                    parts = [*content_only(_content(message), self._losses)]
+                    self._turns.append(Turn(role, [*parts], message.text("name"), path))
                 case "assistant":
                     self._assistant(message)
                 case "tool":
                     self._result(message.needed("tool_call_id"), message)
                 case "function":
-                    message.needed("name")
-                    self._result(self._function, message)
+                    self._result(self._called(message.needed("name"), path), message)
                 case _:
                     raise unknown(below(path, "role"), "system, developer, user, assistant, tool or function")
             message.close()
 
     def _result(self, id: str, message: Fields) -> None:
-        content = [part for part in _content(message) if not isinstance(part, RefusalPart)]
+        content = [*content_only(_content(message), self._losses)]
         part = ResultPart(id, content, path=message.path)
         if self._turns and isinstance(self._turns[-1].parts[0] if self._turns[-1].parts else None, ResultPart):
             self._turns[-1].parts.append(part)
         else:
             self._turns.append(Turn("user", [part], path=message.path))
+
+    def _called(self, name: str, path: str) -> str:
+        # Results of the older functions have no id of a call, and only one of a function can be open.
+        if name not in self._functions:
+            self._losses.add(below(path, "name"), "the result of a call that is not in the request")
+        return self._functions.pop(name, f"call_function_{len(self._turns)}")
 
     def _assistant(self, message: Fields) -> None:
         parts: list[TurnPart] = [*_content(message)]
@@ -125,8 +136,8 @@ class _ChatMessages:
         parts += [self._call(path, value) for path, value in message.items("tool_calls")]
         function = message.fields("function_call")
         if name := function.text("name"):
-            self._function = f"call_{len(self._turns)}"
-            parts.append(CallPart(self._function, name, function.text("arguments") or "", path=function.path))
+            self._functions[name] = id = f"call_function_{len(self._turns)}"
+            parts.append(CallPart(id, name, function.text("arguments") or "", path=function.path))
         function.close()
         for name in ("reasoning_content", "reasoning", "reasoning_details"):
             message.lose(name, _REASONING)
@@ -216,14 +227,17 @@ def _read_tools(fields: Fields, conversation: Conversation) -> None:
         conversation.tools.append(_tool(function, False, path))
         function.close()
     conversation.choice = read_choice(fields.value("tool_choice"), "tool_choice", losses, nested=True)
+    if conversation.choice:
+        fields.lose("function_call", "tool_choice is stated, too")
     match fields.value("function_call"):
         case None:
             pass
         case "none" | "auto" as mode:
             conversation.choice = ToolPreference(mode, path="function_call")
         case value:
-            name = Fields(value, "function_call", losses).needed("name")
-            conversation.choice = ToolPreference("required", [name], path="function_call")
+            function = Fields(value, "function_call", losses)
+            conversation.choice = ToolPreference("required", [function.needed("name")], path="function_call")
+            function.close()
 
 
 def _tool(fields: Fields, custom: bool, path: str) -> OfferedTool:
@@ -256,6 +270,7 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
     limit, store = options.pop("max_tokens", None), options.get("store")
     if store is not None and store.value is False:
         del options["store"]  # as it is without it
+    _lose_newer(options, losses)
     streaming = {name: options.pop(name) for name in STREAM_OPTIONS if name in options}
     streams = "stream" in options and options["stream"].value is True
     stream_options = {name: option.value for name, option in streaming.items() if streams or not option.implied}
@@ -266,11 +281,23 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
         "messages": messages,
         "reasoning_effort": effort,
         "stream_options": stream_options or None,
-        "tools": [_write_tool(tool) for tool in conversation.tools] or None,
+        "tools": [_write_tool(tool, losses) for tool in conversation.tools] or None,
         "tool_choice": choice_of(conversation.choice, conversation, nested=True) if conversation.choice else None,
         "response_format": _format(conversation.format, losses) if conversation.format else None,
     }
     return body | {name: value for name, value in found.items() if value is not None}
+
+
+def _lose_newer(options: dict[str, Option], losses: Losses) -> None:
+    # Values that only Responses have.
+    if "service_tier" in options and options["service_tier"].value in _OTHER_TIERS:
+        losses.add(options.pop("service_tier").path)
+    if (cache := options.pop("prompt_cache_options", None)) is None:
+        return
+    kept = {name: value for name, value in cache.value.items() if name == "mode" or (name, value) == ("ttl", "30m")}
+    losses.rest({name: value for name, value in cache.value.items() if name not in kept}, cache.path)
+    if kept:
+        options["prompt_cache_options"] = Option(kept, cache.path)
 
 
 def _format(format: OutputFormat, losses: Losses) -> dict[str, Any]:
@@ -279,7 +306,7 @@ def _format(format: OutputFormat, losses: Losses) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema_fields(format, losses)}
 
 
-def _write_tool(tool: OfferedTool) -> dict[str, Any]:
+def _write_tool(tool: OfferedTool, losses: Losses) -> dict[str, Any]:
     format = tool.format
     if format and format.get("type") == "grammar":
         format = {"type": "grammar", "grammar": {name: value for name, value in format.items() if name != "type"}}
@@ -287,7 +314,7 @@ def _write_tool(tool: OfferedTool) -> dict[str, Any]:
         "name": tool.name,
         "description": tool.description,
         "parameters": tool.parameters,
-        "strict": tool.strict,
+        "strict": strict_of(tool.strict, tool.parameters, tool.path, losses),
         "format": format,
     }
     kind = "custom" if tool.custom else "function"

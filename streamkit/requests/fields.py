@@ -1,6 +1,7 @@
 """Reading the fields of a request so that none is overlooked."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from streamkit.errors import ProtocolError
@@ -8,6 +9,36 @@ from streamkit.requests.conversation import Option
 from streamkit.requests.losses import Losses, below
 
 T = TypeVar("T")
+
+KINDS = {
+    "model": "string",
+    "max_tokens": "whole number",
+    "temperature": "number",
+    "top_p": "number",
+    "top_k": "number",
+    "seed": "whole number",
+    "n": "whole number",
+    "frequency_penalty": "number",
+    "presence_penalty": "number",
+    "logit_bias": "object",
+    "logprobs": "boolean",
+    "top_logprobs": "whole number",
+    "verbosity": "string",
+    "stream": "boolean",
+    "include_usage": "boolean",
+    "include_obfuscation": "boolean",
+    "parallel_tool_calls": "boolean",
+    "metadata": "object",
+    "user": "string",
+    "safety_identifier": "string",
+    "service_tier": "string",
+    "store": "boolean",
+    "prompt_cache_key": "string",
+    "prompt_cache_options": "object",
+    "prompt_cache_retention": "string",
+    "moderation": "object",
+}
+"""The type in JSON of each option, by OpenAI's names."""
 
 
 class Fields:
@@ -20,8 +51,17 @@ class Fields:
         self._left = (
             dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else _wrong(path, "object", value)
         )
+        for name in self._left:
+            if not isinstance(cast("object", name), str):
+                raise ProtocolError(
+                    f"{path or 'request'}: expected names that are strings, found {type(name).__name__}"
+                )
         self.path = path
         self.losses = losses
+
+    def has(self, name: str) -> bool:
+        """Whether a field is there and was not taken."""
+        return self._left.get(name) is not None
 
     def at(self, name: str) -> str:
         """The place of a field."""
@@ -51,7 +91,7 @@ class Fields:
 
     def number(self, name: str) -> int | None:
         """A field that is a whole number, or is not there."""
-        return self._typed(name, int, "number")
+        return cast("int | None", self._of("whole number", name))
 
     def texts(self, name: str) -> list[str] | None:
         """A field that is a list of strings, or is not there."""
@@ -74,6 +114,14 @@ class Fields:
         """A field as an option, if it is there."""
         value = (read or self.value)(name)
         return None if value is None else Option(value, self.at(name))
+
+    def known(self, name: str, called: str | None = None) -> Option | None:
+        """An option of `KINDS`, if it is there, under the name that the body has for it."""
+        return self.option(called or name, partial(self._of, KINDS[name]))
+
+    def _of(self, kind: str, name: str) -> Any:
+        value = self._left.pop(name, None)
+        return value if value is None or _is(kind, value) else _wrong(self.at(name), kind, value)
 
     def lose(self, name: str, reason: str | None = None) -> None:
         """Take a field and report it, if it is there and says something."""
@@ -99,6 +147,20 @@ def items_of(value: object, path: str) -> Iterator[tuple[str, Any]]:
         [] if value is None else cast("list[Any]", value) if isinstance(value, list) else _wrong(path, "array", value)
     )
     return ((f"{path}[{number}]", item) for number, item in enumerate(items))
+
+
+def _is(kind: str, value: object) -> bool:
+    match kind:
+        case "string":
+            return isinstance(value, str)
+        case "boolean":
+            return isinstance(value, bool)
+        case "object":
+            return isinstance(value, dict)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case _:
+            return isinstance(value, int) and not isinstance(value, bool)
 
 
 _JSON: dict[type, str] = {

@@ -162,7 +162,7 @@ class _Contents:
             case AudioPart(data=data, format=format):
                 yield {"inlineData": {"mimeType": f"audio/{format}", "data": data}}
             case CallPart():
-                call = {"name": part.name, "args": arguments_object(part, self._losses)}
+                call = {"id": part.id, "name": part.name, "args": arguments_object(part, self._losses)}
                 yield {"functionCall": call, "thoughtSignature": _UNSIGNED}
             case ResultPart():
                 yield from self._result(part)
@@ -184,8 +184,8 @@ class _Contents:
         name = self._names.get(result.id)
         if name is None:
             self._losses.add(result.path, "the result of a call that is not in the request")
-            name = "unknown"
-        yield {"functionResponse": {"name": name, "response": {"error" if result.failed else "output": text}}}
+        response = {"error" if result.failed else "output": text}
+        yield {"functionResponse": {"id": result.id, "name": name or "unknown", "response": response}}
         for part in result.content:
             if not isinstance(part, TextPart):
                 self._losses.add(part.path, "moved behind the result")

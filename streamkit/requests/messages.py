@@ -24,7 +24,7 @@ from streamkit.requests.conversation import (
 )
 from streamkit.requests.fields import Fields, items_of, unknown
 from streamkit.requests.losses import Losses, below
-from streamkit.requests.openai import arguments_object, from_data_url, lose_cache, lose_names, write_rest
+from streamkit.requests.openai import arguments_object, content_only, from_data_url, lose_cache, lose_names, write_rest
 
 OWN = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream")
 """Options by their names in Messages, which are OpenAI's too."""
@@ -41,7 +41,7 @@ _TIERS = {"auto": "auto", "standard_only": "default"}
 def read(body: object, losses: Losses) -> Conversation:
     """The request of this body."""
     fields = Fields(body, "", losses)
-    options = {name: option for name in OWN if (option := fields.option(name)) is not None}
+    options = {name: option for name in OWN if (option := fields.known(name)) is not None}
     # A client of Messages gets the usage always, and nothing of its requests is stored.
     options |= {"include_usage": Option(True, implied=True), "store": Option(False, implied=True)}
     conversation = Conversation(options=options, prefills=True)
@@ -55,7 +55,7 @@ def read(body: object, losses: Losses) -> Conversation:
         if role not in ("user", "assistant", "system"):
             raise unknown(below(path, "role"), "user, assistant or system")
         content = message.value("content")
-        conversation.turns += _turns(role, _blocks(content, message.at("content"), losses), path)
+        conversation.turns += _turns(role, _blocks(content, message.at("content"), losses), path, losses)
         message.close()
     conversation.tools = [
         tool for path, value in fields.items("tools") if (tool := _tool(value, path, losses)) is not None
@@ -114,20 +114,22 @@ def _read_thinking(thinking: Fields, options: dict[str, Option]) -> None:
 
 
 def _texts(value: object, path: str, losses: Losses) -> Iterator[TextPart]:
-    for part in _blocks(value, path, losses):
+    for part in content_only(_blocks(value, path, losses), losses):
         if isinstance(part, TextPart):
             yield part
-        elif not isinstance(part, CallPart | ResultPart | RefusalPart):
+        else:
             losses.add(part.path)
 
 
-def _turns(role: Any, parts: Iterable[TurnPart], path: str) -> Iterator[Turn]:
+def _turns(role: Any, parts: Iterable[TurnPart], path: str, losses: Losses) -> Iterator[Turn]:
     """The results of a message in a turn of their own."""
     found = list(parts)
     results: list[TurnPart] = [part for part in found if isinstance(part, ResultPart)]
     if results:
         yield Turn("user", results, path=path)
     rest: list[TurnPart] = [part for part in found if not isinstance(part, ResultPart)]
+    if role != "assistant":
+        rest = [*content_only(rest, losses)]
     if rest or not results:
         yield Turn(role, rest, path=path)
 
@@ -159,11 +161,7 @@ def _block(block: Fields) -> Iterator[TurnPart]:
             arguments = msgspec.json.encode(block.mapping("input") or {}).decode()
             yield CallPart(block.needed("id"), block.needed("name"), arguments, path=path)
         case "tool_result":
-            content = [
-                part
-                for part in _blocks(block.value("content"), block.at("content"), losses)
-                if not isinstance(part, CallPart | ResultPart | RefusalPart)
-            ]
+            content = [*content_only(_blocks(block.value("content"), block.at("content"), losses), losses)]
             yield ResultPart(block.needed("tool_use_id"), content, bool(block.flag("is_error")), path)
         case "thinking" | "redacted_thinking":
             losses.add(path, _REASONING)

@@ -1,7 +1,7 @@
 """Fields that chat completions and Responses share."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from streamkit.dialects.fields import decoded, mapping
@@ -15,6 +15,7 @@ from streamkit.requests.conversation import (
     OutputFormat,
     TextPart,
     ToolPreference,
+    TurnPart,
 )
 from streamkit.requests.fields import Fields, unknown
 from streamkit.requests.losses import Losses, below
@@ -46,12 +47,9 @@ STREAM_OPTIONS = ("include_usage", "include_obfuscation")
 
 def read_shared(fields: Fields) -> dict[str, Option]:
     """The options of both."""
-    found = {name: option for name in SHARED if (option := fields.option(name)) is not None and option.value != {}}
-    for name in ("safety_identifier", "service_tier", "user"):
-        if name in found and not isinstance(found[name].value, str):
-            raise unknown(fields.at(name), "a string")
+    found = {name: option for name in SHARED if (option := fields.known(name)) is not None and option.value != {}}
     streaming = fields.fields("stream_options")
-    found |= {name: option for name in STREAM_OPTIONS if (option := streaming.option(name)) is not None}
+    found |= {name: option for name in STREAM_OPTIONS if (option := streaming.known(name)) is not None}
     streaming.close()
     return found
 
@@ -102,19 +100,21 @@ def read_format(fields: Fields, schema: Fields) -> OutputFormat | None:
             return None
 
 
+def strict_of(strict: bool | None, schema: object, path: str, losses: Losses) -> bool | None:
+    """`strict`, unless OpenAI would refuse the schema with it."""
+    if not strict or closed(schema):
+        return strict
+    losses.add(path, "written without strict, for which OpenAI demands objects with only required properties")
+    return False
+
+
 def schema_fields(format: OutputFormat, losses: Losses) -> dict[str, Any]:
     """The fields with which OpenAI writes a JSON schema."""
-    strict = format.strict
-    if format.strict and not closed(format.schema):
-        losses.add(
-            format.path, "written without strict, for which OpenAI demands objects with only required properties"
-        )
-        strict = False
     found = {
         "name": format.name or UNNAMED,
         "description": format.description,
         "schema": format.schema,
-        "strict": strict,
+        "strict": strict_of(format.strict, format.schema, format.path, losses),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -244,6 +244,15 @@ def arguments_object(call: CallPart, losses: Losses) -> dict[str, Any]:
         return cast("dict[str, Any]", found)
     losses.add(call.path, "arguments that are no JSON object, written as a string in one, `arguments`")
     return {"arguments": call.arguments}
+
+
+def content_only(parts: Iterable[TurnPart], losses: Losses) -> Iterator[Content]:
+    """The parts that anyone but the assistant can have; others are losses."""
+    for part in parts:
+        if isinstance(part, Content):
+            yield part
+        else:
+            losses.add(part.path, "calls, results and refusals have no place here")
 
 
 def cached(part: TextPart | ImagePart | FilePart) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from streamkit.requests.openai import (
     SHARED,
     cached,
     choice_of,
+    content_only,
     custom_tools,
     effort_of,
     file_data,
@@ -37,6 +38,7 @@ from streamkit.requests.openai import (
     read_image,
     read_shared,
     schema_fields,
+    strict_of,
     write_rest,
 )
 
@@ -52,13 +54,15 @@ def read(body: object, losses: Losses) -> Conversation:
     fields = Fields(body, "", losses)
     options = read_shared(fields)
     options["include_usage"] = Option(True, implied=True)
-    if limit := fields.option("max_output_tokens"):
+    if limit := fields.known("max_tokens", "max_output_tokens"):
         options["max_tokens"] = limit
     reasoning = fields.fields("reasoning")
     options |= read_effort(reasoning.option("effort", reasoning.text))
-    for name in ("generate_summary", "summary"):
-        if summary := reasoning.option(name, reasoning.text):
-            options["summary"] = summary
+    older, summary = (reasoning.option(name, reasoning.text) for name in ("generate_summary", "summary"))
+    if older and summary:
+        losses.add(older.path, "summary is stated, too")
+    if found := summary or older:
+        options["summary"] = found
     reasoning.close()
     for path, value in fields.items("include"):
         if value == LOGPROBS:
@@ -81,7 +85,7 @@ def read(body: object, losses: Losses) -> Conversation:
 
 def _read_text(fields: Fields, conversation: Conversation) -> None:
     text = fields.fields("text")
-    if verbosity := text.option("verbosity"):
+    if verbosity := text.known("verbosity"):
         conversation.options["verbosity"] = verbosity
     shape = text.fields("format")
     conversation.format = read_format(shape, shape)
@@ -131,8 +135,11 @@ class _Items:
 
     def _item(self, item: Fields) -> None:
         path = item.path
-        match item.text("type"):
-            case "message" | None:
+        kind = item.text("type")
+        if kind is None:
+            kind = "message" if item.has("role") or not item.has("id") else "item_reference"
+        match kind:
+            case "message":
                 self._message(item)
             case "function_call":
                 self._call(
@@ -140,8 +147,11 @@ class _Items:
                 )
             case "custom_tool_call":
                 self._call(CallPart(item.needed("call_id"), item.needed("name"), item.text("input") or "", True, path))
+            case "function_call_output" | "custom_tool_call_output" if not item.has("call_id"):
+                self._losses.add(path, "a result without the id of its call")
+                return
             case "function_call_output" | "custom_tool_call_output":
-                content = [part for part in _content(item, "output", self._losses) if not isinstance(part, RefusalPart)]
+                content = [*content_only(_content(item, "output", self._losses), self._losses)]
                 self._result(ResultPart(item.needed("call_id"), content, path=path))
             case "reasoning":
                 self._losses.add(path, _REASONING)
@@ -161,6 +171,8 @@ class _Items:
         parts: list[TurnPart] = [*_content(item, "content", self._losses)]
         if role not in ("user", "assistant", "system", "developer"):
             raise unknown(below(item.path, "role"), "user, assistant, system or developer")
+        if role != "assistant":
+            parts = [*content_only(parts, self._losses)]
         if role == "assistant" and self._open_calls():
             self._turns[-1].parts.extend(parts)
         else:
@@ -220,6 +232,8 @@ def _file(part: Fields) -> FilePart | None:
     url, data, name = part.text("file_url"), part.text("file_data"), part.text("filename")
     cache = part.mapping("prompt_cache_breakpoint")
     if url is not None:
+        if data is not None:
+            part.losses.add(part.at("file_data"), "file_url is stated, too")
         return FilePart(None, None, url, name, cache, part.path)
     if data is None:
         return None
@@ -253,7 +267,7 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
         "text": _said(text) or None,
         "include": [LOGPROBS] if logprobs else None,
         "stream_options": {"include_obfuscation": obfuscation.value} if obfuscation else None,
-        "tools": [_write_tool(tool) for tool in conversation.tools] or None,
+        "tools": [_write_tool(tool, losses) for tool in conversation.tools] or None,
         "tool_choice": choice_of(conversation.choice, conversation, nested=False) if conversation.choice else None,
     }
     return write_rest(options, SHARED, losses) | _said(found)
@@ -271,7 +285,7 @@ def _instructions(turns: list[Turn]) -> tuple[str | None, list[Turn]]:
             return None, turns
 
 
-def _write_tool(tool: OfferedTool) -> dict[str, Any]:
+def _write_tool(tool: OfferedTool, losses: Losses) -> dict[str, Any]:
     if tool.custom:
         return _said({"type": "custom", "name": tool.name, "description": tool.description, "format": tool.format})
     # Without `strict`, Responses take a function as strict, which the other APIs do not.
@@ -281,7 +295,7 @@ def _write_tool(tool: OfferedTool) -> dict[str, Any]:
             "name": tool.name,
             "description": tool.description,
             "parameters": tool.parameters or {"type": "object", "properties": {}},
-            "strict": bool(tool.strict),
+            "strict": bool(strict_of(tool.strict, tool.parameters, tool.path, losses)),
         }
     )
 

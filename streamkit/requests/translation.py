@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from streamkit.errors import PipelineError, ProtocolError
 from streamkit.requests import chat, gemini, messages, responses
-from streamkit.requests.conversation import CallPart, Conversation
+from streamkit.requests.conversation import CallPart, Conversation, TextPart, Turn, TurnPart
 from streamkit.requests.losses import Losses, Untranslated
 from streamkit.sse.json_text import DEEPEST, depth_of
 
@@ -22,6 +22,10 @@ TARGETS: Mapping[str, Write] = {
 }
 _PROSE = {"openai": "chat completions", "anthropic": "Messages", "responses": "Responses", "gemini": "Gemini"}
 MAX_TOKENS = 8192
+MIXED = ("responses",)
+"""APIs whose instructions have more than text."""
+NO_BLANKS = ("anthropic", "gemini")
+"""APIs that refuse text without a visible character."""
 
 
 class Translation(NamedTuple):
@@ -52,8 +56,25 @@ def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: 
         return Translation(copy.deepcopy(dict(body)), [])
     losses = Losses(_PROSE[target])
     conversation = SOURCES[source](body, losses)
+    turns = (_prepared(turn, target, losses) for turn in conversation.turns)
+    conversation.turns = [turn for turn in turns if turn.parts]
     _note_prefill(conversation, target, losses)
     return Translation(TARGETS[target](conversation, losses, max_tokens), losses)
+
+
+def _prepared(turn: Turn, target: str, losses: Losses) -> Turn:
+    """The turn with the parts that the target takes from its speaker; one without any is left out."""
+    parts: list[TurnPart] = []
+    for part in turn.parts:
+        if turn.speaker in ("system", "developer") and target not in MIXED and not isinstance(part, TextPart):
+            losses.add(part.path, f"instructions of {losses.target} are text")
+        elif target not in NO_BLANKS or not isinstance(part, TextPart) or part.text.strip():
+            parts.append(part)
+        elif part.text:
+            losses.add(part.path, f"{losses.target} take no text of white space alone")
+    if not parts:
+        losses.add(turn.path, "left out, since it has no content")
+    return Turn(turn.speaker, parts, turn.name, turn.path)
 
 
 def _note_prefill(conversation: Conversation, target: str, losses: Losses) -> None:

@@ -492,6 +492,168 @@ def test_the_older_functions_are_calls_and_results() -> None:
     assert found[1]["content"][0]["id"] == found[2]["content"][0]["tool_use_id"]
 
 
+def test_results_of_the_older_functions_find_the_call_of_their_name() -> None:
+    calls = [
+        {"role": "assistant", "content": None, "function_call": {"name": name, "arguments": "{}"}} for name in "fg"
+    ]
+    results = [{"role": "function", "name": name, "content": name} for name in ("g", "f", "h")]
+    body = asked("openai")
+    body["messages"] += [*calls, *results]
+
+    found = translate(body, source="openai", target="anthropic")
+
+    ids = {block["name"]: block["id"] for message in found.body["messages"][1:3] for block in message["content"]}
+    answers = [(block["tool_use_id"], block["content"]) for block in found.body["messages"][3]["content"]]
+    assert answers[:2] == [(ids["g"], "g"), (ids["f"], "f")]
+    assert [loss.path for loss in found.untranslated] == ["messages[5].name"]
+
+
+@pytest.mark.parametrize(
+    ("source", "fields", "target", "lost"),
+    [
+        ("openai", {"max_tokens": 5, "max_completion_tokens": 6}, "responses", ["max_tokens"]),
+        ("openai", {"function_call": {"name": "f"}, "tool_choice": "auto"}, "responses", ["function_call"]),
+        (
+            "responses",
+            {"reasoning": {"summary": "auto", "generate_summary": "concise"}},
+            "openai",
+            ["reasoning.generate_summary", "reasoning.summary"],
+        ),
+        ("responses", {"service_tier": "ultrafast"}, "openai", ["service_tier"]),
+        (
+            "responses",
+            {"prompt_cache_options": {"mode": "explicit", "ttl": "12h", "prewarm": True}},
+            "openai",
+            ["prompt_cache_options.ttl", "prompt_cache_options.prewarm"],
+        ),
+    ],
+)
+def test_what_is_stated_twice_or_with_a_value_of_one_api_alone_is_reported(
+    source: str, fields: dict[str, Any], target: str, lost: list[str]
+) -> None:
+    found = translate(asked(source, **fields), source=source, target=target)
+
+    assert [loss.path for loss in found.untranslated] == lost
+
+
+@pytest.mark.parametrize(
+    ("source", "items", "target", "lost"),
+    [
+        # Blocks with a speaker who cannot have them
+        (
+            "anthropic",
+            [{"role": "user", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {"b": 1}}]}],
+            "openai",
+            ["messages[1].content[0]", "messages[1]"],
+        ),
+        (
+            "anthropic",
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "tool_use_id": "a",
+                            "content": [{"type": "tool_use", "id": "b", "name": "f", "input": {}}],
+                        }
+                    ],
+                }
+            ],
+            "openai",
+            ["messages[1].content[0].content[0]"],
+        ),
+        (
+            "anthropic",
+            [{"role": "system", "content": [{"type": "image", "source": {"type": "url", "url": "https://a/b"}}]}],
+            "openai",
+            ["messages[1].content[0]", "messages[1]"],
+        ),
+        (
+            "responses",
+            [
+                {
+                    "role": "developer",
+                    "content": [
+                        {"type": "input_text", "text": "A"},
+                        {"type": "input_image", "image_url": "https://a/b"},
+                    ],
+                }
+            ],
+            "anthropic",
+            ["input[1].content[1]"],
+        ),
+        (
+            "responses",
+            [{"role": "user", "content": [{"type": "refusal", "refusal": "No."}]}],
+            "openai",
+            ["input[1].content[0]", "input[1]"],
+        ),
+        (
+            "openai",
+            [{"role": "tool", "tool_call_id": "a", "content": [{"type": "refusal", "refusal": "No."}]}],
+            "responses",
+            ["messages[1].content[0]"],
+        ),
+        # Nothing that the provider would take
+        (
+            "openai",
+            [{"role": "user", "content": [{"type": "file", "file": {"file_id": "a"}}]}],
+            "anthropic",
+            ["messages[1].content[0]", "messages[1]"],
+        ),
+        (
+            "openai",
+            [{"role": "assistant", "content": "  "}, {"role": "user", "content": "b"}],
+            "anthropic",
+            ["messages[1].content", "messages[1]"],
+        ),
+        (
+            "anthropic",
+            [{"role": "assistant", "content": [{"type": "thinking", "thinking": "a", "signature": "b"}]}],
+            "openai",
+            ["messages[1].content[0]", "messages[1]"],
+        ),
+        # Items that only refer to others
+        ("responses", [{"id": "msg_1"}], "openai", ["input[1]"]),
+        ("responses", [{"type": "function_call_output", "name": "f", "output": "a"}], "openai", ["input[1]"]),
+        (
+            "responses",
+            [{"role": "user", "content": [{"type": "input_file", "file_url": "https://a/b.pdf", "file_data": PNG}]}],
+            "anthropic",
+            ["input[1].content[0].file_data"],
+        ),
+    ],
+)
+def test_parts_that_have_no_place_are_reported_and_messages_without_a_part_left_out(
+    source: str, items: list[Any], target: str, lost: list[str]
+) -> None:
+    name = "input" if source == "responses" else "messages"
+    body = asked(source)
+    body[name] = [{"role": "user", "content": "Hi"}, *items]
+
+    found = translate(body, source=source, target=target)
+
+    assert [loss.path for loss in found.untranslated] == lost
+    check(target, found.body)
+    messages = found.body["input" if target == "responses" else "messages"]
+    assert len(messages) == len(body[name]) - any("." not in path for path in lost)
+
+
+@pytest.mark.parametrize(
+    ("target", "tool"),
+    [("openai", lambda body: body["tools"][0]["function"]), ("responses", lambda body: body["tools"][0])],
+)
+def test_a_strict_tool_that_openai_would_refuse_is_written_without_strict(target: str, tool: Any) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
+    tools = [{"name": "f", "input_schema": schema, "strict": True}]
+
+    found = translate(asked("anthropic", tools=tools), source="anthropic", target=target)
+
+    assert tool(found.body)["strict"] is False
+    assert [loss.path for loss in found.untranslated] == ["tools[0]"]
+
+
 def test_items_of_an_answer_that_calls_two_tools_are_one_turn_of_messages() -> None:
     body, _ = translate(RESPONSES, source="responses", target="openai")
 
@@ -517,8 +679,8 @@ def test_calls_in_gemini_have_the_mark_of_another_models_and_results_the_names()
         ("run", "skip_thought_signature_validator"),
     ]
     assert [part["functionResponse"] for part in results] == [
-        {"name": "look", "response": {"output": "Seen"}},
-        {"name": "run", "response": {"output": "Run"}},
+        {"id": "call_1", "name": "look", "response": {"output": "Seen"}},
+        {"id": "call_2", "name": "run", "response": {"output": "Run"}},
     ]
     assert "model" not in body
 

@@ -1,0 +1,162 @@
+"""Requests made at random from the official types: no leaf is lost unseen, and what comes out is what the types allow."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamkit.errors import ProtocolError
+from streamkit.requests import translate
+from streamkit.requests.fields import KINDS
+from tests.requests.bodies import check, places
+from tests.requests.official import OFFICIAL, body_of
+
+TARGETS = ("openai", "anthropic", "responses", "gemini")
+PAIRS = [(source, target) for source in OFFICIAL for target in TARGETS if source != target]
+SO_WITHOUT_IT = {
+    # Defaults
+    "background=False",
+    "disable_parallel_tool_use=False",
+    "enabled=False",
+    "detail=auto",
+    "display=omitted",
+    "display=summarized",
+    "function_call=auto",
+    "include_obfuscation=False",
+    "include_usage=False",
+    "is_error=False",
+    "logprobs=False",
+    "mode=auto",
+    "n=1",
+    "parallel_tool_calls=True",
+    "status=completed",
+    "store=False",
+    "strict=False",
+    "tool_choice=auto",
+    "truncation=disabled",
+    # The target has it so always.
+    "include_usage=True",
+    "strict=True",
+    # Without calls, none are parallel; twice is as once; a model that shows its effort thinks.
+    "parallel_tool_calls=False",
+    "message.output_text.logprobs",
+    "effort=high",
+    "type=adaptive",
+    # A kind that is meant without a word
+    "modalities=text",
+    "media_type=application/pdf",
+    "type=custom",
+    "type=function",
+    "type=grammar",
+    "type=message",
+    "type=text",
+}
+IN_THE_ADDRESS = ("model", "stream", "stream_options.include_usage")
+"""Of Gemini's API."""
+seeds = st.integers(0, 2**32)
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS, ids=lambda name: name)
+@settings(max_examples=25)
+@given(seed=seeds)
+def test_every_leaf_is_in_the_translation_or_among_the_losses(source: str, target: str, seed: int) -> None:
+    body = body_of(OFFICIAL[source], seed)
+
+    found, losses = translate(body, source=source, target=target)
+
+    if target != "gemini":
+        check(target, found)
+    written = json.dumps(found)
+    lost = [loss.path for loss in losses]
+    for path, value in leaves(body):
+        place = shown(path)
+        if any(place == loss or place.startswith((f"{loss}.", f"{loss}[")) for loss in lost):
+            continue
+        if target == "gemini" and place in IN_THE_ADDRESS:
+            continue
+        if isinstance(value, str) and re.fullmatch(r"w\d+w", value):
+            # The ids of earlier items are those of OpenAI's responses.
+            assert value in written or path[-1] == "id", (place, body)
+        elif translated(without(body, path), source, target) == (found, losses):
+            names = [step for step in path if isinstance(step, str)]
+            assert {f"{names[-1]}={value}", value} & SO_WITHOUT_IT, (place, body)
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS, ids=lambda name: name)
+@settings(max_examples=25)
+@given(
+    seed=seeds, value=st.sampled_from([None, True, 7, 1.5, "", "x", [], ["x"], [[]], {}, {"type": "x"}, {7: 7}, b"x"])
+)
+def test_any_other_value_anywhere_is_translated_or_named_with_its_place(
+    source: str, target: str, seed: int, value: Any
+) -> None:
+    body = body_of(OFFICIAL[source], seed)
+    every = [*places(body)]
+    path = every[seed % len(every)]
+    parent: Any = body
+    for step in path[:-1]:
+        parent = parent[step]
+    parent[path[-1]] = value
+
+    try:
+        translate(body, source=source, target=target)
+    except ProtocolError as error:
+        place, _, expected = str(error).partition(": expected ")
+        assert expected
+        assert place.startswith(shown(path[:-1]) or shown(path))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in KINDS if name not in ("top_k", "include_usage", "include_obfuscation")]
+)
+@pytest.mark.parametrize("value", [["secret"], {"secret": 1}, True, 1.5, "secret"], ids=repr)
+def test_an_option_of_another_type_raises_with_its_place_and_without_its_text(name: str, value: Any) -> None:
+    kinds = {list: "array", dict: "object", bool: "boolean", float: "number", str: "string"}
+    body = {"model": "m", "messages": [], name: value}
+    if kinds[type(value)] == KINDS[name]:
+        translate(body, source="openai", target="anthropic")
+        return
+
+    with pytest.raises(ProtocolError) as caught:
+        translate(body, source="openai", target="anthropic")
+
+    article = "an" if KINDS[name][0] in "ao" else "a"
+    assert str(caught.value) == f"{name}: expected {article} {KINDS[name]}, found {kinds[type(value)]}"
+
+
+def leaves(body: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The values that are no list and no object, with their paths."""
+    for path in places(body):
+        value = body
+        for step in path:
+            value = value[step]
+        if not isinstance(value, dict | list):
+            yield path, value
+
+
+def without(body: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
+    """The body without the value at a path."""
+    found = copy.deepcopy(body)
+    parent: Any = found
+    for step in path[:-1]:
+        parent = parent[step]
+    del parent[path[-1]]
+    return found
+
+
+def translated(body: dict[str, Any], source: str, target: str) -> Any:
+    """The translation; nothing for what is no request."""
+    try:
+        return translate(body, source=source, target=target)
+    except ProtocolError:
+        return None
+
+
+def shown(path: tuple[Any, ...]) -> str:
+    """A path as losses and errors write it."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
