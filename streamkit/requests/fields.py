@@ -44,18 +44,22 @@ KINDS = {
 class Fields:
     """The fields of one object of a request. What is not taken until `close` is reported as a loss.
 
-    A field of another type than expected raises `ProtocolError`, with its place and its type.
+    A field of another type than expected raises `ProtocolError`, with its place and its type. `camel_case`: a field may have its
+    name in snake case as well, as in the JSON form of protocol buffers.
     """
 
-    def __init__(self, value: object, path: str, losses: Losses) -> None:
-        self._left = (
-            dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else _wrong(path, "object", value)
-        )
-        for name in self._left:
+    def __init__(self, value: object, path: str, losses: Losses, *, camel_case: bool = False) -> None:
+        found = dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else _wrong(path, "object", value)
+        for name in found:
             if not isinstance(cast("object", name), str):
                 raise ProtocolError(
                     f"{path or 'request'}: expected names that are strings, found {type(name).__name__}"
                 )
+        self._left: dict[str, Any] = found
+        self._written: dict[str, str] = {}
+        self._camel_case = camel_case
+        if camel_case:
+            self._read_snake_case()
         self.path = path
         self.losses = losses
 
@@ -65,7 +69,7 @@ class Fields:
 
     def at(self, name: str) -> str:
         """The place of a field."""
-        return below(self.path, name)
+        return below(self.path, self._written.get(name, name))
 
     def value(self, name: str) -> Any:
         """A field of any type; `None` if it is not there."""
@@ -87,7 +91,7 @@ class Fields:
     def fields(self, name: str) -> "Fields":
         """The fields of an object; none if it is not there."""
         value = self._left.pop(name, None)
-        return Fields({} if value is None else value, self.at(name), self.losses)
+        return Fields({} if value is None else value, self.at(name), self.losses, camel_case=self._camel_case)
 
     def number(self, name: str) -> int | None:
         """A field that is a whole number, or is not there."""
@@ -125,7 +129,7 @@ class Fields:
 
     def lose(self, name: str, reason: str | None = None) -> None:
         """Take a field and report it, if it is there and says something."""
-        self.losses.rest({name: self._left.pop(name, None)}, self.path, reason)
+        self.losses.rest({self._written.get(name, name): self._left.pop(name, None)}, self.path, reason)
 
     def default(self, name: str, value: object) -> None:
         """Take a field that has this value, which says what is so without it."""
@@ -134,7 +138,17 @@ class Fields:
 
     def close(self, reason: str | None = None) -> None:
         """Report what was not taken."""
-        self.losses.rest(self._left, self.path, reason)
+        self.losses.rest(
+            {self._written.get(name, name): value for name, value in self._left.items()}, self.path, reason
+        )
+
+    def _read_snake_case(self) -> None:
+        for name in [name for name in self._left if "_" in name]:
+            first, *rest = name.split("_")
+            camel = first + "".join(word.capitalize() for word in rest)
+            if first and camel not in self._left:
+                self._left[camel] = self._left.pop(name)
+                self._written[camel] = name
 
     def _typed(self, name: str, kind: type[T], expected: str) -> T | None:
         value = self._left.pop(name, None)

@@ -1,24 +1,32 @@
-"""The requests of Gemini's generateContent, as a target. https://ai.google.dev/api/generate-content"""
+"""The requests of Gemini's generateContent. https://ai.google.dev/api/generate-content"""
 
 from collections.abc import Iterator
 from mimetypes import guess_type
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from streamkit.requests.conversation import (
     AudioPart,
     CallPart,
+    Content,
     Conversation,
     FilePart,
     ImagePart,
+    OfferedTool,
     Option,
+    OutputFormat,
     RefusalPart,
     ResultPart,
     TextPart,
+    ToolPreference,
     Turn,
     TurnPart,
 )
+from streamkit.requests.fields import Fields, unknown
 from streamkit.requests.losses import Losses, below
-from streamkit.requests.openai import arguments_object, lose_cache, lose_names, write_rest
+from streamkit.requests.openai import arguments_object, content_only, lose_cache, lose_names, write_rest
+from streamkit.requests.openapi import json_schema
 
 CONFIG = {
     "max_tokens": "maxOutputTokens",
@@ -36,10 +44,249 @@ CONFIG = {
 """Options by their names in `generationConfig`."""
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 """Tokens for an effort, as Google's own API for OpenAI's clients has them (ai.google.dev/gemini-api/docs/openai)."""
-LEVELS = ("minimal", "low", "medium", "high")
+LEVELS = ("minimal", "low", "medium", "high", "xhigh")
+_SOUNDS = {"wav": "wav", "x-wav": "wav", "wave": "wav", "mp3": "mp3", "mpeg": "mp3"}
+"""Types of sound that OpenAI takes, too, by their names in `audio/…`."""
+_ANSWERS = ("output", "result", "error")
+"""Names under which a result is nothing but its text."""
+_REASONING = "reasoning of earlier turns is not sent to another API"
+_PROVIDER_FILE = "a file of Google's is known to Google only"
+_CHOICES: dict[str, Literal["auto", "none", "required"]] = {
+    "AUTO": "auto",
+    "NONE": "none",
+    "ANY": "required",
+    "VALIDATED": "auto",
+    "MODE_UNSPECIFIED": "auto",
+}
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 # For calls that another model made, which Gemini else refuses. (ai.google.dev/gemini-api/docs/thought-signatures)
+_FILES = "https://generativelanguage.googleapis.com/"
 _UNSIGNED = "skip_thought_signature_validator"
+
+
+def read(body: object, losses: Losses) -> Conversation:
+    """The request of this body. The model is in the address, and in the body only in batches."""
+    fields = Fields(body, "", losses, camel_case=True)
+    options = {name: option for name in ("model", "store") if (option := fields.known(name)) is not None}
+    # A client of Gemini's gets the usage always, and nothing of its requests is stored.
+    options |= {"include_usage": Option(True, implied=True), "store": Option(False, implied=True), **options}
+    conversation = Conversation(options=options)
+    _read_config(fields.fields("generationConfig"), conversation)
+    fields.lose("cachedContent", "what Google has stored is not in the request")
+    reader = _GeminiTurns(conversation.turns, losses)
+    system = fields.fields("systemInstruction")
+    system.value("role")  # which means nothing there
+    texts = [*content_only(reader.parts(system), losses)]
+    if texts:
+        conversation.turns.append(Turn("system", [*texts], path=system.path))
+    system.close()
+    for path, value in fields.items("contents"):
+        reader.content(Fields(value, path, losses, camel_case=True))
+    for path, value in fields.items("tools"):
+        conversation.tools += _read_tools(Fields(value, path, losses, camel_case=True))
+    _read_choice(fields.fields("toolConfig"), conversation)
+    fields.close()
+    return conversation
+
+
+def _read_config(config: Fields, conversation: Conversation) -> None:
+    options = conversation.options
+    stop = config.option("stopSequences", config.texts)
+    if stop is not None and stop.value:
+        options["stop"] = stop
+    for name, called in CONFIG.items():
+        if name != "stop" and (option := config.known(name, called)) is not None:
+            options[name] = option
+    for name, value in (("n", 1), ("logprobs", False)):
+        if name in options and options[name].value == value:
+            del options[name]  # as it is without it
+    _read_thinking(config.fields("thinkingConfig"), options)
+    _read_format(config, conversation)
+    config.default("responseModalities", ["TEXT"])
+    config.close()
+
+
+def _read_thinking(thinking: Fields, options: dict[str, Option]) -> None:
+    budget = thinking.option("thinkingBudget", thinking.number)
+    level = thinking.option("thinkingLevel", thinking.text)
+    if thinking.flag("includeThoughts"):
+        options["summary"] = Option("auto", thinking.at("includeThoughts"))
+    if budget is not None and budget.value == 0:
+        options["thinking"] = Option("off", budget.path)
+    elif budget is not None and budget.value < 0:
+        options["thinking"] = Option("auto", budget.path)
+    elif budget is not None:
+        options |= {"thinking": Option("on", budget.path), "budget": budget}
+    if level is not None and level.value.lower() in LEVELS:
+        options["effort"] = Option(level.value.lower(), level.path)
+    elif level is not None and level.value != "THINKING_LEVEL_UNSPECIFIED":
+        thinking.losses.add(level.path)
+    thinking.close()
+
+
+def _read_format(config: Fields, conversation: Conversation) -> None:
+    # Gemini's schemas always hold, and have no name.
+    kind, path = config.text("responseMimeType"), config.at("responseMimeType")
+    for name in ("responseJsonSchema", "responseSchema"):
+        schema = config.mapping(name)
+        if schema is not None and conversation.format is not None:
+            config.losses.add(config.at(name), "another schema is stated, too")
+        elif schema is not None:
+            given = schema if name == "responseJsonSchema" else json_schema(schema, config.at(name), config.losses)
+            conversation.format = OutputFormat(given, strict=True, path=config.at(name))
+    if kind == "application/json" and conversation.format is None:
+        conversation.format = OutputFormat(path=path)
+    elif kind not in (None, "application/json", "text/plain"):
+        config.losses.add(path)
+
+
+class _GeminiTurns:
+    """Reads contents. Those of one speaker in a row are one turn, so that calls stand before all of their results."""
+
+    def __init__(self, turns: list[Turn], losses: Losses) -> None:
+        self._turns = turns
+        self._losses = losses
+        self._calls = 0
+        self._open: list[CallPart] = []
+
+    def content(self, content: Fields) -> None:
+        role = content.text("role")
+        if role not in (None, "user", "model", "function"):
+            raise unknown(content.at("role"), "user or model")
+        parts = [*self.parts(content)]
+        content.close()
+        results: list[TurnPart] = [part for part in parts if isinstance(part, ResultPart)]
+        rest: list[TurnPart] = [part for part in parts if not isinstance(part, ResultPart)]
+        if results:
+            self._add("user", results, content.path)
+        if role != "model":
+            rest = [*content_only(rest, self._losses)]
+        if rest or not results:
+            self._add("assistant" if role == "model" else "user", rest, content.path)
+
+    def _add(self, speaker: Literal["user", "assistant"], parts: list[TurnPart], path: str) -> None:
+        last = self._turns[-1] if self._turns else None
+        if last and last.speaker == speaker and last.parts and parts and _answers(last.parts[0]) == _answers(parts[0]):
+            last.parts.extend(parts)
+        else:
+            self._turns.append(Turn(speaker, parts, path=path))
+
+    def parts(self, content: Fields) -> Iterator[TurnPart]:
+        for path, value in content.items("parts"):
+            part = Fields(value, path, self._losses, camel_case=True)
+            if part.flag("thought"):
+                self._losses.add(path, _REASONING)
+                continue
+            part.default("thoughtSignature", _UNSIGNED)
+            part.lose("thoughtSignature", _REASONING)
+            found = self._part(part)
+            if found is None:
+                self._losses.add(path)
+            else:
+                yield from found
+                part.close()
+
+    def _part(self, part: Fields) -> list[TurnPart] | None:
+        if part.has("functionCall"):
+            return [self._call(part.fields("functionCall"), part.path)]
+        if part.has("functionResponse"):
+            return [self._result(part.fields("functionResponse"), part.path)]
+        for name in ("inlineData", "fileData"):
+            if part.has(name):
+                return _data(part.fields(name), part.path)
+        text = part.text("text")
+        return None if text is None else [TextPart(text, path=part.path)]
+
+    def _call(self, call: Fields, path: str) -> CallPart:
+        self._calls += 1
+        arguments = msgspec.json.encode(call.mapping("args") or {}).decode()
+        found = CallPart(call.text("id") or f"call_gemini_{self._calls}", call.needed("name"), arguments, path=path)
+        self._open.append(found)
+        call.close()
+        return found
+
+    def _result(self, result: Fields, path: str) -> ResultPart:
+        function, id = result.needed("name"), result.text("id")
+        for call in self._open:
+            if call.id == id or (id is None and call.name == function):
+                self._open.remove(call)
+                id = call.id
+                break
+        else:
+            self._losses.add(result.at("name"), "the result of a call that is not in the request")
+        response = result.mapping("response") or {}
+        content: list[Content] = []
+        match [*response.items()]:
+            case [(name, str() as text)] if name in _ANSWERS:
+                content.append(TextPart(text, path=result.at("response")))
+            case []:
+                pass
+            case [(name, value)] if name in _ANSWERS:
+                content.append(TextPart(msgspec.json.encode(value).decode(), path=result.at("response")))
+            case _:
+                content.append(TextPart(msgspec.json.encode(response).decode(), path=result.at("response")))
+        content += content_only(self.parts(result), self._losses)
+        result.close()
+        return ResultPart(id or f"call_gemini_{function}", content, [*response] == ["error"], path)
+
+
+def _answers(part: TurnPart) -> bool:
+    return isinstance(part, ResultPart)
+
+
+def _data(data: Fields, path: str) -> list[TurnPart] | None:
+    """An image, a document or sound, from its data or its address."""
+    inline, url = data.text("data"), data.text("fileUri")
+    kind, name = data.text("mimeType"), data.text("displayName")
+    data.close()
+    if url is not None and (not url.startswith("https://") or url.startswith(_FILES)):
+        data.losses.add(path, _PROVIDER_FILE)
+        return []
+    if inline is None and url is None:
+        raise unknown(data.path, "data or fileUri")
+    kind = kind or guess_type(url or "")[0] or ""
+    family, _, rest = kind.partition("/")
+    if family == "image":
+        if name:
+            data.losses.add(data.at("displayName"))
+        return [ImagePart(inline, kind if inline is not None else None, url, path=path)]
+    if family == "audio" and rest in _SOUNDS and inline is not None:
+        if name:
+            data.losses.add(data.at("displayName"))
+        return [AudioPart(inline, _SOUNDS[rest], path)]
+    if family in ("application", "text"):
+        return [FilePart(inline, kind, url, name, path=path)]
+    return None
+
+
+def _read_tools(tool: Fields) -> Iterator[OfferedTool]:
+    for path, value in tool.items("functionDeclarations"):
+        function = Fields(value, path, tool.losses, camel_case=True)
+        schema, older = function.mapping("parametersJsonSchema"), function.mapping("parameters")
+        if schema is not None and older is not None:
+            tool.losses.add(function.at("parameters"), "parametersJsonSchema is stated, too")
+        elif older is not None:
+            schema = json_schema(older, function.at("parameters"), tool.losses)
+        yield OfferedTool(function.needed("name"), function.text("description"), schema, path=path)
+        function.close()
+    tool.close("a tool of the provider's own")
+
+
+def _read_choice(config: Fields, conversation: Conversation) -> None:
+    calling = config.fields("functionCallingConfig")
+    mode, names = calling.text("mode"), calling.texts("allowedFunctionNames")
+    if mode is not None and mode.upper() not in _CHOICES:
+        raise unknown(calling.at("mode"), "AUTO, ANY, NONE or VALIDATED")
+    if mode is not None or names:
+        kind = (mode or "AUTO").upper()
+        if kind == "NONE" and names:
+            calling.losses.add(calling.at("allowedFunctionNames"), "the mode NONE allows no function")
+            names = []
+        if kind == "VALIDATED":
+            calling.losses.add(calling.at("mode"), "written as auto, which holds the arguments to no schema")
+        conversation.choice = ToolPreference(_CHOICES[kind], names or [], path=calling.path)
+    calling.close()
+    config.close()
 
 
 def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[str, Any]:
@@ -98,12 +345,12 @@ def _thinking(options: dict[str, Option], model: str, losses: Losses) -> dict[st
 
 
 def _effort(effort: Option, model: str, losses: Losses) -> dict[str, Any]:
-    level = effort.value
-    if level not in LEVELS:
+    level, newer = effort.value, "gemini-2" not in model
+    if level not in LEVELS or (level not in BUDGETS and not newer):
         losses.add(effort.path, "written as high, the nearest level")
         level = "high"
     # Levels came with the third generation, which takes budgets no longer.
-    return {"thinkingBudget": BUDGETS[level]} if "gemini-2" in model else {"thinkingLevel": level}
+    return {"thinkingLevel": level} if newer else {"thinkingBudget": BUDGETS[level]}
 
 
 def _tools(conversation: Conversation, losses: Losses) -> list[dict[str, Any]] | None:

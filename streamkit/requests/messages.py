@@ -30,6 +30,8 @@ OWN = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream")
 """Options by their names in Messages, which are OpenAI's too."""
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
+LEAST_BUDGET = 1024
+"""The least `budget_tokens`, in tokens."""
 USER_ID_CHARS = 128
 """The longest `safety_identifier` that OpenAI takes."""
 _PROVIDER_FILE = "a file's id is known to its own provider only"
@@ -255,7 +257,7 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
     parallel = options.pop("parallel_tool_calls", None)
     tools = _tools(conversation, losses)
     found: dict[str, Any] = {
-        "max_tokens": max_tokens,
+        "max_tokens": _fit_budget(options, max_tokens, losses),
         "stop_sequences": _stops(options, losses),
         "metadata": _user(options),
         "service_tier": _tier(options),
@@ -316,6 +318,23 @@ def _drop_sampling(options: dict[str, Option], losses: Losses, *, thinks: bool) 
             losses.add(options.pop(name).path, "Messages with thinking take no sampling options")
 
 
+def _fit_budget(options: dict[str, Option], max_tokens: int, losses: Losses) -> int:
+    """The limit of tokens, which is above the budget of thinking. A budget that is too large for a stated limit is taken away."""
+    limit, budget = options.get("max_tokens"), options.get("budget")
+    if budget is None:
+        return max_tokens
+    if budget.value < LEAST_BUDGET:
+        losses.add(budget.path, f"written as {LEAST_BUDGET:,}, the least budget of Messages")
+        budget = options["budget"] = Option(LEAST_BUDGET, budget.path)
+    if limit is None:
+        return int(budget.value) + max_tokens
+    if budget.value >= limit.value:
+        losses.add(
+            options.pop("budget").path, "written as adaptive thinking, since the limit of tokens is not above it"
+        )
+    return max_tokens
+
+
 def _reasoning(options: dict[str, Option], conversation: Conversation, losses: Losses) -> dict[str, Any]:
     format, choice = conversation.format, conversation.choice
     thinking, effort, budget, summary = (
@@ -332,12 +351,12 @@ def _reasoning(options: dict[str, Option], conversation: Conversation, losses: L
     written: dict[str, Any] | None = None
     if thinking is not None and thinking.value == "off":
         written = {"type": "disabled"}
+    elif (wanted := budget or effort or thinking) is not None and choice is not None and choice.mode == "required":
+        losses.add(
+            wanted.path, "written without thinking, which Messages do not have where a call of a tool is demanded"
+        )
     elif budget is not None:
         written = {"type": "enabled", "budget_tokens": budget.value}
-    elif effort is not None and choice is not None and choice.mode == "required":
-        losses.add(
-            effort.path, "written without thinking, which Messages do not have where a call of a tool is demanded"
-        )
     elif thinking is not None or effort is not None:
         written = {"type": "adaptive"}
     if summary is not None and written is not None and written["type"] != "disabled":
@@ -360,6 +379,8 @@ def _format(format: OutputFormat, losses: Losses) -> dict[str, Any]:
 def _tools(conversation: Conversation, losses: Losses) -> list[dict[str, Any]] | None:
     choice = conversation.choice
     allowed = set(choice.names) if choice and (choice.mode == "auto" or len(choice.names) > 1) else set[str]()
+    if choice and allowed - {tool.name for tool in conversation.tools}:
+        losses.add(choice.path, "allows a tool that is not in the request")
     found: list[dict[str, Any]] = []
     for tool in conversation.tools:
         if allowed and tool.name not in allowed:

@@ -76,6 +76,8 @@ def effort_of(options: dict[str, Option], losses: Losses) -> str | None:
         losses.add(budget.path, "written as the nearest effort")
         # The shares that Google documents for its own efforts: up to 1,024 tokens are low, up to 8,192 medium.
         return "low" if budget.value <= 1024 else "medium" if budget.value <= 8192 else "high"
+    if thinking is not None and thinking.value == "auto":
+        return None  # which leaves it to the model
     return "high" if thinking is not None else None  # which is Anthropic's effort where none is stated
 
 

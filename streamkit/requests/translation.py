@@ -13,7 +13,12 @@ from streamkit.sse.json_text import DEEPEST, depth_of
 Read: TypeAlias = Callable[[object, Losses], Conversation]
 Write: TypeAlias = Callable[[Conversation, Losses, int], dict[str, Any]]
 
-SOURCES: Mapping[str, Read] = {"openai": chat.read, "anthropic": messages.read, "responses": responses.read}
+SOURCES: Mapping[str, Read] = {
+    "openai": chat.read,
+    "anthropic": messages.read,
+    "responses": responses.read,
+    "gemini": gemini.read,
+}
 TARGETS: Mapping[str, Write] = {
     "openai": chat.write,
     "anthropic": messages.write,
@@ -38,9 +43,10 @@ class Translation(NamedTuple):
 def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: int = MAX_TOKENS) -> Translation:
     """A request's body in the form of another API. `body` is not changed, and not checked further than it is read.
 
-    `source` is `openai` (chat completions), `anthropic` (Messages) or `responses`; `target` one of these or `gemini`. Between two
-    equal ones the body stays as it is. `max_tokens` is the limit for Messages, which demand one, if the request has none. The
-    target's model is the caller's to choose. Gemini's API has the model and whether it streams in its address, not in the body.
+    `source` and `target` are `openai` (chat completions), `anthropic` (Messages), `responses` or `gemini` (generateContent).
+    Between two equal ones the body stays as it is. `max_tokens` is the limit for Messages, which demand one, if the request has
+    none. The target's model is the caller's to choose. Gemini's API has the model and whether it streams in its address, not in
+    the body: from there, add `model` and `stream` to the result.
 
     A field that is null or empty says nothing and is no loss; neither are the ids that Responses gave to earlier items.
 

@@ -12,10 +12,13 @@ from anthropic.types.message_create_params import MessageCreateParamsStreaming
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 
+from tests.requests.generate_content import GenerateContent
+
 OFFICIAL: dict[str, Any] = {
     "openai": CompletionCreateParamsStreaming,
     "anthropic": MessageCreateParamsStreaming,
     "responses": ResponseCreateParamsStreaming,
+    "gemini": GenerateContent,
 }
 _MESSAGES = ("messages", "input", "contents")
 _ALWAYS = ("model", *_MESSAGES)
@@ -51,7 +54,7 @@ class _Body:
         if origin is Literal:
             return self._chance.choice(inner)
         if origin in (dict, Mapping):
-            return {self._mark(): self._value(inner[1], depth + 1)} if self._chance.randrange(2) else {}
+            return {self._value(inner[0], depth): self._value(inner[1], depth + 1)} if self._chance.randrange(2) else {}
         if inner:
             least, most = (2, 6) if name in _MESSAGES else (self._chance.choice((0, 1, 1, 1)), 2)
             return [self._value(inner[0], depth + 1) for _ in range(self._chance.randint(least, most))]
