@@ -55,6 +55,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         self._quick = False  # what `_fast` is whenever nothing stands against it
         self._steps: GeneratorType[Any, Any, None] | None = None
         self._advance: Callable[[None], Any]  # its next step
+        self._resume: Callable[..., Awaitable[Sequence[Any]]]  # the rest of a step that waits
         self._read: Callable[[], Any] = source.read
         self._single = False  # whether that returns one item, not a sequence of items
         self.opened = self.closed = False
@@ -127,7 +128,12 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             try:
                 items = self._advance(None)
                 if items.__class__ is not list and items.__class__ is not tuple:
-                    items = await self._wait_for(items)
+                    self._busy, self._fast = True, False
+                    try:
+                        items = await self._resume(self._steps, items, interrupted=self._cancelled)
+                    finally:
+                        self._rest()
+                        self._intake.next_breath()
             except Interrupted:
                 break  # the next step ends the run
             except GeneratorExit as error:
@@ -146,16 +152,6 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
                 return cast("Out", items[0])
         # Not within `except`: a stage's `close` may ask for the exception that is being handled.
         return await self._pull(failed, None)
-
-    async def _wait_for(self, yielded: object) -> Sequence[Any]:
-        # The step waits.
-        self._busy, self._fast = True, False
-        work = _finished(cast("Generator[Any, Any, None]", self._steps), yielded)
-        try:
-            return await cast("Waiting", self._waiting).run(work, interrupted=self._cancelled)
-        finally:
-            self._rest()
-            self._intake.next_breath()
 
     def _prepare(self) -> None:
         steps = _steps(self.engine, self._read, self._single, self._intake)
@@ -331,6 +327,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             raise PipelineError("this source was opened before; make a new one for each stream")
         self.opened = source.used = True
         self._waiting = waiting()
+        self._resume = self._waiting.resume
         if source.deadlines is not None and source.deadlines.in_stream:
             self._timer = Timer(source.deadlines, repr(source))
         self._quick = self._waiting.steps and self._timer is None and iscoroutinefunction(source.read)
@@ -505,10 +502,11 @@ class _Intake:
 
     def add(self, burst: Sequence[Any]) -> list[Any]:
         """Note a burst, and return it as the list that the engine takes."""
+        of_bytes = isinstance(burst[0], BYTES)
         if self.of_bytes is None:
-            self.of_bytes = isinstance(burst[0], BYTES)
+            self.of_bytes = of_bytes
             self.next_breath()
-        self.count += amount(burst)
+        self.count += amount(burst) if of_bytes else len(burst)
         return cast("list[Any]", burst) if burst.__class__ is list else list(burst)
 
     def next_breath(self) -> None:
@@ -552,19 +550,6 @@ def _steps(
             continue
         if items or not engine.calling:
             yield items if engine.calm or engine.calling else tuple(items)
-
-
-@coroutine
-def _finished(steps: Generator[Any, Any, None], yielded: Any) -> Generator[Any, Any, Sequence[Any]]:
-    # A step that waits for what it yielded, to its end.
-    while yielded.__class__ is not list and yielded.__class__ is not tuple:
-        try:
-            sent = yield yielded
-        except BaseException as error:
-            yielded = steps.throw(error)
-        else:
-            yielded = steps.send(sent)
-    return cast("Sequence[Any]", yielded)
 
 
 async def close_all(closing: list[Callable[[], Awaitable[None]]]) -> None:

@@ -4,8 +4,9 @@ On asyncio it is done with the task's own `cancel` and `uncancel`: a cancel scop
 the event that it returns, and one that is entered only once a read waits would nest wrongly inside a scope of the read's own.
 """
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Awaitable, Generator, Sequence
+from types import coroutine
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,10 +30,14 @@ class Waiting(Protocol):
     steps: bool
     """Whether a coroutine may be advanced by hand before it is waited for."""
 
-    async def run(self, work: Awaitable[T], seconds: float | None = None, *, interrupted: bool = False) -> T:
-        """Await `work`; raise `Interrupted` or `Expired` if it was ended early. Any other cancellation propagates.
+    async def run(self, work: Awaitable[T], seconds: float | None = None) -> T:
+        """Await `work`; raise `Interrupted` or `Expired` if it was ended early. Any other cancellation propagates."""
+        ...
 
-        `interrupted`: end it at its first wait, for work that was advanced by hand up to that; it must not just be dropped.
+    def resume(self, steps: Generator[Any, Any, None], yielded: Any, *, interrupted: bool) -> Awaitable[Sequence[Any]]:
+        """The same for a generator that was advanced by hand and has yielded what the event loop is to wait for.
+
+        The result is the next list or tuple that it yields. `interrupted`: end it at this wait, since it must not be dropped.
         """
         ...
 
@@ -56,30 +61,23 @@ class TaskWaiting:
     def __init__(self) -> None:
         import asyncio
 
-        self._asyncio = asyncio
+        self._loop = asyncio.get_running_loop()
+        self._current_task, self._sleep, self._cancelled = asyncio.current_task, asyncio.sleep, asyncio.CancelledError
         self._task: asyncio.Task[Any] | None = None
         self._cause: type[Exception] | None = None
 
     def interrupt(self) -> None:
         self._end(Interrupted)
 
-    async def run(self, work: Awaitable[T], seconds: float | None = None, *, interrupted: bool = False) -> T:
-        task = self._task = self._asyncio.current_task()
+    async def run(self, work: Awaitable[T], seconds: float | None = None) -> T:
+        task = self._task = self._current_task(self._loop)
         assert task is not None, "an event loop runs this in a task"
         cancelling = task.cancelling()
         timer = None if seconds is None else task.get_loop().call_later(seconds, self._end, Expired)
-        if interrupted:
-            self._end(Interrupted)
         try:
             returned = await work
-        except self._asyncio.CancelledError:
-            if (cause := self._cause) is None:
-                raise
-            self._take_back(task)
-            # Other code may have cancelled this task too in the same turn of the loop, which delivers one error for both.
-            # A cancel scope of anyio's recognizes its own error only, and a checkpoint inside of a cancelled one raises that.
-            await _checkpoint_if_cancelled()
-            if task.cancelling() > cancelling:
+        except self._cancelled:
+            if (cause := self._cause) is None or not await self._own(task, cancelling):
                 raise
             raise cause from None
         except Exception:
@@ -97,11 +95,54 @@ class TaskWaiting:
                 self._take_back(task)
             self._task = None
 
+    @coroutine
+    def resume(
+        self, steps: Generator[Any, Any, None], yielded: Any, *, interrupted: bool
+    ) -> Generator[Any, Any, Sequence[Any]]:
+        # `run` with the loop of the steps in its middle: one frame instead of three between the consumer and its source.
+        task = self._task = self._current_task(self._loop)
+        assert task is not None, "an event loop runs this in a task"
+        cancelling = task.cancelling()
+        if interrupted:
+            self._end(Interrupted)
+        try:
+            while yielded.__class__ is not list and yielded.__class__ is not tuple:
+                try:
+                    sent = yield yielded
+                except BaseException as error:
+                    yielded = steps.throw(error)
+                else:
+                    yielded = steps.send(sent)
+        except self._cancelled:
+            if (cause := self._cause) is None or not (yield from self._own(task, cancelling).__await__()):
+                raise
+            raise cause from None
+        except Exception:
+            if self._cause is not None:
+                yield from self._let_arrive(task, cancelling).__await__()
+            raise
+        else:
+            if self._cause is not None:
+                yield from self._let_arrive(task, cancelling).__await__()
+            return cast("Sequence[Any]", yielded)
+        finally:
+            if self._cause is not None:
+                self._take_back(task)
+            self._task = None
+
+    async def _own(self, task: "asyncio.Task[Any]", cancelling: int) -> bool:
+        """Whether a cancellation was `_end`'s alone."""
+        self._take_back(task)
+        # Other code may have cancelled this task too in the same turn of the loop, which delivers one error for both.
+        # A cancel scope of anyio's recognizes its own error only, and a checkpoint inside of a cancelled one raises that.
+        await _checkpoint_if_cancelled()
+        return task.cancelling() <= cancelling
+
     async def _let_arrive(self, task: "asyncio.Task[Any]", cancelling: int) -> None:
         # The work itself called `interrupt`, and did not wait after that. Now it would be the consumer's next wait that is ended.
         try:
-            await self._asyncio.sleep(0)
-        except self._asyncio.CancelledError:
+            await self._sleep(0)
+        except self._cancelled:
             if task.cancelling() > cancelling + 1:
                 raise
 
@@ -135,18 +176,19 @@ class ScopeWaiting:
             self._interrupted = True
             self._scope.cancel()
 
-    async def run(self, work: Awaitable[T], seconds: float | None = None, *, interrupted: bool = False) -> T:
+    async def run(self, work: Awaitable[T], seconds: float | None = None) -> T:
         import anyio
 
-        self._interrupted = interrupted
+        self._interrupted = False
         try:
             with anyio.move_on_after(seconds) as self._scope:
-                if interrupted:
-                    self._scope.cancel()
                 return await work
         finally:
             self._scope = None
         raise Interrupted if self._interrupted else Expired
+
+    def resume(self, steps: Generator[Any, Any, None], yielded: Any, *, interrupted: bool) -> Awaitable[Sequence[Any]]:
+        raise NotImplementedError("on trio nothing is advanced by hand")
 
 
 class Wakeup(Protocol):
@@ -201,3 +243,61 @@ class EventWakeup:
 
         self._event = anyio.Event()
         await self._event.wait()
+
+
+class Broadcast(Protocol):
+    """Wakes all tasks that wait for it."""
+
+    def set(self) -> None:
+        """Wake those that wait now."""
+        ...
+
+    def wait(self) -> Awaitable[Any]:
+        """Wait for the next `set`."""
+        ...
+
+
+def broadcast() -> Broadcast:
+    """For the event loop that runs."""
+    from sniffio import current_async_library
+
+    return FutureBroadcast() if current_async_library() == "asyncio" else EventBroadcast()
+
+
+class FutureBroadcast:
+    """By a future of asyncio for each task, which is awaited without a coroutine between."""
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self._create_future = asyncio.get_running_loop().create_future
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def set(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def wait(self) -> "asyncio.Future[None]":
+        waiter = self._create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+
+class EventBroadcast:
+    """By an event of anyio's that all of them share, for trio."""
+
+    def __init__(self) -> None:
+        import anyio
+
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        import anyio
+
+        event, self._event = self._event, anyio.Event()
+        event.set()
+
+    def wait(self) -> Awaitable[None]:
+        return self._event.wait()

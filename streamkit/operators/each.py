@@ -3,10 +3,10 @@
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from streamkit.core.naming import ReadsAsWritten
-from streamkit.core.stage import Stage
+from streamkit.core.stage import Stage, cut_short
 from streamkit.errors import PipelineError
 from streamkit.events import StreamEnd
 
@@ -25,6 +25,16 @@ class Map(ReadsAsWritten, Stage[A, B]):
 
     def feed(self, item: A) -> Iterable[B]:
         yield from (ending(item) or (self.function(item),))
+
+    def feed_all(self, items: list[A]) -> Iterable[B]:
+        function = cast("Callable[[Any], Any]", self.function)
+        produced: list[Any] = []
+        try:
+            for item in items:
+                produced.append(item if isinstance(item, StreamEnd) else function(item))
+        except Exception as error:
+            return cut_short(produced, error)
+        return produced
 
 
 @dataclass(repr=False)

@@ -12,6 +12,7 @@ from streamkit.events import Event
 _KINDS: frozenset[type] = frozenset(get_args(Event))
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(list[Event])
+_ALL = msgspec.json.Decoder(list[list[Event]])
 
 
 def encode(event: object) -> bytes:
@@ -46,6 +47,24 @@ def decode(batch: bytes) -> list[Event]:
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         # The error quotes nothing, and says little: the batch may be of a later version.
         raise ProtocolError("expected a batch of events of this version of streamkit, found something else") from None
+
+
+def decode_all(batches: Sequence[bytes]) -> tuple[list[list[Event]], ProtocolError | None]:
+    """The events of each batch, up to one that can't be decoded, and its error."""
+    try:
+        # At once: that is half of what one call for each costs.
+        found = _ALL.decode(join(batches))
+        if len(found) == len(batches):
+            return found, None
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        found = []
+    found.clear()
+    try:
+        for batch in batches:
+            found.append(decode(batch))
+    except ProtocolError as error:
+        return found, error
+    return found, None
 
 
 def _without_halves(value: Any) -> Any:

@@ -17,7 +17,7 @@ from streamkit.emitters.failures import failure_at_end
 from streamkit.events import Event, Reset
 from streamkit.relay.log import EventId, Position
 from streamkit.relay.tail import LogBatch
-from streamkit.relay.viewing import NOWHERE, Viewing
+from streamkit.relay.viewing import NOWHERE, Batches
 from streamkit.sse.events import ServerSentEvent
 
 FROM_THE_BEGINNING = "0-0-0"
@@ -34,7 +34,7 @@ class ViewerFrames(Stage[LogBatch, ServerSentEvent]):
 
     key: str
     emit: Stage[Event, ServerSentEvent]
-    viewing: Viewing = field(repr=False)
+    viewing: Batches = field(repr=False)
     after: EventId | None = None
     foreign: bool = False
     _emit: Stage[Event, ServerSentEvent] | None = field(default=None, init=False, repr=False, metadata={"state": False})

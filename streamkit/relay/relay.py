@@ -21,7 +21,7 @@ from streamkit.relay.frames import ViewerFrames
 from streamkit.relay.log import Claim, Claimed, EventId, Log, LogState, Takeover
 from streamkit.relay.publication import Attempt, Limits, Open, Opened, Publication, end_log
 from streamkit.relay.tail import Tail
-from streamkit.relay.viewing import NOWHERE, Followed, Viewing
+from streamkit.relay.viewing import NOWHERE, Batches, Followed
 from streamkit.sse.events import ServerSentEvent
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ class Relay:
         if known is not None and known.position == NOWHERE:
             known = None
         position = NOWHERE if foreign else known.position if known else None
-        viewing = Viewing(self._log, self._tail, _key(key), known=position)
+        viewing = Batches(self._log, self._tail, _key(key), known=position)
         return viewing | ViewerFrames(key, stage, viewing, known, foreign)
 
     async def resume(

@@ -7,16 +7,20 @@ caught up, so that a slow viewer delays nobody and costs no memory.
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import takewhile
+from functools import cached_property
+from itertools import chain, takewhile
+from typing import TypeAlias
 
 import anyio
 import msgspec
 
+from streamkit.core.waiting import broadcast
 from streamkit.errors import LogLost, LogUnreachable
-from streamkit.events import Event
-from streamkit.relay.batches import decode
-from streamkit.relay.log import Entry, Log, LogState, Position
+from streamkit.events import Event, StreamEnd
+from streamkit.relay.batches import decode_all
+from streamkit.relay.log import Entry, EventId, Log, LogState, Position
 
+_NONE = Position(0, 0)
 GRACE = 3.0
 PAGE = 1000
 """How many entries are read at a time while a viewer catches up."""
@@ -30,10 +34,68 @@ class LogBatch(msgspec.Struct, frozen=True):
     events: Sequence[Event] | None
     predecessor: Position | None = None
 
+
+class Run:
+    """Batches of one epoch without a gap, prepared once for all viewers: who has `after` takes them as a whole.
+
+    None is empty, and a `StreamEnd` is the last event of the run.
+    """
+
+    def __init__(self, first: Position, batches: Sequence[Sequence[Event]]) -> None:
+        self.after = first.next(-1)
+        self.last = first.next(len(batches) - 1)
+        self.events = list(chain.from_iterable(batches))
+        """Those of all batches."""
+        self.ends = type(self.events[-1]) is StreamEnd
+        """Whether the stream ends with them."""
+        self.id = EventId(self.last, len(batches[-1]))
+        """The id of the last event."""
+        self._first = first
+        self._batches = batches
+
+    @cached_property
+    def batches(self) -> Sequence[LogBatch]:
+        """Each batch with its position."""
+        return [LogBatch(self._first.next(number), events) for number, events in enumerate(self._batches)]
+
+
+Segment: TypeAlias = LogBatch | Run
+"""A run, or a batch that is in none, such as a claim."""
+
+
+def batches_of(segment: Segment) -> Sequence[LogBatch]:
+    """The batches of a segment."""
+    return segment.batches if isinstance(segment, Run) else (segment,)
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """Entries in as few segments as they can be in, up to one that is damaged: its `failure`."""
+
+    segments: Sequence[Segment]
+    failure: Exception | None = None
+
     @classmethod
-    def of(cls, entry: Entry) -> "LogBatch":
-        """The batch of an entry, decoded."""
-        return cls(entry.position, None if entry.data is None else decode(entry.data), entry.predecessor)
+    def of(cls, entries: Sequence[Entry]) -> "Decoded":
+        """Decode entries, as far as that is possible."""
+        decoded, failure = decode_all([entry.data for entry in entries if entry.data is not None])
+        batches, segments = iter(decoded), list[Segment]()
+        run, first = list[Sequence[Event]](), _NONE
+        following: tuple[int, int] = _NONE
+        for entry in entries:
+            position, events = entry.position, None
+            if entry.data is not None and (events := next(batches, None)) is None:
+                break  # it is the damaged one
+            if run and (position != following or not events or type(run[-1][-1]) is StreamEnd):
+                segments.append(Run(first, run))
+                run = []
+            if not events:
+                segments.append(LogBatch(position, events, entry.predecessor))
+                continue
+            if not run:
+                first = position
+            run.append(events)
+            following = (position[0], position[1] + 1)
+        return cls([*segments, Run(first, run)] if run else segments, failure)
 
 
 class Channel:
@@ -51,28 +113,31 @@ class Channel:
         self._base = at
         self._size = size
         self._batches: deque[LogBatch] = deque()
-        self._latest: tuple[Position, list[LogBatch]] | None = None
-        self._news = anyio.Event()
+        self.latest: Run | None = None
+        """What was read last, if that is one run: what most viewers need next."""
+        self._news = broadcast()
+        self.news = self._news.wait
+        """Wait for batches, a look at the state, or a failure."""
 
     def extend(self, entries: Sequence[Entry]) -> None:
         """Take what the log has behind `at`."""
-        for entry in entries:
-            if entry.position > self.at:
-                batch = LogBatch.of(entry)
-                self._batches.append(batch)
-                # What most viewers need next, made once for all of them.
-                self._latest = (self.at, [batch])
-                self.at = entry.position
+        decoded = Decoded.of([entry for entry in entries if entry.position > self.at])
+        found = decoded.segments
+        if found:
+            self.latest = found[0] if len(found) == 1 and isinstance(found[0], Run) else None
+            self._batches.extend(batch for segment in found for batch in batches_of(segment))
+            self.at = self._batches[-1].position
         while len(self._batches) > self._size:
             self._base = self._batches.popleft().position
         self.heard_at = anyio.current_time()
         self.state = None  # it is older than these
-        self._tell()
+        self.failure = self.failure or decoded.failure
+        self._news.set()
 
     def rewind(self, state: LogState) -> None:
         """The log has lost entries, which may come again."""
         self._batches.clear()
-        self._latest = None
+        self.latest = None
         self.at = self._base = state.last
 
     def look(self, state: LogState | None) -> None:
@@ -80,38 +145,26 @@ class Channel:
         self.state = state
         if state is not None and state.last < self.at:
             self.rewind(state)
-        self._tell()
+        self._news.set()
 
     def fail(self, failure: Exception) -> None:
         """End all viewers with an error."""
         self.failure = failure
-        self._tell()
+        self._news.set()
 
-    def behind(self, at: Position) -> list[LogBatch] | None:
+    def behind(self, at: Position) -> Sequence[Segment] | None:
         """The batches behind a position; `None` if some of them are not here any more."""
         if at < self._base:
             return None
-        latest = self._latest
-        if latest and at == latest[0]:
-            return latest[1]
         # From the right: most viewers have nearly all.
         found = list(takewhile(lambda batch: batch.position > at, reversed(self._batches)))
-        found.reverse()
-        return found
-
-    async def news(self) -> None:
-        """Wait for batches, a look at the state, or a failure."""
-        await self._news.wait()
-
-    def _tell(self) -> None:
-        news, self._news = self._news, anyio.Event()
-        news.set()
+        return found[::-1]
 
 
 class LogPage(msgspec.Struct, frozen=True):
-    """Batches behind a position, whether more may follow at once, and the state of the log."""
+    """What is behind a position, whether more may follow at once, and the state of the log."""
 
-    batches: Sequence[LogBatch]
+    found: Decoded
     full: bool
     state: LogState
 
@@ -163,8 +216,7 @@ class Tail:
         reading = self._readings[place] = _Reading()
         try:
             if (page := await self._log.read(key, after, PAGE)) is not None:
-                batches = [LogBatch.of(entry) for entry in page.entries]
-                reading.page = LogPage(batches, len(batches) >= PAGE, page.state)
+                reading.page = LogPage(Decoded.of(page.entries), len(page.entries) >= PAGE, page.state)
             reading.answered = True
             return reading.page
         except Exception as error:
@@ -213,10 +265,10 @@ class Tail:
         channels = dict(self._channels)
         found = await self._log.tail({key: channel.at for key, channel in channels.items()}, self._tick)
         for key, entries in found.items():
-            try:
-                channels[key].extend(entries)
-            except Exception as error:
-                self._drop(channels[key], error)
+            channel = channels[key]
+            channel.extend(entries)
+            if channel.failure:
+                self._drop(channel, channel.failure)
 
     async def _look(self) -> None:
         now = anyio.current_time()

@@ -1,6 +1,8 @@
 """One viewer's way through a log: what it missed, then what comes, and the proof that nothing is missing between."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import TypeGuard, TypeVar
 
 import anyio
 
@@ -8,14 +10,15 @@ from streamkit.core.source import Source
 from streamkit.errors import LogLost
 from streamkit.events import Event, Reset, StreamEnd
 from streamkit.relay.log import EventId, Log, LogState, Position
-from streamkit.relay.tail import Channel, LogBatch, Tail, lost
+from streamkit.relay.tail import Channel, LogBatch, Run, Segment, Tail, batches_of, lost
 
+T = TypeVar("T", covariant=True)
 NOWHERE = Position(0, 0)
 """The position of a `Reset` that is not in the log."""
 
 
-class Viewing(Source[LogBatch]):
-    """The batches of a stream behind a position, or from its latest `Reset` or beginning.
+class Viewing(Source[T]):
+    """A stream behind a position, or from its latest `Reset` or beginning.
 
     Where the log is not the one that the viewer has seen, since its store has lost the end, a `Reset` comes at `NOWHERE`
     and then all batches again. `known` is a position up to which a client has seen the stream, if that is further than `after`;
@@ -34,21 +37,46 @@ class Viewing(Source[LogBatch]):
         self._known: Position | None = known
         self._first: Position | None = None  # of a replay that begins with a Reset
         self._channel: Channel | None = None
-        self._ready: list[LogBatch] = []
+        self._ready: list[Segment] = []
+        self._failure: Exception | None = None  # behind what is ready
         self._opened = self._ended = False
 
     def __repr__(self) -> str:
         return "<stream of a log>"
 
+    @abstractmethod
+    def _items(self, found: Sequence[Segment]) -> Sequence[T]:
+        """What the reader receives of these, all or a part of what follows."""
+
     async def open(self) -> None:
         await self._catch_up()
         self._opened = True
+        if self._failure and not self._ready:
+            raise self._failure
 
-    async def read(self) -> Sequence[LogBatch]:
-        while not self._ready and not self._ended:
-            await self._continue()
-        ready, self._ready = self._ready, []
-        return ready
+    async def read(self) -> Sequence[T]:
+        while True:
+            if self._ready:
+                ready, self._ready = self._ready, []
+                if items := self._items(ready):
+                    return items
+            elif self._failure:
+                raise self._failure
+            elif self._ended:
+                return ()
+            elif (channel := self._channel) is None or (at := self._at) is None:
+                await self._catch_up()
+            else:
+                if at >= channel.at and channel.failure is None:
+                    await channel.news()
+                run = channel.latest
+                if run is None or run.after != at or self._known is not None:
+                    self._continue(channel, at)
+                    continue
+                # As below, without a list of one: this is what each event costs for each viewer.
+                self._at, self._ended = run.last, run.ends
+                if items := self._items((run,)):
+                    return items
 
     async def close(self) -> None:
         self._leave()
@@ -58,18 +86,11 @@ class Viewing(Source[LogBatch]):
         if channel is not None:
             self._tail.leave(channel)
 
-    async def _continue(self) -> None:
-        channel, at = self._channel, self._at
-        if channel is None or at is None:
-            await self._catch_up()
-            return
-        batches = channel.behind(at)
-        if batches is not None and not batches and channel.failure is None:
-            await channel.news()
-            batches = channel.behind(at)
-        if batches:
-            self._accept(batches)
-        elif batches is None:
+    def _continue(self, channel: Channel, at: Position) -> None:
+        found = channel.behind(at)
+        if found:
+            self._accept(found)
+        elif found is None:
             self._leave()
         elif channel.failure:
             raise channel.failure
@@ -87,14 +108,15 @@ class Viewing(Source[LogBatch]):
         state, self.created = page.state, page.state.created
         if beginning:
             self._first = state.reset
-        self._accept(page.batches)
-        if self._ended or self._at is None:
+        self._accept(page.found.segments)
+        self._failure = self._failure or page.found.failure
+        if self._ended or self._failure or self._at is None:
             return
-        if not page.batches and self._at < state.last:
+        if not page.found.segments and self._at < state.last:
             raise _trimmed()
         if not page.full:
             self._channel = self._tail.join(self._key, min(self._at, state.last))
-            if not page.batches:
+            if not page.found.segments:
                 self._judge(state)
 
     async def _find(self) -> None:
@@ -122,27 +144,44 @@ class Viewing(Source[LogBatch]):
         self._at = self._known = None
         self._ended = False
 
-    def _accept(self, batches: Sequence[LogBatch]) -> None:
-        for batch in batches:
-            if self._ended or (self._at is not None and batch.position <= self._at):
-                continue
-            if self._known is not None and self._known < batch.position:
+    def _accept(self, found: Sequence[Segment]) -> None:
+        try:
+            for segment in found:
+                if self._continues(segment):
+                    self._at, self._ended = segment.last, segment.ends
+                    self._ready.append(segment)
+                elif not all(map(self._accept_batch, batches_of(segment))):
+                    return
+        except LogLost as error:
+            self._failure = error
+
+    def _continues(self, segment: Segment) -> TypeGuard[Run]:
+        """Whether this is what comes next, all of it."""
+        whole = isinstance(segment, Run) and segment.after == self._at
+        return whole and self._known is None and not self._ended
+
+    def _accept_batch(self, batch: LogBatch) -> bool:
+        """Take a batch in its turn; False if the log is not the one that the viewer has seen."""
+        if self._ended or (self._at is not None and batch.position <= self._at):
+            return True
+        if self._known is not None and self._known < batch.position:
+            self._restart()
+            return False
+        if batch.events is None:
+            if not self._follows(batch):
                 self._restart()
-                return
-            if batch.events is None:
-                if not self._follows(batch):
-                    self._restart()
-                    return
-            elif batch.position != (self._first if self._at is None else self._at.next()):
-                raise _trimmed()
-            self._at = batch.position
-            self._known = None if self._known == batch.position else self._known
-            self._ready.append(batch)
-            if batch.events and isinstance(batch.events[-1], StreamEnd):
-                if self._known is not None:
-                    self._restart()
-                    return
-                self._ended = True
+                return False
+        elif batch.position != (self._first if self._at is None else self._at.next()):
+            raise _trimmed()
+        self._at = batch.position
+        self._known = None if self._known == batch.position else self._known
+        self._ready.append(batch)
+        if batch.events and isinstance(batch.events[-1], StreamEnd):
+            if self._known is not None:
+                self._restart()
+                return False
+            self._ended = True
+        return True
 
     def _follows(self, claim: LogBatch) -> bool:
         """Whether a claim continues what the viewer has; `LogLost` if something between is missing."""
@@ -152,46 +191,40 @@ class Viewing(Source[LogBatch]):
         return has == before
 
 
-class Followed(Source[Event]):
+class Batches(Viewing[LogBatch]):
+    """The batches of a published stream, each with its position."""
+
+    def _items(self, found: Sequence[Segment]) -> Sequence[LogBatch]:
+        return [batch for segment in found for batch in batches_of(segment)]
+
+
+class Followed(Viewing[Event]):
     """The events of a published stream, for `|`. Made by `Relay.follow`."""
 
     def __init__(self, log: Log, tail: Tail, key: str, after: EventId | None) -> None:
         self._skip = after if after and after.position.sequence and not after.whole else None
         begin = self._skip.position.next(-1) if self._skip else after.position if after else None
-        self._viewing = Viewing(log, tail, key, begin)
-        self._id = str(after) if after else ""
-
-    def __repr__(self) -> str:
-        return repr(self._viewing)
+        super().__init__(log, tail, key, begin)
+        self._id = after
 
     @property
     def id(self) -> str:
         """The id of the last event that was read: `follow(key, after=…)` continues behind it."""
-        return self._id
+        return str(self._id or "")
 
-    async def open(self) -> None:
-        await self._viewing.open()
-
-    async def read(self) -> Sequence[Event]:
-        events: list[Event] = []
-        while not events:
-            batches = await self._viewing.read()
-            if not batches:
-                return ()
-            for batch in batches:
-                events += self._events(batch)
-        return events
+    def _items(self, found: Sequence[Segment]) -> Sequence[Event]:
+        if len(found) == 1 and self._skip is None and isinstance(run := found[0], Run):
+            self._id = run.id
+            return run.events
+        return [event for segment in found for batch in batches_of(segment) for event in self._events(batch)]
 
     def _events(self, batch: LogBatch) -> Sequence[Event]:
         if batch.events is None:
             return ()
         if batch.position != NOWHERE:
-            self._id = str(EventId(batch.position, len(batch.events)))
+            self._id = EventId(batch.position, len(batch.events))
         skip, self._skip = self._skip, None
         return batch.events[skip.number :] if skip and skip.position == batch.position else batch.events
-
-    async def close(self) -> None:
-        await self._viewing.close()
 
 
 def _trimmed() -> LogLost:

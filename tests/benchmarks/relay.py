@@ -17,7 +17,7 @@ from streamkit_redis import RedisLog
 
 import streamkit as sk
 from streamkit.latency import percentile
-from streamkit.relay import Append, Claim, Position, Relay
+from streamkit.relay import Append, Claim, MemoryLog, Position, Relay
 from streamkit.relay.batches import encode, join
 from tests.relay.redis_server import RedisServer, executable
 
@@ -66,6 +66,36 @@ async def delays(url: str, key: str, viewers: int, seconds: float) -> list[float
         producer.join()
     # Those that came before the viewers had joined are catch-up.
     return found[viewers * RATE // 2 :]
+
+
+async def cost(viewers: int, events: int = 60) -> float:
+    """Microseconds of CPU for one delivery to one viewer, of a log in memory: reading, a stage, and the consumer's loop."""
+    received = 0
+    log = MemoryLog()
+
+    async def view(streams: Relay) -> None:
+        nonlocal received
+        async for _ in streams.follow("k") | SAME:
+            received += 1
+
+    async def append(event: sk.Event, at: Position) -> Position:
+        expected, data = received + viewers, join([encode(event)])
+        await log.append([Append(key="k", owner="a", after=at, batches=[data], lease=600, keep=600)])
+        while received < expected:
+            await anyio.lowlevel.checkpoint()
+        return at.next()
+
+    async with Relay(log) as streams, anyio.create_task_group() as group:
+        at = (await log.claim("k", Claim(owner="a", lease=600, keep=600))).position
+        for _ in range(viewers):
+            group.start_soon(view, streams)
+        at = await append(sk.TextDelta("word "), at)
+        cpu = time.process_time()
+        for _ in range(events):
+            at = await append(sk.TextDelta("word "), at)
+        cpu = time.process_time() - cpu
+        await append(sk.StreamEnd("completed"), at)
+    return cpu / events / viewers * 1e6
 
 
 async def writes(url: str, streams_at_once: int, seconds: float) -> tuple[float, float]:
@@ -155,6 +185,8 @@ def main() -> int:
             found = sorted(asyncio.run(delays(server.url, f"d{viewers}", viewers, options.seconds)))
             p50, p99 = (percentile(found, rank) or 0.0 for rank in (50, 99))
             print(f"{viewers:5} viewers: delay p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, {len(found)} events")
+        for viewers in options.viewers:
+            print(f"{viewers:5} viewers: {asyncio.run(cost(viewers)):.1f} us of CPU for one delivery")
         for count in (1, 200):
             rate, cpu = asyncio.run(writes(server.url, count, 2))
             print(f"{count:5} streams: {rate:,.0f} events/s, {cpu:.1f} us of CPU each")

@@ -8,7 +8,8 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 import streamkit as sk
-from streamkit.relay import Append, Appended, Log, MemoryLog, Relay
+from streamkit.relay import Append, Appended, Claim, Log, MemoryLog, Relay
+from streamkit.relay.batches import encode, join
 from streamkit.relay.log import LogState
 from tests.relay.answers import EVENTS, SECONDS, TEXTS, Gated, answer, seen, text
 
@@ -415,15 +416,58 @@ async def test_a_log_that_disappears_ends_its_viewers(store: str) -> None:
 
 
 @both
-@pytest.mark.parametrize("at", [0, 1])
-async def test_a_log_that_was_trimmed_is_an_error(store: str, at: int) -> None:
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+async def test_a_log_that_was_trimmed_is_an_error_behind_what_is_whole(store: str, at: int) -> None:
     log = Unreachable()
-    async with Relay(log, flush=0, buffer=1) as streams:
-        await (await streams.publish("k", answer)).wait()
+    async with Relay(log) as streams:
+        await store_batches(log, [batch(str(number)) for number in range(4)])
         del log._logs["k"].entries[at]
-        with pytest.raises(sk.errors.LogLost) as found:
-            await seen(streams, "k")
-        assert found.value.cause == "trimmed"
+        delivered, found = await until_lost(streams)
+        assert delivered == [str(number) for number in range(at - 1)]
+        assert isinstance(found, sk.errors.LogLost)
+        assert found.cause == "trimmed"
+
+
+@both
+@pytest.mark.parametrize("damaged", [b'[{"type":"FromAnotherVersion"}]', b"", b"[", b"{}", b'[{"text":"a"}]', b"\xff"])
+@pytest.mark.parametrize("live", [False, True])
+async def test_a_damaged_batch_is_an_error_behind_what_came_before(store: str, damaged: bytes, live: bool) -> None:
+    log, batches = MemoryLog(), [batch("a"), batch("b"), damaged, b"[]"]
+    async with Relay(log) as streams:
+        if live:
+            await store_batches(log, [])
+            async with anyio.create_task_group() as group:
+                group.start_soon(store_when_followed, log, batches)
+                delivered, found = await until_lost(streams)
+        else:
+            await store_batches(log, batches)
+            delivered, found = await until_lost(streams)
+        assert delivered == ["a", "b"]
+        assert isinstance(found, sk.errors.ProtocolError)
+
+
+def batch(text: str) -> bytes:
+    return join([encode(sk.TextDelta(text))])
+
+
+async def store_batches(log: Log, batches: Sequence[bytes]) -> None:
+    """A log that another program has written."""
+    claimed = await log.claim("k", Claim(owner="a", lease=60, keep=60))
+    await log.append([Append(key="k", owner="a", after=claimed.position, batches=batches, lease=60, keep=60)])
+
+
+async def store_when_followed(log: MemoryLog, batches: Sequence[bytes]) -> None:
+    await wait_all_tasks_blocked()
+    after = log._logs["k"].last
+    await log.append([Append(key="k", owner="a", after=after, batches=batches, lease=60, keep=60)])
+
+
+async def until_lost(streams: Relay) -> tuple[list[str], Exception]:
+    delivered = list[str]()
+    with anyio.fail_after(SECONDS), pytest.raises((sk.errors.LogLost, sk.errors.ProtocolError)) as found:
+        async for event in streams.follow("k") | sk.ops.Map(lambda event: event):
+            delivered.append(text([event]))
+    return delivered, found.value
 
 
 @both
