@@ -80,6 +80,7 @@ clients: $(READY) $(CLIENTS)/.ready
 	$(BIN)/python -m tests.clients $$(cat $(CLIENTS)/arguments) $(ARGS)
 	$(BIN)/python -m tests.clients.formats $$(cat $(CLIENTS)/arguments)
 	$(BIN)/python -m tests.clients.matrix $$(cat $(CLIENTS)/arguments)
+	$(BIN)/python -m tests.clients.front_ends $$(cat $(CLIENTS)/arguments)
 	$(BIN)/python -m tests.clients.browser $$(cat $(CLIENTS)/arguments)
 
 $(CLIENTS)/.ready: $(READY) requirements/clients.txt tests/clients/install.py tests/clients/javascript/package-lock.json

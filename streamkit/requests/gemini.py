@@ -22,6 +22,7 @@ from streamkit.requests.conversation import (
     ToolPreference,
     Turn,
     TurnPart,
+    media_part,
 )
 from streamkit.requests.fields import Fields, unknown
 from streamkit.requests.losses import Losses, below
@@ -45,8 +46,6 @@ CONFIG = {
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 """Tokens for an effort, as Google's own API for OpenAI's clients has them (ai.google.dev/gemini-api/docs/openai)."""
 LEVELS = ("minimal", "low", "medium", "high", "xhigh")
-_SOUNDS = {"wav": "wav", "x-wav": "wav", "wave": "wav", "mp3": "mp3", "mpeg": "mp3"}
-"""Types of sound that OpenAI takes, too, by their names in `audio/…`."""
 _ANSWERS = ("output", "result", "error")
 """Names under which a result is nothing but its text."""
 _REASONING = "reasoning of earlier turns is not sent to another API"
@@ -244,19 +243,10 @@ def _data(data: Fields, path: str) -> list[TurnPart] | None:
         return []
     if inline is None and url is None:
         raise unknown(data.path, "data or fileUri")
-    kind = kind or guess_type(url or "")[0] or ""
-    family, _, rest = kind.partition("/")
-    if family == "image":
-        if name:
-            data.losses.add(data.at("displayName"))
-        return [ImagePart(inline, kind if inline is not None else None, url, path=path)]
-    if family == "audio" and rest in _SOUNDS and inline is not None:
-        if name:
-            data.losses.add(data.at("displayName"))
-        return [AudioPart(inline, _SOUNDS[rest], path)]
-    if family in ("application", "text"):
-        return [FilePart(inline, kind, url, name, path=path)]
-    return None
+    found = media_part(inline, url, kind, name, path)
+    if name and isinstance(found, ImagePart | AudioPart):
+        data.losses.add(data.at("displayName"))
+    return None if found is None else [found]
 
 
 def _read_tools(tool: Fields) -> Iterator[OfferedTool]:

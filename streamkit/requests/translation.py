@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from streamkit.errors import PipelineError, ProtocolError
-from streamkit.requests import chat, gemini, messages, responses
+from streamkit.requests import ag_ui, ai_sdk, chat, gemini, messages, responses
 from streamkit.requests.conversation import CallPart, Conversation, TextPart, Turn, TurnPart
 from streamkit.requests.losses import Losses, Untranslated
 from streamkit.sse.json_text import DEEPEST, depth_of
@@ -18,6 +18,8 @@ SOURCES: Mapping[str, Read] = {
     "anthropic": messages.read,
     "responses": responses.read,
     "gemini": gemini.read,
+    "ai-sdk": ai_sdk.read,
+    "ag-ui": ag_ui.read,
 }
 TARGETS: Mapping[str, Write] = {
     "openai": chat.write,
@@ -43,17 +45,18 @@ class Translation(NamedTuple):
 def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: int = MAX_TOKENS) -> Translation:
     """A request's body in the form of another API. `body` is not changed, and not checked further than it is read.
 
-    `source` and `target` are `openai` (chat completions), `anthropic` (Messages), `responses` or `gemini` (generateContent).
-    Between two equal ones the body stays as it is. `max_tokens` is the limit for Messages, which demand one, if the request has
-    none. The target's model is the caller's to choose. Gemini's API has the model and whether it streams in its address, not in
-    the body: from there, add `model` and `stream` to the result.
+    `source` and `target` are `openai` (chat completions), `anthropic` (Messages), `responses` or `gemini` (generateContent);
+    `source` may be a front end's as well, `ai-sdk` (`useChat`) or `ag-ui` (`RunAgentInput`), whose answer `Emit` of that name
+    writes. Between two equal ones the body stays as it is. `max_tokens` is the limit for Messages, which demand one, if the
+    request has none. The target's model is the caller's to choose. Gemini's API has the model and whether it streams in its
+    address, not in the body: from there, add `model` and `stream` to the result. A front end's request has no model at all.
 
     A field that is null or empty says nothing and is no loss; neither are the ids that Responses gave to earlier items.
 
     A body that is no request of the source raises `ProtocolError`, with the place and the type of what was found, and an unknown
     `source` or `target` `PipelineError`.
     """
-    for name, value, known in (("source", source, SOURCES), ("target", target, TARGETS)):
+    for name, value, known in (("source", source, [*SOURCES]), ("target", target, [*TARGETS])):
         if value not in known:
             raise PipelineError(f"{name}: expected one of {', '.join(known)}; found {value!r}")
     if depth_of(body) > DEEPEST:

@@ -1,4 +1,6 @@
-"""`useChat` in a headless Chromium over every recording, written as `ai-sdk`: a part of `make clients`.
+"""`useChat` in a headless Chromium: a part of `make clients`.
+
+Over every recording, written as `ai-sdk`; and a chat whose page is reloaded while its answer is written into a log.
 
     python -m tests.clients.browser --python PYTHON --node NODE --modules FOLDER
 
@@ -7,14 +9,19 @@ FOLDER has npm's modules. Without Chromium (`apt-get install chromium`) nothing 
 
 import argparse
 import asyncio
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+import streamkit as sk
+from streamkit.relay import Chats, MemoryLog, Relay
+from streamkit.sinks.aiohttp import respond
 from tests.chromium import CHROMIUM, browser
 from tests.clients.formats import expected, serve
 from tests.conftest import SHARED
@@ -39,8 +46,8 @@ def bundle(node: str, modules: Path) -> bytes:
     return (modules / "usechat.js").read_bytes()
 
 
-async def read(script: bytes) -> dict[str, Any]:
-    """Each recording as read by `useChat`, by its name."""
+def pages(script: bytes) -> list[web.RouteDef]:
+    """The routes of the page."""
 
     async def page(request: web.Request) -> web.Response:
         return web.Response(text=PAGE, content_type="text/html")
@@ -48,8 +55,13 @@ async def read(script: bytes) -> dict[str, Any]:
     async def code(request: web.Request) -> web.Response:
         return web.Response(body=script, content_type="text/javascript")
 
+    return [web.get("/", page), web.get("/usechat.js", code)]
+
+
+async def read(script: bytes) -> dict[str, Any]:
+    """Each recording as read by `useChat`, by its name."""
     found: dict[str, Any] = {}
-    async with serve(web.get("/", page), web.get("/usechat.js", code)) as url, browser() as window:
+    async with serve(*pages(script)) as url, browser() as window:
         await window.open(url)
         await window.until("Boolean(window.read)")
         for name in answers():
@@ -60,6 +72,66 @@ async def read(script: bytes) -> dict[str, Any]:
         outside = [address for address in window.requests if not address.startswith((url, "data:"))]
         if outside:
             raise RuntimeError(f"expected requests to the server alone, found {outside}")
+    return found
+
+
+async def reload(script: bytes) -> list[tuple[str, Any, Any]]:
+    """A page that is reloaded in the middle of an answer, at its end, and after the answer was stopped.
+
+    Returns what was looked at, what was expected and what was found.
+    """
+    first, rest = asyncio.Event(), asyncio.Event()
+    asked: list[dict[str, Any]] = []
+
+    async def answer() -> AsyncGenerator[sk.Event, None]:
+        yield sk.TextDelta("Half of it")
+        await first.wait()
+        yield sk.TextDelta(" and the rest.")
+        await rest.wait()
+        yield sk.Finish("stop")
+        yield sk.StreamEnd("completed")
+
+    async def start(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        asked.append(sk.requests.translate(body, source="ai-sdk", target="openai").body)
+        return await respond(request, await chats.start(body["id"], answer), emit="ai-sdk")
+
+    async def resume(request: web.Request) -> web.StreamResponse:
+        frames = await chats.resume(request.match_info["id"])
+        return web.Response(status=204) if frames is None else await respond(request, frames, emit="ai-sdk")
+
+    routes = [web.post("/api/chat", start), web.get("/api/chat/{id}/stream", resume)]
+    found: list[tuple[str, Any, Any]] = []
+    async with Relay(MemoryLog()) as streams, serve(*routes, *pages(script)) as url, browser() as window:
+        chats = Chats(streams)
+
+        async def show(id: str, resumes: bool, text: str | None, until: str) -> Any:
+            await window.open(f"{url}/?{len(found)}")
+            await window.until("Boolean(window.chat)")
+            await window.value(f"window.chat('/api/chat', {id!r}, {json.dumps(resumes)}, {json.dumps(text)})")
+            await window.until(until)
+            return await window.value("window.seen")
+
+        half = "window.seen.texts.at(-1) === 'Half of it'"
+        seen = await show("one", False, "Say it.", half)
+        found.append(("the first half", ["Half of it"], seen["texts"]))
+        found.append(("what was asked", [{"role": "user", "content": "Say it."}], asked[0]["messages"]))
+        seen = await show("one", True, None, half)
+        found.append(("the first half, reloaded", ["Half of it"], seen["texts"]))
+        first.set()
+        await window.until("window.seen.texts.at(-1).endsWith('rest.')")
+        seen = await show("one", True, None, "window.seen.texts.at(-1)?.endsWith('rest.')")
+        found.append(("all, reloaded again", ["Half of it and the rest."], seen["texts"]))
+        rest.set()
+        await window.until("window.seen.status === 'ready'")
+        seen = await show("one", True, None, "window.seen.status === 'ready'")
+        found.append(("a chat whose answer has ended", {"texts": [], "status": "ready", "error": None}, seen))
+        first.clear()
+        await show("two", False, "Say it again.", half)
+        found.append(("the stop", True, await chats.stop("two")))
+        await window.until("window.seen.status === 'ready'")
+        found.append(("a stopped answer", ["Half of it"], (await window.value("window.seen"))["texts"]))
+        found.append(("errors of the page", [], window.errors))
     return found
 
 
@@ -76,7 +148,8 @@ def main() -> int:
         print(f"make clients needs the recordings in {SHARED.name}, beside the checkout")
         return 1
     failed = 0
-    found = asyncio.run(read(bundle(arguments.node, arguments.modules)))
+    script = bundle(arguments.node, arguments.modules)
+    found = asyncio.run(read(script))
     for name, answer in found.items():
         wanted = expected(answers()[name])
         renders = answer.pop("renders", 0)
@@ -86,6 +159,14 @@ def main() -> int:
             failed += 1
             print(f"useChat, {name}: expected {wanted}, found {answer}"[:600])
     print(f"useChat in a browser: {len(found) - failed} passed, {failed} failed")
+    looks = asyncio.run(reload(script))
+    for name, wanted, seen in looks:
+        if seen != wanted:
+            failed += 1
+            print(f"useChat, reloaded, {name}: expected {wanted}, found {seen}"[:600])
+    print(
+        f"useChat in a page that is reloaded: {sum(seen == wanted for _, wanted, seen in looks)} of {len(looks)} as expected"
+    )
     return int(failed > 0)
 
 

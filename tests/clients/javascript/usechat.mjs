@@ -35,3 +35,24 @@ window.read = url => new Promise(resolve => {
   const done = answer => setTimeout(() => { root.unmount(); resolve(answer) })
   root.render(createElement(Chat, { url, done }))
 })
+
+// A chat that may resume: `window.chat(api, id, resume, text)` shows it, and `window.seen` is what it shows.
+function Resumable({ api, id, resume, text }) {
+  const sent = useRef(false)
+  const { messages, status, error, sendMessage } = useChat({ id, resume, transport: new DefaultChatTransport({ api }) })
+  const answers = messages.filter(message => message.role === 'assistant')
+  const texts = answers.map(message => join(message.parts.filter(part => part.type === 'text').map(part => part.text)))
+  useEffect(() => {
+    if (!text || sent.current) return
+    sent.current = true
+    sendMessage({ text })
+  }, [])
+  useEffect(() => { window.seen = { texts, status, error: error ? `${error}` : null } })
+  return createElement('p', {}, join(texts))
+}
+
+window.chat = (api, id, resume, text) => {
+  const place = document.createElement('div')
+  document.body.replaceChildren(place)
+  createRoot(place).render(createElement(Resumable, { api, id, resume, text }))
+}

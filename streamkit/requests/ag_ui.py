@@ -1,0 +1,134 @@
+"""The requests of the Agent User Interaction Protocol, `RunAgentInput`. (https://docs.ag-ui.com/sdk/js/core/types)"""
+
+from collections.abc import Iterator
+
+from streamkit.requests.conversation import (
+    CallPart,
+    Content,
+    Conversation,
+    OfferedTool,
+    Option,
+    ResultPart,
+    TextPart,
+    Turn,
+    TurnPart,
+    media_part,
+)
+from streamkit.requests.fields import Fields, items_of, unknown
+from streamkit.requests.losses import Losses
+
+OF_THE_RUN = ("threadId", "runId", "parentRunId", "protocolVersion")
+"""Fields that say which run this is, and nothing to the model."""
+_REASONING = "reasoning of earlier turns is not sent to another API"
+_MEDIA = ("image", "audio", "video", "document")
+
+
+def read(body: object, losses: Losses) -> Conversation:
+    """The request of this body. It has no model, which the server knows."""
+    fields = Fields(body, "", losses, camel_case=True)
+    for name in OF_THE_RUN:
+        fields.value(name)
+    # A run is always a stream.
+    options = {name: Option(value, implied=True) for name, value in (("stream", True), ("include_usage", True))}
+    conversation = Conversation(options=options | {"store": Option(False, implied=True)})
+    for path, value in fields.items("messages"):
+        _read_message(Fields(value, path, losses, camel_case=True), conversation.turns)
+    for path, value in fields.items("tools"):
+        tool = Fields(value, path, losses, camel_case=True)
+        description, schema = tool.text("description"), tool.mapping("parameters")
+        conversation.tools.append(OfferedTool(tool.needed("name"), description, schema, path=path))
+        tool.close()
+    for name in ("state", "context", "forwardedProps", "resume"):
+        fields.lose(name, "no message: what the model is to know of it belongs into the instructions")
+    fields.close()
+    return conversation
+
+
+def _read_message(message: Fields, turns: list[Turn]) -> None:
+    message.value("id")
+    match message.needed("role"):
+        case "system" | "developer" | "user" as role:
+            turns.append(Turn(role, [*_content(message)], message.text("name"), message.path))
+        case "assistant":
+            calls = [_call(path, value, message.losses) for path, value in message.items("toolCalls")]
+            said: list[TurnPart] = [*_content(message), *calls]
+            turns.append(Turn("assistant", said, message.text("name"), message.path))
+        case "tool":
+            part = _result(message)
+            if turns and turns[-1].parts and isinstance(turns[-1].parts[0], ResultPart):
+                turns[-1].parts.append(part)
+            else:
+                turns.append(Turn("user", [part], path=message.path))
+        case "reasoning":
+            message.losses.add(message.path, _REASONING)
+            return
+        case "activity":
+            message.losses.add(message.path, "shown by the front end, not sent to a model")
+            return
+        case _:
+            raise unknown(message.at("role"), "system, developer, user, assistant, tool, reasoning or activity")
+    message.close()
+
+
+def _call(path: str, value: object, losses: Losses) -> CallPart:
+    call = Fields(value, path, losses, camel_case=True)
+    if (call.text("type") or "function") != "function":
+        raise unknown(call.at("type"), "function")
+    function = call.fields("function")
+    found = CallPart(call.needed("id"), function.needed("name"), function.text("arguments") or "", path=path)
+    function.close()
+    call.close()
+    return found
+
+
+def _result(message: Fields) -> ResultPart:
+    id, error = message.needed("toolCallId"), message.text("error")
+    content = [*_content(message)]
+    if error is not None:
+        # Clients send what failed instead of content, or beside it.
+        content = [part for part in content if not (isinstance(part, TextPart) and part.text in ("", error))]
+        content.append(TextPart(error, path=message.at("error")))
+    return ResultPart(id, content, error is not None, message.path)
+
+
+def _content(message: Fields) -> Iterator[Content]:
+    value = message.value("content")
+    if isinstance(value, str):
+        if value:
+            yield TextPart(value, path=message.at("content"))
+    else:
+        for path, item in items_of(value, message.at("content")):
+            if (found := _part(Fields(item, path, message.losses, camel_case=True))) is not None:
+                yield found
+
+
+def _part(part: Fields) -> Content | None:
+    part.value("id")
+    kind = part.needed("type")
+    if kind == "text":
+        found: Content | None = TextPart(part.needed("text"), path=part.path)
+    elif kind in _MEDIA:
+        source = part.fields("source")
+        place, value, media_type = source.needed("type"), source.needed("value"), source.text("mimeType")
+        if place == "file":
+            part.losses.add(part.path, "a file's id is known to its own provider only")
+            return None
+        if place not in ("data", "url"):
+            raise unknown(source.at("type"), "data, url or file")
+        source.close()
+        media_type = media_type or {"image": "image/", "document": "application/pdf"}.get(kind)
+        data, url = (value, None) if place == "data" else (None, value)
+        found = media_part(data, url, media_type, None, part.path)
+    elif kind == "binary":  # before version 1.0
+        data, name = part.text("data"), part.text("filename")
+        url = None if data else part.text("url")
+        found = media_part(data, url, part.needed("mimeType"), name, part.path) if data or url else None
+        if name and not hasattr(found, "name"):
+            part.losses.add(part.at("filename"))
+    else:
+        raise unknown(part.at("type"), "text, image, audio, video or document")
+    if found is None:
+        part.losses.add(part.path)
+        return None
+    part.close()
+    return found

@@ -1,0 +1,193 @@
+"""The requests of Vercel's `useChat`: `{"id": …, "messages": [UIMessage, …]}`. (https://ai-sdk.dev/docs/reference/ai-sdk-core/ui-message)
+
+What becomes of its parts is what the AI SDK's own `convertToModelMessages` makes of them.
+"""
+
+import json
+from collections.abc import Iterator
+
+from streamkit.requests.conversation import (
+    CallPart,
+    Content,
+    Conversation,
+    Option,
+    ResultPart,
+    TextPart,
+    Turn,
+    TurnPart,
+    media_part,
+)
+from streamkit.requests.fields import Fields, unknown
+from streamkit.requests.losses import Losses, below
+from streamkit.requests.openai import from_data_url
+
+OF_THE_CHAT = ("id", "trigger", "messageId")
+"""Fields that say which chat and message this is, and nothing to the model."""
+_DENIED = "Tool call execution denied."
+"""The result of a call that the user denied without a reason, as the AI SDK words it."""
+_UNKNOWN = "unknown error"
+"""The result of a call that failed without a message, as the AI SDK words it."""
+_PENDING = "the call has no result yet: run the tool and add one"
+_REASONING = "reasoning of earlier turns is not sent to another API"
+_SHOWN = "shown by the front end, not sent to a model"
+_TOOL = "tool-"
+
+
+def read(body: object, losses: Losses) -> Conversation:
+    """The request of this body. It has no model and no tools, which the server knows."""
+    fields = Fields(body, "", losses)
+    for name in OF_THE_CHAT:
+        fields.value(name)
+    # The protocol always streams, and its end may have the usage.
+    options = {"stream": Option(True, implied=True), "include_usage": Option(True, implied=True)}
+    options["store"] = Option(False, implied=True)
+    if model := fields.known("model"):
+        options["model"] = model
+    conversation = Conversation(options=options)
+    messages = [Fields(value, path, losses) for path, value in fields.items("messages")]
+    roles = [message.needed("role") for message in messages]
+    latest = max((at for at, role in enumerate(roles) if role == "user"), default=-1)
+    for at, (role, message) in enumerate(zip(roles, messages, strict=True)):
+        conversation.turns += _turns(role, message, answered=at < latest)
+    fields.close()
+    return conversation
+
+
+def _turns(role: str, message: Fields, *, answered: bool) -> Iterator[Turn]:
+    message.value("id")
+    message.lose("metadata", _SHOWN)
+    parts = [Fields(value, path, message.losses) for path, value in message.items("parts")]
+    message.close()
+    match role:
+        case "system" | "user":
+            yield Turn(role, [*_content(parts)], path=message.path)
+        case "assistant":
+            yield from _answer(parts, message.path, answered=answered)
+        case _:
+            raise unknown(message.at("role"), "system, user or assistant")
+
+
+def _content(parts: list[Fields]) -> Iterator[Content]:
+    for part in parts:
+        kind = part.needed("type")
+        if kind not in ("text", "file"):
+            part.losses.add(part.path, _SHOWN if _is_shown(kind) else "no part of such a message")
+        elif (found := _text_or_file(kind, part)) is not None:
+            yield found
+
+
+def _answer(parts: list[Fields], path: str, *, answered: bool) -> Iterator[Turn]:
+    # One step after the other: what the model said, then the results of the tools that it called. `answered`: the user has
+    # said something since.
+    step = _Step(path, answered=answered)
+    for part in parts:
+        kind = part.needed("type")
+        if kind == "step-start":
+            part.close()
+            yield from step.turns()
+            step = _Step(path, answered=answered)
+        elif kind == "steering-message":
+            yield from step.turns()
+            step = _Step(path, answered=answered)
+            inner = [Fields(value, at, part.losses) for at, value in part.items("parts")]
+            part.value("id")
+            part.close()
+            yield Turn("user", [*_content(inner)], path=part.path)
+        else:
+            step.add(kind, part)
+    yield from step.turns()
+
+
+class _Step:
+    def __init__(self, path: str, *, answered: bool) -> None:
+        self._path = path
+        self._answered = answered
+        self._said: list[TurnPart] = []
+        self._results: list[TurnPart] = []
+
+    def turns(self) -> Iterator[Turn]:
+        if self._said:
+            yield Turn("assistant", self._said, path=self._path)
+        if self._results:
+            yield Turn("user", self._results, path=self._path)
+
+    def add(self, kind: str, part: Fields) -> None:
+        if kind in ("text", "file"):
+            if (found := _text_or_file(kind, part)) is not None:
+                self._said.append(found)
+        elif kind == "dynamic-tool":
+            self._call(part.needed("toolName"), part)
+        elif kind.startswith(_TOOL):
+            self._call(kind.removeprefix(_TOOL), part)
+        elif kind in ("reasoning", "reasoning-file"):
+            part.losses.add(part.path, _REASONING)
+        else:
+            part.losses.add(part.path, _SHOWN if _is_shown(kind) else None)
+
+    def _call(self, name: str, part: Fields) -> None:
+        state, id = part.needed("state"), part.needed("toolCallId")
+        if part.flag("providerExecuted"):
+            part.losses.add(part.path, "a call that the provider has run itself")
+            return
+        if state == "approval-requested" and self._answered:
+            part.losses.add(part.path, "a question to the user that a later message has superseded")
+            return
+        if state == "input-streaming":
+            part.losses.add(part.path, "a call that did not arrive as a whole")
+            return
+        given = part.value("input")
+        if given is None and state == "output-error":
+            given = part.value("rawInput")
+        arguments = "{}" if given is None else _json(given, part.at("input"))
+        self._said.append(CallPart(id, name, arguments, path=part.path))
+        approval = part.fields("approval")
+        if state == "output-denied" or (state == "approval-responded" and approval.flag("approved") is False):
+            self._result(id, approval.text("reason") or _DENIED, part, failed=True)
+        elif state == "output-error":
+            error = part.text("errorText")
+            self._result(id, _UNKNOWN if error is None else error, part, failed=True)
+        elif state == "output-available":
+            output = part.value("output")
+            self._result(id, output if isinstance(output, str) else _json(output, part.at("output")), part)
+        elif state in ("input-available", "approval-requested", "approval-responded"):
+            part.losses.add(part.at("state"), _PENDING)
+        else:
+            raise unknown(part.at("state"), "the state of a call")
+        approval.close(_SHOWN)
+        part.close(_SHOWN)
+
+    def _result(self, id: str, text: str, part: Fields, *, failed: bool = False) -> None:
+        self._results.append(ResultPart(id, [TextPart(text, path=part.path)], failed, part.path))
+
+
+def _text_or_file(kind: str, part: Fields) -> Content | None:
+    part.value("state")
+    if kind == "text":
+        found: Content | None = TextPart(part.needed("text"), path=part.path)
+    elif part.has("providerReference"):
+        part.losses.add(part.path, "a file's id is known to its own provider only")
+        return None
+    else:
+        media_type, url, name = part.needed("mediaType"), part.needed("url"), part.text("filename")
+        data, stated = from_data_url(url)
+        # The type may be a family alone, such as `image`.
+        kind = media_type if "/" in media_type and not media_type.endswith("/*") else stated or media_type + "/"
+        found = media_part(data, url if data is None else None, kind, name, part.path)
+        if found is None:
+            part.losses.add(part.path)
+            return None
+        if name and not hasattr(found, "name"):
+            part.losses.add(below(part.path, "filename"))
+    part.close()
+    return found
+
+
+def _is_shown(kind: str) -> bool:
+    return kind.startswith(("data-", "source-"))
+
+
+def _json(value: object, path: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError):
+        raise unknown(path, "JSON") from None
