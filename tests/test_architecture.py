@@ -59,7 +59,7 @@ ONLY_IN: dict[str, set[str]] = {
     "tiktoken": {"tokens/encodings.py", "tokens/models.py"},
     "rich": {"cli/", "display/comparison.py", "display/live.py"},
     "ahocorasick": {"moderation/"},
-    "regex": {"moderation/", "tokens/running.py"},
+    "regex": {"moderation/", "tokens/running.py", "operators/language.py"},
     "asyncio": {"core/waiting.py", "sinks/aiohttp.py", "sinks/watch/server.py", "cli/", "testing/"},
     "trio": set(),
 }

@@ -30,6 +30,7 @@ OPTIONAL = {
     "openai": "streams of OpenAI's SDK as sources",
     "anthropic": "streams of Anthropic's SDK as sources",
     "pyarrow": "results of batch as Parquet",
+    "sentencex": "sentences by the rules of a language",
 }
 EXAMPLES = """\
 streamkit doctor

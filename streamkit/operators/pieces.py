@@ -16,6 +16,7 @@ from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, Finish, ReasoningDelta, RefusalDelta, StreamEnd, TextDelta
 from streamkit.operators.each import check_number, choice_of
+from streamkit.operators.language import Segmenter, check_language
 from streamkit.operators.sentence import sentence_end
 
 Rule: TypeAlias = Callable[[str], int | None]
@@ -78,39 +79,45 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
         return self.feed_all([item])
 
     def feed_all(self, items: list[Event]) -> Iterable[Event]:
-        find = _finder(self.by)
         for item in items:
             if isinstance(item, Delta):
-                yield from self._text(item, find)
+                yield from self._text(item)
             else:
                 yield from self._release(self.released_by(item))
                 yield item
 
     def flush(self) -> Iterable[Event]:
-        return self._release(list(self._texts))
+        return self._release(self._waiting())
 
     def released_by(self, event: Event) -> list[tuple[int, Channel]]:
         """The texts that must leave before this event."""
         index = choice_of(event)
-        return [key for key in self._texts if index is None or key[0] == index]
+        return [key for key in self._waiting() if index is None or key[0] == index]
 
-    def _text(self, delta: Delta, find: _Finder) -> Iterable[Event]:
+    def _waiting(self) -> list[tuple[int, Channel]]:
+        return list(self._texts)
+
+    def _text(self, delta: Delta) -> Iterable[Event]:
         index, channel = delta.index, CHANNELS[type(delta)]
         # Reasoning that still waits was before the answer.
-        yield from self._release([key for key in self._texts if key[0] == index and key[1] != channel])
-        text, at = self._texts.pop((index, channel), "") + delta.text, 0
-        looked = self._looked.pop((index, channel), 0)
-        kind = DELTAS[channel]
+        yield from self._release([key for key in self._waiting() if key[0] == index and key[1] != channel])
+        for piece in self._pieces((index, channel), delta.text):
+            yield DELTAS[channel](piece, index)
+
+    def _pieces(self, key: tuple[int, Channel], added: str) -> Iterable[str]:
+        find = _finder(self.by)
+        text, at = self._texts.pop(key, "") + added, 0
+        looked = self._looked.pop(key, 0)
         # The rule sees a window, so that neither an endless line nor a long delta costs more than its length. (Law 7)
         while window := text[at : at + self.max_held + 1]:
             found, looked = find(window, looked)
             if not found or found < 0:
                 if len(window) <= self.max_held:
-                    self._texts[index, channel], self._looked[index, channel] = window, looked
+                    self._texts[key], self._looked[key] = window, looked
                     return
                 found = self.max_held
             length = min(found, len(window), self.max_held)
-            yield kind(window[:length], index)
+            yield window[:length]
             at, looked = at + length, 0
 
     def _release(self, keys: list[tuple[int, Channel]]) -> Iterable[Event]:
@@ -123,16 +130,54 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
 class Sentences(Smooth):
     """One `TextDelta` a sentence, of each choice and channel; all of them together are the text, spaces included.
 
-    Sentence boundaries are found by `streamkit.operators.sentence`; one of more than `max_held` characters comes in parts.
-    Unlike `Smooth`, it is not interrupted: events that are beside the text (`Usage`, `Logprobs`, notices, tool calls) pass at
-    once, and may overtake the sentence that they came in. `Finish` and `StreamEnd` come after it.
+    Sentence boundaries are found by `streamkit.operators.sentence`, which reads no language. With `language`, a code as `de`,
+    `pt-BR` or `zh-Hans`, they follow the rules and abbreviations that the library sentencex has for it (`pip install
+    'streamkit-llm[sentences]'`): a sentence is released when the word behind it is complete, or a quotation or bracket that is
+    open is closed, and at the end of a line. Another code raises `PipelineError`, and so does a missing library.
+
+    A sentence of more than `max_held` characters comes in parts. Unlike `Smooth`, it is not interrupted: events that are beside
+    the text (`Usage`, `Logprobs`, notices, tool calls) pass at once, and may overtake the sentence that they came in. `Finish`
+    and `StreamEnd` come after it.
     """
 
     by: str | Rule = field(default="sentence", init=False, metadata={"state": False})
     max_held: int = 4000
+    language: str | None = None
+    _segmenters: dict[tuple[int, Channel], Segmenter] = field(
+        default_factory=dict[tuple[int, Channel], Segmenter], init=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.language is not None:
+            check_language(self.language)
+
+    @property
+    def held(self) -> int:
+        """Characters that wait for the rest of their sentence."""
+        return super().held + sum(len(segmenter.text) for segmenter in self._segmenters.values())
 
     def released_by(self, event: Event) -> list[tuple[int, Channel]]:
         return super().released_by(event) if isinstance(event, Finish | StreamEnd) else []
+
+    def _waiting(self) -> list[tuple[int, Channel]]:
+        return [*super()._waiting(), *self._segmenters]
+
+    def _pieces(self, key: tuple[int, Channel], added: str) -> Iterable[str]:
+        if self.language is None:
+            return super()._pieces(key, added)
+        segmenter = self._segmenters.setdefault(key, Segmenter())
+        return segmenter.feed(added, check_language(self.language), self.max_held)
+
+    def _release(self, keys: list[tuple[int, Channel]]) -> Iterable[Event]:
+        if self.language is None:
+            return super()._release(keys)
+        code = check_language(self.language)
+        return [
+            DELTAS[channel](piece, index)
+            for index, channel in keys
+            for piece in self._segmenters.pop((index, channel)).flush(code)
+        ]
 
 
 @dataclass(repr=False)

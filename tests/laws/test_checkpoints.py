@@ -284,6 +284,7 @@ OPERATORS: list[Stage[Event, Any]] = [
     ops.Switch(kind_of, {"TextDelta": ops.Smooth(), "Finish": ops.Skip(1)}),
     ops.Smooth(),
     ops.Sentences(),
+    ops.Sentences(language="en"),
     ops.Coalesce(),
     ops.StopAt(("you? I",)),
 ]
