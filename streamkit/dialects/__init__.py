@@ -14,6 +14,7 @@ from streamkit.dialects.base import Dialect
 from streamkit.dialects.bedrock_models import BedrockModels
 from streamkit.dialects.cloudflare import WorkersAI
 from streamkit.dialects.cohere import CohereChat
+from streamkit.dialects.cohere_v1 import CohereChatV1
 from streamkit.dialects.converse import BedrockConverse
 from streamkit.dialects.dashscope import DashScope
 from streamkit.dialects.gemini import Gemini
@@ -42,6 +43,7 @@ DIALECTS: dict[str, type[Dialect]] = {
     "gemini-live": GeminiLive,
     "gemini": Gemini,
     "cohere": CohereChat,
+    "cohere-v1": CohereChatV1,
     "openai": OpenAICompletions,
     "realtime": OpenAIRealtime,
     "responses": OpenAIResponses,

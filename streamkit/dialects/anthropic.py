@@ -150,6 +150,9 @@ class AnthropicMessages(Dialect):
                 return isinstance(fields.get("error"), dict)
             case "message":
                 return isinstance(fields.get("content"), list)
+            case None:
+                # A text completion on Bedrock.
+                return isinstance(fields.get("completion"), str) and "stop_reason" in fields
             case kind:
                 return isinstance(kind, str) and kind in _MARKS
 
@@ -162,7 +165,7 @@ class AnthropicMessages(Dialect):
                 self._block(mapping(fields.get("content_block")), count(fields.get("index")), item.payload, out)
             case "content_block_stop":
                 self._end_block(count(fields.get("index")), item.payload, out)
-            case "message_start" | "message" | "completion" if self._is_another(fields):
+            case "message_start" | "message" | "completion" | None if self._is_another(fields):
                 self.refuse(ANOTHER, number)
             case "message_start":
                 self._start(mapping(fields.get("message")), item.payload, out)
@@ -172,7 +175,7 @@ class AnthropicMessages(Dialect):
                 self.finish(out, number)
             case "message":
                 self._message(fields, item.payload, out)
-            case "completion":
+            case "completion" | None if isinstance(fields.get("completion"), str):
                 self._completion(fields, item.payload, out)
             case _ if item.event == "error" or kind == "error" or (kind is None and error_in(data)):
                 self.fail(error_in(data) or data, number, out)
@@ -182,7 +185,9 @@ class AnthropicMessages(Dialect):
     def _is_another(self, fields: dict[str, Any]) -> bool:
         # A proxy may send a beginning of its own before the provider's; what has begun to answer is another matter.
         ended = self.finished.get(0) is not None
-        if fields["type"] == "message_start":
+        if fields.get("type") is None and "completion" not in fields:
+            return False
+        if fields.get("type") == "message_start":
             return ended or self._blocks > 0
         known = self._known[0] if self._known else self._id
         return (ended or self._blocks > 0) and text(fields.get("id")) != known
@@ -228,7 +233,7 @@ class AnthropicMessages(Dialect):
         self.finished.setdefault(0, None)
         if piece := text(chunk.get("completion")):
             out.append(TextDelta(piece, payload=payload))
-        self._finish(chunk, None, payload, out)
+        self._finish(chunk, chunk.get("amazon-bedrock-invocationMetrics"), payload, out)
 
     def _stop(self, delta: dict[str, Any], counts: object, payload: bytes, out: list[Event]) -> None:
         if details := without(delta, ("stop_reason",)):

@@ -1,7 +1,7 @@
-"""Models on Amazon Bedrock that have a form of their own: Titan, Llama, Mistral and Cohere's text models.
+"""Models on Amazon Bedrock that have a form of their own: Titan, Llama, DeepSeek-R1, Mistral's and Cohere's text models.
 
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html. What is common to all is that the last chunk has
-Bedrock's metrics. Anthropic, Nova and models that speak OpenAI's chunks are read by the dialects of these.
+Bedrock's metrics. Anthropic, Nova, Cohere's chat and models that speak OpenAI's chunks are read by the dialects of these.
 """
 
 from dataclasses import dataclass, field
@@ -42,8 +42,9 @@ _FIELDS = {
     "outputs": ("text", "stop_reason"),
     "results": ("outputText", "completionReason"),
     "generations": ("text", "finish_reason"),
+    "choices": ("text", "stop_reason"),
 }
-_GROUPS = ("outputs", "results", "generations")
+_GROUPS = ("outputs", "results", "generations", "choices")
 _TITAN = "outputText"
 _COUNTS = {
     "prompt_token_count": "inputTokenCount",
@@ -59,7 +60,7 @@ _TOLD = (*_COUNTS, _METRICS, _TITAN, "generation", "stop_reason", "completionRea
 class BedrockModels(Dialect):
     """Pieces of text. A finish reason is the evidence of the end, and the metrics that come with it the usage."""
 
-    places = (("generation",), ("outputText",), ("outputs", 0, "text"), ("text",))
+    places = (("generation",), ("outputText",), ("outputs", 0, "text"), ("choices", 0, "text"), ("text",))
     shape: ClassVar[str | None] = "bedrock"
     plain: ClassVar[ResponseForm | None] = result
     _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)

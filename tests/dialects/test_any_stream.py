@@ -141,6 +141,23 @@ def cohere(answer: Answer) -> Wire:
     return Wire([*blocks, end], [end])
 
 
+def cohere_v1(answer: Answer) -> Wire:
+    """The last event repeats the text."""
+
+    def event(kind: str, **fields: Any) -> bytes:
+        return sse({"is_finished": kind == "stream-end", "event_type": kind, **fields})
+
+    blocks = [event("stream-start", generation_id="g")]
+    blocks += [event("tool-calls-chunk", text=piece) for piece in answer.thoughts]
+    for number, pieces in enumerate(answer.calls):
+        deltas = [{"name": "f"}, *({"parameters": piece} for piece in pieces)]
+        blocks += [event("tool-calls-chunk", tool_call_delta={"index": number, **delta}) for delta in deltas]
+    blocks += [event("text-generation", text=piece) for piece in answer.texts]
+    said = {"text": joined(answer.texts), "generation_id": "g", "finish_reason": "COMPLETE"}
+    end = event("stream-end", response=said)
+    return Wire([*blocks, end], [end])
+
+
 def responses(answer: Answer) -> Wire:
     def event(kind: str, output: int, **fields: Any) -> bytes:
         return named({"type": f"response.{kind}", "output_index": output, "item_id": f"i_{output}", **fields})
@@ -340,6 +357,7 @@ DIALECTS: dict[str, Callable[[Answer], Wire]] = {
     "anthropic": anthropic,
     "gemini": gemini,
     "cohere": cohere,
+    "cohere-v1": cohere_v1,
     "responses": responses,
     "ollama": ollama,
     "watsonx": watsonx,
@@ -363,6 +381,7 @@ THINKING = {
     "anthropic",
     "gemini",
     "cohere",
+    "cohere-v1",
     "responses",
     "ollama",
     "interactions",
@@ -374,6 +393,7 @@ CALLING = {
     "openai",
     "anthropic",
     "cohere",
+    "cohere-v1",
     "responses",
     "interactions",
     "cloudflare",

@@ -323,6 +323,83 @@ def test_novas_events_in_chunks_are_those_of_converse() -> None:
     assert (events[-2].usage.prompt_tokens, events[-2].usage.completion_tokens) == (1, 2)
 
 
+def test_mistrals_chat_has_pieces_of_messages_and_a_stop_reason() -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"b":1}'}}
+    messages = [{"role": "assistant", "content": "Hel"}, {"content": "lo"}, {"content": "", "tool_calls": [call]}]
+    reasons = (None, None, "tool_calls")
+    chunks: list[dict[str, Any]] = [
+        {"choices": [{"index": 0, "message": message, "stop_reason": reason}]}
+        for message, reason in zip(messages, reasons, strict=True)
+    ]
+    chunks[-1]["amazon-bedrock-invocationMetrics"] = METRICS
+
+    events, error = run(*map(amazon.chunk, chunks))
+
+    *_, completion, end = events
+    assert error is None
+    assert (texts(events), end.reason, end.provider_reason) == ("Hello", "tool_calls", "tool_calls")
+    assert [(found.id, found.name, found.arguments) for found in completion.choices[0].tool_calls] == [
+        ("a", "f", '{"b":1}')
+    ]
+    assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (5, 2)
+    cut, _ = run(*map(amazon.chunk, chunks[:-1]))
+    assert cut[-1].reason == "truncated"
+
+
+@pytest.mark.parametrize(("reason", "end"), [("stop", "completed"), ("length", "length"), ("soon", "unknown")])
+def test_a_whole_answer_of_mistrals_chat_ends_with_its_stop_reason(reason: str, end: str) -> None:
+    message = {"role": "assistant", "content": "Hello"}
+    body = json.dumps({"choices": [{"index": 0, "message": message, "stop_reason": reason}]}).encode()
+
+    *_, completion, found = (sk.Parse() | sk.Extract() | sk.Accumulate()).run([body])
+
+    assert (completion.text, found.reason, found.provider_reason) == ("Hello", end, reason)
+
+
+def test_calls_of_coheres_first_chat_come_once_with_what_was_said_before_them() -> None:
+    plan = [{"event_type": "tool-calls-chunk", "text": word} for word in ("I ", "look.")]
+    deltas = [{"name": "f"}, {"parameters": '{"a"'}, {"parameters": ":1}"}]
+    pieces = [{"event_type": "tool-calls-chunk", "tool_call_delta": {"index": 0, **delta}} for delta in deltas]
+    calls = [{"name": "f", "parameters": {"a": 1}}, {"name": "g", "parameters": {}}]
+    whole = {"event_type": "tool-calls-generation", "text": "I look.", "tool_calls": calls}
+    response = {"text": "I look.", "generation_id": "x", "tool_calls": calls, "finish_reason": "COMPLETE"}
+    chunks: list[dict[str, Any]] = [
+        {"event_type": "stream-start", "generation_id": "x"},
+        *plan,
+        *pieces,
+        whole,
+        {"event_type": "stream-end", "response": response, "amazon-bedrock-invocationMetrics": METRICS},
+    ]
+
+    events, error = run(*(amazon.chunk({"is_finished": False, **chunk}) for chunk in chunks))
+
+    *_, completion, end = events
+    (choice,) = completion.choices
+    assert error is None
+    assert (choice.text, choice.reasoning, end.reason) == ("", "I look.", "tool_calls")
+    assert [(call.name, call.arguments) for call in choice.tool_calls] == [("f", '{"a":1}'), ("g", "{}")]
+    assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (5, 2)
+    assert completion.to_dict() == {**response}
+
+
+def test_citations_of_coheres_first_chat_are_annotations() -> None:
+    citation = {"start": 0, "end": 5, "text": "Hello", "document_ids": ["d"]}
+    response = {"text": "Hello", "generation_id": "x", "citations": [citation], "finish_reason": "MAX_TOKENS"}
+    chunks: list[dict[str, Any]] = [
+        {"event_type": "stream-start", "generation_id": "x"},
+        {"event_type": "search-results", "documents": [{"id": "d"}]},
+        {"event_type": "text-generation", "text": "Hello"},
+        {"event_type": "citation-generation", "citations": [citation]},
+        {"event_type": "stream-end", "response": response},
+    ]
+
+    events, _ = run(*map(amazon.chunk, chunks))
+
+    assert [event.annotation for event in events if isinstance(event, sk.events.Annotation)] == [citation]
+    assert [event.kind for event in events if isinstance(event, sk.events.ProviderNotice)] == ["search-results"]
+    assert (texts(events), events[-1].reason, events[-2].to_dict()) == ("Hello", "length", response)
+
+
 def test_openais_chunks_in_frames_are_read_by_its_dialect() -> None:
     pieces = [{"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]} for word in "Hi!"]
     end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "amazon-bedrock-invocationMetrics": METRICS}
@@ -331,6 +408,7 @@ def test_openais_chunks_in_frames_are_read_by_its_dialect() -> None:
 
     assert texts(events) == "Hi!"
     assert events[-1].reason == "completed"
+    assert (events[-2].usage.prompt_tokens, events[-2].usage.completion_tokens) == (5, 2)
 
 
 @pytest.mark.parametrize(

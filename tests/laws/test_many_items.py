@@ -149,6 +149,17 @@ def cohere(count: int) -> str:
     return sse(start, *events, {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}})
 
 
+def cohere_v1(count: int) -> str:
+    pieces = [{"event_type": "tool-calls-chunk", "tool_call_delta": {"index": n, "name": "f"}} for n in range(count)]
+    cited = [
+        {"event_type": "citation-generation", "citations": [{"start": n, "end": n + 1, "text": "a"}]}
+        for n in range(count)
+    ]
+    calls = [{"name": "f", "parameters": {}}] * count
+    response = {"text": "", "generation_id": "g", "tool_calls": calls, "finish_reason": "COMPLETE"}
+    return sse(*pieces, *cited, {"event_type": "stream-end", "response": response})
+
+
 def interactions(count: int) -> str:
     events = [
         event
@@ -644,6 +655,7 @@ BODIES: dict[str, Callable[[int], str]] = {
     "watsonx, results": watsonx,
     "Cloudflare, calls": cloudflare,
     "Assistants, messages and calls": assistants,
+    "Cohere, version 1": cohere_v1,
     "TGI, tokens": tgi,
     "transcription": transcription,
     "Replicate": replicate,

@@ -12,9 +12,10 @@ from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
 
-from streamkit.dialects.fields import MOST, count, mappings, number, text, word
+from streamkit.dialects.fields import MOST, count, mappings, number, text, without, word
 
 _NO_NAME = "\ufdd0"
+_IN_PIECES = "\ufdd1"
 """No field of JSON is called so: a noncharacter of Unicode is never interchanged."""
 
 
@@ -72,6 +73,8 @@ class ChunkChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     prompt_token_ids: Any = None
     # What else it has, by the provider's names.
     beside: dict[str, Any] | None = msgspec.field(default=None, name=_NO_NAME)
+    # Whether `message` is a piece, as Mistral's models on Bedrock send them.
+    in_pieces: bool = msgspec.field(default=False, name=_IN_PIECES)
 
 
 class Chunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -196,22 +199,27 @@ def _lenient(payload: bytes) -> Chunk | None:
 
 
 def _choice(choice: dict[str, Any]) -> ChunkChoice:
+    # Mistral's models on Bedrock have a stop reason instead of a finish reason; vLLM has both.
+    # (https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-mistral-chat-completion.html)
+    in_pieces = "stop_reason" in choice and "finish_reason" not in choice
     return ChunkChoice(
         index=_index(choice.get("index")) or 0,
         delta=_message(choice.get("delta")),
         text=text(choice.get("text")),
         message=_message(choice.get("message")),
-        finish_reason=word(choice.get("finish_reason")),
+        finish_reason=word(choice.get("stop_reason" if in_pieces else "finish_reason")),
         logprobs=_dict(choice.get("logprobs")),
         content_filter_results=_dict(choice.get("content_filter_results")),
         content_filter_result=_dict(choice.get("content_filter_result")),
         content_filter_offsets=_dict(choice.get("content_filter_offsets")),
         usage=_dict(choice.get("usage")),
-        beside=_rest(choice, ChunkChoice),
+        beside=_rest(without(choice, ("stop_reason",)) if in_pieces else choice, ChunkChoice),
+        in_pieces=in_pieces,
     )
 
 
-_KNOWN = {kind: {name for name in kind.__struct_fields__ if name != "beside"} for kind in (Chunk, ChunkChoice)}
+_OURS = ("beside", "in_pieces")
+_KNOWN = {kind: {name for name in kind.__struct_fields__ if name not in _OURS} for kind in (Chunk, ChunkChoice)}
 
 
 def _rest(fields: dict[str, Any], kind: type[Chunk] | type[ChunkChoice]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from streamkit.dialects.openai.calls import Calls
 from streamkit.dialects.openai.chunks import Chunk, ChunkChoice, ChunkFunction, ChunkMessage, ChunkReader, ChunkToolCall
 from streamkit.dialects.openai.details import details_of
 from streamkit.dialects.openai.reasoning_details import ReasoningDetails
+from streamkit.dialects.openai.response import chat_usage
 from streamkit.events import (
     Annotation,
     AudioDelta,
@@ -86,7 +87,13 @@ class OpenAICompletions(Dialect):
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
-        return isinstance(data, dict) and "choices" in data
+        # Choices that have a text and a stop reason alone are of a model on Bedrock.
+        found = fields.mapping(data)
+        of_bedrock = any(
+            "stop_reason" in choice and not {"finish_reason", "message", "delta"} & choice.keys()
+            for choice in fields.mappings(found.get("choices"))
+        )
+        return "choices" in found and not of_bedrock
 
     def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
         super().passed(learnt, pieces, payload)
@@ -127,7 +134,7 @@ class OpenAICompletions(Dialect):
         if (chunk.base_resp or not chunk.choices) and (found := error_in(_body(payload, chunk))):
             self.fail(found, number, out)
             return
-        if usage := chunk.usage or (chunk.beside and _groqs_usage(chunk.beside)):
+        if usage := chunk.usage or (chunk.beside and self._usage_beside(chunk.beside)):
             self._spend(usage, payload, out)
 
     def _choice(self, choice: ChunkChoice, payload: bytes, out: list[Event]) -> None:
@@ -143,7 +150,9 @@ class OpenAICompletions(Dialect):
         if delta is not None:
             # Nothing follows the arguments of a chunk that ends its choice.
             self._tell(delta, said, index, payload, out, whole=reason is not None)
-        if choice.message is not None:
+        if choice.message is not None and choice.in_pieces:
+            self._tell(choice.message, said, index, payload, out, whole=reason is not None)
+        elif choice.message is not None:
             again = (again or delta is not None) and not self.cumulative
             message = self._missing(choice.message, said, index, payload, out) if again else choice.message
             self._tell(message, said, index, payload, out, whole=not again)
@@ -195,7 +204,8 @@ class OpenAICompletions(Dialect):
 
     def _announce(self, start: tuple[Any, ...], chunk: Chunk, payload: bytes, out: list[Event]) -> None:
         self._identify(start, payload, out)
-        if chunk.choices and chunk.choices[0].message is not None and not self.finished:
+        first = chunk.choices[0] if chunk.choices else None
+        if first and first.message is not None and not first.in_pieces and not self.finished:
             # The response as a whole, of which also the fields count that were not sent.
             found = details_of(payload)
             for details in found:
@@ -309,6 +319,13 @@ class OpenAICompletions(Dialect):
         self._used = fields.spent(self._used, usage, ("prompt_tokens", "completion_tokens", "total_tokens"))
         out.append(usage_of(self._used, payload))
 
+    def _usage_beside(self, beside: dict[str, Any]) -> dict[str, Any]:
+        """The usage that Groq reports, or Bedrock for a model that counts nothing itself."""
+        if "x_groq" in beside:
+            return fields.mapping(fields.mapping(beside["x_groq"]).get("usage"))
+        metrics = {} if self._used else fields.mapping(beside.get("amazon-bedrock-invocationMetrics"))
+        return chat_usage(usage_of(metrics)) if metrics else {}
+
     def _unusual(self, item: ServerSentEvent, number: int, chunk: Chunk | None, out: list[Event]) -> None:
         data = _body(item.payload, chunk)
         error = error_in(data, whole=isinstance(item, JsonBody))
@@ -332,10 +349,6 @@ def _speaks(choice: ChunkChoice) -> bool:
     message = choice.delta or choice.message or ChunkMessage()
     said = message.content, message.reasoning_content, message.reasoning, message.refusal, message.tool_calls
     return bool(choice.text or message.function_call or any(said))
-
-
-def _groqs_usage(beside: dict[str, Any]) -> dict[str, Any]:
-    return fields.mapping(fields.mapping(beside.get("x_groq")).get("usage"))
 
 
 def _tool_call(call: ChunkToolCall, position: int, index: int, payload: bytes) -> ToolCallDelta:
