@@ -226,7 +226,7 @@ class ProviderError(StreamkitError):
 
 
 class LeaseLost(StreamkitError):
-    """Another process publishes the stream now, or the store did not answer for the length of the lease."""
+    """Another process publishes the stream now, or the store has appended nothing for the length of the lease."""
 
     end_reason = "cancelled"
 

@@ -35,8 +35,14 @@ class Chats:
         A client that disconnects does not stop it. The parameters are those of `Relay.publish`.
         """
         key = f"{self._prefix}{chat}:{uuid4().hex}"
-        await self._streams.publish(key, open, request=request, takeover=takeover, checkpoints=checkpoints)
-        await self._streams.bind(f"{self._prefix}{chat}", key)
+        publication = await self._streams.publish(
+            key, open, request=request, takeover=takeover, checkpoints=checkpoints
+        )
+        try:
+            await self._streams.bind(f"{self._prefix}{chat}", key)
+        except BaseException:
+            publication.stop()  # nobody would find it
+            raise
         return self._streams.frames(key, self._emit)
 
     async def resume(self, chat: str) -> Stream[ServerSentEvent] | None:

@@ -29,6 +29,9 @@ class Flusher:
 
     def add(self, publication: Publication) -> None:
         """Append for this one until it is done."""
+        if former := self.publications.get(publication.key):
+            # Of this process, which was paused; its source may be silent and it would not learn of that.
+            former.abandon(LeaseLost("this process has taken over the stream again"))
         self.publications[publication.key] = publication
         self.wake(publication)
 
@@ -70,8 +73,11 @@ class Flusher:
         for publication in publications:
             publication.give_up()
         async with self._lock:  # an append under way would renew the lease
-            for publication in publications:
-                await self._log.release(publication.key, publication.owner)
+            try:
+                for publication in publications:
+                    await self._log.release(publication.key, publication.owner)
+            except Exception as error:
+                _log.warning("leases are not released, but expire: %s", type(error).__name__)
 
     async def flush(self) -> bool:
         """Append what there is, once. False if the log did not answer."""
@@ -94,27 +100,30 @@ class Flusher:
         try:
             appends = [publication.take() for publication in publications]
             replies = await self._log.append(appends)
-            for publication, append, reply in zip(publications, appends, replies, strict=True):
-                await publication.acknowledge(append, reply, sent_at)
         except Exception as error:
-            # Whatever the store raises, the other streams of this process need this task. What was appended is unknown;
-            # the same appends follow.
-            self._failures += 1
-            if self._failures == 1:
-                _log.warning("the log does not answer: %s", type(error).__name__)
-            self._expire(publications)
+            self._fail(publications, error)
+            return False
+        failed = self._failures
+        for publication, append, reply in zip(publications, appends, replies, strict=True):
+            try:
+                await publication.acknowledge(append, reply, sent_at)
+            except Exception as error:
+                self._fail([publication], error)
+        if self._failures > failed:
             return False
         self._failures = 0
         return True
 
-    def _expire(self, publications: list[Publication]) -> None:
+    def _fail(self, publications: list[Publication], error: Exception) -> None:
+        # Whatever the store raises, the other streams of this process need this task. What was appended is unknown; the
+        # same appends follow.
+        self._failures += 1
+        if self._failures == 1:
+            _log.warning("the log does not answer: %s", type(error).__name__)
         now = anyio.current_time()
         for publication in publications:
-            if publication.expired(now):
-                publication.abandon(
-                    LeaseLost(f"the log did not answer for {self._limits.lease:g} seconds, the length of the lease")
-                )
-            else:
+            publication.expire(now)
+            if not publication.done:
                 self._dirty[publication] = None
 
     def _remove(self, publication: Publication) -> None:

@@ -178,12 +178,13 @@ class Appended(msgspec.Struct, frozen=True):
     - `appended`, also if an earlier attempt whose reply was lost had appended the same batches;
     - `fenced`: another owner has claimed the log, or it has ended;
     - `behind`: the store has lost what it had acknowledged; `last` is what is left, of this epoch or of an earlier one;
-    - `lost`: there is no such log.
+    - `lost`: there is no such log;
+    - `refused`: the store answers, but can't append to this log; the others of the call are not affected.
 
     `stopped`: somebody has called `stop`.
     """
 
-    result: Literal["appended", "fenced", "behind", "lost"]
+    result: Literal["appended", "fenced", "behind", "lost", "refused"]
     stopped: bool = False
     last: Position | None = None
 
@@ -216,7 +217,10 @@ class Log(Protocol):
         ...
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Appended]:
-        """Append to several logs, each atomically: check owner and last entry, then store batches, checkpoint and lease."""
+        """Append to several logs, each atomically: check owner and last entry, then store batches, checkpoint and lease.
+
+        What concerns one of them is its result, so that the others have theirs.
+        """
         ...
 
     async def restore(self, restore: Restore) -> bool:

@@ -8,6 +8,9 @@ import anyio
 
 from streamkit.relay.log import Append, Appended, Claim, Claimed, Entry, Log, LogState, Page, Position, Restore
 
+PURGE = 100
+"""How many logs and names there are before those that have expired are deleted."""
+
 
 @dataclass
 class _Stored:
@@ -51,6 +54,7 @@ class MemoryLog(Log):
         self._names: dict[str, tuple[str, float]] = {}
         self._news = anyio.Event()
         self._epoch = 0
+        self._purge_at = PURGE
 
     def _found(self, key: str) -> _Stored | None:
         stored = self._logs.get(key)
@@ -60,11 +64,15 @@ class MemoryLog(Log):
         return stored
 
     def _purge(self) -> None:
+        # Not at every claim, which would look at all logs for each.
+        if len(self._logs) + len(self._names) < self._purge_at:
+            return
         now = self._clock()
         for key in [key for key, stored in self._logs.items() if stored.expires <= now]:
             del self._logs[key]
         for name in [name for name, (_, expires) in self._names.items() if expires <= now]:
             del self._names[name]
+        self._purge_at = PURGE + 2 * (len(self._logs) + len(self._names))
 
     async def claim(self, key: str, claim: Claim) -> Claimed:
         self._purge()

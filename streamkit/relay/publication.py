@@ -178,9 +178,11 @@ class Publication:
             try:
                 await self._read(attempt.open)
             except Exception as error:
-                if attempt.resumes and not self._added and self._attempts:
+                if attempt.resumes and not self._added and self._attempts and not self._stopped:
                     _log.warning("a stream can't continue: %s", type(error).__name__)
                     continue
+                if attempt.resumes and not self._added and self._stopped:
+                    return  # `run` ends it as cancelled
                 self._fail(error)
             else:
                 if self._ending is None:
@@ -219,7 +221,8 @@ class Publication:
                 self._add(event)
             if self._checkpoints and stream and self._ending is None:
                 self._checkpoint(stream)
-            while self._backlog > self._limits.buffer and self._ending is None:
+            # With checkpoints what was read since the last one can't be appended yet, however much it is.
+            while self._backlog > self._limits.buffer and self.pending and self._ending is None:
                 await self._room.wait()
 
     def _add(self, event: Event) -> None:
@@ -350,6 +353,8 @@ class Publication:
                 self.abandon(LeaseLost("another process has taken over this stream"))
             case "behind" | "lost":
                 await self._repair(reply)
+            case "refused":
+                self.expire(sent_at)
 
     def _appended(self, append: Append, sent_at: float) -> None:
         self.flushed_at = sent_at
@@ -370,9 +375,11 @@ class Publication:
         while self._kept_bytes > self._limits.resend_bytes and self._kept:
             self._kept_bytes -= len(self._kept.popleft().data)
 
-    def expired(self, now: float) -> bool:
-        """Whether the store has not answered for as long as the lease."""
-        return now - self.flushed_at > self._limits.lease
+    def expire(self, now: float) -> None:
+        """Stop if the store has appended nothing for as long as the lease."""
+        lease = self._limits.lease
+        if now - self.flushed_at > lease:
+            self.abandon(LeaseLost(f"the log has appended nothing for {lease:g} seconds, the length of the lease"))
 
     async def _repair(self, reply: Appended) -> None:
         """The store has lost what it had acknowledged: append it again under the same positions, or end honestly."""

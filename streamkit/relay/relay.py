@@ -1,10 +1,10 @@
 """Streams in a log: published by one process, followed by any number of viewers in any process."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast
 from uuid import uuid4
 
 import anyio
@@ -27,6 +27,7 @@ from streamkit.sse.events import ServerSentEvent
 if TYPE_CHECKING:
     from types import TracebackType
 
+T = TypeVar("T")
 EXIT_SECONDS = 10.0
 """How long leaving a `Relay` may take, beyond its `drain`."""
 _log = logging.getLogger("streamkit.relay")
@@ -131,10 +132,12 @@ class Relay:
                         await publication.settled()
         finally:
             # Also if this task is cancelled, as a server's is on SIGTERM.
-            with anyio.move_on_after(EXIT_SECONDS, shield=True):
-                await self._release()
-            self._tasks.cancel_scope.cancel()
-            await self._contexts.__aexit__(None, None, None)
+            try:
+                with anyio.move_on_after(EXIT_SECONDS, shield=True):
+                    await self._release()
+            finally:
+                self._tasks.cancel_scope.cancel()
+                await self._contexts.__aexit__(None, None, None)
 
     def _active(self) -> list[Publication]:
         return list(self._flusher.publications.values())
@@ -171,13 +174,13 @@ class Relay:
         Checkpoints are stored with each append, contain what stages buffer, and need a source with a `cursor`.
         """
         tasks = self._running()
-        encoded = msgspec.json.encode(request)
-        claim, claimed_at = self._claim(new=True, request=encoded, takeover=takeover), anyio.current_time()
+        claim, claimed_at = self._claim(new=True, request=_json(request), takeover=takeover), anyio.current_time()
         claimed = await self._log.claim(_key(key), claim)
         if claimed.result != "claimed":
             ended = claimed.result == "ended"
             found = "has ended" if ended else "is active"
             raise StreamExists(f"a stream with this key {found} already: a key is used once", ended=ended)
+        await self._check_running(key, claim)
         publication = self._publication(key, claim, claimed, [Attempt(open)], claimed_at, checkpoints=checkpoints)
         tasks.start_soon(publication.run)
         return publication
@@ -188,6 +191,13 @@ class Relay:
         if self._leaving:
             raise PipelineError("this Relay was left; make another one")
         return self._tasks
+
+    async def _check_running(self, key: str, claim: Claim) -> None:
+        # The block may have been left while the log was claimed.
+        if self._leaving:
+            with anyio.move_on_after(EXIT_SECONDS, shield=True):
+                await self._log.release(key, claim.owner)
+        self._running()
 
     def _claim(self, *, new: bool, request: bytes = b"", takeover: Takeover = "truncate") -> Claim:
         limits = self._limits
@@ -290,11 +300,11 @@ class Relay:
 
     async def bind(self, name: str, key: str) -> None:
         """Store which stream is the current one of a name, such as a chat."""
-        await self._log.bind(name, _key(key), self._limits.unfinished)
+        await self._log.bind(_key(name), _key(key), self._limits.unfinished)
 
     async def bound(self, name: str) -> str | None:
         """The key that was bound to a name; `None` if none was, or long ago."""
-        return await self._log.bound(name)
+        return await self._log.bound(_key(name))
 
     # Taking over
 
@@ -314,12 +324,17 @@ class Relay:
             await anyio.sleep(pause)
 
     async def _take_expired(self, factory: Factory, room: int) -> None:
+        for key in await self._quietly(self._log.expired(room)) or ():
+            await self._quietly(self._take(key, factory))
+
+    @staticmethod
+    async def _quietly(work: Awaitable[T]) -> T | None:
         try:
-            for key in await self._log.expired(room):
-                await self._take(key, factory)
+            return await work
         except Exception as error:
-            # The streams stay in the index, and another look follows.
-            _log.warning("streams can't be taken over: %s", type(error).__name__)
+            # The streams stay in the index, and another look follows. One that fails keeps no other from its turn.
+            _log.warning("a stream can't be taken over: %s", type(error).__name__)
+            return None
 
     async def _take(self, key: str, factory: Factory) -> None:
         tasks = self._running()
@@ -327,6 +342,7 @@ class Relay:
         claimed = await self._log.claim(key, claim)
         if claimed.result != "claimed":
             return
+        await self._check_running(key, claim)
         attempts = [*self._continuing(key, claimed, factory), self._otherwise(key, claimed, factory)]
         continuing = attempts[0].resumes
         publication = self._publication(key, claim, claimed, attempts, claimed_at, checkpoints=continuing)
@@ -357,6 +373,13 @@ class Relay:
             await end_log(self._log, key, claim, claimed, end, self._limits.keep)
 
 
+def _json(request: Any) -> bytes:
+    try:
+        return msgspec.json.encode(request)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        raise PipelineError(f"a request is stored as JSON, found {kind_of(request)} that has no such form") from None
+
+
 def _decoded(data: bytes) -> Any:
     return msgspec.json.decode(data) if data else None
 
@@ -364,4 +387,8 @@ def _decoded(data: bytes) -> Any:
 def _key(key: str) -> str:
     if not isinstance(cast("object", key), str) or not key:
         raise PipelineError(f"expected a key, a text that is not empty, found {kind_of(key)}")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise PipelineError("expected a key, a text of Unicode, found one with half of a surrogate pair") from None
     return key

@@ -191,7 +191,7 @@ class Tail:
     ) -> None:
         self._log = log
         self._size = size
-        self._patience = patience
+        self.patience = patience
         self._tick = tick
         self.grace = min(patience, GRACE)
         """Seconds for which a log may be missing, since its producer may append it again."""
@@ -254,10 +254,10 @@ class Tail:
                 await self._read()
                 await self._look()
             except Exception as error:
-                if anyio.current_time() - answered > self._patience:
+                if anyio.current_time() - answered > self.patience:
                     _log.warning("viewers end since the log does not answer: %s", type(error).__name__)
                     self._fail()
-                await anyio.sleep(min(self._tick / 4, self._patience))
+                await anyio.sleep(min(self._tick / 4, self.patience))
             else:
                 answered = anyio.current_time()
 
@@ -282,7 +282,7 @@ class Tail:
                 if now - channel.heard_at > self.grace:
                     self._drop(channel, lost())
                 continue
-            if not state.ended and state.lease < -self._patience:
+            if not state.ended and state.lease < -self.patience:
                 await self._abandoned(channel.key)
             channel.look(state)
 

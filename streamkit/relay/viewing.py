@@ -7,10 +7,10 @@ from typing import TypeGuard, TypeVar
 import anyio
 
 from streamkit.core.source import Source
-from streamkit.errors import LogLost
+from streamkit.errors import LogLost, LogUnreachable
 from streamkit.events import Event, Reset, StreamEnd
 from streamkit.relay.log import EventId, Log, LogState, Position
-from streamkit.relay.tail import Channel, LogBatch, Run, Segment, Tail, batches_of, lost
+from streamkit.relay.tail import Channel, LogBatch, LogPage, Run, Segment, Tail, batches_of, lost
 
 T = TypeVar("T", covariant=True)
 NOWHERE = Position(0, 0)
@@ -99,7 +99,7 @@ class Viewing(Source[T]):
 
     async def _catch_up(self) -> None:
         beginning = self._at is None
-        page = await self._tail.page(self._key, self._at)
+        page = await (self._patiently() if self._opened else self._tail.page(self._key, self._at))
         if page is None and self._opened:
             await self._find()
             return
@@ -118,6 +118,17 @@ class Viewing(Source[T]):
             self._channel = self._tail.join(self._key, min(self._at, state.last))
             if not page.found.segments:
                 self._judge(state)
+
+    async def _patiently(self) -> LogPage | None:
+        """Read a page of a store that may not answer for a while, as who waits for news does."""
+        until = anyio.current_time() + self._tail.patience
+        while True:
+            try:
+                return await self._tail.page(self._key, self._at)
+            except LogUnreachable:
+                if anyio.current_time() > until:
+                    raise
+            await anyio.sleep(self._tail.patience / 50)
 
     async def _find(self) -> None:
         """Wait for a log that is missing; its producer may append it again."""

@@ -75,6 +75,13 @@ class RedisLog:
 
     async def _execute(self, commands: Sequence[Command]) -> list[Any]:
         """Send the commands in one round trip, and return their replies. A server that does not know a script receives it."""
+        replies = await self._try(commands)
+        for error in filter(_is_error, replies):
+            raise _refused(error)
+        return replies
+
+    async def _try(self, commands: Sequence[Command]) -> list[Any]:
+        """The same, with the error of each command that was refused as its reply."""
         async with self._reaching():
             replies = await self._send(commands)
             unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
@@ -82,9 +89,6 @@ class RedisLog:
                 await self._send([("SCRIPT", "LOAD", script.text) for script in ALL])
                 for number, reply in zip(unknown, await self._send([commands[at] for at in unknown]), strict=True):
                     replies[number] = reply
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise _refused(reply)
         return replies
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
@@ -143,7 +147,13 @@ class RedisLog:
             if not append.ends and now - self._indexed.get(append.key, 0.0) > append.lease / 3:
                 self._indexed[append.key] = now
                 commands.append(self._index(append.key, append.lease))
-        replies = [_appended(reply) for reply in (await self._execute(commands))[: len(appends)]]
+        found = await self._try(commands)
+        found, indexed = found[: len(appends)], found[len(appends) :]
+        refused = list(filter(_is_error, found))
+        # What all have in common, such as a full memory, may pass; else one log's trouble is its own.
+        if errors := [*(refused if len(refused) == len(found) else ()), *filter(_is_error, indexed)]:
+            raise _refused(errors[0])
+        replies = [_appended(reply) for reply in found]
         pairs = list(zip(appends, replies, strict=True))
         ended = [append.key for append, reply in pairs if append.ends and reply.result == "appended"]
         if ended:
@@ -302,6 +312,10 @@ def _as_it_is(reply: Any, **_: Any) -> Any:
     return reply
 
 
+def _is_error(reply: Any) -> bool:
+    return isinstance(reply, Exception)
+
+
 def _refused(error: Exception) -> LogUnreachable:
     # The first word is Redis's code, such as OOM or READONLY; the rest may quote a key.
     code = str(error).partition(" ")[0]
@@ -322,7 +336,9 @@ def _position(text: bytes) -> Position:
     return Position(int(epoch), int(sequence))
 
 
-def _appended(reply: list[bytes]) -> Appended:
+def _appended(reply: list[bytes] | Exception) -> Appended:
+    if isinstance(reply, Exception):
+        return Appended("refused")
     result, *more = reply
     last = _position(more[1]) if len(more) > 1 else None
     return Appended(cast("Any", result.decode()), bool(more and more[0]), last)
