@@ -1,10 +1,13 @@
 """Options of the commands that send a request: address, body, key. A key is never an argument."""
 
 import argparse
+import difflib
 import os
 import sys
+from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,10 +18,12 @@ from streamkit.cli.presets import DEMO, PRESETS
 from streamkit.cli.provider import Provider, serve
 from streamkit.display.comparison import endpoint
 from streamkit.errors import PipelineError
+from streamkit.plugins.config_files import name_of, reason_of
 from streamkit.sources.recording import REDACTED, cleaned
 from streamkit.sse.json_text import NOT_JSON
 
 DEMO_MODEL = "gpt-4o-mini"
+NO_PROMPT = "expected PROMPT, as an argument or on standard input, or a request as --body FILE"
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -85,8 +90,10 @@ def address(options: argparse.Namespace) -> str:
         if preset.url == DEMO and not options.model:
             options.model = DEMO_MODEL
         return preset.url.replace("{model}", options.model or "")
-    if not urlsplit(url).scheme:
-        options.error(f"expected a URL or one of the presets {', '.join(PRESETS)}; found {url!r}")
+    if not _is_address(url):
+        near = difflib.get_close_matches(url, PRESETS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        options.error(f"expected http://host/path, https://… or one of the presets {', '.join(PRESETS)}{hint}")
     return url
 
 
@@ -114,15 +121,36 @@ def endpoint_of(url: str, body: Mapping[str, Any]) -> str:
 def body(path: str) -> dict[str, Any]:
     """The JSON object in that file, or on standard input if it is `-`. `PipelineError` for anything else."""
     if path == "-":
-        content = sys.stdin.buffer.read()
-    else:
-        with open(path, "rb") as file:
-            content = file.read()
+        return _object(sys.stdin.buffer.read(), "standard input")
+    try:
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{name_of(Path(path))} can't be read: {reason_of(error)}") from error
+    return _object(content, name_of(Path(path)))
+
+
+def body_or_prompt() -> dict[str, Any] | str:
+    """Standard input: the request if it is a JSON object, or else the prompt, without white space around it.
+
+    `PipelineError` if it is empty, begins as an object does and is none, or is no text.
+    """
+    content = sys.stdin.buffer.read().removeprefix(BOM_UTF8).strip()
+    if content.startswith(b"{"):
+        return _object(content, "standard input")
+    if not content:
+        raise PipelineError(f"{NO_PROMPT}; standard input is empty")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise PipelineError(f"{NO_PROMPT}; standard input is no text in UTF-8") from None
+
+
+def _object(content: bytes, name: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = msgspec.json.decode(content, type=dict[str, Any])
     except NOT_JSON:
         # What it is may be a prompt, and is not shown.
-        raise PipelineError(f"{'standard input' if path == '-' else path}: expected a JSON object") from None
+        raise PipelineError(f"{name}: expected a JSON object") from None
     return found
 
 
@@ -147,6 +175,15 @@ def body_of(prompt: str, model: str | None, url: str) -> dict[str, Any]:
 def is_gemini(url: str) -> bool:
     """Whether it is a method of Gemini's: `…/models/NAME:streamGenerateContent`, which knows neither `model` nor `stream`."""
     return ":" in urlsplit(url).path.rpartition("/")[2]
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    # An address of IPv6 without its bracket, or a port that is no number.
+    except ValueError:
+        return False
 
 
 def _complete_url(prefix: str, **_: object) -> list[str]:

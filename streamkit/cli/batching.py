@@ -17,7 +17,7 @@ from rich.table import Column
 
 from streamkit import batch
 from streamkit.batch.pipeline import AnyPipeline
-from streamkit.cli import reading
+from streamkit.cli import inputs, reading, values
 from streamkit.cli.commands import CommandParser
 
 LINE_SECONDS = 10.0
@@ -51,14 +51,22 @@ def describe(parser: CommandParser) -> None:
     reading.describe_pipeline(parser)
     add("--model", help="count the tokens as this model does")
     add("--dead-letters", metavar="FILE", help="what can't be read (default: --out with .dead appended)")
-    add("--workers", type=_number, metavar="N", help="worker processes (default: one for each core)")
-    add("--shard", type=_number, default=50, metavar="N", help="inputs that a worker reads at a time (%(default)s)")
+    add("--workers", type=values.whole(1), metavar="N", help="worker processes (default: one for each core)")
+    add(
+        "--shard",
+        type=values.whole(1),
+        default=50,
+        metavar="N",
+        help="inputs that a worker reads at a time (%(default)s)",
+    )
     add("--restart", action="store_true", help="begin anew, and replace the files of an earlier batch")
     add("--json", action="store_true", help="write the summary to standard output, as a JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the batch, and give the exit code."""
+    inputs.check(options.inputs)
+    values.check_outputs(options.out, options.dead_letters)
     pipeline = _pipeline(options)
     with _shown(Console(stderr=True, highlight=False)) as report:
         summary = batch.run(
@@ -153,9 +161,3 @@ def left(progress: batch.Progress) -> str:
         return "time remaining unknown"
     seconds = math.ceil(progress.seconds * (1 - progress.share) / gained)
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} remaining"
-
-
-def _number(text: str) -> int:
-    if text.isdecimal() and (number := int(text)) >= 1:
-        return number
-    raise argparse.ArgumentTypeError(f"expected 1 or more, found {text!r}")

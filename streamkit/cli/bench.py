@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 import streamkit as sk
-from streamkit.cli import reading
+from streamkit.cli import reading, values
 from streamkit.cli.commands import CommandParser
+from streamkit.cli.complaint import describe_verbose
 from streamkit.cli.exits import OF_A_COMMAND
 from streamkit.cli.inputs import answers
 from streamkit.cli.token_tables import where_table
@@ -44,9 +45,22 @@ def describe(parser: CommandParser) -> None:
     )
     add = parser.add_argument
     add("file", metavar="FILE", nargs="?", help="measure with the events of this answer or recording")
-    add("--events", type=_number, default=2000, metavar="N", help="length of the generated answer (%(default)s)")
-    add("--rounds", type=_number, default=5, metavar="N", help="how often each row is measured (%(default)s)")
+    add(
+        "--events",
+        type=values.whole(1, 10_000_000),
+        default=2000,
+        metavar="N",
+        help="length of the generated answer (%(default)s)",
+    )
+    add(
+        "--rounds",
+        type=values.whole(1, 10_000),
+        default=5,
+        metavar="N",
+        help="how often each row is measured (%(default)s)",
+    )
     reading.describe_pipeline(parser)
+    describe_verbose(parser)
     add("--json", action="store_true", help="write the rows as a JSON array")
 
 
@@ -67,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     payloads = [event[event.index(b"data:") + 5 :].strip() for event in events if b"data:" in event]
     payloads = [payload for payload in payloads if payload.startswith(b"{")]
     if not payloads:
-        raise PipelineError("expected an answer as server-sent events with JSON, found none")
+        raise RecordingError("expected an answer as server-sent events with JSON, found none")
     pipelines = _pipelines(options)
     for pipeline in pipelines.values():
         _check(pipeline, body)
@@ -228,9 +242,3 @@ def _generated(events: int) -> bytes:
     body = [event({"role": "assistant", "content": "", "refusal": None})]
     body += [event({"content": words[number % len(words)]}) for number in range(events)]
     return b"".join([*body, event({}, "stop"), b"data: [DONE]\n\n"])
-
-
-def _number(text: str) -> int:
-    if text.isdecimal() and 1 <= (number := int(text)) <= 10_000_000:
-        return number
-    raise argparse.ArgumentTypeError(f"expected 1 or more, found {text!r}")

@@ -15,10 +15,10 @@ from rich.console import Console
 
 import streamkit as sk
 from streamkit.batch.pipeline import AnyPipeline
-from streamkit.cli import asking, live, reading, show, tool_file
+from streamkit.cli import asking, live, reading, show, tool_file, values
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.complaint import complaint
-from streamkit.cli.exits import EXIT_CODES, OF_AN_ANSWER
+from streamkit.cli.exits import EXIT_CODES, OF_AN_ANSWER, WRONG_ARGUMENTS
 from streamkit.completion import RequestFormat, ToolResult
 from streamkit.errors import PipelineError, StreamkitError
 from streamkit.events import Json, ToolOutput, TurnEnd
@@ -46,12 +46,12 @@ def describe(parser: CommandParser) -> None:
     )
     asking.describe(parser)
     add = parser.add_argument
-    add("--model", help="the model that is asked")
-    add("--system", metavar="TEXT", help="instructions that the whole conversation has")
+    add("--model", type=values.sent, help="the model that is asked")
+    add("--system", type=values.sent, metavar="TEXT", help="instructions that the whole conversation has")
     add("--tools", type=Path, metavar="FILE.py", help="let the model call the public functions of this file")
     add(
         "--max-turns",
-        type=_turns,
+        type=values.whole(1, 1000),
         default=10,
         metavar="N",
         help="requests for one question, which calls of tools need (%(default)s)",
@@ -96,7 +96,11 @@ def _talk(runner: asyncio.Runner, talk: "ChatSession", options: argparse.Namespa
     code, interactive = 0, sys.stdin.isatty()
     for question in _questions(interactive=interactive):
         try:
-            code = runner.run(talk.ask(question))
+            if values.has_utf8_form(question):
+                code = runner.run(talk.ask(question))
+            else:
+                print("streamkit: expected a question in UTF-8, found other bytes", file=sys.stderr)
+                code = WRONG_ARGUMENTS
         except KeyboardInterrupt:
             # A second one, at the prompt, ends the chat.
             if not interactive:
@@ -282,9 +286,3 @@ def _shown(event: sk.Event) -> str:
             return f"[{name} {'failed' if failed else 'returned'}: {shown[:200]}]\n"
         case _:
             return ""
-
-
-def _turns(text: str) -> int:
-    if text.isdecimal() and 1 <= (number := int(text)) <= 1000:
-        return number
-    raise argparse.ArgumentTypeError(f"expected 1 to 1000, found {text!r}")

@@ -53,7 +53,8 @@ options:
   -h, --help     show this help; `streamkit COMMAND --help` has the options and examples of a command
   --version      show the version
 
-Exit codes: 0 success, 1 an error, 2 wrong arguments, 130 Ctrl-C; `streamkit COMMAND --help` has those of a command."""
+Exit codes: 0 success, 1 an error, 2 wrong arguments and what they name in vain (a stage, a file, a key), 130 Ctrl-C;
+`streamkit COMMAND --help` has those of a command."""
 EXIT_CODES = "2 wrong arguments, 130 Ctrl-C, 143 SIGTERM, 141 the reader of the output has closed it"
 """Those that every command has."""
 

@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 
 import streamkit as sk
-from streamkit.cli import asking, demo, show
+from streamkit.cli import asking, demo, show, values
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.exits import OF_A_COMMAND
 from streamkit.display.comparison import Row
@@ -34,13 +34,24 @@ def describe(parser: CommandParser) -> None:
     asking.describe(parser)
     add = parser.add_argument
     add("--body", action="append", metavar="FILE", help="a request as JSON, - for standard input; repeatable")
-    add("--model", help="without --body: ask this model to count to 100, as OpenAI's guide does (%(default)s)")
+    add(
+        "--model",
+        type=values.sent,
+        help="without --body: ask this model to count to 100, as OpenAI's guide does (%(default)s)",
+    )
     add(
         "--legacy-model",
+        type=values.sent,
         metavar="MODEL",
         help="without --body: let this one go on after 1,2,3, by the legacy completions",
     )
-    add("--runs", type=_number, default=1, metavar="N", help="send each N times, and report the medians (%(default)s)")
+    add(
+        "--runs",
+        type=values.whole(1, 1000),
+        default=1,
+        metavar="N",
+        help="send each N times, and report the medians (%(default)s)",
+    )
     add("--svg", metavar="FILE", help="draw the text over time into this file")
     add("--json", action="store_true", help="write the figures as JSON")
     parser.set_defaults(model="gpt-4o-mini")
@@ -48,6 +59,7 @@ def describe(parser: CommandParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, and print the table."""
+    values.check_outputs(options.svg)
     console = show.make_console()
     url, headers = asking.address(options), asking.headers(options)
     bodies = [asking.body(path) for path in options.body] if options.body else _of_the_guide(options)
@@ -62,8 +74,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _show(console: Console, compared: sk.display.Comparison, options: argparse.Namespace) -> None:
-    if options.svg:
-        compared.save(options.svg)
     if options.json:
         console.out(msgspec.json.encode(compared.to_dict()).decode(), highlight=False)
     elif console.is_terminal:
@@ -76,6 +86,8 @@ def _show(console: Console, compared: sk.display.Comparison, options: argparse.N
                 f"{api}: the first text {abs(seconds):.2f} s {'sooner' if seconds >= 0 else 'later'} when streamed",
                 highlight=False,
             )
+    if options.svg:
+        compared.save(options.svg)
 
 
 async def _compare(
@@ -98,9 +110,3 @@ def _of_the_guide(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.legacy_model:
         bodies.append(demo.GO_ON.body | {"model": options.legacy_model})
     return bodies
-
-
-def _number(text: str) -> int:
-    if text.isdecimal() and 1 <= (number := int(text)) <= 1000:
-        return number
-    raise argparse.ArgumentTypeError(f"expected 1 to 1000, found {text!r}")

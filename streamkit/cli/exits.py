@@ -15,7 +15,7 @@ from typing import Any
 
 from streamkit.cli.complaint import complaint
 from streamkit.completion import EndReason
-from streamkit.errors import StreamkitError
+from streamkit.errors import PipelineError, QueueOverflow
 
 EXIT_CODES: dict[EndReason, int] = {
     "completed": 0,
@@ -31,7 +31,9 @@ EXIT_CODES: dict[EndReason, int] = {
     "unknown": 10,
     "cancelled": 130,
 }
-"""The exit code for the reason for which an answer ended; 2 is argparse's, for wrong arguments."""
+"""The exit code for the reason for which an answer ended."""
+WRONG_ARGUMENTS = 2
+"""As argparse has it."""
 OF_AN_ANSWER = "how the answer ended: " + ", ".join(
     f"{code} {reason}" for reason, code in EXIT_CODES.items() if reason != "cancelled"
 )
@@ -44,7 +46,7 @@ _SHOW_CURSOR = "\x1b[?25h"
 def run(command: Callable[[], int], *, verbose: bool = False, needs_output: bool = True) -> int:
     """Run the command, and return its exit code.
 
-    Errors of streamkit and of the system are one line on standard error. Ctrl-C and SIGTERM cancel what runs, which then closes
+    An error is one line on standard error. Ctrl-C and SIGTERM cancel what runs, which then closes
     its connections and writes what it has.
     """
     code = _opened(needs_output)
@@ -57,8 +59,9 @@ def run(command: Callable[[], int], *, verbose: bool = False, needs_output: bool
             sys.stdout.flush()
         except BrokenPipeError:
             code = CLOSED_PIPE
-        except (StreamkitError, OSError) as error:
-            code = 1
+        # Also what a stage, a tool or a plugin of the user's raises.
+        except Exception as error:
+            code = code_of(error)
             _say(complaint(error, verbose=verbose))
         except KeyboardInterrupt:
             # The shell's prompt begins on a line of its own.
@@ -67,6 +70,15 @@ def run(command: Callable[[], int], *, verbose: bool = False, needs_output: bool
             code = 128 + (received[0] if received else signal.SIGINT)
     _restore()
     return code
+
+
+def code_of(error: Exception) -> int:
+    """The exit code of a command that fails so: 2 if it was called wrongly, and 1 for everything else.
+
+    Whatever an argument names can be wrong: a stage, a file of rules or with a request, an input, the variable of a key.
+    """
+    called_wrongly = isinstance(error, PipelineError) and not isinstance(error, QueueOverflow)
+    return WRONG_ARGUMENTS if called_wrongly else 1
 
 
 def _opened(needs_output: bool) -> int:
@@ -78,11 +90,12 @@ def _opened(needs_output: bool) -> int:
     if closed and needs_output:
         _say("standard output is closed; to discard the output, redirect it to the null device")
         return 1
-    for stream in (sys.stdout, sys.stderr):
-        # A character that the encoding lacks becomes a question mark. What stands in for a file may lack the method.
+    # A character that the encoding of the output lacks becomes a question mark; a byte of the input that is none is kept.
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace"), (sys.stderr, "replace")):
+        # What stands in for a file may lack the method.
         reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
         if reconfigure:
-            reconfigure(errors="replace")
+            reconfigure(errors=errors)
     return 0
 
 

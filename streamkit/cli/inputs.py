@@ -1,13 +1,21 @@
-"""The recorded answers that a command reads: files, folders, globs, gzip, JSONL with one exchange per line, standard input."""
+"""The recorded answers that a command reads: files, folders, globs, gzip, JSONL with one exchange per line, standard input.
 
+An argument that names nothing that can be read raises `PipelineError` before anything is read: the command was called wrongly.
+"""
+
+import errno
+import os
+import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
 from streamkit.batch import inputs
 from streamkit.batch.exchange import read_line
-from streamkit.errors import ProtocolError, RecordingError
+from streamkit.errors import PipelineError, ProtocolError, RecordingError
+from streamkit.plugins.config_files import name_of, reason_of
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -19,15 +27,34 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def answers(names: Sequence[str]) -> Iterator[Answer]:
-    """All of them, in order; `-` is standard input. An input that names nothing raises `RecordingError` before any is read."""
-    if named := [name for name in names if name != "-"]:
-        inputs.check(named)
+    """All of them, in order; `-` is standard input."""
+    check(name for name in names if name != "-")
     for name in names:
         if name == "-":
             yield Answer("standard input", sys.stdin.buffer.read())
             continue
         for place in inputs.places([name]):
             yield _read(place.input)
+
+
+def check(names: Iterable[str]) -> None:
+    """Raise `PipelineError` for a name that is none of a file, a folder with recordings or a glob that matches."""
+    for name in names:
+        try:
+            inputs.check([name])
+        except RecordingError as error:
+            raise PipelineError(str(error)) from error
+
+
+def check_file(path: Path) -> None:
+    """Raise `PipelineError` for what can't be read as a file. It is not opened: a pipe can be only once."""
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{name_of(path)} can't be read: {reason_of(error)}") from error
 
 
 def _read(found: inputs.Input) -> Answer:

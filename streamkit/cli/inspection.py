@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 import streamkit as sk
-from streamkit.cli import show
+from streamkit.cli import show, values
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.inputs import Answer, answers
 from streamkit.dialects import DIALECTS
@@ -51,7 +51,7 @@ def describe(parser: CommandParser) -> None:
         nargs="+",
         help="a recording, the body of an answer, a folder or a glob; - is standard input",
     )
-    add("--stall", type=float, default=1.0, metavar="SECONDS", help="a wait of more is a stall (%(default)s)")
+    add("--stall", type=values.seconds, default=1.0, metavar="SECONDS", help="a wait of more is a stall (%(default)s)")
     add("--timeline", action="store_true", help="show the timeline as a line of text also where there is no terminal")
     add("--svg", metavar="FILE", help="draw the timelines of all answers into this file")
     add("--html", metavar="FILE", help="the same with a table of their figures, as a page")
@@ -60,6 +60,7 @@ def describe(parser: CommandParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print it, answer by answer. 1 if one of them can't be read to its end."""
+    values.check_outputs(options.svg, options.html)
     console = show.make_console(widest=None)
     timeline = options.timeline or console.is_terminal
     rows: list[TimelineRow] = []

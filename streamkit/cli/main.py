@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from streamkit.cli import exits
 from streamkit.cli.commands import COMMANDS, make_parser
@@ -14,12 +15,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if "_ARGCOMPLETE" in os.environ:
         _complete()
+    _let_modules_of_this_folder_be_named()
     options = _options(arguments)
     return exits.run(
         lambda: int(options.run(options)),
         verbose=getattr(options, "verbose", False),
         needs_output=getattr(options, "needs_output", True),
     )
+
+
+def _let_modules_of_this_folder_be_named() -> None:
+    """Let `--stage mine:Stage` name `mine.py` in the current folder, as `python -m streamkit` does by itself.
+
+    Last, so that no file there stands in for an installed module. Not with `-P` or PYTHONSAFEPATH, which forbid it.
+    """
+    with suppress(OSError):  # The folder may be gone.
+        if not sys.flags.safe_path and (here := os.getcwd()) not in sys.path:
+            sys.path.append(here)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, cast
 import msgspec
 
 import streamkit as sk
+from streamkit.cli import values
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.inputs import Answer, answers
 from streamkit.completion import Channel
@@ -58,7 +59,13 @@ def describe(parser: CommandParser) -> None:
         default="auto",
         help="what the files are; auto: answers if they are named .sse, .jsonl, .ndjson or .json or begin as an event stream",
     )
-    add("--cut", type=_size, default=4, metavar="N", help="cut a text into deltas of N characters (%(default)s)")
+    add(
+        "--cut",
+        type=values.whole(1),
+        default=4,
+        metavar="N",
+        help="cut a text into deltas of N characters (%(default)s)",
+    )
     add("--mode", choices=("hold", "observe", "optimistic"), default="hold", help="see Moderate (%(default)s)")
     add("--quote", action="store_true", help="quote the text that each verdict is about")
     add(
@@ -329,9 +336,3 @@ def _line(found: Found) -> str:
 def _span_line(span: ReportedSpan) -> str:
     choice = f" of choice {span.index}" if span.index else ""
     return f"{'buffered':10} {span.channel}{choice} {span.start}-{span.decided}  at most {span.most} characters"
-
-
-def _size(text: str) -> int:
-    if text.isdecimal() and (number := int(text)) >= 1:
-        return number
-    raise argparse.ArgumentTypeError(f"expected 1 or more, found {text!r}")

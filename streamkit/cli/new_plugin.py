@@ -33,7 +33,7 @@ def describe(parser: CommandParser) -> None:
     parser.describe(
         "Write a package with one stage or emitter, its tests and its entry point. It passes its tests and strict type checks.",
         EXAMPLES,
-        "0 it is written, 1 an error such as a folder that exists",
+        "0 it is written, 1 it can't be written",
     )
     parser.add_argument("name", metavar="NAME", help="the distribution's name, such as streamkit-shop")
     parser.add_argument(
@@ -65,6 +65,8 @@ def write(name: str, into: Path, *, emitter: bool = False) -> Path:
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name) or keyword.iskeyword(module):
         raise PipelineError(f"expected a name such as my-plugin: lower-case words with hyphens between; found {name!r}")
+    if into.exists() and not into.is_dir():
+        raise PipelineError(f"{into} is no folder")
     folder = into / name
     if folder.exists():
         raise PipelineError(f"{folder} exists already")

@@ -15,7 +15,7 @@ import streamkit as sk
 from streamkit.batch.pipeline import AnyPipeline, whole
 from streamkit.cli import live, show
 from streamkit.cli.complaint import complaint
-from streamkit.cli.exits import EXIT_CODES
+from streamkit.cli.exits import EXIT_CODES, WRONG_ARGUMENTS, code_of
 from streamkit.cli.stage_option import StageOption, complete_stage, make_stage, stage_option
 from streamkit.cli.token_tables import where_table
 from streamkit.errors import StreamkitError
@@ -143,7 +143,7 @@ class Meter:
 async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = False, verbose: bool = False) -> int:
     """Write the answer, and give the exit code. What goes wrong with it is one line on standard error; with `verbose` the
     provider's own reason follows."""
-    stream, problem = meter.stream, None
+    stream, problem, code = meter.stream, None, 0
     async with live.shown(out, err, meter.line) as text:
         try:
             async with stream as events:
@@ -154,7 +154,7 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
             if not as_json:
                 _write_calls(stream.stage(sk.Accumulate).snapshot, text)
         except StreamkitError as error:
-            problem = complaint(error, verbose=verbose)
+            problem, code = complaint(error, verbose=verbose), code_of(error)
         finally:
             # Also after Ctrl-C: the answer as far as it came.
             completion = stream.stage(sk.Accumulate).snapshot
@@ -165,7 +165,7 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
         problem = f"the answer ended with {reason}{_word(stream.end)}"
     if problem is not None:
         print(f"streamkit: {problem}", file=sys.stderr)
-    return EXIT_CODES[reason]
+    return WRONG_ARGUMENTS if code == WRONG_ARGUMENTS else EXIT_CODES[reason]
 
 
 def _word(end: sk.StreamEnd | None) -> str:

@@ -8,6 +8,7 @@ import streamkit as sk
 from streamkit.cli import complaint, reading
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.exits import OF_AN_ANSWER
+from streamkit.cli.inputs import check_file
 
 EXAMPLES = """\
 streamkit replay answer.jsonl
@@ -41,6 +42,7 @@ def describe_pace(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Replay it, and give the exit code."""
+    check_file(options.file)
     body = {"model": options.model}
     stream = sk.replay(options.file, pace=options.pace or None) | reading.pipeline(options, body)
     return asyncio.run(reading.read_source(stream, options, body))

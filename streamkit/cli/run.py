@@ -7,7 +7,7 @@ from typing import Any
 
 import streamkit as sk
 from streamkit.batch.pipeline import AnyPipeline
-from streamkit.cli import asking, reading
+from streamkit.cli import asking, reading, values
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.exits import OF_AN_ANSWER
 
@@ -22,6 +22,8 @@ streamkit run https://api.openai.com/v1 --body request.json --key-from OPENAI_AP
     a request of your own, and a recording of its answer
 streamkit run demo "What is the launch code?" --rules rules.toml --stage 'Smooth("word")'
     through rules, and through a stage with options
+echo "Count to 10" | streamkit run demo
+    the prompt from standard input, where a request as JSON may come too
 streamkit run demo "Count to 10" --json
     the completion as one JSON object, as the provider sends it without streaming
 """
@@ -32,9 +34,15 @@ def describe(parser: CommandParser) -> None:
     parser.describe("Ask an endpoint, and write the text of the answer while it arrives.", EXAMPLES, OF_AN_ANSWER)
     asking.describe(parser)
     add = parser.add_argument
-    add("prompt", nargs="?", metavar="PROMPT", help="ask this, of --model, instead of sending a --body")
-    add("--body", metavar="FILE", help="the request as JSON; -, the default, is standard input")
-    add("--model", help="the model that is asked; replaces that of a --body")
+    add(
+        "prompt",
+        nargs="?",
+        type=values.sent,
+        metavar="PROMPT",
+        help="ask this, of --model; without it and --body, standard input is the prompt, or a request as JSON",
+    )
+    add("--body", metavar="FILE", help="send this request, a JSON object; - is standard input")
+    add("--model", type=values.sent, help="the model that is asked; replaces that of a --body")
     add(
         "--as-is",
         action="store_true",
@@ -46,6 +54,7 @@ def describe(parser: CommandParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask, and give the exit code."""
+    values.check_outputs(options.record)
     url = asking.address(options)
     headers, body = asking.headers(options), _body(options, url)
     pipeline = reading.pipeline(options, body)
@@ -68,13 +77,17 @@ async def _run(
 
 
 def _body(options: argparse.Namespace, url: str) -> dict[str, Any]:
-    if options.prompt is None:
-        if options.body is None and sys.stdin.isatty():
-            options.error("expected PROMPT, or a request as --body FILE or on standard input")
-        body = asking.body(options.body or "-")
-        return body | {"model": options.model} if options.model else body
-    if options.body:
+    if options.prompt is not None and options.body:
         options.error("expected PROMPT or --body, found both")
+    if options.prompt is not None and not options.prompt.strip():
+        options.error("expected PROMPT, found an empty one")
+    if options.prompt is None and options.body is None and sys.stdin.isatty():
+        options.error(asking.NO_PROMPT)
+    given: dict[str, Any] | str = (
+        asking.body(options.body) if options.body else options.prompt or asking.body_or_prompt()
+    )
+    if isinstance(given, dict):
+        return given | {"model": options.model} if options.model else given
     if not options.model and not asking.is_gemini(url):
         options.error("PROMPT needs --model")
-    return asking.body_of(options.prompt, options.model, url)
+    return asking.body_of(given, options.model, url)

@@ -4,12 +4,15 @@ import argparse
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from streamkit.cli import values
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.provider import Provider, serve
+from streamkit.errors import PipelineError
 
 TRY = """\
 curl -N {url}/chat/completions -H 'content-type: application/json' \
@@ -31,10 +34,20 @@ def describe(parser: CommandParser) -> None:
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
-    add("--port", type=_port, default=0, help="the port; 0, the default, takes a free one")
-    add("--first-token", type=_seconds, default=0.1, metavar="SECONDS", help="the wait for an answer (%(default)s)")
+    add("--port", type=values.port, default=0, help="the port; 0, the default, takes a free one")
     add(
-        "--token", type=_seconds, default=0.015, metavar="SECONDS", help="the wait for each further token (%(default)s)"
+        "--first-token",
+        type=values.seconds,
+        default=0.1,
+        metavar="SECONDS",
+        help="the wait for an answer (%(default)s)",
+    )
+    add(
+        "--token",
+        type=values.seconds,
+        default=0.015,
+        metavar="SECONDS",
+        help="the wait for each further token (%(default)s)",
     )
     add("--recordings", type=_folder, metavar="DIR", help="replay the .sse and .jsonl files of this folder too")
     add("--seed", type=int, metavar="N", help="make the ids of the answers repeatable")
@@ -45,19 +58,6 @@ def run(options: argparse.Namespace) -> int:
     """Serve until a signal."""
     asyncio.run(_serve(_provider(options), options.host, options.port, as_json=options.json))
     return 0
-
-
-def _port(text: str) -> int:
-    if text.isdecimal() and (port := int(text)) <= 65535:
-        return port
-    raise argparse.ArgumentTypeError(f"expected 0 to 65535, found {text!r}")
-
-
-def _seconds(text: str) -> float:
-    with suppress(ValueError):
-        if 0 <= (seconds := float(text)) <= 3600:
-            return seconds
-    raise argparse.ArgumentTypeError(f"expected 0 to 3600 seconds, found {text!r}")
 
 
 def _folder(text: str) -> Path:
@@ -77,9 +77,14 @@ def _provider(options: argparse.Namespace) -> Provider:
 
 async def _serve(provider: Provider, host: str, port: int, *, as_json: bool) -> None:
     with _asked_to_stop() as stop:
-        async with serve(provider, host, port) as root:
-            _announce(root, provider, as_json=as_json)
-            await stop.wait()
+        try:
+            async with serve(provider, host, port) as root:
+                _announce(root, provider, as_json=as_json)
+                await stop.wait()
+        except socket.gaierror as error:
+            raise PipelineError(
+                f"--host: expected an address of this machine, found {host!r}: {error.strerror}"
+            ) from error
 
 
 def _announce(root: str, provider: Provider, *, as_json: bool = False) -> None:

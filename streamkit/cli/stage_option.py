@@ -3,15 +3,16 @@
 import argparse
 import ast
 import dataclasses
+import inspect
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import streamkit as sk
 from streamkit.core.hints import is_stage_class
 from streamkit.errors import PipelineError, PluginError
-from streamkit.plugins.pipeline_files import AnyStage, from_data
+from streamkit.plugins.pipeline_files import AnyStage, from_data, makes_a_stage
 from streamkit.plugins.stage_names import BUILT_IN, stage_named
 
 _FORM = re.compile(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
@@ -59,26 +60,24 @@ def _made(option: StageOption) -> AnyStage:
     kind = stage_named(option.name)
     options = dict(option.named)
     if option.positional:
-        fields = [one.name for one in dataclasses.fields(kind) if one.init] if is_stage_class(kind) else []
+        fields = _fields(option.name, kind)
         if len(option.positional) > len(fields):
             raise PipelineError(f"{option.name}: expected {len(fields)} options without a name, found more")
-        if twice := fields[: len(option.positional)] and options.keys() & set(fields[: len(option.positional)]):
+        if twice := options.keys() & set(fields[: len(option.positional)]):
             raise PipelineError(f"{option.name}: the option {min(twice)} is given twice")
         options = dict(zip(fields, option.positional, strict=False)) | options
-    # What an installed package offers may be a function that makes the stage.
-    if ":" not in option.name and not is_stage_class(kind) and not isinstance(kind, sk.Stage | sk.AsyncStage):
-        return _called(option.name, kind, options)
     return from_data([{"use": option.name, **options}])
 
 
-def _called(name: str, make: Any, options: dict[str, Any]) -> AnyStage:
-    try:
-        made = make(**options)
-    except TypeError as error:
-        raise PipelineError(f"{name!r} can't be made with these options: {error}") from error
-    if not isinstance(made, sk.Stage | sk.AsyncStage):
-        raise PluginError(f"--stage: expected {name!r} to make a stage, found an object of type {type(made).__name__}")
-    return cast("AnyStage", made)
+def _fields(name: str, kind: Any) -> list[str]:
+    """The options that may be given without a name."""
+    if is_stage_class(kind):
+        return [one.name for one in dataclasses.fields(kind) if one.init]
+    if makes_a_stage(name, kind):
+        return [
+            one.name for one in inspect.signature(kind).parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD
+        ]
+    return []
 
 
 def complete_stage(prefix: str, **_: object) -> list[str]:

@@ -5,13 +5,14 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamkit as sk
-from streamkit.cli import asking, reading
+from streamkit.cli import asking, reading, values
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.complaint import complaint
 from streamkit.cli.exits import OF_A_COMMAND
+from streamkit.cli.inputs import check_file
 from streamkit.cli.replay import describe_pace
 from streamkit.core.stage import parts
 from streamkit.errors import StreamkitError
@@ -41,14 +42,20 @@ def describe(parser: CommandParser) -> None:
     add("files", metavar="FILE", nargs="*", type=Path, help="a recording, or the body of an answer")
     describe_pace(parser)
     asking.describe_address(parser, "--url")
-    add("--prompt", metavar="TEXT", help="ask this, of --model")
+    add("--prompt", type=values.sent, metavar="TEXT", help="ask this, of --model")
     add("--body", metavar="FILE", help="the request as JSON, in place of --prompt; - is standard input")
-    add("--model", help="the model that is asked, and as which tokens are counted")
+    add("--model", type=values.sent, help="the model that is asked, and as which tokens are counted")
     asking.describe_key(parser)
     reading.describe_pipeline(parser)
     add("--price", type=reading.price, metavar="PROMPT/ANSWER", help="what a million tokens cost; needs --model")
-    add("--port", type=int, default=0, metavar="PORT", help="the port of the page; 0, the default, takes a free one")
-    add("--stall", type=float, default=1.0, metavar="SECONDS", help="a wait of more is a stall (%(default)s)")
+    add(
+        "--port",
+        type=values.port,
+        default=0,
+        metavar="PORT",
+        help="the port of the page; 0, the default, takes a free one",
+    )
+    add("--stall", type=values.seconds, default=1.0, metavar="SECONDS", help="a wait of more is a stall (%(default)s)")
     add("--withheld", action="store_true", help="show the text that is buffered or withheld, too")
     add(
         "--json",
@@ -64,16 +71,32 @@ def run(options: argparse.Namespace) -> int:
         options.error("expected either FILE or --url")
     if options.price and not options.model:
         options.error("--price needs --model")
-    return asyncio.run(_watch(options))
+    for file in options.files:
+        check_file(file)
+    # All of it before the page is there, which wrong arguments would leave empty.
+    request = _request(options) if options.url else None
+    _pipeline(options, {})
+    return asyncio.run(_watch(options, request))
 
 
-async def _watch(options: argparse.Namespace) -> int:
+class _Request(NamedTuple):
+    url: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+def _request(options: argparse.Namespace) -> _Request:
+    url = asking.address(options)
+    return _Request(url, asking.headers(options), _body(options, url))
+
+
+async def _watch(options: argparse.Namespace, request: _Request | None) -> int:
     watch = Watch(withheld=options.withheld, stall=options.stall)
     failed = False
     async with watch.serve(port=options.port) as page:
         _say(options, f"watch {page}", {"page": page})
-        if options.url:
-            failed = not await _ask(watch, options)
+        if request:
+            failed = not await _ask(watch, request, options)
         for file in options.files:
             source = sk.replay(file, pace=options.pace or None)
             stream = watch(source | _pipeline(options, {}), file.name)
@@ -84,10 +107,8 @@ async def _watch(options: argparse.Namespace) -> int:
     return int(failed)
 
 
-async def _ask(watch: Watch, options: argparse.Namespace) -> bool:
-    url = asking.address(options)
-    body = _body(options, url)
-    headers = asking.headers(options)
+async def _ask(watch: Watch, request: _Request, options: argparse.Namespace) -> bool:
+    url, headers, body = request
     async with asking.served(url) as here:
         asked = body if asking.is_gemini(here) else {"stream": True} | body
         source = sk.http.post(asking.endpoint_of(here, body), json=asked, headers=headers)

@@ -31,6 +31,7 @@ from streamkit.dialects.transcription import OpenAITranscription
 from streamkit.dialects.watsonx import Watsonx
 from streamkit.dialects.writer import WriterCompletions
 from streamkit.errors import PipelineError, PluginError
+from streamkit.plugins.entry_points import unknown
 from streamkit.sse.events import ServerSentEvent
 from streamkit.sse.json_text import NOT_JSON
 
@@ -69,7 +70,7 @@ def by_name(name: str) -> type[Dialect]:
     if name in DIALECTS:
         return DIALECTS[name]
     if (found := plugins.find("dialects", name)) is None:
-        raise PipelineError(f"expected one of the dialects {', '.join(sorted(DIALECTS))}; found {name!r}")
+        raise PipelineError(unknown("dialects", name, DIALECTS))
     if not (isinstance(found, type) and issubclass(found, Dialect)):
         raise PluginError(f"streamkit.dialects: {name!r} is no subclass of Dialect")
     return found

@@ -4,9 +4,9 @@ from typing import cast
 
 from streamkit import plugins
 from streamkit.core.naming import named
-from streamkit.core.wrong_input import shown
 from streamkit.emitters.emitter import MakeEmitter
 from streamkit.errors import PipelineError
+from streamkit.plugins.entry_points import unknown
 
 BUILT_IN: dict[str, str] = {
     "openai": "streamkit.emitters.openai:OpenAIChunks",
@@ -34,7 +34,5 @@ def emitter_named(name: str) -> MakeEmitter:
     if ":" in name:
         return cast(MakeEmitter, named(name))
     if (found := plugins.find("emitters", name)) is None:
-        raise PipelineError(
-            f"expected one of the emitters {', '.join(emitter_names())} or package.module:name; found {shown(name)}"
-        )
+        raise PipelineError(unknown("emitters", name, BUILT_IN, by_module=True))
     return cast(MakeEmitter, found)

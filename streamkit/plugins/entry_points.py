@@ -18,12 +18,15 @@ Its module may say `STREAMKIT_API = 1`, the version of all this that it was writ
 `STREAMKIT_PLUGINS` restricts what is used to the packages that it names, with commas between; empty, to none.
 """
 
+import difflib
 import os
 import re
 import sys
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NamedTuple
 
+from streamkit.core.wrong_input import shown
 from streamkit.errors import PluginError
 
 API = 1
@@ -60,6 +63,19 @@ def find(group: str, name: str) -> Any:
 def names(group: str) -> list[str]:
     """The names that installed packages offer in a group. Imports nothing."""
     return sorted({entry.name for entry in entry_points(group=f"streamkit.{group}") if _allowed(entry)})
+
+
+def unknown(group: str, name: str, own: Iterable[str] = (), *, by_module: bool = False) -> str:
+    """The error message for a name that is neither one of streamkit's `own` in a group nor one that a package offers.
+
+    It lists all of them. `by_module`: `package.module:name` would do, too.
+    """
+    known = sorted({*own, *names(group)})
+    near = difflib.get_close_matches(name, known, 1)
+    listed = ", ".join(known) or "that installed packages offer, of which there are none"
+    otherwise = " or package.module:name" if by_module else ""
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"expected one of the {group} {listed}{otherwise}; found {shown(name)}{hint}"
 
 
 def installed() -> list[Plugin]:

@@ -7,12 +7,13 @@
     use = "Moderate"
     rules = "rules.toml"
 
-`use` is the name of one of streamkit's stages, of an installed package's, or `package.module:name` of a class, a stage or a
-function; what else stands there are the stage's options. A function as an option is `{ named = "package.module:name" }`. What is
-named is imported, so that a pipeline file is to be trusted as a program is.
+`use` is the name of one of streamkit's stages, of an installed package's stage or function that makes one, or
+`package.module:name` of a class, a stage or a function; what else stands there are the options. A function as an option is
+`{ named = "package.module:name" }`. What is named is imported, so that a pipeline file is to be trusted as a program is.
 """
 
 import dataclasses
+import inspect
 import json
 import re
 import sys
@@ -22,7 +23,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin
+from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -188,6 +189,8 @@ def _stage(table: object, folder: Path) -> Step[Any, Any]:
     given = cast("Mapping[str, object]", table)
     kind = stage_named(use)
     options = {name: value for name, value in given.items() if name != "use"}
+    if makes_a_stage(use, kind):
+        return _made_by(use, kind, options, folder)
     if not is_stage_class(kind):
         if options:
             raise PipelineError(f"{use} is a function and has no options, found {_names(options)}")
@@ -210,6 +213,40 @@ def _stage(table: object, folder: Path) -> Step[Any, Any]:
     if not parts(made):
         raise PipelineError(f"{kind.__name__} needs at least one stage")
     return made
+
+
+def makes_a_stage(use: str, kind: object) -> bool:
+    """Whether what `use` names is a function that makes a stage, as an installed package may offer one."""
+    return ":" not in use and not is_stage_class(kind) and not isinstance(kind, Step)
+
+
+def _made_by(use: str, make: Callable[..., object], options: dict[str, Any], folder: Path) -> Step[Any, Any]:
+    parameters = inspect.signature(make).parameters
+    hints = _hints_of(make)
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    for name, value in options.items():
+        if name not in parameters and not takes_any:
+            expected = f"it has {', '.join(parameters)}" if parameters else "it has none"
+            raise _Misfit(f"{use} has no option {shown(name)}; {expected}", name)
+        try:
+            options[name] = _fit(value, hints.get(name, Any), folder)
+        except (_Misfit, PipelineError) as error:
+            raise _Misfit(f"{use}, {name}: {error}", name) from error
+    named_ones = [each for each in parameters.values() if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    if missing := [each.name for each in named_ones if each.default is each.empty and each.name not in options]:
+        raise PipelineError(f"{use} needs {', '.join(missing)}")
+    made = make(**options)
+    if not isinstance(made, Step):
+        raise PluginError(f"streamkit.stages: expected {use!r} to make a stage, found {kind_of(made)}")
+    return cast("Step[Any, Any]", made)
+
+
+def _hints_of(make: Callable[..., object]) -> dict[str, Any]:
+    try:
+        return get_type_hints(make)
+    # It may name what only a type checker imports, and an object that can be called has none; it checks for itself.
+    except (NameError, TypeError):
+        return {}
 
 
 def _required(field: "dataclasses.Field[Any]") -> bool:

@@ -4,8 +4,8 @@ from typing import Any
 
 from streamkit import plugins
 from streamkit.core.naming import resolved
-from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
+from streamkit.plugins.entry_points import unknown
 
 _ROOMS = {
     "streamkit.sse.lines": ("Lines",),
@@ -42,8 +42,5 @@ def stage_named(name: str) -> Any:
     if ":" in name:
         return resolved(name)
     if (found := plugins.find("stages", name)) is None:
-        raise PipelineError(
-            f"expected one of {', '.join(sorted(BUILT_IN))}, the name of a plugin's stage or package.module:name; "
-            f"found {shown(name)}"
-        )
+        raise PipelineError(unknown("stages", name, BUILT_IN, by_module=True))
     return found

@@ -10,6 +10,7 @@ from streamkit import plugins
 from streamkit.core.wrong_input import warn
 from streamkit.errors import PipelineError
 from streamkit.events import Channel
+from streamkit.plugins.entry_points import unknown
 from streamkit.tokens.encodings import load_encoding
 from streamkit.tokens.models import encoding_name
 from streamkit.tokens.running import RunningCount
@@ -210,7 +211,7 @@ def _named(name: str, model: str | None) -> Counter:
         return Characters()
     make = plugins.find("counters", name)
     if make is None:
-        raise PipelineError(f"no installed package offers a counter {name!r} (entry points of streamkit.counters)")
+        raise PipelineError(unknown("counters", name, ("characters",)))
     made = make(model)
     if not isinstance(made, Counter):
         raise PipelineError(f"streamkit.counters: expected {name!r} to make a counter, found a {type(made).__name__}")

@@ -12,6 +12,7 @@ import msgspec
 
 from streamkit import plugins
 from streamkit.errors import PipelineError, PluginError
+from streamkit.plugins.entry_points import unknown
 from streamkit.tokens.usage import EXACT
 
 _MILLION = 1_000_000
@@ -229,8 +230,7 @@ def find_prices(prices: PricesLike) -> PriceTable:
 def _named(name: str) -> PriceTable:
     make = plugins.find("prices", name)
     if make is None:
-        known = ", ".join(plugins.names("prices")) or "none"
-        raise PipelineError(f"no installed package offers prices {name!r} (entry points of streamkit.prices: {known})")
+        raise PipelineError(unknown("prices", name))
     made = make()
     if not isinstance(made, PriceTable):
         raise PluginError(f"streamkit.prices: expected {name!r} to make a price table, found a {type(made).__name__}")

@@ -78,7 +78,7 @@ def test_the_same_command_again_resumes(here: Path, capfd: pytest.CaptureFixture
     assert run("recordings --out results.jsonl") == 0
     assert ", 3 done before; " in capfd.readouterr().err
 
-    assert run("recordings --out results.jsonl --shard 1") == 1
+    assert run("recordings --out results.jsonl --shard 1") == 2
     assert "begun with a different shard size" in capfd.readouterr().err
 
     assert run("recordings --out results.jsonl --shard 1 --restart") == 0
@@ -106,7 +106,7 @@ def test_wrong_arguments(here: Path, capsys: pytest.CaptureFixture[str], command
 def test_a_wrong_pipeline_is_one_line(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "pipeline.toml").write_text('[[stage]]\nuse = "Parse"\n')
 
-    assert run("recordings --pipeline pipeline.toml --out results.jsonl") == 1
+    assert run("recordings --pipeline pipeline.toml --out results.jsonl") == 2
 
     expected = "streamkit: --pipeline: expected a pipeline that gives events, this one gives ServerSentEvent\n"
     assert capfd.readouterr().err == expected

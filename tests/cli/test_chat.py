@@ -175,7 +175,7 @@ def test_a_file_without_tools_is_an_error_before_anything_is_asked(
     if code is not None:
         (tmp_path / "tools.py").write_text(code)
 
-    assert main(["chat", "http://127.0.0.1:9/v1", "--model", "m", "--tools", str(tmp_path / "tools.py")]) == 1
+    assert main(["chat", "http://127.0.0.1:9/v1", "--model", "m", "--tools", str(tmp_path / "tools.py")]) == 2
     assert capsys.readouterr().err.startswith(f"streamkit: {problem}")
 
 

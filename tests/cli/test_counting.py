@@ -86,7 +86,7 @@ def test_an_answer_that_can_not_be_read_is_an_error_and_the_others_are_counted(
 def test_a_text_is_no_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, "a.txt", "Count to 10")
 
-    assert main(["count", path, "--as", "prompt"]) == 1
+    assert main(["count", path, "--as", "prompt"]) == 2
     assert capsys.readouterr() == ("", f"streamkit: {path}: expected a request, a JSON object with messages\n")
 
 

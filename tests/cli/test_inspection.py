@@ -196,6 +196,6 @@ def test_the_timelines_of_all_answers_are_drawn_into_files(
 def test_a_path_that_names_nothing_is_an_error_before_anything_is_read(
     whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["inspect", str(whole), str(whole.parent / "*.sse")]) == 1
+    assert main(["inspect", str(whole), str(whole.parent / "*.sse")]) == 2
     problem = f"expected a file, folder or glob, found nothing at {whole.parent}/*.sse"
     assert capsys.readouterr() == ("", f"streamkit: {problem}\n")

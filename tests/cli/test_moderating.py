@@ -151,5 +151,5 @@ def test_rules_with_a_mistake_are_an_error_before_anything_is_read(
 ) -> None:
     (tmp_path / "r.toml").write_text('[[rule]]\ncategory = "x"\nphrase = "y"\n')
 
-    assert main(["moderate", "-", "--rules", str(tmp_path / "r.toml")]) == 1
+    assert main(["moderate", "-", "--rules", str(tmp_path / "r.toml")]) == 2
     assert "r.toml, line 3: " in capsys.readouterr().err

@@ -128,5 +128,5 @@ def test_the_command_writes_what_it_made_as_json(tmp_path: Path, capsys: pytest.
 
 
 def test_the_command_refuses_what_the_function_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["new-plugin", "My Shop", "--into", str(tmp_path)]) == 1
+    assert main(["new-plugin", "My Shop", "--into", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("streamkit: expected a name such as my-plugin")

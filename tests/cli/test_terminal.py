@@ -130,7 +130,7 @@ def test_without_a_prompt_nothing_is_waited_for() -> None:
         code, output = shown.end()
 
     assert code == 2
-    assert "expected PROMPT, or a request as --body FILE or on standard input" in output
+    assert "expected PROMPT, as an argument or on standard input, or a request as --body FILE" in output
 
 
 def test_a_timeline_is_drawn_in_a_terminal(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ HEAD = "[[rule]]\ncategory = 'x'\n"
         ),
         (f"{HEAD}normalize = ['nfk']\nphrases = ['a']", "rules.toml, line 3: normalize: invalid enum value 'nfk'"),
         (f"{HEAD}phrases = ['\u00ad']\nnormalize = ['zero_width']", "the phrase '\\xad' has no character left"),
-        (f"{HEAD}check = 'no such'", "rules.toml, line 1: rule 'x': expected a check that an installed package offers"),
+        (f"{HEAD}check = 'no such'", "rules.toml, line 1: rule 'x', check: expected one of the moderators "),
         (
             f"{HEAD}phrases_file = 'none.txt'",
             "rules.toml, line 3: phrases_file: 'none.txt' can't be read: No such file or dir",

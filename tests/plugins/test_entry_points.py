@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import streamkit as sk
 from streamkit import plugins
-from streamkit.errors import PluginError
+from streamkit.errors import PipelineError, PluginError
 from streamkit.plugins import Plugin
+from streamkit.plugins import pipeline_files as pipelines
 
 Install = Callable[..., None]
 
@@ -123,3 +125,95 @@ def test_a_plugin_for_another_version_of_the_interface_is_refused(install: Insta
 def test_the_installed_encodings_are_plugins_like_any_other() -> None:
     assert {plugin.state for plugin in listed("streamkit-encodings")} == {"ok"}
     assert {plugin.group for plugin in listed("streamkit-encodings")} == {"encodings"}
+
+
+FACTORY = """\
+import streamkit as sk
+
+
+def shorten(chars: int, *, keep: tuple[str, ...] = (), end: str = "…") -> sk.Stage[sk.Event, sk.Event]:
+    return sk.Moderate(sk.Rule(end, phrases=keep or ("x",), max_match=chars))
+
+
+def nothing() -> int:
+    return 42
+"""
+
+
+def table(use: str, **options: object) -> list[dict[str, object]]:
+    return [{"use": use, **options}]
+
+
+def test_a_function_that_makes_a_stage_is_used_in_pipeline_files_with_its_parameters_as_options(
+    install: Install,
+) -> None:
+    install("kit-shop", {"shorten": "shorten"}, FACTORY)
+
+    made = pipelines.from_data(table("shorten", chars=7, keep=["a", "b"]))
+    assert made == sk.Moderate(sk.Rule("…", phrases=("a", "b"), max_match=7))
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "stage 1: shorten needs chars"),
+        ({"chars": 1, "ned": "x"}, "stage 1: shorten has no option 'ned'; it has chars, keep, end"),
+        ({"chars": "one"}, "stage 1: shorten, chars: Expected `int`, got `str`"),
+        ({"chars": 1, "keep": "a"}, "stage 1: shorten, keep: Expected `array`, got `str`"),
+    ],
+)
+def test_options_that_a_function_does_not_take_are_named(
+    install: Install, options: dict[str, object], problem: str
+) -> None:
+    install("kit-shop", {"shorten": "shorten"}, FACTORY)
+
+    with pytest.raises(PipelineError) as caught:
+        pipelines.from_data(table("shorten", **options))
+    assert str(caught.value) == problem
+
+
+def test_a_function_that_makes_something_else_breaks_the_contract(install: Install) -> None:
+    install("kit-shop", {"nothing": "nothing"}, FACTORY)
+
+    with pytest.raises(PluginError, match="expected 'nothing' to make a stage, found an object of type int"):
+        pipelines.from_data(table("nothing"))
+
+
+def unknown_stage() -> object:
+    return pipelines.from_data(table("shoten"))
+
+
+def unknown_check() -> object:
+    return sk.Moderate(sk.Rule("x", check="shoten")).fresh().feed(sk.TextDelta("a"))
+
+
+@pytest.mark.parametrize(
+    ("group", "use"),
+    [
+        ("stages", unknown_stage),
+        ("dialects", lambda: sk.Extract("shoten")),
+        ("emitters", lambda: sk.Emit("shoten")),
+        ("moderators", unknown_check),
+        ("counters", lambda: sk.Count(counter="shoten").fresh()),
+        ("prices", lambda: sk.Count("gpt-4o", prices="shoten").fresh()),
+    ],
+)
+def test_the_error_for_an_unknown_name_lists_those_of_installed_packages(
+    install: Install, group: str, use: Callable[[], object]
+) -> None:
+    install("kit-shop", {"shorten": "shorten"}, FACTORY, group)
+
+    with pytest.raises(
+        PipelineError, match=rf"expected one of the {group} .*\bshorten\b.*; found 'shoten'; did you mean shorten\?"
+    ):
+        use()
+
+
+def test_without_any_package_an_unknown_name_is_said_to_have_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMKIT_PLUGINS", "")
+
+    with pytest.raises(PipelineError) as caught:
+        sk.Count("gpt-4o", prices="nobody").fresh()
+    assert str(caught.value) == (
+        "expected one of the prices that installed packages offer, of which there are none; found 'nobody'"
+    )

@@ -224,7 +224,7 @@ def test_a_file_names_its_rules_by_a_path_beside_it(tmp_path: Path) -> None:
         ('\n[[stage]]\nuse = "Take"', "line 2: Take needs count"),
         ('[[stage]]\nuse = "Extract"\nerrors = "ignore"', "line 3: Extract, errors: Invalid enum value 'ignore'"),
         ('[[stage]]\nuse = "Extract"\n[[stage]]\nuse = "Parse"', "line 3: Extract | Parse: Extract gives"),
-        ('[[stage]]\nuse = "Pasre"', "line 1: expected one of Accumulate, Batch,"),
+        ('[[stage]]\nuse = "Pasre"', "line 1: expected one of the stages Accumulate, Batch,"),
         ('[[stage]]\nuse = "nowhere:X"', "line 1: 'nowhere:X' can't be found: No module named 'nowhere'"),
         (
             '[[stage]]\nuse = "tests.written:shout"\nloud = true',

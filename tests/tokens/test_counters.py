@@ -75,7 +75,7 @@ def test_a_package_offers_a_counter_by_name(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(plugins, "find", find)
 
     assert find_counter("acme", "m").name == "acme for m"
-    with pytest.raises(PipelineError, match="no installed package offers a counter 'nobody'"):
+    with pytest.raises(PipelineError, match="expected one of the counters characters; found 'nobody'"):
         find_counter("nobody", None)
 
 

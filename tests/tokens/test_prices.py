@@ -221,7 +221,7 @@ def test_an_installed_packages_prices_are_found_by_their_name(monkeypatch: pytes
     monkeypatch.setattr(plugins, "find", lambda group, name: {"flat": Flat, "odd": dict}.get(name))
 
     assert isinstance(find_prices("flat"), Flat)
-    with pytest.raises(PipelineError, match=r"offers prices 'nobody' \(entry points of streamkit.prices: .*genai"):
+    with pytest.raises(PipelineError, match=r"expected one of the prices .*genai.*; found 'nobody'"):
         find_prices("nobody")
     with pytest.raises(PluginError, match="expected 'odd' to make a price table, found a dict"):
         find_prices("odd")

@@ -9,6 +9,7 @@ from streamkit.errors import PipelineError, PluginError
 from streamkit.moderation.match.span import Span
 from streamkit.moderation.rule import Check, Rule
 from streamkit.plugins import find
+from streamkit.plugins.entry_points import unknown
 
 
 class Called:
@@ -97,10 +98,7 @@ def callable_of(rule: Rule) -> tuple[Callable[[str], Iterable[tuple[int, int]]],
     if isinstance(check, str):
         check = find("moderators", check)
         if check is None:
-            raise PipelineError(
-                f"rule {rule.category!r}: expected a check that an installed package offers "
-                f"(entry point streamkit.moderators), found {rule.check!r}"
-            )
+            raise PipelineError(f"rule {rule.category!r}, check: {unknown('moderators', str(rule.check))}")
     if not callable(check):
         raise PipelineError(f"rule {rule.category!r}: expected a callable check, found {type(check).__name__}")
     return cast(Check, check), rule.window or getattr(check, "window", None)
