@@ -242,4 +242,6 @@ _WHERE: Final = {
     "tokens": "streamkit.tokens",
     "ws": "streamkit.sources.ws",
 }
-__getattr__, __dir__ = lazily(__name__, _WHERE)
+# Not for type checkers, which would accept any name.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _WHERE)

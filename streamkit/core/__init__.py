@@ -41,4 +41,6 @@ _WHERE: Final = {
     "Stream": "streamkit.core.stream:Stream",
     "cut_short": "streamkit.core.stage:cut_short",
 }
-__getattr__, __dir__ = lazily(__name__, _WHERE)
+# Not for type checkers, which would accept any name.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _WHERE)

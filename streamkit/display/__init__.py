@@ -16,4 +16,6 @@ _WHERE: Final = {
     "compare": "streamkit.display.comparison:compare",
     "show": "streamkit.display.live:show",
 }
-__getattr__, __dir__ = lazily(__name__, _WHERE)
+# Not for type checkers, which would accept any name.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -28,4 +28,6 @@ _WHERE: Final = {
     "rule_file": "streamkit.moderation.rule_file",
     "verdict_of": "streamkit.moderation.classifiers.classifier:verdict_of",
 }
-__getattr__, __dir__ = lazily(__name__, _WHERE)
+# Not for type checkers, which would accept any name.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -50,4 +50,6 @@ _WHERE: Final = {
     "from_websocket": "streamkit.sources.entry_points:from_websocket",
     "ws": "streamkit.sources.ws",
 }
-__getattr__, __dir__ = lazily(__name__, _WHERE)
+# Not for type checkers, which would accept any name.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -26,4 +26,6 @@ _WHERE: Final = {
     "ServerSentEvent": "streamkit.sse.events:ServerSentEvent",
     "UnfinishedEvent": "streamkit.sse.events:UnfinishedEvent",
 }
-__getattr__, __dir__ = lazily(__name__, _WHERE)
+# Not for type checkers, which would accept any name.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _WHERE)

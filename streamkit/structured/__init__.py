@@ -12,4 +12,6 @@ __all__ = ["PartialJson"]
 _WHERE: Final = {
     "PartialJson": "streamkit.structured.partial_json:PartialJson",
 }
-__getattr__, __dir__ = lazily(__name__, _WHERE)
+# Not for type checkers, which would accept any name.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -67,4 +67,6 @@ _WHERE: Final = {
     "no_leaks": "streamkit.testing.leaks:no_leaks",
     "strategies": "streamkit.testing.strategies",
 }
-__getattr__, __dir__ = lazily(__name__, _WHERE)
+# Not for type checkers, which would accept any name.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _WHERE)
