@@ -79,18 +79,18 @@ def run(options: argparse.Namespace) -> int:
     return asyncio.run(_watch(options, request))
 
 
-class _Request(NamedTuple):
+class _WatchedRequest(NamedTuple):
     url: str
     headers: dict[str, str]
     body: dict[str, Any]
 
 
-def _request(options: argparse.Namespace) -> _Request:
+def _request(options: argparse.Namespace) -> _WatchedRequest:
     url = asking.address(options)
-    return _Request(url, asking.headers(options), _body(options, url))
+    return _WatchedRequest(url, asking.headers(options), _body(options, url))
 
 
-async def _watch(options: argparse.Namespace, request: _Request | None) -> int:
+async def _watch(options: argparse.Namespace, request: _WatchedRequest | None) -> int:
     watch = Watch(withheld=options.withheld, stall=options.stall)
     failed = False
     async with watch.serve(port=options.port) as page:
@@ -107,7 +107,7 @@ async def _watch(options: argparse.Namespace, request: _Request | None) -> int:
     return int(failed)
 
 
-async def _ask(watch: Watch, request: _Request, options: argparse.Namespace) -> bool:
+async def _ask(watch: Watch, request: _WatchedRequest, options: argparse.Namespace) -> bool:
     url, headers, body = request
     async with asking.served(url) as here:
         asked = body if asking.is_gemini(here) else {"stream": True} | body

@@ -245,7 +245,7 @@ class EventWakeup:
         await self._event.wait()
 
 
-class Broadcast(Protocol):
+class TaskWaker(Protocol):
     """Wakes all tasks that wait for it."""
 
     def set(self) -> None:
@@ -257,14 +257,14 @@ class Broadcast(Protocol):
         ...
 
 
-def broadcast() -> Broadcast:
+def task_waker() -> TaskWaker:
     """For the event loop that runs."""
     from sniffio import current_async_library
 
-    return FutureBroadcast() if current_async_library() == "asyncio" else EventBroadcast()
+    return FutureWaker() if current_async_library() == "asyncio" else EventWaker()
 
 
-class FutureBroadcast:
+class FutureWaker:
     """By a future of asyncio for each task, which is awaited without a coroutine between."""
 
     def __init__(self) -> None:
@@ -285,7 +285,7 @@ class FutureBroadcast:
         return waiter
 
 
-class EventBroadcast:
+class EventWaker:
     """By an event of anyio's that all of them share, for trio."""
 
     def __init__(self) -> None:

@@ -325,7 +325,7 @@ def _delimit(progress: _Progress, text: str, stop: int) -> None:
 
 
 def _closers(progress: _Progress) -> str:
-    """What closes the quotation and the bracket that are open, so that each counts as one."""
+    """The marks that close the open quotation and bracket, so that each counts as one."""
     # A quotation mark that is ambiguous closes only a word.
     ends = [(progress.quote_at, f"x{_QUOTES[progress.quote][0]}")] if progress.quote else []
     ends += [(progress.bracket_at, ")")] if progress.bracket_at >= 0 else []

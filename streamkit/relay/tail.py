@@ -14,7 +14,7 @@ from typing import TypeAlias
 import anyio
 import msgspec
 
-from streamkit.core.waiting import broadcast
+from streamkit.core.waiting import task_waker
 from streamkit.errors import LogLost, LogUnreachable
 from streamkit.events import Event, StreamEnd
 from streamkit.relay.batches import decode_all
@@ -35,7 +35,7 @@ class LogBatch(msgspec.Struct, frozen=True):
     predecessor: Position | None = None
 
 
-class Run:
+class BatchRun:
     """Batches of one epoch without a gap, prepared once for all viewers: who has `after` takes them as a whole.
 
     None is empty, and a `StreamEnd` is the last event of the run.
@@ -59,23 +59,23 @@ class Run:
         return [LogBatch(self._first.next(number), events) for number, events in enumerate(self._batches)]
 
 
-Segment: TypeAlias = LogBatch | Run
+Segment: TypeAlias = LogBatch | BatchRun
 """A run, or a batch that is in none, such as a claim."""
 
 
 def batches_of(segment: Segment) -> Sequence[LogBatch]:
     """The batches of a segment."""
-    return segment.batches if isinstance(segment, Run) else (segment,)
+    return segment.batches if isinstance(segment, BatchRun) else (segment,)
 
 
-class Decoded(msgspec.Struct, frozen=True):
+class DecodedEntries(msgspec.Struct, frozen=True):
     """Entries in as few segments as they can be in, up to one that is damaged: its `failure`."""
 
     segments: Sequence[Segment]
     failure: Exception | None = None
 
     @classmethod
-    def of(cls, entries: Sequence[Entry]) -> "Decoded":
+    def of(cls, entries: Sequence[Entry]) -> "DecodedEntries":
         """Decode entries, as far as that is possible."""
         decoded, failure = decode_all([entry.data for entry in entries if entry.data is not None])
         batches, segments = iter(decoded), list[Segment]()
@@ -86,7 +86,7 @@ class Decoded(msgspec.Struct, frozen=True):
             if entry.data is not None and (events := next(batches, None)) is None:
                 break  # it is the damaged one
             if run and (position != following or not events or type(run[-1][-1]) is StreamEnd):
-                segments.append(Run(first, run))
+                segments.append(BatchRun(first, run))
                 run = []
             if not events:
                 segments.append(LogBatch(position, events, entry.predecessor))
@@ -95,7 +95,7 @@ class Decoded(msgspec.Struct, frozen=True):
                 first = position
             run.append(events)
             following = (position[0], position[1] + 1)
-        return cls([*segments, Run(first, run)] if run else segments, failure)
+        return cls([*segments, BatchRun(first, run)] if run else segments, failure)
 
 
 class Channel:
@@ -113,18 +113,18 @@ class Channel:
         self._base = at
         self._size = size
         self._batches: deque[LogBatch] = deque()
-        self.latest: Run | None = None
-        """What was read last, if that is one run: what most viewers need next."""
-        self._news = broadcast()
+        self.latest: BatchRun | None = None
+        """The run that was read last, if it was one: most viewers need it next."""
+        self._news = task_waker()
         self.news = self._news.wait
         """Wait for batches, a look at the state, or a failure."""
 
     def extend(self, entries: Sequence[Entry]) -> None:
         """Take what the log has behind `at`."""
-        decoded = Decoded.of([entry for entry in entries if entry.position > self.at])
+        decoded = DecodedEntries.of([entry for entry in entries if entry.position > self.at])
         found = decoded.segments
         if found:
-            self.latest = found[0] if len(found) == 1 and isinstance(found[0], Run) else None
+            self.latest = found[0] if len(found) == 1 and isinstance(found[0], BatchRun) else None
             self._batches.extend(batch for segment in found for batch in batches_of(segment))
             self.at = self._batches[-1].position
         while len(self._batches) > self._size:
@@ -162,9 +162,9 @@ class Channel:
 
 
 class LogPage(msgspec.Struct, frozen=True):
-    """What is behind a position, whether more may follow at once, and the state of the log."""
+    """The segments behind a position, whether more may follow at once, and the state of the log."""
 
-    found: Decoded
+    found: DecodedEntries
     full: bool
     state: LogState
 
@@ -216,7 +216,7 @@ class Tail:
         reading = self._readings[place] = _Reading()
         try:
             if (page := await self._log.read(key, after, PAGE)) is not None:
-                reading.page = LogPage(Decoded.of(page.entries), len(page.entries) >= PAGE, page.state)
+                reading.page = LogPage(DecodedEntries.of(page.entries), len(page.entries) >= PAGE, page.state)
             reading.answered = True
             return reading.page
         except Exception as error:

@@ -10,7 +10,7 @@ from streamkit.core.source import Source
 from streamkit.errors import LogLost, LogUnreachable
 from streamkit.events import Event, Reset, StreamEnd
 from streamkit.relay.log import EventId, Log, LogState, Position
-from streamkit.relay.tail import Channel, LogBatch, LogPage, Run, Segment, Tail, batches_of, lost
+from streamkit.relay.tail import BatchRun, Channel, LogBatch, LogPage, Segment, Tail, batches_of, lost
 
 T = TypeVar("T", covariant=True)
 NOWHERE = Position(0, 0)
@@ -46,7 +46,7 @@ class Viewing(Source[T]):
 
     @abstractmethod
     def _items(self, found: Sequence[Segment]) -> Sequence[T]:
-        """What the reader receives of these, all or a part of what follows."""
+        """The part of these that the reader receives, all or a part of what follows."""
 
     async def open(self) -> None:
         await self._catch_up()
@@ -166,9 +166,9 @@ class Viewing(Source[T]):
         except LogLost as error:
             self._failure = error
 
-    def _continues(self, segment: Segment) -> TypeGuard[Run]:
+    def _continues(self, segment: Segment) -> TypeGuard[BatchRun]:
         """Whether this is what comes next, all of it."""
-        whole = isinstance(segment, Run) and segment.after == self._at
+        whole = isinstance(segment, BatchRun) and segment.after == self._at
         return whole and self._known is None and not self._ended
 
     def _accept_batch(self, batch: LogBatch) -> bool:
@@ -224,7 +224,7 @@ class Followed(Viewing[Event]):
         return str(self._id or "")
 
     def _items(self, found: Sequence[Segment]) -> Sequence[Event]:
-        if len(found) == 1 and self._skip is None and isinstance(run := found[0], Run):
+        if len(found) == 1 and self._skip is None and isinstance(run := found[0], BatchRun):
             self._id = run.id
             return run.events
         return [event for segment in found for batch in batches_of(segment) for event in self._events(batch)]

@@ -79,16 +79,16 @@ def _content(parts: list[Fields]) -> Iterator[Content]:
 def _answer(parts: list[Fields], path: str, *, answered: bool) -> Iterator[Turn]:
     # One step after the other: what the model said, then the results of the tools that it called. `answered`: the user has
     # said something since.
-    step = _Step(path, answered=answered)
+    step = _AnswerStep(path, answered=answered)
     for part in parts:
         kind = part.needed("type")
         if kind == "step-start":
             part.close()
             yield from step.turns()
-            step = _Step(path, answered=answered)
+            step = _AnswerStep(path, answered=answered)
         elif kind == "steering-message":
             yield from step.turns()
-            step = _Step(path, answered=answered)
+            step = _AnswerStep(path, answered=answered)
             inner = [Fields(value, at, part.losses) for at, value in part.items("parts")]
             part.value("id")
             part.close()
@@ -98,7 +98,7 @@ def _answer(parts: list[Fields], path: str, *, answered: bool) -> Iterator[Turn]
     yield from step.turns()
 
 
-class _Step:
+class _AnswerStep:
     def __init__(self, path: str, *, answered: bool) -> None:
         self._path = path
         self._answered = answered

@@ -1,4 +1,4 @@
-"""What `useChat` sends, as the AI SDK's own `convertToModelMessages` and as `translate` read it: a part of `make clients`.
+"""Requests of `useChat`, as the AI SDK's own `convertToModelMessages` and as `translate` read it: a part of `make clients`.
 
     python -m tests.clients.front_ends --python PYTHON --node NODE --modules FOLDER
 

@@ -20,7 +20,7 @@ PAIRS = [(source, target) for source in FRONT_ENDS for target in TARGETS]
 IDS = ("id", "messageId", "trigger", "threadId", "runId")
 """Of the chat or the run, for the server: nothing that a model is told."""
 MEANT = {"type", "role", "state", "mimeType", "mediaType", "providerExecuted", "approved"}
-"""What these say is in the form of what is written, not in its text."""
+"""Names whose values show in the form of the translation, not in its text."""
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 CHAT: dict[str, Any] = {
