@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streamkit.testing.cassettes.cassette import Cassette as Cassette
     from streamkit.testing.cassettes.exchange import ReceivedRequest as ReceivedRequest
     from streamkit.testing.emitters import check_emitter as check_emitter
+    from streamkit.testing.laws import HOP_LAWS as HOP_LAWS
     from streamkit.testing.laws import LAWS as LAWS
     from streamkit.testing.laws import Unknown as Unknown
     from streamkit.testing.laws import check_stage as check_stage
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HANG",
+    "HOP_LAWS",
     "LAWS",
     "LOG_CHECKS",
     "Cassette",
@@ -52,6 +54,7 @@ __all__ = [
 # pytest imports this package in every run, so that nothing is imported before it is used.
 _WHERE: Final = {
     "HANG": "streamkit.testing.sources:HANG",
+    "HOP_LAWS": "streamkit.testing.laws:HOP_LAWS",
     "LAWS": "streamkit.testing.laws:LAWS",
     "LOG_CHECKS": "streamkit.testing.logs:LOG_CHECKS",
     "Cassette": "streamkit.testing.cassettes.cassette:Cassette",

@@ -5,10 +5,9 @@ Each takes a stage, items that it might get, and `read`, which makes of what com
 """
 
 import gc
-import importlib.util
 import json
 import pickle
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from itertools import islice
 from time import process_time
@@ -18,7 +17,6 @@ import anyio
 import msgspec
 
 from streamkit import (
-    AsyncStage,
     Event,
     PipelineError,
     ReasoningDelta,
@@ -28,16 +26,15 @@ from streamkit import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.core import Run
 from streamkit.core.stage import compose, parts
 from streamkit.events import PartDelta
 from streamkit.hops.threaded import Threaded
 from streamkit.operators import Switch, Tap
+from streamkit.testing import hop_laws
 from streamkit.testing.leaks import no_leaks
-from streamkit.testing.sources import HANG, Scripted, VirtualClock
+from streamkit.testing.running import BACKENDS, Broken, Candidate, Read, outcome, run, same, started
+from streamkit.testing.sources import HANG, Scripted
 
-Candidate: TypeAlias = Stage[Any, Any] | AsyncStage[Any, Any]
-Read: TypeAlias = Callable[[list[Any]], object]
 Law: TypeAlias = Callable[[Candidate, list[Any], Read], None]
 
 _TEXTS = (TextDelta, ReasoningDelta, RefusalDelta, PartDelta)
@@ -50,10 +47,6 @@ class Unknown(msgspec.Struct, frozen=True):
     """An event of a kind that no stage can know. `number` distinguishes it from others."""
 
     number: int
-
-
-class _Broken(Exception):
-    pass
 
 
 def joined(items: Sequence[Any]) -> list[Any]:
@@ -70,19 +63,30 @@ def joined(items: Sequence[Any]) -> list[Any]:
     return found
 
 
-def check_stage(stage: Candidate, items: Iterable[Any], *, read: Read = joined, skip: Collection[str] = ()) -> None:
+def check_stage(
+    stage: Candidate, items: Iterable[Any], *, read: Read = joined, skip: Collection[str] = (), ahead: int = 1000
+) -> None:
     """Hold a stage to all the laws, with `items` that it might get; the more of its cases they show, the better.
 
-    `read` makes of what comes out what must be the same however the text was cut: by default neighbouring deltas are joined.
-    `skip` names laws that the stage does not promise, of `LAWS`: a stage that counts deltas has no split invariance. The
-    checks run event loops of their own, so call this from a plain test function. What breaks a law raises `AssertionError`.
+    A hop, or a pipeline with one, is held to `HOP_LAWS`, any other to `LAWS`. `read` makes of what comes out what must be the
+    same however the text was cut: by default neighbouring deltas are joined. `skip` names laws that the stage does not promise:
+    a stage that counts deltas has no split invariance, and a hop that gives results as they are ready no order. `ahead` is how
+    many items a hop may read while nobody reads its own. The checks run event loops of their own, so call this from a plain
+    test function. What breaks a law raises `AssertionError`.
     """
-    if unknown := set(skip) - set(LAWS):
-        raise PipelineError(f"skip: expected names of {', '.join(LAWS)}; found {', '.join(sorted(unknown))}")
+    hop = any(part.joins for part in parts(stage))
+    if unknown := set(skip) - set(HOP_LAWS if hop else LAWS):
+        raise PipelineError(
+            f"skip: expected names of {', '.join(HOP_LAWS if hop else LAWS)}; found {', '.join(sorted(unknown))}"
+        )
     given = list(items)
-    for name, law in LAWS.items():
-        if name not in skip:
-            law(stage, given, read)
+    for name in HOP_LAWS if hop else LAWS:
+        if name in skip:
+            continue
+        if hop:
+            HOP_LAWS[name](stage, given, read, ahead)
+        else:
+            LAWS[name](stage, given, read)
 
 
 # The laws
@@ -92,13 +96,13 @@ def fresh_state(stage: Candidate, items: list[Any], read: Read) -> None:
     """Two runs share nothing, and a run leaves its stage as it was. (Law 4)"""
     before = json.dumps(stage.state())
     first, second = outcome(stage, items), outcome(stage, items)
-    _same("fresh state: a second run", second, first)
+    same("fresh state: a second run", second, first)
     if isinstance(stage, Stage):
-        runs, found = [_started(stage, items), _started(stage, items)], [list[Any](), list[Any]()]
+        runs, found = [started(stage, items), started(stage, items)], [list[Any](), list[Any]()]
         while any([_next_into(run, into) for run, into in zip(runs, found, strict=True)]):  # noqa: C419 # both, each time
             pass
-        _same("fresh state: one of two runs that take turns", found[0], first)
-        _same("fresh state: the other of two runs that take turns", found[1], first)
+        same("fresh state: one of two runs that take turns", found[0], first)
+        same("fresh state: the other of two runs that take turns", found[1], first)
     assert json.dumps(stage.state()) == before, "fresh state: a run has changed the stage that it was made from"
 
 
@@ -106,10 +110,10 @@ def bursts(stage: Candidate, items: list[Any], read: Read) -> None:
     """It makes no difference how many items come at a time, but for how text is split, or that none do: a read may hold no
     complete line."""
     if isinstance(stage, Stage):
-        alone = read(list(_started(stage, iter(items))))
-        _same("bursts: all items in one feed_all", read(_in_bursts(stage, [items])), alone)
+        alone = read(list(started(stage, iter(items))))
+        same("bursts: all items in one feed_all", read(_in_bursts(stage, [items])), alone)
         single = [burst for item in items for burst in ([], [item], [])]
-        _same("bursts: an empty feed_all around each item", read(_in_bursts(stage, single)), alone)
+        same("bursts: an empty feed_all around each item", read(_in_bursts(stage, single)), alone)
 
 
 def split_invariance(stage: Candidate, items: list[Any], read: Read) -> None:
@@ -138,10 +142,10 @@ def unknown_events(stage: Candidate, items: list[Any], read: Read) -> None:
 def source_failure(stage: Candidate, items: list[Any], read: Read) -> None:
     """When the source fails, what was produced comes, then the error; nothing ends as if complete. (Laws 1, 5)"""
     for size in range(_taken(stage, items) if items else 0):
-        expected = _run(partial(_without_flush, stage, items[:size]))
-        found, error = _run(partial(_until_failure, stage, items[:size]))
-        _same(f"source failure: before the error, after {size} items", found, expected)
-        assert isinstance(error, _Broken), f"source failure: expected the source's error, found {error!r}"
+        expected = run(partial(_without_flush, stage, items[:size]))
+        found, error = run(partial(_until_failure, stage, items[:size]))
+        same(f"source failure: before the error, after {size} items", found, expected)
+        assert isinstance(error, Broken), f"source failure: expected the source's error, found {error!r}"
 
 
 def pickling(stage: Candidate, items: list[Any], read: Read) -> None:
@@ -150,18 +154,18 @@ def pickling(stage: Candidate, items: list[Any], read: Read) -> None:
         again: Candidate = pickle.loads(pickle.dumps(stage))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise AssertionError(f"pickling: {type(error).__name__}: {error}") from error
-    _same("pickling: the copy", outcome(again, items), outcome(stage, items))
+    same("pickling: the copy", outcome(again, items), outcome(stage, items))
 
 
 def checkpoints(stage: Candidate, items: list[Any], read: Read) -> None:
     """Its state is plain data, and another copy resumes from it as if it were the first."""
-    expected = list(_started(stage, iter(items))) if isinstance(stage, Stage) else outcome(stage, items)
+    expected = list(started(stage, iter(items))) if isinstance(stage, Stage) else outcome(stage, items)
     for size in range(len(expected)):
         if isinstance(stage, Stage):
             found = _run_handed_over(stage, items, size)
         else:
-            found = _run(partial(_stream_handed_over, stage, items, size))
-        _same(f"checkpoints: handed over after {size} items", read(found), read(expected))
+            found = run(partial(_stream_handed_over, stage, items, size))
+        same(f"checkpoints: handed over after {size} items", read(found), read(expected))
 
 
 def linear_time(stage: Candidate, items: list[Any], read: Read) -> None:
@@ -193,9 +197,9 @@ def cancellation(stage: Candidate, items: list[Any], read: Read) -> None:
     """Cancelled at any place, it ends as cancelled, the source is closed, and nothing is left. (Law 3)"""
     with no_leaks():
         for size in range(_taken(stage, items) if items else 0):
-            for backend in _BACKENDS:
-                _run(partial(_cancelled, stage, items[:size]), backend)
-                _run(partial(_cancelled_from_outside, stage, items[:size]), backend)
+            for backend in BACKENDS:
+                run(partial(_cancelled, stage, items[:size]), backend)
+                run(partial(_cancelled_from_outside, stage, items[:size]), backend)
 
 
 LAWS: Final[Mapping[str, Law]] = {
@@ -213,19 +217,32 @@ LAWS: Final[Mapping[str, Law]] = {
         cancellation,
     )
 }
+"""Of a stage."""
+
+
+def _also(law: Law) -> hop_laws.HopLaw:
+    def check(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
+        law(stage, items, read)
+
+    return check
+
+
+HOP_LAWS: Final[Mapping[str, hop_laws.HopLaw]] = {
+    "end": hop_laws.end,
+    "bounds": hop_laws.bounds,
+    "source_failure": hop_laws.source_failure,
+    "early_exit": hop_laws.early_exit,
+    "cancellation": hop_laws.cancellation,
+    "order": hop_laws.order,
+    "fresh_state": _also(fresh_state),
+    "unknown_events": _also(unknown_events),
+    "pickling": _also(pickling),
+    "composition": hop_laws.composition,
+}
+"""Of a hop. It has no checkpoints."""
 
 
 # Running
-
-
-def outcome(stage: Candidate, items: list[Any]) -> list[Any]:
-    """All that comes out."""
-    return list(_started(stage, items)) if isinstance(stage, Stage) else _run(partial(_collect, stage, items))
-
-
-def _started(stage: Stage[Any, Any], items: Iterable[Any], checkpoint: Any = None) -> Run[Any]:
-    # On a clock that stands still, so that two runs have the same times.
-    return stage.run(items, clock=VirtualClock(), checkpoint=checkpoint)
 
 
 def _in_bursts(stage: Stage[Any, Any], bursts: Iterable[list[Any]]) -> list[Any]:
@@ -238,13 +255,6 @@ def _in_bursts(stage: Stage[Any, Any], bursts: Iterable[list[Any]]) -> list[Any]
             break
     found.extend(running.flush())
     return found
-
-
-_BACKENDS = ("asyncio", "trio") if importlib.util.find_spec("trio") else ("asyncio",)
-
-
-def _run(work: Callable[[], Awaitable[Any]], backend: str = "asyncio") -> Any:
-    return anyio.run(work, backend=backend)
 
 
 def _compositions(stage: Candidate) -> dict[str, Candidate]:
@@ -268,13 +278,9 @@ def _the_only(_: object) -> str:
     return "only"
 
 
-async def _collect(stage: Candidate, items: list[Any]) -> list[Any]:
-    return [item async for item in stage.open(Scripted(*items))]
-
-
 async def _until_failure(stage: Candidate, items: list[Any]) -> tuple[list[Any], Exception | None]:
     found: list[Any] = []
-    source = Scripted[Any](*items, _Broken("the source failed"))
+    source = Scripted[Any](*items, Broken("the source failed"))
     try:
         async with stage.open(source) as stream:
             async for item in stream:
@@ -286,10 +292,10 @@ async def _until_failure(stage: Candidate, items: list[Any]) -> tuple[list[Any],
 
 
 def _run_handed_over(stage: Stage[Any, Any], items: list[Any], size: int) -> list[Any]:
-    run = _started(stage, iter(items))
+    run = started(stage, iter(items))
     found = list(islice(run, size))
     checkpoint = json.loads(json.dumps(run.checkpoint()))
-    return found + list(_started(stage, iter(_behind(items, checkpoint["received"])), checkpoint))
+    return found + list(started(stage, iter(_behind(items, checkpoint["received"])), checkpoint))
 
 
 def _behind(items: list[Any], received: int) -> list[Any]:
@@ -353,9 +359,10 @@ def _taken(stage: Candidate, items: list[Any]) -> int:
             yield item
 
     async def collect() -> list[Any]:
-        return [item async for item in stage.open(counted())]
+        async with stage.open(counted()) as stream:
+            return [item async for item in stream]
 
-    assert list(_started(stage, counted())) if isinstance(stage, Stage) else _run(collect), "it gave nothing at all"
+    assert list(started(stage, counted())) if isinstance(stage, Stage) else run(collect), "it gave nothing at all"
     return taken
 
 
@@ -418,7 +425,3 @@ def _next_into(run: Iterator[Any], into: list[Any]) -> bool:
         into.append(item)
         return True
     return False
-
-
-def _same(what: str, found: object, expected: object) -> None:
-    assert found == expected, f"{what} gives {found!r}; expected {expected!r}"
