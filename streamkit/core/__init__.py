@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from streamkit.core.lazy import lazily
 
 if TYPE_CHECKING:
+    from streamkit.core.buffers import Buffer as Buffer
     from streamkit.core.engine import StageMetrics as StageMetrics
     from streamkit.core.run import Run as Run
     from streamkit.core.source import Deadlines as Deadlines
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncPipeline",
     "AsyncStage",
+    "Buffer",
     "Deadlines",
     "Pipeline",
     "Run",
@@ -37,6 +39,7 @@ _WHERE: Final = {
     "Run": "streamkit.core.run:Run",
     "Source": "streamkit.core.source:Source",
     "Stage": "streamkit.core.stage:Stage",
+    "Buffer": "streamkit.core.buffers:Buffer",
     "StageMetrics": "streamkit.core.engine:StageMetrics",
     "Stream": "streamkit.core.stream:Stream",
     "cut_short": "streamkit.core.stage:cut_short",

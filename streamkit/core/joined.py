@@ -9,6 +9,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
+import msgspec
+
+from streamkit.core.buffers import Buffer
 from streamkit.core.source import Source, adapters, refuse
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
@@ -71,6 +74,11 @@ class Joined(Source[T]):
             return (await self._items.__anext__(),)
         except StopAsyncIteration:
             return ()
+
+    def buffers(self) -> list[Buffer]:
+        """The items that the hop's tasks have read or made and the consumer has not, of a hop that reports them."""
+        said = getattr(self._items, "buffers", None)
+        return [msgspec.structs.replace(buffer, stage=self._name) for buffer in said()] if said else []
 
     async def close(self) -> None:
         """Stop the hop's tasks, and close what they read. The context itself is left where it was entered."""

@@ -14,6 +14,7 @@ from functools import cache
 from time import perf_counter
 from typing import Any, ClassVar, Generic, TypeVar, cast, overload
 
+from streamkit.core.buffers import Buffer
 from streamkit.core.checkpoint import fitting, restore, state_of, usable
 from streamkit.core.engine import DONE, Engine, Slices, Todo, fresh, stage_name, with_inner
 from streamkit.core.hints import Classes, Composable, check_class, check_order, declared_types, misplaced, source_types
@@ -90,6 +91,11 @@ class Step(Composable, Generic[In, Out]):
     def inner(self) -> "Iterable[Step[Any, Any]]":
         """The stages that this one runs inside of itself. A wrapper lists them, and they get the time as all stages do."""
         return ()
+
+    def buffers(self) -> "Iterable[Buffer]":
+        """The amounts that this stage of a run buffers now, for `Stream.buffers`; by default an attribute `held`, as items."""
+        held = getattr(self, "held", None)
+        return (Buffer(stage_name(self), held, "items", "not released yet"),) if isinstance(held, int) and held else ()
 
     @_unused
     def tick(self, now: float) -> None:

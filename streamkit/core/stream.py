@@ -5,7 +5,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from streamkit.core.engine import StageMetrics, find_stage, stage_name
+from streamkit.core.buffers import Buffer
+from streamkit.core.engine import StageMetrics, find_stage, stage_name, with_inner
 from streamkit.core.joined import Joined
 from streamkit.core.reading import Reading
 from streamkit.core.source import Source, refuse
@@ -99,6 +100,14 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
         """
         upstream = self._upstream()
         return [*(upstream.metrics if upstream and upstream._running() else []), *self._own_metrics()]
+
+    @property
+    def buffers(self) -> list[Buffer]:
+        """The amounts that stages and hops buffer now, in their order, and why; those that buffer nothing are not in it."""
+        upstream = self._upstream()
+        found = [*(upstream.buffers if upstream else []), *(self._hop.buffers() if self._hop else [])]
+        found += [buffer for stage in with_inner(self._reading.engine.stages) for buffer in stage.buffers()]
+        return [buffer for buffer in found if buffer.amount]
 
     def _own_metrics(self) -> list[StageMetrics]:
         engine = self._reading.engine

@@ -11,6 +11,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from streamkit.completion import SUCCESSES
+from streamkit.core.buffers import Buffer
 from streamkit.core.joined import HopContext
 from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.stream import Stream
@@ -66,6 +67,10 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
     def waiting(self) -> int:
         """Items that were read and wait for this consumer."""
         return len(self._items)
+
+    def buffers(self) -> list[Buffer]:
+        """The items that were read ahead, for `Stream.buffers`."""
+        return [Buffer("", len(self._items), "items", f"read ahead of the consumer, at most {self._size}")]
 
     @property
     def ready(self) -> bool:
@@ -183,6 +188,10 @@ class Output(AsyncIterator[T], Views, Generic[T]):
             self._ready.clear()
             self._release_blocked()
         return items
+
+    def buffers(self) -> list[Buffer]:
+        """The results that are ready, for `Stream.buffers`."""
+        return [Buffer("", len(self._ready), "items", "results that the consumer has not read")]
 
     async def aclose(self) -> None:
         """Cancel the tasks, and return when what they read is closed; unread items are discarded."""

@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from streamkit.core.buffers import Buffer
 from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.views import Views
 from streamkit.events import Channel, Event, ModerationReport
@@ -101,6 +102,11 @@ class Classified(AsyncIterator[Event], Views):
     def report(self) -> ModerationReport:
         """The metrics of moderation so far."""
         return self._classifying.report
+
+    def buffers(self) -> list[Buffer]:
+        """The characters that no decision has released, and the events that the consumer has not read, for `Stream.buffers`."""
+        unread = Buffer("", len(self._ready), "items", "released, and not read by the consumer")
+        return [*self._classifying.buffers(""), unread]
 
     async def aclose(self) -> None:
         """Cancel what is under way, and wait until `events` is closed; buffered events are discarded."""

@@ -10,6 +10,7 @@ import anyio.lowlevel
 import msgspec
 from anyio.abc import TaskGroup
 
+from streamkit.core.buffers import Buffer
 from streamkit.core.function import parameter_classes, short_name
 from streamkit.core.hints import Classes
 from streamkit.core.wrong_input import kind_of, shown
@@ -139,6 +140,13 @@ class Mapped(Output[B], Generic[B]):
         self._workers = 0
         self._idle: list[anyio.Event] = []
         self._read_all = False
+
+    def buffers(self) -> list[Buffer]:
+        waiting = len(self._line) if self._plan.ordered else self._open
+        found = Buffer(
+            "", waiting, "items", "results are awaited, in order" if self._plan.ordered else "results are awaited"
+        )
+        return [*super().buffers(), found]
 
     # The reader
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import anyio
 import msgspec
 
+from streamkit.core.buffers import Buffer
 from streamkit.core.views import Views
 from streamkit.errors import PipelineError
 from streamkit.events import Event, Finish, ModerationReport, StreamEnd, TextDelta
@@ -94,6 +95,11 @@ class Guarded(AsyncIterator[Event], Views):
         if self._blocked:
             raise StopAsyncIteration
         return await anext(self._answer)
+
+    def buffers(self) -> list[Buffer]:
+        """The events that were read, for `Stream.buffers`."""
+        reason = "read ahead of the consumer" if self._decided.is_set() else "the check of the input has not decided"
+        return [Buffer("", self._answer.waiting, "items", reason)]
 
     async def aclose(self) -> None:
         """Stop reading, and wait until `events` is closed; buffered events are discarded."""

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from streamkit.core.buffers import Buffer
 from streamkit.core.views import Views
 from streamkit.errors import DeadlineExceeded, PipelineError
 from streamkit.hops.channel import Branch
@@ -119,6 +120,11 @@ class _Limited(AsyncIterator[T], Views, Generic[T]):
     async def aclose(self) -> None:
         """Stop reading, and return when the stream is closed."""
         await self._items.aclose()
+
+    def buffers(self) -> list[Buffer]:
+        """The items that are not due, for `Stream.buffers`."""
+        waiting = self._items.waiting + len(self._held)
+        return [Buffer("", waiting, "items", f"at most {self._per_second:g} per second are released")]
 
     async def __anext__(self) -> T:
         if not self._held:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast, get_args
 
+from streamkit.core.buffers import Buffer
+from streamkit.core.engine import stage_name
 from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
@@ -102,6 +104,11 @@ class Batch(ReadsAsWritten, Stage[A, list[A]]):
     def held(self) -> int:
         """Items that wait for others."""
         return len(self._items)
+
+    def buffers(self) -> Iterable[Buffer]:
+        wanted = [f"{self.size} items"] if self.size is not None else []
+        wanted += [f"{self.seconds:g} s"] if self.seconds is not None else []
+        return (Buffer(stage_name(self), self.held, "items", f"a list is released after {' or '.join(wanted)}"),)
 
     def tick(self, now: float) -> None:
         self._now = now

@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from streamkit.core.buffers import Buffer
+from streamkit.core.engine import stage_name
 from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
@@ -74,6 +76,10 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
     def held(self) -> int:
         """Characters that wait for the rest of their piece."""
         return sum(map(len, self._texts.values()))
+
+    def buffers(self) -> Iterable[Buffer]:
+        by = self.by if isinstance(self.by, str) and self.by in _RULES else "piece"
+        return (Buffer(stage_name(self), self.held, "characters", f"the rest of the {by} has not arrived"),)
 
     def feed(self, item: Event) -> Iterable[Event]:
         return self.feed_all([item])

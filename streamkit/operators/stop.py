@@ -6,6 +6,8 @@ from typing import cast
 
 import msgspec
 
+from streamkit.core.buffers import Buffer
+from streamkit.core.engine import stage_name
 from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
@@ -74,6 +76,9 @@ class StopAt(ReadsAsWritten, Stage[Event, Event]):
     def held(self) -> int:
         """Characters that may be the beginning of a stop sequence."""
         return sum(map(len, self._texts.values()))
+
+    def buffers(self) -> Iterable[Buffer]:
+        return (Buffer(stage_name(self), self.held, "characters", "may become a stop sequence"),)
 
     def feed(self, item: Event) -> Iterable[Event]:
         if self.done:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from streamkit.core.buffers import Buffer
+from streamkit.core.engine import stage_name
 from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage
 from streamkit.operators.each import check_seconds, ending
@@ -27,6 +29,11 @@ class Debounce(ReadsAsWritten, Stage[A, A]):
 
     def __post_init__(self) -> None:
         check_seconds("seconds", self.seconds)
+
+    def buffers(self) -> Iterable[Buffer]:
+        return (
+            Buffer(stage_name(self), len(self._waiting), "items", f"released after a silence of {self.seconds:g} s"),
+        )
 
     def tick(self, now: float) -> None:
         self._now = now
@@ -54,6 +61,11 @@ class Throttle(ReadsAsWritten, Stage[A, A]):
 
     def __post_init__(self) -> None:
         check_seconds("seconds", self.seconds)
+
+    def buffers(self) -> Iterable[Buffer]:
+        return (
+            Buffer(stage_name(self), len(self._waiting), "items", f"at most one is released every {self.seconds:g} s"),
+        )
 
     def tick(self, now: float) -> None:
         self._now = now

@@ -6,6 +6,8 @@ from typing import Literal
 
 import anyio.lowlevel
 
+from streamkit.core.buffers import Buffer
+from streamkit.core.engine import stage_name
 from streamkit.core.naming import written
 from streamkit.core.stage import AsyncStage
 from streamkit.errors import PipelineError
@@ -74,6 +76,9 @@ class Classify(AsyncStage[Event, Event]):
     def report(self) -> ModerationReport:
         """The metrics of moderation so far."""
         return self._classifying.report
+
+    def buffers(self) -> Iterable[Buffer]:
+        return self._classifying.buffers(stage_name(self))
 
     def tick(self, now: float) -> None:
         self._now = now

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from streamkit.core.engine import Slices
+from streamkit.core.buffers import Buffer
+from streamkit.core.engine import Slices, stage_name
 from streamkit.core.stage import Stage, cut_short
 from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
@@ -129,6 +130,9 @@ class Moderate(Stage[Event, Event]):
     def held(self) -> int:
         """Characters that are buffered now."""
         return self._release.cost.held
+
+    def buffers(self) -> Iterable[Buffer]:
+        return (Buffer(stage_name(self), self.held, "characters", "may become part of a match of a rule"),)
 
     @property
     def report(self) -> ModerationReport:

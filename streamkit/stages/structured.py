@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from msgspec import UNSET
 
+from streamkit.core.buffers import Buffer
+from streamkit.core.engine import stage_name
 from streamkit.core.stage import Stage, cut_short
 from streamkit.dialects.finish_reasons import meaning
 from streamkit.dialects.tool_identity import Identity
@@ -84,6 +86,10 @@ class Structured(Stage[Event, Event], Generic[T]):
         for kind in (self.output, *self.tools.values()):
             if kind is not None:
                 check_type(kind)
+
+    def buffers(self) -> Iterable[Buffer]:
+        held = sum(reader.chars for reader in self._readers.values() if not reader.complete)
+        return (Buffer(stage_name(self), held, "characters", "the JSON of an object is not whole", released=True),)
 
     def value_of(self, event: Event) -> T | None:
         """The object, if this event is the structured output of a choice; for type checkers, who know it by `output`."""

@@ -102,6 +102,11 @@ class PartialJson:
         self._chars += len(text)
 
     @property
+    def chars(self) -> int:
+        """The length of the text received so far."""
+        return self._chars
+
+    @property
     def text(self) -> str:
         """The text received so far, verbatim."""
         if len(self._pieces) > 1:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from streamkit.core.buffers import Buffer
 from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Checked, CheckOutcome, Event, ModerationReport, ToolCallDelta
@@ -304,6 +305,11 @@ class Classifying:
     def report(self) -> ModerationReport:
         """The metrics of moderation so far."""
         return self._release.report
+
+    def buffers(self, stage: str) -> list[Buffer]:
+        """The characters that no decision has released, for `Stream.buffers`, under this name."""
+        decided = "the classifier has not decided" if self.undecided else "the window is not complete"
+        return [Buffer(stage, self.report.held, "characters", decided)]
 
     @property
     def reading(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from streamkit.core.buffers import Buffer
 from streamkit.errors import StreamkitError
 from streamkit.events import Blocked, Channel, Flagged, Redacted, Retracted, StreamEnd
 from streamkit.stages.count import Count
@@ -42,6 +43,11 @@ class Staged(Protocol):
     @property
     def closed(self) -> bool:
         """Whether it is over."""
+        ...
+
+    @property
+    def buffers(self) -> list[Buffer]:
+        """The amounts that its stages and hops buffer."""
         ...
 
     def stage(self, kind: type[Any]) -> Any:
@@ -122,7 +128,7 @@ class Watched:
     # For viewers
 
     def figures(self) -> dict[str, Any]:
-        """The current figures: buffered characters and why, tokens, cost, and the time since the opening."""
+        """The current figures: what is buffered, by which stage and why, tokens, cost, and the time since the opening."""
         stream = self.stream
         if stream is not None:
             if self._end is None and stream.closed:
@@ -135,7 +141,12 @@ class Watched:
 
     def _read(self, stream: Staged) -> dict[str, Any]:
         held = getattr(_stage(stream, Moderate), "held", 0) if self._end is None else 0
-        found: dict[str, Any] = {"held": held, "why": self._waiting if held else []}
+        buffers = stream.buffers if self._end is None else []
+        found: dict[str, Any] = {
+            "held": sum(buffer.amount for buffer in buffers if buffer.unit == "characters" and not buffer.released),
+            "why": self._waiting if held else [],
+            "buffers": [self._shown(buffer) for buffer in buffers],
+        }
         if held and self._withheld:
             text = "".join(self._texts.get(("content", 0, None), ()))
             found["text"] = text[-held:]
@@ -147,6 +158,12 @@ class Watched:
             found["currency"] = report.currency or ""
         # A replay's clock stands still while nothing arrives, as any source's does.
         found["elapsed"] = self._now if self._end else max(self._now, time.monotonic() - self._opened_here)
+        return found
+
+    def _shown(self, buffer: Buffer) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.to_builtins(buffer)
+        if buffer.stage == Moderate.__name__ and self._waiting:
+            found["reason"] = f"may become part of a match of {', '.join(self._waiting)}"
         return found
 
     def _add(self, update: dict[str, Any], *, always: bool = False) -> None:

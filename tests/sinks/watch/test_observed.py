@@ -122,6 +122,27 @@ async def test_what_is_buffered_is_known_while_it_is_and_for_which_rules() -> No
     assert figures(watch)["held"] == 0
 
 
+async def test_every_stage_that_buffers_is_shown_with_its_reason() -> None:
+    watch = Watch()
+    seen: list[dict[str, Any]] = []
+
+    async def source() -> AsyncIterator[Any]:
+        yield sk.TextDelta('{"a": "It is blue her')
+        seen.append(figures(watch))
+        for event in texts('"}'):
+            yield event
+
+    await read(watch(source() | (Same() | sk.Moderate(RULES) | sk.ops.Sentences() | sk.Structured(dict))))
+
+    buffers = [(found["stage"], found["amount"], found["reason"]) for found in seen[0]["buffers"]]
+    assert buffers == [
+        ("Moderate", 8, "may become part of a match of secret"),
+        ("Sentences", 13, "the rest of the sentence has not arrived"),
+    ]
+    assert seen[0]["held"] == 21
+    assert figures(watch)["buffers"] == []
+
+
 async def test_a_check_of_the_users_is_not_called_once_more() -> None:
     called: list[str] = []
 
