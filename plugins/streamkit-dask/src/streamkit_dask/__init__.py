@@ -13,7 +13,7 @@ from typing import Any
 
 from distributed import Client, KilledWorker, wait
 
-from streamkit.batch import Done, Outcome, Shard, run_shard
+from streamkit.batch import Done, Shard, ShardOutcome, run_shard
 
 __all__ = ["Dask"]
 
@@ -58,9 +58,9 @@ class Dask:
             self._client.close()
 
 
-def _outcome(future: Any) -> Outcome | None:
+def _outcome(future: Any) -> ShardOutcome | None:
     if future.status == "finished":
-        found: Outcome = future.result()
+        found: ShardOutcome = future.result()
         return found
     # Lost or cancelled is a shard whose worker went away; Dask gives up after several of them (`allowed-failures`).
     error = future.exception() if future.status == "error" else None
@@ -69,7 +69,7 @@ def _outcome(future: Any) -> Outcome | None:
     raise error
 
 
-def _run(pipeline: bytes, shard: Shard) -> Outcome:
+def _run(pipeline: bytes, shard: Shard) -> ShardOutcome:
     return run_shard(_made(pipeline), shard)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
-from streamkit.batch import Done, Outcome, Shard, run_shard
+from streamkit.batch import Done, Shard, ShardOutcome, run_shard
 
 __all__ = ["Ray"]
 
@@ -61,7 +61,7 @@ class Ray:
             ray.shutdown()
 
 
-def _outcome(task: Any) -> Outcome | None:
+def _outcome(task: Any) -> ShardOutcome | None:
     try:
         return ray.get(task)  # type: ignore[no-any-return]
     except (WorkerCrashedError, NodeDiedError, OutOfMemoryError):
@@ -70,7 +70,7 @@ def _outcome(task: Any) -> Outcome | None:
         raise error.cause from error
 
 
-def _run(pipeline: bytes, shard: Shard) -> Outcome:
+def _run(pipeline: bytes, shard: Shard) -> ShardOutcome:
     return run_shard(_made(pipeline), shard)
 
 
