@@ -11,7 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -49,7 +49,7 @@ class Input(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The path as text that can be written; bytes of a file name that are no UTF-8 are escaped."""
-        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        return name_as_text(self.path)
 
     def read(self, folder: str) -> bytes:
         """The bytes of the exchange, uncompressed; relative paths begin at `folder`. Raises `RecordingError`."""
@@ -75,6 +75,11 @@ class Input(msgspec.Struct, frozen=True):
         return content
 
 
+def name_as_text(path: str) -> str:
+    """A path as text that can be written; bytes that are no UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 class Place(msgspec.Struct, frozen=True):
     """An input, and how many files are read when it is: 2.5 in the middle of the third."""
 
@@ -87,7 +92,10 @@ def check(inputs: Sequence[str]) -> None:
     if not inputs:
         raise RecordingError("expected at least one file, folder or glob, found none")
     for name in inputs:
-        if next(_files(name), None) is None:
+        first = next(_files(name), None)
+        if first is not None and os.path.basename(first) == os.curdir and os.path.isdir(name):
+            raise RecordingError(f"the folder {name_of(Path(name))} can't be read: {_why_not_listed(name)}")
+        if first is None:
             what = "folder with recordings" if os.path.isdir(name) else "file, folder or glob"
             raise RecordingError(f"expected a {what}, found nothing at {name_of(Path(name))}")
 
@@ -154,32 +162,83 @@ def _files(name: str) -> Iterator[str]:
 
 
 def _matches(pattern: str) -> Iterator[str]:
-    for path in in_order(glob.iglob(pattern, recursive=True)):
-        if os.path.isfile(path):
+    folders: set[str] = set()
+    last = ""
+    for path in in_order(_glob(pattern.rstrip(os.sep))):
+        # Each file once: two `**` may match it in several ways, and `**/*` its folder as well.
+        if path == last or (folders and not folders.isdisjoint(_parents(path))):
+            continue
+        last = path
+        if _is_file(path):
             yield path
-        elif not pattern.endswith("**") and os.path.isdir(path):
+        elif os.path.isdir(path) and not ("**" in pattern.split(os.sep) and os.path.islink(path)):
+            folders.add(path)
             yield from _folder(path)
 
 
+def _parents(path: str) -> Iterator[str]:
+    while (parent := os.path.dirname(path)) not in ("", path):
+        yield (path := parent)
+
+
+def _glob(pattern: str) -> Iterator[str]:
+    """`glob.iglob`, of which `**` would follow links to folders, in circles too."""
+    parts = pattern.split(os.sep)
+    if "**" not in parts:
+        yield from glob.iglob(pattern)
+        return
+    at = parts.index("**")
+    rest = os.sep.join(dropwhile("**".__eq__, parts[at:])) or "*"
+    root = os.sep.join(parts[:at]) or os.path.splitdrive(pattern)[0] + os.sep * pattern.startswith(os.sep)
+    for folder in glob.iglob(root) if glob.has_magic(root) else (root,):
+        for each in _folders(folder):
+            yield from _glob(os.path.join(glob.escape(each), rest))
+
+
+def _folders(folder: str) -> Iterator[str]:
+    """A folder and all in it, at any depth."""
+    left = [folder]
+    while left:
+        yield (folder := left.pop())
+        left += [os.path.join(folder, name)[:-1] for name in _entries(folder or os.curdir) if name.endswith(os.sep)]
+
+
 def _folder(folder: str) -> Iterator[str]:
-    for name in in_order(_entries(folder)):
-        path = os.path.join(folder, name)
-        if name.endswith(os.sep):
-            yield from _folder(path.removesuffix(os.sep))
+    # Without recursion, since folders may be nested deeper than calls.
+    left = [_children(folder)]
+    while left:
+        path = next(left[-1], None)
+        if path is None:
+            left.pop()
+        elif path.endswith(os.sep):
+            left.append(_children(path[: -len(os.sep)]))
         else:
             yield path
 
 
+def _children(folder: str) -> Iterator[str]:
+    return (os.path.join(folder, name) for name in in_order(_entries(folder)))
+
+
 def _entries(folder: str) -> Iterator[str]:
-    # Folders end in a separator. Links to folders are not followed, since they may lead in a circle.
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield entry.name + os.sep
-            elif entry.name.lower().removesuffix(".gz").endswith(SUFFIXES) and entry.is_file():
-                yield entry.name
+    # Folders end in a separator; a lone `.` is a folder that can't be read. Links to folders are not followed, since they may
+    # lead in a circle.
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    yield entry.name + os.sep
+                elif entry.name.lower().removesuffix(".gz").endswith(SUFFIXES) and _is_file(entry.path):
+                    yield entry.name
+    except OSError:
+        yield os.curdir
+
+
+def _is_file(path: str) -> bool:
+    # A link that leads nowhere or in a circle is one too: whoever reads it reports that.
+    return os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path))
 
 
 def in_order(names: Iterable[str], at_once: int = SORTED_NAMES) -> Iterator[str]:
@@ -208,6 +267,9 @@ def _spooled(names: list[str], file: IO[bytes]) -> Iterator[str]:
 
 def _exchanges(path: str) -> Iterator[tuple[float, Input]]:
     """The exchanges of a file, each with the share of the file that ends with it."""
+    if os.path.basename(path) == os.curdir:
+        yield 1.0, Input(os.path.dirname(path), problem=f"the folder can't be read: {_why_not_listed(path)}")
+        return
     if not path.lower().removesuffix(".gz").endswith(".jsonl"):
         yield 1.0, Input(path)
         return
@@ -221,6 +283,14 @@ def _exchanges(path: str) -> Iterator[tuple[float, Input]]:
     # Whoever reads the file meets the same, and reports it.
     except (OSError, *GZIP_ERRORS):
         yield 1.0, Input(path)
+
+
+def _why_not_listed(folder: str) -> str:
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        return why(error)
+    return "it could not be a moment ago"
 
 
 def _lines(path: str, file: IO[bytes], head: tuple[bytes, int]) -> Iterator[tuple[float, Input]]:

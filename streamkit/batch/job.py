@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from streamkit.batch.executor import Executor
-from streamkit.batch.inputs import check, files, places
+from streamkit.batch.inputs import check, files, name_as_text, places
 from streamkit.batch.journal import Journal, JournalSettings, path_of
 from streamkit.batch.parquet import check_pyarrow, write_parquet
 from streamkit.batch.pipeline import AnyPipeline, AnyStage, whole
@@ -23,7 +23,7 @@ from streamkit.batch.shard import Shard, ShardOutcome, died, shards
 from streamkit.core.describe import to_data
 from streamkit.core.stage import parts
 from streamkit.errors import PipelineError, RecordingError
-from streamkit.plugins.config_files import as_path
+from streamkit.plugins.config_files import as_path, name_of
 from streamkit.plugins.pipeline_files import from_file
 
 SHARD = 50
@@ -106,7 +106,8 @@ def run(
         check_pyarrow()
     lines = target.with_name(f"{target.name}.jsonl") if parquet else target
     letters = as_path(dead_letters) if dead_letters is not None else target.with_name(f"{target.name}.dead")
-    settings = JournalSettings(tuple(named), shard, _digest(made), _version())
+    _check_apart(named, {target, lines}, letters, path_of(lines))
+    settings = JournalSettings(tuple(map(name_as_text, named)), shard, _digest(made), _version())
     with Journal(lines, letters, settings, restart=restart) as journal:
         batch = _RunningBatch(named, journal, [target, lines, letters, path_of(lines)], progress)
         batch.run(made, shard, executor or Processes(workers))
@@ -234,6 +235,15 @@ def _chained(first: Shard, others: Iterator[Shard]) -> Iterator[Shard]:
 def _paths(inputs: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[str]:
     several = [inputs] if isinstance(inputs, str | PathLike) else list(inputs)
     return [os.fspath(as_path(path)) for path in several]
+
+
+def _check_apart(inputs: Sequence[str], results: set[Path], *others: Path) -> None:
+    own = [os.path.realpath(path) for path in (*results, *others)]
+    if len(set(own)) < len(own):
+        raise PipelineError("expected different files for results, dead letters and journal, found one twice")
+    for name in inputs:
+        if os.path.realpath(name) in own:
+            raise PipelineError(f"{name_of(Path(name))} is an input, and would be written over")
 
 
 def _check_number(name: str, value: object) -> None:

@@ -1,16 +1,18 @@
 """The files of a batch, which one process alone writes: results, dead letters, then a line of the journal.
 
     {"streamkit": "batch/1", "inputs": ["recordings"], "shard": 50, "pipeline": "9f…", "version": "0.1.0"}
-    {"shard": 0, "digest": "5c…", "results": 84120, "dead_letters": 0, "inputs": 50, "dead": 0, "ends": {"completed": 50}}
+    {"shard": 0, "digest": "5c…", "content": "08…", "results": 84120, "dead_letters": 0, "inputs": 50, "dead": 0, "ends": {…}}
 
 A line of the journal has the lengths of both files when the shard was in them. Whatever they have beyond the last one was
 written by a process that was killed before its line, and is cut off when the batch is resumed. Both files are synced before the
-line is written, so that this holds after a power failure too.
+line is written, so that this holds after a power failure too. `content` is the digest of what was written for the shard: that of
+the last one is checked, and is another one if lines before it were added or removed.
 """
 
 import os
 from array import array
 from collections import Counter
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
@@ -47,10 +49,11 @@ class _JournalHead(msgspec.Struct):
 
 
 class JournalEntry(msgspec.Struct, frozen=True):
-    """A shard that is in the files: their lengths after it, and its counts."""
+    """A shard that is in the files: digests of its inputs and of what was written, the files' lengths after it, and counts."""
 
     shard: int
     digest: str
+    content: str
     results: int
     dead_letters: int
     inputs: int = 0
@@ -82,16 +85,16 @@ class Journal:
     def __enter__(self) -> "Journal":
         out, dead_letters, journal = self.paths
         try:
-            if not self._restart and not journal.exists():
+            if not journal.exists():
                 self._refuse_other_files(out, dead_letters)
             for path in (out, dead_letters, journal):
                 # Neither truncated nor created anew: what is in there counts until the lock is held.
                 self._files.append(os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666), "r+b"))
             lock(self._files[2], name_of(journal))
             self._recover()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self.close()
-            raise RecordingError(f"{name_of(out)} can't be written: {reason_of(error)}") from error
+            raise self._unwritable(error) from error
         except BaseException:
             self.close()
             raise
@@ -102,9 +105,11 @@ class Journal:
 
     def close(self) -> None:
         """Close the files; the lock goes with them."""
-        for file in self._files:
-            file.close()
-        self._files = []
+        files, self._files = self._files, []
+        for file in files:
+            # What is in a buffer after a failed write can't be written now either, and is not in the journal.
+            with suppress(OSError):
+                file.close()
 
     def check(self, shard: Shard) -> None:
         """Raise `PipelineError` if this is not the shard of its number that is in the files already."""
@@ -123,7 +128,16 @@ class Journal:
         )
 
     def write(self, shard: Shard, outcome: ShardOutcome) -> None:
-        """Write what became of the next shard."""
+        """Write what became of the next shard. `RecordingError` if the disk is full, for example."""
+        try:
+            self._write(shard, outcome)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError | ValueError) -> RecordingError:
+        return RecordingError(f"{name_of(self.paths[0])} can't be written: {reason_of(error)}")
+
+    def _write(self, shard: Shard, outcome: ShardOutcome) -> None:
         results, dead_letters, journal = self._files
         for file, content in ((results, outcome.results), (dead_letters, outcome.dead_letters)):
             if content:
@@ -132,6 +146,7 @@ class Journal:
         entry = JournalEntry(
             shard.number,
             digest_of(shard),
+            _content(outcome.results, outcome.dead_letters),
             results.tell(),
             dead_letters.tell(),
             len(shard.inputs),
@@ -144,7 +159,7 @@ class Journal:
 
     def _refuse_other_files(self, *paths: Path) -> None:
         for path in paths:
-            if path.exists() and path.stat().st_size:
+            if not self._restart and path.exists() and path.stat().st_size:
                 raise PipelineError(
                     f"{name_of(path)} exists and is no batch that can be resumed; restart to replace it, or name another file"
                 )
@@ -153,7 +168,10 @@ class Journal:
         results, dead_letters, journal = self._files
         lengths = (0, 0, 0)
         head = journal.readline()
-        if not self._restart and head.endswith(b"\n"):
+        if not head.endswith(b"\n"):
+            # It is synced before anything else is written.
+            self._refuse_other_files(*self.paths[:2])
+        elif not self._restart:
             self._check_head(head)
             lengths = self._read_entries(journal)
         for file, length in zip((results, dead_letters, journal), lengths, strict=True):
@@ -179,7 +197,8 @@ class Journal:
 
     def _read_entries(self, journal: IO[bytes]) -> tuple[int, int, int]:
         sizes = [os.fstat(file.fileno()).st_size for file in self._files]
-        lengths = 0, 0, journal.tell()
+        lengths = before = 0, 0, journal.tell()
+        last = ""
         for line in journal:
             entry = _entry(line)
             # The rest of a journal behind a line that is cut or damaged was not synced, and is done again.
@@ -189,7 +208,14 @@ class Journal:
                 break
             self._digests.append(int(entry.digest, 16))
             self._count(entry)
-            lengths = entry.results, entry.dead_letters, lengths[2] + len(line)
+            before, lengths = lengths, (entry.results, entry.dead_letters, lengths[2] + len(line))
+            last = entry.content
+        written = [_part(*each) for each in zip(self._files[:2], before[:2], lengths[:2], strict=True)]
+        if last and _content(*written) != last:
+            raise PipelineError(
+                f"{name_of(self.paths[0])} or its dead letters were changed since this batch wrote them; "
+                "restart the batch, or write to another file"
+            )
         return lengths
 
     def _count(self, entry: JournalEntry) -> None:
@@ -210,6 +236,18 @@ def digest_of(shard: Shard) -> str:
     for found in shard.inputs:
         digest.update(msgspec.json.encode((found.name, found.offset, found.length)))
     return digest.hexdigest()
+
+
+def _content(*written: bytes) -> str:
+    digest = blake2b(digest_size=8)
+    for content in written:
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _part(file: IO[bytes], begin: int, end: int) -> bytes:
+    file.seek(begin)
+    return file.read(end - begin)
 
 
 def _entry(line: bytes) -> JournalEntry | None:

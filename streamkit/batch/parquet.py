@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from streamkit.batch.result import Result
-from streamkit.errors import PipelineError
+from streamkit.errors import PipelineError, RecordingError
+from streamkit.plugins.config_files import name_of, reason_of
 
 ROWS = 5_000
 """Rows of a row group, of which one is in memory."""
@@ -27,14 +28,22 @@ def check_pyarrow() -> None:
 
 
 def write_parquet(lines: Path, out: Path) -> None:
-    """Write the results in `lines` to `out`, which is replaced when the new file is complete."""
+    """Write the results in `lines` to `out`, which is replaced when the new file is complete.
+
+    `RecordingError` if that can't be written, `PipelineError` for lines that are no results.
+    """
     pa, pq = _pyarrow()
     schema = _schema(pa)
     unfinished = out.with_name(f"{out.name}.unfinished")
-    with lines.open("rb") as file, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-        for rows in _groups(file):
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    os.replace(unfinished, out)
+    try:
+        with lines.open("rb") as file, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            for rows in _groups(file):
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        os.replace(unfinished, out)
+    except OSError as error:
+        raise RecordingError(f"{name_of(out)} can't be written: {reason_of(error)}") from error
+    except (msgspec.MsgspecError, UnicodeError, LookupError, TypeError, pa.ArrowException) as error:
+        raise PipelineError(f"{name_of(lines)} has lines that are no results: restart the batch") from error
 
 
 def _groups(lines: Iterator[bytes]) -> Iterator[list[dict[str, Any]]]:

@@ -1,17 +1,19 @@
 """Which exchanges a batch finds, and in which order."""
 
+import errno
 import gzip
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamkit.batch import inputs
-from streamkit.batch.inputs import Input, in_order, places
+from streamkit.batch.inputs import Input, check, in_order, places
 from streamkit.errors import LimitExceeded, RecordingError
 
 
@@ -63,6 +65,74 @@ def test_links_to_folders_are_not_followed(here: Path) -> None:
     os.symlink(here, here / "x/circle")
 
     assert [each.path for each in found("x")] == ["x/1.sse"]
+
+
+def test_double_stars_follow_no_links_and_find_each_file_once(here: Path) -> None:
+    for name in ("1.sse", "x/2.sse", "x/y/3.sse", "x/y/note.txt", "x/y-/4.sse", "x/y/x/y/5.sse"):
+        put(here / "in" / name)
+    for name in ("in/a", "in/b", "in/x/c"):
+        os.symlink(here / "in", here / name)
+    everything = ["in/1.sse", "in/x/2.sse", "in/x/y/3.sse", "in/x/y/x/y/5.sse", "in/x/y-/4.sse"]
+
+    for pattern in ("in/**", "in/**/", "in/**/*", "in/**/*.sse", "in/**/**/*.sse", "**/*.sse", f"{here}/in/**/*.sse"):
+        paths = [os.path.relpath(each.path, here) for each in found(pattern)]
+        assert sorted(set(paths)) == sorted(paths), pattern
+        assert set(paths) - {"in/x/y/note.txt"} == set(everything), pattern
+    assert [each.path for each in found("in/**/y/**/*.sse")] == ["in/x/y/3.sse", "in/x/y/x/y/5.sse"]
+
+
+def test_links_that_lead_nowhere_are_inputs_that_can_t_be_read(here: Path) -> None:
+    put(here / "x/1.sse")
+    os.symlink("gone", here / "x/dangling.sse")
+    os.symlink("self.jsonl", here / "x/self.jsonl")
+
+    for each in (found("x"), found("x/*")):
+        assert [one.path for one in each] == ["x/1.sse", "x/dangling.sse", "x/self.jsonl"]
+        for one, reason in zip(each[1:], ("No such file", "Too many levels"), strict=True):
+            with pytest.raises(RecordingError, match=f"it can't be read: {reason}"):
+                one.read(str(here))
+
+
+@pytest.mark.parametrize("pattern", ["x", "*"])
+def test_a_folder_that_can_t_be_read_is_an_input_that_says_so(
+    here: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    for name in ("x/1.sse", "x/secret/2.sse", "x/z/3.sse"):
+        put(here / name)
+    scandir = os.scandir
+
+    def denied(path: str) -> Any:
+        if str(path).endswith("secret") or str(path).endswith(f"secret{os.sep}."):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+
+    first, secret, last = found(pattern)
+
+    assert [first.path, secret.path, last.path] == ["x/1.sse", "x/secret", "x/z/3.sse"]
+    with pytest.raises(RecordingError, match="the folder can't be read: Permission denied"):
+        secret.read(str(here))
+    with pytest.raises(RecordingError, match="the folder x/secret can't be read: Permission denied"):
+        check(["x/secret"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have shorter paths")
+def test_folders_may_be_nested_deeper_than_calls(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(1200):
+        os.mkdir("d")
+        os.chdir("d")
+    put(Path("1.sse"))
+    monkeypatch.chdir(here)
+
+    for pattern in ("d", "**/*.sse"):
+        (each,) = found(pattern)
+        assert each.path == "d/" * 1200 + "1.sse"
+    # pytest's own removal of the folder is recursive.
+    for _ in range(1000):
+        os.rename("d/d", "e")
+        os.rmdir("d")
+        os.rename("e", "d")
 
 
 LINES = b'{"id": "a"}\n\n{"id": "b"}\r\n{"id": "c"}'

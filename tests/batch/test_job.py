@@ -1,6 +1,10 @@
 """The output of a batch, its order, and resuming. Processes are in test_processes.py."""
 
+import errno
+import gzip
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +221,74 @@ def test_half_of_a_surrogate_pair_is_written_as_an_escape(tmp_path: Path) -> Non
     assert lines(tmp_path / "out")[0]["text"] in ("\ud83d", "\ufffd")
 
 
+BODY = "".join(generated.chunks(1, 3)).encode()
+DAMAGED = {
+    "utf-16": (".sse", BODY.decode().encode("utf-16")),
+    "utf-16 lines": (".jsonl", json.dumps({"body": BODY.decode()}).encode("utf-16")),
+    "nul": (".sse", b"\0" * 999),
+    "zip": (".sse.gz", b"PK\x03\x04" + bytes(range(200))),
+    "bytes": (".sse", bytes(range(256)) * 9),
+    "deep": (".jsonl", b'{"body":' + b"[" * 99_999 + b"]" * 99_999 + b"}"),
+    "no object": (".jsonl", b"[]"),
+    "wrong base64": (".jsonl", b'{"b64": "!"}'),
+    "wrong pieces": (".jsonl", b'{"pieces": [{"t": "x"}]}'),
+    "garbage behind gzip": (".sse.gz", gzip.compress(BODY) + b"garbage"),
+    "gzip in gzip": (".sse.gz", gzip.compress(gzip.compress(BODY))),
+    "a long line": (".jsonl", b'{"body":"data: ' + b"x" * 20_000_000 + b'"}'),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_input_is_a_typed_dead_letter_beside_whole_results(tmp_path: Path, kind: str) -> None:
+    end, content = DAMAGED[kind]
+    for name in ("a.sse", "z.sse"):
+        (tmp_path / name).write_bytes(BODY)
+    (tmp_path / f"m{end}").write_bytes(content)
+
+    run(tmp_path, tmp_path / "out")
+
+    assert [(Path(row["input"]).name, row["end"]) for row in lines(tmp_path / "out")] == [
+        ("a.sse", "completed"),
+        ("z.sse", "completed"),
+    ]
+    (letter,) = lines(tmp_path / "out.dead")
+    assert Path(letter["input"]).name == f"m{end}"
+    assert issubclass(getattr(sk.errors, letter["error"]), sk.StreamkitError)
+
+
+@pytest.mark.parametrize("end", [".sse", ".sse.gz", ".jsonl", ".json"])
+def test_an_input_that_is_cut_anywhere_costs_nothing_but_itself(tmp_path: Path, end: str) -> None:
+    whole = {
+        ".sse": BODY,
+        ".sse.gz": gzip.compress(BODY),
+        ".jsonl": generated.recording(generated.chunks(1, 3)),
+        ".json": b'{"object": "chat.completion", "choices": [{"index": 0, "message": {"content": "Hi"}}]}',
+    }[end]
+    step = max(1, len(whole) // 60)
+    cuts = range(1, len(whole), step)
+    for at in cuts:
+        (tmp_path / f"{at:05}{end}").write_bytes(whole[:at])
+
+    summary = run(tmp_path, tmp_path / "out", shard=50)
+
+    assert summary.results + summary.dead_letters == len(cuts)
+    assert {row["end"] for row in lines(tmp_path / "out")} <= {"truncated", "completed"}
+    assert all(issubclass(getattr(sk.errors, row["error"]), sk.StreamkitError) for row in lines(tmp_path / "out.dead"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
+def test_inputs_with_any_name_are_read_and_resumed(tmp_path: Path) -> None:
+    names = [b"\xff.sse", b"a\nb.sse", b"\xed\xa0\x80.sse", b"*.sse", b"-x.sse", b"\\xff.sse", b"\x1b[31m.sse"]
+    paths = [os.path.join(tmp_path, os.fsdecode(name)) for name in names]
+    for path in paths:
+        Path(path).write_bytes(BODY)
+
+    for _ in range(2):
+        summary = batch.run(paths, PIPELINE, out=tmp_path / "out", executor=Inline())
+        assert (summary.results, summary.dead_letters) == (7, 0)
+    assert [Path(row["input"]).name for row in lines(tmp_path / "out")][:2] == ["\\xff.sse", "a\nb.sse"]
+
+
 # The window
 
 
@@ -323,6 +395,80 @@ def test_a_damaged_line_of_the_journal_is_written_again(archive: Path, tmp_path:
     assert files(tmp_path / "out") == files(tmp_path / "expected")
 
 
+def test_a_journal_that_is_cut_at_any_byte_resumes_to_the_same_bytes(archive: Path, tmp_path: Path) -> None:
+    run(archive, tmp_path / "expected", shard=10)
+    expected = files(tmp_path / "expected")
+    out = tmp_path / "out"
+    head = expected[2].index(b"\n") + 1
+    for at in [head, head + 1, *range(head + 7, len(expected[2]), 91), len(expected[2]) - 1]:
+        for end, content in zip(("", ".dead", ".journal"), (*expected[:2], expected[2][:at]), strict=True):
+            Path(f"{out}{end}").write_bytes(content)
+        run(archive, out, shard=10)
+        assert files(out) == expected, at
+
+
+@pytest.mark.parametrize("at", [0, 1, 30, -1])
+def test_results_whose_journal_lost_its_head_are_not_written_over(archive: Path, tmp_path: Path, at: int) -> None:
+    run(archive, tmp_path / "out")
+    before, journal = files(tmp_path / "out"), tmp_path / "out.journal"
+    head = before[2].splitlines(keepends=True)[0]
+    journal.write_bytes(head[:at])
+
+    with pytest.raises(sk.PipelineError, match="exists and is no batch that can be resumed"):
+        run(archive, tmp_path / "out")
+
+    assert files(tmp_path / "out") == (*before[:2], head[:at])
+    run(archive, tmp_path / "out", restart=True)
+    assert files(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("end", ["", ".dead"])
+@pytest.mark.parametrize("edit", ["a line more", "a line less", "another text at the end"])
+def test_files_that_were_edited_are_not_continued(archive: Path, tmp_path: Path, end: str, edit: str) -> None:
+    with pytest.raises(Killed):
+        run(archive, tmp_path / "out", progress=killed_after(8))
+    path = Path(f"{tmp_path / 'out'}{end}")
+    kept = path.read_bytes().splitlines(keepends=True)
+    edited = {"a line more": [b"{}\n", *kept], "a line less": [b"" if end else b"\n", *kept[1:], b"{}\n" * 99]}
+    path.write_bytes(b"".join(edited.get(edit, [*kept[:-1], kept[-1].replace(b'"input"', b'"INPUT"')])))
+    before = files(tmp_path / "out")
+
+    with pytest.raises(sk.PipelineError, match="or its dead letters were changed since this batch wrote them"):
+        run(archive, tmp_path / "out")
+
+    assert files(tmp_path / "out") == before
+
+
+def test_dead_letters_that_go_to_another_file_are_all_there(archive: Path, tmp_path: Path) -> None:
+    run(archive, tmp_path / "expected")
+    with pytest.raises(Killed):
+        run(archive, tmp_path / "out", progress=killed_after(8))
+
+    run(archive, tmp_path / "out", dead_letters=tmp_path / "other.dead")
+
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "expected").read_bytes()
+    assert (tmp_path / "other.dead").read_bytes() == (tmp_path / "expected.dead").read_bytes()
+
+
+def test_a_full_disk_is_an_error_and_the_batch_is_resumed(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(archive, tmp_path / "expected")
+    left = iter([None] * 9)
+
+    def fsync(number: int) -> None:
+        if next(left, "full") == "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(sk.errors.RecordingError, match=r"out can't be written: No space left on device"):
+            run(archive, tmp_path / "out")
+    run(archive, tmp_path / "out")
+
+    assert files(tmp_path / "out") == files(tmp_path / "expected")
+
+
 def test_a_complete_batch_runs_nothing_again(archive: Path, tmp_path: Path) -> None:
     first = run(archive, tmp_path / "out")
     executor = Inline()
@@ -424,6 +570,20 @@ def test_wrong_numbers_are_refused(archive: Path, tmp_path: Path, options: dict[
         run(archive, tmp_path / "out", **options)
 
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_no_input_is_written_over_and_no_file_written_twice(tmp_path: Path, restart: bool) -> None:
+    one, out = tmp_path / "a.sse", tmp_path / "out"
+    one.write_bytes(BODY)
+    for options in ({"out": one}, {"out": out, "dead_letters": tmp_path / "." / "a.sse"}):
+        with pytest.raises(sk.PipelineError, match=r"a\.sse is an input, and would be written over"):
+            batch.run(one, PIPELINE, executor=Inline(), restart=restart, **options)  # type: ignore[arg-type]
+    for twice in ("out", "./out", "out.journal"):
+        with pytest.raises(sk.PipelineError, match="expected different files for results, dead letters and journal"):
+            batch.run(one, PIPELINE, out=out, dead_letters=f"{tmp_path}/{twice}", executor=Inline(), restart=restart)
+    assert one.read_bytes() == BODY
+    assert list(tmp_path.iterdir()) == [one]
 
 
 @pytest.mark.parametrize(

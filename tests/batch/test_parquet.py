@@ -72,3 +72,16 @@ def test_without_pyarrow_nothing_is_read(tmp_path: Path, monkeypatch: pytest.Mon
         batch.run(archive, PIPELINE, out=tmp_path / "out.parquet", executor=Inline())
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive"]
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b"[1]\n", b"{\n", b"\xff\n"])
+def test_lines_that_are_no_results_are_an_error_and_leave_the_file_as_it_was(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "out.jsonl").write_bytes(line)
+    (tmp_path / "out.parquet").write_bytes(b"before")
+
+    with pytest.raises(sk.PipelineError, match=r"out\.jsonl has lines that are no results"):
+        writing.write_parquet(tmp_path / "out.jsonl", tmp_path / "out.parquet")
+    with pytest.raises(sk.errors.RecordingError, match=r"can't be written: .*No such file or directory"):
+        writing.write_parquet(tmp_path / "out.jsonl", tmp_path / "nowhere/out.parquet")
+
+    assert (tmp_path / "out.parquet").read_bytes() == b"before"
