@@ -38,9 +38,10 @@ lint: $(READY)
 docs: $(SITE)/.ready
 	$(SITE)/bin/python -m tests.docs.site
 
-$(SITE)/.ready: requirements/docs.txt
+$(SITE)/.ready: $(READY) requirements/docs.txt tests/docs/site/javascript/package-lock.json
 	$(PYTHON) -m venv $(SITE)
 	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/docs.txt
+	$(BIN)/python -m tests.docs.site.finish $(SITE)
 	touch $@
 
 # The pictures of the README and the site, each from a real run; commit them when what they show has changed.
@@ -136,6 +137,7 @@ lock:
 	$(COMPILE) --group docs -o requirements/docs.txt
 	$(COMPILE) pyproject.toml --group peers -o requirements/peers.txt
 	npm install --prefix tests/clients/javascript --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	npm install --prefix tests/docs/site/javascript --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:
 	rm -rf dist $(VENV) $(CLIENTS) $(CLUSTER) $(SITE) $(PEERS) build .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.docs.site.finish import external, finish
 from tests.docs.site.links import broken
 from tests.docs.site.navigation import DOCS, ROOT, Page, files, navigation, problems
 from tests.docs.site.terminal import Cells, Piece, Style, draw, pieces
@@ -51,6 +52,68 @@ def test_a_reference_resolves_or_is_named(tmp_path: Path, reference: str, found:
     (tmp_path / "other/index.html").write_text('<h2 id="here">Here</h2>', encoding="utf-8")
     (tmp_path / "index.html").write_text(f'<h1 id="top">Top</h1><a href="{reference}">x</a>', encoding="utf-8")
     assert broken(tmp_path) == found
+
+
+BUNDLE = '<script src="{}assets/javascripts/bundle.12.min.js"></script>'
+DIAGRAM = '<pre class="mermaid"><code>flowchart LR</code></pre>'
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    """A site of three pages, one of them with a diagram and one in Korean."""
+    site = tmp_path / "site"
+    pages = {"index.html": ("./", DIAGRAM), "how-to/index.html": ("../", ""), "ko/first/index.html": ("../../", "")}
+    for name, (root, body) in pages.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(f'<html lang="en" class="no-js">{body}{BUNDLE.format(root)}', encoding="utf-8")
+    (tmp_path / "mermaid").mkdir()
+    (tmp_path / "mermaid/mermaid.min.js").write_text("var mermaid = {}", encoding="utf-8")
+    finish(site, tmp_path / "mermaid")
+    return site
+
+
+def test_a_page_with_a_diagram_has_mermaid_of_the_site_itself_before_the_themes_script(built: Path) -> None:
+    pages = {str(page.relative_to(built)): page.read_text("utf-8") for page in built.rglob("*.html")}
+    sources = {name: re.findall(r'<script src="([^"]*)"', text) for name, text in pages.items()}
+    assert sources == {
+        "index.html": ["./assets/mermaid/mermaid.min.js", "./assets/javascripts/bundle.12.min.js"],
+        "how-to/index.html": ["../assets/javascripts/bundle.12.min.js"],
+        "ko/first/index.html": ["../../assets/javascripts/bundle.12.min.js"],
+    }
+    assert (built / "assets/mermaid/mermaid.min.js").read_text("utf-8") == "var mermaid = {}"
+
+
+def test_korean_pages_say_that_they_are(built: Path) -> None:
+    pages = {str(page.relative_to(built)): page.read_text("utf-8") for page in built.rglob("*.html")}
+    assert {name: re.findall(r'<html lang="(..)" class="no-js">', text) for name, text in pages.items()} == {
+        "index.html": ["en"],
+        "how-to/index.html": ["en"],
+        "ko/first/index.html": ["ko"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("tag", "found"),
+    [
+        ('<script src="https://host/a.js"></script>', ["index.html: https://host/a.js"]),
+        ('<script src="//host/a.js"></script>', ["index.html: //host/a.js"]),
+        ('<link rel="stylesheet" href="https://host/a.css">', ["index.html: https://host/a.css"]),
+        ('<link rel="preconnect" href="https://host">', ["index.html: https://host"]),
+        ('<img src="http://host/a.png">', ["index.html: http://host/a.png"]),
+        ('<link rel="canonical" href="https://host/page/">', []),
+        ('<a href="https://host/">other</a>', []),
+        ('<script src="./a.js"></script><img src="data:image/png;base64,AA"><script>1</script>', []),
+    ],
+)
+def test_what_a_page_loads_from_another_host_is_named(tmp_path: Path, tag: str, found: list[str]) -> None:
+    (tmp_path / "index.html").write_text(f"<html>{tag}</html>", encoding="utf-8")
+    assert external(tmp_path) == found
+
+
+def test_what_a_style_sheet_loads_from_another_host_is_named(tmp_path: Path) -> None:
+    sheet = '@import url("//host/b.css"); a { background: url(c.png) } b { background: url(https://host/d.png) }'
+    (tmp_path / "a.css").write_text(sheet, encoding="utf-8")
+    assert external(tmp_path) == ["a.css: //host/b.css", "a.css: https://host/d.png"]
 
 
 @pytest.mark.parametrize("page", files(), ids=lambda page: str(page.relative_to(DOCS)))

@@ -27,7 +27,7 @@ CLIENTS = ROOT / "requirements/clients.txt"
 CLUSTER = ROOT / "requirements/cluster.txt"
 OF_A_CLUSTER = [ROOT / f"plugins/streamkit-{name}/pyproject.toml" for name in ("dask", "ray")]
 """Plugins that `make cluster` installs, in an environment of their own."""
-NPM = ROOT / "tests/clients/javascript/package-lock.json"
+NPM = [ROOT / f"tests/{folder}/javascript/package-lock.json" for folder in ("clients", "docs/site")]
 PLATFORMS = {
     "linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "macos": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
@@ -154,9 +154,10 @@ def test_every_line_has_hashes_and_no_address(lock: Path) -> None:
     assert "://" not in text
 
 
-def test_every_package_of_npm_has_its_hash_and_no_address() -> None:
-    packages = json.loads(NPM.read_text())["packages"]
-    wanted = json.loads(NPM.with_name("package.json").read_text())["dependencies"]
+@pytest.mark.parametrize("lock", NPM, ids=lambda path: path.parts[-3])
+def test_every_package_of_npm_has_its_hash_and_no_address(lock: Path) -> None:
+    packages = json.loads(lock.read_text())["packages"]
+    wanted = json.loads(lock.with_name("package.json").read_text())["dependencies"]
 
     assert packages.pop("")["dependencies"] == wanted
     assert all(re.fullmatch(r"\d[\w.]*", version) for version in wanted.values())

@@ -12,7 +12,7 @@ import sys
 import zlib
 from pathlib import Path
 
-from tests.docs.site import links, llms
+from tests.docs.site import finish, links, llms
 from tests.docs.site.api_index import ENTRY, FOLDER
 from tests.docs.site.navigation import ROOT, configuration, files, navigation, problems
 
@@ -50,6 +50,10 @@ def main() -> int:
         print(*found, sep="\n", file=sys.stderr)
         return 1
     llms.write(site, project["site_name"], project["site_description"], pages)
+    finish.finish(site, Path(sys.prefix) / "mermaid")
+    if found := finish.external(site):
+        print("loaded from another host:", *found, sep="\n", file=sys.stderr)
+        return 1
     if found := links.broken(site):
         print("broken links:", *found, sep="\n", file=sys.stderr)
         return 1
@@ -57,7 +61,9 @@ def main() -> int:
         print("not in objects.inv:", *found, sep="\n", file=sys.stderr)
         return 1
     count = len(list(site.rglob("*.html")))
-    print(f"{count} pages, every link resolves: {site.relative_to(ROOT)}/index.html")
+    print(
+        f"{count} pages, every link resolves, nothing is loaded from another host: {site.relative_to(ROOT)}/index.html"
+    )
     return 0
 
 
