@@ -208,7 +208,7 @@ async def _failing(stage: Candidate, items: list[Any], turns: int) -> None:
 
 
 async def _received(stage: Candidate, items: list[Any]) -> list[Any]:
-    """What has come out when the source gives nothing more."""
+    """The items that came out until the source gave nothing more."""
     found: list[Any] = []
 
     async def read(stream: Stream[Any]) -> None:
