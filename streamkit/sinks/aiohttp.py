@@ -1,7 +1,7 @@
 """A stream as an aiohttp handler's response."""
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -11,8 +11,8 @@ from aiohttp import web
 from streamkit.emitters.emit import Emit
 from streamkit.sinks.answer import (
     PING_SECONDS,
+    Answer,
     ClientAnswer,
-    Item,
     OnEnd,
     Options,
     answering,
@@ -24,7 +24,7 @@ from streamkit.sinks.answer import (
 
 async def respond(
     request: web.Request,
-    stream: AsyncIterable[Item],
+    stream: Answer,
     *,
     body: Mapping[str, Any] | None = None,
     emit: Emit | str | None = None,
@@ -36,7 +36,8 @@ async def respond(
 ) -> web.StreamResponse:
     """Send an answer's events to a client of OpenAI's API. `return await respond(request, stream, body=body)`.
 
-    `request` is the client's, `stream` the answer's events, and `headers` are added to the response.
+    `request` is the client's; `stream` has the answer's events, and may be a hop such as `race(a, b)`; `headers` are added to the
+    response.
 
     `body` is the request's JSON. With `stream: true` in it the client gets server-sent events, with the usage chunk only if
     it has `stream_options.include_usage`; else one JSON object, with a status that is decided when the answer is complete. A

@@ -14,6 +14,7 @@ import anyio
 import msgspec
 
 from streamkit.completion import SUCCESSES
+from streamkit.core.joined import HopContext
 from streamkit.core.stream import Stream
 from streamkit.dialects.fields import mapping
 from streamkit.emitters.emit import Emit
@@ -36,6 +37,8 @@ from streamkit.stages.accumulate import Accumulate
 
 Item: TypeAlias = Event | ServerSentEvent | bytes
 """Items that a sink accepts: an answer's events, or frames that are ready to be sent."""
+Answer: TypeAlias = AsyncIterable[Item] | HopContext[AsyncIterable[Item]]
+"""Streams that a sink accepts, a hop such as `race(a, b)` among them."""
 OnEnd: TypeAlias = Callable[[], Awaitable[object] | object]
 PING_SECONDS = 15.0  # as WHATWG HTML 9.2.7 advises, since proxies drop connections that are silent for longer
 END_SECONDS = 10.0
@@ -105,17 +108,19 @@ def json_headers(refusal: ErrorFrame | None = None) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def answering(stream: AsyncIterable[Item], options: Options) -> "AsyncGenerator[ClientAnswer, None]":
+async def answering(stream: Answer, options: Options) -> "AsyncGenerator[ClientAnswer, None]":
     """Wait for the first item, which decides the status, or for the whole answer. Leaving the block closes the stream."""
-    async with entered(stream), prefetch(stream) as items:
+    async with entered(stream) as entered_stream, prefetch(entered_stream) as items:
         answer = ClientAnswer(items, options)
         await answer.begin()
         yield answer
 
 
-def entered(stream: AsyncIterable[Item]) -> AbstractAsyncContextManager[object]:
-    """The block that a stream with a hop needs for its tasks."""
-    return stream if isinstance(stream, Stream) and stream.joins else nullcontext()
+def entered(stream: Answer) -> AbstractAsyncContextManager[AsyncIterable[Item]]:
+    """The block that a hop, or a stream with one, needs for its tasks."""
+    if isinstance(stream, HopContext):
+        return stream
+    return stream if isinstance(stream, Stream) and stream.joins else nullcontext(stream)
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """A stream as a response of Starlette, and so of FastAPI."""
 
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.background import BackgroundTask
@@ -11,8 +11,8 @@ from streamkit.emitters.emit import Emit
 from streamkit.hops import until
 from streamkit.sinks.answer import (
     PING_SECONDS,
+    Answer,
     ClientAnswer,
-    Item,
     OnEnd,
     Options,
     answering,
@@ -27,7 +27,8 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's, for the log of proxies between; nobody r
 class EventStreamResponse(Response):
     """An answer's events for a client of OpenAI's API. `return EventStreamResponse(stream, body=body)`.
 
-    `stream` has the answer's events; `headers` are added to the response, and `status_code` is that of an answer that succeeds.
+    `stream` has the answer's events, and may be a hop such as `race(a, b)`; `headers` are added to the response, and
+    `status_code` is that of an answer that succeeds.
 
     `body` is the request's JSON. With `stream: true` in it the client gets server-sent events, with the usage chunk only if
     it has `stream_options.include_usage`; else one JSON object, with a status that is decided when the answer is complete. A
@@ -55,7 +56,7 @@ class EventStreamResponse(Response):
 
     def __init__(
         self,
-        stream: AsyncIterable[Item],
+        stream: Answer,
         *,
         body: Mapping[str, Any] | None = None,
         emit: Emit | str | None = None,

@@ -36,14 +36,20 @@ async def loud(delta: sk.TextDelta) -> sk.TextDelta:
     return sk.TextDelta(delta.text.upper())
 
 
+def shout(event: sk.Event) -> sk.Event:
+    return sk.TextDelta(event.text.upper()) if isinstance(event, sk.TextDelta) else event
+
+
 def streams(source: Source) -> list[Any]:
     return [
         source.events() | hops.Prefetch[sk.Event](8) | hops.ConcurrentMap(loud) | sk.Emit(),
         hops.merge(source.events()) | hops.ConcurrentMap(loud) | sk.Emit(),
+        hops.concurrent_map(source.events(), loud),
+        hops.race(source.events() | sk.ops.Map(shout)),
     ]
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["stages", "merge"])
+@pytest.mark.parametrize("which", [0, 1, 2, 3], ids=["stages", "merge", "a hop alone", "race alone"])
 async def test_aiohttp_and_starlette_answer_with_it(which: int) -> None:
     source = Source()
 
@@ -62,3 +68,32 @@ async def test_aiohttp_and_starlette_answer_with_it(which: int) -> None:
     for body in (first, second):
         assert body.index("HEL") < body.index("LO") < body.index("[DONE]")
     assert source.closed == 2
+
+
+@pytest.mark.parametrize("make", [hops.merge, hops.race], ids=["merge", "race"])
+async def test_a_hop_alone_that_fails_is_answered_with_the_status(make: Any) -> None:
+    async def refused() -> AsyncGenerator[sk.Event, None]:
+        raise sk.errors.StatusError("refused", status=429)
+        yield
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await respond(request, make(refused()))
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    async with aiohttp_app(app) as url, aiohttp.request("GET", url) as got:
+        assert got.status == 429
+    endpoint = Route("/", lambda request: EventStreamResponse(make(refused())))
+    async with asgi_app(Starlette(routes=[endpoint])) as url, aiohttp.request("GET", url) as got:
+        assert got.status == 429
+
+
+async def test_a_hop_that_gives_several_streams_is_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await respond(request, hops.tee(Source().events(), 2))  # type: ignore[arg-type]
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    async with aiohttp_app(app) as url, aiohttp.request("GET", url) as got:
+        assert got.status == 500
+    assert "expected a stream or another async iterable, found" in caplog.text
