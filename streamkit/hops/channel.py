@@ -10,7 +10,6 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from streamkit.completion import SUCCESSES
 from streamkit.core.buffers import Buffer
 from streamkit.core.joined import HopContext
 from streamkit.core.reading import CLOSE_SECONDS
@@ -324,17 +323,6 @@ async def opened(answer: object, unclosed: list[Exception]) -> AsyncGenerator[As
         yield iterator
     finally:
         await close(iterator, unclosed)
-
-
-def less_complete(one: StreamEnd | None, other: StreamEnd | None) -> StreamEnd | None:
-    """The one that is no success, or else not `completed`; `one` where both are alike."""
-
-    def rank(end: StreamEnd) -> int:
-        return (end.reason not in SUCCESSES) + (end.reason != "completed")
-
-    if one is None or other is None:
-        return one or other
-    return other if rank(other) > rank(one) else one
 
 
 def at_least_one(**numbers: float) -> None:

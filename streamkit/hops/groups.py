@@ -8,11 +8,12 @@ from typing import Any, Generic, TypeVar, cast
 import anyio
 from anyio.abc import TaskGroup
 
+from streamkit.core.ends import less_complete
 from streamkit.core.stage import Step
 from streamkit.core.stream import Stream
 from streamkit.errors import QueueOverflow
 from streamkit.events import StreamEnd
-from streamkit.hops.channel import Branch, Output, Overflow, at_least_one, less_complete, pump, reading
+from streamkit.hops.channel import Branch, Output, Overflow, at_least_one, pump, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 

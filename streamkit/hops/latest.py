@@ -9,12 +9,13 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from streamkit.completion import EventBase
+from streamkit.core.ends import less_complete
 from streamkit.core.function import parameter_classes, short_name
 from streamkit.core.joined import HopContext
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 from streamkit.events import Reset, StreamEnd
-from streamkit.hops.channel import Output, Signal, at_least_one, close, less_complete, opened, reading
+from streamkit.hops.channel import Output, Signal, at_least_one, close, opened, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
+from streamkit.core.ends import less_complete
 from streamkit.core.engine import called, with_inner
 from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage, Step
@@ -66,7 +67,8 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
     """Each item to the pipeline in `branches` that `choose` names; with another name it passes as it is.
 
     The branches are sync, have their state for this run, and are flushed at the end in the order in which they stand. A
-    `StreamEnd` goes to all of them and comes out once, last. A branch that wants nothing more ends the whole.
+    `StreamEnd` goes to all of them and comes out once, last: as branches have changed it, if any has, of several changes the
+    first that is no success, or else the first that is not `completed`. A branch that wants nothing more ends the whole.
     """
 
     choose: Callable[[A], str]
@@ -75,6 +77,7 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
         default_factory=dict[str, Stage[A, B]], init=False, repr=False, compare=False, metadata={"state": False}
     )
     _ended: bool = field(default=False, init=False, repr=False)
+    _own: StreamEnd | None = field(default=None, init=False, repr=False)  # of branches that make or change the end
 
     def __post_init__(self) -> None:
         check_function(self, self.choose)
@@ -115,15 +118,10 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
         if isinstance(item, StreamEnd):
             yield from self._conclude(item)
         elif branch := self._running.get(name := self.choose(item)):
-            end: StreamEnd | None = None
-            for given in _named(name, branch, partial(branch.feed, item)):
-                if isinstance(given, StreamEnd):
-                    end = given
-                else:
-                    yield given
+            yield from self._without_end(None, _named(name, branch, partial(branch.feed, item)))
             if branch.done:
                 self.done = True
-                yield from self._conclude(end, besides=branch)
+                yield from self._conclude(self._own, besides=branch)
         else:
             yield item
 
@@ -133,15 +131,18 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
 
     def _conclude(self, end: StreamEnd | None, besides: Stage[A, B] | None = None) -> Iterable[A | B]:
         self._ended = True
-        own: StreamEnd | None = None  # of a branch that makes the end, as `Extract` does
         for name, branch in self._running.items():
-            for given in _named(name, branch, partial(_rest, branch, end if branch is not besides else None)):
-                if isinstance(given, StreamEnd):
-                    own = given
-                else:
-                    yield given
-        if last := end or own:
+            rest = partial(_rest, branch, end if branch is not besides else None)
+            yield from self._without_end(end, _named(name, branch, rest))
+        if last := self._own or end:
             yield cast(Any, last)
+
+    def _without_end(self, end: StreamEnd | None, given: Iterable[B]) -> Iterable[B]:
+        for item in given:
+            if not isinstance(item, StreamEnd):
+                yield item
+            elif item != end:
+                self._own = less_complete(self._own, item)
 
 
 def _rest(branch: Stage[Any, B], end: StreamEnd | None) -> Iterable[B]:

@@ -1,5 +1,6 @@
 """Which events, and which way they go."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -102,3 +103,42 @@ def test_an_async_stage_is_no_branch() -> None:
 
     with pytest.raises(sk.PipelineError, match="Switch takes sync stages and pipelines, found an object of type Waits"):
         ops.Switch(str, {"a": Waits()})  # type: ignore[dict-item]
+
+
+def end_as(reason: Any) -> sk.Stage[Any, Any]:
+    @sk.stage
+    def changed(end: sk.StreamEnd) -> sk.StreamEnd:
+        return sk.StreamEnd(reason)
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("branches", "end", "expected"),
+    [
+        ({"0": end_as("limit")}, "completed", "limit"),
+        # A single branch may also say that it is a success, as outside of the Switch.
+        ({"0": end_as("completed")}, "unknown", "completed"),
+        ({"0": ops.Smooth(), "1": end_as("moderated")}, "completed", "moderated"),
+        ({"0": end_as("length"), "1": end_as("error"), "2": end_as("limit")}, "completed", "error"),
+        ({"0": end_as("completed"), "1": end_as("length")}, "tool_calls", "length"),
+        ({"0": ops.Smooth(), "1": ops.Smooth()}, "content_filter", "content_filter"),
+    ],
+)
+def test_an_end_that_branches_change_is_the_least_complete_of_theirs(
+    branches: dict[str, sk.Stage[Any, Any]], end: Any, expected: str
+) -> None:
+    given = list(ops.Switch(by_index, branches).run([sk.TextDelta("a"), sk.StreamEnd(end)]))
+
+    assert given == [sk.TextDelta("a"), sk.StreamEnd(expected)]
+
+
+def test_an_end_that_a_branch_makes_early_comes_last() -> None:
+    @dataclass
+    class Early(sk.Stage[Any, Any]):
+        def feed(self, item: Any) -> list[Any]:
+            return [item, sk.StreamEnd("length")] if item == sk.TextDelta("b") else [item]
+
+    events = [sk.TextDelta("a"), sk.TextDelta("b"), sk.TextDelta("c"), sk.StreamEnd("completed")]
+
+    assert list(ops.Switch(by_index, {"0": Early()}).run(events)) == [*events[:3], sk.StreamEnd("length")]
