@@ -46,6 +46,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
             raise PipelineError(_NO_CHECKPOINT)
         self._reading = Reading[Out](joined, stages[behind:], checkpoint, (behind, total or len(stages)))
         self._contexts: AsyncExitStack | None = None
+        self._hops_entered = False
         self._taken = False
 
     def _behind_hop(self) -> int:
@@ -61,6 +62,11 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
     def joins(self) -> bool:
         """Whether it has a hop, so that it must be entered with `async with`."""
         return self._hop is not None
+
+    @property
+    def unentered(self) -> bool:
+        """Whether the tasks of a hop are missing, which begin with `async with`."""
+        return self._hop is not None and not self._hops_entered
 
     def extended(self, stages: Sequence[Any]) -> "Stream[Any]":
         """The stream with these stages in place of its own, for `stream | stage`. Not after it was opened."""
@@ -128,7 +134,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
             return [item async for item in self]
 
     def _whole(self) -> AbstractAsyncContextManager[object]:
-        return self if self._hop is not None and self._contexts is None else nullcontext()
+        return self if self.unentered else nullcontext()
 
     async def final(self) -> Completion:
         """Read to the end, and return the last `Completion`; its `end` says whether it is complete.
@@ -172,6 +178,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
     async def enter_hops(self, stack: AsyncExitStack) -> None:
         """Enter the contexts of the hops, in whose tasks the stream is then read. Called by the hop behind this stream."""
         if self._hop is not None:
+            self._hops_entered = True
             await self._hop.enter(stack)
 
     async def __aenter__(self) -> "Stream[Out]":
@@ -180,6 +187,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
             return self
         if self._contexts is not None:
             raise PipelineError("this stream was entered before; open another one")
+        self._hops_entered = True
         async with AsyncExitStack() as stack:
             await self._hop.enter(stack)
             stack.push_async_exit(self._leave)

@@ -21,6 +21,8 @@ from streamkit.errors import PipelineError, QueueOverflow
 from streamkit.events import StreamEnd
 
 T = TypeVar("T")
+Readable: TypeAlias = AsyncIterable[T] | HopContext[AsyncIterable[T]]
+"""Input of a hop: a stream or another async iterable, or a hop, which it enters and leaves in the task that reads it."""
 Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "error"]
 
 
@@ -273,14 +275,15 @@ async def pump(items: AsyncIterator[T], branches: Sequence[Branch[T]], unclosed:
             await anyio.lowlevel.checkpoint()
             if all(branch.closed for branch in branches):
                 return
-            async for item in items:
-                full = False
-                for branch in branches:
-                    branch.give(item)
-                    full = full or branch.full
-                if full:
+            async with entered(items) as given:
+                async for item in given:
+                    full = False
                     for branch in branches:
-                        await branch.room()
+                        branch.give(item)
+                        full = full or branch.full
+                    if full:
+                        for branch in branches:
+                            await branch.room()
     except Exception as error:
         failure = error
     finally:
@@ -300,12 +303,34 @@ async def close(items: object, unclosed: list[Exception]) -> None:
                 unclosed.append(error)
 
 
-def reading(items: AsyncIterable[T]) -> AsyncIterator[T]:
-    """The iterator of a stream. `PipelineError` for what is none, as a hop that was not entered."""
+class _Unentered(AsyncIterator[T], Generic[T]):
+    # A hop, or a stream with one: its tasks belong into the task that reads it.
+    def __init__(self, context: "Stream[T] | HopContext[AsyncIterable[T]]") -> None:
+        self.context = context
+
+    async def __anext__(self) -> T:
+        raise PipelineError("a hop is read where it was entered")
+
+
+def reading(items: Readable[T]) -> AsyncIterator[T]:
+    """The iterator of a stream, for `entered`. `PipelineError` for what is none."""
+    if isinstance(items, HopContext) or (isinstance(items, Stream) and items.unentered):
+        return _Unentered(cast("Stream[T] | HopContext[AsyncIterable[T]]", items))
     if not isinstance(cast(object, items), AsyncIterable):
         entered = "; enter it first, with `async with`" if hasattr(items, "__aenter__") else ""
         raise PipelineError(f"expected a stream or another async iterable, found {kind_of(items)}{entered}")
-    return aiter(items)
+    return aiter(cast("AsyncIterable[T]", items))
+
+
+@asynccontextmanager
+async def entered(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
+    """The items of what `reading` has returned; a hop is entered and left with the block, any other is closed by `close`."""
+    if not isinstance(items, _Unentered):
+        yield items
+        return
+    context: Any = items.context
+    async with context as given:
+        yield reading(given)
 
 
 @asynccontextmanager

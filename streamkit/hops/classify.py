@@ -1,7 +1,7 @@
 """Classifiers beside the stream: windows are classified while it is read on."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from streamkit.core.buffers import Buffer
 from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.views import Views
 from streamkit.events import Channel, Event, ModerationReport
-from streamkit.hops.channel import at_least_one, close, reading
+from streamkit.hops.channel import Readable, at_least_one, close, entered, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 from streamkit.moderation.channels import CLASSIFIED, Mode
@@ -25,7 +25,7 @@ from streamkit.moderation.classifiers.windows import Classifying
 
 @hop
 async def classify(
-    events: AsyncIterable[Event],
+    events: Readable[Event],
     classifier: Classifier,
     *,
     windows: Windows = Windows(sentences=1, overlap=200),  # noqa: B008 # it is frozen
@@ -148,18 +148,19 @@ class Classified(AsyncIterator[Event], Views):
                 return
             if self._checks.timed:
                 group.start_soon(self._watch, watch)
-            async for event in self._events:
-                self._classifying.tick(anyio.current_time())
-                for number, piece in enumerate(self._classifying.slices(event)):
-                    if number:
-                        await anyio.lowlevel.checkpoint()
-                    self._put(self._classifying.feed(piece))
-                while self._classifying.reading and self._full():
-                    await self._change()
-                if not self._classifying.reading:
-                    break
-            else:
-                self._put(self._classifying.end())
+            async with entered(self._events) as events:
+                async for event in events:
+                    self._classifying.tick(anyio.current_time())
+                    for number, piece in enumerate(self._classifying.slices(event)):
+                        if number:
+                            await anyio.lowlevel.checkpoint()
+                        self._put(self._classifying.feed(piece))
+                    while self._classifying.reading and self._full():
+                        await self._change()
+                    if not self._classifying.reading:
+                        break
+                else:
+                    self._put(self._classifying.end())
             self._read_all = True
         except Exception as error:
             self._failure = error

@@ -17,7 +17,7 @@ from streamkit.core.wrong_input import kind_of, shown
 from streamkit.dialects.complete_calls import CompleteCalls
 from streamkit.errors import PipelineError
 from streamkit.events import Skipped, StreamEnd, ToolCall
-from streamkit.hops.channel import Output, at_least_one, close, reading
+from streamkit.hops.channel import Output, Readable, at_least_one, close, entered, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 
@@ -58,7 +58,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 @hop
 async def concurrent_map(
-    items: AsyncIterable[A],
+    items: Readable[A],
     function: Callable[[Any], Awaitable[B]],
     *,
     concurrency: int = 8,
@@ -154,9 +154,10 @@ class Mapped(Output[B], Generic[B]):
         try:
             # Nothing is opened for a block that was cancelled before it began.
             await anyio.lowlevel.checkpoint()
-            async for item in self._items:
-                self._take(item)
-                await self.room(self._plan.ahead, self._under_way)
+            async with entered(self._items) as items:
+                async for item in items:
+                    self._take(item)
+                    await self.room(self._plan.ahead, self._under_way)
         except Exception as error:
             self._failure = error
         finally:

@@ -13,7 +13,7 @@ from streamkit.core.stage import Step
 from streamkit.core.stream import Stream
 from streamkit.errors import QueueOverflow
 from streamkit.events import StreamEnd
-from streamkit.hops.channel import Branch, Output, Overflow, at_least_one, pump, reading
+from streamkit.hops.channel import Branch, Output, Overflow, Readable, at_least_one, pump, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 
@@ -23,7 +23,7 @@ K = TypeVar("K", bound=Hashable)
 
 @asynccontextmanager
 async def group_by(
-    items: AsyncIterable[T],
+    items: Readable[T],
     key: Callable[[T], K],
     *,
     size: int = 16,

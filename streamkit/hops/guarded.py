@@ -1,7 +1,7 @@
 """A check of the input beside the answer: the answer is read already while the check runs, and released when it has passed."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
 import anyio
@@ -11,7 +11,7 @@ from streamkit.core.buffers import Buffer
 from streamkit.core.views import Views
 from streamkit.errors import PipelineError
 from streamkit.events import Event, Finish, ModerationReport, StreamEnd, TextDelta
-from streamkit.hops.channel import Branch, at_least_one, pump, reading
+from streamkit.hops.channel import Branch, Readable, at_least_one, pump, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 from streamkit.moderation.classifiers.chunking import Window
@@ -25,7 +25,7 @@ InputCheck: TypeAlias = Callable[[], Awaitable[Decision]]
 
 @hop
 async def guarded(
-    events: AsyncIterable[Event],
+    events: Readable[Event],
     check: InputCheck,
     *,
     choices: int = 1,

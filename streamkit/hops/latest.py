@@ -15,7 +15,7 @@ from streamkit.core.joined import HopContext
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 from streamkit.events import Reset, StreamEnd
-from streamkit.hops.channel import Output, Signal, at_least_one, close, opened, reading
+from streamkit.hops.channel import Output, Readable, Signal, at_least_one, close, entered, opened, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 
@@ -26,7 +26,7 @@ Of = type | tuple[type, ...]
 
 @hop
 async def latest(
-    items: AsyncIterable[A],
+    items: Readable[A],
     function: Callable[[Any], "Awaitable[B] | AsyncIterable[B] | HopContext[AsyncIterable[B]]"],
     *,
     of: Of | None = None,
@@ -76,8 +76,9 @@ class Newest(Output[B], Generic[B]):
         try:
             # Nothing is opened for a block that was cancelled before it began.
             await anyio.lowlevel.checkpoint()
-            async for item in self._items:
-                await self._take(item)
+            async with entered(self._items) as items:
+                async for item in items:
+                    await self._take(item)
         except Exception as error:
             self._failure = error
         finally:

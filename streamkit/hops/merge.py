@@ -1,11 +1,11 @@
 """Several streams as one, in the order in which their items come."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
 from streamkit.core.views import Views
-from streamkit.hops.channel import Branch, Signal, at_least_one, pump, reading
+from streamkit.hops.channel import Branch, Readable, Signal, at_least_one, pump, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @hop
-async def merge(*items: AsyncIterable[T], size: int = 1) -> AsyncGenerator["Merged[T]", None]:
+async def merge(*items: Readable[T], size: int = 1) -> AsyncGenerator["Merged[T]", None]:
     """Give the items of all as they come, each read by a task of its own, at most `size` items ahead.
 
     Where several have one, they take turns, so that a fast one does not starve the others. `Merged.number` is the index of the

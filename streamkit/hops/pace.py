@@ -1,6 +1,6 @@
 """When items may come at the latest, and how fast at the most."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 import anyio
@@ -8,7 +8,7 @@ import anyio
 from streamkit.core.buffers import Buffer
 from streamkit.core.views import Views
 from streamkit.errors import DeadlineExceeded, PipelineError
-from streamkit.hops.channel import Branch
+from streamkit.hops.channel import Branch, Readable
 from streamkit.hops.context import hop
 from streamkit.hops.race import is_content
 from streamkit.hops.tee import prefetch
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @hop
 async def deadlines(
-    items: AsyncIterable[T],
+    items: Readable[T],
     *,
     first_content: float | None = None,
     idle_content: float | None = None,
@@ -89,7 +89,7 @@ class _Watched(AsyncIterator[T], Views, Generic[T]):
 
 @hop
 async def rate_limit(
-    items: AsyncIterable[T],
+    items: Readable[T],
     *,
     per_second: float,
     burst: float = 1,

@@ -1,6 +1,6 @@
 """Several streams at once, of which one is taken."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -11,7 +11,7 @@ from streamkit.completion import FAILURES
 from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.views import Views
 from streamkit.events import CONTENT, StreamEnd
-from streamkit.hops.channel import Branch, at_least_one, close, reading
+from streamkit.hops.channel import Branch, Readable, at_least_one, close, entered, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 
@@ -25,7 +25,7 @@ def is_content(item: object) -> bool:
 
 @hop
 async def race(
-    *contenders: AsyncIterable[T],
+    *contenders: Readable[T],
     after: float | None = None,
     wins: Callable[[T], bool] = is_content,
     head: int = 1024,
@@ -117,11 +117,12 @@ class _Race(Generic[T]):
         try:
             with self._scopes[number]:
                 await self._turn(number)
-                async for item in items:
-                    branch.give(item)
-                    self._look(number, item)
-                    if self._won.is_set():
-                        await branch.room()
+                async with entered(items) as given:
+                    async for item in given:
+                        branch.give(item)
+                        self._look(number, item)
+                        if self._won.is_set():
+                            await branch.room()
         except Exception as error:
             failure = self._failures[number] = error
         finally:

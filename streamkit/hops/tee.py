@@ -1,12 +1,12 @@
 """One stream for consumers in other tasks."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
-from streamkit.hops.channel import Branch, Overflow, at_least_one, close, pump, reading
+from streamkit.hops.channel import Branch, Overflow, Readable, at_least_one, close, entered, pump, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 
@@ -15,7 +15,7 @@ U = TypeVar("U")
 
 
 @hop
-async def prefetch(items: AsyncIterable[T], *, size: int = 1) -> AsyncGenerator[Branch[T], None]:
+async def prefetch(items: Readable[T], *, size: int = 1) -> AsyncGenerator[Branch[T], None]:
     """Read in a task of its own, at most `size` items ahead of the consumer.
 
     Unlike a stream's own, a read of the iterator that this gives may be cancelled, by a timeout for example, and asked
@@ -28,7 +28,7 @@ async def prefetch(items: AsyncIterable[T], *, size: int = 1) -> AsyncGenerator[
 
 @asynccontextmanager
 async def tee(
-    items: AsyncIterable[T], consumers: int = 2, *, size: int = 16, overflow: Overflow = "wait"
+    items: Readable[T], consumers: int = 2, *, size: int = 16, overflow: Overflow = "wait"
 ) -> AsyncGenerator[tuple[Branch[T], ...], None]:
     """Give all items to each of several `consumers`, by one task that reads at most `size` items ahead of the slowest.
 
@@ -46,7 +46,7 @@ async def tee(
 
 @asynccontextmanager
 async def broadcast(
-    items: AsyncIterable[T], *, size: int = 64, overflow: Overflow = "error", history: int = 10_000
+    items: Readable[T], *, size: int = 64, overflow: Overflow = "error", history: int = 10_000
 ) -> AsyncGenerator["Broadcast[T]", None]:
     """Read once for consumers that come and go: each calls `subscribe`, at any time, and gets what it missed first.
 
@@ -113,7 +113,7 @@ class Broadcast(Branch[T], Generic[T]):
 
 @hop
 async def from_generator(
-    function: Callable[[AsyncIterator[T]], AsyncIterator[U]], items: AsyncIterable[T], *, size: int = 1
+    function: Callable[[AsyncIterator[T]], AsyncIterator[U]], items: Readable[T], *, size: int = 1
 ) -> AsyncGenerator[Branch[U], None]:
     """Run an async generator function over `items`, in a task of its own, at most `size` items ahead of the consumer.
 
@@ -123,7 +123,7 @@ async def from_generator(
     unclosed: list[Exception] = []
     iterator = reading(items)
     try:
-        async with prefetch(function(iterator), size=size) as ahead:
+        async with entered(iterator) as given, prefetch(function(given), size=size) as ahead:
             yield ahead
     finally:
         await close(iterator, unclosed)

@@ -8,7 +8,7 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 import streamkit as sk
-from streamkit.hops import merge, race
+from streamkit.hops import merge, race, tee
 from streamkit.testing import HANG, Scripted, no_leaks
 
 pytestmark = pytest.mark.anyio
@@ -191,9 +191,9 @@ async def test_a_race_of_nobody_is_refused() -> None:
             pass
 
 
-async def test_a_hop_that_was_not_entered_is_no_stream() -> None:
-    with pytest.raises(sk.PipelineError, match="found an object of type HopContext; enter it first"):
-        async with merge(race(Told(HI)()), Told(HI)()):  # type: ignore[arg-type]
+async def test_a_hop_of_several_streams_that_was_not_entered_is_no_stream() -> None:
+    with pytest.raises(sk.PipelineError, match="found an object of type _AsyncGeneratorContextManager; enter it first"):
+        async with merge(tee(Told(HI)()), Told(HI)()):  # type: ignore[arg-type]
             pass
     with pytest.raises(
         sk.PipelineError, match="expected a stream or another async iterable, found an object of type int"

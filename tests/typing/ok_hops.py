@@ -36,6 +36,8 @@ async def consume(body: bytes) -> None:
     assert_type(body | events | hops.Prefetch[sk.Event](64) | sk.Accumulate(), sk.Stream[sk.Event])
     assert_type(hops.race(events.open(body), events.open(body)) | sk.Accumulate(), sk.Stream[sk.Event])
     assert_type(hops.merge(events.open(body)) | sk.Emit(), sk.Stream[sk.sse.ServerSentEvent])
+    raced = hops.merge(hops.race(events.open(body)), events.open(body) | hops.Prefetch[sk.Event](4))
+    assert_type(raced | sk.Accumulate(), sk.Stream[sk.Event])
     async with hops.race(events.open(body)) as winner:
         assert_type(winner.number, int)
         async for text in winner.texts():
