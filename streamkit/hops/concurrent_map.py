@@ -1,5 +1,6 @@
 """An async function applied to items with bounded concurrency: a fixed number of workers, and a bounded line of results."""
 
+import inspect
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -105,6 +106,13 @@ async def concurrent_stage(
     mapped = Mapped[Any](reading(items), Plan(function, concurrency, ordered, of).check(), spread)
     async with beside(mapped.work, unclosed=mapped.unclosed):
         yield mapped
+
+
+def _not_async(function: Callable[..., Any], returned: object) -> PipelineError:
+    name = short_name(function)
+    return PipelineError(
+        f"expected an async function; {name} returned {kind_of(returned)}: use ops.Map for one that is not async"
+    )
 
 
 class _Slot:
@@ -219,7 +227,10 @@ class Mapped(Output[B], Generic[B]):
             attempt += 1
             results: list[Any] = []
             try:
-                result = await self._plan.function(item)
+                call = cast(object, self._plan.function(item))
+                if not inspect.isawaitable(call):
+                    return self.fail(_not_async(self._plan.function, call))
+                result: Any = await call
                 if self._spread is None:
                     results.append(result)
                 else:

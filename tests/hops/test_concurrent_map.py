@@ -346,3 +346,18 @@ async def test_options_that_can_t_work_are_refused(options: dict[str, Any], mess
     with pytest.raises(sk.PipelineError, match=message):
         async with concurrent_map(Items()(), **{"function": twice, **options}):
             pass
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip", "retry"])
+async def test_a_function_that_is_not_async_is_named(on_error: Any) -> None:
+    def double(number: int) -> int:
+        return 2 * number
+
+    with pytest.raises(sk.PipelineError) as caught:
+        async with concurrent_map(Items(1, 2)(), double, on_error=on_error) as numbers:  # type: ignore[arg-type]
+            async for _ in numbers:
+                pass
+
+    said = str(caught.value)
+    assert said.startswith("expected an async function; ")
+    assert said.endswith(".double returned an object of type int: use ops.Map for one that is not async")
