@@ -319,7 +319,8 @@ class OpenAIChunks(Checkpointed):
         self._write(ChatChoice(choice.index, delta), out)
 
     def _call_id(self, choice: _Choice, call: _EmittedCall) -> str:
-        response = tuple(self._identity[name] for name in ("id", "created", "model"))
+        known = self._identity
+        response = (known["id"], known["created"], known["model"])
         return call_id(response, choice.index, call.index, call.identity.name)
 
     # Annotations

@@ -1,5 +1,6 @@
 """The requests of Gemini's generateContent. https://ai.google.dev/api/generate-content"""
 
+from collections import deque
 from collections.abc import Iterator
 from mimetypes import guess_type
 from typing import Any, Literal
@@ -146,7 +147,8 @@ class _GeminiTurns:
         self._turns = turns
         self._losses = losses
         self._calls = 0
-        self._open: list[CallPart] = []
+        self._open: dict[str, str] = {}  # names of calls without a result, by their ids
+        self._named: dict[str, deque[str]] = {}
 
     def content(self, content: Fields) -> None:
         role = content.text("role")
@@ -200,18 +202,23 @@ class _GeminiTurns:
         self._calls += 1
         arguments = msgspec.json.encode(call.mapping("args") or {}).decode()
         found = CallPart(call.text("id") or f"call_gemini_{self._calls}", call.needed("name"), arguments, path=path)
-        self._open.append(found)
+        self._open[found.id] = found.name
+        self._named.setdefault(found.name, deque()).append(found.id)
         call.close()
         return found
 
+    def _next_call(self, function: str) -> str | None:
+        # A result without an id is that of the first call of its function that has none.
+        waiting = self._named.get(function, deque())
+        while waiting:
+            if (id := waiting.popleft()) in self._open:
+                return id
+        return None
+
     def _result(self, result: Fields, path: str) -> ResultPart:
         function, id = result.needed("name"), result.text("id")
-        for call in self._open:
-            if call.id == id or (id is None and call.name == function):
-                self._open.remove(call)
-                id = call.id
-                break
-        else:
+        id = id or self._next_call(function)
+        if id is None or self._open.pop(id, None) is None:
             self._losses.add(result.at("name"), "the result of a call that is not in the request")
         response = result.mapping("response") or {}
         content: list[Content] = []

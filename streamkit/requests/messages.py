@@ -420,6 +420,7 @@ class _Messages:
     def __init__(self, losses: Losses) -> None:
         self._losses = losses
         self._ids: dict[str, str] = {}
+        self._written: set[str] = set()
 
     def messages(self, turns: list[Turn]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -478,9 +479,10 @@ class _Messages:
     def _id(self, id: str) -> str:
         if id not in self._ids:
             valid = _FOREIGN_ID.sub("_", id) or "call"
-            while valid in self._ids.values():
+            while valid in self._written:
                 valid += "_"
             self._ids[id] = valid
+            self._written.add(valid)
         return self._ids[id]
 
     def _image(self, image: ImagePart) -> dict[str, Any] | None:

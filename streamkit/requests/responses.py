@@ -259,9 +259,10 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
         "verbosity": verbosity.value if verbosity else None,
     }  # fmt: skip
     instructions, turns = _instructions(conversation.turns)
+    custom = _custom_calls(conversation)
     found: dict[str, Any] = {
         "instructions": instructions,
-        "input": [item for turn in turns for item in _items(turn, conversation, losses)],
+        "input": [item for turn in turns for item in _items(turn, custom, losses)],
         "max_output_tokens": limit.value if limit else None,
         "reasoning": _said(reasoning) or None,
         "text": _said(text) or None,
@@ -300,7 +301,7 @@ def _write_tool(tool: OfferedTool, losses: Losses) -> dict[str, Any]:
     )
 
 
-def _items(turn: Turn, conversation: Conversation, losses: Losses) -> Iterator[dict[str, Any]]:
+def _items(turn: Turn, custom: set[str], losses: Losses) -> Iterator[dict[str, Any]]:
     if turn.name:
         losses.add(below(turn.path, "name"))
     if turn.speaker == "assistant":
@@ -311,7 +312,7 @@ def _items(turn: Turn, conversation: Conversation, losses: Losses) -> Iterator[d
     for result in results:
         if result.failed:
             losses.add(below(result.path, "is_error"))
-        kind = "custom_tool_call_output" if result.id in _custom_calls(conversation) else "function_call_output"
+        kind = "custom_tool_call_output" if result.id in custom else "function_call_output"
         output = one_or_many(result.content, lambda part: _write_part(part, losses))
         yield {"type": kind, "call_id": result.id, "output": output}
     if content or not results:

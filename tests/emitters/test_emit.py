@@ -383,6 +383,19 @@ def test_a_name_that_comes_in_pieces_is_written_as_a_whole(cut: int) -> None:
     assert first == [{"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}}]
 
 
+@pytest.mark.parametrize("name", ["openai", "anthropic", "responses", "ai-sdk", "ag-ui"])
+def test_a_call_of_one_response_has_the_same_id_whenever_it_is_written(name: str) -> None:
+    start, other = (sk.events.ResponseStart(id, model="gemini") for id in ("r-1", "r-2"))
+    rest: list[sk.Event] = [sk.ToolCallDelta(0, None, "f", "{}"), sk.Finish("STOP"), sk.StreamEnd("completed")]
+
+    def ids(first: sk.Event, created: int) -> set[str]:
+        written = Emit(name, created=created).run([first, *rest])
+        return set(re.findall(r"call_[0-9a-f]{24}", "".join(event.data for event in written)))
+
+    assert len(ids(start, 1)) == 1
+    assert ids(start, 1) == ids(start, 2) != ids(other, 1)
+
+
 def test_a_call_without_an_id_gets_one_that_is_its_own() -> None:
     first, again = (
         calls_of(

@@ -57,12 +57,14 @@ def chat_usage(usage: Usage) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def call_id(response: tuple[object, ...], index: int, call: int, name: str | None) -> str:
+def call_id(response: tuple[object, object, object], index: int, call: int, name: str | None) -> str:
     """The id of a call to which the provider gave none: the same for the same call, however often it is asked for.
 
-    `response` distinguishes the response from others: clients keep calls by their ids over a whole conversation.
+    `response` is its id, time and model, which distinguish it from others: clients keep calls by their ids over a whole
+    conversation. The time, which may be that of the writing, counts only where there is no id.
     """
-    seed = msgspec.json.encode((*map(str, response), index, call, name))
+    id, created, model = response
+    seed = msgspec.json.encode((str(id or created), str(model), index, call, name))
     return f"call_{blake2b(seed, digest_size=12).hexdigest()}"
 
 
