@@ -61,6 +61,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.fragments --mib 2
 	$(BIN)/python -m tests.benchmarks.frames --frames 5000
 	$(BIN)/python -m tests.benchmarks.websocket --frames 5000
+	$(BIN)/python -m tests.benchmarks.gateway
 	$(BIN)/python -m tests.benchmarks.relay
 	$(BIN)/python -m tests.benchmarks.growth --sizes 1000 2000 4000
 
