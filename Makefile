@@ -73,9 +73,9 @@ soak: $(READY)
 	$(BIN)/python -m tests.batch.soak
 	$(BIN)/python -m tests.relay.soak
 
-# The properties of the reader and of moderation and counting, for as long as it takes: about half an hour.
+# The properties of the reader, of moderation and counting, of emitters and of requests, for as long as it takes: about half an hour.
 fuzz: $(READY)
-	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) $(BIN)/python -m pytest tests/fuzz -q
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),100000) $(BIN)/python -m pytest tests/fuzz tests/emitters/test_any_answer.py tests/requests/test_every_field.py -q
 
 # What OpenAI's clients for Python and npm read, over all recordings, beside docs/reference/clients.md: a few minutes.
 clients: $(READY) $(CLIENTS)/.ready

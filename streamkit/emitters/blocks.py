@@ -121,6 +121,11 @@ class Block(msgspec.Struct):
         return self.identity.type == "custom"
 
     @property
+    def whole(self) -> bool:
+        """Whether the arguments of this call are a whole JSON value. Any text may continue the input of a custom tool."""
+        return self.nesting.whole and not self.custom
+
+    @property
     def ready(self) -> bool:
         """Whether its beginning can be written. More of a call's name may follow until arguments come."""
         if self.kind == "item":
@@ -371,7 +376,7 @@ class BlockEmitter(Checkpointed):
     def _followed(self, block: Block, out: list[Frame]) -> None:
         if block.kind == "call" and block.ended and block.blank:
             self._add(block, "{}", out)  # It was not cut, so it has no arguments.
-        block.complete |= block.kind != "call" or block.ended or block.nesting.whole
+        block.complete |= block.kind != "call" or block.ended or block.whole
 
     def _add(self, block: Block, piece: str, out: list[Frame]) -> None:
         block.pieces.append(piece)
@@ -399,7 +404,7 @@ class BlockEmitter(Checkpointed):
         if event.arguments:
             block.nesting.feed(event.arguments)
             self._add(block, event.arguments, out)
-        if block.nesting.whole and place < len(self._blocks) - 1:
+        if block.whole and place < len(self._blocks) - 1:
             block.complete = True
         self._advance(out)
 
@@ -465,7 +470,7 @@ class BlockEmitter(Checkpointed):
             if failed and last:
                 self._begin_cut(block, out)
                 return
-            block.cut = cut and (last or (block.kind == "call" and not block.nesting.whole))
+            block.cut = cut and (last or (block.kind == "call" and not block.whole))
             if block.kind == "call" and block.blank and not (cut or block.custom):
                 self._add(block, "{}", out)
             block.complete = True

@@ -322,7 +322,7 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
     prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
     return {
         "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": parts.cached or 0},
+        "input_tokens_details": {"cached_tokens": parts.cached or 0, "cache_write_tokens": parts.cache_write or 0},
         "output_tokens": completion,
         "output_tokens_details": {"reasoning_tokens": parts.reasoning or 0},
         "total_tokens": prompt + completion if usage.total_tokens is None else usage.total_tokens,

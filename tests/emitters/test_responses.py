@@ -188,6 +188,14 @@ def test_an_answer_that_was_cut_is_incomplete(end: Any, reason: str) -> None:
     assert last["response"]["output"][0]["status"] == "incomplete"
 
 
+def test_the_input_of_a_custom_tool_may_continue_whatever_brackets_it_has() -> None:
+    pieces = [sk.ToolCallDelta(0, "call_1", "run", piece, type="custom") for piece in ("[1]", "[0]")]
+
+    found = output(pieces[0], sk.ToolCallDelta(1, "call_2", "f", "{}"), pieces[1], sk.StreamEnd("tool_calls"))
+
+    assert [item.get("input", item.get("arguments")) for item in found] == ["[1][0]", "{}"]
+
+
 @pytest.mark.parametrize("reason", ["unknown", "truncated", "provider_error", "cancelled", "timeout", "limit", "error"])
 def test_a_failure_is_an_error_and_a_response_that_failed(reason: Any) -> None:
     frames = list(sk.Emit("responses").run([START, sk.TextDelta("a"), sk.StreamEnd(reason)]))
@@ -213,7 +221,7 @@ def test_usage_has_the_names_of_responses() -> None:
     )
     assert written("responses", START, sk.TextDelta("a"), usage, DONE)[-1]["response"]["usage"] == {
         "input_tokens": 10,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": 5,
         "output_tokens_details": {"reasoning_tokens": 2},
         "total_tokens": 15,

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from tests.requests.bodies import check, places
 from tests.requests.official import OFFICIAL, body_of
 
 TARGETS = ("openai", "anthropic", "responses", "gemini")
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2500")) // 100
 PAIRS = [(source, target) for source in OFFICIAL for target in TARGETS if source != target]
 SO_WITHOUT_IT = {
     # Defaults
@@ -75,7 +77,7 @@ seeds = st.integers(0, 2**32)
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS, ids=lambda name: name)
-@settings(max_examples=25)
+@settings(max_examples=EXAMPLES)
 @given(seed=seeds)
 def test_every_leaf_is_in_the_translation_or_among_the_losses(source: str, target: str, seed: int) -> None:
     body = body_of(OFFICIAL[source], seed)
@@ -101,7 +103,7 @@ def test_every_leaf_is_in_the_translation_or_among_the_losses(source: str, targe
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS, ids=lambda name: name)
-@settings(max_examples=25)
+@settings(max_examples=EXAMPLES)
 @given(
     seed=seeds, value=st.sampled_from([None, True, 7, 1.5, "", "x", [], ["x"], [[]], {}, {"type": "x"}, {7: 7}, b"x"])
 )
