@@ -107,8 +107,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A request to be the producer. `owner` is unique for each claim, so that one that is repeated has the same result.
 
     A `new` stream requires that the log does not exist; any other that it exists, has not ended, and that its lease is over or
-    `instead_of`'s. `lease` and `keep` are in seconds; `keep` is how long a log may be without an append. `request` and
-    `takeover` are stored with a new stream.
+    `instead_of`'s. `lease` and `keep` are in seconds; `keep` is how long a log may be without an append. `request`, `takeover`
+    and `checkpoints` are stored with a new stream.
     """
 
     owner: str
@@ -117,6 +117,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     new: bool = True
     request: bytes = b""
     takeover: Takeover = "truncate"
+    checkpoints: bool = False
+    """Whether appends store checkpoints."""
     instead_of: str = ""
 
 
@@ -124,8 +126,8 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """`result` is `claimed`, or why it was not: the log `exists` or has `ended`, is `held` by another, or is `unknown`.
 
     What follows is that of a claimed log: `position` is that of the claim's own entry and `predecessor` that of the entry before,
-    `claims` how many there were, `stopped` and `created` those of its state, `request` and `takeover` what was stored with the
-    first claim, `checkpoint` and `cursor` what the previous owner stored last.
+    `claims` how many there were, `stopped` and `created` those of its state, `request`, `takeover` and `checkpoints` what was
+    stored with the first claim, `checkpoint` and `cursor` what the previous owner stored last.
     """
 
     result: Literal["claimed", "exists", "ended", "held", "unknown"]
@@ -141,6 +143,8 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """The request that was passed to `publish`."""
     takeover: Takeover = "truncate"
     """The action when the producer dies."""
+    checkpoints: bool = False
+    """Whether appends store checkpoints."""
     checkpoint: bytes = b""
     cursor: bytes = b""
 

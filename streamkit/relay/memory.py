@@ -21,6 +21,7 @@ class _Stored:
     created: float
     request: bytes
     takeover: str
+    checkpoints: bool
     entries: list[Entry] = field(default_factory=list[Entry])
     claims: int = 1
     ended: bool = False
@@ -90,7 +91,7 @@ class MemoryLog(Log):
         self._epoch = max(self._epoch + 1, int(time.time() * 1000))
         if stored is None:
             created = time.time()
-            stored = _Stored(self._epoch, claim.owner, 0, 0, created, claim.request, claim.takeover)
+            stored = _Stored(self._epoch, claim.owner, 0, 0, created, claim.request, claim.takeover, claim.checkpoints)
             self._logs[key] = stored
         else:
             stored.epoch, stored.owner, stored.claims = self._epoch, claim.owner, stored.claims + 1
@@ -111,6 +112,7 @@ class MemoryLog(Log):
             created=stored.created,
             request=stored.request,
             takeover="reset" if stored.takeover == "reset" else "truncate",
+            checkpoints=stored.checkpoints,
             checkpoint=stored.checkpoint,
             cursor=stored.cursor,
         )
@@ -152,9 +154,8 @@ class MemoryLog(Log):
     async def restore(self, restore: Restore) -> bool:
         stored, claimed, claim = self._found(restore.key), restore.claimed, restore.claim
         if stored is None and claimed.predecessor is None:
-            self._logs[restore.key] = stored = _Stored(
-                0, "", 0, 0, claimed.created, claimed.request, claimed.takeover, claims=claimed.claims
-            )
+            known = claimed.created, claimed.request, claimed.takeover, claimed.checkpoints
+            self._logs[restore.key] = stored = _Stored(0, "", 0, 0, *known, claims=claimed.claims)
         elif stored and (stored.owner, stored.last) == (claim.owner, claimed.position.next(len(restore.batches))):
             return True
         elif stored is None or stored.ended or stored.last != claimed.predecessor:

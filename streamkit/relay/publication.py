@@ -79,7 +79,6 @@ class Publication:
         attempts: Sequence[Attempt],
         limits: Limits,
         *,
-        checkpoints: bool,
         claimed_at: float,
         wake: "Callable[[Publication], None]",
     ) -> None:
@@ -95,7 +94,7 @@ class Publication:
         self._claimed = claimed
         self._attempts = deque(attempts)
         self._limits = limits
-        self._checkpoints = checkpoints
+        self._checkpoints = claimed.checkpoints
         self._wake: Callable[[], None] = partial(wake, self)
         self._acknowledged = claimed.position
         self._events: list[bytes] = []  # of the batch that is being filled

@@ -174,14 +174,15 @@ class Relay:
         Checkpoints are stored with each append, contain what stages buffer, and need a source with a `cursor`.
         """
         tasks = self._running()
-        claim, claimed_at = self._claim(new=True, request=_json(request), takeover=takeover), anyio.current_time()
+        claim = self._claim(new=True, request=_json(request), takeover=takeover, checkpoints=checkpoints)
+        claimed_at = anyio.current_time()
         claimed = await self._log.claim(_key(key), claim)
         if claimed.result != "claimed":
             ended = claimed.result == "ended"
             found = "has ended" if ended else "is active"
             raise StreamExists(f"a stream with this key {found} already: a key is used once", ended=ended)
         await self._check_running(key, claim)
-        publication = self._publication(key, claim, claimed, [Attempt(open)], claimed_at, checkpoints=checkpoints)
+        publication = self._publication(key, claim, claimed, [Attempt(open)], claimed_at)
         tasks.start_soon(publication.run)
         return publication
 
@@ -199,11 +200,9 @@ class Relay:
                 await self._log.release(key, claim.owner)
         self._running()
 
-    def _claim(self, *, new: bool, request: bytes = b"", takeover: Takeover = "truncate") -> Claim:
+    def _claim(self, *, new: bool, **stored: Any) -> Claim:
         limits = self._limits
-        return Claim(
-            owner=uuid4().hex, lease=limits.lease, keep=limits.unfinished, new=new, request=request, takeover=takeover
-        )
+        return Claim(owner=uuid4().hex, lease=limits.lease, keep=limits.unfinished, new=new, **stored)
 
     def _publication(
         self,
@@ -212,8 +211,6 @@ class Relay:
         claimed: Claimed,
         attempts: Sequence[Attempt],
         claimed_at: float,
-        *,
-        checkpoints: bool,
     ) -> Publication:
         publication = Publication(
             self._log,
@@ -222,7 +219,6 @@ class Relay:
             claimed,
             attempts,
             self._limits,
-            checkpoints=checkpoints,
             claimed_at=claimed_at,
             wake=self._flusher.wake,
         )
@@ -344,8 +340,7 @@ class Relay:
             return
         await self._check_running(key, claim)
         attempts = [*self._continuing(key, claimed, factory), self._otherwise(key, claimed, factory)]
-        continuing = attempts[0].resumes
-        publication = self._publication(key, claim, claimed, attempts, claimed_at, checkpoints=continuing)
+        publication = self._publication(key, claim, claimed, attempts, claimed_at)
         tasks.start_soon(publication.run)
 
     @staticmethod

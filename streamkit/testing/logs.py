@@ -65,10 +65,10 @@ async def new_and_unknown(log: Log) -> None:
     assert (await _append(log, key, "a", Position(1, 0), b"[1]")).result == "lost"
     assert not await log.stop(key)
 
-    claimed = await _claimed(log, key, request=b'{"a":1}', takeover="reset")
+    claimed = await _claimed(log, key, request=b'{"a":1}', takeover="reset", checkpoints=True)
     assert claimed.position.sequence == 0
     assert (claimed.predecessor, claimed.claims, claimed.stopped) == (None, 1, False)
-    assert (claimed.request, claimed.takeover) == (b'{"a":1}', "reset")
+    assert (claimed.request, claimed.takeover, claimed.checkpoints) == (b'{"a":1}', "reset", True)
     page = await log.read(key, None)
     assert page is not None
     assert [(entry.position, entry.data, entry.predecessor) for entry in page.entries] == [

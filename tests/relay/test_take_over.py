@@ -188,6 +188,22 @@ async def test_a_stream_continues_where_its_log_ends_with_what_its_stages_held_b
         assert shown == whole
 
 
+async def test_an_answer_that_began_anew_continues_from_its_own_checkpoints(log: Log) -> None:
+    first, second = Provider(until=0), Provider(until=12)
+    async with Relay(log, flush=0, lease=3600) as here:
+        await here.publish("k", lambda: first | PIPELINE, takeover="reset", checkpoints=True)
+        with anyio.fail_after(SECONDS):
+            await first.silent.wait()
+    async with worker(log, lambda job: second | PIPELINE):
+        with anyio.fail_after(SECONDS):
+            await second.silent.wait()
+    async with worker(log, lambda job: PIPELINE.open(Provider(job.cursor), checkpoint=job.checkpoint)) as streams:
+        reset, *whole = await seen(streams, "k")
+    assert isinstance(reset, sk.events.Reset)
+    assert not any(isinstance(event, sk.events.Reset) for event in whole)
+    assert text(whole) == MODERATED
+
+
 @pytest.mark.parametrize("takeover", ["truncate", "reset"])
 async def test_a_stream_that_can_t_continue_ends_as_its_takeover_says(log: Log, takeover: Any) -> None:
     def changed(job: Job) -> Any:

@@ -117,13 +117,14 @@ class RedisLog:
             int(claim.new),
             claim.request,
             claim.takeover,
+            int(claim.checkpoints),
             claim.instead_of,
         )
         # The index first: a process that dies between the two would else leave a stream that nobody finds.
         _, (result, *fields) = await self._execute([self._index(key, claim.lease), self._eval(CLAIM, key, *arguments)])
         if result != b"claimed":
             return Claimed(result=result.decode())
-        epoch, predecessor, claims, stopped, created, request, takeover, checkpoint, cursor = fields
+        epoch, predecessor, claims, stopped, created, request, takeover, checkpoints, checkpoint, cursor = fields
         self._indexed[key] = time.monotonic()
         return Claimed(
             result="claimed",
@@ -134,6 +135,7 @@ class RedisLog:
             created=int(created) / 1000,
             request=request,
             takeover="reset" if takeover == b"reset" else "truncate",
+            checkpoints=checkpoints == b"1",
             checkpoint=checkpoint,
             cursor=cursor,
         )
@@ -191,6 +193,7 @@ class RedisLog:
             _milliseconds(claim.keep),
             claimed.request,
             claimed.takeover,
+            int(claimed.checkpoints),
             int(claimed.created * 1000),
             claimed.claims,
             _flags(restore.resets, len(restore.batches)),

@@ -53,7 +53,7 @@ end
 """
 
 CLAIM: Final = _script("""
-local owner, lease, kept, new, request, takeover, instead = unpack(ARGV)
+local owner, lease, kept, new, request, takeover, checkpoints, instead = unpack(ARGV)
 local m = redis.call('HMGET', meta, 'epoch', 'seq', 'owner', 'until', 'ended', 'predecessor')
 local known = redis.call('EXISTS', log) == 1 and m[1]
 local t = now()
@@ -68,7 +68,7 @@ if not (known and m[3] == owner and m[2] == '0' and not m[5]) then
     epoch = math.max(epoch, m[1] + 1)
   else
     redis.call('DEL', log, meta)
-    redis.call('HSET', meta, 'request', request, 'takeover', takeover, 'created', text(t))
+    redis.call('HSET', meta, 'request', request, 'takeover', takeover, 'checkpoints', checkpoints, 'created', text(t))
   end
   redis.call('XADD', log, text(epoch) .. '-0', 'c', predecessor)
   redis.call('HSET', meta, 'epoch', text(epoch), 'seq', '0', 'owner', owner, 'until', text(t + lease), 'predecessor', predecessor)
@@ -76,11 +76,11 @@ if not (known and m[3] == owner and m[2] == '0' and not m[5]) then
   keep(kept)
 end
 local s = redis.call('HMGET', meta,
-  'epoch', 'predecessor', 'claims', 'stopped', 'created', 'request', 'takeover', 'checkpoint', 'cursor')
-for i = 1, 9 do s[i] = s[i] or '' end
+  'epoch', 'predecessor', 'claims', 'stopped', 'created', 'request', 'takeover', 'checkpoints', 'checkpoint', 'cursor')
+for i = 1, 10 do s[i] = s[i] or '' end
 return {'claimed', unpack(s)}
 """)
-"""ARGV: owner, lease, time to keep, whether the log is new, request, takeover, the owner whose lease may be ended."""
+"""ARGV: owner, lease, time to keep, whether it is new, request, takeover, checkpoints, the owner whose lease may be ended."""
 
 APPEND: Final = _script("""
 local owner, epoch, after, lease, kept, ends, resets, checkpoint, cursor = unpack(ARGV, 1, 9)
@@ -112,26 +112,26 @@ return {'appended', stopped}
 batch whether it begins with a Reset, checkpoint, cursor, and the batches. An append that is repeated has the same reply."""
 
 RESTORE: Final = _script("""
-local owner, epoch, predecessor, lease, kept, request, takeover, created, claims, resets = unpack(ARGV, 1, 10)
+local owner, epoch, predecessor, lease, kept, request, takeover, checkpoints, created, claims, resets = unpack(ARGV, 1, 11)
 local m = redis.call('HMGET', meta, 'epoch', 'seq', 'ended', 'owner')
 local known = redis.call('EXISTS', log) == 1 and m[1]
-if known and m[1] == epoch and m[4] == owner and tonumber(m[2]) == #ARGV - 10 then return 1 end
+if known and m[1] == epoch and m[4] == owner and tonumber(m[2]) == #ARGV - 11 then return 1 end
 if known then
   if m[3] or m[1] .. '-' .. m[2] ~= predecessor then return 0 end
 elseif predecessor ~= '' then
   return 0
 else
   redis.call('DEL', log, meta)
-  redis.call('HSET', meta, 'request', request, 'takeover', takeover, 'created', created)
+  redis.call('HSET', meta, 'request', request, 'takeover', takeover, 'checkpoints', checkpoints, 'created', created)
 end
 redis.call('XADD', log, epoch .. '-0', 'c', predecessor)
 redis.call('HSET', meta, 'epoch', epoch, 'owner', owner, 'until', text(now() + lease))
 redis.call('HSET', meta, 'predecessor', predecessor, 'claims', claims)
-append(epoch, 0, 11, flags(resets))
+append(epoch, 0, 12, flags(resets))
 keep(kept)
 return 1
 """)
-"""ARGV: owner, epoch, predecessor, lease, time to keep, request, takeover, created, claims, resets, and the batches."""
+"""ARGV: owner, epoch, predecessor, lease, time to keep, request, takeover, checkpoints, created, claims, resets, batches."""
 
 RELEASE: Final = _script("""
 local m = redis.call('HMGET', meta, 'owner', 'until')
