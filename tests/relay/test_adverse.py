@@ -300,6 +300,13 @@ async def test_memory_holds_what_has_not_expired(store: str) -> None:
     assert len(log._names) < 400
 
 
+@redis_only
+async def test_a_process_forgets_streams_that_others_have_ended(log: Any) -> None:
+    for number in range(300):
+        await log.claim(f"{number}", Claim(owner="a", lease=0.001, keep=100))
+    assert len(log._indexed) < 200
+
+
 async def test_viewers_that_come_and_go_leave_nothing(log: Log) -> None:
     gated = Gated()
     async with Relay(log, flush=0.001, tick=0.01) as streams:

@@ -16,6 +16,8 @@ from streamkit.relay import Append, Appended, Claim, Claimed, Entry, LogState, P
 from streamkit_redis.scripts import ALL, APPEND, CLAIM, EXPIRED, INDEX, RELEASE, RESTORE, STATE, STOP, Script
 
 Command = tuple[Any, ...]
+PRUNE = 100
+"""How many logs are known until those that are not in use any more are forgotten."""
 
 
 class RedisLog:
@@ -54,7 +56,8 @@ class RedisLog:
         self._prefix = prefix
         self._timeout = timeout
         self._active = f"{{{prefix}}}:active"
-        self._indexed: dict[str, float] = {}
+        self._indexed: dict[str, float] = {}  # until when the place of a log in the index need not be renewed
+        self._prune_at = PRUNE
         self._tails: list[_Tail] = []
         self._woken = anyio.Event()
 
@@ -125,7 +128,7 @@ class RedisLog:
         if result != b"claimed":
             return Claimed(result=result.decode())
         epoch, predecessor, claims, stopped, created, request, takeover, checkpoints, checkpoint, cursor = fields
-        self._indexed[key] = time.monotonic()
+        self._note(key, claim.lease)
         return Claimed(
             result="claimed",
             position=Position(int(epoch), 0),
@@ -140,14 +143,22 @@ class RedisLog:
             cursor=cursor,
         )
 
+    def _note(self, key: str, lease: float) -> None:
+        now = time.monotonic()
+        self._indexed[key] = now + lease / 3
+        if len(self._indexed) >= self._prune_at:
+            # Those of streams that have ended otherwise than by an append.
+            self._indexed = {key: until for key, until in self._indexed.items() if until > now}
+            self._prune_at = PRUNE + 2 * len(self._indexed)
+
     async def append(self, appends: Sequence[Append]) -> Sequence[Appended]:
         if not appends:
             return []
         commands = [self._append(append) for append in appends]
         now = time.monotonic()
         for append in appends:
-            if not append.ends and now - self._indexed.get(append.key, 0.0) > append.lease / 3:
-                self._indexed[append.key] = now
+            if not append.ends and now > self._indexed.get(append.key, 0.0):
+                self._note(append.key, append.lease)
                 commands.append(self._index(append.key, append.lease))
         found = await self._try(commands)
         found, indexed = found[: len(appends)], found[len(appends) :]
