@@ -8,7 +8,7 @@ import asyncio
 import multiprocessing
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import anyio
@@ -68,14 +68,23 @@ async def delays(url: str, key: str, viewers: int, seconds: float) -> list[float
     return found[viewers * RATE // 2 :]
 
 
-async def cost(viewers: int, events: int = 60) -> float:
-    """Microseconds of CPU for one delivery to one viewer, of a log in memory: reading, a stage, and the consumer's loop."""
+def followed(streams: Relay) -> sk.Stream[Any]:
+    return streams.follow("k") | SAME
+
+
+def framed(streams: Relay) -> sk.Stream[Any]:
+    """Bytes for the socket of a client of OpenAI's format."""
+    return streams.frames("k", "openai") | sk.sse.Encode()
+
+
+async def cost(viewers: int, stream: Callable[[Relay], sk.Stream[Any]], events: int = 60) -> float:
+    """Microseconds of CPU for one delivery to one viewer, of a log in memory: reading, its stages, and the consumer's loop."""
     received = 0
     log = MemoryLog()
 
     async def view(streams: Relay) -> None:
         nonlocal received
-        async for _ in streams.follow("k") | SAME:
+        async for _ in stream(streams):
             received += 1
 
     async def append(event: sk.Event, at: Position) -> Position:
@@ -186,7 +195,8 @@ def main() -> int:
             p50, p99 = (percentile(found, rank) or 0.0 for rank in (50, 99))
             print(f"{viewers:5} viewers: delay p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, {len(found)} events")
         for viewers in options.viewers:
-            print(f"{viewers:5} viewers: {asyncio.run(cost(viewers)):.1f} us of CPU for one delivery")
+            event, frame = (asyncio.run(cost(viewers, stream)) for stream in (followed, framed))
+            print(f"{viewers:5} viewers: {event:.1f} us of CPU for one delivery of an event, {frame:.1f} us of a frame")
         for count in (1, 200):
             rate, cpu = asyncio.run(writes(server.url, count, 2))
             print(f"{count:5} streams: {rate:,.0f} events/s, {cpu:.1f} us of CPU each")
