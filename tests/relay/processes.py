@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -142,7 +143,8 @@ async def taken_over(streams: Relay, key: str) -> None:
 def send(process: BaseProcess, number: signal.Signals) -> None:
     """Send a signal, unless the process has ended."""
     if process.pid is not None and process.exitcode is None:
-        os.kill(process.pid, number)
+        with suppress(ProcessLookupError):  # it has ended since
+            os.kill(process.pid, number)
 
 
 async def collect(streams: Relay, key: str) -> list[sk.Event]:
