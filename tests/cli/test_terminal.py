@@ -3,76 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import sys
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import pytest
+from tests.cli import terminal as terminals
 
-pty = pytest.importorskip("pty", reason="there are no pseudo-terminals")
 COMMAND = (sys.executable, "-W", "error", "-m", "streamkit")
 HIDE, SHOW, CTRL_C, CTRL_D = "\x1b[?25l", "\x1b[?25h", "\x03", "\x04"
-PATIENCE = 60.0
-"""Seconds until a test gives up; none of them waits for a time to pass."""
 
 
-class Terminal:
-    """A command that runs in a terminal of its own."""
-
-    def __init__(self, process: int, descriptor: int) -> None:
-        self._process = process
-        self._descriptor = descriptor
-        self.output = ""
-
-    def until(self, text: str) -> str:
-        """Read until that is shown, and give what came until then, with what was left of the time before."""
-        end = time.monotonic() + PATIENCE
-        while text not in self.output and self._read(end):
-            pass
-        before, found, self.output = self.output.partition(text)
-        assert found, f"expected {text!r}, found {before!r}"
-        return before + found
-
-    def write(self, text: str) -> None:
-        os.write(self._descriptor, text.encode())
-
-    def end(self) -> tuple[int, str]:
-        """The exit code, and what was shown since the last `until`."""
-        limit = time.monotonic() + PATIENCE
-        while self._read(limit):
-            pass
-        _, status = os.waitpid(self._process, 0)
-        return os.waitstatus_to_exitcode(status), self.output
-
-    def _read(self, end: float) -> bool:
-        ready, _, _ = select.select([self._descriptor], [], [], max(0.0, end - time.monotonic()))
-        try:
-            data = os.read(self._descriptor, 65536) if ready else b""
-        # Linux has an error for the end of a terminal.
-        except OSError:
-            data = b""
-        self.output += data.decode()
-        return bool(data)
-
-
-@contextmanager
-def terminal(*arguments: str) -> Generator[Terminal]:
-    process, descriptor = pty.fork()
-    if process == 0:
-        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "24"}
-        environment.pop("NO_COLOR", None)
-        try:
-            os.execve(COMMAND[0], [*COMMAND, *arguments], environment)
-        finally:
-            os._exit(127)
-    try:
-        yield Terminal(process, descriptor)
-    finally:
-        os.close(descriptor)
+def terminal(*arguments: str) -> AbstractContextManager[terminals.Terminal]:
+    return terminals.terminal(*COMMAND, *arguments)
 
 
 def slow(folder: Path) -> str:

@@ -142,3 +142,30 @@ def test_a_korean_page_has_the_code_of_the_english_one_with_comments_of_its_own(
     )
     assert korean
     assert [code for code in english if code in korean] == korean
+
+
+THEIRS = {"docs/how-to/read-bedrock.md"}
+"""Pages whose `url` is not that of a chat."""
+
+
+def given_from_outside(page: Path) -> set[str]:
+    """Those of `url`, `body` and `headers` that a page uses before any block of it has given them a value."""
+    given, found = set[str](), set[str]()
+    for code in BLOCK.findall(page.read_text("utf-8")):
+        tree = compile(code, str(page), "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        given |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
+        found |= {name.id for name in names} & {"url", "body", "headers"} - given - arguments
+    return found
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.is_relative_to(ROOT / "docs") and given_from_outside(page)],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_a_page_that_takes_the_request_from_its_reader_says_where_to_get_one(page: Path) -> None:
+    text = page.read_text("utf-8")
+    linked = "(first-stream.md)" if "ko" in page.parts else "first-stream.md#the-other-pages)"
+    assert linked in text or str(page.relative_to(ROOT)) in THEIRS
