@@ -97,6 +97,29 @@ def test_the_workflow_publishes_by_identity_with_attestations_and_names_no_index
     assert re.findall(r"(?i)password|secrets\.|repository-url", WORKFLOW) == []
 
 
+def test_every_action_is_pinned_by_its_commit_with_the_release_as_a_comment() -> None:
+    uses = re.findall(r"uses: (.*)", WORKFLOW)
+
+    assert len(uses) >= 6
+    assert [use for use in uses if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)] == []
+    assert len({use.partition(" ")[0].partition("@")[0] for use in uses}) == len(
+        {use.partition(" ")[0] for use in uses}
+    )
+
+
+def test_the_job_that_writes_to_the_repository_has_no_identity_and_the_one_that_publishes_runs_no_code_of_the_project() -> (
+    None
+):
+    jobs = dict(
+        re.findall(r"^  (\w+):\n(.*?)(?=^  \w+:\n|\Z)", WORKFLOW.partition("\njobs:\n")[2], re.MULTILINE | re.DOTALL)
+    )
+
+    assert list(jobs) == ["build", "publish", "attest", "notes"]
+    assert [name for name, job in jobs.items() if "id-token: write" in job] == ["publish", "attest"]
+    assert [name for name, job in jobs.items() if "contents: write" in job] == ["notes"]
+    assert [name for name, job in jobs.items() if "actions/checkout@" in job] == ["build"]
+
+
 def test_the_page_on_security_says_how_to_report() -> None:
     page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
