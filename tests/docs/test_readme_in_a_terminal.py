@@ -22,10 +22,11 @@ def test_the_first_block_runs_when_it_is_pasted(name: str) -> None:
     with terminal(sys.executable, "-m", "asyncio") as shown:
         shown.until(">>> ")
         shown.write(f"{BEGIN}{block}{END}\r\r")
-        output = shown.until("StreamEnd(reason='completed'")
-        shown.until(">>> ")
+        output = shown.until("and nobody else should hear of it.")
+        output += shown.until(">>> ")
         shown.write("exit()\r")
         shown.end()
 
     assert "[redacted], and nobody else should hear of it." in output
+    assert "42" not in output.rpartition("flush=True)")[2]
     assert "Error" not in output

@@ -56,7 +56,7 @@ def test_a_dialect_of_an_installed_package_is_found_by_its_name(monkeypatch: pyt
     monkeypatch.setattr(plugins, "find", lambda group, name: {("dialects", "other"): CohereChat}.get((group, name)))
     word = b'data: {"type": "content-delta", "delta": {"message": {"content": {"text": "Hi"}}}}\n\n'
     assert sk.TextDelta("Hi") in list((sk.sse.Lines() | sk.Parse() | Extract("other")).run([word]))
-    with pytest.raises(sk.PipelineError, match=r"found 'another'$"):
+    with pytest.raises(sk.PipelineError, match=r"^expected one of the dialects anthropic, .*, writer; found 'another'"):
         Extract("another")
 
 
