@@ -16,7 +16,7 @@ from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.stream import Stream
 from streamkit.core.views import Views
 from streamkit.core.waiting import Wakeup, wakeup
-from streamkit.core.wrong_input import kind_of
+from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import PipelineError, QueueOverflow
 from streamkit.events import StreamEnd
 
@@ -350,8 +350,12 @@ async def opened(answer: object, unclosed: list[Exception]) -> AsyncGenerator[As
         await close(iterator, unclosed)
 
 
-def at_least_one(**numbers: float) -> None:
-    """Raise `PipelineError` for a number that is less than 1."""
-    for name, number in numbers.items():
+def at_least_one(**numbers: int) -> None:
+    """Raise `PipelineError` for anything but a whole number of 1 or more."""
+    for name, given in numbers.items():
+        number = cast(object, given)
+        if isinstance(number, bool) or not isinstance(number, int):
+            found = shown(number) if isinstance(number, bool | float) else kind_of(number)
+            raise PipelineError(f"expected a {name} that is a whole number, found {found}")
         if number < 1:
-            raise PipelineError(f"expected a {name} of 1 or more, found {number}")
+            raise PipelineError(f"expected a {name} of 1 or more, found {shown(number)}")
