@@ -366,8 +366,9 @@ class BlockEmitter(Checkpointed):
                 if start.within is not None:
                     self._containers.add(start.within)
             block.data = self.data_of(block.part)
-        block.annotations = self._early.pop(-1 if block.part is None else block.part, [])
         if block.kind == "text":
+            # Those that came before any text, without a part, are of the first text.
+            block.annotations = self._early.pop(-1 if block.part is None else block.part, [])
             self._last_text = len(self._blocks)
         self._blocks.append(block)
         self._advance(out)

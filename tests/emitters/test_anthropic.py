@@ -48,6 +48,18 @@ def accepted(frames: list[ServerSentEvent]) -> None:
             raise
 
 
+def test_a_citation_that_comes_before_any_text_is_of_the_first_text() -> None:
+    place = {"document_index": 0, "document_title": None, "start_char_index": 0, "end_char_index": 1, "file_id": None}
+    citation = {"type": "char_location", "cited_text": "a", **place}
+    call = sk.ToolCallDelta(0, "call_1", "f", "{}")
+
+    events = [sk.events.Annotation(citation), call, sk.TextDelta("a"), sk.Finish("stop"), sk.StreamEnd("completed")]
+    found = read_message(sk.Emit("anthropic").run(events)).content
+
+    assert [block.type for block in found] == ["tool_use", "text"]
+    assert json.loads(found[1].to_json())["citations"] == [citation]
+
+
 def test_it_keeps_the_rules_of_emitters() -> None:
     check_emitter("anthropic", validate=accepted)
 

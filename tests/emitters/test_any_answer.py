@@ -128,10 +128,18 @@ def answers(draw: st.DrawFn) -> list[Any]:
         return [*begun, *(event for number in range(draw(st.integers(1, 4))) for event in draw(part(number)))]
     events: list[Any] = []
     ended: set[int] = set()
+    arguments: dict[Any, str] = {}
     for event in draw(st.lists(deltas, max_size=14)):
         index = getattr(event, "index", None)
         if isinstance(event, Reset):
             ended.clear()
+            arguments.clear()
+        if isinstance(event, sk.ToolCallDelta) and event.type is None:
+            key = (event.index, event.tool_index)
+            # Nothing follows a whole JSON value.
+            if arguments.get(key, "").endswith("}"):
+                event = sk.ToolCallDelta(event.tool_index, event.id, event.name, "", event.index)
+            arguments[key] = arguments.get(key, "") + event.arguments
         if index not in ended or isinstance(event, PAST_THE_END):
             events.append(event)
         if isinstance(event, sk.Finish):
@@ -152,9 +160,10 @@ def chat(frames: Written) -> None:
         chunk = json.loads(frame.payload)
         for choice in chunk["choices"]:
             # The client's types of chunks have no custom tools yet.
-            calls = choice.get("delta", {}).get("tool_calls", ())
-            if any(call.get("type") == "custom" or "custom" in call for call in calls):
-                choice["delta"].pop("tool_calls")
+            for call in choice.get("delta", {}).get("tool_calls", ()):
+                if custom := call.pop("custom", None):
+                    call["function"] = {name.replace("input", "arguments"): value for name, value in custom.items()}
+                    call |= {"type": "function"} if "type" in call else {}
         parsed = ChatCompletionChunk.model_validate(chunk)
         state.handle_chunk(parsed)
         for choice in chunk["choices"]:
