@@ -21,13 +21,19 @@ INDENT = "  "
 WIDEST = 100
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # rich would exit with 1; `exits.run` has the code for every command, whichever way it writes.
+        raise BrokenPipeError
+
+
 def make_console(widest: int | None = WIDEST) -> Console:
     """Standard output, no wider than that. What its encoding does not have becomes a question mark."""
     # Files have it; what stands in for one, as in a notebook, may not.
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="replace")
-    console = Console(highlight=False)
+    console = _Console(highlight=False)
     if widest is not None:
         console.width = min(console.width, widest)
     return console

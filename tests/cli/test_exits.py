@@ -118,6 +118,32 @@ def test_a_reader_that_has_enough_ends_any_command_without_a_message(tmp_path: P
     assert (output, errors, (tmp_path / "code").read_text()) == ('{"file":"/', "", "141\n")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "plugins",
+        "doctor",
+        "doctor --json",
+        "new-plugin my-plugin",
+        "compare demo",
+        "inspect a.sse",
+        "demo --fast",
+        "completion bash",
+    ],
+)
+def test_a_command_whose_reader_has_gone_ends_with_141_whatever_it_writes_with(line: str, tmp_path: Path) -> None:
+    (tmp_path / "a.sse").write_text(chunk("Half"))
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        command = [*COMMAND, *line.split()]
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, cwd=tmp_path, text=True, check=False)
+    finally:
+        os.close(write)
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_after_a_command_the_signals_do_what_they_did_before() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     inside: list[object] = []
