@@ -16,7 +16,7 @@ from streamkit.core.wrong_input import kind_of, shown
 from streamkit.emitters.emit import Emit
 from streamkit.errors import LogLost, PipelineError, StreamExists
 from streamkit.events import Event, Reset, StreamEnd
-from streamkit.relay.flush import Flusher
+from streamkit.relay.appender import Appender
 from streamkit.relay.frames import ViewerFrames
 from streamkit.relay.log import Claim, Claimed, EventId, Log, LogState, Takeover
 from streamkit.relay.publication import Attempt, Limits, Open, Opened, Publication, end_log
@@ -103,7 +103,7 @@ class Relay:
             flush=flush, lease=lease, keep=keep, unfinished=unfinished, buffer=buffer, resend_bytes=resend_bytes
         )
         self._drain = drain
-        self._flusher = Flusher(log, self._limits)
+        self._appender = Appender(log, self._limits)
         self._tail = Tail(log, size=window, patience=patience, tick=tick, abandoned=self._truncate)
         self._tasks: anyio.abc.TaskGroup | None = None
         self._contexts: AsyncExitStack | None = None
@@ -114,7 +114,7 @@ class Relay:
             raise PipelineError("this Relay was entered before; make another one")
         async with AsyncExitStack() as stack:
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
-            self._tasks.start_soon(self._flusher.run)
+            self._tasks.start_soon(self._appender.run)
             self._tasks.start_soon(self._tail.run)
             self._contexts = stack.pop_all()
         return self
@@ -140,7 +140,7 @@ class Relay:
                 await self._contexts.__aexit__(None, None, None)
 
     def _active(self) -> list[Publication]:
-        return list(self._flusher.publications.values())
+        return list(self._appender.publications.values())
 
     async def _release(self) -> None:
         active = self._active()
@@ -148,8 +148,8 @@ class Relay:
             publication.release()
         for publication in active:
             await publication.closed()
-        await self._flusher.finish()
-        await self._flusher.release([publication for publication in active if not publication.done])
+        await self._appender.finish()
+        await self._appender.release([publication for publication in active if not publication.done])
 
     # Publishing
 
@@ -220,9 +220,9 @@ class Relay:
             attempts,
             self._limits,
             claimed_at=claimed_at,
-            wake=self._flusher.wake,
+            wake=self._appender.wake,
         )
-        self._flusher.add(publication)
+        self._appender.add(publication)
         return publication
 
     async def stop(self, key: str) -> bool:
@@ -232,7 +232,7 @@ class Relay:
         if there is no such stream, or it has ended.
         """
         found = await self._log.stop(_key(key))
-        if publication := self._flusher.publications.get(key):
+        if publication := self._appender.publications.get(key):
             publication.stop()
         return found
 
@@ -314,7 +314,7 @@ class Relay:
         """
         pause = min(self._limits.lease / 4, 1.0) if poll is None else poll
         while True:
-            room = limit - len(self._flusher.publications)
+            room = limit - len(self._appender.publications)
             if room > 0:
                 await self._take_expired(factory, room)
             await anyio.sleep(pause)

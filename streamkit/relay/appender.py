@@ -14,7 +14,7 @@ BACKOFF = (0.05, 1.0)
 _log = logging.getLogger("streamkit.relay")
 
 
-class Flusher:
+class Appender:
     """Appends what the publications have read, and renews their leases."""
 
     def __init__(self, log: Log, limits: Limits) -> None:
