@@ -83,7 +83,7 @@ deltas: st.SearchStrategy[Any] = st.one_of(
     st.builds(sk.TextDelta, pieces, indexes),
     st.builds(sk.ReasoningDelta, pieces, indexes),
     st.builds(sk.RefusalDelta, pieces, indexes),
-    st.builds(sk.ToolCallDelta, calls, st.sampled_from([None, None, "call_1", "call_2"]), st.sampled_from([None, "f", "g"]),
+    st.builds(sk.ToolCallDelta, calls, st.sampled_from([None, None, "given"]), st.sampled_from([None, "f", "g"]),
               st.sampled_from(["", '{"a":', "1}", "{}", "x"]), indexes),
     st.builds(sk.ToolCallDelta, st.just(3), st.just("call_3"), st.just("run"), pieces, indexes, st.just("custom")),
     st.builds(AudioDelta, st.sampled_from([None, "UklGRg=="]), st.sampled_from([None, "Hi"]), st.just("audio_1")),
@@ -136,9 +136,10 @@ def answers(draw: st.DrawFn) -> list[Any]:
             arguments.clear()
         if isinstance(event, sk.ToolCallDelta) and event.type is None:
             key = (event.index, event.tool_index)
-            # Nothing follows a whole JSON value.
-            if arguments.get(key, "").endswith("}"):
-                event = sk.ToolCallDelta(event.tool_index, event.id, event.name, "", event.index)
+            # No two calls have one id, and nothing follows a whole JSON value.
+            id = event.id and f"call_{event.tool_index}"
+            more = "" if arguments.get(key, "").endswith("}") else event.arguments
+            event = sk.ToolCallDelta(event.tool_index, id, event.name, more, event.index)
             arguments[key] = arguments.get(key, "") + event.arguments
         if index not in ended or isinstance(event, PAST_THE_END):
             events.append(event)
