@@ -19,6 +19,7 @@ from streamkit.core.checkpoint import fitting, restore, state_of, usable
 from streamkit.core.engine import DONE, Engine, Slices, Todo, fresh, stage_name, with_inner
 from streamkit.core.hints import Classes, Composable, check_class, check_order, declared_types, misplaced, source_types
 from streamkit.core.joined import HopContext
+from streamkit.core.options import NamedOptions
 from streamkit.core.reading import close_all
 from streamkit.core.run import Run
 from streamkit.core.source import AT_THE_LEFT, Source, as_source
@@ -40,7 +41,7 @@ def _unused(hook: F) -> F:
     return hook
 
 
-class Step(Composable, Generic[In, Out]):
+class Step(NamedOptions, Composable, Generic[In, Out]):
     """Common base of `Stage` and `AsyncStage`."""
 
     declares_items = True

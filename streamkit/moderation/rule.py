@@ -1,10 +1,10 @@
 """One rule: what must not be released, and what is done about it; and what is decided about one place of a text."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
-import msgspec
-
+from streamkit.core.options import NamedOptions
 from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, VerdictSource
@@ -17,7 +17,8 @@ _MOST = 1_000_000_000
 Check: TypeAlias = Callable[[str], Iterable[tuple[int, int]]]
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+@dataclass(frozen=True)
+class Rule(NamedOptions):
     """Phrases, regular expressions (of the `regex` package), ready-made `detectors` by name, and a `check` of your own; and
     what happens where one of them matches.
 
@@ -105,7 +106,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for string in strings:
             if not isinstance(string, str):
                 raise self._wrong(f"{name} as a list of strings", f"{kind_of(string)} in it")
-        msgspec.structs.force_setattr(self, name, strings)
+        object.__setattr__(self, name, strings)
 
     def _check_pattern(self, pattern: str) -> None:
         compiled(pattern, self.ignore_case)

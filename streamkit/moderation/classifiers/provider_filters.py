@@ -6,10 +6,10 @@ holds results of the moderation endpoint for the input and the output, or the er
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
-import msgspec
-
+from streamkit.core.options import NamedOptions
 from streamkit.errors import PipelineError
 from streamkit.events import ProviderNotice
 from streamkit.moderation.classifiers.classifier import Decision
@@ -20,7 +20,8 @@ FAILED = "error"
 """The category of a filter that failed."""
 
 
-class ProviderRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+@dataclass(frozen=True)
+class ProviderRule(NamedOptions):
     """The action to take when the provider's filter reports `category`; `*` is any.
 
     It counts from `severity` on (Azure: low, medium, high), or from `score` (OpenAI: 0 to 1); with neither, when the provider

@@ -1,5 +1,6 @@
 """One text under rules: all matchers of its rules, and what is decided where their matches overlap."""
 
+import dataclasses
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
@@ -315,15 +316,13 @@ def _found(span: Span) -> _Found:
 def _as_decided(rule: Rule, cause: Cause) -> Rule:
     if cause != "timeout":
         return rule
-    return msgspec.structs.replace(rule, action="block" if rule.fail == "closed" else "annotate")
+    return dataclasses.replace(rule, action="block" if rule.fail == "closed" else "annotate")
 
 
 @lru_cache(maxsize=128)
 def _fingerprint(rules: tuple[Rule, ...]) -> int:
     named = [
-        msgspec.structs.replace(rule, check=getattr(rule.check, "__qualname__", "check"))
-        if callable(rule.check)
-        else rule
+        dataclasses.replace(rule, check=getattr(rule.check, "__qualname__", "check")) if callable(rule.check) else rule
         for rule in rules
     ]
     return zlib.crc32(msgspec.json.encode(named))
