@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from streamkit.errors import PipelineError, ProtocolError
-from streamkit.requests import ag_ui, ai_sdk, chat, gemini, messages, responses
+from streamkit.requests import ag_ui, ai_sdk, anthropic, chat, gemini, responses
 from streamkit.requests.conversation import CallPart, Conversation, TextPart, Turn, TurnPart
 from streamkit.requests.losses import Losses, Untranslated
 from streamkit.sse.json_text import DEEPEST, depth_of
@@ -15,7 +15,7 @@ Write: TypeAlias = Callable[[Conversation, Losses, int], dict[str, Any]]
 
 SOURCES: Mapping[str, Read] = {
     "openai": chat.read,
-    "anthropic": messages.read,
+    "anthropic": anthropic.read,
     "responses": responses.read,
     "gemini": gemini.read,
     "ai-sdk": ai_sdk.read,
@@ -23,7 +23,7 @@ SOURCES: Mapping[str, Read] = {
 }
 TARGETS: Mapping[str, Write] = {
     "openai": chat.write,
-    "anthropic": messages.write,
+    "anthropic": anthropic.write,
     "responses": responses.write,
     "gemini": gemini.write,
 }
