@@ -541,6 +541,8 @@ class Engine:
                     stage.restore(state)
                     usable(stage)
             level.pending.extend(unpack(saved.pending))
+        if not 0 <= known.flushed <= len(self._levels) or known.start < 0:
+            raise IndexError("no such level or stage to flush next")
         self.phase, self._flushed, self._start = Phase(known.phase), known.flushed, known.start
         self._started = known.started
         (self.end,) = unpack(known.end)

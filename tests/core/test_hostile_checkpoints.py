@@ -155,6 +155,15 @@ def test_a_checkpoint_that_was_tampered_with_is_a_run_or_a_streamkit_error(name:
     check()
 
 
+@pytest.mark.parametrize(("field", "value"), [("flushed", 2), ("flushed", 99), ("flushed", -1), ("start", -1)])
+def test_a_place_that_the_run_does_not_have_is_an_error(field: str, value: int) -> None:
+    pipeline = PIPELINES["moderate"]
+    checkpoint = checkpoints(pipeline)[1]
+    checkpoint["run"][field] = value
+
+    assert reading(pipeline, checkpoint) == "this pipeline: the checkpoint does not fit: IndexError"
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("name", ["moderate", "accumulate", "branches"])
 def test_a_stream_reads_such_a_checkpoint_alike(name: str, backend: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def test_a_file_of_any_bytes_is_a_pipeline_error(tmp_path: Path, content: bytes)
             read(tmp_path / name)
 
 
-@given(st.lists(values, max_size=3), st.sampled_from(sk.Rule.__struct_fields__), values)
+@given(st.lists(values, max_size=3), st.sampled_from([field.name for field in fields(sk.Rule)]), values)
 @settings(max_examples=400)
 def test_a_rule_of_any_values_is_a_rule_or_a_pipeline_error(phrases: list[Any], name: str, value: Any) -> None:
     options: dict[str, Any] = {"category": "x", "phrases": phrases, name: value}
