@@ -44,7 +44,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
         self._hop: Joined[Any] | None = joined if isinstance(joined, Joined) else None
         if self._hop is not None and checkpoint is not None:
             raise PipelineError(_NO_CHECKPOINT)
-        self._reading = Reading[Out](joined, stages[behind:], checkpoint, (behind, total or len(stages)))
+        self._reading: Reading[Out] = Reading(joined, stages[behind:], checkpoint, (behind, total or len(stages)))
         self._contexts: AsyncExitStack | None = None
         self._hops_entered = False
         self._taken = False

@@ -5,6 +5,7 @@ python -m tests.benchmarks.relay [--viewers 1 20 200 1000] [--seconds 5]
 
 import argparse
 import asyncio
+import gc
 import multiprocessing
 import sys
 import time
@@ -190,10 +191,16 @@ def main() -> int:
         return 0
     server = RedisServer().start()
     try:
-        for viewers in options.viewers:
-            found = sorted(asyncio.run(delays(server.url, f"d{viewers}", viewers, options.seconds)))
+        most = max(options.viewers)
+        for viewers, note in [*((viewers, "") for viewers in options.viewers), (most, "; without garbage collection")]:
+            if note:
+                gc.disable()
+            found = sorted(asyncio.run(delays(server.url, f"d{viewers}{bool(note)}", viewers, options.seconds)))
+            gc.enable()
             p50, p99 = (percentile(found, rank) or 0.0 for rank in (50, 99))
-            print(f"{viewers:5} viewers: delay p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, {len(found)} events")
+            print(
+                f"{viewers:5} viewers: delay p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, {len(found)} events{note}"
+            )
         for viewers in options.viewers:
             event, frame = (asyncio.run(cost(viewers, stream)) for stream in (followed, framed))
             print(f"{viewers:5} viewers: {event:.1f} us of CPU for one delivery of an event, {frame:.1f} us of a frame")
