@@ -3,23 +3,21 @@
 from collections.abc import Iterator
 
 from streamkit.requests.conversation import (
+    STREAMED,
     CallPart,
     Content,
     Conversation,
     OfferedTool,
-    Option,
     ResultPart,
     TextPart,
     Turn,
     TurnPart,
-    media_part,
 )
 from streamkit.requests.fields import Fields, items_of, unknown
-from streamkit.requests.losses import Losses
+from streamkit.requests.losses import PROVIDER_FILE, REASONING, Losses
 
 OF_THE_RUN = ("threadId", "runId", "parentRunId", "protocolVersion")
 """Fields that say which run this is, and nothing to the model."""
-_REASONING = "reasoning of earlier turns is not sent to another API"
 _MEDIA = ("image", "audio", "video", "document")
 
 
@@ -28,9 +26,7 @@ def read(body: object, losses: Losses) -> Conversation:
     fields = Fields(body, "", losses, camel_case=True)
     for name in OF_THE_RUN:
         fields.value(name)
-    # A run is always a stream.
-    options = {name: Option(value, implied=True) for name, value in (("stream", True), ("include_usage", True))}
-    conversation = Conversation(options=options | {"store": Option(False, implied=True)})
+    conversation = Conversation(options=dict(STREAMED))
     for path, value in fields.items("messages"):
         _read_message(Fields(value, path, losses, camel_case=True), conversation.turns)
     for path, value in fields.items("tools"):
@@ -60,7 +56,7 @@ def _read_message(message: Fields, turns: list[Turn]) -> None:
             else:
                 turns.append(Turn("user", [part], path=message.path))
         case "reasoning":
-            message.losses.add(message.path, _REASONING)
+            message.losses.add(message.path, REASONING)
             return
         case "activity":
             message.losses.add(message.path, "shown by the front end, not sent to a model")
@@ -111,20 +107,18 @@ def _part(part: Fields) -> Content | None:
         source = part.fields("source")
         place, value, media_type = source.needed("type"), source.needed("value"), source.text("mimeType")
         if place == "file":
-            part.losses.add(part.path, "a file's id is known to its own provider only")
+            part.losses.add(part.path, PROVIDER_FILE)
             return None
         if place not in ("data", "url"):
             raise unknown(source.at("type"), "data, url or file")
-        source.close()
         media_type = media_type or {"image": "image/", "document": "application/pdf"}.get(kind)
         data, url = (value, None) if place == "data" else (None, value)
-        found = media_part(data, url, media_type, None, part.path)
+        found = source.media(part.path, data, url, media_type)
+        source.close()
     elif kind == "binary":  # before version 1.0
-        data, name = part.text("data"), part.text("filename")
+        data = part.text("data")
         url = None if data else part.text("url")
-        found = media_part(data, url, part.needed("mimeType"), name, part.path) if data or url else None
-        if name and not hasattr(found, "name"):
-            part.losses.add(part.at("filename"))
+        found = part.media(part.path, data, url, part.needed("mimeType"), "filename") if data or url else None
     else:
         raise unknown(part.at("type"), "text, image, audio, video or document")
     if found is None:

@@ -7,18 +7,17 @@ import json
 from collections.abc import Iterator
 
 from streamkit.requests.conversation import (
+    STREAMED,
     CallPart,
     Content,
     Conversation,
-    Option,
     ResultPart,
     TextPart,
     Turn,
     TurnPart,
-    media_part,
 )
 from streamkit.requests.fields import Fields, unknown
-from streamkit.requests.losses import Losses, below
+from streamkit.requests.losses import PROVIDER_FILE, REASONING, Losses
 from streamkit.requests.openai import from_data_url
 
 OF_THE_CHAT = ("id", "trigger", "messageId")
@@ -28,7 +27,6 @@ _DENIED = "Tool call execution denied."
 _UNKNOWN = "unknown error"
 """The result of a call that failed without a message, as the AI SDK words it."""
 _PENDING = "the call has no result yet: run the tool and add one"
-_REASONING = "reasoning of earlier turns is not sent to another API"
 _SHOWN = "shown by the front end, not sent to a model"
 _TOOL = "tool-"
 
@@ -38,9 +36,7 @@ def read(body: object, losses: Losses) -> Conversation:
     fields = Fields(body, "", losses)
     for name in OF_THE_CHAT:
         fields.value(name)
-    # The protocol always streams, and its end may have the usage.
-    options = {"stream": Option(True, implied=True), "include_usage": Option(True, implied=True)}
-    options["store"] = Option(False, implied=True)
+    options = dict(STREAMED)
     if model := fields.known("model"):
         options["model"] = model
     conversation = Conversation(options=options)
@@ -120,7 +116,7 @@ class _AnswerStep:
         elif kind.startswith(_TOOL):
             self._call(kind.removeprefix(_TOOL), part)
         elif kind in ("reasoning", "reasoning-file"):
-            part.losses.add(part.path, _REASONING)
+            part.losses.add(part.path, REASONING)
         else:
             part.losses.add(part.path, _SHOWN if _is_shown(kind) else None)
 
@@ -165,19 +161,17 @@ def _text_or_file(kind: str, part: Fields) -> Content | None:
     if kind == "text":
         found: Content | None = TextPart(part.needed("text"), path=part.path)
     elif part.has("providerReference"):
-        part.losses.add(part.path, "a file's id is known to its own provider only")
+        part.losses.add(part.path, PROVIDER_FILE)
         return None
     else:
-        media_type, url, name = part.needed("mediaType"), part.needed("url"), part.text("filename")
+        media_type, url = part.needed("mediaType"), part.needed("url")
         data, stated = from_data_url(url)
         # The type may be a family alone, such as `image`.
         kind = media_type if "/" in media_type and not media_type.endswith("/*") else stated or media_type + "/"
-        found = media_part(data, url if data is None else None, kind, name, part.path)
+        found = part.media(part.path, data, url if data is None else None, kind, "filename")
         if found is None:
             part.losses.add(part.path)
             return None
-        if name and not hasattr(found, "name"):
-            part.losses.add(below(part.path, "filename"))
     part.close()
     return found
 

@@ -23,7 +23,7 @@ from streamkit.requests.conversation import (
     TurnPart,
 )
 from streamkit.requests.fields import Fields, items_of, unknown
-from streamkit.requests.losses import Losses, below
+from streamkit.requests.losses import PROVIDER_FILE, REASONING, Losses, below
 from streamkit.requests.openai import arguments_object, content_only, from_data_url, lose_cache, lose_names, write_rest
 
 OWN = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream")
@@ -34,8 +34,6 @@ LEAST_BUDGET = 1024
 """The least `budget_tokens`, in tokens."""
 USER_ID_CHARS = 128
 """The longest `safety_identifier` that OpenAI takes."""
-_PROVIDER_FILE = "a file's id is known to its own provider only"
-_REASONING = "reasoning of earlier turns is not sent to another API"
 _FOREIGN_ID = re.compile(r"[^A-Za-z0-9_-]")
 _TIERS = {"auto": "auto", "standard_only": "default"}
 
@@ -166,7 +164,7 @@ def _block(block: Fields) -> Iterator[TurnPart]:
             content = [*content_only(_blocks(block.value("content"), block.at("content"), losses), losses)]
             yield ResultPart(block.needed("tool_use_id"), content, bool(block.flag("is_error")), path)
         case "thinking" | "redacted_thinking":
-            losses.add(path, _REASONING)
+            losses.add(path, REASONING)
             return
         case _:
             losses.add(path)
@@ -183,7 +181,7 @@ def _image(source: Fields, path: str) -> ImagePart | None:
             data, media_type = from_data_url(url)
             return ImagePart(data, media_type, path=path) if data else ImagePart(url=url, path=path)
         case _:
-            source.losses.add(path, _PROVIDER_FILE)
+            source.losses.add(path, PROVIDER_FILE)
             return None
 
 
@@ -207,7 +205,7 @@ def _document(block: Fields) -> Iterator[TurnPart]:
             name = "data" if kind == "text" else "content"
             yield from _blocks(source.value(name), source.at(name), losses)
         case _:
-            losses.add(path, _PROVIDER_FILE)
+            losses.add(path, PROVIDER_FILE)
             return
     source.close()
 

@@ -21,7 +21,7 @@ from streamkit.requests.conversation import (
     TurnPart,
 )
 from streamkit.requests.fields import Fields, items_of, unknown
-from streamkit.requests.losses import Losses, below
+from streamkit.requests.losses import PROVIDER_FILE, REASONING, Losses, below
 from streamkit.requests.openai import (
     SHARED,
     STREAM_OPTIONS,
@@ -49,7 +49,6 @@ OWN = ("stop", "seed", "n", "frequency_penalty", "presence_penalty", "logit_bias
 MOST_STOPS = 4
 _DEFAULTS: dict[str, Any] = {"n": 1, "store": False, "logprobs": False, "logit_bias": {}}
 _OTHER_TIERS = ("ultrafast",)
-_REASONING = "reasoning of earlier turns is not sent to another API"
 
 
 def read(body: object, losses: Losses) -> Conversation:
@@ -140,7 +139,7 @@ class _ChatMessages:
             parts.append(CallPart(id, name, function.text("arguments") or "", path=function.path))
         function.close()
         for name in ("reasoning_content", "reasoning", "reasoning_details"):
-            message.lose(name, _REASONING)
+            message.lose(name, REASONING)
         message.lose("annotations")
         if len(parts) > 1:
             parts = [part for part in parts if not isinstance(part, TextPart) or part.text]
@@ -202,7 +201,7 @@ def _file(part: Fields) -> FilePart | None:
     file = part.fields("file")
     data = file.text("file_data")
     if data is None:
-        part.losses.add(part.path, "a file's id is known to its own provider only")
+        part.losses.add(part.path, PROVIDER_FILE)
         return None
     inline, media_type = from_data_url(data)
     name = file.text("filename")

@@ -3,7 +3,6 @@
 Every value has its place in the body that was read, so that a writer can name what it has no place for.
 """
 
-from mimetypes import guess_type
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -69,25 +68,6 @@ class CallPart(msgspec.Struct, frozen=True):
 Content: TypeAlias = TextPart | ImagePart | FilePart | AudioPart
 
 
-_SOUNDS = {"wav": "wav", "x-wav": "wav", "wave": "wav", "mp3": "mp3", "mpeg": "mp3"}
-"""Types of sound that OpenAI takes, too, by their names in `audio/…`."""
-
-
-def media_part(
-    data: str | None, url: str | None, media_type: str | None, name: str | None, path: str
-) -> ImagePart | FilePart | AudioPart | None:
-    """A part by its media type, from its data in base64 or else its address; `None` for what no format takes."""
-    kind = media_type or guess_type(url or "")[0] or ""
-    family, _, rest = kind.partition("/")
-    if family == "image":
-        return ImagePart(data, kind if data is not None else None, url, path=path)
-    if family == "audio" and rest in _SOUNDS and data is not None:
-        return AudioPart(data, _SOUNDS[rest], path)
-    if family in ("application", "text"):
-        return FilePart(data, kind, url, name, path=path)
-    return None
-
-
 class ResultPart(msgspec.Struct, frozen=True):
     """A tool's result for the call with that id."""
 
@@ -146,6 +126,12 @@ class Option(msgspec.Struct, frozen=True):
     value: Any
     path: str = ""
     implied: bool = False
+
+
+STREAMED = {
+    name: Option(value, implied=True) for name, value in (("stream", True), ("include_usage", True), ("store", False))
+}
+"""Options of a front end's request: it has none of them, its answer always streams, and nothing is stored."""
 
 
 class Conversation(msgspec.Struct):

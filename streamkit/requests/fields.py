@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from mimetypes import guess_type
 from typing import Any, TypeVar, cast
 
 from streamkit.errors import ProtocolError
-from streamkit.requests.conversation import Option
+from streamkit.requests.conversation import AudioPart, FilePart, ImagePart, Option
 from streamkit.requests.losses import Losses, below
 
 T = TypeVar("T")
+
+SOUNDS = {"wav": "wav", "x-wav": "wav", "wave": "wav", "mp3": "mp3", "mpeg": "mp3"}
+"""Types of sound that OpenAI takes, too, by their names in `audio/…`."""
 
 KINDS = {
     "model": "string",
@@ -109,6 +113,26 @@ class Fields:
     def mapping(self, name: str) -> dict[str, Any] | None:
         """A field that is an object, carried as it is, or is not there."""
         return cast("dict[str, Any] | None", self._typed(name, dict, "object"))
+
+    def media(
+        self, path: str, data: str | None, url: str | None, media_type: str | None, named: str | None = None
+    ) -> ImagePart | FilePart | AudioPart | None:
+        """The part at `path` by its media type, from its data in base64 or else its address; `None` for what no format takes.
+
+        `named` is the field with its name, which is a loss for a part that has no place for one.
+        """
+        kind, name = media_type or guess_type(url or "")[0] or "", self.text(named) if named else None
+        family, _, rest = kind.partition("/")
+        if family in ("application", "text"):
+            return FilePart(data, kind, url, name, path=path)
+        found: ImagePart | AudioPart | None = None
+        if family == "image":
+            found = ImagePart(data, kind if data is not None else None, url, path=path)
+        elif family == "audio" and rest in SOUNDS and data is not None:
+            found = AudioPart(data, SOUNDS[rest], path)
+        if name and named and found:
+            self.losses.add(self.at(named))
+        return found
 
     def items(self, name: str) -> Iterator[tuple[str, Any]]:
         """The items of a list with their places; none if it is not there."""

@@ -23,10 +23,9 @@ from streamkit.requests.conversation import (
     ToolPreference,
     Turn,
     TurnPart,
-    media_part,
 )
 from streamkit.requests.fields import Fields, unknown
-from streamkit.requests.losses import Losses, below
+from streamkit.requests.losses import REASONING, Losses, below
 from streamkit.requests.openai import arguments_object, content_only, lose_cache, lose_names, write_rest
 from streamkit.requests.openapi import json_schema
 
@@ -49,7 +48,6 @@ BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 _ANSWERS = ("output", "result", "error")
 """Names under which a result is nothing but its text."""
-_REASONING = "reasoning of earlier turns is not sent to another API"
 _PROVIDER_FILE = "a file of Google's is known to Google only"
 _CHOICES: dict[str, Literal["auto", "none", "required"]] = {
     "AUTO": "auto",
@@ -176,10 +174,10 @@ class _GeminiTurns:
         for path, value in content.items("parts"):
             part = Fields(value, path, self._losses, camel_case=True)
             if part.flag("thought"):
-                self._losses.add(path, _REASONING)
+                self._losses.add(path, REASONING)
                 continue
             part.default("thoughtSignature", _UNSIGNED)
-            part.lose("thoughtSignature", _REASONING)
+            part.lose("thoughtSignature", REASONING)
             found = self._part(part)
             if found is None:
                 self._losses.add(path)
@@ -243,16 +241,14 @@ def _answers(part: TurnPart) -> bool:
 def _data(data: Fields, path: str) -> list[TurnPart] | None:
     """An image, a document or sound, from its data or its address."""
     inline, url = data.text("data"), data.text("fileUri")
-    kind, name = data.text("mimeType"), data.text("displayName")
-    data.close()
+    kind = data.text("mimeType")
     if url is not None and (not url.startswith("https://") or url.startswith(_FILES)):
         data.losses.add(path, _PROVIDER_FILE)
         return []
     if inline is None and url is None:
         raise unknown(data.path, "data or fileUri")
-    found = media_part(inline, url, kind, name, path)
-    if name and isinstance(found, ImagePart | AudioPart):
-        data.losses.add(data.at("displayName"))
+    found = data.media(path, inline, url, kind, "displayName")
+    data.close()
     return None if found is None else [found]
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+REASONING = "reasoning of earlier turns is not sent to another API"
+PROVIDER_FILE = "a file's id is known to its own provider only"
 _NOTHING: tuple[object, ...] = (None, [], {})
 
 

@@ -19,7 +19,7 @@ from streamkit.requests.conversation import (
     TurnPart,
 )
 from streamkit.requests.fields import Fields, items_of, unknown
-from streamkit.requests.losses import Losses, below
+from streamkit.requests.losses import PROVIDER_FILE, REASONING, Losses, below
 from streamkit.requests.openai import (
     SHARED,
     cached,
@@ -43,7 +43,6 @@ from streamkit.requests.openai import (
 )
 
 LOGPROBS = "message.output_text.logprobs"
-_REASONING = "reasoning of earlier turns is not sent to another API"
 _STORED = "what OpenAI has stored is not in the request"
 _IDENTITY = ("id", "status")
 """Fields of items that only say which item of an earlier response they were."""
@@ -154,7 +153,7 @@ class _Items:
                 content = [*content_only(_content(item, "output", self._losses), self._losses)]
                 self._result(ResultPart(item.needed("call_id"), content, path=path))
             case "reasoning":
-                self._losses.add(path, _REASONING)
+                self._losses.add(path, REASONING)
                 return
             case "item_reference":
                 self._losses.add(path, _STORED)
@@ -224,7 +223,7 @@ def _part(part: Fields) -> Content | RefusalPart | None:
         case _:
             part.losses.add(path)
             return None
-    part.losses.add(path, "a file's id is known to its own provider only")
+    part.losses.add(path, PROVIDER_FILE)
     return None
 
 

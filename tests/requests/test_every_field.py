@@ -15,11 +15,15 @@ from streamkit.errors import ProtocolError
 from streamkit.requests import translate
 from streamkit.requests.fields import KINDS
 from tests.requests.bodies import check, places
+from tests.requests.front_end_types import FRONT_ENDS
 from tests.requests.official import OFFICIAL, body_of
 
 TARGETS = ("openai", "anthropic", "responses", "gemini")
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2500")) // 100
-PAIRS = [(source, target) for source in OFFICIAL for target in TARGETS if source != target]
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4000")) // 100
+TYPES = OFFICIAL | FRONT_ENDS
+PAIRS = [(source, target) for source in TYPES for target in TARGETS if source != target]
+IDS = ("id", "messageId", "threadId", "runId")
+"""Ids of earlier items, of a chat or of a run, which no model needs."""
 SO_WITHOUT_IT = {
     # Defaults
     "background=False",
@@ -59,6 +63,13 @@ SO_WITHOUT_IT = {
     "effort=high",
     "type=adaptive",
     "responseMimeType=application/json",
+    # About the chat, or how a part arrived.
+    "approved=True",
+    "providerExecuted=False",
+    "state=done",
+    "state=streaming",
+    "trigger=regenerate-message",
+    "trigger=submit-message",
     # A kind that is meant without a word
     "modalities=text",
     "media_type=application/pdf",
@@ -80,7 +91,7 @@ seeds = st.integers(0, 2**32)
 @settings(max_examples=EXAMPLES)
 @given(seed=seeds)
 def test_every_leaf_is_in_the_translation_or_among_the_losses(source: str, target: str, seed: int) -> None:
-    body = body_of(OFFICIAL[source], seed)
+    body = body_of(TYPES[source], seed)
 
     found, losses = translate(body, source=source, target=target)
 
@@ -95,8 +106,7 @@ def test_every_leaf_is_in_the_translation_or_among_the_losses(source: str, targe
         if (target == "gemini" and place in IN_THE_ADDRESS) or place == "systemInstruction.role":
             continue
         if isinstance(value, str) and re.fullmatch(r"w\d+w", value):
-            # The ids of earlier items are those of OpenAI's responses.
-            assert value in written or path[-1] == "id", (place, body)
+            assert value in written or path[-1] in IDS, (place, body)
         elif translated(without(body, path), source, target) == (found, losses):
             names = [step for step in path if isinstance(step, str)]
             assert {f"{names[-1]}={value}", value} & SO_WITHOUT_IT, (place, body)
@@ -110,7 +120,7 @@ def test_every_leaf_is_in_the_translation_or_among_the_losses(source: str, targe
 def test_any_other_value_anywhere_is_translated_or_named_with_its_place(
     source: str, target: str, seed: int, value: Any
 ) -> None:
-    body = body_of(OFFICIAL[source], seed)
+    body = body_of(TYPES[source], seed)
     every = [*places(body)]
     path = every[seed % len(every)]
     parent: Any = body

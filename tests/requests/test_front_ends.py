@@ -1,26 +1,12 @@
 """Requests of front ends, `useChat` and AG-UI, in the forms of providers' APIs."""
 
-import json
-import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from streamkit.errors import PipelineError, ProtocolError
+from streamkit.errors import PipelineError
 from streamkit.requests import translate
-from tests.requests.bodies import check, places
-from tests.requests.front_end_types import FRONT_ENDS
-from tests.requests.official import body_of
-from tests.requests.test_every_field import leaves, shown
 
-TARGETS = ("openai", "anthropic", "responses", "gemini")
-PAIRS = [(source, target) for source in FRONT_ENDS for target in TARGETS]
-IDS = ("id", "messageId", "trigger", "threadId", "runId")
-"""Of the chat or the run, for the server: nothing that a model is told."""
-MEANT = {"type", "role", "state", "mimeType", "mediaType", "providerExecuted", "approved"}
-"""Names whose values show in the form of the translation, not in its text."""
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 CHAT: dict[str, Any] = {
@@ -248,57 +234,6 @@ def test_a_run_of_ag_ui_is_a_request_for_messages() -> None:
         ],
     }
     assert losses == []
-
-
-@pytest.mark.parametrize(("source", "target"), PAIRS, ids=lambda name: name)
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32))
-def test_every_leaf_of_a_front_ends_request_is_in_the_translation_or_among_the_losses(
-    source: str, target: str, seed: int
-) -> None:
-    body = body_of(FRONT_ENDS[source], seed)
-
-    found, losses = translate(body, source=source, target=target)
-
-    if target != "gemini":
-        check(target, {"model": "of the server", **found})
-    written = json.dumps(found)
-    lost = [loss.path for loss in losses]
-    for path, value in leaves(body):
-        place, name = shown(path), path[-1]
-        if any(place == loss or place.startswith((f"{loss}.", f"{loss}[")) for loss in lost):
-            continue
-        if isinstance(value, str) and re.fullmatch(r"w\d+w", value):
-            assert value in written or name in IDS or (target, place) == ("gemini", "model"), (place, body)
-        elif name not in MEANT and not (isinstance(value, str) and value in written):
-            assert value in (
-                "submit-message",
-                "regenerate-message",
-                "https://a/b.png",
-                "data:image/png;base64,AAAA",
-            ) or (str(value) in written), (place, body)
-
-
-@pytest.mark.parametrize(("source", "target"), PAIRS, ids=lambda name: name)
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32), value=st.sampled_from([None, True, 7, "", "x", [], ["x"], {}, {"type": "x"}, b"x"]))
-def test_any_other_value_in_a_front_ends_request_is_translated_or_named_with_its_place(
-    source: str, target: str, seed: int, value: Any
-) -> None:
-    body = body_of(FRONT_ENDS[source], seed)
-    every = [*places(body)]
-    path = every[seed % len(every)]
-    parent: Any = body
-    for step in path[:-1]:
-        parent = parent[step]
-    parent[path[-1]] = value
-
-    try:
-        translate(body, source=source, target=target)
-    except ProtocolError as error:
-        place, _, expected = str(error).partition(": expected ")
-        assert expected
-        assert place.startswith(shown(path[:-1]) or shown(path))
 
 
 def test_a_front_ends_form_is_no_target() -> None:

@@ -128,7 +128,7 @@ left: list[Any] = []
 
 @dataclass
 class LosesItems(Good):
-    """It gives up what waits when the source fails."""
+    """It drops the items that wait when the source fails."""
 
     def join(self, items: AsyncIterable[Any]) -> Any:
         class Lossy(Queue):
