@@ -20,8 +20,8 @@ def pass_on(event: sk.TextDelta) -> sk.TextDelta:
     return event
 
 
-class Told:
-    """An async generator that tells whether it was closed."""
+class Watched:
+    """An async generator that shows whether it was closed."""
 
     def __init__(self, *items: object, gate: anyio.Event | None = None, error: Exception | None = None) -> None:
         self.items = items
@@ -44,14 +44,14 @@ class Told:
 
 
 async def test_streams_that_have_items_take_turns() -> None:
-    async with merge(Told(1, 2, 3)(), Told("a", "b", "c")(), size=5) as items:
+    async with merge(Watched(1, 2, 3)(), Watched("a", "b", "c")(), size=5) as items:
         await wait_all_tasks_blocked()
         assert [item async for item in items] == [1, "a", 2, "b", 3, "c"]
 
 
 async def test_a_silent_stream_holds_nobody_up_and_each_item_says_whose_it_is() -> None:
     gate = anyio.Event()
-    async with merge(Told(gate=gate)(), Told("a", "b")()) as items:
+    async with merge(Watched(gate=gate)(), Watched("a", "b")()) as items:
         assert await anext(items) == "a"
         assert items.number == 1
         assert await anext(items) == "b"
@@ -60,9 +60,9 @@ async def test_a_silent_stream_holds_nobody_up_and_each_item_says_whose_it_is() 
 
 
 async def test_an_error_comes_after_the_items_of_its_stream_and_ends_the_whole() -> None:
-    other = Told("a", gate=anyio.Event())
+    other = Watched("a", gate=anyio.Event())
     seen: list[object] = []
-    async with merge(Told(1, 2, error=LookupError("gone"))(), other(), size=5) as items:
+    async with merge(Watched(1, 2, error=LookupError("gone"))(), other(), size=5) as items:
         for _ in range(2):
             with pytest.raises(LookupError, match="gone"):
                 async for item in items:
@@ -72,7 +72,7 @@ async def test_an_error_comes_after_the_items_of_its_stream_and_ends_the_whole()
 
 
 async def test_leaving_a_merge_closes_all() -> None:
-    told = [Told(number, gate=anyio.Event()) for number in range(3)]
+    told = [Watched(number, gate=anyio.Event()) for number in range(3)]
     async with merge(*(each() for each in told)) as items:
         await anext(items)
     assert all(each.closed for each in told)
@@ -85,7 +85,7 @@ async def test_a_merge_of_nothing_is_empty() -> None:
 
 
 async def test_the_first_with_content_wins_and_the_others_are_closed_before_its_first_item() -> None:
-    slow, fast = Told(START, gate=anyio.Event()), Told(START, HI, END)
+    slow, fast = Watched(START, gate=anyio.Event()), Watched(START, HI, END)
     async with race(slow(), fast()) as items:
         assert slow.closed
         assert items.number == 1
@@ -107,8 +107,8 @@ async def test_streams_race_and_the_losers_source_is_closed() -> None:
 )
 async def test_one_that_fails_without_content_is_out(failure: Exception | sk.StreamEnd) -> None:
     gate = anyio.Event()
-    bad = Told(START, error=failure) if isinstance(failure, Exception) else Told(START, failure)
-    late = Told()
+    bad = Watched(START, error=failure) if isinstance(failure, Exception) else Watched(START, failure)
+    late = Watched()
 
     async def good() -> AsyncGenerator[object, None]:
         await gate.wait()
@@ -130,7 +130,7 @@ async def test_one_that_fails_without_content_is_out(failure: Exception | sk.Str
 
 async def test_when_all_fail_the_last_ones_items_and_error_are_given() -> None:
     seen: list[object] = []
-    async with race(Told(error=LookupError("one"))(), Told(START, error=LookupError("two"))()) as items:
+    async with race(Watched(error=LookupError("one"))(), Watched(START, error=LookupError("two"))()) as items:
         with pytest.raises(LookupError, match="two"):
             async for item in items:
                 seen.append(item)
@@ -139,35 +139,35 @@ async def test_when_all_fail_the_last_ones_items_and_error_are_given() -> None:
 
 
 async def test_an_answer_that_is_complete_without_content_wins() -> None:
-    async with race(Told(START, END)(), Told(gate=anyio.Event())()) as items:
+    async with race(Watched(START, END)(), Watched(gate=anyio.Event())()) as items:
         assert [item async for item in items] == [START, END]
 
 
 async def test_a_hedge_begins_only_when_the_first_is_late() -> None:
-    second = Told(HI)
-    async with race(Told(HI, END)(), second(), after=60) as items:
+    second = Watched(HI)
+    async with race(Watched(HI, END)(), second(), after=60) as items:
         assert [item async for item in items] == [HI, END]
     assert not second.begun
 
 
 async def test_a_hedge_begins_at_once_when_the_first_has_failed() -> None:
-    async with race(Told(error=LookupError("refused"))(), Told(HI, END)(), after=60) as items:
+    async with race(Watched(error=LookupError("refused"))(), Watched(HI, END)(), after=60) as items:
         assert items.number == 1
         assert [item async for item in items] == [HI, END]
 
 
 async def test_a_hedge_begins_when_its_time_has_come() -> None:
-    async with race(Told(START, gate=anyio.Event())(), Told(HI, END)(), after=0.001) as items:
+    async with race(Watched(START, gate=anyio.Event())(), Watched(HI, END)(), after=0.001) as items:
         assert items.number == 1
 
 
 async def test_leaving_a_race_closes_the_winner_and_a_cancelled_race_all() -> None:
-    winner = Told(HI, gate=anyio.Event())
-    async with race(winner(), Told(gate=anyio.Event())()) as items:
+    winner = Watched(HI, gate=anyio.Event())
+    async with race(winner(), Watched(gate=anyio.Event())()) as items:
         await anext(items)
     assert winner.closed
 
-    told = [Told(START, gate=anyio.Event()) for _ in range(2)]
+    told = [Watched(START, gate=anyio.Event()) for _ in range(2)]
     async with anyio.create_task_group() as group:
 
         async def enter() -> None:
@@ -181,7 +181,7 @@ async def test_leaving_a_race_closes_the_winner_and_a_cancelled_race_all() -> No
 
 
 async def test_one_that_talks_long_without_content_wins() -> None:
-    async with race(Told(*[START] * 20, gate=anyio.Event())(), Told(gate=anyio.Event())(), head=5) as items:
+    async with race(Watched(*[START] * 20, gate=anyio.Event())(), Watched(gate=anyio.Event())(), head=5) as items:
         assert items.number == 0
 
 
@@ -193,7 +193,7 @@ async def test_a_race_of_nobody_is_refused() -> None:
 
 async def test_a_hop_of_several_streams_that_was_not_entered_is_no_stream() -> None:
     with pytest.raises(sk.PipelineError, match="found an object of type _AsyncGeneratorContextManager; enter it first"):
-        async with merge(tee(Told(HI)()), Told(HI)()):  # type: ignore[arg-type]
+        async with merge(tee(Watched(HI)()), Watched(HI)()):  # type: ignore[arg-type]
             pass
     with pytest.raises(
         sk.PipelineError, match="expected a stream or another async iterable, found an object of type int"
