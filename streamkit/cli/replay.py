@@ -2,13 +2,18 @@
 
 import argparse
 import asyncio
+import sys
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 import streamkit as sk
 from streamkit.cli import complaint, reading
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.exits import OF_AN_ANSWER
 from streamkit.cli.inputs import check_file
+from streamkit.core.source import as_source
+from streamkit.sources.recording import RECORDING
 
 EXAMPLES = """\
 streamkit replay answer.jsonl
@@ -19,6 +24,8 @@ streamkit replay answer.sse --rules rules.toml
     a body as a provider sent it, through rules
 streamkit replay answer.jsonl --pace 0 --json > completion.json
     the completion as the provider sends it without streaming
+curl -N … | streamkit replay - --rules rules.toml
+    an answer from standard input, while it arrives; a recording at its own pace
 """
 
 
@@ -26,7 +33,7 @@ def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe("Write the text of a recorded answer, at the pace at which it arrived.", EXAMPLES, OF_AN_ANSWER)
     add = parser.add_argument
-    add("file", metavar="FILE", type=Path, help="a recording, or the body of an answer")
+    add("file", metavar="FILE", type=Path, help="a recording, or the body of an answer; - is standard input")
     describe_pace(parser)
     add("--model", help="count the tokens as this model does")
     complaint.describe_verbose(parser)
@@ -42,10 +49,20 @@ def describe_pace(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Replay it, and give the exit code."""
-    check_file(options.file)
     body = {"model": options.model}
-    stream = sk.replay(options.file, pace=options.pace or None) | reading.pipeline(options, body)
-    return asyncio.run(reading.read_source(stream, options, body))
+    built = reading.pipeline(options, body)
+    return asyncio.run(reading.read_source(_source(options) | built, options, body))
+
+
+def _source(options: argparse.Namespace) -> sk.Source[bytes]:
+    if str(options.file) != "-":
+        check_file(options.file)
+        return sk.replay(options.file, pace=options.pace or None)
+    file = cast("BufferedReader", sys.stdin.buffer)
+    # A body is read while it arrives. Only a recording has a pace of its own, and is read whole before its first piece.
+    if file.peek(1).startswith(RECORDING):
+        return sk.replay(file, pace=options.pace or None)
+    return as_source(file)
 
 
 def _pace(text: str) -> float:

@@ -28,6 +28,8 @@ Piece: TypeAlias = tuple[float, bytes]
 End: TypeAlias = Literal["eof", "error", "closed"]
 
 VERSION = "recording/1"
+RECORDING = b'{"streamkit":'
+"""How the first line of a recording begins, as `head_line` writes it."""
 REDACTED = "[redacted]"
 MAX_SECONDS = 366 * 24 * 3600
 """The latest time that a recording may name, a year after its opening."""

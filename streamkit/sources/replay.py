@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias, cast
 
 import anyio
 import anyio.lowlevel
@@ -23,7 +23,7 @@ Cutting: TypeAlias = int | Callable[[bytes], Iterable[bytes]]
 
 
 def replay(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | IO[bytes],
     *,
     pace: float | None = None,
     cut: Cutting | None = None,
@@ -40,13 +40,17 @@ def replay(
     bytes did. `faults`: from `streamkit.sources.faults`, applied after that, in their order; those that take time give a body
     without times a clock that begins at 0.
 
+    `path` may also be an open binary file, such as `sys.stdin.buffer`: all of it is read when the stream is opened, and it
+    stays open.
+
     A file that can't be read raises `RecordingError` when the stream is opened.
     """
     if pace is not None and not pace > 0:
         raise PipelineError(f"pace: expected more than 0, or None for no waiting; found {pace!r}")
     if isinstance(cut, int) and cut < 1:
         raise PipelineError(f"cut: expected pieces of at least 1 byte, found {cut!r}")
-    return Replay(as_path(path), pace, cut, tuple(faults))
+    file = cast("IO[bytes]", path) if hasattr(path, "read") else as_path(path)
+    return Replay(file, pace, cut, tuple(faults))
 
 
 class Recorded(Source[bytes]):
@@ -91,9 +95,12 @@ class Recorded(Source[bytes]):
 class Replay(Recorded):
     """A recorded body. Made by `replay`."""
 
-    def __init__(self, path: Path, pace: float | None, cut: Cutting | None, faults: tuple[Fault, ...]) -> None:
-        super().__init__(b"", path.name)
-        self._path = path
+    def __init__(
+        self, file: Path | IO[bytes], pace: float | None, cut: Cutting | None, faults: tuple[Fault, ...]
+    ) -> None:
+        self._read_all = file.read_bytes if isinstance(file, Path) else file.read
+        self._shown = name_of(file) if isinstance(file, Path) else "the file"
+        super().__init__(b"", file.name if isinstance(file, Path) else "an open file")
         self._pace = pace
         self._cut = cut
         self._faults = faults
@@ -113,9 +120,9 @@ class Replay(Recorded):
     async def _read_file(self) -> bytes:
         try:
             # The thread opens, reads and closes the file by itself; a cancellation does not wait for it.
-            return await anyio.to_thread.run_sync(self._path.read_bytes, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(self._read_all, abandon_on_cancel=True)
         except (OSError, ValueError) as error:
-            raise RecordingError(f"{name_of(self._path)} can't be read: {reason_of(error)}") from error
+            raise RecordingError(f"{self._shown} can't be read: {reason_of(error)}") from error
 
     async def read(self) -> Sequence[bytes]:
         for at, data in self._pieces:

@@ -383,6 +383,48 @@ def test_an_answer_that_broke_off_is_written_as_far_as_it_came(
     assert capsys.readouterr() == ("Half\n", "streamkit: the recorded stream ended with Disconnected\n")
 
 
+CHUNK = 'data: {"choices":[{"index":0,"delta":{"content":"Half"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "written"),
+    [
+        (CHUNK + "data: [DONE]\n\n", (0, "Half\n", "")),
+        ('{"choices":[{"index":0,"message":{"content":"Half"},"finish_reason":"stop"}]}', (0, "Half\n", "")),
+        (
+            '{"streamkit":"recording/1"}\n'
+            f'{{"t":0,"text":{json.dumps(CHUNK)}}}\n{{"t":0,"end":"error","error":"Disconnected"}}\n',
+            (5, "Half\n", "streamkit: the recorded stream ended with Disconnected\n"),
+        ),
+        (CHUNK, (5, "Half\n", "streamkit: the answer ended with truncated\n")),
+        ("", (5, "", "streamkit: the answer ended with truncated\n")),
+        (
+            "no answer",
+            (1, "", "streamkit: line 1: expected an event stream or JSON, found 9 characters that are neither\n"),
+        ),
+    ],
+    ids=["server-sent events", "JSON", "a recording", "truncated", "nothing", "anything else"],
+)
+def test_a_replay_reads_standard_input(content: str, written: tuple[int, str, str]) -> None:
+    done = subprocess.run([*COMMAND, "replay", "-"], input=content, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == written
+
+
+def test_a_replay_of_standard_input_writes_the_text_while_it_arrives() -> None:
+    with subprocess.Popen([*COMMAND, "replay", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(CHUNK.encode())
+        process.stdin.flush()
+        assert process.stdout.read(4) == b"Half"
+        process.stdin.write(b"data: [DONE]\n\n")
+        process.stdin.close()
+        assert process.stdout.read() == b"\n"
+
+    assert process.returncode == 0
+
+
 def test_what_was_recorded_can_be_replayed(
     url: str, asked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

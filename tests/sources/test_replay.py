@@ -1,5 +1,6 @@
 """A replay gives the recorded pieces, at once or at a pace, and its clock is the recording's."""
 
+from io import BytesIO
 from pathlib import Path
 
 import anyio
@@ -77,6 +78,28 @@ async def test_any_other_file_is_the_body_itself(tmp_path: Path, name: str) -> N
         events = [event async for event in stream]
 
     assert events == [TextDelta("Größe"), StreamEnd("completed", True, (0,))]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content", [SSE, RECORDING], ids=["a body", "a recording"])
+async def test_an_open_file_is_read_to_its_end_and_stays_open(content: str) -> None:
+    file = BytesIO(content.encode())
+
+    async with replay(file) | Parse() | Extract() as stream:
+        events = [event async for event in stream]
+
+    assert events == [TextDelta("Größe"), StreamEnd("completed", True, (0,))]
+    assert (file.closed, file.read()) == (False, b"")
+
+
+@pytest.mark.anyio
+async def test_an_open_file_that_can_not_be_read_is_an_error_when_the_stream_is_opened(recording: Path) -> None:
+    with recording.open("rb") as file:
+        source = replay(file)
+    with pytest.raises(RecordingError, match=r"^the file can't be read: "):
+        await source.open()
+
+    assert repr(source) == "<replay of an open file>"
 
 
 @pytest.mark.anyio
