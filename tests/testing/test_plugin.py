@@ -3,12 +3,15 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
 import openai
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+import streamkit
 from streamkit.cli.provider import Provider, serve
 from streamkit.testing import Cassette
 
@@ -32,6 +35,13 @@ def ask(url, prompt="Ping?"):
 @pytest.fixture(autouse=True)
 def _not_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_modules() -> None:
+    """Import all of streamkit: pytester forgets modules that an inner run imports, and later tests would get second copies."""
+    for module in walk_packages(streamkit.__path__, "streamkit."):
+        import_module(module.name)
 
 
 @pytest.fixture(scope="module")
