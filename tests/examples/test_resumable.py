@@ -29,7 +29,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running() -> AsyncGenerator[tuple[list[str], list["subprocess.Popen[bytes]"]], None]:
-    """Two web processes and a worker; yields the addresses and the processes of the first two."""
+    """Two web processes and a worker; yields the addresses of the first two and all processes."""
     provider = Provider(answers={"?": [*PIECES, "blue heron 42"]}, first_token_seconds=0, token_seconds=0.05)
     server, processes = RedisServer().start(), list["subprocess.Popen[bytes]"]()
     ports = [free_port(), free_port()]
@@ -93,6 +93,10 @@ async def test_an_answer_survives_the_process_that_publishes_it() -> None:
         processes[0].kill()
         rest, _ = await read(urls[1], asked["key"], after=last)
         whole, _ = await read(urls[1], asked["key"])
+        for process in processes[1:]:
+            process.terminate()
+        codes = [process.wait(10) for process in processes[1:]]
+    assert codes == [0, 0]
     assert [*first, *rest] == whole
     assert "".join(text for event, text in whole if event == "text") == "".join(PIECES) + "[redacted]"
     assert [value for event, value in whole if event != "text"] == ["completed"]

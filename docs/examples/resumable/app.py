@@ -26,6 +26,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,10 @@ def application(settings: Settings, *, other: str = "", lease: float = 3.0) -> w
 
 
 async def work(settings: Settings, *, lease: float = 3.0) -> None:
-    """Take over the answers of processes that have died, until this one is cancelled."""
+    """Take over the answers of processes that have died, until SIGTERM cancels this one and releases its leases."""
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with RedisLog(settings.redis) as log, Relay(log, lease=lease) as streams:
         await streams.take_over(settings.build)
 
@@ -171,7 +175,8 @@ def main() -> None:
             app = application(settings, other=f"http://127.0.0.1:{options.other}", lease=options.lease)
             web.run_app(app, host=options.host, port=options.port, shutdown_timeout=1)
         case _:
-            asyncio.run(work(settings, lease=options.lease))
+            with suppress(asyncio.CancelledError):
+                asyncio.run(work(settings, lease=options.lease))
 
 
 if __name__ == "__main__":
