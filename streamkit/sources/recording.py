@@ -35,7 +35,8 @@ MAX_SECONDS = 366 * 24 * 3600
 """The latest time that a recording may name, a year after its opening."""
 _SECRET = re.compile(
     r".*auth.*|.*cookie.*|(?:content-)?location|referer"  # an address may hold a key in its query
-    r"|(?:.*[-_])?(?:api-?key|credentials?|key|passw(?:or)?d|secret|session|signature|token)"
+    r"|(?:.*[-_])?(?:api-?key|assertion|bearer|credentials?|csrf|hmac|jwt|key|pass-?phrase|passw(?:or)?d|pat|secret|session"
+    r"|signature|token|xsrf)"
     r"|.*(?:account|organi[sz]ation|project)(?:[-_]id)?",
     re.IGNORECASE,
 )

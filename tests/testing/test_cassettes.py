@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import json
 import math
 from collections.abc import AsyncGenerator, Callable
@@ -26,6 +27,7 @@ from streamkit.testing.cassettes import cassette as cassettes
 
 pytestmark = pytest.mark.asyncio
 KEY = "sk-proj-0123456789abcdef"
+WORD = "correct-horse-42"  # a secret that only its name gives away
 READ = sk.Parse() | sk.Extract()
 
 
@@ -385,25 +387,31 @@ async def recorded(folder: Path, send: Callable[[str], Any], *answer: bytes, **o
 
 
 SECRETS = {
-    "authorization": {"headers": {"authorization": f"Bearer {KEY}"}},
-    "basic": {"headers": {"authorization": "Basic " + base64.b64encode(f"user:{KEY}".encode()).decode()}},
-    "x-api-key": {"headers": {"x-api-key": KEY}},
-    "api-key": {"headers": {"api-key": KEY}},
-    "x-goog-api-key": {"headers": {"x-goog-api-key": KEY}},
-    "cookie": {"headers": {"cookie": f"a=b; session={KEY}"}},
-    "proxy": {"headers": {"proxy-authorization": f"Bearer {KEY}"}},
-    "organization": {"headers": {"openai-organization": KEY}},
-    "query": {"params": {"key": KEY, "alt": "sse"}},
-    "signed query": {"params": {"X-Amz-Signature": KEY, "X-Amz-Credential": KEY, "sig": KEY, "access_token": KEY}},
-    "a field": {"json": {"api_key": KEY, "a": [{"accessToken": KEY, "client_secret": KEY}]}},
-    "a tool's server": {
-        "json": {"tools": [{"type": "mcp", "headers": {"Authorization": f"Bearer {KEY}"}, "authorization": KEY}]}
+    "authorization": {"headers": {"authorization": f"Bearer {WORD}"}},
+    "basic": {"headers": {"authorization": "Basic " + base64.b64encode(f"user:{WORD}".encode()).decode()}},
+    "x-api-key": {"headers": {"x-api-key": WORD}},
+    "api-key": {"headers": {"api-key": WORD}},
+    "x-goog-api-key": {"headers": {"x-goog-api-key": WORD}},
+    "cookie": {"headers": {"cookie": f"a=b; session={WORD}"}},
+    "the first of several cookies": {
+        "headers": {"cookie": f"session={WORD}; a=b"},
+        "json": {"seen": f"session is {WORD}"},
     },
-    "an address": {"json": {"image_url": f"https://u:{KEY}@a.example/i.png?sig={KEY}&w=1"}},
-    "a form": {"data": {"grant_type": "client_credentials", "client_secret": KEY}},
-    "a key in its prompt": {"headers": {"authorization": f"Bearer {KEY}"}, "json": {"content": f"my key is {KEY}!"}},
-    "a key in its path": {"headers": {"authorization": f"Bearer {KEY}"}, "path": f"/bot{KEY}/x"},
-    "text": {"headers": {"x-api-key": KEY, "content-type": "text/plain"}, "data": f"key {KEY}"},
+    "a token of another kind": {"headers": {"x-jwt-assertion": WORD, "x-csrf-token": WORD, "x-bearer": WORD}},
+    "an address in a header": {"headers": {"link": f'<https://a.example/next?api_key={WORD}>; rel="next"'}},
+    "proxy": {"headers": {"proxy-authorization": f"Bearer {WORD}"}},
+    "organization": {"headers": {"openai-organization": WORD}},
+    "query": {"params": {"key": WORD, "alt": "sse"}},
+    "signed query": {"params": {"X-Amz-Signature": WORD, "X-Amz-Credential": WORD, "sig": WORD, "access_token": WORD}},
+    "a field": {"json": {"api_key": WORD, "a": [{"accessToken": WORD, "client_secret": WORD}]}},
+    "a tool's server": {
+        "json": {"tools": [{"type": "mcp", "headers": {"Authorization": f"Bearer {WORD}"}, "authorization": WORD}]}
+    },
+    "an address": {"json": {"image_url": f"https://u:{WORD}@a.example/i.png?sig={WORD}&w=1"}},
+    "a form": {"data": {"grant_type": "client_credentials", "client_secret": WORD}},
+    "a key in its prompt": {"headers": {"authorization": f"Bearer {WORD}"}, "json": {"content": f"my key is {WORD}!"}},
+    "a key in its path": {"headers": {"authorization": f"Bearer {WORD}"}, "path": f"/bot{WORD}/x"},
+    "text": {"headers": {"x-api-key": WORD, "content-type": "text/plain"}, "data": f"key {WORD}"},
 }
 
 
@@ -419,8 +427,8 @@ async def test_no_credential_of_a_request_is_written(sent: dict[str, Any], tmp_p
 
     written = await recorded(tmp_path / "a", send)
 
-    assert KEY not in written
-    assert base64.b64encode(f"user:{KEY}".encode()).decode() not in written
+    assert WORD not in written
+    assert base64.b64encode(f"user:{WORD}".encode()).decode() not in written
     async with cassette(tmp_path / "a", NOWHERE) as made:
         await send(made.url)
 
@@ -477,6 +485,84 @@ async def test_no_credential_in_an_answers_headers_is_written(tmp_path: Path) ->
         answer = await client.post(made.url + "/chat/completions", json=CHAT)
         assert answer.headers["x-kept"] == "1"
         assert "set-cookie" not in answer.headers
+
+
+async def test_a_compressed_answer_is_recorded_as_it_reads(tmp_path: Path) -> None:
+    packed = gzip.compress(json.dumps({"access_token": WORD, "text": "Hello"}).encode())
+    answers: list[Any] = []
+
+    async def send(url: str) -> None:
+        async with aiohttp.ClientSession() as session, session.post(url + "/x") as answer:
+            answers.append(await answer.json(content_type=None))
+
+    async with running(Upstream(packed, headers={"content-encoding": "gzip"})) as upstream:
+        async with cassette(tmp_path / "a", upstream.url) as made:
+            await send(made.url)
+    async with cassette(tmp_path / "a", NOWHERE) as made:
+        await send(made.url)
+
+    assert answers == [{"access_token": WORD, "text": "Hello"}, {"access_token": "*" * len(WORD), "text": "Hello"}]
+
+
+async def test_a_compressed_request_is_sent_and_stored_as_it_reads(tmp_path: Path) -> None:
+    body = gzip.compress(json.dumps({"api_key": WORD, "text": "Hi"}).encode())
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    async with running(Upstream()) as upstream, cassette(tmp_path / "a", upstream.url) as made:
+        async with aiohttp.ClientSession() as session, session.post(made.url + "/x", data=body, headers=headers):
+            pass
+
+    (_, _, received, content) = upstream.asked[0]
+    assert "content-encoding" not in received
+    assert json.loads(content) == {"api_key": WORD, "text": "Hi"}
+    assert heads(tmp_path / "a")[0]["request"]["body"] == {"api_key": "[redacted]", "text": "Hi"}
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_answers_without_a_body_are_recorded_and_replayed(status: int, tmp_path: Path) -> None:
+    found: list[tuple[int, bytes]] = []
+
+    async def send(url: str) -> None:
+        async with aiohttp.ClientSession() as session:
+            for path in ("/x", "/y"):
+                async with session.get(url + path) as answer:
+                    found.append((answer.status, await answer.read()))
+
+    async with running(Upstream(status=status)) as upstream, cassette(tmp_path / "a", upstream.url) as made:
+        upstream.pieces = ()
+        await send(made.url)
+    async with cassette(tmp_path / "a", NOWHERE) as made:
+        await send(made.url)
+
+    assert found == [(status, b"")] * 4
+
+
+async def test_headers_of_one_name_are_all_kept(tmp_path: Path) -> None:
+    async with running(Upstream()) as upstream, cassette(tmp_path / "a", upstream.url) as made:
+        headers = [("anthropic-beta", "one"), ("anthropic-beta", "two")]
+        async with aiohttp.ClientSession() as session, session.post(made.url + "/x", headers=headers):
+            pass
+
+    assert upstream.asked[0][2]["anthropic-beta"] == "one, two"
+
+
+async def test_no_credential_is_in_a_problem(tmp_path: Path) -> None:
+    async with cassette(tmp_path / "a", NOWHERE, mode="none") as made, aiohttp.ClientSession() as session:
+        async with session.get(f"{made.url}/bot{WORD}/x", headers={"authorization": f"Bearer {WORD}"}) as answer:
+            assert answer.status == 400
+            said = await answer.text()
+
+    (problem,) = made.problems
+    assert problem.startswith("GET /bot[redacted]/x: there are no recordings")
+    assert WORD not in said
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:{}@a.example/v1", "https://a.example/v1?key={}", "https://a.example/#{}", "https://"]
+)
+async def test_a_base_url_has_a_host_and_a_path_alone(url: str, tmp_path: Path) -> None:
+    with pytest.raises(sk.PipelineError, match="expected a base URL of a host and a path") as caught:
+        Cassette(tmp_path / "a", url.format(WORD))
+    assert WORD not in str(caught.value)
 
 
 async def test_names_of_ones_own_are_replaced_too(tmp_path: Path) -> None:

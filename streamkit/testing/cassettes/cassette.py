@@ -48,9 +48,10 @@ _HOP_BY_HOP = frozenset(
         *("transfer-encoding", "upgrade", "date", "server"),
     }
 )
-_NOT_SENT = _HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect"}
+_NOT_SENT = _HOP_BY_HOP | {"host", "content-length", "content-encoding", "accept-encoding", "expect"}
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _WITHOUT_BODY = (204, 304)
+_NOT_REACHED = (aiohttp.ClientError, OSError, ValueError)
 
 
 @dataclass
@@ -191,7 +192,6 @@ class Cassette:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             self._root = f"http://127.0.0.1:{runner.addresses[0][1]}"
             async with aiohttp.ClientSession(
-                auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=_AUTOMATIC,
                 timeout=aiohttp.ClientTimeout(total=None),
@@ -250,7 +250,7 @@ class Cassette:
             request.method,
             path,
             request.rel_url.raw_query_string,
-            {key.lower(): value for key, value in request.headers.items()},
+            _joined(request.headers.items()),
             await request.read(),
             name,
         )
@@ -285,7 +285,9 @@ class Cassette:
         return f"it has no recording: the nearest is {name}, which differs in {shown}; {how}"
 
     def _refuse(self, request: web.Request, why: str) -> web.Response:
-        problem = f"{request.method} {request.rel_url.raw_path}: {why}"
+        redaction = Redaction(self._redact)
+        redaction.learn(_joined(request.headers.items()), request.rel_url.query.items())
+        problem = f"{request.method} {redaction.text(request.rel_url.raw_path)}: {why}"
         self.problems.append(problem)
         # A status that no client tries again.
         return _error(400, f"cassette {self._folder.name}: {problem}")
@@ -357,13 +359,13 @@ class Cassette:
         except _BrokenReplay:
             await hang_up(request, reset=False)
             return web.Response()
-        except aiohttp.ClientError as error:
+        except _NOT_REACHED as error:
             return self._refuse(request, f"the provider could not be reached: {type(error).__name__}")
 
     async def _record_first(self, received: ReceivedRequest, stored: StoredRequest, redaction: Redaction) -> int | None:
         """Record all of the answer, so that it can go wrong afterwards, and return its number."""
         take = _Take(self, received, stored, redaction, played=False)
-        with suppress(aiohttp.ClientError, _BrokenReplay):
+        with suppress(*_NOT_REACHED, _BrokenReplay):
             async with take.asked() as answer:
                 while await take.read(answer):
                     pass
@@ -441,7 +443,10 @@ class _Take:
                 allow_redirects=False,
             ) as answer:
                 self._answered, status = time.monotonic() - self._began, answer.status
-                self.headers = {name.lower(): value for name, value in answer.headers.items()}
+                self.headers = _joined(answer.headers.items())
+                if self.headers.pop("content-encoding", None):
+                    # It is recorded as it reads.
+                    self.headers.pop("content-length", None)
                 yield answer
         finally:
             self._keep(number, status, url)
@@ -454,7 +459,8 @@ class _Take:
                 if data:
                     self._came.append((round(time.monotonic() - self._began, 6), data))
                     return data
-                if not ends_chunk:
+                # An answer that has no body says only so, again and again.
+                if not ends_chunk or answer.content.at_eof():
                     self._end = "eof"
                     return b""
         except aiohttp.ClientError as error:
@@ -473,6 +479,15 @@ class _Take:
             content = write_exchange(self._stored, shown, status, headers, answered, pieces, self._end)
             exchange = Exchange(self._stored, status, headers, content, answered, name)
         self.number = self._cassette.end(number, content, exchange, played=self._played)
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by their names in lower case; several of one name are one. (RFC 9110, 5.2; RFC 9113, 8.2.3)"""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        found[key] = f"{found[key]}{'; ' if key == 'cookie' else ', '}{value}" if key in found else value
+    return found
 
 
 def _with_fault(pieces: Iterator[Piece], demand: _Demand | None) -> Sending:
@@ -500,6 +515,11 @@ def _checked(upstream: object) -> dict[str, str]:
         if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
             raise PipelineError(
                 "cassette: expected the provider's base URL, such as 'https://api.openai.com/v1', found another value"
+            )
+        parts = urlsplit(url)
+        if "@" in parts.netloc or parts.query or parts.fragment or not parts.hostname:
+            raise PipelineError(
+                "cassette: expected a base URL of a host and a path; credentials and the query belong to the client's requests"
             )
         if not isinstance(name, str) or "/" in name or (not name and len(found) > 1):
             raise PipelineError(f"cassette: expected a name without a slash for each provider, found {name!r}")

@@ -26,7 +26,15 @@ MATCHED: tuple[Part, ...] = ("method", "path", "query", "body")
 _TEXT = re.compile(r"text/.*|application/(?:.*[+-])?(?:xml|javascript)|application/x-ndjson|application/jsonl")
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
 # What every client sends in its own way, and nothing of the request.
-_NOT_STORED = ("accept-encoding", "connection", "content-length", "host", "transfer-encoding", "user-agent")
+_NOT_STORED = (
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "host",
+    "transfer-encoding",
+    "user-agent",
+)
 _UNSTABLE = re.compile(r"x-stainless-.*|traceparent|tracestate|baggage|.*request-id|idempotency-key", re.IGNORECASE)
 
 

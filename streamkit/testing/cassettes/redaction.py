@@ -1,32 +1,48 @@
-"""Credentials are replaced before anything of an exchange is stored: in headers, queries and bodies.
+"""Credentials are replaced before anything of an exchange is stored: in headers, queries, bodies and in the answer.
 
-What is a credential is decided by the name that it has, and then by its value: one that is sent in a header or in the query is
-replaced wherever else it occurs, in the path, the request's body or the answer. In an answer every replacement has the length of
-what it replaces, so that its pieces stay as they were cut.
+What is a credential is decided in three ways: by the name that it has; by its shape, as of the keys of well-known services and
+of what stands before the `@` of an address; and by its value, since one that a request has in a header, in its query or in a
+field is replaced wherever else it occurs. In an answer every replacement has the length of what it replaces, so that its pieces
+stay as they were cut.
 """
 
 import re
 from base64 import b64decode
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, cast
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from functools import cache
+from typing import Any, TypeAlias, cast
+from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
-from streamkit.sources.recording import REDACTED, is_secret
+from streamkit.moderation.detectors import Detector, named
+from streamkit.sources.recording import REDACTED
+from streamkit.testing.cassettes.secret_names import is_secret_field, is_secret_header, is_secret_parameter
 
 LEAST = 8
 """A value that is shorter is no credential that could be told from ordinary text."""
-_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_FIELD = re.compile(
-    r"(?:.*_)?(?:api_?key|access_?key|private_?key|secret_?key|authorization|client_secret|credentials?|passw(?:or)?d|secret"
-    r"|token)"
+Span: TypeAlias = tuple[int, int]
+
+_KEYS = ("api_key", "jwt", "private_key")
+# https://platform.openai.com/docs/api-reference/realtime-sessions/create-realtime-client-secret: the key of a browser's session
+_EPHEMERAL = Detector(r"(?<![A-Za-z0-9])ek_[A-Za-z0-9]{20,200}")
+# What stands in an address before `@`, also with slashes that JSON has escaped. (RFC 3986, 3.2.1)
+_USER = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{1,20}:(?:\\?/){2}([^\s/?#\"'<>\\@]{1,500})@")
+# A field of an address's query or fragment, or of a form that is the whole text.
+_PARAMETER = re.compile(r"(?:^|[?&#;]|\\u0026)([A-Za-z0-9_.%\[\]-]{1,64})=([^\s&#\"'<>\\;]+)")
+# A field of JSON, also of JSON in a string, whose quotation marks have backslashes.
+_FIELD = re.compile(r'"([A-Za-z0-9_.-]{1,64})"\s{0,8}:\s{0,8}"((?:[^"\\]|\\.)+)"')
+_ESCAPED_FIELD = re.compile(r'\\{1,8}"([A-Za-z0-9_.-]{1,64})\\{1,8}"\s{0,8}:\s{0,8}\\{1,8}"([^"\\]+)')
+_NESTED = re.compile(r'"([A-Za-z0-9_.-]{1,64})"\s{0,8}:\s{0,8}([\[{])')
+_JSON_PART = re.compile(r'"(?:[^"\\]|\\.)*"(\s{0,8}:)?|[\[\]{}]')
+_LONGEST_NESTED = 64 * 1024
+_SCHEMA_WORDS = frozenset({"$ref", "allOf", "anyOf", "const", "enum", "oneOf", "properties"})
+_SCHEMA_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+_SCHEMA = re.compile(
+    r'"(?:\$ref|allOf|anyOf|const|enum|oneOf|properties|type"\s{0,8}:\s{0,8}\[?\s{0,8}"'
+    r'(?:array|boolean|integer|null|number|object|string))"'
 )
-_IN_QUERY = ("sig", "code")
-# In an answer a `token` is mostly a piece of its text.
-_IN_ANSWER = re.compile(
-    rb'"(?:[A-Za-z0-9_-]*(?i:(?:api|access|private|secret)[_-]?key|authorization|client[_-]?secret|password)'
-    rb'|[A-Za-z0-9_-]*[_-]token|[A-Za-z0-9]+Token)"\s*:\s*"((?:[^"\\]|\\.)+)"'
-)
+# A credential by its look; a `token` in an answer is mostly a piece of its text.
+_RANDOM = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9._~+/=%-]{16,}")
 
 
 class Redaction:
@@ -39,93 +55,207 @@ class Redaction:
     def learn(self, headers: Mapping[str, str], query: Iterable[tuple[str, str]]) -> None:
         """Note the credentials that a request has in its headers and its query."""
         for name, value in headers.items():
-            if self._is_secret(name):
+            if self._in_header(name):
                 self._values.update(_credentials(value))
-        self._values.update(value for name, value in query if self._is_secret_in_query(name) and len(value) >= LEAST)
+        self._note(value for name, value in query if self._in_query(name))
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The headers with the values of secret ones replaced."""
         return {
-            name: REDACTED if self._is_secret(name) and name.lower() != "location" else self._address(value)
+            name: REDACTED if self._in_header(name) and name.lower() != "location" else self.text(value)
             for name, value in headers.items()
         }
 
     def query(self, query: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """The query with the values of secret names replaced."""
-        return [(name, REDACTED if self._is_secret_in_query(name) else self.text(value)) for name, value in query]
+        return [(name, REDACTED if self._in_query(name) else self.text(value)) for name, value in query]
 
     def body(self, value: Any) -> Any:
         """A request's JSON with the values of secret fields replaced."""
-        match value:
-            case dict():
-                fields = cast("dict[str, Any]", value).items()
-                return {name: self._field(name, inner) for name, inner in fields}
-            case list():
-                return [self.body(inner) for inner in cast("list[Any]", value)]
-            case str():
-                return self._address(value)
-            case _:
-                return value
+        self._note(_strings_of(value, self._in_body))
+        return self._replaced(value)
 
     def form(self, text: str) -> str:
         """A form's body."""
         pairs = parse_qsl(text, keep_blank_values=True)
-        return urlencode([(name, str(self._field(name, value))) for name, value in pairs])
+        self._note(value for name, value in pairs if self._in_query(name))
+        return urlencode(self.query(pairs))
 
     def text(self, text: str) -> str:
-        """Text with the known credentials replaced."""
-        for value in sorted(self._values, key=len, reverse=True):
-            text = text.replace(value, REDACTED).replace(quote(value, safe=""), REDACTED)
-        return text
+        """Text with what is a credential in it replaced."""
+        return _cut(text, self._spans(text), lambda _: REDACTED)
 
     def pieces(self, pieces: list[bytes]) -> list[bytes]:
         """An answer's pieces, in which stars stand for credentials, as many as they have bytes."""
-        body = b"".join(pieces)
-        hidden = bytearray(body)
-        for found in _IN_ANSWER.finditer(body):
-            hidden[found.start(1) : found.end(1)] = b"*" * (found.end(1) - found.start(1))
-        for value in self._values:
-            secret, at = value.encode(), -1
-            while (at := hidden.find(secret, at + 1)) >= 0:
-                hidden[at : at + len(secret)] = b"*" * len(secret)
+        # One character for each byte.
+        body = b"".join(pieces).decode("latin-1")
+        hidden = _cut(body, self._spans(body, answer=True), lambda length: "*" * length).encode("latin-1")
         replaced, at = list[bytes](), 0
         for piece in pieces:
-            replaced.append(bytes(hidden[at : at + len(piece)]))
+            replaced.append(hidden[at : at + len(piece)])
             at += len(piece)
         return replaced
 
-    def _field(self, name: str, value: Any) -> Any:
-        # A schema may have a field of such a name, whose value is an object.
-        if isinstance(value, str) and (self._is_secret_field(name) or name.lower() in self._names):
+    def _note(self, values: Iterable[str]) -> None:
+        self._values.update(value for value in values if len(value) >= LEAST and value != REDACTED)
+
+    # What is replaced
+
+    def _spans(self, text: str, *, answer: bool = False) -> Iterator[Span]:
+        for value in self._values:
+            for form in _forms(value, latin=answer):
+                at = -1
+                while (at := text.find(form, at + 1)) >= 0:
+                    yield at, at + len(form)
+        for expression, detector in _detectors():
+            for found in expression.finditer(text):
+                yield found.start(), found.start() + detector.accept(found[0])
+        for found in _USER.finditer(text):
+            yield found.span(1)
+        # In what a model writes, such names often stand before a placeholder.
+        for found in _PARAMETER.finditer(text):
+            if self._in_query(found[1]) and (not answer or _RANDOM.fullmatch(found[2])):
+                yield found.span(2)
+        for found in _FIELD.finditer(text):
+            if self._in_body(found[1]) and (found[1] != "token" or _RANDOM.fullmatch(found[2])):
+                yield found.span(2)
+        for found in _ESCAPED_FIELD.finditer(text):
+            if self._in_body(found[1]) and (not answer or _RANDOM.fullmatch(found[2])):
+                yield found.span(2)
+        for found in _NESTED.finditer(text):
+            if self._in_body(found[1]):
+                yield from _strings_within(text, found.start(2))
+
+    def _in_header(self, name: str) -> bool:
+        return is_secret_header(name) or name.lower() in self._names
+
+    def _in_query(self, name: str) -> bool:
+        return is_secret_parameter(name) or name.lower() in self._names
+
+    def _in_body(self, name: str) -> bool:
+        return is_secret_field(name) or name.lower() in self._names
+
+    # A request's JSON
+
+    def _replaced(self, value: Any) -> Any:
+        match value:
+            case dict():
+                fields = cast("dict[str, Any]", value)
+                named = _name_in_pair(fields, self._in_header)
+                return {self.text(name): self._field(name, inner, named) for name, inner in fields.items()}
+            case list():
+                return [self._replaced(inner) for inner in cast("list[Any]", value)]
+            case str():
+                return self.text(value)
+            case _:
+                return value
+
+    def _field(self, name: str, value: Any, named: bool) -> Any:
+        if isinstance(value, dict) and name.lower().endswith("headers"):
+            return {
+                each: REDACTED if isinstance(inner, str) and self._in_header(each) else self._replaced(inner)
+                for each, inner in cast("dict[str, Any]", value).items()
+            }
+        if self._in_body(name) or (named and name == "value"):
+            return _all_replaced(value) if not _is_schema(value) else self._replaced(value)
+        return self._replaced(value)
+
+
+def _all_replaced(value: Any) -> Any:
+    """The value without any of its strings."""
+    match value:
+        case str():
             return REDACTED
-        return self.body(value)
+        case dict():
+            return {name: _all_replaced(inner) for name, inner in cast("dict[str, Any]", value).items()}
+        case list():
+            return [_all_replaced(inner) for inner in cast("list[Any]", value)]
+        case _:
+            return value
 
-    def _address(self, text: str) -> str:
-        # Addresses of pictures and of remote servers are signed in their query.
-        if not text.startswith(("http://", "https://")) or not ("?" in text or "@" in text):
-            return self.text(text)
-        try:
-            parts = urlsplit(text)
-            query = urlencode(self.query(parse_qsl(parts.query, keep_blank_values=True)), safe="[]")
-        except ValueError:
-            return self.text(text)
-        return self.text(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query)))
 
-    def _is_secret(self, name: str) -> bool:
-        return is_secret(name) or name.lower() in self._names
+def _is_schema(value: Any) -> bool:
+    """Whether it is a JSON Schema, which describes a field of such a name."""
+    if not isinstance(value, dict):
+        return False
+    schema = cast("dict[str, Any]", value)
+    kind = schema.get("type")
+    kinds = cast("list[Any]", kind) if isinstance(kind, list) else [kind]
+    return not _SCHEMA_WORDS.isdisjoint(schema) or any(
+        isinstance(each, str) and each in _SCHEMA_TYPES for each in kinds
+    )
 
-    def _is_secret_in_query(self, name: str) -> bool:
-        return self._is_secret(name) or self._is_secret_field(name) or name.lower() in _IN_QUERY
 
-    @staticmethod
-    def _is_secret_field(name: str) -> bool:
-        return _FIELD.fullmatch(_WORDS.sub("_", name).replace("-", "_").lower()) is not None
+def _name_in_pair(fields: dict[str, Any], is_secret: Callable[[str], bool]) -> bool:
+    """Whether it is a header as a pair: `{"name": "Authorization", "value": …}`."""
+    return any(isinstance(name := fields.get(each), str) and is_secret(name) for each in ("name", "key"))
+
+
+def _strings_of(value: Any, is_secret: Callable[[str], bool], *, inside: bool = False) -> Iterator[str]:
+    """The strings of secret fields, at any depth."""
+    match value:
+        case str() if inside:
+            yield value
+        case dict():
+            for name, inner in cast("dict[str, Any]", value).items():
+                secret = (inside or is_secret(name)) and not _is_schema(inner)
+                yield from _strings_of(inner, is_secret, inside=secret)
+        case list():
+            for inner in cast("list[Any]", value):
+                yield from _strings_of(inner, is_secret, inside=inside)
+        case _:
+            pass
+
+
+def _strings_within(text: str, at: int) -> Iterator[Span]:
+    """The strings that are values in the object or the array that begins there, unless it is a JSON Schema."""
+    depth, found = 0, list[Span]()
+    end = min(len(text), at + _LONGEST_NESTED)
+    for part in _JSON_PART.finditer(text, at, end):
+        if part[0] in "[{":
+            depth += 1
+        elif part[0] in "]}":
+            depth -= 1
+        elif part[1] is None:
+            found.append((part.start() + 1, part.end() - 1))
+        if depth == 0:
+            end = part.end()
+            break
+    return iter(() if _SCHEMA.search(text, at, end) else found)
+
+
+def _cut(text: str, spans: Iterable[Span], replacement: Callable[[int], str]) -> str:
+    """The text with each span replaced; what overlaps or touches is one."""
+    parts, end = list[str](), 0
+    merged = list[Span]()
+    for start, stop in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        elif stop > start:
+            merged.append((start, stop))
+    for start, stop in merged:
+        parts += [text[end:start], replacement(stop - start)]
+        end = stop
+    return "".join([*parts, text[end:]])
+
+
+@cache
+def _detectors() -> list[tuple[re.Pattern[str], Detector]]:
+    return [(re.compile(detector.pattern), detector) for detector in [*named(_KEYS), _EPHEMERAL]]
+
+
+def _forms(value: str, *, latin: bool) -> set[str]:
+    """How a value may be written: as it is, in an address, in JSON."""
+    forms = {value, quote(value, safe=""), quote(value), quote_plus(value), value.replace("/", "\\/")}
+    return {form.encode("utf-8", "replace").decode("latin-1") for form in forms} if latin else forms
 
 
 def _credentials(header: str) -> list[str]:
     """The parts of a header's value that identify the sender."""
     scheme, _, rest = header.strip().partition(" ")
-    found = [part.strip() for part in re.split(r"[;,]", rest or scheme)]
+    if "=" in scheme.rstrip("="):
+        rest = ""  # a cookie, and no scheme of authentication
+    found = [part.strip() for part in re.split(r"[;,]", rest or header.strip())]
     found = [part.partition("=")[2].strip('"') or part if "=" in part.rstrip("=") else part for part in found]
     if scheme.lower() == "basic":
         with suppress(ValueError):
