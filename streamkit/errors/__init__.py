@@ -9,7 +9,7 @@
     │   ├── Disconnected       the connection broke after it was made
     │   ├── DeadlineExceeded   one of the deadlines passed; it names itself
     │   ├── StreamInterrupted  a read was cancelled from outside; the run can't continue
-    │   ├── LogLost            the log of a stream is unknown, or was lost or trimmed
+    │   ├── LogLost            the log of a stream is unknown, or was lost, trimmed or replaced
     │   ├── LogUnreachable     the store of logs does not answer
     │   └── RecordingError     a file could not be read, or a recording not be written
     ├── ProtocolError          bytes came that the format does not allow
@@ -32,7 +32,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from streamkit.errors.bodies import code_of, detail_of, reason_of, word_of
 
-LogProblem: TypeAlias = Literal["unknown", "lost", "trimmed"]
+LogProblem: TypeAlias = Literal["unknown", "lost", "trimmed", "replaced"]
 OutputProblem: TypeAlias = Literal["truncated", "missing", "malformed", "invalid", "limit"]
 
 
@@ -143,7 +143,10 @@ class StreamInterrupted(SourceError):
 
 
 class LogLost(SourceError):
-    """The log of a stream is missing, or events of it are: its `cause` is `unknown`, `lost` by the store, or `trimmed`."""
+    """The log of a stream is missing, or events of it are.
+
+    Its `cause` is `unknown`, `lost` by the store, `trimmed`, or `replaced` by something of another program.
+    """
 
     end_reason = "truncated"
 

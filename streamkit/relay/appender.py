@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 import anyio
 
-from streamkit.errors import LeaseLost
+from streamkit.errors import LeaseLost, LogLost
 from streamkit.relay.log import Log
 from streamkit.relay.publication import Limits, Publication
 
@@ -66,7 +67,7 @@ class Appender:
         """Append what is left, as long as the log answers. Called when nothing is read any more."""
         self._dirty.update((publication, None) for publication in self.publications.values() if publication.pending)
         while self._dirty and await self.flush():
-            pass
+            self._dirty = {publication: None for publication in self._dirty if not publication.refused}
 
     async def release(self, publications: Sequence[Publication]) -> None:
         """End the leases of these, and append nothing more for them."""
@@ -75,7 +76,8 @@ class Appender:
         async with self._lock:  # an append under way would renew the lease
             try:
                 for publication in publications:
-                    await self._log.release(publication.key, publication.owner)
+                    with suppress(LogLost):  # nobody can take it over
+                        await self._log.release(publication.key, publication.owner)
             except Exception as error:
                 _log.warning("leases are not released, but expire: %s", type(error).__name__)
 
@@ -103,26 +105,26 @@ class Appender:
         except Exception as error:
             self._fail(publications, error)
             return False
-        failed = self._failures
         for publication, append, reply in zip(publications, appends, replies, strict=True):
             try:
                 await publication.acknowledge(append, reply, sent_at)
             except Exception as error:
-                self._fail([publication], error)
-        if self._failures > failed:
-            return False
+                self._repeat([publication], error)  # the others need not wait for this one
         self._failures = 0
         return True
 
     def _fail(self, publications: list[Publication], error: Exception) -> None:
-        # Whatever the store raises, the other streams of this process need this task. What was appended is unknown; the
-        # same appends follow.
+        # Whatever the store raises, the other streams of this process need this task.
         self._failures += 1
         if self._failures == 1:
             _log.warning("the log does not answer: %s", type(error).__name__)
+        self._repeat(publications, error)
+
+    def _repeat(self, publications: list[Publication], error: Exception) -> None:
+        # What was appended is unknown; the same appends follow.
         now = anyio.current_time()
         for publication in publications:
-            publication.expire(now)
+            publication.expire(now, error)
             if not publication.done:
                 self._dirty[publication] = None
 

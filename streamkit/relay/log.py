@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_check
 
 import msgspec
 
+from streamkit.errors import SourceError
+
 Takeover: TypeAlias = Literal["truncate", "reset"]
 """How a stream ends or continues whose producer has died and whose provider can't continue."""
 _POSITION = re.compile(r"([0-9]{1,16})-([0-9]{1,16})(?:-([0-9]{1,9}))?", re.ASCII)
@@ -183,7 +185,8 @@ class Appended(msgspec.Struct, frozen=True):
     - `fenced`: another owner has claimed the log, or it has ended;
     - `behind`: the store has lost what it had acknowledged; `last` is what is left, of this epoch or of an earlier one;
     - `lost`: there is no such log;
-    - `refused`: the store answers, but can't append to this log; the others of the call are not affected.
+    - `refused`: the store answers, but can't append to this log; the others of the call are not affected. A `failure` says that
+      it never will, and why.
 
     `stopped`: somebody has called `stop`.
     """
@@ -191,6 +194,7 @@ class Appended(msgspec.Struct, frozen=True):
     result: Literal["appended", "fenced", "behind", "lost", "refused"]
     stopped: bool = False
     last: Position | None = None
+    failure: SourceError | None = None
 
 
 class Restore(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,7 +218,12 @@ class Restore(msgspec.Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class Log(Protocol):
-    """A store of logs by their keys. One that can't be reached raises `LogUnreachable`; every call may then be repeated."""
+    """A store of logs by their keys. One that can't be reached raises `LogUnreachable`; every call may then be repeated.
+
+    What concerns the log of one key alone, such as something else stored under it, is raised by the calls for one key, and is
+    that key's result in the calls for several: `LogLost` with the cause `replaced`, or `LogUnreachable` for what may pass. An
+    entry that is damaged is an `Entry` whose `data` can't be decoded.
+    """
 
     async def claim(self, key: str, claim: Claim) -> Claimed:
         """Begin a new epoch, atomically: owner, lease, and the claim's entry."""
@@ -239,16 +248,19 @@ class Log(Protocol):
         """At most `limit` entries behind a position, or from the latest `Reset` or the beginning. `None`: no such log."""
         ...
 
-    async def tail(self, after: Mapping[str, Position], seconds: float) -> Mapping[str, Sequence[Entry]]:
-        """Wait for entries behind these positions, at most for so many seconds or until `wake`."""
+    async def tail(self, after: Mapping[str, Position], seconds: float) -> Mapping[str, Sequence[Entry] | SourceError]:
+        """Wait for entries behind these positions, at most for so many seconds or until `wake`.
+
+        The result of a log that can't be read is its error. Those of the others may then wait for the next call.
+        """
         ...
 
     def wake(self) -> None:
         """Make a `tail` that waits return."""
         ...
 
-    async def states(self, keys: Sequence[str]) -> Sequence[LogState | None]:
-        """The states of several logs; `None` for one that does not exist."""
+    async def states(self, keys: Sequence[str]) -> Sequence[LogState | SourceError | None]:
+        """The states of several logs; `None` for one that does not exist, its error for one that can't be read."""
         ...
 
     async def stop(self, key: str) -> bool:
@@ -256,7 +268,7 @@ class Log(Protocol):
         ...
 
     async def expired(self, limit: int) -> Sequence[str]:
-        """Keys of logs that have not ended and whose lease is over."""
+        """Keys of logs that have not ended and whose lease is over, of those that can be read."""
         ...
 
     async def bind(self, name: str, key: str, keep: float) -> None:

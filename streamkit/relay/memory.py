@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from streamkit.errors import SourceError
 from streamkit.relay.log import Append, Appended, Claim, Claimed, Entry, Log, LogState, Page, Position, Restore
 
 PURGE = 100
@@ -187,7 +188,7 @@ class MemoryLog(Log):
         lease = stored.until - self._clock()
         return LogState(stored.last, stored.ended, stored.stopped, lease, stored.created, stored.reset)
 
-    async def tail(self, after: Mapping[str, Position], seconds: float) -> Mapping[str, Sequence[Entry]]:
+    async def tail(self, after: Mapping[str, Position], seconds: float) -> Mapping[str, Sequence[Entry] | SourceError]:
         found = self._behind(after)
         if not found:
             with anyio.move_on_after(seconds):
@@ -195,7 +196,7 @@ class MemoryLog(Log):
             found = self._behind(after)
         return found
 
-    def _behind(self, after: Mapping[str, Position]) -> dict[str, Sequence[Entry]]:
+    def _behind(self, after: Mapping[str, Position]) -> dict[str, Sequence[Entry] | SourceError]:
         logs = {key: stored for key in after if (stored := self._found(key))}
         return {
             key: stored.entries[stored.index(after[key]) :] for key, stored in logs.items() if stored.last > after[key]
@@ -208,7 +209,7 @@ class MemoryLog(Log):
         news, self._news = self._news, anyio.Event()
         news.set()
 
-    async def states(self, keys: Sequence[str]) -> Sequence[LogState | None]:
+    async def states(self, keys: Sequence[str]) -> Sequence[LogState | SourceError | None]:
         return [self._state(stored) if (stored := self._found(key)) else None for key in keys]
 
     async def stop(self, key: str) -> bool:

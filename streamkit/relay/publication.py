@@ -89,6 +89,8 @@ class Publication:
         """When the latest append that the log has acknowledged was sent."""
         self.done = False
         """Whether nothing is left to be appended."""
+        self.refused = False
+        """Whether the log has refused the latest append, which may pass."""
         self._log = log
         self._claim = claim
         self._claimed = claimed
@@ -352,11 +354,15 @@ class Publication:
                 self.abandon(LeaseLost("another process has taken over this stream"))
             case "behind" | "lost":
                 await self._repair(reply)
+            case "refused" if reply.failure:
+                self.abandon(reply.failure)
             case "refused":
+                self.refused = True
                 self.expire(sent_at)
 
     def _appended(self, append: Append, sent_at: float) -> None:
         self.flushed_at = sent_at
+        self.refused = False
         for batch in self._sending:
             self._backlog -= batch.events
             self._keep(batch)
@@ -374,11 +380,13 @@ class Publication:
         while self._kept_bytes > self._limits.resend_bytes and self._kept:
             self._kept_bytes -= len(self._kept.popleft().data)
 
-    def expire(self, now: float) -> None:
+    def expire(self, now: float, cause: Exception | None = None) -> None:
         """Stop if the store has appended nothing for as long as the lease."""
         lease = self._limits.lease
         if now - self.flushed_at > lease:
-            self.abandon(LeaseLost(f"the log has appended nothing for {lease:g} seconds, the length of the lease"))
+            lost = LeaseLost(f"the log has appended nothing for {lease:g} seconds, the length of the lease")
+            lost.__cause__ = cause
+            self.abandon(lost)
 
     async def _repair(self, reply: Appended) -> None:
         """The store has lost what it had acknowledged: append it again under the same positions, or end honestly."""

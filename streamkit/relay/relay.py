@@ -237,8 +237,11 @@ class Relay:
         return found
 
     async def state(self, key: str) -> LogState | None:
-        """The state of a stream's log; `None` if there is none."""
-        return (await self._log.states([_key(key)]))[0]
+        """The state of a stream's log; `None` if there is none. One that can't be read raises its error."""
+        (state,) = await self._log.states([_key(key)])
+        if isinstance(state, Exception):
+            raise state
+        return state
 
     # Following
 

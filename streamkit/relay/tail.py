@@ -183,7 +183,7 @@ class Tail:
 
     `abandoned` is awaited with the key of a stream whose lease has been over for `patience` seconds. After a `tick`
     without news a stream is checked: is it still there, and its producer alive? A store that has not
-    answered for so long ends the viewers with `LogUnreachable`.
+    answered for so long ends the viewers with `LogUnreachable`. What concerns one log ends the viewers of that one.
     """
 
     def __init__(
@@ -266,6 +266,9 @@ class Tail:
         found = await self._log.tail({key: channel.at for key, channel in channels.items()}, self._tick)
         for key, entries in found.items():
             channel = channels[key]
+            if isinstance(entries, Exception):
+                self._drop(channel, entries)
+                continue
             channel.extend(entries)
             if channel.failure:
                 self._drop(channel, channel.failure)
@@ -278,13 +281,24 @@ class Tail:
         quiet = [channel for channel in self._channels.values() if now - channel.heard_at >= self._tick]
         states = await self._log.states([channel.key for channel in quiet]) if quiet else ()
         for channel, state in zip(quiet, states, strict=True):
-            if state is None:
-                if now - channel.heard_at > self.grace:
-                    self._drop(channel, lost())
-                continue
-            if not state.ended and state.lease < -self.patience:
+            if isinstance(state, Exception):
+                if isinstance(state, LogLost) or now - channel.heard_at > self.patience:
+                    self._drop(channel, state)
+            elif state is not None:
+                await self._check(channel, state)
+            elif now - channel.heard_at > self.grace:
+                self._drop(channel, lost())
+
+    async def _check(self, channel: Channel, state: LogState) -> None:
+        if not state.ended and state.lease < -self.patience:
+            try:
                 await self._abandoned(channel.key)
-            channel.look(state)
+            except Exception as error:
+                # Of a log that can be read, but not written. The other streams have their look.
+                if state.lease < -2 * self.patience:
+                    self._drop(channel, error)
+                    return
+        channel.look(state)
 
     def _fail(self) -> None:
         for channel in list(self._channels.values()):

@@ -110,10 +110,12 @@ class Viewing(Source[T]):
             self._first = state.reset
         self._accept(page.found.segments)
         self._failure = self._failure or page.found.failure
-        if self._ended or self._failure or self._at is None:
+        if self._ended or self._failure:
             return
-        if not page.found.segments and self._at < state.last:
-            raise _trimmed()
+        if not page.found.segments and (self._at is None or self._at < state.last):
+            raise _trimmed()  # a log has at least its claim
+        if self._at is None:
+            return
         if not page.full:
             self._channel = self._tail.join(self._key, min(self._at, state.last))
             if not page.found.segments:

@@ -14,7 +14,7 @@ from uuid import uuid4
 import anyio
 import msgspec
 
-from streamkit.relay.log import Append, Appended, Claim, Claimed, Log, Position, Restore
+from streamkit.relay.log import Append, Appended, Claim, Claimed, Log, LogState, Position, Restore
 
 LogCheck: TypeAlias = Callable[[Log], Awaitable[None]]
 LONG = 60.0
@@ -143,12 +143,12 @@ async def leases(log: Log) -> None:
     claimed = await _claimed(log, key, lease=SHORT)
     assert (await _append(log, key, "a", claimed.position)).result == "appended"
     (state,) = await log.states([key])
-    assert state is not None
+    assert isinstance(state, LogState)
     assert LONG / 2 < state.lease <= LONG
     assert key not in await log.expired(1000)
     await log.release(key, "a")
     (state,) = await log.states([key])
-    assert state is not None
+    assert isinstance(state, LogState)
     assert not state.live
     assert key in await log.expired(1000)
     again = await _claimed(log, key, "b", new=False)
@@ -261,7 +261,11 @@ async def several_logs(log: Log) -> None:
     assert [reply.result for reply in await log.append(appends)] == ["appended", "appended", "lost", "fenced"]
     assert await log.append([]) == []
     states = await log.states(keys)
-    assert [state and state.last for state in states] == [positions[0].next(), positions[1].next(), None]
+    assert [isinstance(state, LogState) and state.last for state in states] == [
+        positions[0].next(),
+        positions[1].next(),
+        False,
+    ]
 
 
 async def tailing(log: Log) -> None:

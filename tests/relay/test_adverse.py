@@ -1,6 +1,6 @@
 """Stores that fail at a bad moment, keys and positions of something else, and one stream's trouble that stays its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -215,6 +215,228 @@ async def test_a_log_that_the_store_refuses_ends_no_other_stream(log: Any, redis
         with anyio.fail_after(SECONDS):
             assert await whole.wait() == sk.StreamEnd("completed")
         assert len(await seen(streams, "whole")) == len(TEXTS) + 1
+
+
+STREAM, STATE = "{{streamkit:{}}}:log", "{{streamkit:{}}}:meta"
+REPLACED = "something else is stored under the key of this stream: expected "
+FOREIGN: dict[str, tuple[Callable[[Any, str], object], str]] = {
+    "a string in place of the entries": (
+        lambda client, key: client.set(STREAM.format(key), "secret"),
+        f"{REPLACED}a stream of Redis, found a string",
+    ),
+    "a hash in place of the entries": (
+        lambda client, key: (client.delete(STREAM.format(key)), client.hset(STREAM.format(key), "secret", "1")),
+        f"{REPLACED}a stream of Redis, found a hash",
+    ),
+    "a string in place of the state": (
+        lambda client, key: client.set(STATE.format(key), "secret"),
+        f"{REPLACED}a hash of Redis, found a string",
+    ),
+    "a state of something else": (
+        lambda client, key: client.hset(STATE.format(key), "epoch", "secret"),
+        f"{REPLACED}the state of a log, found a hash with other fields",
+    ),
+    "an entry of something else": (
+        lambda client, key: client.xadd(STREAM.format(key), {"secret": "1"}),
+        "expected a batch of events of this version of streamkit, found something else",
+    ),
+    "a claim of something else": (
+        lambda client, key: client.xadd(STREAM.format(key), {"c": "secret"}),
+        "expected a batch of events of this version of streamkit, found something else",
+    ),
+    "no entries": (
+        lambda client, key: client.xtrim(STREAM.format(key), maxlen=0, approximate=False),
+        "",
+    ),
+    "nothing": (
+        lambda client, key: client.delete(STREAM.format(key), STATE.format(key)),
+        "the log of this stream was lost, or deleted",
+    ),
+}
+
+
+@redis_only
+@pytest.mark.parametrize(("write", "message"), FOREIGN.values(), ids=FOREIGN.keys())
+async def test_what_another_program_does_to_one_log_ends_the_viewers_of_that_one(
+    log: Any, redis_server: RedisServer, write: Callable[[Any, str], object], message: str
+) -> None:
+    import redis
+    from streamkit_redis import RedisLog
+
+    foreign, whole = Gated(), Gated()
+    found: list[str] = []
+
+    async def view(streams: Relay) -> None:
+        try:
+            await seen(streams, "foreign")
+        except (sk.errors.LogLost, sk.errors.ProtocolError) as error:
+            found.append(str(error))
+
+    async with (
+        RedisLog(redis_server.url) as viewers,
+        Relay(log, flush=0.001) as here,
+        Relay(viewers, tick=0.02, patience=0.1) as there,
+    ):
+        for key, gated in {"foreign": foreign, "whole": whole}.items():
+            await here.publish(key, gated.stream)
+            await gated.waiting.wait()
+        async with there.follow("whole") | SAME as events:
+            first = [await anext(events) for _ in range(5)]
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(view, there)
+                await until_followed(there, "foreign", 3)
+                if not message:  # nothing is missing for those who have it
+                    group.cancel_scope.cancel()
+                with redis.Redis.from_url(redis_server.url) as client:
+                    write(client, "foreign")
+                if message.startswith(("something", "the log")):
+                    here._appender.publications["foreign"].abandon(sk.errors.LeaseLost("as if the process had died"))
+            whole.go_on.set()
+            with anyio.fail_after(SECONDS):
+                rest = [event async for event in events]
+        assert [*first, *rest] == [*map(sk.TextDelta, TEXTS), sk.StreamEnd("completed")]
+        assert found == [message] * (3 if message else 0)
+        await view(there)  # one that comes later
+        assert "secret" not in found[-1]
+        foreign.go_on.set()
+
+
+async def until_followed(streams: Relay, key: str, viewers: int) -> None:
+    with anyio.fail_after(SECONDS):
+        while (channel := streams._tail._channels.get(key)) is None or channel.viewers < viewers:  # noqa: ASYNC110
+            await anyio.sleep(0.002)
+
+
+@redis_only
+async def test_a_key_of_something_else_is_not_used_and_not_deleted(log: Any, redis_server: RedisServer) -> None:
+    import redis
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        for name in ("{streamkit:k}:log", "{streamkit:k}:meta"):
+            client.set(name, "secret")
+            async with Relay(log) as streams:
+                for call in (
+                    lambda: streams.publish("k", answer),
+                    lambda: seen(streams, "k"),
+                    lambda: streams.state("k"),
+                    lambda: streams.resume("k"),
+                ):
+                    with pytest.raises(sk.errors.LogLost, match=r"expected a .* of Redis, found a str") as found:
+                        await call()
+                    assert found.value.cause == "replaced"
+            assert client.get(name) == b"secret"
+            client.delete(name)
+
+
+@redis_only
+async def test_a_producer_whose_log_was_replaced_ends_at_once(log: Any, redis_server: RedisServer) -> None:
+    import redis
+
+    gated = Gated()
+    async with Relay(log, flush=0.001, lease=3600) as streams:
+        publication = await streams.publish("k", gated.stream)
+        await gated.waiting.wait()
+        with redis.Redis.from_url(redis_server.url) as client:
+            client.set("{streamkit:k}:log", "text")
+        gated.go_on.set()
+        with anyio.fail_after(SECONDS), pytest.raises(sk.errors.LogLost) as found:
+            await publication.wait()
+        assert found.value.cause == "replaced"
+
+
+@redis_only
+async def test_leaving_does_not_wait_for_a_log_that_refuses(log: Any, redis_server: RedisServer) -> None:
+    import redis
+
+    gated = Gated()
+    with anyio.fail_after(SECONDS):
+        async with Relay(log, flush=0.001, lease=3600) as streams:
+            await streams.publish("k", gated.stream)
+            await gated.waiting.wait()
+            with redis.Redis.from_url(redis_server.url) as client:
+                client.xadd("{streamkit:k}:log", {"e": "[]"}, id="9999999999999-1")
+            gated.go_on.set()
+            await gated.closed.wait()
+    assert await log.expired(10) == ["k"]
+
+
+@redis_only
+async def test_a_replaced_log_keeps_no_other_stream_from_being_released_and_taken_over(
+    log: Any, redis_server: RedisServer
+) -> None:
+    import redis
+
+    keys = ["a", "b", "c"]
+    async with Relay(log, lease=3600) as streams:
+        for key in keys:
+            await streams.publish(key, Gated().stream)
+        with redis.Redis.from_url(redis_server.url) as client:
+            client.set("{streamkit:b}:meta", "text")
+            client.zadd("{streamkit}:active", {"b": 0})
+    async with Relay(log) as streams, anyio.create_task_group() as group:
+        group.start_soon(lambda: streams.take_over(lambda job: answer(), poll=0.005))
+        for key in ("a", "c"):
+            assert (await seen(streams, key))[-1] == sk.StreamEnd("truncated")
+        group.cancel_scope.cancel()
+    with redis.Redis.from_url(redis_server.url) as client:
+        assert client.zrange("{streamkit}:active", 0, -1) == []
+
+
+@redis_only
+@pytest.mark.parametrize("reader", ["+@all", "+@all -evalsha -eval"])
+async def test_a_log_that_may_not_be_read_ends_the_viewers_of_that_one(
+    log: Any, redis_server: RedisServer, reader: str
+) -> None:
+    import redis
+    from streamkit_redis import RedisLog
+
+    hidden, whole = Gated(), Gated()
+    url = redis_server.url.replace("unix://", "unix://viewer:secret@")
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.execute_command("ACL", "SETUSER", "viewer", "reset", "on", ">secret", "~*", "+@all")
+        async with (
+            RedisLog(url) as viewers,
+            Relay(log, flush=0.001) as here,
+            Relay(viewers, tick=0.02, patience=0.1) as there,
+        ):
+            for key, gated in {"hidden": hidden, "whole": whole}.items():
+                await here.publish(key, gated.stream)
+                await gated.waiting.wait()
+            async with there.follow("whole") | SAME as events, there.follow("hidden") | SAME as others:
+                first = [await anext(events) for _ in range(5)]
+                for _ in range(5):
+                    await anext(others)
+                allowed = ["~{streamkit:whole}*", "~{streamkit}*"]
+                client.execute_command("ACL", "SETUSER", "viewer", "resetkeys", *allowed, *reader.split())
+                with anyio.fail_after(SECONDS), pytest.raises(sk.errors.LogUnreachable, match="refused") as found:
+                    await anext(others)
+                assert "secret" not in str(found.value)
+                whole.go_on.set()
+                with anyio.fail_after(SECONDS):
+                    rest = [event async for event in events]
+        assert [*first, *rest] == [*map(sk.TextDelta, TEXTS), sk.StreamEnd("completed")]
+        hidden.go_on.set()
+
+
+class ReadOnly(MemoryLog):
+    """A store that refuses to claim a stream again."""
+
+    async def claim(self, key: str, claim: Claim) -> Claimed:
+        if not claim.new and key == "orphan":
+            raise sk.errors.LogUnreachable("refused")
+        return await super().claim(key, claim)
+
+
+@memory
+async def test_a_dead_stream_that_can_t_be_ended_is_an_error_and_affects_no_other(store: str) -> None:
+    log = ReadOnly()
+    for key in ("orphan", "other"):
+        await log.claim(key, Claim(owner="dead", lease=0.0, keep=60))
+    async with Relay(log, tick=0.01, patience=0.05) as streams:
+        with pytest.raises(sk.errors.LogUnreachable, match="refused"):
+            await seen(streams, "orphan")
+        assert await seen(streams, "other") == [sk.StreamEnd("truncated")]
 
 
 class Poisoned(MemoryLog):

@@ -273,7 +273,7 @@ class Unreachable(MemoryLog):
             raise sk.errors.LogUnreachable("the reply was lost")
         return replies
 
-    async def states(self, keys: Sequence[str]) -> Sequence[LogState | None]:
+    async def states(self, keys: Sequence[str]) -> Sequence[LogState | sk.errors.SourceError | None]:
         if self.down:
             raise sk.errors.LogUnreachable("the store does not answer")
         return await super().states(keys)

@@ -1,7 +1,8 @@
 """The store of logs: what `streamkit.relay` asks of it, as commands and scripts of Redis."""
 
+import re
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
@@ -11,13 +12,16 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from streamkit.errors import LogUnreachable
+from streamkit.errors import LogLost, LogUnreachable, SourceError
 from streamkit.relay import Append, Appended, Claim, Claimed, Entry, LogState, Page, Position, Restore
 from streamkit_redis.scripts import ALL, APPEND, CLAIM, EXPIRED, INDEX, RELEASE, RESTORE, STATE, STOP, Script
 
 Command = tuple[Any, ...]
+_ID = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
 PRUNE = 100
 """How many logs are known until those that are not in use any more are forgotten."""
+POSTPONED = 60.0
+"""Seconds until a log that could not be read has another look of the processes that take over."""
 
 
 class RedisLog:
@@ -76,12 +80,25 @@ class RedisLog:
     def _index(self, key: str, lease: float | None) -> Command:
         return ("EVALSHA", INDEX.sha, 1, self._active, key, "" if lease is None else _milliseconds(lease))
 
-    async def _execute(self, commands: Sequence[Command]) -> list[Any]:
-        """Send the commands in one round trip, and return their replies. A server that does not know a script receives it."""
+    async def _execute(self, commands: Sequence[Command], key: str | None = None) -> list[Any]:
+        """Send the commands in one round trip, and return their replies. A server that does not know a script receives it.
+
+        `key` is that of the log that they are about.
+        """
         replies = await self._try(commands)
         for error in filter(_is_error, replies):
-            raise _refused(error)
+            raise _refused(error) if key is None else await self._failure(key, error)
         return replies
+
+    async def _failure(self, key: str, error: Exception) -> SourceError:
+        """The error of this log, for which the server has refused a command."""
+        if "WRONGTYPE" not in str(error):
+            return _refused(error)
+        kinds = await self._try([("TYPE", name) for name in self._keys(key)])
+        for expected, found in zip((b"stream", b"hash"), kinds, strict=True):
+            if isinstance(found, bytes) and found not in (expected, b"none"):
+                return _replaced(f"expected a {expected.decode()} of Redis, found a {found.decode()}")
+        return _refused(error)  # it is gone
 
     async def _try(self, commands: Sequence[Command]) -> list[Any]:
         """The same, with the error of each command that was refused as its reply."""
@@ -124,7 +141,8 @@ class RedisLog:
             claim.instead_of,
         )
         # The index first: a process that dies between the two would else leave a stream that nobody finds.
-        _, (result, *fields) = await self._execute([self._index(key, claim.lease), self._eval(CLAIM, key, *arguments)])
+        commands = [self._index(key, claim.lease), self._eval(CLAIM, key, *arguments)]
+        _, (result, *fields) = await self._execute(commands, key)
         if result != b"claimed":
             return Claimed(result=result.decode())
         epoch, predecessor, claims, stopped, created, request, takeover, checkpoints, checkpoint, cursor = fields
@@ -162,11 +180,16 @@ class RedisLog:
                 commands.append(self._index(append.key, append.lease))
         found = await self._try(commands)
         found, indexed = found[: len(appends)], found[len(appends) :]
-        refused = list(filter(_is_error, found))
+        failures = {
+            number: await self._failure(appends[number].key, reply)
+            for number, reply in enumerate(found)
+            if isinstance(reply, Exception)
+        }
         # What all have in common, such as a full memory, may pass; else one log's trouble is its own.
-        if errors := [*(refused if len(refused) == len(found) else ()), *filter(_is_error, indexed)]:
-            raise _refused(errors[0])
-        replies = [_appended(reply) for reply in found]
+        common = failures.values() if _common(failures.values(), len(found)) else ()
+        for error in (*common, *map(_refused, filter(_is_error, indexed))):
+            raise error
+        replies = [_appended(reply, failures.get(number)) for number, reply in enumerate(found)]
         pairs = list(zip(appends, replies, strict=True))
         ended = [append.key for append, reply in pairs if append.ends and reply.result == "appended"]
         if ended:
@@ -210,71 +233,106 @@ class RedisLog:
             _flags(restore.resets, len(restore.batches)),
             *restore.batches,
         )
-        _, restored = await self._execute([self._index(restore.key, claim.lease), command])
+        _, restored = await self._execute([self._index(restore.key, claim.lease), command], restore.key)
         return bool(restored)
 
     async def release(self, key: str, owner: str) -> None:
-        (released,) = await self._execute([self._eval(RELEASE, key, owner)])
+        (released,) = await self._execute([self._eval(RELEASE, key, owner)], key)
         if released:
             await self._execute([self._index(key, 0.0)])
         self._indexed.pop(key, None)
 
     async def stop(self, key: str) -> bool:
-        return bool((await self._execute([self._eval(STOP, key)]))[0])
+        return bool((await self._execute([self._eval(STOP, key)], key))[0])
 
     async def expired(self, limit: int) -> Sequence[str]:
         (found,) = await self._execute([("EVALSHA", EXPIRED.sha, 1, self._active, limit)])
         keys = [key.decode() for key in found]
         states = dict(zip(keys, await self.states(keys), strict=True))
         # The index says where to look; the log says what is so.
-        gone = [key for key, state in states.items() if state is None or state.ended]
-        alive = [(key, state.lease) for key, state in states.items() if state and state.live]
-        if corrections := [
-            *(self._index(key, None) for key in gone),
-            *(self._index(key, lease) for key, lease in alive),
-        ]:
+        if corrections := [self._index(key, _due(state)) for key, state in states.items() if not _abandoned(state)]:
             await self._execute(corrections)
-        return [key for key, state in states.items() if state and not state.ended and not state.live]
+        return [key for key, state in states.items() if _abandoned(state)]
 
     # Viewers
 
-    async def states(self, keys: Sequence[str]) -> Sequence[LogState | None]:
+    async def states(self, keys: Sequence[str]) -> Sequence[LogState | SourceError | None]:
         if not keys:
             return []
-        return [_state(reply) for reply in await self._execute([self._eval(STATE, key) for key in keys])]
+        replies = await self._try([self._eval(STATE, key) for key in keys])
+        return [
+            await self._failure(key, reply) if isinstance(reply, Exception) else _state(reply)
+            for key, reply in zip(keys, replies, strict=True)
+        ]
 
     async def read(self, key: str, after: Position | None, limit: int = 1000) -> Page | None:
         state_of = self._eval(STATE, key)
         log, _ = self._keys(key)
+        state: LogState | SourceError | None
         if after is not None:
-            known, found = await self._execute([state_of, ("XREAD", "COUNT", limit, "STREAMS", log, str(after))])
+            commands = [state_of, ("XREAD", "COUNT", limit, "STREAMS", log, str(after))]
+            known, found = await self._execute(commands, key)
             state, entries = _state(known), [entry for _, entries in _streams(found) for entry in entries]
         else:
             # First the state, so that what it says of the beginning is of what is read.
-            state = (await self.states([key]))[0]
-            if state is None:
-                return None
-            (entries,) = await self._execute([("XRANGE", log, str(state.reset or "-"), "+", "COUNT", limit)])
+            state, entries = (await self.states([key]))[0], []
+            if isinstance(state, LogState):
+                begin = str(state.reset or "-")
+                (entries,) = await self._execute([("XRANGE", log, begin, "+", "COUNT", limit)], key)
+        if isinstance(state, Exception):
+            raise state
         return None if state is None else Page([_entry(*entry) for entry in entries], state)
 
-    async def tail(self, after: Mapping[str, Position], seconds: float) -> Mapping[str, Sequence[Entry]]:
+    async def tail(self, after: Mapping[str, Position], seconds: float) -> Mapping[str, Sequence[Entry] | SourceError]:
         names = {self._keys(key)[0].encode(): key for key in after}
-        block, reply = max(1, _milliseconds(seconds)), None
+        block = max(1, _milliseconds(seconds))
         command = ("XREAD", "BLOCK", block, "STREAMS", *names, *(str(after[key]) for key in names.values()))
-        async with self._reaching(seconds), anyio.create_task_group() as group:
-            tail = self._tails.pop() if self._tails else await self._new_tail()
-            group.start_soon(self._unblock, tail.id)
-            try:
-                await tail.connection.send_command(*command)
-                reply = await tail.connection.read_response()
-            except BaseException:
-                # What it would still receive is the reply to this command.
-                await tail.connection.disconnect(nowait=True)
-                raise
-            finally:
-                group.cancel_scope.cancel()
-            self._tails.append(tail)
+        reply = await self._wait(command, seconds)
+        if isinstance(reply, Exception):
+            return await self._unreadable(after, reply)
         return {names[name]: [_entry(*entry) for entry in entries] for name, entries in _streams(reply)}
+
+    async def _wait(self, command: Command, seconds: float) -> Any:
+        """The reply to a command that blocks, or the error with which the server has refused it."""
+        failed: Exception | None = None
+        reply: Any = None
+        try:
+            async with self._reaching(seconds), anyio.create_task_group() as group:
+                tail = self._tails.pop() if self._tails else await self._new_tail()
+                group.start_soon(self._unblock, tail.id)
+                try:
+                    await tail.connection.send_command(*command)
+                    reply = await tail.connection.read_response()
+                except ResponseError as error:
+                    reply = error
+                except BaseException:
+                    # What it would still receive is the reply to this command.
+                    await tail.connection.disconnect(nowait=True)
+                    raise
+                finally:
+                    group.cancel_scope.cancel()
+                self._tails.append(tail)
+        except* (RedisError, OSError) as errors:
+            failed = errors.exceptions[0]
+        if failed is not None:
+            raise LogUnreachable(f"Redis does not answer: {type(failed).__name__}") from failed
+        return reply
+
+    async def _unreadable(self, after: Mapping[str, Position], error: Exception) -> dict[str, SourceError]:
+        """The logs for which the server refuses one read of all."""
+        names = {key: self._keys(key)[0] for key in after}
+        replies = await self._try(
+            [("XREAD", "COUNT", 1, "STREAMS", name, str(after[key])) for key, name in names.items()]
+        )
+        failures = {
+            key: await self._failure(key, reply)
+            for key, reply in zip(names, replies, strict=True)
+            if isinstance(reply, Exception)
+        }
+        # As in `append`.
+        if not failures or _common(failures.values(), len(names)):
+            raise _refused(error)
+        return failures
 
     async def _new_tail(self) -> "_Tail":
         # A connection of its own, since a read that waits blocks it.
@@ -350,26 +408,53 @@ def _position(text: bytes) -> Position:
     return Position(int(epoch), int(sequence))
 
 
-def _appended(reply: list[bytes] | Exception) -> Appended:
+def _replaced(found: str) -> LogLost:
+    return LogLost(f"something else is stored under the key of this stream: {found}", cause="replaced")
+
+
+def _common(failures: Collection[SourceError], count: int) -> bool:
+    """Whether the server refuses the same to all of so many logs."""
+    return len(failures) == count and not any(isinstance(failure, LogLost) for failure in failures)
+
+
+def _abandoned(state: LogState | SourceError | None) -> bool:
+    return isinstance(state, LogState) and not state.ended and not state.live
+
+
+def _due(state: LogState | SourceError | None) -> float | None:
+    """When the index should name a log that nobody can take over now; never, if that is for good."""
+    match state:
+        case LogState(ended=False):
+            return state.lease
+        case LogUnreachable():
+            return POSTPONED
+        case _:
+            return None
+
+
+def _appended(reply: list[bytes] | Exception, failure: SourceError | None) -> Appended:
     if isinstance(reply, Exception):
-        return Appended("refused")
+        return Appended("refused", failure=failure if isinstance(failure, LogLost) else None)
     result, *more = reply
     last = _position(more[1]) if len(more) > 1 else None
     return Appended(cast("Any", result.decode()), bool(more and more[0]), last)
 
 
-def _state(reply: list[bytes] | None) -> LogState | None:
+def _state(reply: list[bytes] | None) -> LogState | LogLost | None:
     if reply is None:
         return None
     epoch, sequence, ended, stopped, until, created, reset, now = reply
-    return LogState(
-        Position(int(epoch), int(sequence)),
-        bool(ended),
-        bool(stopped),
-        (int(until) - int(now)) / 1000,
-        int(created) / 1000,
-        _position(reset) if reset else None,
-    )
+    try:
+        return LogState(
+            Position(int(epoch), int(sequence)),
+            bool(ended),
+            bool(stopped),
+            (int(until) - int(now)) / 1000,
+            int(created) / 1000,
+            _position(reset) if reset else None,
+        )
+    except ValueError:
+        return _replaced("expected the state of a log, found a hash with other fields")
 
 
 def _streams(reply: Any) -> Iterable[tuple[bytes, list[Any]]]:
@@ -380,6 +465,12 @@ def _streams(reply: Any) -> Iterable[tuple[bytes, list[Any]]]:
 
 
 def _entry(id: bytes, fields: list[bytes]) -> Entry:
-    if fields[0] == b"e":
-        return Entry(_position(id), fields[1])
-    return Entry(_position(id), None, _position(fields[1]) if fields[1] else None)
+    match fields:
+        case [b"e", data]:
+            return Entry(_position(id), data)
+        case [b"c", b""]:
+            return Entry(_position(id), None, None)
+        case [b"c", predecessor] if _ID.fullmatch(predecessor):
+            return Entry(_position(id), None, _position(predecessor))
+        case _:
+            return Entry(_position(id), b"")  # of another program: no batch, as a damaged one

@@ -29,6 +29,8 @@ local function now()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
+-- XLEN fails for something else than a stream, which is no log: it is neither used nor deleted.
+local function present() return redis.call('XLEN', log) > 0 or redis.call('EXISTS', log) == 1 end
 local function text(number) return string.format('%.0f', number) end
 local function append(epoch, after, first, resets)
   local seq = after
@@ -55,7 +57,7 @@ end
 CLAIM: Final = _script("""
 local owner, lease, kept, new, request, takeover, checkpoints, instead = unpack(ARGV)
 local m = redis.call('HMGET', meta, 'epoch', 'seq', 'owner', 'until', 'ended', 'predecessor')
-local known = redis.call('EXISTS', log) == 1 and m[1]
+local known = present() and m[1]
 local t = now()
 if not (known and m[3] == owner and m[2] == '0' and not m[5]) then
   if new == '1' and known then return {m[5] and 'ended' or 'exists'} end
@@ -85,7 +87,7 @@ return {'claimed', unpack(s)}
 APPEND: Final = _script("""
 local owner, epoch, after, lease, kept, ends, resets, checkpoint, cursor = unpack(ARGV, 1, 9)
 local m = redis.call('HMGET', meta, 'epoch', 'seq', 'owner', 'ended', 'stopped')
-if not m[1] or redis.call('EXISTS', log) == 0 then return {'lost'} end
+if not present() or not m[1] then return {'lost'} end
 local stopped = m[5] or ''
 if m[1] ~= epoch then
   -- An older epoch: the server has lost this one.
@@ -114,7 +116,7 @@ batch whether it begins with a Reset, checkpoint, cursor, and the batches. An ap
 RESTORE: Final = _script("""
 local owner, epoch, predecessor, lease, kept, request, takeover, checkpoints, created, claims, resets = unpack(ARGV, 1, 11)
 local m = redis.call('HMGET', meta, 'epoch', 'seq', 'ended', 'owner')
-local known = redis.call('EXISTS', log) == 1 and m[1]
+local known = present() and m[1]
 if known and m[1] == epoch and m[4] == owner and tonumber(m[2]) == #ARGV - 11 then return 1 end
 if known then
   if m[3] or m[1] .. '-' .. m[2] ~= predecessor then return 0 end
@@ -151,7 +153,7 @@ return 1
 
 STATE: Final = _script("""
 local m = redis.call('HMGET', meta, 'epoch', 'seq', 'ended', 'stopped', 'until', 'created', 'reset')
-if not m[1] or redis.call('EXISTS', log) == 0 then return false end
+if not present() or not m[1] then return false end
 for i = 3, 7 do m[i] = m[i] or '' end
 m[8] = text(now())
 return m
