@@ -2,8 +2,9 @@
 
 A log holds one stream: entries in the order of their positions, and a state. Every claim begins a new epoch, whose first entry,
 sequence number 0, names the entry before it; batches of events follow as 1, 2, 3 without a gap. Only the owner of the latest
-epoch can append (the epoch is a fencing token). A lease says until when the owner is believed to be alive; it decides when
-another process may claim, and never whether an append is right.
+epoch can append (the epoch is a fencing token). No two claims of a store have the same epoch, so that the position of an entry
+is never one of another log, or of a log in the place of one that was lost. A lease says until when the owner is believed to be
+alive; it decides when another process may claim, and never whether an append is right.
 
 `streamkit.testing.check_log` tests a store.
 """

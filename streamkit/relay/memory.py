@@ -89,7 +89,7 @@ class MemoryLog(Log):
             return Claimed(result="ended")
         if stored and stored.until > now and stored.owner != claim.instead_of:
             return Claimed(result="held")
-        self._epoch = max(self._epoch + 1, int(time.time() * 1000))
+        self._epoch = max(self._epoch + 1, time.time_ns() // 1000)  # greater than those of an earlier process, too
         if stored is None:
             created = time.time()
             stored = _Stored(self._epoch, claim.owner, 0, 0, created, claim.request, claim.takeover, claim.checkpoints)

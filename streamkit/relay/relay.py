@@ -256,7 +256,9 @@ class Relay:
         self._running()
         id = EventId.parse(after) if after else None
         if after and id is None:
-            raise PipelineError(f"after: expected the id of an event, such as 1760000000000-3-1, found {shown(after)}")
+            raise PipelineError(
+                f"after: expected the id of an event, such as 1760000000000000-3-1, found {shown(after)}"
+            )
         return Followed(self._log, self._tail, _key(key), id)
 
     def frames(

@@ -320,6 +320,19 @@ async def expiry(log: Log) -> None:
     assert (await _claimed(log, key, "b")).position > at.next()
 
 
+async def epochs(log: Log) -> None:
+    """No two claims have the same epoch, however close they are."""
+    found: list[int] = []
+
+    async def claim() -> None:
+        found.append((await _claimed(log, _key())).position.epoch)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(claim)
+    assert len(set(found)) == 50
+
+
 async def names(log: Log) -> None:
     """A name is bound to one key at a time, for a time."""
     name = _key()
@@ -352,6 +365,7 @@ LOG_CHECKS: Final[dict[str, LogCheck]] = {
         tailing,
         any_key,
         expiry,
+        epochs,
         names,
     )
 }

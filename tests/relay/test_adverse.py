@@ -207,7 +207,7 @@ async def test_a_log_that_the_store_refuses_ends_no_other_stream(log: Any, redis
             await gated.waiting.wait()
         with redis.Redis.from_url(redis_server.url) as client:
             # As a program that appends with ids of its own.
-            client.xadd("{streamkit:refused}:log", {"e": "[]"}, id="9999999999999-1")
+            client.xadd("{streamkit:refused}:log", {"e": "[]"}, id="9999999999999999-1")
         one.go_on.set()
         with anyio.fail_after(SECONDS), pytest.raises(sk.errors.LeaseLost):
             await refused.wait()
@@ -355,7 +355,7 @@ async def test_leaving_does_not_wait_for_a_log_that_refuses(log: Any, redis_serv
             await streams.publish("k", gated.stream)
             await gated.waiting.wait()
             with redis.Redis.from_url(redis_server.url) as client:
-                client.xadd("{streamkit:k}:log", {"e": "[]"}, id="9999999999999-1")
+                client.xadd("{streamkit:k}:log", {"e": "[]"}, id="9999999999999999-1")
             gated.go_on.set()
             await gated.closed.wait()
     assert await log.expired(10) == ["k"]
@@ -551,7 +551,6 @@ async def test_a_place_of_another_stream_is_a_reset_or_nothing_of_this_one_is_mi
     async with Relay(log, flush=0) as streams:
         for key in ("a", "b"):
             await (await streams.publish(key, answer)).wait()
-            await anyio.sleep(0.002)  # an epoch of its own
         everything = await seen(streams, "b")
         state = await streams.state("a")
         assert state is not None
@@ -563,3 +562,34 @@ async def test_a_place_of_another_stream_is_a_reset_or_nothing_of_this_one_is_mi
             assert [
                 event for event in await seen(streams, "b", after=after) if not isinstance(event, sk.events.Reset)
             ] == (everything)
+
+
+@redis_only
+async def test_a_log_that_was_deleted_and_claimed_again_at_once_is_another_one(
+    log: Any, redis_server: RedisServer
+) -> None:
+    import redis
+    from streamkit_redis.scripts import CLAIM
+
+    names = ("{streamkit:k}:log", "{streamkit:k}:meta")
+    with redis.Redis.from_url(redis_server.url) as client, client.pipeline(transaction=True) as pipeline:
+        for number in range(100):
+            pipeline.delete(*names)
+            pipeline.eval(CLAIM.text, 2, *names, f"owner {number}", 60000, 60000, 1, "", "truncate", 0, "")
+        epochs = [reply[1] for reply in pipeline.execute()[1::2]]
+    assert len(set(epochs)) == 100
+    assert sorted(epochs, key=int) == epochs
+
+
+@memory
+async def test_what_was_seen_of_a_log_that_was_deleted_is_not_valid_in_the_next(store: str) -> None:
+    log = MemoryLog()
+    async with Relay(log, flush=0) as streams:
+        await (await streams.publish("k", answer)).wait()
+        first = await streams.state("k")
+        assert first is not None
+        del log._logs["k"]
+        await (await streams.publish("k", answer)).wait()
+        reset, *rest = await seen(streams, "k", after=f"{first.last}-1")
+        assert isinstance(reset, sk.events.Reset)
+        assert rest == await seen(streams, "k")

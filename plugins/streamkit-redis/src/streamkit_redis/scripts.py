@@ -3,8 +3,10 @@
 A claim and an append are one script each. With separate commands, even in MULTI, a process that was paused between two of them
 could store its checkpoint beside another's events, or append behind a checkpoint that was read already.
 
-KEYS of each are the log (a stream) and its state (a hash). Times are the server's, in milliseconds. Epochs are times too, so that
-they also grow after the server has lost everything.
+KEYS of each are the log (a stream) and its state (a hash). Times are the server's, in milliseconds. Epochs are times in
+microseconds, so that they grow after the server has lost everything too, and no two claims have the same one: the server runs
+one script after the other, and each takes longer than that. Otherwise the id of an event that a viewer has seen in a log that
+was deleted could be valid in the next one.
 """
 
 from hashlib import sha1
@@ -25,10 +27,11 @@ def _script(text: str) -> Script:
 
 _COMMON: Final = """
 local log, meta = KEYS[1], KEYS[2]
-local function now()
+local function microseconds()
   local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  return t[1] * 1000000 + t[2]
 end
+local function now() return math.floor(microseconds() / 1000) end
 -- XLEN fails for something else than a stream, which is no log: it is neither used nor deleted.
 local function present() return redis.call('XLEN', log) > 0 or redis.call('EXISTS', log) == 1 end
 local function text(number) return string.format('%.0f', number) end
@@ -64,7 +67,7 @@ if not (known and m[3] == owner and m[2] == '0' and not m[5]) then
   if new == '0' and not known then return {'unknown'} end
   if known and m[5] then return {'ended'} end
   if known and tonumber(m[4]) > t and m[3] ~= instead then return {'held'} end
-  local predecessor, epoch = '', t
+  local predecessor, epoch = '', microseconds()
   if known then
     predecessor = m[1] .. '-' .. m[2]
     epoch = math.max(epoch, m[1] + 1)
