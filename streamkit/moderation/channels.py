@@ -76,6 +76,13 @@ def with_text(delta: Any, channel: Channel, text: str, *, last: bool) -> Event:
     return delta_of(channel, text, delta.index)
 
 
+def with_structure(event: ProviderNotice | ResponseDetails, data: Any) -> Event:
+    """The event with other data, and without its raw chunk."""
+    if isinstance(event, ProviderNotice):
+        return msgspec.structs.replace(event, data=data, payload=None)
+    return msgspec.structs.replace(event, details=data, payload=None)
+
+
 def has_text(event: object) -> bool:
     """Whether an event is a piece of a text, and so may come in smaller pieces."""
     return isinstance(event, (*_WITH_TEXT, ToolCallDelta))

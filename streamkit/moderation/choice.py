@@ -6,7 +6,7 @@ their place behind the text that arrived before them. A choice is open until it 
 
 from collections import deque
 from collections.abc import Callable, Container, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, cast, get_args
 from zlib import crc32
 
 import msgspec
@@ -25,6 +25,8 @@ from streamkit.events import (
     PartDelta,
     PartEnd,
     PartStart,
+    ProviderNotice,
+    ResponseDetails,
     Retracted,
     ToolCallDelta,
 )
@@ -37,11 +39,12 @@ from streamkit.moderation.channels import (
     delta_of,
     split,
     text_of,
+    with_structure,
     with_text,
     without_transcript,
 )
 from streamkit.moderation.classifiers.classifier import Decision
-from streamkit.moderation.quotes import WithheldText, spellings, without_quotes, without_text
+from streamkit.moderation.quotes import WithheldText, spellings, without_quotes, without_text, without_texts
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Ruling, Verdicts
 from streamkit.moderation.text import ModeratedText
@@ -121,6 +124,14 @@ class Mark(NamedTuple):
     behind: list[tuple[Channel, int]]
 
 
+class Beside(msgspec.Struct):
+    """An event whose strings are classified as one text that begins there. It stands behind that text, of which nothing else is
+    released."""
+
+    event: Any
+    start: int
+
+
 class ChoiceRelease:
     """All that is buffered and known of one choice. What is released is appended to `out`."""
 
@@ -136,7 +147,8 @@ class ChoiceRelease:
         self.fields: dict[int, dict[str, CallRelease]] = {}
         """The texts of parts that are not complete, by their part and the path of their field."""
         self._marks: deque[Mark] = deque()
-        self._order: deque[tuple[ModeratedText, int] | Event] = deque()  # if ordered: text up to a position, and events
+        # If ordered: text up to a position, and events.
+        self._order: deque[tuple[ModeratedText, int] | Beside | Event] = deque()
         self._finish: Finish | None = None
         self._logprobs: list[Logprobs] = []
         self._withheld = WithheldText()
@@ -344,6 +356,28 @@ class ChoiceRelease:
                 self._other(bare(event), out)
         self._advance_all(out)
 
+    def beside(self, event: Any, texts: str, text: ModeratedText, out: list[Event]) -> None:
+        """Take an event that is released without its strings if a classifier withholds these, which are `texts`."""
+        if self.blocked:
+            return
+        start = text.length
+        if not text.over:
+            text.beside.append((start, start + len(texts)))
+            # As a field of its own, so that no window has other text too.
+            self.feed(text, [PartDelta(texts, "other", _NO_PART, (str(start),))], texts, out)
+            self._end_windows(out)
+        if self._holds:
+            self._order.append(Beside(event, start))
+            self._advance_all(out)
+        else:
+            out.append(bare(event))
+
+    @property
+    def has_beside(self) -> bool:
+        """Whether an event that is classified as a whole may be buffered."""
+        text = self.texts.get("other")
+        return text is not None and bool(text.beside)
+
     def _other(self, event: Event, out: list[Event]) -> None:
         if self._ordered and self._holds:
             self._order.append(event)
@@ -358,7 +392,10 @@ class ChoiceRelease:
         else:
             self._emit(event, out)
 
-    def _emit(self, event: Event, out: list[Event]) -> None:
+    def _emit(self, event: Event | Beside, out: list[Event]) -> None:
+        if isinstance(event, Beside):
+            self._emit_beside(event, out)
+            return
         if isinstance(event, Annotation):
             released = without_quotes(event.annotation, self._is_withheld)
             if released is None:
@@ -415,6 +452,20 @@ class ChoiceRelease:
                 self._order.popleft()
                 self._emit(first, out)
 
+    def _emit_beside(self, event: Beside, out: list[Event]) -> None:
+        text = self.texts["other"]
+        released = bare(event.event)
+        withheld = text.removed > event.start or text.over
+        match released:
+            case _ if not withheld:
+                out.append(released)
+            case ProviderNotice():
+                out.append(with_structure(released, without_texts(released.data)))
+            case ResponseDetails():
+                out.append(with_structure(released, without_texts(released.details)))
+            case _:
+                pass  # it is not known which of its fields have the text
+
     def _release(self, text: ModeratedText, until: int, out: list[Event]) -> None:
         rulings = text.rulings
         while rulings and (not self._ordered or rulings[0].start < until):
@@ -434,12 +485,14 @@ class ChoiceRelease:
     def _put(self, text: ModeratedText, until: int, out: list[Event]) -> None:
         if until > text.left:
             at, released = text.left, until - text.left
+            beside = bool(text.beside) and text.is_beside(at)
             for part in text.take(until, self._cost, self._owner.now):
-                out.append(text.delta(part, at, self.index))
+                if not beside:
+                    out.append(text.delta(part, at, self.index))
                 at += len(part)
                 if self._ordered:
                     text.digest = digest(part, text.digest)
-            text.out += released
+            text.out += 0 if beside else released
             self._cost.released += released
 
     def _release_marks(self, out: list[Event]) -> None:
@@ -448,6 +501,8 @@ class ChoiceRelease:
 
     def _rule(self, text: ModeratedText, ruling: Ruling, out: list[Event]) -> None:
         by, start, end = ruling.by, ruling.start, ruling.end
+        while text.beside and text.beside[0][1] <= start:
+            text.beside.popleft()
         if ruling.note:
             out.append(ruling.note)
         if ruling.kind == "checked" and by.action == "allow":
@@ -459,6 +514,8 @@ class ChoiceRelease:
         if ruling.kind == "extended":
             return
         match by.action:
+            case "annotate" if self._ordered:
+                pass  # what stands between the pieces of its text keeps its place
             case "annotate":
                 following = text.rulings[0].start if text.rulings else end
                 self._pass(text, min(end, following, text.judge.decided if self._holds else text.length), out)
@@ -510,16 +567,18 @@ class ChoiceRelease:
     ) -> bool:
         # Text before the end of what was removed last is gone already; from there on it was released as it arrived.
         start, end = max(start, text.removed), min(end, text.left)
-        if start >= end:
+        if start >= end or text.is_beside(start):
             return False
-        first = text.out - (text.left - start)
-        place = (start, end, first, first + end - start, text.channel, self.index)
+        first = text.out - text.released_between(start, text.left)
+        place = (start, end, first, first + text.released_between(start, end), text.channel, self.index)
         out.append(Retracted(by.category, *place, replacement))
         return True
 
     def _say(self, said: str | None, channel: Channel, out: list[Event], at: int = 0) -> None:
         if said:
             text = self.texts.get(channel)
+            if text and text.is_beside(at):
+                return
             if text:
                 text.out += len(said)
             out.append(text.delta(said, at, self.index) if text else delta_of(channel, said, self.index))
@@ -745,7 +804,7 @@ class ChoiceRelease:
                 [part, key, field.state()] for part, fields in self.fields.items() for key, field in fields.items()
             ],
             "marks": [[pack([mark.event]), mark.behind] for mark in self._marks],
-            "order": [[item[0].channel, item[1]] if isinstance(item, tuple) else pack([item]) for item in self._order],
+            "order": [_packed(item) for item in self._order],
             "last": pack([self._finish, *self._logprobs]),
             "withheld": self._withheld.state(),
         }
@@ -771,11 +830,31 @@ class ChoiceRelease:
         for packed, behind in state["marks"]:
             self._marks.append(Mark(unpack(packed)[0], [(channel, at) for channel, at in behind]))
         for item in state["order"]:
-            self._order.append((self.texts[item[0]], item[1]) if len(item) > 1 else unpack(item)[0])
+            self._order.append(self._unpacked(item))
         self._finish, *self._logprobs = unpack(state["last"])
         self._withheld.restore(state["withheld"])
 
+    def _unpacked(self, item: list[Any]) -> Any:
+        match item:
+            case [str(channel), end]:
+                return self.texts[cast("Channel", channel)], end
+            case [packed, int(start)]:
+                return Beside(unpack(packed)[0], start)
+            case _:
+                return unpack(item)[0]
 
+
+def _packed(item: tuple[ModeratedText, int] | Beside | Event) -> list[Any]:
+    match item:
+        case (text, end):
+            return [text.channel, end]
+        case Beside(event, start):
+            return [pack([event]), start]
+        case _:
+            return pack([item])
+
+
+_NO_PART = -1
 _OF_CHOICE = ("deltas", "complete", "finished", "blocked", "condemned", "cut", "altered", "spelled")
 _MARKS = (Annotation, PartStart, PartEnd, PartDelta)
 

@@ -1,5 +1,6 @@
 """Events that quote an answer: whether they contain text that was withheld."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 from urllib.parse import unquote_plus
@@ -20,6 +21,13 @@ EXEMPT = frozenset(
     }
 )
 """Fields of structure that no rule sees: what the provider names things, signatures, and data that is no text."""
+_SETTINGS = re.compile(
+    r"(?:/response)?/(?:instructions|tools|tool_choice|truncation|service_tier|response_format|stop|without|message/without"
+    r"|prompt_cache_retention|text/(?:format|verbosity)|reasoning/(?:effort|summary)|provider|system/warnings|warnings"
+    r"|created|created_at|createTime|updated|event_type|meta/api_version|safetyRatings|finishMessage"
+    r"|native_finish_reason|(?:incomplete_)?details/(?:finish_)?reason)(?:/.*)?"
+)
+"""Places in a provider's details that have its own words, or repeat the request."""
 
 
 class WithheldText:
@@ -150,6 +158,24 @@ def without_text(value: Any, forbids: Callable[[str, str], bool], place: str = "
             }
         case _:
             return value
+
+
+def texts_of(value: Any) -> list[str]:
+    """The strings of a provider's details that may be the model's: in fields that are neither exempt nor known settings."""
+    found: list[str] = []
+
+    def take(text: str, place: str) -> bool:
+        if not _SETTINGS.fullmatch(place):
+            found.append(text)
+        return False
+
+    without_text(value, take)
+    return found
+
+
+def without_texts(value: Any) -> Any:
+    """The same with an empty string for each of these."""
+    return without_text(value, lambda text, place: not _SETTINGS.fullmatch(place))
 
 
 def tokens_of(value: Any, place: str = "") -> Iterator[tuple[str, str]]:

@@ -44,11 +44,19 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, bare, channel_of
+from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, bare, channel_of, with_structure
 from streamkit.moderation.choice import ChoiceRelease, Policy, digest
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, decide
 from streamkit.moderation.json_escapes import Unescaped
-from streamkit.moderation.quotes import plain_data, spellings, strings_of, tokens_of, without_text
+from streamkit.moderation.quotes import (
+    plain_data,
+    spellings,
+    strings_of,
+    texts_of,
+    tokens_of,
+    without_text,
+    without_texts,
+)
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Judge, Ruling, Verdicts
 from streamkit.moderation.text import ModeratedText
@@ -314,15 +322,14 @@ class Release:
             case ProviderNotice() if self._provider:
                 self._take_notice(event, out)
             case ProviderNotice() | ResponseDetails():
-                out += self._structure(event)
+                self._take_structure(event, out)
             case _ if isinstance(event, _OF_A_CHOICE):
                 self._take_of_choice(event, out)
             case _ if isinstance(event, _EVENTS):
                 self._take_other(event, out)
             case _:
                 _check_item(event)
-                if not self._forbids_unknown(event):
-                    self._take_other(event, out)
+                self._take_unknown(event, out)
 
     def _take_other(self, event: Event, out: list[Event]) -> None:
         if self.policy.ordered and isinstance(index := getattr(event, "index", None), int):
@@ -356,7 +363,7 @@ class Release:
             self._stop_if_over(out)
 
     def _take_notice(self, notice: ProviderNotice, out: list[Event]) -> None:
-        out += self._structure(notice)
+        self._take_structure(notice, out)
         everyone = sorted(self._choices) or range(self.policy.choices)
         for by, finding in decide(self._provider, notice):
             for index in everyone if notice.index is None else (notice.index,):
@@ -395,12 +402,27 @@ class Release:
             return bare(event)
         return InvalidOutput(event.problem, tool_index=event.tool_index, index=event.index)
 
-    def _forbids_unknown(self, event: object) -> bool:
+    def _take_unknown(self, event: Event, out: list[Event]) -> None:
         # No event of ours: it is not known what of it is the model's.
         try:
-            return any(self._judges.forbids(text, None) for text in strings_of(plain_data(event)))
+            data = plain_data(event)
         except TypeError:
-            return False
+            data = None
+        # The names of the fields of a class are not the model's.
+        texts = [*strings_of([*data.values()] if isinstance(data, dict) and not isinstance(event, dict) else data)]
+        if self._classifies(texts):
+            self._take_beside(event, getattr(event, "index", None), texts, out)
+        elif not any(self._judges.forbids(text, None) for text in texts):
+            self._take_other(event, out)
+
+    def _classifies(self, texts: Sequence[str]) -> bool:
+        return self.policy.ordered and any(map(str.strip, texts)) and self._judges.moderates("other")
+
+    def _take_beside(self, event: Event, index: object, texts: Sequence[str], out: list[Event]) -> None:
+        choice = self._choice(self._nearest(index))
+        if not (choice.condemned or self.ending):
+            text = choice.texts.get("other") or self._begin(choice, "other")
+            choice.beside(event, "\n".join(texts), text, out)
 
     def _reset(self) -> None:
         self.open.clear()
@@ -415,6 +437,10 @@ class Release:
         if choice is None:
             choice = self._choices[index] = ChoiceRelease(index, self)
         return choice
+
+    def _nearest(self, index: object) -> int:
+        # What belongs to no choice is decided as a part of the first.
+        return index if isinstance(index, int) else min(self._choices, default=0)
 
     def _is_over(self, index: int) -> bool:
         choice = self._choices.get(index)
@@ -438,24 +464,34 @@ class Release:
         open = self._observes or not self._judges.withholds(delta.channel)
         return CallRelease(delta.part, None, judge, open=open, of=delta)
 
-    def _structure(self, event: ProviderNotice | ResponseDetails) -> Iterator[Event]:
+    def _take_structure(self, event: ProviderNotice | ResponseDetails, out: list[Event]) -> None:
         # It has no text but what the provider says beside the answer, or in a way that is not known.
         kind = event.kind if isinstance(event, ProviderNotice) else "details"
         data = event.data if isinstance(event, ProviderNotice) else event.details
-        if kind in _NO_TEXT_IN:
-            yield bare(event)
-            return
-        if event.index is not None and self._is_over(event.index):
-            return
-        if data is not None and not self._observes and self._judges.withholds("other"):
-            # A piece of a text can't be decided by itself, if it is known to be one.
-            piece = isinstance(event, ProviderNotice) and _is_piece(event)
-            forbids = _always if piece else partial(self._forbids_structure, f"{event.index} {kind} ")
-            data = without_text(data, forbids)
-        if isinstance(event, ProviderNotice):
-            yield msgspec.structs.replace(event, data=data, payload=None)
+        if kind in _NO_TEXT_IN or data is None:
+            out.append(bare(event))
+        elif event.index is not None and self._is_over(event.index):
+            pass
+        elif self.policy.ordered:
+            self._classify_structure(event, data, out)
         else:
-            yield msgspec.structs.replace(event, details=data, payload=None)
+            if not self._observes and self._judges.withholds("other"):
+                forbids = _always if _is_piece(event) else partial(self._forbids_structure, f"{event.index} {kind} ")
+                data = without_text(data, forbids)
+            out.append(with_structure(event, data))
+
+    def _classify_structure(self, event: ProviderNotice | ResponseDetails, data: Any, out: list[Event]) -> None:
+        texts, choice = texts_of(data), self._choices.get(self._nearest(event.index))
+        if self._classifies(texts):
+            if not self._observes and (_is_piece(event) or (choice and choice.blocked)):
+                out.append(with_structure(event, without_texts(data)))
+            else:
+                self._take_beside(event, event.index, texts, out)
+        elif choice and choice.has_beside:
+            # Later details add to earlier ones.
+            choice.other(event, out)
+        else:
+            out.append(bare(event))
 
     def _forbids_structure(self, of: str, text: str, place: str) -> bool:
         return self.forbids(text, "other") or self._judges.forbids_piece(text, "other", of + place)
@@ -649,9 +685,12 @@ _EVENTS: tuple[type, ...] = get_args(Event)
 _PLAIN = ("now", "ending", "ended", "done", "silent", "_saved", "_shown")
 
 
-def _is_piece(notice: ProviderNotice) -> bool:
-    data: object = notice.data
-    return "delta" in notice.kind or (isinstance(data, dict) and "delta" in data)
+def _is_piece(event: ProviderNotice | ResponseDetails) -> bool:
+    # A piece of a text can't be decided by itself, if it is known to be one.
+    if isinstance(event, ResponseDetails):
+        return False
+    data: object = event.data
+    return "delta" in event.kind or (isinstance(data, dict) and "delta" in data)
 
 
 def _has_text(data: dict[str, Any]) -> bool:

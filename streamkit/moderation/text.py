@@ -40,6 +40,8 @@ class ModeratedText:
         self.places: deque[tuple[int, PartDelta]] = (
             deque()
         )  # which field of which part its text belongs to, from where on
+        self.beside: deque[tuple[int, int]] = deque()
+        """Where it is the text of whole events, which are released without it or as they are, that is not decided yet."""
 
     @property
     def settled(self) -> bool:
@@ -62,6 +64,15 @@ class ModeratedText:
         while len(self.places) > 1 and self.places[1][0] <= at:
             self.places.popleft()
         return msgspec.structs.replace(self.places[0][1], text=piece)
+
+    def is_beside(self, at: int) -> bool:
+        """Whether the text there is that of a whole event."""
+        return any(start <= at < end for start, end in self.beside)
+
+    def released_between(self, start: int, end: int) -> int:
+        """How many characters of that released text were released as such, and not as that of a whole event."""
+        beside = (min(end, stop) - max(start, at) for at, stop in self.beside)
+        return end - start - sum(length for length in beside if length > 0)
 
     def take_joined(self, until: int, cost: Cost, now: float | None) -> str:
         """Remove the text before `until` from the buffer."""
@@ -99,6 +110,7 @@ class ModeratedText:
             **{name: getattr(self, name) for name in _OF_TEXT},
             "pieces": list(self.pieces),
             "stops": list(self.stops),
+            "beside": list(self.beside),
             "places": [[at, pack([delta])] for at, delta in self.places],
             "rulings": [
                 [ruling.start, ruling.end, pack([ruling.by, ruling.note]), *ruling[3:5]] for ruling in self.rulings
@@ -112,6 +124,7 @@ class ModeratedText:
             setattr(self, name, state[name])
         self.pieces = deque((end, arrived, piece) for end, arrived, piece in state["pieces"])
         self.stops = deque(state["stops"])
+        self.beside = deque((start, end) for start, end in state["beside"])
         self.places = deque((at, unpack(packed)[0]) for at, packed in state["places"])
         for start, end, packed, source, kind in state["rulings"]:
             by, note = unpack(packed)

@@ -28,11 +28,11 @@ class Classify(AsyncStage[Event, Event]):
     `max_hold_seconds` and `on_max_hold` are those of `Moderate`, but text, and all else that belongs to a choice, keeps its
     order over the channels.
 
-    The `channels` named are classified, each by itself, and of text of parts each field; calls of tools and all else pass, in
-    their place. A structured value is
-    withheld, and a `Completion` too unless it is what was released. `failures` says what happens where no decision arrives,
-    `deadline` how many seconds one may take. A stream that is cancelled or fails does not release what is buffered. While a
-    decision is awaited nothing is read: `streamkit.hops.classify` reads ahead.
+    The `channels` named are classified, each by itself, and of text of parts each field; `other` includes the strings in
+    details and notices, and in events of a class that is not known. Calls of tools and all else pass, in their place. A
+    structured value is withheld, and a `Completion` too unless it is what was released. `failures` says what happens where no
+    decision arrives, `deadline` how many seconds one may take. A stream that is cancelled or fails does not release what is
+    buffered. While a decision is awaited nothing is read: `streamkit.hops.classify` reads ahead.
     """
 
     moderates = True

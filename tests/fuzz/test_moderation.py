@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import streamkit as sk
+from streamkit.moderation.channels import CLASSIFIED
 from streamkit.moderation.channels import TEXTS as CHANNELS_OF_TEXT
 from streamkit.moderation.choice import Policy
 from streamkit.moderation.classifiers.classifier import Outcome
@@ -439,10 +440,15 @@ def decision(window: sk.moderation.Window, actions: dict[str, str]) -> sk.modera
 
 
 def classified(
-    policy: Policy, windows: sk.moderation.Windows, actions: dict[str, str], events: list[Any], order: Random | None
+    policy: Policy,
+    windows: sk.moderation.Windows,
+    actions: dict[str, str],
+    events: list[Any],
+    order: Random | None,
+    channels: tuple[Any, ...] = CHANNELS_OF_TEXT,
 ) -> list[Any]:
     """The events released if each decision arrives at once, or some of them later; then also by way of checkpoints."""
-    classifying = Classifying(windows, policy, CHANNELS_OF_TEXT)
+    classifying = Classifying(windows, policy, channels)
     out, taken = list[Any](), list[sk.moderation.Window]()
 
     def decide(last: bool) -> None:
@@ -457,7 +463,7 @@ def classified(
         out += classifying.feed(event)
         if order and order.random() < 0.1:
             state = json.loads(json.dumps(classifying.state()))
-            classifying = Classifying(windows, policy, CHANNELS_OF_TEXT)
+            classifying = Classifying(windows, policy, channels)
             classifying.restore(state)
             taken.clear()  # they are sent again
         decide(last=False)
@@ -467,6 +473,36 @@ def classified(
     decide(last=True)
     assert classifying.done or policy.mode == "observe" or classifying.undecided == 0
     return out
+
+
+NOT_CLASSIFIED = (sk.ToolCallDelta, sk.events.Annotation, sk.events.Logprobs, sk.events.PartStart, sk.events.PartEnd)
+FORBIDS = {action: {WORD: action, WORD.upper(): action} for action in ("redact", "replace", "block", "stop")}
+
+
+@thorough
+@given(
+    events=st.lists(ANYWHERE, max_size=14).map(well_formed),
+    action=st.sampled_from([*FORBIDS]),
+    seed=st.none() | st.integers(0, 1 << 16),
+)
+def test_a_word_that_a_classifier_withholds_is_in_no_event_that_it_classifies(
+    events: list[Any], action: str, seed: int | None
+) -> None:
+    whole = [event for event in events if not isinstance(event, NOT_CLASSIFIED)]
+    policy = Policy("hold", True, 2, None, None, "block", None, False)
+
+    released = classified(
+        policy,
+        sk.moderation.Windows(),
+        FORBIDS[action],
+        [*whole, sk.StreamEnd("completed")],
+        Random(seed) if seed is not None else None,
+        CLASSIFIED,
+    )
+
+    for event in released:
+        if not isinstance(event, sk.events.Checked | sk.Redacted | sk.Blocked):
+            assert not any(WORD in text or WORD.upper() in text for text in texts_of(msgspec.to_builtins(event))), event
 
 
 def of_choice(events: list[Any], index: int) -> list[Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,13 +30,15 @@ from streamkit.events import (
     Choice,
     Flagged,
     Logprobs,
+    PartDelta,
     ProviderNotice,
+    ResponseDetails,
     ResponseStart,
     Retracted,
     RoleDelta,
 )
 from streamkit.moderation import Decision, Window, Windows
-from streamkit.moderation.channels import TEXTS, Mode
+from streamkit.moderation.channels import CLASSIFIED, TEXTS, Mode
 from streamkit.moderation.choice import Policy
 from streamkit.moderation.classifiers.classifier import Outcome
 from streamkit.moderation.classifiers.windows import Classifying
@@ -238,6 +241,150 @@ def test_a_channel_that_another_follows_is_checked_and_does_not_hold_that_up() -
     ]
     assert classifying.decide(1, Outcome(Decision())) == []
     assert said(classifying.decide(0, Outcome(Decision()))) == [ReasoningDelta("I think so"), TextDelta("Yes. ")]
+
+
+@pytest.mark.parametrize("word", ["hmm", "ok"])
+def test_what_stands_between_the_texts_of_one_window_keeps_its_place(word: str) -> None:
+    source = Annotation({"url": "x"})
+
+    released = said(run(classifying_of(), [*text(f"It {word}"), source, *text(" is. "), Finish("stop"), END]))
+
+    assert [event for event in released if not isinstance(event, Flagged)] == [
+        *text(f"It {word}"),
+        source,
+        *text(" is. "),
+        Finish("stop"),
+        END,
+    ]
+
+
+# Text beside the answer
+
+
+class Spoken(msgspec.Struct, frozen=True):
+    """An event of another package."""
+
+    words: str
+    index: int = 0
+
+
+BESIDE: dict[str, tuple[Any, list[Any]]] = {
+    "details": (
+        lambda words: ResponseDetails({"id": "r", "thoughts": words, "service_tier": "flex"}),
+        [ResponseDetails({"id": "r", "thoughts": "", "service_tier": "flex"})],
+    ),
+    "details of a choice": (
+        lambda words: ResponseDetails({"thoughts": {"deep": words}}, index=0),
+        [ResponseDetails({"thoughts": {"deep": ""}}, index=0)],
+    ),
+    "a notice": (lambda words: ProviderNotice("new", {"words": words}), [ProviderNotice("new", {"words": ""})]),
+    "an event of another package": (Spoken, []),
+}
+beside = pytest.mark.parametrize(("make", "without"), [*BESIDE.values()], ids=[*BESIDE])
+
+
+@beside
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_a_classifier_decides_about_text_beside_the_answer(make: Any, without: list[Any], seed: int | None) -> None:
+    events = [*text("It is"), make("fine"), *text(" so."), make("a damn lie"), *text(" Yes."), END]
+
+    released = said(run(classifying_of(channels=CLASSIFIED), events, Random(seed) if seed else None))
+
+    assert {event.channel for event in released if isinstance(event, Redacted)} == {"other"}
+    assert [event for event in released if not isinstance(event, Redacted)] == [
+        *text("It is"),
+        make("fine"),
+        *text(" so."),
+        *without,
+        *text(" Yes."),
+        END,
+    ]
+
+
+@beside
+def test_text_beside_the_answer_that_blocks_its_choice_is_not_released(make: Any, without: list[Any]) -> None:
+    released = said(run(classifying_of(channels=CLASSIFIED), [*text("It is"), make("to kill"), *text(" so."), END]))
+
+    assert [type(event) for event in released] == [TextDelta, Blocked, Finish, StreamEnd]
+    assert "kill" not in repr(released)
+
+
+@beside
+@pytest.mark.parametrize("mode", ["observe", "optimistic"])
+def test_text_beside_the_answer_passes_at_once_where_nothing_is_held(make: Any, without: list[Any], mode: Mode) -> None:
+    event = make("a damn lie")
+    classifying = classifying_of(mode=mode, channels=CLASSIFIED)
+
+    assert classifying.feed(event) == [event]
+    window = classifying.take()
+    assert window
+    (verdict,) = said(classifying.decide(window.id, Outcome(judge(window))))
+    assert isinstance(verdict, Redacted)
+
+
+def test_of_many_strings_in_one_event_none_is_released_if_one_is_withheld() -> None:
+    events = [ResponseDetails({"a": ["fine", {"b": "damn"}], "c": "fine too"}), ResponseDetails({"a": ["fine"]})]
+
+    released = said(run(classifying_of(channels=CLASSIFIED), events))
+
+    assert released == [
+        Redacted("rude", 5, 10, "other", source="classifier"),
+        ResponseDetails({"a": ["", {"b": ""}], "c": ""}),
+        events[1],
+    ]
+
+
+def test_text_beside_the_answer_is_decided_behind_a_checkpoint() -> None:
+    details, later = ResponseDetails({"thoughts": "a damn lie"}), ResponseDetails({"status": "done"})
+    classifying = classifying_of(channels=CLASSIFIED)
+    assert [out for event in (*text("It is"), details, later) for out in classifying.feed(event)] == []
+    restored = classifying_of(channels=CLASSIFIED)
+    restored.restore(json.loads(json.dumps(classifying.state())))
+
+    assert [window.text for window in iter(restored.take, None) if window] == ["It is", "a damn lie"]
+    assert said(restored.decide(1, Outcome(Decision("redact", "rude")))) == []
+    assert said(restored.decide(0, Outcome(Decision()))) == [
+        *text("It is"),
+        Redacted("rude", 0, 10, "other", source="classifier"),
+        ResponseDetails({"thoughts": ""}),
+        later,
+    ]
+
+
+def test_settings_that_a_response_repeats_are_not_classified() -> None:
+    details = ResponseDetails(
+        {
+            "id": "resp_1",
+            "instructions": "Be kind.",
+            "tools": [{"name": "f", "description": "It does."}],
+            "text": {"format": {"type": "text"}, "verbosity": "low"},
+            "reasoning": {"effort": "low"},
+        },
+        "responses",
+    )
+    notice = ProviderNotice("response.in_progress", {"response": {"instructions": "Be kind."}})
+    classifying = classifying_of(channels=CLASSIFIED)
+
+    assert [*classifying.feed(details), *classifying.feed(notice)] == [details, notice]
+    assert classifying.take() is None
+    assert classifying.feed(ResponseDetails({"text": "words", "reasoning": "words"})) == []
+
+
+def test_a_piece_of_a_notice_cannot_be_classified_and_is_removed() -> None:
+    classifying = classifying_of(channels=CLASSIFIED)
+
+    assert classifying.feed(ProviderNotice("new.delta", {"delta": "ki", "n": 1})) == [
+        ProviderNotice("new.delta", {"delta": "", "n": 1})
+    ]
+
+
+def test_what_is_retracted_is_counted_in_the_text_of_parts_alone() -> None:
+    classifying = classifying_of(mode="optimistic", channels=CLASSIFIED)
+    events = [PartDelta("so. ", "other"), ResponseDetails({"thoughts": "words"}), PartDelta("damn. ", "other")]
+
+    released = said(run(classifying, [*events, END]))
+
+    assert Retracted("rude", 9, 15, 4, 10, "other", replacement="[…]") in released
 
 
 def test_channels_that_are_not_named_keep_their_place() -> None:
