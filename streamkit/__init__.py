@@ -1,4 +1,4 @@
-"""The piece between a language model's event stream and an application.
+"""Composable stages between a language model's event stream and an application.
 
     import streamkit as sk
 
@@ -7,31 +7,31 @@
     async with sk.http.post(url, json=body, headers=headers) | pipeline as events:
         async for event in events: ...
 
-Every name is imported when it is first used, so that `import streamkit` costs next to nothing.
+Every name is imported on first use, so `import streamkit` itself costs almost nothing.
 
 Where things live:
 
-    errors, latency         what can go wrong; percentiles and stalls
-    completion, events      the assembled answer and the reasons for its end; what a pipeline returns
-    core                    how a pipeline runs: the engine and its drivers, stages, sources, checkpoints
+    errors, latency         exceptions; percentiles and stalls
+    completion, events      the assembled answer and its end reasons; the events that a pipeline returns
+    core                    the engine and its drivers, stages, sources, checkpoints
     plugins (pipelines)     entry points, stages by name, pipeline files
-    sse                     bytes into lines and server-sent events, and back
-    structured              JSON that is still growing, and JSON as the caller's types
-    tokens                  exact counts of text that is still growing, of prompts, and prices
+    sse                     parse bytes into lines and server-sent events, and encode events
+    structured              incomplete JSON, and JSON validated as the caller's types
+    tokens                  exact token counts of streamed text and of prompts, and prices
     dialects                providers' wire formats: events of a stream, and the non-streaming response
     sources (http, ws)      HTTP, WebSockets, feeds, recordings, streams of other clients
-    moderation (rules)      rules, matchers, detectors, classifiers, and the release of what they have decided
+    moderation (rules)      rules, matchers, detectors, classifiers, and the buffer of undecided text
     stages                  Extract, Moderate, Classify, Accumulate, Structured, Count, Budget, Timing
     operators (ops)         small stages: map, take, batch, smooth, stop sequences, …
     hops                    every task boundary: race, merge, fallback, prefetch, …
-    emitters                events in the wire formats of clients
-    requests                requests of one API in the form of another
-    relay                   streams in a log that outlive their connection and their process
-    sinks                   answers to clients, for aiohttp and for Starlette or FastAPI
-    display                 answers shown while they arrive (show); streaming beside waiting, as a table and as SVG
+    emitters                write events in the wire formats of clients
+    requests                translate requests from one API's format to another's
+    relay                   streams stored in a log, which survive a lost connection or process
+    sinks                   responses to clients, for aiohttp and for Starlette or FastAPI
+    display                 show an answer while it arrives (show); compare streaming with waiting, as a table and as SVG
     batch                   one pipeline over many recordings, in processes or on a cluster
     cli, __main__           the command line and the embedded provider
-    testing                 the laws as checks for anybody's stage, scripted sources, a watch on leaks
+    testing                 the laws as checks for any stage, scripted sources, leak detection
 """
 
 from typing import TYPE_CHECKING, Final
@@ -174,7 +174,7 @@ __all__ = [
     "ws",
 ]
 
-# Checkers read the imports above, Python this table; a test holds them together.
+# Type checkers read the imports above, Python reads this table; a test compares them.
 _WHERE: Final = {
     "Completion": "streamkit.completion:Completion",
     "stage": "streamkit.core.function:stage",
@@ -242,6 +242,6 @@ _WHERE: Final = {
     "tokens": "streamkit.tokens",
     "ws": "streamkit.sources.ws",
 }
-# Not for type checkers, which would accept any name.
+# Hidden from type checkers, which would otherwise accept any name.
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -1,4 +1,4 @@
-"""`python -m streamkit`: the command, where the folder of scripts is not on the path."""
+"""`python -m streamkit`: the command line, for environments whose scripts folder is not on the path."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""The assembled answer: a `Completion` and its parts, why answers end, and the base of all events.
+"""The assembled answer: `Completion` and its parts, end reasons, and the base class of all events.
 
-A completion is written as a provider's response by a form that its dialect registers, so that values import no dialect.
+The function that writes a completion as a provider's response is registered by the dialect, so this module imports no dialect.
 """
 
 import json
@@ -14,7 +14,7 @@ from streamkit.errors import PipelineError
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 PartChannel: TypeAlias = Literal["code", "tool_input", "tool_output", "other"]
-"""Kinds of text in a part: a program or a command, the input of a provider's tool, its output, or anything else."""
+"""Kinds of text in a part: a program or command, the input of a provider's tool, its output, or any other text."""
 Channel: TypeAlias = Literal[
     "content",
     "reasoning",
@@ -30,7 +30,7 @@ Channel: TypeAlias = Literal[
 ]
 VerdictAction: TypeAlias = Literal["annotate", "redact", "replace", "block", "stop"]
 VerdictSource: TypeAlias = Literal["rules", "too_long", "timeout", "classifier", "provider", "max_hold"]
-"""The origin of a verdict; `too_long` and `timeout` are of a rule that could not decide within its bounds."""
+"""The origin of a verdict. `too_long` and `timeout`: a rule could not decide within its limits."""
 RequestFormat: TypeAlias = Literal["openai", "anthropic", "responses", "gemini"]
 """A format of requests: OpenAI's chat completions and Responses, Anthropic's messages, Gemini's contents."""
 CheckOutcome: TypeAlias = Literal["passed", "flagged", "failed_open", "failed_closed", "skipped"]
@@ -50,28 +50,28 @@ EndReason: TypeAlias = Literal[
 ]
 
 SUCCESSES: Final[frozenset[EndReason]] = frozenset({"completed", "length", "content_filter", "tool_calls", "moderated"})
-"""The answer ended properly, though it may have been cut by a limit or a filter: it may be passed on as finished."""
+"""The answer ended normally, possibly cut by a limit or a filter. It may be passed on as finished."""
 FAILURES: Final[frozenset[EndReason]] = frozenset({"unknown", "truncated", "provider_error", "timeout", "error"})
-"""The answer failed, or may have failed: another source may do better."""
+"""The answer failed, or may have failed: a retry with another source makes sense."""
 
 
 class EventBase(
     msgspec.Struct, frozen=True, gc=False, eq=False, kw_only=True, tag=True, tag_field="event", omit_defaults=True
 ):
-    # The provider's JSON that the event was taken from. It is neither compared nor shown: two recordings of one answer
-    # give equal events, and a log line of an event holds no more than the event.
+    # The provider's JSON that the event was read from. Excluded from comparison and `repr`: two recordings of the same
+    # answer give equal events, and a logged event contains only its own fields.
     payload: bytes | None = None
 
     @property
     def raw(self) -> Any:
-        """The provider's chunk, decoded anew at each call; `None` for an event that streamkit made."""
+        """The provider's chunk, decoded at each access; `None` for an event that streamkit created."""
         if self.payload is None:
             return None
         raw: Any
         try:
             raw = msgspec.json.decode(self.payload)
         except (msgspec.DecodeError, UnicodeError):
-            # It holds half of a surrogate pair, which only this one reads, and leaves as it is.
+            # The payload contains a lone surrogate, which msgspec rejects and `json` preserves.
             raw = json.loads(_text(self.payload), parse_int=_integer)
         return raw
 
@@ -82,7 +82,7 @@ class EventBase(
         return type(other) is type(self) and other._values() == self._values()
 
     def __ne__(self, other: object) -> bool:
-        # The Struct's own would be found before Python's, and compares by identity here.
+        # Without this method Struct's own `__ne__` would be used, which compares by identity with `eq=False`.
         return not self == other
 
     def __hash__(self) -> int:
@@ -105,7 +105,7 @@ def _text(payload: bytes) -> str:
 
 
 def _integer(digits: str) -> int | float:
-    # Python converts 4,300 digits; a longer number is what it is for readers whose numbers are all of 64 bits.
+    # Python refuses to convert more than 4,300 digits. Read a longer number as a float, as parsers with 64-bit numbers do.
     try:
         return int(digits)
     except ValueError:
@@ -113,11 +113,12 @@ def _integer(digits: str) -> int | float:
 
 
 class Usage(EventBase, frozen=True, gc=False, eq=False):
-    """The usage of the response so far, as the provider reports it. `None` is unknown, never zero.
+    """The usage of the response so far, as the provider reports it. `None` means unknown, never zero.
 
-    `prompt_tokens` are all tokens of the input, those that a cache served or stored included, and `completion_tokens` all of the
-    output, reasoning included, whatever the provider's own figures leave out. `details` is the provider's whole object. Usage is
-    cumulative: the latest of a response counts. One with more `responses` is their sum, and `details` are the latest one's.
+    `prompt_tokens` counts all input tokens, including those that a cache served or stored; `completion_tokens` counts all output
+    tokens, including reasoning. This also holds for providers whose own numbers exclude them. `details` is the provider's whole
+    object. Usage is cumulative: the latest event of a response replaces the earlier ones. If `responses` is greater than 1, the
+    counts are the sum over that many responses, and `details` is that of the latest one.
     """
 
     prompt_tokens: int | None = None
@@ -133,48 +134,48 @@ class Usage(EventBase, frozen=True, gc=False, eq=False):
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """A moderation decision about one place of a text, as `Completion` keeps it. It does not contain the matched text."""
+    """A moderation decision about a range of text, as stored in `Choice.verdicts`. It does not contain the matched text."""
 
     action: VerdictAction
     """The decision."""
     category: str
-    """The rule's or the classifier's."""
+    """The category of the rule or classifier."""
     start: int
-    """Where the text begins, in code points of the channel's original text."""
+    """Start of the text, in code points of the channel's original text."""
     end: int
-    """Where it ends."""
+    """End of the text (exclusive)."""
     channel: Channel = "content"
-    """The channel that the text is in."""
+    """The channel of the text."""
     severity: str | None = None
-    """That of the rule or the decision."""
+    """The severity of the rule or decision."""
     tool_index: int | None = None
-    """The call, in the channels of tool calls."""
+    """The tool call, for the channels of tool calls."""
     source: VerdictSource = "rules"
-    """Who decided."""
+    """The origin of the decision."""
 
 
 class ModerationReport(EventBase, frozen=True, gc=False, eq=False):
     """Metrics of the moderation of a stream, by rules or by a classifier.
 
-    `characters_held` of `deltas_held` deltas were still buffered after the read in which they arrived, at most
-    `max_characters_held` at once, and together for `seconds_held` (`None` without a clock). `held` characters are buffered
-    now, `released` ones were released, `withheld` ones never will be. `checks` counts searches of text. `tokens_saved` is the
-    most that can have been saved by closing the source: zero if it was not, `None` if unknown.
+    `deltas_held` deltas with `characters_held` characters were still buffered after the read in which they arrived, at most
+    `max_characters_held` at the same time, for `seconds_held` in total (`None` without a clock). `held` characters are buffered
+    now, `released` were released, and `withheld` will never be released. `checks` counts searches of text. `tokens_saved` is an
+    upper bound of the tokens saved by closing the source early: zero if it was not closed early, `None` if unknown.
 
-    A classifier was called for `windows` with `characters`, in `calls` that took `seconds` together; `context` counts the
-    characters that were sent again with them. Of the windows so many were `passed`, `flagged`, `failed_open`,
-    `failed_closed` or `skipped`, see `Checked`.
+    For a classifier: `windows` with `characters` in total were submitted, in `calls` that took `seconds` in total; `context`
+    counts the characters of earlier text that were sent again. `passed`, `flagged`, `failed_open`, `failed_closed` and `skipped`
+    count windows by outcome, see `Checked`.
     """
 
     checks: int = 0
     verdicts: int = 0
-    """How many there were."""
+    """The number of verdicts."""
     deltas_held: int = 0
     characters_held: int = 0
     max_characters_held: int = 0
     seconds_held: float | None = None
     max_seconds_held: float | None = None
-    """The longest that one delta was buffered."""
+    """The longest time that one delta was buffered."""
     stopped: bool = False
     """Whether the source was closed early."""
     tokens_saved: int | None = 0
@@ -194,7 +195,7 @@ class ModerationReport(EventBase, frozen=True, gc=False, eq=False):
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """An assembled tool call. `arguments` is verbatim, also where it is no valid JSON."""
+    """An assembled tool call. `arguments` is verbatim, even if it is not valid JSON."""
 
     id: str | None = None
     """The provider's id of the call."""
@@ -202,73 +203,74 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """The function's name."""
     arguments: str = ""
     index: int = 0
-    """Its number in the answer, from 0."""
+    """The number of the call in the answer, from 0."""
     type: str = "function"
-    """The provider's word: `function`, `custom`, …"""
+    """The provider's type: `function`, `custom`, …"""
 
 
 class ToolResult(msgspec.Struct, frozen=True):
-    """The result of a tool call: text, or anything that JSON can hold. `failed`: `content` describes the error."""
+    """The result of a tool call: text, or any JSON-compatible data. If `failed`, `content` describes the error."""
 
     call: ToolCall
-    """The call that it answers."""
+    """The call."""
     content: Any = ""
     failed: bool = False
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One part of an assembled answer, in the provider's order: what `PartStart` and `PartEnd` said, with the text it got.
+    """One part of an assembled answer, in the provider's order: the data of `PartStart` and `PartEnd`, and the text of the part.
 
-    `data` has the text of its `PartDelta`s in its fields.
+    `data` includes the text of the part's `PartDelta`s, in the fields that their `path` names.
     """
 
     kind: str
-    """The provider's word."""
+    """The provider's name for this kind of part."""
     number: int = 0
-    """Its number in the answer, from 0."""
+    """The number of the part in the answer, from 0."""
     data: dict[str, Any] = {}
     text: str = ""
     channel: Channel | None = None
-    """The channel of its text."""
+    """The channel of the text."""
     tool_index: int | None = None
-    """The number of the call that it is."""
+    """The number of the tool call, for a part that is one."""
     within: int | None = None
-    """The number of the part that it is inside of."""
+    """The number of the enclosing part."""
     annotations: tuple[dict[str, Any], ...] = ()
-    """Citations of its text."""
+    """Citations and other notes on the text."""
     logprobs: dict[str, Any] | None = None
-    """Log probabilities of its text."""
+    """Log probabilities of the text."""
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):
-    """One assembled answer. `content` is `None` where no text was sent, as in a call of tools; `text` is then empty.
+    """One assembled answer. If no text was sent, as in an answer of tool calls only, `content` is `None` and `text` is empty.
 
-    Behind `Moderate` it is what was released, and `verdicts` says where that is not what the provider sent. `details`, what
-    the provider's choice has beside the rest, are not compared: a plain answer can have more of them.
+    After `Moderate` it contains the released text, and `verdicts` lists the places where that differs from what the provider
+    sent. `details` contains the other fields of the provider's choice. It is excluded from comparison, since a non-streaming
+    response can have more of them.
     """
 
     index: int
     """The choice's number, from 0."""
     content: str | None = None
     finish_reason: str | None = None
-    """The provider's word."""
+    """The provider's finish reason."""
     refusal: str | None = None
-    """The refusal's text."""
+    """The text of the refusal."""
     reasoning: str | None = None
     """The visible reasoning."""
     tool_calls: tuple[ToolCall, ...] = ()
-    """In their order."""
+    """The tool calls, in order."""
     role: str | None = None
     """The author's role."""
     logprobs: dict[str, Any] | None = None
-    """As the provider sent them, put together."""
+    """Log probabilities of all chunks, merged, in the provider's format."""
     annotations: tuple[dict[str, Any], ...] = ()
-    """Citations and other notes, in their order."""
+    """Citations and other notes, in order."""
     audio: dict[str, Any] | None = None
-    """The spoken answer in the provider's form."""
+    """The spoken answer in the provider's format."""
     verdicts: tuple[Verdict, ...] = ()
     parts: tuple[Part, ...] = ()
-    """The structure of the answer, where the provider's format has one."""
+    """The structure of the answer, if the provider's format has one."""
     details: dict[str, Any] = {}
 
     def _values(self) -> tuple[Any, ...]:
@@ -285,37 +287,37 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def text(self) -> str:
-        """The text, empty where none was sent."""
+        """The text; empty if none was sent."""
         return self.content or ""
 
 
 class Completion(EventBase, frozen=True, eq=False):
     """The assembled response. `end` is the `StreamEnd.reason` known when it was assembled, `None` in mid-stream.
 
-    `conflicts` names the identity fields for which a later chunk said something else, with what it said. `shape` is the
-    dialect that `to_dict` writes, `details`, which are not compared, what its response has beside the rest.
+    `conflicts` maps identity fields (`id`, `model`, …) to the differing value that a later chunk had. `shape` is the dialect
+    that `to_dict` writes. `details` contains the other fields of the provider's response and is excluded from comparison.
     """
 
     choices: tuple[Choice, ...] = ()
-    """By their `index`."""
+    """The choices, sorted by `index`."""
     usage: Usage | None = None
-    """As the provider reports it."""
+    """The usage that the provider reported."""
     id: str | None = None
     """The response's id."""
     object: str | None = None
-    """The provider's word for the kind of object."""
+    """The provider's `object` field, such as `chat.completion`."""
     created: int | float | None = None
-    """When, in seconds since 1970."""
+    """Time of creation, in seconds since 1970."""
     model: str | None = None
     """The model that answered."""
     system_fingerprint: str | None = None
-    """OpenAI's fingerprint of the back end."""
+    """OpenAI's fingerprint of the backend."""
     service_tier: str | None = None
     """The tier in which the request was processed."""
     end: EndReason | None = None
     conflicts: dict[str, Any] = {}
     moderation: ModerationReport | None = None
-    """The metrics of moderation, with `Moderate(reports=True)`."""
+    """The moderation metrics, with `Moderate(reports=True)`."""
     shape: str | None = None
     details: dict[str, Any] = {}
 
@@ -328,29 +330,29 @@ class Completion(EventBase, frozen=True, eq=False):
         return self.choices[0].text if self.choices else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The response that the provider would have sent without streaming, ready for JSON.
+        """The provider's non-streaming response, as JSON-compatible data.
 
-        A dialect without a form of its own gives OpenAI's chat completion.
+        For a dialect without its own form it is OpenAI's chat completion.
         """
         return write_response(self, self.shape)
 
     def to_openai(self) -> dict[str, Any]:
-        """The response as OpenAI's chat completion, whoever sent it, so that a program can change the provider."""
+        """The response as OpenAI's chat completion, whichever provider sent it."""
         return write_response(self, OPENAI_CHAT)
 
     def messages(self, to: RequestFormat | None = None, index: int = 0) -> list[dict[str, Any]]:
-        """The answer of one choice as the messages to append to the conversation, ready for JSON.
+        """The answer of one choice as messages to append to the conversation, as JSON-compatible data.
 
-        `to` is the request format; by default that of the provider that answered, and OpenAI's chat where it has none here. The
-        provider's own format gets back signatures, ids and reasoning as the provider sent them; another one text and calls.
-        All formats but `responses`, whose conversation consists of items, have one message. Raises `PipelineError` for a choice
-        that is not there.
+        `to` is the request format. By default it is the format of the provider that answered, or OpenAI's chat if streamkit has
+        no message format for that provider. The provider's own format receives signatures, ids and reasoning exactly as the
+        provider sent them; any other format receives text and tool calls. The result is one message, except for `responses`,
+        whose conversations consist of items. Raises `PipelineError` if there is no choice with this index.
         """
         form = message_form(to or self._format())
         return form.messages(self, self._choice(index), own=to in (None, self._format()))
 
     def message(self, to: RequestFormat | None = None, index: int = 0) -> dict[str, Any]:
-        """The one message of `messages`. An answer of several items (`responses`) raises `PipelineError`."""
+        """The single message of `messages`. Raises `PipelineError` if the answer has several items (`responses`)."""
         found = self.messages(to, index)
         if len(found) != 1:
             raise PipelineError(f"the answer has {len(found)} items: extend the conversation with messages()")
@@ -359,15 +361,15 @@ class Completion(EventBase, frozen=True, eq=False):
     def tool_results(
         self, results: Iterable[ToolResult], to: RequestFormat | None = None, index: int = 0
     ) -> list[dict[str, Any]]:
-        """The messages that answer this answer's tool calls, to append behind `messages`: all of them at once."""
+        """The messages with the results of this answer's tool calls, to append after `messages`. Pass all results at once."""
         return message_form(to or self._format()).results(self, self._choice(index), list(results))
 
     def tool_result(
         self, call: ToolCall, content: Any, to: RequestFormat | None = None, *, failed: bool = False
     ) -> dict[str, Any]:
-        """The message that answers one tool call. For several calls use `tool_results`, as Anthropic wants one message of all.
+        """The message with the result of one tool call. For several calls use `tool_results`: Anthropic expects one message.
 
-        `content` is text, or anything that JSON can hold. `failed`: it says what went wrong.
+        `content` is text or any JSON-compatible data. If `failed`, it describes the error.
         """
         return self.tool_results([ToolResult(call, content, failed)], to)[0]
 
@@ -388,30 +390,30 @@ class Completion(EventBase, frozen=True, eq=False):
 # Response forms
 
 ResponseForm: TypeAlias = Callable[[Any], dict[str, Any]]
-"""Takes a `Completion`, and returns the JSON object that its provider would have sent without streaming."""
+"""Takes a `Completion` and returns the provider's non-streaming response as a JSON object."""
 OPENAI_FORM: Final = "openai"
-"""The form of OpenAI's own completions, chat and legacy, and of every dialect that has no other."""
+"""The form of OpenAI's completions, chat and legacy, and of every dialect without its own form."""
 OPENAI_CHAT: Final = "openai.chat"
-"""OpenAI's chat completion, whoever answered."""
+"""OpenAI's chat completion, for responses of any provider."""
 
 _forms: dict[str, ResponseForm] = {}
 
 
 def register_form(name: str, form: ResponseForm) -> None:
-    """Write completions whose `shape` is this name in this form."""
+    """Register the form for completions whose `shape` is `name`."""
     _forms[name] = form
 
 
 def unregister_form(name: str) -> None:
-    """Forget the form of that name."""
+    """Remove the form of that name."""
     del _forms[name]
 
 
 def write_response(completion: Any, name: str | None) -> dict[str, Any]:
-    """The completion in the form of that name; in OpenAI's if that is not registered."""
+    """Write the completion in the form of that name, or in OpenAI's if that form is not registered."""
     if OPENAI_FORM not in _forms or (name and name not in _forms):
-        # A completion may be older than the process, as one of a checkpoint is: then no dialect is loaded yet. They are a room
-        # above this one, and register their forms themselves.
+        # A completion restored from a checkpoint may exist before any dialect is loaded. Imported here because the dialects
+        # are a layer above this module; they register their forms at import.
         import_module("streamkit.dialects")
     return _forms.get(name or OPENAI_FORM, _forms[OPENAI_FORM])(completion)
 
@@ -420,14 +422,14 @@ def write_response(completion: Any, name: str | None) -> dict[str, Any]:
 
 
 class MessageForm:
-    """How a request format writes answers and tool results as messages. Registered by the modules that know the formats."""
+    """Writes answers and tool results as messages of one request format. Each format's module registers its own."""
 
     def messages(self, completion: Any, choice: Any, *, own: bool) -> list[dict[str, Any]]:
-        """The answer of a choice; `own`: of a completion of the same provider."""
+        """The messages for a choice of `completion`. `own`: the completion came from this format's own provider."""
         raise NotImplementedError
 
     def results(self, completion: Any, choice: Any, results: Iterable[ToolResult]) -> list[dict[str, Any]]:
-        """The results of its calls."""
+        """The messages with the results of the choice's tool calls."""
         raise NotImplementedError
 
 
@@ -435,14 +437,14 @@ _message_forms: dict[str, MessageForm] = {}
 
 
 def register_message_form(name: str, form: MessageForm) -> None:
-    """Write messages of that request format in this form."""
+    """Register the message form of a request format."""
     _message_forms[name] = form
 
 
 def message_form(name: str) -> MessageForm:
-    """The form of that request format. `PipelineError` if it is not registered."""
+    """The message form of that request format. Raises `PipelineError` if none is registered."""
     if name not in _message_forms:
-        import_module("streamkit.dialects.message_forms")  # a room above this one, which registers its forms
+        import_module("streamkit.dialects.message_forms")  # a layer above this module; it registers its forms at import
     if name not in _message_forms:
         raise PipelineError(f"expected a request format ({', '.join(sorted(_message_forms))}), found {name!r}")
     return _message_forms[name]

@@ -1,7 +1,7 @@
 """The events of a pipeline: one union of small frozen values, consumed with `match`.
 
-Every event that belongs to one of several answers (`n` > 1) carries that choice's `index`. Offsets and lengths are in code
-points. `event.raw` is the provider's own chunk that the event was taken from, decoded when asked for.
+Every event that belongs to one of several answers (`n` > 1) has the `index` of that choice. Offsets and lengths are in code
+points. `event.raw` is the provider's chunk that the event was read from, decoded on access.
 
 As JSON (`msgspec.json.encode(event)`) an event is an object whose `event` names its class; `msgspec.json.decode(…, type=Event)`
 reads it back.
@@ -30,41 +30,43 @@ from streamkit.latency import Stall, gaps, percentile, stalls
 
 
 class ResponseStart(EventBase, frozen=True, gc=False, eq=False):
-    """Who answers. Sent with the first chunk, and again when a later chunk says something else."""
+    """The identity of the response. Emitted with the first chunk, and again when a later chunk has other values."""
 
     id: str | None = None
     """The response's id."""
     object: str | None = None
-    """The provider's word for the kind of object, such as `chat.completion.chunk`."""
+    """The provider's `object` field, such as `chat.completion.chunk`."""
     created: int | float | None = None
-    """When, in seconds since 1970."""
+    """Time of creation, in seconds since 1970."""
     model: str | None = None
-    """The model that answered, by the provider's name."""
+    """The model that answered, as the provider names it."""
     system_fingerprint: str | None = None
-    """OpenAI's fingerprint of the back end."""
+    """OpenAI's fingerprint of the backend."""
     service_tier: str | None = None
     """The tier in which the request was processed."""
 
 
 class ResponseDetails(EventBase, frozen=True, gc=False, eq=False):
-    """Fields of the provider's response object beside the answer's text, of the response or, with an `index`, of one choice.
+    """Other fields of the provider's response object, or of one choice if `index` is set.
 
-    Later ones add to earlier ones. `shape` names the dialect in which `Completion.to_dict` writes the response.
+    A later event adds its fields to those of earlier ones. `shape` names the dialect in which `Completion.to_dict` writes the
+    response.
     """
 
     details: dict[str, Any] = {}
-    """The fields, by the provider's names."""
+    """The fields, under the provider's names."""
     shape: str | None = None
     index: int | None = None
 
 
 class PartStart(EventBase, frozen=True, gc=False, eq=False):
-    """A part of the answer begins: a content block, an output item, a content part. Sent again where it continues after another.
+    """A part of the answer begins: a content block, an output item, a content part. Emitted again if the part continues after
+    another one.
 
-    `kind` is the provider's word, `data` the structure of the part: ids, states, signatures, and in its empty form what comes
-    in deltas. Deltas of `channel` belong to this part until the channel's next one starts, those of the call `tool_index` to
-    the part that names it, and a `PartDelta` to the part that it names. `within` is the number of the part that this one is
-    inside of.
+    `kind` is the provider's name for it. `data` is the structure of the part: ids, states, signatures, and empty values for the
+    fields that are sent as deltas. Deltas of `channel` belong to this part until the next part of that channel starts; deltas of
+    the tool call `tool_index` belong to the part with that `tool_index`; a `PartDelta` belongs to the part whose number it has.
+    `within` is the number of the enclosing part.
     """
 
     kind: str
@@ -78,7 +80,8 @@ class PartStart(EventBase, frozen=True, gc=False, eq=False):
 
 
 class PartEnd(EventBase, frozen=True, gc=False, eq=False):
-    """Part `number` is complete. `data` is what is known only then, a signature or a status; it adds to the first."""
+    """Part `number` is complete. `data` has the fields known only now, such as a signature or status; it extends the `data` of
+    `PartStart`."""
 
     number: int = 0
     data: dict[str, Any] = {}
@@ -86,11 +89,11 @@ class PartEnd(EventBase, frozen=True, gc=False, eq=False):
 
 
 class PartDelta(EventBase, frozen=True, gc=False, eq=False):
-    """A piece of text that part `part` has in its `data`, never empty: code, a search query, what a tool returned.
+    """A piece of text of a field in the `data` of part `part`, never empty: code, a search query, the output of a tool.
 
     `path` names the field of `data` that the text belongs to. With `json` it is a piece of JSON: of the field's value, or of
-    the JSON in it if the field is a string. The text begins anew where a `PartStart` gives its field again, or where some of
-    it comes after the `PartEnd`. What a client executes is complete with the `PartEnd`.
+    the JSON text in the field if that is a string. The text starts again from empty if a `PartStart` contains its field again,
+    or if a delta arrives after the `PartEnd`. Input that a client executes is complete at the `PartEnd`.
     """
 
     text: str
@@ -103,10 +106,10 @@ class PartDelta(EventBase, frozen=True, gc=False, eq=False):
 
 
 class RoleDelta(EventBase, frozen=True, gc=False, eq=False):
-    """The author's role of one choice; sent when it is first given, and when it changes."""
+    """The author's role of one choice. Emitted when it is first known and when it changes."""
 
     role: str
-    """Mostly `assistant`."""
+    """Usually `assistant`."""
     index: int = 0
 
 
@@ -135,10 +138,10 @@ class RefusalDelta(EventBase, frozen=True, gc=False, eq=False):
 
 
 class ToolCallDelta(EventBase, frozen=True, gc=False, eq=False):
-    """A piece of a tool call: number `tool_index` of choice `index`. What was not sent is `None`, `arguments` empty.
+    """A piece of tool call number `tool_index` of choice `index`. Fields that were not sent are `None`, or empty (`arguments`).
 
-    `id`, `name` and `type` come with the first piece, or in pieces, or again with every one: `Identity` merges them. A call that
-    is complete and has no arguments has the arguments `{}`.
+    Depending on the provider, `id`, `name` and `type` arrive with the first piece, in pieces, or with every piece; `Identity`
+    merges them. A complete call without arguments has the arguments `{}`.
     """
 
     tool_index: int = 0
@@ -150,21 +153,21 @@ class ToolCallDelta(EventBase, frozen=True, gc=False, eq=False):
 
 
 class AudioDelta(EventBase, frozen=True, gc=False, eq=False):
-    """A piece of spoken answer: base64 data, its transcript, or both."""
+    """A piece of a spoken answer: base64 data, its transcript, or both."""
 
     data: str | None = None
     """Base64."""
     transcript: str | None = None
     """The piece of the transcript."""
     id: str | None = None
-    """The provider's id of the sound."""
+    """The provider's id of the audio."""
     expires_at: int | None = None
-    """When the provider forgets the sound, in seconds since 1970."""
+    """Time at which the provider deletes the audio, in seconds since 1970."""
     index: int = 0
 
 
 class Annotation(EventBase, frozen=True, gc=False, eq=False):
-    """A citation or another note on the text, as the provider sent it. `part` is the number of the part that it is of."""
+    """A citation or another note on the text, as the provider sent it. `part` is the number of the part that has the text."""
 
     annotation: dict[str, Any]
     """The provider's object."""
@@ -182,21 +185,21 @@ class Logprobs(EventBase, frozen=True, gc=False, eq=False):
 
 
 class Finish(EventBase, frozen=True, gc=False, eq=False):
-    """One choice has ended. `finish_reason` is the provider's word."""
+    """One choice has ended. `finish_reason` is the provider's value."""
 
     finish_reason: str
     index: int = 0
 
 
 class TokenCount(EventBase, frozen=True, gc=False, eq=False):
-    """Tokens counted here in the text that passed, by `encoding`: one channel of one choice.
+    """The tokens that `Count` counted in one channel of one choice, with the tokenizer `encoding`.
 
-    In `tool_arguments` it is those of call `tool_index`. `exact` is false where the model's encoding is not known and another
-    stands in for it.
+    For `tool_arguments` they are those of the call `tool_index`. `exact` is false if the model's encoding is unknown and another
+    one is used instead.
     """
 
     tokens: int
-    """So far."""
+    """The tokens so far."""
     channel: Channel = "content"
     """The channel that was counted."""
     index: int = 0
@@ -206,19 +209,19 @@ class TokenCount(EventBase, frozen=True, gc=False, eq=False):
 
 
 class UsageReport(EventBase, frozen=True, gc=False, eq=False):
-    """The usage of a stream, as the provider reports it and as it was counted here, side by side. `None` is unknown, never zero.
+    """The usage of a stream, as the provider reports it and as counted locally. `None` means unknown, never zero.
 
-    `source` is where the three figures are from: `provider`; `local`, counted here, where the provider reported nothing;
-    `partial`, what is known of an answer that did not come to its own end (the provider may have generated and billed more): the
-    larger of what came and of what the provider had reported until then.
+    `source` is the origin of `prompt_tokens`, `completion_tokens` and `total_tokens`: `provider`; `local`, counted locally
+    because the provider reported nothing; or `partial`, for an answer that ended early: the larger of the tokens received and
+    of those that the provider had reported until then. The provider may have generated and billed more.
 
-    `cached_tokens` and `cache_write_tokens` of the prompt were served and stored by a cache, `reasoning_tokens` are part of the
-    completion. `counted` are the tokens of all text that passed here, `exact` whether that is by the model's own encoding.
-    `difference` is the provider's completion tokens less `counted`, and less the `reasoning_tokens` where no reasoning was to be
-    seen; what is left is mostly the token that ends an answer. `cost` is by your prices, in `currency`; `provider_cost` is the
-    charge that the provider itself reports, mostly in US dollars. `name` is that of the `Count`.
+    `cached_tokens` and `cache_write_tokens` are the tokens of the prompt that a cache served and stored. `reasoning_tokens` are
+    part of the completion. `counted` is the number of tokens of all text that passed `Count`; `exact` tells whether the model's
+    own encoding was used. `difference` is the provider's completion tokens minus `counted`, and minus `reasoning_tokens` if the
+    reasoning was not visible; usually the remainder is the token that ends an answer. `cost` is computed from your prices, in
+    `currency`; `provider_cost` is the charge that the provider reports, usually in US dollars. `name` is the name of the `Count`.
 
-    Of several responses in one stream, such as the turns of an agent, every figure is the sum; see `streamkit.tokens.responses`.
+    For several responses in one stream, such as the turns of an agent, each number is the sum; see `streamkit.tokens.responses`.
     """
 
     source: Literal["provider", "local", "partial"]
@@ -227,81 +230,82 @@ class UsageReport(EventBase, frozen=True, gc=False, eq=False):
     completion_tokens: int | None = None
     """Tokens of the completion."""
     total_tokens: int | None = None
-    """Their sum, as reported."""
+    """The total, as reported."""
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
     counted: int = 0
     counted_prompt: int | None = None
-    """The prompt as counted here, if `Count` was given it."""
+    """The tokens of the prompt, counted locally, if `Count` has the prompt."""
     exact: bool = True
     difference: int | None = None
     provider: Usage | None = None
     cost: Decimal | None = None
     currency: str | None = None
     model: str | None = None
-    """The model that answered, by which the prices were found."""
+    """The model that answered, used to look up the prices."""
     name: str = ""
     cache_write_tokens: int | None = None
     provider_cost: Decimal | None = None
 
 
 class _Decided(EventBase, frozen=True, gc=False, eq=False):
-    # `start` and `end` count in the channel's original text; in `tool_arguments` that is the JSON with its escapes decoded.
-    # A verdict of the provider's that has no place is about the text so far.
+    # `start` and `end` are offsets in the channel's original text; in `tool_arguments` that is the JSON with its escapes decoded.
+    # A verdict of the provider without a position covers the text so far.
     category: str
-    """The rule's or the classifier's category."""
+    """The category of the rule or classifier."""
     start: int
-    """Where the text begins, in code points of the channel's original text."""
+    """Start of the text, in code points of the channel's original text."""
     end: int
-    """Where it ends."""
+    """End of the text (exclusive)."""
     channel: Channel = "content"
-    """The channel that the text is in."""
+    """The channel of the text."""
     index: int = 0
     severity: str | None = None
-    """That of the rule or the decision, if it has one."""
+    """The severity of the rule or decision, if it has one."""
     tool_index: int | None = None
-    """The call, in the channels of tool calls."""
+    """The tool call, for the channels of tool calls."""
     source: VerdictSource = "rules"
-    """Who decided."""
+    """The origin of the decision."""
     action: VerdictAction = "annotate"
     """The decision."""
 
     @property
     def verdict(self) -> Verdict:
-        """The decision without the choice that it belongs to."""
+        """The decision without the index of the choice."""
         place = (self.start, self.end, self.channel)
         return Verdict(self.action, self.category, *place, self.severity, self.tool_index, self.source)
 
 
 class Flagged(_Decided, frozen=True, gc=False, eq=False):
-    """A rule or a classifier flagged text that is released. `start` and `end` count in the channel's original text."""
+    """A rule or classifier flagged text that is released. `start` and `end` are offsets in the channel's original text."""
 
 
 class Redacted(_Decided, frozen=True, gc=False, eq=False):
-    """Other text was released in the place of this; with the action `replace`, also in that of all that follows in this
-    channel. The text itself is in no event.
+    """Replacement text was released instead of this range; with the action `replace`, also instead of everything that follows in
+    this channel. No event contains the original text.
 
-    Matches that overlap are replaced together: the first is reported when it is decided, and then once what the others add.
+    Overlapping matches are replaced together: the first is reported when it is decided, then one event reports the range that
+    the others add.
     """
 
     action: VerdictAction = "redact"
 
 
 class Blocked(_Decided, frozen=True, gc=False, eq=False):
-    """Nothing more of this choice is released; with the action `stop`, of any choice."""
+    """No more text of this choice is released; with the action `stop`, no more text of any choice."""
 
     action: VerdictAction = "block"
 
 
 class Retracted(EventBase, frozen=True, gc=False, eq=False):
-    """Text that was released already is taken back: `replacement` should stand in its place. Follows the verdict.
+    """Text that was already released is withdrawn: show `replacement` instead. Emitted after the verdict.
 
-    `start` and `end` count in the channel's original text, `released_start` and `released_end` in all that was released of
-    the channel before this event, as it came: earlier retractions don't move them.
+    `start` and `end` are offsets in the channel's original text. `released_start` and `released_end` are offsets in the text that
+    was released for the channel before this event; earlier retractions do not shift them.
     """
 
     category: str
-    """That of the verdict."""
+    """The category of the verdict."""
     start: int
     end: int
     released_start: int
@@ -313,10 +317,10 @@ class Retracted(EventBase, frozen=True, gc=False, eq=False):
 
 class HoldExceeded(EventBase, frozen=True, gc=False, eq=False):
     """The moderation buffer exceeded `max_hold_chars` or `max_hold_seconds`. With `release` the text `start:end` is released
-    undecided."""
+    without a decision."""
 
     limit: Literal["characters", "seconds"]
-    """Which of the two was exceeded."""
+    """The limit that was exceeded."""
     action: Literal["release", "block"]
     """The consequence."""
     start: int
@@ -325,29 +329,30 @@ class HoldExceeded(EventBase, frozen=True, gc=False, eq=False):
     """The channel that was buffered."""
     index: int = 0
     tool_index: int | None = None
-    """The call, in the channels of tool calls."""
+    """The tool call, for the channels of tool calls."""
 
 
 class Checked(EventBase, frozen=True, gc=False, eq=False):
-    """The outcome for one window of text that was given to a classifier.
+    """The outcome for one window of text that was submitted to a classifier.
 
-    `passed` and `flagged` windows were classified. A `skipped` one contains only white space, and the classifier was not
-    called. A `failed_open` one was released and a `failed_closed` one blocked without a decision; `failure` is the kind of
-    failure. `scores` are the classifier's. `calls` were made and took `seconds`; the first character was buffered for `held`
-    seconds; neither time is compared. `context` counts characters of earlier text that were sent again.
+    `passed` and `flagged` windows were classified. A `skipped` window contains only white space; the classifier was not called.
+    A `failed_open` window was released and a `failed_closed` one blocked, both without a decision; `failure` is the kind of
+    failure. `scores` are the classifier's. `calls` is the number of calls made, which took `seconds`; the first character was
+    buffered for `held` seconds. Both times are excluded from comparison. `context` counts characters of earlier text that were
+    sent again.
     """
 
     outcome: CheckOutcome
     """The outcome for the window."""
     start: int
-    """Where the window begins, in code points of the channel's text."""
+    """Start of the window, in code points of the channel's text."""
     end: int
-    """Where it ends."""
+    """End of the window (exclusive)."""
     channel: Channel = "content"
     """The channel of the window."""
     index: int = 0
     category: str = ""
-    """That of the decision; empty if it has none."""
+    """The category of the decision; empty if it has none."""
     scores: dict[str, float] = {}
     failure: str = ""
     calls: int = 1
@@ -363,9 +368,10 @@ _NOT_COMPARED = ("payload", "seconds", "held")
 
 
 class ProviderNotice(EventBase, frozen=True, gc=False, eq=False):
-    """Something the provider said beside the answer: a filter's verdict, a ping, an event of a kind not known here.
+    """A message of the provider beside the answer: a filter's verdict, a ping, an event of an unknown kind.
 
-    `conflict`: a text that was streamed came again as a whole, and is another one. `data` names the channel, and neither text.
+    Kind `conflict`: the provider repeated streamed text as a whole, and the two differ. `data` names the channel but contains
+    neither text.
     """
 
     kind: str
@@ -375,9 +381,9 @@ class ProviderNotice(EventBase, frozen=True, gc=False, eq=False):
 
 
 class Skipped(EventBase, frozen=True, gc=False, eq=False):
-    """The function of a `ConcurrentMap` failed for an item of class `item`, which is left out. `error` is the exception's class.
+    """The function of a `ConcurrentMap` failed for an item of class `item`, which is skipped. `error` is the exception's class.
 
-    Nothing of the item or of the exception's message is in it. `attempts` is how many times the function was called.
+    The event contains neither the item nor the exception's message. `attempts` is the number of calls of the function.
     """
 
     item: str
@@ -386,7 +392,7 @@ class Skipped(EventBase, frozen=True, gc=False, eq=False):
 
 
 class ToolOutput(EventBase, frozen=True, eq=False):
-    """The result of a tool call in `hops.converse`: text or JSON-compatible data; if it `failed`, a description of the error."""
+    """The result of a tool call in `hops.converse`: text or JSON-compatible data, or if `failed` a description of the error."""
 
     name: str
     """The tool's name."""
@@ -400,9 +406,9 @@ class ToolOutput(EventBase, frozen=True, eq=False):
 
 
 class TurnEnd(EventBase, frozen=True, gc=False, eq=False):
-    """Turn `number`, from 1, of a `hops.converse` has ended for that reason, and its `calls` were executed.
+    """Turn `number` (from 1) of a `hops.converse` has ended for `reason`, and its `calls` tool calls were executed.
 
-    `usage` is the provider's usage of all turns so far together; `None` is unknown.
+    `usage` is the sum of the provider's usage of all turns so far; `None` means unknown.
     """
 
     number: int
@@ -412,19 +418,20 @@ class TurnEnd(EventBase, frozen=True, gc=False, eq=False):
 
 
 class Reset(EventBase, frozen=True, gc=False, eq=False):
-    """All that came before is void: the answer begins anew, from another source. `cause` says why, without any text of it."""
+    """Discard everything received so far: the answer starts again from another source. `cause` is the reason, without any text of
+    the answer."""
 
     cause: str
 
 
 class PartialOutput(EventBase, frozen=True, gc=False, eq=False):
-    """The JSON of structured output, or of the arguments of tool call `tool_index`, as far as it has come.
+    """The JSON of structured output, or of the arguments of tool call `tool_index`, as received so far.
 
-    `complete` says that the JSON is whole; that the answer is, says a `StructuredOutput`. Don't change the value.
+    `complete`: the JSON is complete. That the answer is complete too is reported by `StructuredOutput`. Do not modify the value.
     """
 
     value: Any
-    """The value as far as it has come."""
+    """The value as received so far."""
     complete: bool = False
     tool_index: int | None = None
     id: str | None = None
@@ -435,7 +442,7 @@ class PartialOutput(EventBase, frozen=True, gc=False, eq=False):
 
 
 class StructuredOutput(EventBase, frozen=True, eq=False):
-    """The whole value, as the type that was asked for. With a `tool_index` it is the arguments of the tool `name`."""
+    """The complete value, converted to the requested type. With a `tool_index` it is the arguments of the tool `name`."""
 
     value: Any
     """The object."""
@@ -447,18 +454,18 @@ class StructuredOutput(EventBase, frozen=True, eq=False):
 
 
 class InvalidOutput(EventBase, frozen=True, gc=False, eq=False):
-    """Structured output that can't be given, and why: `path` is the place in the value, `detail` quotes none of it.
+    """The problem for which structured output is unavailable. `path` is the place in the value; `detail` quotes none of it.
 
-    `truncated` is an answer that was cut short, `missing` one without any JSON, as a refusal is, `malformed` one that is no
-    JSON, `invalid` does not fit the type, and `limit` is too long or too deep.
+    `truncated`: the answer was cut short. `missing`: it has no JSON, for example a refusal. `malformed`: it is not valid JSON.
+    `invalid`: the value does not fit the type. `limit`: the JSON is too long or too deep.
     """
 
     problem: OutputProblem
-    """The problem."""
+    """The kind of problem."""
     path: str = "$"
     detail: str = ""
     tool_index: int | None = None
-    """The tool call whose arguments they are; `None` for the text."""
+    """The tool call that has the arguments; `None` for the text."""
     id: str | None = None
     """The call's id."""
     name: str | None = None
@@ -467,13 +474,14 @@ class InvalidOutput(EventBase, frozen=True, gc=False, eq=False):
 
 
 class Timings(EventBase, frozen=True, gc=False, eq=False):
-    """When things came, in seconds since the stream was opened. `None` is what never came or is unknown: for a source without
-    times, such as the body of an answer in a file, `total` is `None` too, and `deltas` is empty.
+    """Latencies, in seconds since the stream was opened. `None` means that it never happened or is unknown: for a source without
+    times, such as the stored body of a response, `total` is `None` too and `deltas` is empty.
 
-    `first_content` is when content of the answer arrived, also if a stage such as `Moderate` held it back. `deltas` has the
-    time at which every piece of content, reasoning, refusal or tool call left; all pieces of one network read came at one
-    time, so that the gaps between them are zero. `tokens` are those of the answer by the provider's usage, else as
-    `Count` found them, as in a `UsageReport`; `hidden_tokens` of them were for reasoning that was not shown.
+    `first_content` is the time to first token: the arrival of the first content of the answer, even if a stage such as `Moderate`
+    still buffers it. `deltas` has the time at which each piece of content, reasoning, refusal or tool call was released; all
+    pieces of one network read have the same time, so the intervals between them are zero. `tokens` is the number of tokens of
+    the answer, from the provider's usage or else from `Count`, as in `UsageReport`; `hidden_tokens` of them are reasoning that
+    was not visible.
     """
 
     first_byte: float | None
@@ -486,26 +494,26 @@ class Timings(EventBase, frozen=True, gc=False, eq=False):
 
     @property
     def first_released(self) -> float | None:
-        """When the first delta left; later than `first_content` by as long as it was held."""
+        """The time at which the first delta was released: `first_content` plus the time for which it was buffered."""
         return self.deltas[0] if self.deltas else None
 
     def gap(self, percent: float) -> float | None:
-        """The wait between two deltas that `percent` of them do not exceed, 50 being the median and 100 the longest.
+        """A percentile of the inter-token latency, the interval between two deltas: 50 is the median, 100 the maximum.
 
-        Interpolated linearly between the two closest ranks, as numpy does. `None` with fewer than two deltas.
+        Interpolated linearly between the two closest ranks, as in numpy. `None` with fewer than two deltas.
         """
         return percentile(gaps(self.deltas), percent)
 
     def stalls(self, seconds: float = 1.0) -> list[Stall]:
-        """The waits between two deltas that were longer than `seconds`. The wait for the first is none of them."""
+        """The intervals between two deltas that were longer than `seconds`. The wait for the first delta is not included."""
         return stalls(self.deltas, seconds)
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The tokens after the first, by the time from the first content to the last delta: the wait for it does not count.
+        """The tokens after the first one, divided by the time from the first content to the last delta.
 
-        Nor does reasoning that was not shown, which fell into that wait. `None` where the tokens are not known, or where
-        everything came at once, as without streaming.
+        The time to the first content and the `hidden_tokens`, which were generated during that time, are excluded. `None` if the
+        tokens are unknown or if everything arrived at once, as in a non-streaming response.
         """
         if self.tokens is None or self.first_content is None or not self.deltas:
             return None
@@ -513,7 +521,7 @@ class Timings(EventBase, frozen=True, gc=False, eq=False):
         return tokens / seconds if seconds > 0 and tokens > 0 else None
 
     def to_dict(self) -> dict[str, float | int | None]:
-        """The figures by their names, ready for JSON and for a log; without the single deltas. What is unknown is `None`."""
+        """The metrics by name, for JSON and logs, without the times of the single deltas. Unknown values are `None`."""
         waits = sorted(gaps(self.deltas))
         return {
             "first_byte": self.first_byte,
@@ -531,15 +539,16 @@ class Timings(EventBase, frozen=True, gc=False, eq=False):
 
 
 class StreamEnd(EventBase, frozen=True, gc=False, eq=False):
-    """The last event of every stream, and why it is the last.
+    """The last event of every stream, with the end reason.
 
-    `completed` needs the terminal evidence of the provider's format; a stream that simply stopped is `truncated`, and one that
-    ended in a word that is not known is `unknown`. `saw_done`: whether the end marker arrived; `open_choices`: which choices
-    never got a finish reason.
+    `completed` requires the end evidence of the provider's format. A stream that stopped without it is `truncated`; one with an
+    unrecognized finish reason is `unknown`. `saw_done`: whether the end marker arrived. `open_choices`: the choices that never
+    received a finish reason.
 
-    `provider_reason` is the provider's word that `reason` was made of, and `None` where it came from elsewhere. Of several
-    choices it is that of the first with this reason; of an error that the provider reported, its code, or else its type; of a
-    prompt that Gemini blocked, the reason for that. It is not compared, so that one answer ends the same in every dialect.
+    `provider_reason` is the provider's value that `reason` was derived from, `None` if `reason` has another origin. With several
+    choices it is the value of the first choice with this reason; for an error that the provider reported, its code, or else its
+    type; for a prompt that Gemini blocked, the block reason. It is excluded from comparison, so that the same answer has an
+    equal end in every dialect.
     """
 
     reason: EndReason
@@ -594,7 +603,7 @@ Event: TypeAlias = (
 )
 
 CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, AudioDelta, PartDelta)
-"""The events that are part of the answer itself."""
+"""The events that are content of the answer."""
 
 __all__ = [
     "CONTENT",

@@ -1,4 +1,4 @@
-"""The waits between moments: their distribution, and those that were too long."""
+"""Latency between points in time: percentiles, and stalls."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -9,23 +9,23 @@ from streamkit.errors import PipelineError
 
 
 class Stall(msgspec.Struct, frozen=True, gc=False):
-    """A wait between two deltas that was too long: after how many deltas, at what second it began, how many it took."""
+    """An interval between two deltas that was longer than a threshold."""
 
     after: int
-    """Deltas before it."""
+    """The number of deltas before the stall."""
     at: float
-    """Seconds at which it began."""
+    """The start of the stall, in seconds on the clock of the deltas."""
     seconds: float
-    """How long it took."""
+    """The length of the stall."""
 
 
 def gaps(moments: Iterable[float]) -> list[float]:
-    """The waits between moments, in their order: one fewer than these."""
+    """The intervals between consecutive moments, in order: one fewer than there are moments."""
     return [later - earlier for earlier, later in pairwise(moments)]
 
 
 def stalls(moments: Iterable[float], seconds: float) -> list[Stall]:
-    """The waits of more than that many `seconds`."""
+    """The intervals longer than `seconds`."""
     return [
         Stall(after, earlier, later - earlier)
         for after, (earlier, later) in enumerate(pairwise(moments), 1)
@@ -36,8 +36,8 @@ def stalls(moments: Iterable[float], seconds: float) -> list[Stall]:
 def percentile(values: Sequence[float], percent: float) -> float | None:
     """The value below which `percent` of the values lie, by linear interpolation between the two closest ranks.
 
-    That is type 7 of Hyndman and Fan (1996), numpy's default and the `inclusive` method of `statistics.quantiles`: 0 is the
-    least, 100 the greatest. `None` where there are no values.
+    This is type 7 of Hyndman and Fan (1996), numpy's default and the `inclusive` method of `statistics.quantiles`: 0 gives the
+    minimum, 100 the maximum. `None` if there are no values. Raises `PipelineError` for a `percent` outside of 0 to 100.
     """
     if not 0 <= percent <= 100:
         raise PipelineError(f"expected 0 to 100 percent, found {percent!r}")
