@@ -1,4 +1,4 @@
-"""How a pipeline runs: the engine and its drivers, stages, sources, checkpoints. Nothing here knows providers."""
+"""The engine and its drivers, stages, sources, checkpoints. Nothing here depends on a provider's format."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -44,6 +44,6 @@ _WHERE: Final = {
     "Stream": "streamkit.core.stream:Stream",
     "cut_short": "streamkit.core.stage:cut_short",
 }
-# Not for type checkers, which would accept any name.
+# Hidden from type checkers, which would otherwise accept any name.
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazily(__name__, _WHERE)

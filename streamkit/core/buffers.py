@@ -1,4 +1,4 @@
-"""The amounts that stages and hops of a run buffer, and why."""
+"""What the stages and hops of a run buffer: the amount and the reason."""
 
 from typing import Literal, TypeAlias
 
@@ -8,10 +8,10 @@ Unit: TypeAlias = Literal["characters", "items"]
 
 
 class Buffer(msgspec.Struct, frozen=True):
-    """One amount that a `stage` or hop of that name buffers now: `amount` characters or items, as `unit` says.
+    """An amount that the stage or hop named `stage` buffers now: `amount` characters or items, depending on `unit`.
 
-    `reason` says what it waits for, and has no text of the answer.
-    `released`: the text itself was released, and the amount is that of which something is still made, such as an object.
+    `reason` is what the stage is waiting for; it contains no text of the answer. `released`: the text itself was released
+    already, and the stage keeps it to build something from it, such as an object.
     """
 
     stage: str

@@ -1,11 +1,12 @@
 """Checkpoints: serialize a running pipeline so that another process can resume it.
 
-    checkpoint = stream.checkpoint()                           # dicts, lists, strings, numbers: what JSON has
+    checkpoint = stream.checkpoint()                           # JSON-compatible data: dicts, lists, strings, numbers
     stream = pipeline.open(rest_of_the_body, checkpoint=checkpoint)
 
 The state of a stage is its fields with `init=False`, restored by their annotations. A field annotated with a type variable holds
-items of any class (`list[A]` in a `Stage[A, A]`), which are stored with the name of their class. A field that holds something
-else, such as an automaton, is an object with `state()`, which returns plain data, and `restore(state)`, called on a new one.
+items of any class (`list[A]` in a `Stage[A, A]`), which are stored with the name of their class. A field with any other object,
+such as an automaton, needs two methods on that object: `state()`, which returns plain data, and `restore(state)`, which is called
+on a new object.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ _ESCAPE = re.compile(r"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")
 
 
 class LevelState(msgspec.Struct, forbid_unknown_fields=True):
-    """Adjacent sync stages or one async stage, and the items pending in front of it."""
+    """The state of adjacent sync stages or of one async stage, and the items pending before it."""
 
     stages: list[Any]
     pending: list[Any]
@@ -44,10 +45,10 @@ class RunState(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
-    """A run in mid-stream; `to_dict()` of it is what `checkpoint()` returns.
+    """The state of a run in mid-stream. `Stream.checkpoint` returns its `to_dict()`.
 
-    `stages` are the names of the stages, by which a pipeline recognizes its own. `received` is how much of the source was read:
-    bytes of a source of bytes, items of any other. `ready` was produced and not consumed yet.
+    `stages` are the names of the stages, used to reject a checkpoint of another pipeline. `received` is the amount read from the
+    source: bytes for a source of bytes, items for any other. `ready` are the items that were produced but not consumed yet.
     """
 
     stages: list[str]
@@ -56,10 +57,10 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
     ready: list[Any]
     version: int = VERSION
     escaped: bool = False
-    """Whether half of a surrogate pair that waits for the other one is written as its escape, in all texts."""
+    """Whether lone surrogates (the first half of a pair that is still incomplete) are written as escapes, in all strings."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that shares nothing with the run."""
+        """The checkpoint as plain data that shares no object with the run."""
         try:
             written = msgspec.json.encode(self)
         except UnicodeEncodeError:
@@ -69,12 +70,12 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], stages: list[str]) -> "Checkpoint":
-        """The checkpoint again. `PipelineError` for one of another pipeline, or of another version."""
+        """Read the result of `to_dict`. Raises `PipelineError` for a checkpoint of another pipeline or version."""
         try:
             known = msgspec.convert(_in_texts(data, _unescape) if data.get("escaped") is True else data, cls)
         except msgspec.ValidationError as error:
             raise PipelineError(f"expected a checkpoint, found something else: {place_of(error)}") from None
-        except Exception as error:  # of data that contains itself, for one
+        except Exception as error:  # for example a RecursionError, for data that contains itself
             raise PipelineError(f"expected a checkpoint, found something else: {type(error).__name__}") from None
         if (known.version, known.stages) != (VERSION, stages):
             found = " | ".join(word_shown(name) for name in known.stages[:20])
@@ -108,9 +109,9 @@ def _unescape(text: str) -> str:
 
 @contextmanager
 def fitting(what: str) -> Generator[None, None, None]:
-    """Raise `PipelineError` for whatever a restoring raises at data that is not its own.
+    """Convert any exception raised while restoring unsuitable data to `PipelineError`.
 
-    The error is not chained: it may quote what it met, which may be text of the answer.
+    The original error is not chained, because its message may quote text of the answer.
     """
     try:
         yield
@@ -123,13 +124,13 @@ def fitting(what: str) -> Generator[None, None, None]:
 
 
 def usable(stage: Any) -> None:
-    """Raise what a restored stage raises when it is read, so that it is raised now and not by who reads it."""
+    """Read the public properties of a restored stage, so that unsuitable state raises during the restore and not later."""
     for name in ("snapshot", "report", "timings"):
         getattr(stage, name, None)
 
 
 def unfit(error: Exception) -> Exception:
-    """Raised by a restored run in place of an internal error: data of the right shape may still be wrong."""
+    """The error that a restored run raises instead of an internal one: data of the right shape may still be wrong."""
     if isinstance(error, StreamkitError) or not _is_ours(error):
         return error
     return PipelineError(f"the checkpoint does not fit this pipeline: {type(error).__name__}")
@@ -143,7 +144,7 @@ def _is_ours(error: Exception) -> bool:
 
 
 def state_of(stage: Any) -> dict[str, Any]:
-    """The fields with `init=False` of a stage, and whether it is done."""
+    """The `init=False` fields of a stage as plain data, plus `done` if it is set."""
     known: dict[str, Any] = {"done": True} if stage.done else {}
     for field in _fields(stage):
         try:
@@ -156,7 +157,7 @@ def state_of(stage: Any) -> dict[str, Any]:
 
 
 def restore(stage: Any, state: Any) -> None:
-    """Take back what `state_of` gave, on a fresh copy of the stage."""
+    """Restore the result of `state_of` on a fresh copy of the stage."""
     known = dict(cast("dict[str, Any]", state)) if isinstance(state, dict) else {}
     if known.pop("done", False):
         stage.done = True
@@ -176,12 +177,12 @@ def restore(stage: Any, state: Any) -> None:
 
 
 def pack(items: Iterable[Any]) -> list[Any]:
-    """Items that wait, as plain data: events and other Structs, text, bytes, and what JSON has."""
+    """Convert buffered items to plain data: events and other Structs, text, bytes and JSON-compatible values."""
     return [_packed(item) for item in items]
 
 
 def unpack(items: Iterable[Any]) -> list[Any]:
-    """The items again."""
+    """Convert the result of `pack` back to items."""
     return [_unpacked(item) for item in items]
 
 
@@ -202,7 +203,7 @@ def _unpacked(packed: Any) -> Any:
     module, _, name = packed["class"].rpartition(":")
     if not module:
         return _unpacked_plain(name, packed["value"])
-    # Only of modules that are loaded, and what is in them: what a checkpoint says must not import or call anything.
+    # Look only in modules that are already imported: a checkpoint must not be able to import or call anything.
     kind: Any = sys.modules.get(module)
     for part in name.split("."):
         kind = getattr(kind, "__dict__", {}).get(part)
@@ -228,13 +229,13 @@ def _fields(stage: Any) -> list[dataclasses.Field[Any]]:
 def _hint(stage: Any, field: dataclasses.Field[Any]) -> Any:
     if not isinstance(field.type, str):
         return field.type
-    # Where the class was written, not where it was inherited.
+    # The annotation is evaluated in the module of the class that defines the field, not of the subclass.
     home = next(kind for kind in type(stage).__mro__ if field.name in vars(kind).get("__annotations__", {}))
     return eval(field.type, vars(sys.modules[home.__module__]))
 
 
 def _pairs(hint: Any) -> Any:
-    # JSON has no keys but text; other mappings are written as their pairs.
+    # JSON keys are strings; a mapping with other keys is written as a list of pairs.
     return list[tuple[get_args(hint)]] if get_origin(hint) is dict and get_args(hint)[0] is not str else None  # type: ignore[misc]
 
 

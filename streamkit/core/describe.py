@@ -1,4 +1,4 @@
-"""A pipeline as plain data and as a diagram, and pipelines whose stages are measured."""
+"""Pipelines as plain data and as diagrams, and pipelines with metrics."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -19,23 +19,23 @@ _EVENTS: tuple[type, ...] = get_args(Event)
 
 
 def describe(pipeline: Step[Any, Any]) -> list[dict[str, Json]]:
-    """The stages in their order: name, options that are not the default, classes of items, and whether it may wait.
+    """The stages in order, each with its name, non-default options, item classes, and whether it is async.
 
-    Options that a stage hides from its `repr` are left out.
+    Options that a stage hides from its `repr` are omitted.
     """
     return [_described(stage) for stage in parts(pipeline)]
 
 
 def to_data(pipeline: Step[Any, Any]) -> list[dict[str, Json]]:
-    """The pipeline as `streamkit.plugins.pipeline_files.from_data` reads it: for each stage a table of `use` and its options.
+    """The pipeline in the format of `streamkit.plugins.pipeline_files.from_data`: per stage a table of `use` and its options.
 
-    A function or class that has no name in a module raises `PipelineError`.
+    Raises `PipelineError` for a function or class that has no name in a module.
     """
     return [{"use": _use(stage), **_options(stage, _unwritable(stage))} for stage in parts(pipeline)]
 
 
 def mermaid(pipeline: Step[Any, Any]) -> str:
-    """The pipeline as a Mermaid flow chart; an edge says what goes along it, an async stage has round ends."""
+    """The pipeline as a Mermaid flowchart. Edges are labeled with the item classes; async stages have rounded ends."""
     lines = ["flowchart LR"]
     stages = parts(pipeline)
     for number, stage in enumerate(stages):
@@ -51,9 +51,9 @@ def mermaid(pipeline: Step[Any, Any]) -> str:
 
 
 def measure(stage: A) -> A:
-    """The same stage or pipeline, with metrics of each stage on its runs (`Stream.metrics`, `Run.metrics`).
+    """A copy of the stage or pipeline whose runs collect metrics for each stage (`Stream.metrics`, `Run.metrics`).
 
-    Stages that are added later are not measured.
+    Stages that are composed later are not measured.
     """
     measured = [_measured(part) for part in parts(cast("Step[Any, Any]", stage))]
     if len(measured) == 1 and not isinstance(cast("Any", stage), Pipeline | AsyncPipeline):
@@ -97,7 +97,7 @@ def _use(stage: Step[Any, Any]) -> str:
     kind: Any = type(stage)
     name: str | None
     if isinstance(stage, FunctionStage | AsyncFunctionStage):
-        # A decorated function pickles by the name of the stage that it has become.
+        # A decorated function is pickled by the name of its module attribute, which is the stage.
         make, arguments = cast(Any, stage).__reduce__()
         name = name_of(arguments[0]) if make is kind else arguments[0]
     else:

@@ -1,11 +1,11 @@
-"""Which end counts, where several came."""
+"""The choice between several `StreamEnd` events."""
 
 from streamkit.completion import SUCCESSES
 from streamkit.events import StreamEnd
 
 
 def less_complete(one: StreamEnd | None, other: StreamEnd | None) -> StreamEnd | None:
-    """The one that is no success, or else not `completed`; `one` where both are alike."""
+    """The end that is not a success, or else the one that is not `completed`; `one` if both rank the same."""
 
     def rank(end: StreamEnd) -> int:
         return (end.reason not in SUCCESSES) + (end.reason != "completed")

@@ -2,22 +2,22 @@
 
 A driver reads, waits and closes; the engine does everything else:
 
-    items = engine.receive(burst)       what one read returned, or None at the end of the input
-    engine.todo                         what the driver does next
+    items = engine.receive(burst)       pass the result of one read, or None at the end of the input
+    engine.todo                         the next action of the driver
 
     READ        read the source, then `receive`
     CALL        await `call()`, then `answer` or `refuse`
     CLOSE       a stage needs no more input: close the source, then `closed`
-    CONTINUE    nothing to wait for: `proceed`, and if the engine is `working`, let other tasks have their turn before that
-    END         raise `failure` if there is one; else the run has ended as `end` says
+    CONTINUE    nothing to wait for: `proceed`; if the engine is `working`, yield to other tasks first
+    END         raise `failure` if there is one; otherwise the run has ended with `end`
 
-Each of these returns items for the consumer. `calm` and `calling` are what a driver's fast path looks at: while one of them is
-true, `todo` is READ or CALL, and the last step did nothing that a driver has to know.
+Each of these methods returns items for the consumer. A driver's fast path checks `calm` and `calling`: while one of them is true,
+`todo` is READ or CALL, and the last step changed nothing else that the driver must react to.
 
-Adjacent sync stages are one level: a burst moves through them as a list. An async stage is a level of its own, with the items
-that it was not called with yet. Pending items of the deepest level come first, so that whatever was produced is delivered before
-more is read or a failure is raised (law 1). After a failure nothing is flushed (law 5). A stage whose work takes long returns it
-in `Slices`: each slice passes through the stages behind it before the next one is made.
+Adjacent sync stages form one level: a burst moves through them as a list. An async stage is a level of its own, with a queue of
+the items that it was not called with yet. Pending items of the deepest level are processed first, so that everything that was
+produced is delivered before more is read or a failure is raised (law 1). After a failure nothing is flushed (law 5). A stage with
+long-running work returns `Slices`: each slice passes through the following stages before the next slice is produced.
 """
 
 from collections import deque
@@ -38,7 +38,7 @@ from streamkit.events import CONTENT, StreamEnd
 A = TypeVar("A")
 _CONTENT = frozenset(CONTENT)
 _BUILT_IN = (list, tuple)
-"""Of these it is known that to read them raises nothing."""
+"""Iterating over these types never raises."""
 
 
 class Todo(Enum):
@@ -52,15 +52,15 @@ class Todo(Enum):
 
 
 class Phase(Enum):
-    """How far a run is."""
+    """The phase of a run."""
 
     READING = "reading"
-    DRAINING = "draining"  # there is no more input; the stages are flushed
+    DRAINING = "draining"  # no more input; the stages are being flushed
     ENDED = "ended"
 
 
 class Runnable(Protocol):
-    """The interface of a stage for the engine. A sync one also has `feed_all(items)`, one that `waits` has `async feed(item)`."""
+    """The interface between a stage and the engine. A sync stage also has `feed_all(items)`, an async one `async feed(item)`."""
 
     done: bool
     waits: bool
@@ -78,16 +78,16 @@ class Runnable(Protocol):
 
 
 class Alarm:
-    """Set by a stage that becomes `done`, so that not every stage is asked after every read."""
+    """A flag that a stage sets when it becomes `done`, so that the engine need not check every stage after every read."""
 
     def __init__(self) -> None:
         self.rung = False
 
 
 class Slices(Iterable[A]):
-    """The result of a `feed_all` whose work takes long: an iterator that does a part of it at each step, and returns its items.
+    """The result of a `feed_all` with long-running work: an iterator that does part of the work per step and returns its items.
 
-    Between two of them a stream lets other tasks have their turn. Iterated, it gives all items.
+    A stream yields to other tasks between two slices. Iterating over this object returns all items.
     """
 
     def __init__(self, slices: Iterator[Iterable[A]]) -> None:
@@ -99,7 +99,7 @@ class Slices(Iterable[A]):
 
 
 class _Work(NamedTuple):
-    # The slices that stage `at` of a level has not done yet.
+    # The remaining slices of stage `at` of a level.
     level: int
     at: int
     slices: Iterator[Iterable[Any]]
@@ -108,17 +108,17 @@ class _Work(NamedTuple):
 class StageMetrics(msgspec.Struct):
     """The profile of one stage of a measured run.
 
-    `seconds` is the time in its own code; that of an async stage includes its waiting. `held` is what it reports to buffer, in
-    characters or items, `None` if it does not report it; `error` the class of the exception that it raised.
+    `seconds` is the time spent in the stage's own code; for an async stage it includes waiting. `held` is the amount that the
+    stage buffers, in characters or items, `None` if it does not report it. `error` is the class of the exception that it raised.
     """
 
     stage: str
     bursts: int = 0
-    """How often the stage was called."""
+    """The number of calls with input."""
     items_in: int = 0
-    """Items that it received."""
+    """The number of items received."""
     items_out: int = 0
-    """Items that it returned."""
+    """The number of items returned."""
     seconds: float = 0.0
     held: int | None = None
     error: str | None = None
@@ -136,15 +136,15 @@ class _Level:
 
 
 class Engine:
-    """The run of stages that belong to it alone.
+    """One run of `stages`, which must not be shared with any other run.
 
-    `clock` gives the time for stages that want it; without one no stage receives the time, or learns that content arrived: that
-    is for a pipeline inside another stage, whose stages are known to the outer engine (`inner`). `watch_content`: keep `content`
-    true while the last step contained a piece of the answer, even if a stage still buffers it. `place`: how many stages stand
-    before these in the pipeline as it was written, and how many it has in all, for the notes of errors.
+    `clock` returns the time for stages with a `tick`. Without a clock the engine calls neither `tick` nor `content_arrived`: this
+    is for a pipeline inside another stage, because the outer engine calls them for inner stages too (`inner`). `watch_content`:
+    set `content` to true after each step that contained content of the answer, even if a stage still buffers it. `place` is used
+    in error notes: the number of stages before these in the whole pipeline, and the total number of its stages.
     """
 
-    # Of more than 29 attributes instances share no keys, and an idle stream would take 1.3 KiB more.
+    # Instances with more than 29 attributes don't share their dict keys; without slots an idle stream would take 1.3 KiB more.
     __slots__ = (
         "_alarm",
         "_began",
@@ -209,28 +209,28 @@ class Engine:
         self._given: tuple[Any, ...] = ()  # the item that it was called with
         self._content_read = False
         self._closing = False
-        self._started = False  # whether anything came, for stages that want the time
+        self._started = False  # whether the source has returned anything, for stages with a `tick`
         hooks = list(with_inner(self.stages)) if clock else []
         self._ticks = [stage.tick for stage in hooks if not hasattr(stage.tick, "unused")]
         self._listeners = [stage.content_arrived for stage in hooks if not hasattr(stage.content_arrived, "unused")]
         self._watching = watch_content or bool(self._listeners)
         self._metrics = {at: StageMetrics(stage_name(stage)) for at, stage in enumerate(self.stages) if stage.measured}
-        # A class that declares a `done` of its own rings no alarm; its stages are asked after each burst.
+        # A class with its own `done` attribute does not set the alarm; its stages are checked after each burst.
         self._polled = not all([rings(stage, self._alarm) for stage in self.stages])  # noqa: C419 -- all of them
         self._deep = len(self._levels) > 1 or self._levels[0].waits
         self._restored = False
-        self._unchecked = set(range(len(self.stages)))  # stages that had no item yet
+        self._unchecked = set(range(len(self.stages)))  # stages that have not received an item yet
         self._plain = False
         self._plain_calls = False
 
     @property
     def answered(self) -> bool:
-        """Whether the answer is complete but for its end marker, so that a source that breaks off now ends it naturally."""
+        """Whether only the end marker of the answer is missing, so that a disconnect of the source now is a natural end."""
         return any(stage.answered for stage in with_inner(self.stages))
 
     @property
     def metrics(self) -> list[StageMetrics]:
-        """Those of the measured stages so far. `PipelineError` if none is measured."""
+        """The metrics of the measured stages so far. Raises `PipelineError` if no stage is measured."""
         if not self._metrics:
             raise PipelineError(
                 "this run is not measured: open it with streamkit.plugins.pipeline_files.measure(pipeline)"
@@ -241,7 +241,7 @@ class Engine:
 
     @property
     def working(self) -> bool:
-        """Whether a stage has slices of its work left."""
+        """Whether slices of a stage's work remain."""
         return bool(self._work)
 
     @property
@@ -252,18 +252,18 @@ class Engine:
     # Steps
 
     def begin(self) -> None:
-        """The source is open; stages that want the time count from here."""
+        """Start the clock of the stages. Called when the source is open."""
         try:
             self._tick()
         except Exception as error:
             self.fail(error)
 
     def untime(self) -> None:
-        """The source has no times of arrival: stages get none from here on."""
+        """Stop calling `tick`, for a source without arrival times."""
         self._ticks = []
 
     def receive(self, burst: list[Any] | None) -> list[Any]:
-        """Take what one read returned, at least one item; `None` is the end of the input."""
+        """Process the result of one read, at least one item; `None` is the end of the input."""
         if burst is None:
             return self._receive_end()
         if self._ticks:
@@ -289,7 +289,7 @@ class Engine:
         return items  # type: ignore[no-any-return]
 
     def call(self) -> Awaitable[Iterable[Any]]:
-        """The call of the async stage whose turn it is, for the driver to await."""
+        """Call the async stage whose turn it is, and return the awaitable for the driver."""
         level = self._levels[self._turn]
         if self._ticks:
             self._tick()
@@ -308,36 +308,36 @@ class Engine:
         return returned
 
     def answer(self, returned: Iterable[Any]) -> list[Any]:
-        """Collect the items that the call returned. An iterable that raises is a failure of its stage."""
+        """Collect the items that the call returned. An exception raised by this iterable is a failure of the stage."""
         level = self._levels[-1]
         if self._plain_calls and self._turn == len(self._levels) - 1 and returned.__class__ in _BUILT_IN:
             items = list(returned)
             if not self._alarm.rung and StreamEnd not in map(type, items):
-                # With more items for the last stage, nothing is to be decided.
+                # If the last stage has more pending items, the next action stays the same.
                 if not level.pending:
                     self._decide()
                 return items
         return self._answered(returned, None)
 
     def refuse(self, error: Exception) -> list[Any]:
-        """The call raised."""
+        """Record that the call raised `error`."""
         return self._answered((), error)
 
     def fail(self, error: Exception) -> list[Any]:
-        """The source, or the driver, failed: the run is over."""
+        """End the run because the source or the driver failed."""
         self.failure = unfit(self._without_stop(error)) if self._restored else self._without_stop(error)
         self.todo, self.phase, self.calm, self.calling = Todo.END, Phase.ENDED, False, False
         self._work.clear()
         return []
 
     def closed(self) -> list[Any]:
-        """The source was closed, because a stage needs no more input."""
+        """Continue after the driver has closed the source, as CLOSE requested."""
         self._closing = False
         self._decide()
         return []
 
     def proceed(self) -> list[Any]:
-        """Do the next slice of the deepest stage's work, or flush the next level."""
+        """Run the next slice of the deepest stage's work, or flush the next level."""
         if self._work:
             return self._slice()
         index, start = self._flushed, self._start
@@ -347,13 +347,13 @@ class Engine:
         return self._settle(index, *self._through(index, [], start, flushing=True))
 
     def finish(self) -> list[Any]:
-        """Do all slices that are left, so that there is a state between two reads."""
+        """Run all remaining slices, so that the state can be taken between two reads."""
         items: list[Any] = []
         while self._work:
             items += self._slice()
         return items
 
-    # How they are done
+    # Implementation of the steps
 
     def _slice(self) -> list[Any]:
         index, at, slices = self._work[-1]
@@ -402,14 +402,15 @@ class Engine:
             self._measure(position, self._began, len(self._given), len(items), error)
         if self._ticks:
             self._tick()
-        # Content that passes an async stage was recognized when it was read.
+        # Content that passes through an async stage was already recognized when it was read.
         self._look(items, anywhere=True, content=not self._content_read)
         return self._settle(index, items, _Failure(self._named(error, position, self._given), 0) if error else None)
 
     def _through(
         self, index: int, items: list[Any], start: int, *, returned: Any = None, flushing: bool = False
     ) -> "tuple[list[Any], _Failure | None]":
-        """Pass a burst through the stages of a level from `start` on; `returned` is what that one has already returned."""
+        """Pass a burst through the stages of a level, beginning at `start`. `returned` is the result of that stage if it was
+        called already."""
         level, failure = self._levels[index], None
         for at in range(start, len(level.stages)):
             stage, error = level.stages[at], None
@@ -424,7 +425,7 @@ class Engine:
                     self._work.append(_Work(index, at, given.slices))
                     given = next(given.slices, ())
                 produced.extend(given)
-                # After a failure further up this run has no natural end. (Law 5)
+                # After a failure of an earlier stage the run has no natural end. (Law 5)
                 if flushing and failure is None:
                     produced.extend(stage.flush())
             except Exception as raised:
@@ -437,7 +438,7 @@ class Engine:
         return items, failure
 
     def _settle(self, index: int, items: list[Any], failure: "_Failure | None" = None) -> list[Any]:
-        """Take the result of a level: note its failure and its stop, and pass its items on to the next level."""
+        """Process the result of a level: record its failure or stop, and pass its items to the next level."""
         while True:
             self._conclude(index, failure)
             index += 1
@@ -459,7 +460,7 @@ class Engine:
         done = [at for at, stage in enumerate(self._levels[index].stages) if stage.done] if rung else []
         if done and index >= self._flushed:
             self._stop(index, done[-1])
-            # Whatever failed further up lies behind the end that the stage has set.
+            # A failure of an earlier stage happened after the point at which this stage ended the run, so it is dropped.
             if failure is None or failure.at < done[-1]:
                 self.failure = failure = None
         if failure is not None:
@@ -473,7 +474,7 @@ class Engine:
         self._abandon(index, at)
 
     def _abandon(self, index: int, at: int) -> None:
-        # Whatever is before that stage, or left of its own work.
+        # Discard the remaining work and pending items of that stage and of those before it.
         self._work = [work for work in self._work if (work.level, work.at) > (index, at)]
         for level in self._levels[: index + 1]:
             level.pending.clear()
@@ -511,7 +512,7 @@ class Engine:
                 tick(now)
 
     def _look(self, items: list[Any], *, anywhere: bool = False, content: bool = True) -> None:
-        # In a burst the end of the answer is the last event; in what is left at the end it may be any.
+        # In a burst a `StreamEnd` can only be the last item; in the output of a flush it can be any.
         if not items:
             return
         for item in reversed(items) if anywhere else items[-1:]:
@@ -535,7 +536,7 @@ class Engine:
     def _without_stop(self, error: Exception) -> Exception:
         if not isinstance(error, StopIteration | StopAsyncIteration):
             return error
-        # A consumer would take it for the end; generators do the same with theirs. (PEP 479, law 5)
+        # A consumer would mistake this exception for the end of the stream; generators convert theirs too. (PEP 479, law 5)
         failure = RuntimeError(f"a stage or the source raised {type(error).__name__}")
         failure.__cause__ = error
         return failure
@@ -587,11 +588,11 @@ class Engine:
 
 class _Failure(msgspec.Struct):
     error: Exception
-    at: int  # the stage of its level
+    at: int  # the index of the stage in its level
 
 
 def rings(stage: Runnable, alarm: Alarm) -> bool:
-    """Let a stage ring when it is done. False for a class with a `done` of its own, which can't."""
+    """Let the stage set the alarm when it is done. Return False if its class defines `done` itself, which can't set the alarm."""
     object.__setattr__(stage, "_alarm", alarm)
     return getattr(type(stage), "done", None) is DONE
 
@@ -603,17 +604,17 @@ def _set_done(stage: Any, value: bool) -> None:
 
 
 DONE = property(attrgetter("_done"), _set_done)
-"""The attribute `done` of every stage. Reading it runs no Python code."""
+"""The attribute `done` of every stage. Reading it does not run Python code."""
 
 
 def stage_name(stage: object) -> str:
-    """Return the name of a stage for messages: its class, or the function that it was made of."""
+    """Return the name of a stage for messages: its class, or the function that it was created from."""
     name: str = getattr(stage, "function_name", None) or type(stage).__name__
     return name.rpartition(".")[2]
 
 
 def called(stage: Any) -> str:
-    """Return the name of a stage for the note of an error: its function's name, or its class, with the stages that it wraps."""
+    """Return the name of a stage for an error note: its function's name or its class, including the stages that it wraps."""
     inner = stage.inner()
     if stages := getattr(stage, "stages", None):
         return " | ".join(map(called, stages))
@@ -622,7 +623,7 @@ def called(stage: Any) -> str:
 
 
 def _wrong_among(items: Iterable[object], stage: Any) -> PipelineError | None:
-    # A stage of streamkit's own failed at an item that it can't take.
+    # The error for an item that a built-in stage can't take, if that is the reason for its failure.
     try:
         for item in items:
             check_item(stage, item)
@@ -632,14 +633,14 @@ def _wrong_among(items: Iterable[object], stage: Any) -> PipelineError | None:
 
 
 def with_inner(stages: Iterable[Any]) -> Iterator[Any]:
-    """Stages and those that run inside of them, at any depth."""
+    """The stages and those that run inside them, at any depth."""
     for stage in stages:
         yield stage
         yield from with_inner(stage.inner())
 
 
 def fresh(stage: A) -> A:
-    """A copy of a stage for one run. A measured one is measured in each of its runs."""
+    """A copy of a stage for one run. If the stage is measured, so is the copy."""
     copy = cast("Any", stage).fresh()
     if cast("Any", stage).measured:
         object.__setattr__(copy, "measured", True)
@@ -647,7 +648,7 @@ def fresh(stage: A) -> A:
 
 
 def find_stage(stages: Iterable[Any], kind: type[A]) -> A:
-    """The first stage of that class, also one inside of another. `PipelineError` if there is none."""
+    """The first stage of that class, including stages inside others. Raises `PipelineError` if there is none."""
     for stage in with_inner(stages):
         if isinstance(stage, kind):
             return stage

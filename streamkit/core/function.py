@@ -20,11 +20,11 @@ B = TypeVar("B")
 E = TypeVar("E", bound=Event)
 _EVENTS = frozenset(get_args(Event))
 TASKS: Final = {"concurrent": "streamkit.hops.concurrent_map:concurrent_stage"}
-"""Where calls run at the same time: core starts no task."""
+"""The implementation of concurrent calls, imported by name because core starts no tasks."""
 
 
 class RunsConcurrently(Protocol):
-    """Makes the context that calls a function with several items at a time, and gives what it returns."""
+    """Creates the context that calls a function for several items concurrently and iterates over the results."""
 
     def __call__(
         self,
@@ -39,18 +39,18 @@ class RunsConcurrently(Protocol):
 
 
 class _Function:
-    # What both kinds share.
+    # Shared by sync and async function stages.
     function: Callable[[Any], Any]
     passes_others: ClassVar[bool] = True
     _takes: Classes = None
-    _exactly: frozenset[type[Any]] = frozenset()  # the same classes, for a look-up that is faster than `isinstance`
+    _exactly: frozenset[type[Any]] = frozenset()  # the same classes, for a lookup that is faster than `isinstance`
 
     def __post_init__(self) -> None:
         self._takes = parameter_classes(self.function)
         self._exactly = frozenset(self._takes or ())
 
     def fresh(self: A) -> A:
-        # Without asking for the signature again.
+        # Avoids inspecting the signature again.
         made: Any = object.__new__(type(self))
         known = cast("Any", self)
         made.function, made._takes, made._exactly = known.function, known._takes, known._exactly
@@ -65,7 +65,7 @@ class _Function:
         return short_name(self.function)
 
     def item_types(self) -> tuple[Classes, Classes]:
-        # Events of other classes pass, so that what it takes and returns is events of any class.
+        # Events of other classes pass through, so the stage takes and returns events of any class.
         if self._takes and set(self._takes) <= _EVENTS:
             return tuple(_EVENTS), tuple(_EVENTS)
         return self._takes, None
@@ -82,7 +82,7 @@ class _Function:
             found = pkgutil.resolve_name(name)
         except (ImportError, AttributeError, ValueError):
             found = None
-        # The decorated name stands for the stage; by that name pickle would not find the function.
+        # With `@stage` the name refers to the stage, so pickle can't find the function by it.
         if isinstance(found, _Function) and found.function is self.function:
             return pkgutil.resolve_name, (name,)
         return type(self), (self.function,)
@@ -90,7 +90,7 @@ class _Function:
 
 @dataclasses.dataclass(repr=False)
 class FunctionStage(_Function, Stage[In, Out]):
-    """A function as a stage; made by `stage`."""
+    """A function as a stage. Created by `stage`."""
 
     function: Callable[[Any], Any]
 
@@ -107,7 +107,7 @@ class FunctionStage(_Function, Stage[In, Out]):
                     add(item)
                     continue
                 result = function(item)
-                # Classes of items are few, and looking one up is cheaper than asking whether it is an iterator.
+                # There are few item classes, and a dict lookup is cheaper than a check for an iterator.
                 if (many := _MANY.get(result.__class__)) is None:
                     many = _is_many(result.__class__)
                 if many:
@@ -121,7 +121,7 @@ class FunctionStage(_Function, Stage[In, Out]):
 
 @dataclasses.dataclass(repr=False)
 class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
-    """A coroutine function as a stage; made by `stage`."""
+    """A coroutine function as a stage. Created by `stage`."""
 
     function: Callable[[Any], Awaitable[Any]]
 
@@ -134,7 +134,7 @@ class AsyncFunctionStage(_Function, AsyncStage[In, Out]):
 
 @dataclasses.dataclass(repr=False)
 class ConcurrentFunctionStage(_Function, Hop[In, Out]):
-    """A coroutine function as a stage with several calls at a time; made by `stage(concurrency=…)`."""
+    """A coroutine function as a stage with concurrent calls. Created by `stage(concurrency=…)`."""
 
     function: Callable[[Any], Awaitable[Any]]
     concurrency: int
@@ -160,7 +160,7 @@ class ConcurrentFunctionStage(_Function, Hop[In, Out]):
 
 
 class ConcurrentDecorator(Protocol):
-    """The result of `stage(concurrency=…)`, which makes a stage of a coroutine function."""
+    """The result of `stage(concurrency=…)`: a decorator that turns a coroutine function into a stage."""
 
     @overload
     def __call__(  # type: ignore[overload-overlap]
@@ -170,7 +170,7 @@ class ConcurrentDecorator(Protocol):
     def __call__(self, function: Callable[[A], Awaitable[list[B] | B | None]], /) -> AsyncStage[A, B]: ...
 
 
-# The four overlap, since what is awaited is an object too; checkers take the first that fits, which is the right one.
+# The four overlap, since an awaitable is an object too. Type checkers take the first one that matches, which is correct here.
 @overload
 def stage(  # type: ignore[overload-overlap]
     function: Callable[[E], Awaitable[Iterable[Event] | Event | None]],
@@ -188,16 +188,16 @@ def stage(function: Callable[[A], Generator[B, None, None] | Iterator[B] | list[
 @overload
 def stage(*, concurrency: int, ordered: bool = True) -> ConcurrentDecorator: ...
 def stage(function: Callable[[Any], Any] | None = None, *, concurrency: int | None = None, ordered: bool = True) -> Any:
-    """Make a stage of a function: one item in; `None`, one item, or a list, tuple or generator of items out.
+    """Turn a function into a stage: one item in; `None`, one item, or a list, tuple or generator of items out.
 
-    If the parameter is annotated with a class or a union of classes, items of other classes pass by untouched. A coroutine
-    function becomes an `AsyncStage`, which makes its calls one after the other. The function is shared by all runs, so keep no
-    state in it.
+    If the parameter is annotated with a class or a union of classes, items of other classes pass through unchanged. A coroutine
+    function becomes an `AsyncStage`, which makes its calls sequentially. The function is shared by all runs, so keep no state in
+    it.
 
-    With `@stage(concurrency=8)` up to so many calls of a coroutine function run at a time, each in a task: the stage is a hop,
-    and its stream is used with `async with`. What the calls return comes in the order of their items, all other items keep
-    their position; with `ordered=False` results come as they are ready. The first failure cancels the other calls.
-    `hops.ConcurrentMap` is the same for functions that are no stages, and has options for failures.
+    With `@stage(concurrency=8)` up to 8 calls of a coroutine function run concurrently, each in its own task: the stage is a hop,
+    and its stream must be used with `async with`. Results are emitted in the order of the items, and all other items keep their
+    position; with `ordered=False` results are emitted as they are ready. The first failure cancels the other calls.
+    `hops.ConcurrentMap` does the same for a function that is not decorated, and has options for failures.
     """
     if function is None:
         if concurrency is None:
@@ -213,7 +213,7 @@ def stage(function: Callable[[Any], Any] | None = None, *, concurrency: int | No
         raise PipelineError(f"@stage takes a function, found {kind_of(function)}")
     if is_stage_class(function):
         raise PipelineError(f"@stage takes a function, found {short_name(function)}, which is a stage already")
-    # An object may be a coroutine function by its `__call__`.
+    # A callable object counts as a coroutine function if its `__call__` is one.
     waits = any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
     if concurrency is not None:
         if not waits:
@@ -239,7 +239,7 @@ _MANY: dict[type[Any], bool] = {}
 
 
 def _is_many(kind: type[Any]) -> bool:
-    # Whether a result of that class stands for its items. Classes made in a function don't fill the table.
+    # Whether a result of that class is a collection of items. The table is bounded, for classes created at run time.
     many = issubclass(kind, list | tuple | Iterator)
     if len(_MANY) < 1000:
         _MANY[kind] = many
@@ -247,20 +247,20 @@ def _is_many(kind: type[Any]) -> bool:
 
 
 def short_name(function: Callable[..., Any]) -> str:
-    """The function's name for messages; that of a `partial` is its function's."""
+    """The function's name for messages. For a `partial`, the name of its function."""
     while isinstance(function, partial):
         function = cast("partial[Any]", function).func
     return getattr(function, "__qualname__", type(function).__name__)
 
 
 def parameter_classes(function: Callable[..., Any]) -> Classes:
-    """The classes with which a function's first parameter is annotated; `None` where they can't be known."""
-    # What the function returns is not looked at; it may be named for type checkers alone.
+    """The classes that annotate a function's first parameter; `None` if they are unknown."""
+    # The return annotation is not evaluated: it may use names that exist for type checkers only.
     try:
         hint = next(iter(inspect.signature(function).parameters.values())).annotation
         if isinstance(hint, str):
             hint = eval(hint, getattr(inspect.unwrap(function), "__globals__", {}))
-    # A builtin has no signature, and a hint may name what only a type checker imports: then nothing is known.
+    # A builtin has no signature, and a hint may use names that only a type checker imports.
     except (StopIteration, ValueError, TypeError, NameError, AttributeError, SyntaxError):
         return None
     return None if hint is inspect.Parameter.empty else classes_of(hint)

@@ -1,4 +1,4 @@
-"""The classes that a stage takes and returns, as its type hints say, and messages about what can't be composed."""
+"""The classes that a stage takes and returns, according to its type hints, and errors for stages that can't be composed."""
 
 import inspect
 from types import UnionType
@@ -9,20 +9,20 @@ from streamkit.core.wrong_input import kind_of, way_in, wrong_item
 from streamkit.errors import PipelineError
 
 Classes: TypeAlias = tuple[type, ...] | None
-"""The classes of items; `None` where they can't be known."""
-# Looked up for each stage of each run.
+"""The classes of items; `None` if they are unknown."""
+# A cache, read for each stage of each run.
 _DECLARED: WeakKeyDictionary[type, tuple[Classes, Classes]] = WeakKeyDictionary()
 
 
 class Composable:
-    """Base of everything that `|` composes."""
+    """Base class of everything that `|` composes."""
 
     declares_items: ClassVar[bool] = False
-    """Set in a class body: this class's type parameters are the items that a stage takes and returns, or a source returns."""
+    """Set in a class body: the class's type parameters are the items that a stage takes and returns, or that a source returns."""
 
 
 def declared_types(stage: type) -> tuple[Classes, Classes]:
-    """The classes that a class of stages takes and returns, as its `Stage[…, …]` base says."""
+    """The item classes that a stage class takes and returns, from its base `Stage[…, …]`."""
     if (known := _DECLARED.get(stage)) is None:
         known = _DECLARED[stage] = _declared_types(stage)
     return known
@@ -31,7 +31,7 @@ def declared_types(stage: type) -> tuple[Classes, Classes]:
 def _declared_types(stage: type) -> tuple[Classes, Classes]:
     for kind in stage.__mro__:
         for base in getattr(kind, "__orig_bases__", ()):
-            # A base of the author's own may have other parameters than these two.
+            # A user-defined generic base may have other type parameters.
             if vars(get_origin(base) or object).get("declares_items"):
                 takes, returns = get_args(base)
                 return classes_of(takes), classes_of(returns)
@@ -39,7 +39,7 @@ def _declared_types(stage: type) -> tuple[Classes, Classes]:
 
 
 def source_types(source: type) -> Classes:
-    """The classes of the items of a class of sources, as its `Source[…]` base says."""
+    """The item classes of a source class, from its base `Source[…]`."""
     for kind in source.__mro__:
         for base in getattr(kind, "__orig_bases__", ()):
             if vars(get_origin(base) or object).get("declares_items"):
@@ -48,7 +48,7 @@ def source_types(source: type) -> Classes:
 
 
 def classes_of(hint: Any) -> Classes:
-    """The classes that a type hint stands for; `None` for anything that `isinstance` can't check."""
+    """The classes in a type hint; `None` for a hint that `isinstance` can't check."""
     hint = getattr(hint, "__value__", hint)  # of `type Name = …`
     origin = get_origin(hint) or hint
     if origin in (Union, UnionType):
@@ -63,9 +63,9 @@ def classes_of(hint: Any) -> Classes:
 
 
 def check_item(stage: Any, item: object) -> None:
-    """Raise `PipelineError` if this item can't be one that the stage takes, as far as it declares that.
+    """Raise `PipelineError` if the stage declares its item classes and can't take this item.
 
-    The first item of each stage shows that another stage, or source, is missing before it.
+    Checked for the first item of each stage, where a wrong class means that another stage or source is missing before it.
     """
     if stage.passes_others:
         return
@@ -75,7 +75,7 @@ def check_item(stage: Any, item: object) -> None:
 
 
 def check_order(left: object, returns: Classes, right: object, takes: Classes) -> None:
-    """Raise `PipelineError` if no item that `left` returns can be one that `right` takes."""
+    """Raise `PipelineError` if `right` can't take any item that `left` returns."""
     if returns is None or takes is None or any(issubclass(r, t) or issubclass(t, r) for r in returns for t in takes):
         return
     one, other = type(left).__name__, type(right).__name__
@@ -85,7 +85,7 @@ def check_order(left: object, returns: Classes, right: object, takes: Classes) -
 
 
 def check_class(kind: type[Any], *, waits: bool) -> None:
-    """Raise `PipelineError` for a class of stages that could not do its work."""
+    """Raise `PipelineError` for a stage class that is not a dataclass or whose methods have the wrong kind."""
     if "__dataclass_fields__" not in vars(kind):
         raise PipelineError(
             f"{kind.__name__} is not a dataclass: decorate it with @dataclass, so that every run gets a fresh copy of its fields"
@@ -101,7 +101,7 @@ def check_class(kind: type[Any], *, waits: bool) -> None:
 
 
 def misplaced(found: object) -> str:
-    """The message for an object in the place of a stage."""
+    """The error message for an object that is not a stage."""
     name: str = getattr(found, "__name__", type(found).__name__)
     if is_stage_class(found):
         return f"expected a stage, found the class {name}: write {name}()"
@@ -111,7 +111,7 @@ def misplaced(found: object) -> str:
 
 
 def is_stage_class(found: object) -> bool:
-    """Whether it is a class of stages, and not a stage."""
+    """Whether the object is a stage class, not an instance."""
     return isinstance(found, type) and issubclass(cast("type[object]", found), Composable)
 
 

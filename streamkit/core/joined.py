@@ -1,8 +1,8 @@
-"""The pipeline before a hop, as the source of the pipeline behind it.
+"""The pipeline before a hop, as the source of the pipeline after it.
 
-A stream with a hop is two engines with a boundary between them. A task of the hop drives the part before; the part behind reads
-what that task has stored. The task group is the hop's context: the stream enters it in its `async with` and leaves it there, so
-that no group is ever open inside of `read` or `open`.
+A stream with a hop consists of two engines and a task boundary. A task of the hop drives the part before the hop and stores its
+items; the part after the hop reads them. The task group belongs to the hop's context, which the stream's `async with` enters and
+exits, so that no task group is ever open inside `read` or `open`.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
@@ -33,7 +33,7 @@ class Upstream(AsyncIterable[Any], Protocol):
 
 
 class Joined(Source[T]):
-    """The items that a hop's context gives. `make` is called once, with the stream before the hop if there is one."""
+    """The items of a hop's context as a source. `make` is called once; `upstream` is the stream before the hop, if any."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Joined(Source[T]):
             self.timed, self.now = upstream.source.timed, upstream.source.now  # type: ignore[method-assign] # one clock
 
     async def enter(self, stack: AsyncExitStack) -> None:
-        """Enter the contexts of the hops before this one, and then its own."""
+        """Enter the contexts of the earlier hops, then that of this one."""
         if self.upstream is not None:
             await self.upstream.enter_hops(stack)
         items = await stack.enter_async_context(self._make())
@@ -76,12 +76,12 @@ class Joined(Source[T]):
             return ()
 
     def buffers(self) -> list[Buffer]:
-        """The items that the hop's tasks have read or made and the consumer has not, of a hop that reports them."""
+        """The items that the hop's tasks have produced and the consumer has not read; empty if the hop does not report them."""
         said = getattr(self._items, "buffers", None)
         return [msgspec.structs.replace(buffer, stage=self._name) for buffer in said()] if said else []
 
     async def close(self) -> None:
-        """Stop the hop's tasks, and close what they read. The context itself is left where it was entered."""
+        """Stop the hop's tasks and close their input. The context itself is exited by the code that entered it."""
         if aclose := getattr(self._items, "aclose", None):
             await aclose()
         if self.upstream is not None:
@@ -91,7 +91,7 @@ class Joined(Source[T]):
 class HopContext(AbstractAsyncContextManager[Given], Generic[Given]):
     """The result of the functions of `streamkit.hops`: `async with race(a, b) as events`, or `race(a, b) | Emit()`.
 
-    Left of `|` it is entered by the stream's own `async with`, once.
+    On the left of `|` it is entered once, by the `async with` of the stream.
     """
 
     def __init__(self, context: AbstractAsyncContextManager[Given], name: str) -> None:
@@ -110,7 +110,7 @@ class HopContext(AbstractAsyncContextManager[Given], Generic[Given]):
         await self._context.__aexit__(kind, error, traceback)
 
 
-# Not in the class, where type checkers would take it for the type of `hop | stage`.
+# Set outside the class, where type checkers would use its return type for `hop | stage`.
 setattr(HopContext, "__or__", refuse)  # noqa: B010
 
 

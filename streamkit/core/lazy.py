@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used."""
+"""Lazy imports: names of a package that are imported on first use."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -7,7 +7,8 @@ from typing import Any
 
 
 def attribute(package: str, name: str, where: Mapping[str, str]) -> Any:
-    """The object that `where` has for a name, as `module:name`, or as a module. Raises `AttributeError` for any other name."""
+    """Import the object or module that `where` lists for `name`, as `module:name` or `module`. Raises `AttributeError` if it
+    lists none."""
     if name not in where:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
     module, _, attribute = where[name].partition(":")
@@ -16,7 +17,7 @@ def attribute(package: str, name: str, where: Mapping[str, str]) -> Any:
 
 
 def lazily(package: str, where: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The `__getattr__` and `__dir__` of a package whose names are imported from `where` at their first use. (PEP 562)"""
+    """The `__getattr__` and `__dir__` of a package whose names are imported from `where` on first use. (PEP 562)"""
     this = sys.modules[package]
 
     def get(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Functions and classes by name, so that a pipeline can be shown, pickled and written down."""
+"""Functions and classes by name, for the `repr`, the pickle and the files of pipelines."""
 
 import dataclasses
 import pkgutil
@@ -10,7 +10,7 @@ from streamkit.errors import PipelineError
 
 
 def named(name: str) -> Callable[..., Any]:
-    """The function or class that `package.module:name` names. It is imported; what can't be found raises `PipelineError`."""
+    """Import the function or class `package.module:name`. Raises `PipelineError` if it can't be found."""
     found = resolved(name)
     if not callable(found):
         raise PipelineError(f"{shown(name)}: expected a function or class, found {kind_of(found)}")
@@ -18,7 +18,7 @@ def named(name: str) -> Callable[..., Any]:
 
 
 def resolved(name: str) -> object:
-    """The object that `package.module:name` names. It is imported; what can't be found raises `PipelineError`."""
+    """Import the object `package.module:name`. Raises `PipelineError` if it can't be found."""
     module, _, path = name.partition(":") if isinstance(cast(object, name), str) else ("", "", "")
     if not module or not path:
         raise PipelineError(f"expected a name as package.module:name, found {shown(name)}")
@@ -32,7 +32,7 @@ def resolved(name: str) -> object:
 
 
 def name_of(function: object) -> str | None:
-    """The name by which `named` finds this very object; `None` for a lambda, a local function or a bound method."""
+    """The name with which `named` finds this same object; `None` for a lambda, a local function or a bound method."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if not module or not name:
         return None
@@ -44,7 +44,7 @@ def name_of(function: object) -> str | None:
 
 
 class ReadsAsWritten:
-    """A stage of `streamkit.operators` or `hops`, shown as `ops.Name(…)` with the options that are not the default."""
+    """Base of the stages of `streamkit.operators` and `hops`: their `repr` is `ops.Name(…)` with the non-default options."""
 
     room: ClassVar[str] = "ops"
 
@@ -53,12 +53,12 @@ class ReadsAsWritten:
 
 
 def written(stage: Any) -> str:
-    """A stage as it is written, with the options that are not the default."""
+    """The expression that creates the stage, with its non-default options."""
     return f"{type(stage).__name__}({', '.join(f'{name}={shown_as(value)}' for name, value in chosen(stage).items())})"
 
 
 def chosen(stage: Any) -> dict[str, Any]:
-    """The options of a stage that are not the default, by name."""
+    """The non-default options of a stage, by name."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(stage):
         value = getattr(stage, field.name)
@@ -68,7 +68,7 @@ def chosen(stage: Any) -> dict[str, Any]:
 
 
 def shown_as(value: Any) -> str:
-    """How an option is shown: as what makes it anew after `from streamkit import *`, where it has a name."""
+    """The `repr` of an option: an expression that creates it again after `from streamkit import *`, if its value has a name."""
     match value:
         case type() if value.__module__.startswith("streamkit."):
             return value.__name__
@@ -81,10 +81,10 @@ def shown_as(value: Any) -> str:
         case dict():
             pairs = cast("dict[Any, Any]", value).items()
             return "{" + ", ".join(f"{key!r}: {shown_as(item)}" for key, item in pairs) + "}"
-        # A stage is shown by its own repr, also one that was a function.
+        # A stage has its own repr, including one created from a function.
         case _ if callable(value) and not dataclasses.is_dataclass(value):
             name = name_of(value)
-            # What has no such name can be shown but not made anew.
+            # A function without such a name can be shown but not created again.
             return f"ops.named({name!r})" if name else f"<{getattr(value, '__qualname__', type(value).__name__)}>"
         case _:
             return repr(value)

@@ -1,4 +1,4 @@
-"""Options by name: an unknown one is a `TypeError` that lists those there are, where Python's own names the wrong one alone."""
+"""Options by name: the `TypeError` for an unknown option lists the known ones, which Python's own error does not."""
 
 import difflib
 import inspect
@@ -9,9 +9,9 @@ from streamkit.core.wrong_input import shown
 
 
 class NamedOptions:
-    """Base of dataclasses that an application makes with options."""
+    """Base of dataclasses that an application creates with options."""
 
-    # Type checkers find an unknown option by the fields.
+    # Hidden from type checkers, which find unknown options by the fields.
     if not TYPE_CHECKING:
 
         def __new__(cls, *_: Any, **options: Any) -> Any:
@@ -24,7 +24,7 @@ class NamedOptions:
 
 @lru_cache(maxsize=512)
 def _known(kind: Any) -> tuple[str, ...] | None:
-    """The options of a class, by the signature of its `__init__`; `None` if it takes any."""
+    """The options of a class, from the signature of its `__init__`; `None` if it accepts any."""
     _, *parameters = inspect.signature(kind.__init__).parameters.values()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return None

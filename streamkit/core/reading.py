@@ -1,8 +1,8 @@
 """The driver of an engine over a source: the iterator of a stream.
 
-It owns no task. Everything happens inside the consumer's own `__anext__`: items that are ready are returned at once; when there
-are none, the engine says what is next, and only if nothing else is left to do the source is read, one `await` for all that one
-network read brings.
+It owns no task. Everything runs inside the consumer's `__anext__`: items that are ready are returned immediately; if there are
+none, the engine determines the next action. The source is read only if nothing else is left to do, with one `await` for all data
+of one network read.
 """
 
 import sys
@@ -24,12 +24,13 @@ from streamkit.events import EndReason, StreamEnd
 Out = TypeVar("Out", covariant=True)
 A = TypeVar("A")
 CLOSE_SECONDS = 5.0
-"""How long a stage or the source may take to close; after that the stream continues without it."""
+"""Timeout for closing a stage or the source; after it the stream continues without waiting for it."""
 DRAIN_SECONDS = 0.25
-"""How long the source may take to read what is left after the end marker."""
+"""Timeout for reading the rest of the source after the end marker."""
 BURST_BYTES = 128 * 1024
-"""How much is read, of sources that are always ready, before other tasks get their turn."""
+"""The number of bytes read from a source that always has data before the stream yields to other tasks."""
 BURST_ITEMS = 64
+"""The same for a source of other items."""
 INTERRUPTED = (
     "a read was cancelled from outside (by a timeout around the consumer?), so that this stream can't continue; "
     "what it delivered is not complete"
@@ -37,7 +38,7 @@ INTERRUPTED = (
 
 
 class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
-    """The items of one run. Made and used by `Stream`, whose consumer gets it from `aiter`."""
+    """The items of one run. Created by `Stream`; its consumer receives it from `aiter`."""
 
     def __init__(
         self,
@@ -51,17 +52,17 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         self._stages = tuple(stages)
         self._ready: Iterator[Out | StreamEnd] = iter(())
         self._end: StreamEnd | None = None
-        self._fast = False  # whether `__anext__` may do the next step without any preparation
-        self._quick = False  # what `_fast` is whenever nothing stands against it
+        self._fast = False  # whether `__anext__` may run the next step on the fast path
+        self._quick = False  # whether this stream can use the fast path at all
         self._steps: GeneratorType[Any, Any, None] | None = None
-        self._advance: Callable[[None], Any]  # its next step
-        self._resume: Callable[..., Awaitable[Sequence[Any]]]  # the rest of a step that waits
+        self._advance: Callable[[None], Any]  # runs the next step of `_steps`
+        self._resume: Callable[..., Awaitable[Sequence[Any]]]  # awaits the rest of a step that has to wait
         self._read: Callable[[], Any] = source.read
-        self._single = False  # whether that returns one item, not a sequence of items
+        self._single = False  # whether `_read` returns one item instead of a sequence
         self.opened = self.closed = False
         self._dropped = self._delivered = self._busy = self._cancelled = False
-        self._drains = False  # whether the source stays open until it was drained
-        self._ended = False  # whether nothing changes the end any more
+        self._drains = False  # whether the source stays open until it is drained
+        self._ended = False  # whether the end is final
         self._failure: Exception | None = None
         self._unclosed: Exception | None = None
         self._closing: list[Callable[[], Awaitable[None]]] = []
@@ -75,19 +76,19 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
 
     @property
     def end(self) -> StreamEnd | None:
-        """Why the stream ended; `None` while it has not, or while the consumer has not seen all of it."""
+        """The end of the stream; `None` until it has ended and the consumer has read all items."""
         return None if length_hint(self._ready) else self._end
 
     def cancel(self) -> None:
         """End the run early; see `Stream.cancel`."""
-        # Once the last event is there only a consumer that still waits, for what a stage has left, needs to be woken.
+        # After the last event, only a consumer that is still waiting for the rest of a stage's output must be woken.
         if self._end is None or self._in_use or self._ended:
             self._cancelled, self._fast = True, False
             if self._waiting:
                 self._waiting.interrupt()
 
     async def enter(self) -> None:
-        """Open the source, if nothing has."""
+        """Open the source unless it is open already."""
         if self.closed:
             raise PipelineError("this stream is closed; open another one")
         try:
@@ -100,11 +101,11 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             raise
 
     async def leave(self, because: BaseException | None) -> None:
-        """Close, also while another task waits for an item."""
+        """Close the stream, even while another task is waiting for an item."""
         if self._in_use:
             import anyio
 
-            # The reader is woken and closes the source; wait for that.
+            # Wake the reader, which closes the source, and wait for that.
             self.cancel()
             self._idle = self._idle or anyio.Event()
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
@@ -112,7 +113,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         await self._shut(because)
 
     async def aclose(self) -> None:
-        """Close, as `Stream.aclose` does; for who has the iterator alone."""
+        """Close as `Stream.aclose` does, for callers that only have the iterator."""
         await self.leave(None)
 
     def __aiter__(self) -> "Reading[Out]":
@@ -135,7 +136,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
                         self._rest()
                         self._intake.next_breath()
             except Interrupted:
-                break  # the next step ends the run
+                break  # `_pull` ends the run
             except GeneratorExit as error:
                 await self._fail(error)
                 raise
@@ -150,7 +151,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
                     self._ready = ready = iter(items)
                     next(ready)
                 return cast("Out", items[0])
-        # Not within `except`: a stage's `close` may ask for the exception that is being handled.
+        # Called outside of `except`, because a stage's `close` may inspect the exception that is being handled.
         return await self._pull(failed, None)
 
     def _prepare(self) -> None:
@@ -161,15 +162,15 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
 
     @property
     def _in_use(self) -> bool:
-        # Whether the next item is being waited for, or this is called from inside of a step, by a stage or by the source.
+        # Whether a task is waiting for the next item, or a stage or the source calls this from inside a step.
         return self._busy or (self._steps is not None and self._steps.gi_running)
 
     def _rest(self) -> None:
         self._busy, self._fast = False, self._quick and not (self._cancelled or self.closed or self._dropped)
 
     async def _pull(self, failed: BaseException | None, items: Sequence[Any] | None) -> "Out | StreamEnd":
-        # The careful path: everything that may wait, end or fail. `failed` is what a read raised already, `items` what a step
-        # returned.
+        # The slow path: everything that may wait, end or fail. `failed` is the exception that a step of the fast path raised,
+        # `items` the result of such a step.
         if self._in_use:
             raise PipelineError(
                 "another task is waiting for this stream's next item; a stream has one consumer, "
@@ -189,7 +190,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
                     for item in ready:
                         return cast("Out", item)
                 failed = items = None
-        # A cancellation from outside too: it cut a read in two. (Law 5)
+        # This includes a cancellation from outside: it interrupted a read, so data may be lost. (Law 5)
         except BaseException as error:
             await self._fail(error)
             raise
@@ -204,7 +205,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         raise StopAsyncIteration
 
     async def _step(self, failed: BaseException | None, items: Sequence[Any] | None) -> Sequence[Any]:
-        """Do what the engine says, and return what the consumer gets; nothing, with the stream closed, is the end."""
+        """Perform the engine's next action and return items for the consumer. No items and a closed stream are the end."""
         try:
             if not self._cancelled or failed is not None or items is not None:
                 return await self._proceed(failed, items)
@@ -269,7 +270,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         except Exception as error:
             if isinstance(error, Interrupted):
                 raise
-            # The answer is complete, and what broke off is a body without its end marker.
+            # The answer is complete: only the end marker of the body is missing.
             return engine.receive(None) if broke_off(error) and engine.answered else engine.fail(error)
         return engine.receive(self._intake.add(burst) if burst else None)
 
@@ -283,7 +284,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         return engine.answer(returned)
 
     async def _breathe(self) -> None:
-        # A source that is always ready would else keep all other tasks, and any timeout of the consumer's, waiting.
+        # A source that always has data would otherwise block all other tasks and the consumer's timeouts.
         import anyio.lowlevel
 
         await anyio.lowlevel.checkpoint()
@@ -316,7 +317,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         stages = [fresh(stage) for stage in self._stages]
         deadlines = self._source.deadlines
         watch = deadlines is not None and (deadlines.first_content is not None or deadlines.idle_content is not None)
-        # In place, since the guard has this list.
+        # Changed in place, since the guard refers to this list.
         self._closing[:] = [*(stage.close for stage in reversed(stages) if stage.waits), self._source.close]
         self._intake = _Intake()
         return Engine(stages, self._source.now, watch_content=watch, place=self._place)
@@ -357,11 +358,11 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             self._prepare()
 
     async def _try_again(self, error: Exception) -> bool:
-        # Only while nothing was released: what was, can't be taken back.
+        # Retry only if nothing was delivered: delivered items can't be withdrawn.
         if self._delivered or not await self._wait(self._source.again(error), reading=False):
             return False
         try:
-            raise error  # for stages whose `close` looks at what ended the attempt
+            raise error  # so that `close` of a stage sees the error that ended this attempt
         except Exception:
             await close_all(self._closing[:-1])
         self.engine = self._begin()
@@ -373,15 +374,15 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
 
     async def _stop_reading(self, engine: Engine) -> list[Any]:
         end = engine.end
-        # After the end marker of the format nothing is left to be generated, and the connection may be of use.
+        # After the end marker the provider generates nothing more, and draining makes the connection reusable.
         self._drains = end is not None and end.saw_done and engine.failure is None and self._source.undrained
         if not self._drains:
-            # At once, since what the provider generates from here on is paid for in vain.
+            # Close now: the provider bills all tokens that it generates from here on.
             self._closing.remove(self._source.close)
             try:
                 await close_all([self._source.close])
             except Exception as error:
-                # The answer is complete; this is raised when all of it was delivered.
+                # The answer is complete; this error is raised after all of it was delivered.
                 self._unclosed = error
         return engine.closed()
 
@@ -389,21 +390,21 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         try:
             await self._drain()
         except BaseException:
-            # Cancelled after the end, which stays what it is.
+            # Cancelled after the end, which does not change it.
             await self._close(guard)
             raise
 
     async def _drain(self) -> None:
         import anyio
 
-        # The end was delivered, and is not changed by a cancellation from here on.
+        # The end was delivered; a cancellation from here on does not change it.
         self._ended = True
 
         with anyio.move_on_after(DRAIN_SECONDS):
             try:
                 await cast("Waiting", self._waiting).run(self._source.drain())
             except Exception:
-                # The answer is complete: nothing that happens to the connection after its end marker can change that.
+                # The answer is complete: an error of the connection after the end marker does not matter.
                 return
 
     async def _shut(self, because: BaseException | None) -> None:
@@ -427,7 +428,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             because.add_note(f"and closing the stream failed: {type(error).__name__}: {error}")
 
     async def _close(self, guard: AsyncGenerator[None, None] | None) -> None:
-        # Not by the guard, in which a stage's `close` would find its GeneratorExit in place of the failure that ends the run.
+        # Not done by the guard, where a stage's `close` would see GeneratorExit instead of the failure that ended the run.
         closing = self._closing.copy()
         self._closing.clear()
         try:
@@ -437,7 +438,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
                 await guard.aclose()
 
     async def _fail(self, error: BaseException) -> None:
-        """Close, and raise the same from now on. (Law 5)"""
+        """Close the stream, and raise the same error from now on. (Law 5)"""
         if isinstance(error, Exception):
             self._failure, reason = error, cast("EndReason", getattr(error, "end_reason", "error"))
         else:
@@ -446,7 +447,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         if not self._ended:
             self._end = StreamEnd(reason)
         if isinstance(error, GeneratorExit):
-            # The consumer's coroutine was dropped in mid-read and may not wait any more; the guard is left to close.
+            # The consumer's coroutine was dropped during a read and must not await any more; the guard closes the source.
             self._dropped, self._fast = True, False
         else:
             await self._shut(error)
@@ -454,12 +455,12 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
     def __del__(self) -> None:
         if not self.opened or self.closed or sys.is_finalizing():
             return
-        # trio warns by itself when it takes over the guard.
+        # trio warns itself when it finalizes the guard.
         if not getattr(sys.get_asyncgen_hooks().finalizer, "__module__", "").startswith("trio"):
             warnings.warn(
                 "a stream was dropped before its end; use `async with`", ResourceWarning, source=self, stacklevel=2
             )
-        # Whoever records warnings keeps this object; the source is closed all the same.
+        # Code that records warnings keeps a reference to this object; dropping the guard closes the source anyway.
         self._guard = None
 
     # Checkpoints
@@ -485,7 +486,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         with fitting("this pipeline"):
             self.engine.restore(known.run)
             self._intake.count, self._ready = known.received, iter(unpack(known.ready))
-        # What was given to the consumer can't be taken back.
+        # Items delivered before the checkpoint can't be withdrawn, so there is no retry.
         self._delivered = True
 
     def _names(self) -> list[str]:
@@ -493,7 +494,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
 
 
 class _Intake:
-    """How much was read, in bytes or else in items, and how much may be until other tasks get their turn."""
+    """The amount read, in bytes or else in items, and the amount at which the stream yields to other tasks."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -501,7 +502,7 @@ class _Intake:
         self.breathe_at = BURST_ITEMS
 
     def add(self, burst: Sequence[Any]) -> list[Any]:
-        """Note a burst, and return it as the list that the engine takes."""
+        """Count a burst, and return it as a list for the engine."""
         of_bytes = isinstance(burst[0], BYTES)
         if self.of_bytes is None:
             self.of_bytes = of_bytes
@@ -510,7 +511,7 @@ class _Intake:
         return cast("list[Any]", burst) if burst.__class__ is list else list(burst)
 
     def next_breath(self) -> None:
-        """Other tasks had their turn."""
+        """Set the next amount at which to yield, after the stream has yielded to other tasks."""
         self.breathe_at = self.count + (BURST_BYTES if self.of_bytes else BURST_ITEMS)
 
 
@@ -518,11 +519,11 @@ class _Intake:
 def _steps(
     engine: Engine, read: Callable[[], Generator[Any, Any, Any]], single: bool, intake: _Intake
 ) -> Generator[Any, Any, None]:
-    """The fast path, suspended between two steps, so that each begins with all at hand.
+    """The fast path as a generator, suspended between two steps so that its local variables are kept.
 
-    It yields a list after each step, the items for the consumer; a tuple of them where something is to be done next that is not
-    to read or to call; anything else is what the event loop is to wait for. So a read that has data at once costs no scope, no
-    task and no exception. It knows nothing of the stream, which is closed when it is dropped.
+    After each step it yields the items for the consumer: a list, or a tuple if the next action is neither READ nor CALL. Any
+    other yielded object comes from an awaitable and belongs to the event loop. A read that has data immediately therefore needs
+    no cancel scope, no task and no exception. The generator has no reference to the stream, so that a dropped stream is closed.
     """
     yield
     while True:
@@ -534,7 +535,7 @@ def _steps(
                 try:
                     intake.count += len(burst[0])
                 except TypeError:
-                    intake.count += 1  # no bytes, which the stage reports
+                    intake.count += 1  # not bytes; the stage reports the wrong item
                 items = engine.receive(burst)
             else:
                 items = engine.receive(intake.add(burst) if burst else None)
@@ -553,7 +554,7 @@ def _steps(
 
 
 async def close_all(closing: list[Callable[[], Awaitable[None]]]) -> None:
-    """Call all of them, also if one fails or hangs. Several failures are raised as a group."""
+    """Call all of them, even if one fails or times out. Several failures are raised as a group."""
     import anyio
 
     failures: list[Exception] = []
@@ -570,8 +571,8 @@ async def close_all(closing: list[Callable[[], Awaitable[None]]]) -> None:
 
 
 async def _guard(closing: list[Callable[[], Awaitable[None]]]) -> AsyncGenerator[None, None]:
-    # The event loop finalizes async generators that are dropped, or that are left when it shuts down. This one lends that
-    # service to a stream without `async with`, and so the stream needs no task of its own.
+    # The event loop finalizes async generators that are dropped or still open at its shutdown. A stream without `async with`
+    # uses this to be closed, and so needs no task of its own.
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The driver of an engine over an iterable, without an event loop."""
+"""The synchronous driver of an engine, over an iterable."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
@@ -14,9 +14,9 @@ A = TypeVar("A")
 
 
 class Run(Iterator[Out], Generic[Out]):
-    """A sync pipeline running over an iterable. After a failure it raises the same error again; it never ends as if complete.
+    """A sync pipeline running over an iterable. After a failure each `next` raises the same error instead of `StopIteration`.
 
-    Made by `Stage.run`.
+    Created by `Stage.run`.
     """
 
     def __init__(
@@ -65,26 +65,26 @@ class Run(Iterator[Out], Generic[Out]):
                 return engine.receive(burst)
             return engine.closed() if engine.todo is Todo.CLOSE else engine.proceed()
         except Exception as error:
-            # The answer is complete, and what broke off is a body without its end marker.
+            # The answer is complete: only the end marker of the body is missing.
             return engine.receive(None) if broke_off(error) and engine.answered else engine.fail(error)
         except BaseException as error:
-            # Ctrl-C, for example; what comes after it must not look like the end. (Law 5)
+            # Ctrl-C, for example. The next call of `next` must not look like the end. (Law 5)
             engine.fail(
                 StreamInterrupted(f"a read was interrupted by {type(error).__name__}; what came is not complete")
             )
             raise
 
     def stage(self, kind: type[A]) -> A:
-        """This run's own copy of the stage of that class, to read its state. `PipelineError` if there is none."""
+        """This run's copy of the stage of that class, to read its state. Raises `PipelineError` if there is none."""
         return find_stage(self._engine.stages, kind)
 
     @property
     def metrics(self) -> list[StageMetrics]:
-        """The profile of each stage so far, for a run of a pipeline that is measured (`measure`)."""
+        """The profile of each stage so far, for a run of a measured pipeline (`measure`)."""
         return self._engine.metrics
 
     def checkpoint(self) -> dict[str, Any]:
-        """The state of this run between two items, as plain data; see `Stream.checkpoint`."""
+        """The state of this run between two items, as plain data. See `Stream.checkpoint`."""
         ready = [*self._ready, *self._engine.finish()]
         self._ready = iter(ready)
         if (self._engine.todo is Todo.END and not ready) or self._engine.failure:

@@ -1,7 +1,7 @@
-"""Where items come from: opened late, read by the consumer's pull, closed once.
+"""Sources of items: opened at the first read, read when the consumer needs items, closed once.
 
-A source does I/O and nothing else; one `read` is one `await`, whatever number of items it returns. Most people never write one:
-any async or sync iterable is a source by way of `Iterated`.
+A source does I/O and nothing else; one `read` is one `await`, however many items it returns. Most applications need no source
+class of their own: `Iterated` makes a source of any async or sync iterable.
 """
 
 import time
@@ -20,22 +20,22 @@ from streamkit.errors import DeadlineExceeded, Disconnected, PipelineError
 T = TypeVar("T", covariant=True)
 AT_THE_LEFT = "a source stands at the left end: write source | stage | …"
 BURST = 32
-"""How many items of a list are one read."""
+"""The number of items of a list that one read returns."""
 BYTES = (bytes, bytearray, memoryview)
 CLIENTS = ("aiohttp", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3")
-"""HTTP clients, whose own errors are those of a connection."""
+"""HTTP clients whose exceptions are treated as connection errors."""
 
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long a stream may take, in seconds; `None` is no limit. `DeadlineExceeded.deadline` is the name of the one that passed.
+    """Timeouts of a stream, in seconds; `None` means no limit. `DeadlineExceeded.deadline` is the name of the one that expired.
 
-    `connect`: to get a connection. `first_byte`: to get the head of the answer. `first_content`: to the first piece of the answer
-    itself, which long thinking delays. `idle_bytes`: to the next bytes; keep-alive comments count. `idle_content`: to the next
-    piece of the answer; keep-alives do not count. `total`: for everything.
+    `connect`: to establish a connection. `first_byte`: to receive the response headers. `first_content`: to receive the first
+    content of the answer, which long reasoning delays. `idle_bytes`: to receive the next bytes; keep-alive comments count.
+    `idle_content`: to receive the next content; keep-alive comments do not count. `total`: for the whole stream.
 
-    `total` counts all time. The others count the time that the stream takes, waiting or working; a consumer that takes its time
-    between two items lets none of them pass.
+    `total` includes all time. The others include only the time for which the stream waits or works; the time that the consumer
+    takes between two items is excluded.
     """
 
     connect: float | None = 10.0
@@ -47,12 +47,12 @@ class Deadlines:
 
     @property
     def in_stream(self) -> bool:
-        """Whether one is set that the stream enforces; `connect` and `first_byte` are the source's."""
+        """Whether a deadline is set that the stream enforces; the source enforces `connect` and `first_byte`."""
         return not (self.first_content is self.idle_bytes is self.idle_content is self.total is None)
 
 
 class Source(ABC, Generic[T]):
-    """One stream of items, used once. Subclasses say how to open, read and close it; `Stream` says when."""
+    """One stream of items, used once. Subclasses implement opening, reading and closing; `Stream` calls these methods."""
 
     declares_items = True
 
@@ -60,51 +60,52 @@ class Source(ABC, Generic[T]):
     """Whether a stream has opened this source."""
 
     timed: bool = True
-    """Whether `now` gives times of arrival, once the source is open. `False` for the body of an answer in a file: stages then get
-    the time of the opening only, and report times as unknown."""
+    """Whether `now` returns arrival times, once the source is open. `False` for a stored response body: stages then receive only
+    the time of the opening, and report times as unknown."""
 
     deadlines: Deadlines | None = None
     """The deadlines that the stream enforces: `first_content`, `idle_bytes`, `idle_content` and `total`."""
 
     async def open(self) -> None:
-        """Make the connection. Called at the first read or at `async with`, and after each `again`."""
+        """Connect. Called at the first read or at `async with`, and again after each `again` that returns True."""
         return
 
     @abstractmethod
     async def read(self) -> Sequence[T]:
-        """Wait for more and return all that is there. An empty sequence is the end."""
+        """Wait for items and return all that are available. An empty sequence is the end."""
 
     async def again(self, error: Exception) -> bool:
-        """Whether to try again after `error`, when nothing was released yet; if so, wait first. `open` is called then."""
+        """Decide whether to retry after `error`. Called only if nothing was delivered yet. Wait here for the back-off; if this
+        returns True, `open` is called again."""
         return False
 
     def items(self) -> "AsyncGenerator[T, None] | None":
-        """Where `read` only returns the next item of an async generator, that, so that a stream can advance it itself."""
+        """The async generator whose next item `read` returns, if `read` does only that; a stream then advances it directly."""
         return None
 
     @property
     def undrained(self) -> bool:
-        """Whether `drain` has something to do. By default, whether there is a `drain`."""
+        """Whether `drain` has something to read. By default, whether the class defines `drain`."""
         return type(self).drain is not Source.drain  # pyright: ignore[reportUnknownMemberType] # of items of any class
 
     async def drain(self) -> None:
-        """After the end marker of the format: read the little that is left, so that the connection can be used again.
+        """Read the rest of the body after the end marker of the format, so that the connection can be reused.
 
-        Called when the end was delivered; until then an `undrained` source stays open. Its time is bounded, and what it raises
-        is ignored: the answer is complete.
+        Called after the end was delivered; until then an `undrained` source stays open. The call has a timeout, and its
+        exceptions are ignored, because the answer is complete.
         """
         return
 
     async def close(self) -> None:
-        """Release everything. May be called twice, and after a failed `open`; the caller bounds its time."""
+        """Release all resources. May be called twice, and after a failed `open`. The caller sets a timeout."""
         return
 
     def now(self) -> float:
-        """Seconds on this source's clock: monotonic; a replay's is virtual."""
+        """Seconds on this source's clock, which is monotonic. The clock of a replay is virtual."""
         return time.perf_counter()
 
     async def __aenter__(self) -> NoReturn:
-        # It has no meaning without a pipeline, and Python's own error would not say so.
+        # Defined for its error message, which is clearer than Python's own for a class without `__aenter__`.
         raise PipelineError("a source is read through a pipeline: write `async with source | stage as events`")
 
     async def __aexit__(self, *_: object) -> None:
@@ -112,7 +113,7 @@ class Source(ABC, Generic[T]):
 
 
 def refuse(self: object, following: object) -> Any:
-    """The `__or__` of what stands left of a stage: `source | stage` is the stage's `__ror__`; for anything else this raises."""
+    """The `__or__` of objects to the left of a stage: defer to the stage's `__ror__`, and raise for anything but a stage."""
     if isinstance(following, Composable):
         return NotImplemented
     if isinstance(following, Source):
@@ -120,22 +121,22 @@ def refuse(self: object, following: object) -> Any:
     raise PipelineError(misplaced(following))
 
 
-# Not in the class, where type checkers would take it for the type of `source | stage`.
+# Set outside the class, where type checkers would use its return type for `source | stage`.
 setattr(Source, "__or__", refuse)  # noqa: B010
 
 
 class Iterated(Source[T]):
-    """Any iterable as a source. An async iterator's `aclose` is called at the end; a sync one's `close`."""
+    """Any iterable as a source. At the end it calls `aclose` of an async iterator or `close` of a sync one, if it exists."""
 
     def __init__(self, items: AsyncIterable[T] | Iterable[T]) -> None:
         self._items = items
         self._iterator: AsyncIterator[T] | Iterator[T] | None = None
         self._size = BURST if isinstance(items, list | tuple) else 1
-        # What was given decides, not the iterator: `async for` asks nothing of that but an `__anext__`.
+        # Decided by the iterable, not its iterator: `async for` requires only `__anext__` of the iterator.
         self._waits = isinstance(items, AsyncIterable)
 
     async def open(self) -> None:
-        # A lone `bytes` or `str` is an iterable of integers or characters, which is never intended.
+        # Iterating over a single `bytes` or `str` would return integers or characters, which is never intended.
         items = (self._items,) if isinstance(self._items, bytes | bytearray | memoryview | str) else self._items
         self._iterator = items.__aiter__() if isinstance(items, AsyncIterable) else iter(cast("Iterable[T]", items))
 
@@ -163,30 +164,30 @@ class Iterated(Source[T]):
 
 
 def amount(burst: Sequence[Any]) -> int:
-    """How much a read returned: bytes, or else items."""
+    """The amount that a read returned, in bytes or else in items."""
     if not isinstance(burst[0], BYTES):
         return len(burst)
     return sum(len(cast("bytes", item)) if isinstance(item, BYTES) else 1 for item in burst)
 
 
 def broke_off(error: Exception) -> bool:
-    """Whether a body broke off with this error, of ours or of the client that reads it, or did not continue in time."""
+    """Whether the error, ours or an HTTP client's, means that the connection was lost or timed out during the body."""
     ours = isinstance(error, Disconnected | DeadlineExceeded | ConnectionError)
     return ours or type(error).__module__.partition(".")[0] in CLIENTS
 
 
 adapters: list[Callable[[Any], Source[Any] | None]] = []
-"""Asked in turn whether they know an object as a source; `streamkit.sources.adapters` adds what it knows."""
+"""Functions that convert an object to a source or return `None`, called in order. `streamkit.sources.adapters` adds its own."""
 
 
 def as_source(source: object) -> Source[Any]:
-    """`source` itself, or what an adapter makes of it, or an iterable as a source. Anything else raises `PipelineError`."""
+    """`source` itself, an adapter's source for it, or an iterable as a source. Raises `PipelineError` for anything else."""
     if isinstance(source, Source):
         return cast("Source[Any]", source)
     generator: Any = source
     if isinstance(generator, AsyncGeneratorType) and cast("Any", generator).ag_frame is not None:
-        return Iterated(cast("AsyncGenerator[Any, None]", generator))  # what most sources are, and no adapter's
-    # Not imported above: most streams have a source already, and the adapters are a room above this one.
+        return Iterated(cast("AsyncGenerator[Any, None]", generator))  # most sources are one; no adapter needed
+    # Imported here because most streams have a source already, and because the adapters are a layer above this module.
     import_module("streamkit.sources.adapters")
     for adapt in adapters:
         if (adapted := adapt(source)) is not None:

@@ -1,8 +1,8 @@
-"""Stages, and how they are composed.
+"""Stages and their composition.
 
-A stage is a dataclass: its fields are configuration, `field(init=False)` are state. It takes items and returns items, and does
-no I/O; an `AsyncStage` may wait. `|` composes stages into a pipeline, which is a stage again. A pipeline holds no state: every
-run works on `fresh()` copies, so that one pipeline object serves any number of streams at once.
+A stage is a dataclass: its fields are configuration, those with `field(init=False)` are state. It takes items and returns items
+without I/O; an `AsyncStage` may wait. `|` composes stages into a pipeline, which is itself a stage. A pipeline has no state:
+every run uses `fresh()` copies of its stages, so one pipeline object serves any number of concurrent streams.
 """
 
 import copy
@@ -36,7 +36,7 @@ _MUTABLE = (list, dict, set, bytearray, deque)
 
 
 def _unused(hook: F) -> F:
-    # Marks a hook that does nothing, so that a run need not call it.
+    # Marks the default implementation of a hook, so that the engine need not call it.
     cast("Any", hook).unused = True
     return hook
 
@@ -51,56 +51,56 @@ class Step(NamedOptions, Composable, Generic[In, Out]):
     _alarm: Any = None
 
     done: bool = cast("bool", DONE)
-    """Set it to true if the stage needs no more input: the source is closed, this stage and those after it are flushed."""
+    """Set this to true if the stage needs no more input: the source is closed, and this stage and those after it are flushed."""
 
     assembles: ClassVar[bool] = False
     """Whether events of this stage repeat text of earlier deltas, as a `Completion` does. It then belongs after moderation."""
 
     moderates: ClassVar[bool] = False
-    """Whether this stage withholds text: then `|` rejects it after one that assembles text, which would have a copy of it."""
+    """Whether this stage withholds text. `|` rejects it after a stage that assembles text, which would have a copy of it."""
 
     passes_others: ClassVar[bool] = False
-    """Whether this stage passes on items of any class, whatever classes it declares."""
+    """Whether this stage passes through items of classes that it does not declare."""
 
     completes: bool = False
     """Whether this stage returns a `Completion`, which `Stream.final` needs."""
 
     joins: ClassVar[bool] = False
-    """Whether this is a hop: no stage that is fed, but a task boundary between those before and those behind it."""
+    """Whether this is a hop: a task boundary between the stages before and after it, which is never fed itself."""
 
     @property
     def answered(self) -> bool:
-        """Whether the answer is complete but for its end marker, so that a source that breaks off now ends it naturally."""
+        """Whether only the end marker of the answer is missing, so that a disconnect of the source now is a natural end."""
         return False
 
     def fresh(self: A) -> A:
-        """A copy with the same configuration and new state. Lists, dicts and sets of the configuration are copied."""
+        """A copy with the same configuration and new state. Lists, dicts and sets in the configuration are copied."""
         kind = cast("Any", type(self))
         check(kind)
         names = _config(kind)
         made = kind(**{name: getattr(self, name) for name in names})
         for name in names:
-            # An author who forgets `init=False` on a list of state would else share it between all runs. (Law 4)
+            # Otherwise a list of state whose field lacks `init=False` by mistake would be shared between all runs. (Law 4)
             if isinstance(value := getattr(made, name), _MUTABLE):
                 object.__setattr__(made, name, copy.copy(cast("Any", value)))
         return cast("A", made)
 
     def item_types(self) -> tuple[Classes, Classes]:
-        """The classes that this stage takes and returns, for the check of `|`; `None` where that can't be known."""
+        """The item classes that this stage takes and returns, which `|` checks; `None` if they are unknown."""
         return declared_types(type(self))
 
     def inner(self) -> "Iterable[Step[Any, Any]]":
-        """The stages that this one runs inside of itself. A wrapper lists them, and they get the time as all stages do."""
+        """The stages that this one runs internally. A wrapper must list them, so that their hooks (`tick`, …) are called too."""
         return ()
 
     def buffers(self) -> "Iterable[Buffer]":
-        """The amounts that this stage of a run buffers now, for `Stream.buffers`; by default an attribute `held`, as items."""
+        """The amounts that this stage of a run buffers now, for `Stream.buffers`. By default the attribute `held`, in items."""
         held = getattr(self, "held", None)
         return (Buffer(stage_name(self), held, "items", "not released yet"),) if isinstance(held, int) and held else ()
 
     @_unused
     def tick(self, now: float) -> None:
-        """Called with the time, in seconds on the source's clock: when the source opens, before every burst, and at the end."""
+        """Called with the time in seconds on the source's clock: when the source opens, before every burst, and at the end."""
 
     @_unused
     def content_arrived(self) -> None:
@@ -120,14 +120,14 @@ class Step(NamedOptions, Composable, Generic[In, Out]):
         *,
         checkpoint: dict[str, Any] | None = None,
     ) -> Stream[Out]:
-        """Run over `source`. Nothing is opened before the first read or `async with`; the stream closes the source.
+        """Run over `source`. It is opened at the first read or `async with`; the stream closes it.
 
-        With a `checkpoint` of such a run (`Stream.checkpoint`) it resumes from there; `source` gives what follows. One of
-        another pipeline raises `PipelineError`.
+        With a `checkpoint` of an earlier run (`Stream.checkpoint`) the run resumes from there, and `source` must return the
+        items that follow. Raises `PipelineError` for a checkpoint of another pipeline.
         """
         for stage in parts(self):
             check(cast("Any", type(stage)))
-        # A hop runs the stages inside of it as streams.
+        # A hop runs its inner stages as streams, so these may contain hops.
         inner = (stage for part in parts(self) if not part.joins for stage in with_inner(part.inner()))
         if inside := next((stage for stage in inner if stage.joins), None):
             raise PipelineError(
@@ -151,11 +151,11 @@ class Step(NamedOptions, Composable, Generic[In, Out]):
 
 
 class Stage(Step[In, Out]):
-    """A step without I/O. Write `feed`, and `flush` if something may be left at the end.
+    """A step without I/O. Implement `feed`, and `flush` if the stage buffers anything.
 
-    `feed` is called for every item, `flush` once, on the natural end only: never after a failure or a cancellation. Either
-    returns an iterable, a generator too; it is used up before the consumer sees any of it. Pass on the items that you don't
-    know.
+    `feed` is called for every item, `flush` once at the natural end, never after a failure or a cancellation. Both return an
+    iterable, for example a generator, which is exhausted before the consumer receives its items. Pass through items of unknown
+    classes.
     """
 
     declares_items = True
@@ -169,10 +169,10 @@ class Stage(Step[In, Out]):
         return ()
 
     def feed_all(self, items: list[In]) -> Iterable[Out]:
-        """The output for a burst. Write it where a loop of your own is faster than `feed` for each item.
+        """The output for a burst. Override this if one loop over the burst is faster than a call of `feed` for each item.
 
-        What it yields before it raises is delivered; a method that builds a list returns `cut_short(list, error)` instead
-        of raising. The list that comes in is not yours to change.
+        Items that it yields before it raises are delivered; a method that builds a list returns `cut_short(list, error)`
+        instead of raising. Do not modify `items`.
         """
         feed = self.feed
         produced: list[Out] = []
@@ -194,7 +194,7 @@ class Stage(Step[In, Out]):
         clock: Callable[[], float] = perf_counter,
         checkpoint: dict[str, Any] | None = None,
     ) -> Run[Out]:
-        """Run over `items` without an event loop. The iterator raises what a stage raises, after what came before it.
+        """Run over `items` without an event loop. The iterator raises an exception of a stage after the items before it.
 
         With a `checkpoint` (of `Run` or `Stream`) it resumes from there, as `open` does.
         """
@@ -211,7 +211,7 @@ class Stage(Step[In, Out]):
 
 
 class AsyncStage(Step[In, Out]):
-    """A step that may wait: `feed` and `flush` are coroutines that return an iterable. `close` is called at every end."""
+    """A step that may wait: `feed` and `flush` are coroutines that return an iterable. `close` is called however a run ends."""
 
     declares_items = True
     waits = True
@@ -225,9 +225,9 @@ class AsyncStage(Step[In, Out]):
         return ()
 
     async def close(self) -> None:
-        """Release connections. Called once at every end of a run, also after a failure; its time is bounded.
+        """Release connections. Called once at the end of a run, also after a failure, with a timeout.
 
-        It is awaited while the failure or cancellation that ends the run is handled, so that `sys.exception()` is that one.
+        If a failure or cancellation ended the run, `sys.exception()` returns it here.
         """
         return
 
@@ -236,20 +236,20 @@ class AsyncStage(Step[In, Out]):
 
 
 class Hop(AsyncStage[In, Out]):
-    """A task boundary that is composed as a stage: `source | pipeline | Prefetch(64) | Accumulate()`.
+    """A task boundary that is composed like a stage: `source | pipeline | Prefetch(64) | Accumulate()`.
 
-    A subclass is a dataclass whose fields are its configuration, and writes `join`. The stream enters the context at its own
-    `async with`, and leaves it there. A hop runs in a stream only, not inside of another stage.
+    A subclass is a dataclass whose fields are its configuration, and implements `join`. The `async with` of the stream enters and
+    exits the context. A hop runs only in a stream, not inside another stage.
     """
 
     declares_items = True
     joins = True
 
     def join(self, items: AsyncIterable[In]) -> AbstractAsyncContextManager[AsyncIterable[Out]]:
-        """The context whose tasks read `items`, and which gives what the stages behind the hop read.
+        """The context whose tasks read `items`. Entering it returns the async iterable that the stages after the hop read.
 
-        An `aclose` of what it gives stops the tasks, and returns when `items` is closed. `at_once`, if it has that, returns the
-        items that are there already, as one list.
+        The optional `aclose` of its iterator stops the tasks and closes `items` before it returns. The optional `at_once`
+        returns the items that are already available, as one list.
         """
         raise NotImplementedError(f"{type(self).__name__} needs a join method")
 
@@ -260,7 +260,7 @@ class Hop(AsyncStage[In, Out]):
 
 
 class _Composed(Step[In, Out]):
-    # What both kinds of pipeline share.
+    # Shared by sync and async pipelines.
     stages: Any  # a tuple of steps
     _engine: Engine | None = None
 
@@ -288,7 +288,7 @@ class _Composed(Step[In, Out]):
         self.done = any(stage.done for stage in self.stages)
 
     def _running(self) -> Engine:
-        # Inside of another stage, which feeds it by hand, a pipeline is driven by an engine of its own.
+        # Inside another stage, which calls `feed` itself, a pipeline has its own engine.
         if self._engine is None:
             object.__setattr__(self, "_engine", Engine(self.stages, None))
         return cast("Engine", self._engine)
@@ -303,7 +303,7 @@ class _Composed(Step[In, Out]):
 
 @dataclasses.dataclass(repr=False)
 class Pipeline(_Composed[In, Out], Stage[In, Out]):
-    """Sync stages composed by `|`, in their order in `stages`: a burst moves through them as a list, stage by stage."""
+    """Sync stages composed by `|`, listed in order in `stages`: a burst moves through them as a list, stage by stage."""
 
     stages: tuple[Stage[Any, Any], ...]
 
@@ -331,10 +331,10 @@ class Pipeline(_Composed[In, Out], Stage[In, Out]):
 
 @dataclasses.dataclass(repr=False)
 class AsyncPipeline(_Composed[In, Out], AsyncStage[In, Out]):
-    """Stages composed by `|`, in their order in `stages`, at least one of which may wait.
+    """Stages composed by `|`, listed in order in `stages`; at least one of them is async.
 
-    A stream runs the stages themselves, and delivers each result as soon as it is there; `feed` and `flush` are for a stage
-    that holds a pipeline.
+    A stream runs the stages directly and delivers each result as soon as it is available. `feed` and `flush` are for a stage
+    that contains a pipeline.
     """
 
     stages: tuple[Step[Any, Any], ...]
@@ -376,12 +376,12 @@ async def _call(engine: Engine) -> list[Any]:
 
 
 def parts(stage: Step[Any, Any]) -> tuple[Step[Any, Any], ...]:
-    """The stages of a pipeline in their order; for a single stage, itself."""
+    """The stages of a pipeline in order; for a single stage, the stage itself."""
     return stage.stages if isinstance(stage, _Composed) else (stage,)
 
 
 def compose(left: Step[Any, Any], right: object) -> "Pipeline[Any, Any] | AsyncPipeline[Any, Any]":
-    """The pipeline of two stages or pipelines. Raises `PipelineError` for what can't be composed."""
+    """Compose two stages or pipelines. Raises `PipelineError` if they can't be composed."""
     if not isinstance(right, Step):
         raise PipelineError(AT_THE_LEFT if isinstance(right, Source) else misplaced(right))
     stages = compose_parts(parts(left), parts(cast("Step[Any, Any]", right)))
@@ -391,7 +391,7 @@ def compose(left: Step[Any, Any], right: object) -> "Pipeline[Any, Any] | AsyncP
 
 
 def compose_parts(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any, Any], ...]) -> tuple[Step[Any, Any], ...]:
-    """All stages, in an order that keeps the laws; `PipelineError` for one that can't."""
+    """Concatenate the stages. Raises `PipelineError` if their order breaks a law."""
     for stage in (*before, *after):
         check(cast("Any", type(stage)))
     check_order(before[-1], before[-1].item_types()[1], after[0], after[0].item_types()[0])
@@ -412,14 +412,14 @@ def _check_moderation(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any,
 
 
 def cut_short(produced: list[Out], error: Exception) -> Generator[Out, None, None]:
-    """`produced`, and then the error: what `feed_all` returns when it fails in the middle of a burst. (Law 1)"""
+    """Yield `produced`, then raise the error. `feed_all` returns this if it fails in the middle of a burst. (Law 1)"""
     yield from produced
     raise error
 
 
 @cache
 def check(kind: type[Step[Any, Any]]) -> None:
-    """Raise `PipelineError` for a class of stages that could not do its work."""
+    """Raise `PipelineError` for an invalid stage class. See `check_class`."""
     check_class(kind, waits=kind.waits)
 
 

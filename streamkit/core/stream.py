@@ -23,14 +23,14 @@ _NO_CHECKPOINT = "a stream with a hop has no checkpoint: what its tasks have rea
 
 
 class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
-    """One run of a pipeline. Use it with `async with`, or iterate it to its end; both close the source.
+    """One run of a pipeline. Use it with `async with`, or iterate over it to its end; both close the source.
 
-    It has one consumer. Every way out of `async with` closes the source before control returns. If the iteration is left
-    early without `async with`, the source is closed when the stream is dropped, with one `ResourceWarning`.
+    A stream has one consumer. However the `async with` block is exited, the source is closed when it is left. If iteration stops
+    early without `async with`, the source is closed when the stream is garbage-collected, with one `ResourceWarning`.
 
     A stream with a hop, such as `source | Prefetch() | …`, needs `async with`: the hop's tasks start and end with the block.
 
-    Made by `source | pipeline`, and by `Stage.open`.
+    Created by `source | pipeline` and by `Stage.open`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
         self._taken = False
 
     def _behind_hop(self) -> int:
-        """Where the part behind the last hop begins."""
+        """The index of the first stage after the last hop; 0 without a hop."""
         return next((at for at in range(len(self._stages), 0, -1) if self._stages[at - 1].joins), 0)
 
     def _joined(self, behind: int, total: int) -> Joined[Any]:
@@ -60,23 +60,23 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
 
     @property
     def joins(self) -> bool:
-        """Whether it has a hop, so that it must be entered with `async with`."""
+        """Whether the stream has a hop and must therefore be entered with `async with`."""
         return self._hop is not None
 
     @property
     def unentered(self) -> bool:
-        """Whether the tasks of a hop are missing, which begin with `async with`."""
+        """Whether the stream has a hop whose tasks have not been started by `async with`."""
         return self._hop is not None and not self._hops_entered
 
     def extended(self, stages: Sequence[Any]) -> "Stream[Any]":
-        """The stream with these stages in place of its own, for `stream | stage`. Not after it was opened."""
+        """A stream over the same source with these stages, for `stream | stage`. Raises `PipelineError` if it is open already."""
         if self._reading.opened:
             raise PipelineError("this stream is open already: compose all stages before you use it")
         return Stream(self._source, stages, self._checkpoint)
 
     @property
     def stages(self) -> tuple[Any, ...]:
-        """The stages as they were composed; `stage` finds this run's own copy of one."""
+        """The stages as they were composed. `stage` returns this run's copy of one."""
         return self._stages
 
     @property
@@ -86,30 +86,30 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
 
     @property
     def end(self) -> StreamEnd | None:
-        """Why the stream ended; `None` while it has not, or while the consumer has not seen all of it."""
+        """The end of the stream; `None` until it has ended and the consumer has read all items."""
         return self._reading.end
 
     @property
     def closed(self) -> bool:
-        """Whether the run is over and its source closed, however it ended."""
+        """Whether the run has ended, for any reason, and the source is closed."""
         return self._reading.closed
 
     def stage(self, kind: type[A]) -> A:
-        """This run's own copy of the stage of that class, to read its state. `PipelineError` if there is none."""
+        """This run's copy of the stage of that class, to read its state. Raises `PipelineError` if there is none."""
         return find_stage(self._running(), kind)
 
     @property
     def metrics(self) -> list[StageMetrics]:
-        """The profile of each stage so far, for a pipeline that is measured (`measure`). After a retry, of the last attempt.
+        """The profile of each stage so far, for a measured pipeline (`measure`). After a retry, that of the last attempt.
 
-        A hop does nothing itself and has none.
+        Hops have no profile.
         """
         upstream = self._upstream()
         return [*(upstream.metrics if upstream and upstream._running() else []), *self._own_metrics()]
 
     @property
     def buffers(self) -> list[Buffer]:
-        """The amounts that stages and hops buffer now, in their order, and why; those that buffer nothing are not in it."""
+        """The amounts that stages and hops buffer now and the reasons, in pipeline order; without those that buffer nothing."""
         upstream = self._upstream()
         found = [*(upstream.buffers if upstream else []), *(self._hop.buffers() if self._hop else [])]
         found += [buffer for stage in with_inner(self._reading.engine.stages) for buffer in stage.buffers()]
@@ -120,7 +120,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
         return engine.metrics if engine.stages or self._hop is None else []
 
     def _running(self) -> list[Any]:
-        # This run's own stages, those before a hop first.
+        # This run's copies of the stages, those before a hop first.
         upstream = self._upstream()
         return [*(upstream._running() if upstream else []), *self._reading.engine.stages]
 
@@ -129,7 +129,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
         return cast("Stream[Any]", upstream) if isinstance(upstream, Stream) else None
 
     async def collect(self) -> "list[Out | StreamEnd]":
-        """Read to the end, and return all items. What a failed stream delivered before its error is lost with it."""
+        """Read to the end, and return all items. If the stream fails, this raises, and the items before the error are lost."""
         async with self._whole():
             return [item async for item in self]
 
@@ -137,10 +137,10 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
         return self if self.unentered else nullcontext()
 
     async def final(self) -> Completion:
-        """Read to the end, and return the last `Completion`; its `end` says whether it is complete.
+        """Read to the end, and return the last `Completion`; its `end` tells whether it is complete.
 
-        Without a stage that makes one it raises `PipelineError` before anything is sent. A stream that fails raises its
-        error, one that was cancelled `StreamInterrupted`; what came before is in `stream.stage(Accumulate).snapshot`.
+        Raises `PipelineError` before anything is sent if no stage creates completions. Raises the stream's error if it fails,
+        and `StreamInterrupted` if it was cancelled; the answer so far is in `stream.stage(Accumulate).snapshot`.
         """
         if not any(stage.completes for stage in self._stages):
             raise PipelineError("final() needs a stage that makes a Completion: add Accumulate() to the pipeline")
@@ -166,17 +166,17 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
     def cancel(self) -> None:
         """End the stream early, from any task of the same event loop.
 
-        What was already produced is still delivered, then `StreamEnd(reason="cancelled")`; a consumer that waits is woken.
+        Items that were already produced are still delivered, then `StreamEnd(reason="cancelled")`. A waiting consumer is woken.
         The source is closed before that last item is delivered.
         """
         self._reading.cancel()
 
     async def aclose(self) -> None:
-        """Close the source, and end the iteration if another task is at it. Does nothing the second time."""
+        """Close the source, and end the iteration if another task is reading. A second call does nothing."""
         await self._reading.leave(None)
 
     async def enter_hops(self, stack: AsyncExitStack) -> None:
-        """Enter the contexts of the hops, in whose tasks the stream is then read. Called by the hop behind this stream."""
+        """Enter the contexts of this stream's hops. Called by the hop after this stream, whose task then reads it."""
         if self._hop is not None:
             self._hops_entered = True
             await self._hop.enter(stack)
@@ -222,18 +222,18 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
 
     @property
     def drained(self) -> bool:
-        """Whether everything that was produced of what was read so far has been consumed, and more is to be read.
+        """Whether all items produced so far were consumed and the next step is to read the source.
 
-        Then a checkpoint has no pending events, and a source that returns whole events of the provider's stands behind one.
+        In this state a checkpoint has no pending items, and a source that returns whole provider events is positioned after one.
         """
         return self._reading.drained
 
     def checkpoint(self) -> dict[str, Any]:
-        """The state of this run, between two items, as plain data: `pipeline.open(rest, checkpoint=…)` resumes it.
+        """The state of this run between two items, as plain data: `pipeline.open(rest, checkpoint=…)` resumes it.
 
-        `received` in it is how much of the source was read, in bytes or else in items; the new source begins behind that.
-        It holds what the stages hold, buffered text too. `PipelineError` if the stream has ended, or another task is waiting
-        for the next item.
+        Its `received` is the amount read from the source, in bytes or else in items; the new source must start after that. The
+        checkpoint contains the state of the stages, including buffered text. Raises `PipelineError` if the stream has ended or
+        has a hop, or if another task is waiting for the next item.
         """
         if self._hop is not None:
             raise PipelineError(_NO_CHECKPOINT)

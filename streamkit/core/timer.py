@@ -1,4 +1,4 @@
-"""The deadlines of one stream. No clock of its own: the driver says what time it is."""
+"""The deadlines of one stream. It has no clock; the driver passes the current time."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from streamkit.errors import DeadlineExceeded
 
 
 class Deadline(NamedTuple):
-    """One deadline of a stream: its length, and how much of it is left."""
+    """One deadline of a stream: its length and the time left."""
 
     name: str
     seconds: float
@@ -15,10 +15,10 @@ class Deadline(NamedTuple):
 
 
 class Timer:
-    """Counts the time of a stream, without the time that its consumer takes between two items.
+    """Measures the time of a stream, excluding the time that its consumer takes between two items.
 
-    Clocks are compared before every read and not only while one waits: a server that never pauses (comments, pings, deltas) is
-    always ready to be read, and no timeout of a wait would ever pass.
+    Deadlines are checked before every read, not only while waiting: with a server that always has data (comments, pings, deltas)
+    the stream never waits, so the timeout of a wait would never expire.
     """
 
     def __init__(self, deadlines: Deadlines, name: str) -> None:
@@ -27,31 +27,31 @@ class Timer:
         self._ends_at: float | None = None
         self._content_came = False
         self._without_content = 0.0
-        self._since: float | None = None  # when the consumer asked for an item that is not there yet
+        self._since: float | None = None  # when the consumer requested the item that it is waiting for
 
     def start(self, now: float) -> None:
-        """The source is about to be opened. Called again for another attempt, which `total` includes."""
+        """Start before the source is opened. Called again for a retry; `total` includes all attempts."""
         if self._ends_at is None and self._deadlines.total is not None:
             self._ends_at = now + self._deadlines.total
         self._content_came, self._without_content, self._since = False, 0.0, now
 
     def resume(self, now: float) -> None:
-        """The consumer asks for an item."""
+        """Continue when the consumer requests an item."""
         self._since = now
 
     def pause(self, now: float) -> None:
-        """The consumer gets its item."""
+        """Pause when the consumer receives an item."""
         if self._since is not None:
             self._without_content += now - self._since
             self._since = None
 
     def content(self, now: float) -> None:
-        """A piece of the answer came."""
+        """Restart the content deadline when content arrived."""
         self._content_came, self._without_content = True, 0.0
         self._since = now
 
     def nearest(self, now: float, *, reading: bool) -> "Deadline | None":
-        """The deadline that passes next, if one does. One that has passed already raises `DeadlineExceeded`."""
+        """The deadline that expires next, if there is one. Raises `DeadlineExceeded` if it has expired already."""
         limits = self._deadlines
         name = "idle_content" if self._content_came else "first_content"
         allowed: float | None = getattr(limits, name)
@@ -69,7 +69,7 @@ class Timer:
         return nearest
 
     def exceeded(self, deadline: "Deadline") -> DeadlineExceeded:
-        """The error for a deadline that has passed."""
+        """The error for an expired deadline."""
         name, seconds, _ = deadline
         return DeadlineExceeded(
             f"{self._name}: the deadline {name!r} of {seconds} s passed", deadline=name, seconds=seconds

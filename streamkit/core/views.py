@@ -1,6 +1,6 @@
-"""Typed views: one kind of thing of a stream of events, such as its texts or its tool calls.
+"""Typed views: iterators over one kind of content of an event stream, such as its text or its tool calls.
 
-What a view needs to know of providers or of JSON is a reader of a room above this one, found by name: `READERS`.
+Readers that depend on providers or JSON are in packages of a higher layer and are imported by name (`READERS`).
 """
 
 from abc import abstractmethod
@@ -23,34 +23,34 @@ READERS: Final = {
 
 
 class Reader(Protocol[Seen]):
-    """Turns events into the items of a view: a stage's two methods. `flush` is called on the natural end only."""
+    """Converts events to the items of a view, with the two methods of a stage. `flush` is called only at the natural end."""
 
     def feed(self, item: Any) -> Iterable[Seen]: ...
     def flush(self) -> Iterable[Seen]: ...
 
 
 class ReadsCalls(Protocol):
-    """Makes the reader of `Views.tool_calls`."""
+    """Creates the reader of `Views.tool_calls`."""
 
     def __call__(self, index: int | None) -> Reader[ToolCall]: ...
 
 
 class ReadsObjects(Protocol):
-    """Makes the reader of `Views.objects`."""
+    """Creates the reader of `Views.objects`."""
 
     def __call__(self, kind: "type[T] | Callable[[Any], T]", index: int | None) -> Reader[T]: ...
 
 
 class ReadsUsage(Protocol):
-    """Makes the reader of `Views.usage`."""
+    """Creates the reader of `Views.usage`."""
 
     def __call__(self) -> Reader[Usage]: ...
 
 
 class View(AsyncIterator[T], Generic[T]):
-    """One kind of thing of a stream. It is the stream's one consumer; how the stream ended is in `stream.end`.
+    """An async iterator over one kind of content of a stream. It is the stream's only consumer; `stream.end` has the end reason.
 
-    What a reader returned before it failed is delivered before its error, which is raised again whenever an item is asked for.
+    If a reader fails, the items that it returned before are delivered first; then every request for an item raises its error.
     """
 
     def __init__(self, items: AsyncIterator[Any], reader: Reader[T]) -> None:
@@ -70,7 +70,7 @@ class View(AsyncIterator[T], Generic[T]):
         return self._ready.popleft()
 
     async def aclose(self) -> None:
-        """Close the stream. Does nothing the second time."""
+        """Close the stream. A second call does nothing."""
         self._ended = True
         self._ready.clear()
         if aclose := getattr(self._items, "aclose", None):
@@ -97,21 +97,21 @@ class View(AsyncIterator[T], Generic[T]):
 
 
 class Views:
-    """The views that streams, and the branches of hops, have of their events.
+    """The views of streams and of the branches of hops.
 
-    Each is the one consumer of what it is called on; for several at once see `streamkit.hops.broadcast` and `tee`. A view ends
-    where the stream ends, for whatever reason: `Stream.end` says whether the answer is complete. With `index=None` a view has
-    all choices of an answer with several.
+    A view is the only consumer of its stream; for several consumers see `streamkit.hops.broadcast` and `tee`. A view ends when
+    the stream ends, for any reason: `Stream.end` tells whether the answer is complete. With `index=None` a view contains all
+    choices of an answer with several.
     """
 
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[Any]: ...
 
     def _needs(self, kind: type, what: str) -> None:
-        """Raise `PipelineError` if it is known that no event of that class comes."""
+        """Raise `PipelineError` if the pipeline is known not to return events of that class."""
 
     def _whole(self) -> AbstractAsyncContextManager[object]:
-        """The block to read it to its end in."""
+        """The context in which to read the stream to its end."""
         return nullcontext()
 
     def texts(self, index: int | None = 0) -> View[str]:
@@ -123,7 +123,7 @@ class Views:
         return self._view(ReasoningDelta, "reasoning()", _Pieces(ReasoningDelta, index))
 
     def tool_calls(self, index: int | None = 0) -> View[ToolCall]:
-        """The tool calls, each when its choice has ended properly. None of an answer that was cut short is returned.
+        """The tool calls, emitted when their choice has ended normally. An answer that was cut short has none.
 
         `ToolCall.arguments` are verbatim; `Structured(tools=…)` in the pipeline, and `hops.converse`, validate them.
         """
@@ -133,25 +133,25 @@ class Views:
     def objects(self, kind: "type[T] | Callable[[Any], T]", index: int | None = 0) -> View[T]:
         """The text of each choice as an object of that type, when it is complete: structured output, JSON mode.
 
-        `kind` is what `Structured` takes as `output`. `OutputError` is raised for text that is cut short or does not fit; an
+        `kind` is the same as the `output` of `Structured`. Raises `OutputError` for text that is cut short or does not fit. An
         answer that calls tools has no object.
         """
         reads = cast("ReadsObjects", _reader("objects"))
         return self._view(TextDelta, "objects()", reads(kind, index))
 
     async def text(self, index: int = 0) -> str:
-        """Read to the end, and return the text of one choice: all that came. `end` says whether it is complete.
+        """Read to the end, and return all text received for one choice. `end` tells whether it is complete.
 
-        A pipeline that returns no events raises `PipelineError` before anything is sent.
+        Raises `PipelineError` before anything is sent if the pipeline does not return events.
         """
         self._needs(TextDelta, "text()")
         async with self._whole():
             return "".join([piece async for piece in self.texts(index)])
 
     async def usage(self) -> Usage | None:
-        """Read to the end, and return what it cost as the provider reports it; `None` where it reports nothing.
+        """Read to the end, and return the usage that the provider reported; `None` if it reported none.
 
-        Of several responses in one stream it is the sum.
+        For several responses in one stream it is the sum.
         """
         self._needs(Usage, "usage()")
         reads = cast("ReadsUsage", _reader("usage"))

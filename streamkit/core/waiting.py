@@ -1,7 +1,7 @@
-"""Waiting that another task, or a deadline, can end, without cancelling the task that waits.
+"""Waits that another task or a deadline can end without cancelling the waiting task.
 
-On asyncio it is done with the task's own `cancel` and `uncancel`: a cancel scope around every read would cost more than parsing
-the event that it returns, and one that is entered only once a read waits would nest wrongly inside a scope of the read's own.
+On asyncio this uses the task's `cancel` and `uncancel`: a cancel scope around every read would cost more than parsing the event
+that the read returns, and a scope entered only when a read has to wait would be nested wrongly inside a scope of the read itself.
 """
 
 from collections.abc import Awaitable, Generator, Sequence
@@ -21,40 +21,41 @@ class Interrupted(Exception):
 
 
 class Expired(Exception):
-    """A wait took longer than it was allowed to."""
+    """A wait exceeded its timeout."""
 
 
 class Waiting(Protocol):
-    """One wait at a time."""
+    """Waits for one awaitable at a time."""
 
     steps: bool
-    """Whether a coroutine may be advanced by hand before it is waited for."""
+    """Whether `resume` is supported: the caller may advance a coroutine itself before it awaits the rest."""
 
     async def run(self, work: Awaitable[T], seconds: float | None = None) -> T:
-        """Await `work`; raise `Interrupted` or `Expired` if it was ended early. Any other cancellation propagates."""
+        """Await `work`. Raises `Interrupted` after `interrupt`, `Expired` after `seconds`; any other cancellation propagates."""
         ...
 
     def resume(self, steps: Generator[Any, Any, None], yielded: Any, *, interrupted: bool) -> Awaitable[Sequence[Any]]:
-        """The same for a generator that was advanced by hand and has yielded what the event loop is to wait for.
+        """The same for a generator that the caller has advanced and that has yielded an object for the event loop.
 
-        The result is the next list or tuple that it yields. `interrupted`: end it at this wait, since it must not be dropped.
+        Returns the next list or tuple that it yields. `interrupted`: end the generator at this wait, since it must not be
+        dropped.
         """
         ...
 
     def interrupt(self) -> None:
-        """End the wait that is under way, if one is."""
+        """End the current wait, if there is one."""
         ...
 
 
 def waiting() -> Waiting:
-    """For the event loop that runs."""
+    """Create the implementation for the running event loop."""
     from sniffio import current_async_library
 
     return TaskWaiting() if current_async_library() == "asyncio" else ScopeWaiting()
 
 
 class TaskWaiting:
-    """By the cancellation of asyncio's task."""
+    """Waits that are ended by cancelling the asyncio task."""
 
     steps = True
 
@@ -99,7 +100,7 @@ class TaskWaiting:
     def resume(
         self, steps: Generator[Any, Any, None], yielded: Any, *, interrupted: bool
     ) -> Generator[Any, Any, Sequence[Any]]:
-        # `run` with the loop of the steps in its middle: one frame instead of three between the consumer and its source.
+        # `run` with the loop over the steps inlined: one frame instead of three between the consumer and its source.
         task = self._task = self._current_task(self._loop)
         assert task is not None, "an event loop runs this in a task"
         cancelling = task.cancelling()
@@ -131,15 +132,16 @@ class TaskWaiting:
             self._task = None
 
     async def _own(self, task: "asyncio.Task[Any]", cancelling: int) -> bool:
-        """Whether a cancellation was `_end`'s alone."""
+        """Whether only `_end` cancelled the task."""
         self._take_back(task)
-        # Other code may have cancelled this task too in the same turn of the loop, which delivers one error for both.
-        # A cancel scope of anyio's recognizes its own error only, and a checkpoint inside of a cancelled one raises that.
+        # Other code may have cancelled this task in the same iteration of the loop, which raises one error for both. A cancel
+        # scope of anyio recognizes only its own error, and a checkpoint inside a cancelled scope raises that error.
         await _checkpoint_if_cancelled()
         return task.cancelling() <= cancelling
 
     async def _let_arrive(self, task: "asyncio.Task[Any]", cancelling: int) -> None:
-        # The work itself called `interrupt`, and did not wait after that. Now it would be the consumer's next wait that is ended.
+        # The work itself called `interrupt` and did not wait afterwards. Wait for the cancellation here, since otherwise it
+        # would end the consumer's next wait.
         try:
             await self._sleep(0)
         except self._cancelled:
@@ -163,7 +165,7 @@ async def _checkpoint_if_cancelled() -> None:
 
 
 class ScopeWaiting:
-    """By a cancel scope, for trio."""
+    """Waits that are ended by a cancel scope, for trio."""
 
     steps = False
 
@@ -192,10 +194,10 @@ class ScopeWaiting:
 
 
 class Wakeup(Protocol):
-    """Wakes the one task that waits for it."""
+    """Wakes the single task that waits for it."""
 
     def set(self) -> None:
-        """Wake the task, if one waits."""
+        """Wake the task, if it is waiting."""
         ...
 
     async def wait(self) -> None:
@@ -204,14 +206,14 @@ class Wakeup(Protocol):
 
 
 def wakeup() -> Wakeup:
-    """For the event loop that runs."""
+    """Create the implementation for the running event loop."""
     from sniffio import current_async_library
 
     return FutureWakeup() if current_async_library() == "asyncio" else EventWakeup()
 
 
 class FutureWakeup:
-    """By a future of asyncio: an event of anyio's would cost four times as much, which is most of what a hop costs."""
+    """An asyncio future. An anyio event would cost four times as much, and this is most of the cost of a hop."""
 
     def __init__(self) -> None:
         import asyncio
@@ -229,7 +231,7 @@ class FutureWakeup:
 
 
 class EventWakeup:
-    """By an event of anyio's, for trio."""
+    """An anyio event, for trio."""
 
     def __init__(self) -> None:
         self._event: anyio.Event | None = None
@@ -246,10 +248,10 @@ class EventWakeup:
 
 
 class TaskWaker(Protocol):
-    """Wakes all tasks that wait for it."""
+    """Wakes all tasks that are waiting for it."""
 
     def set(self) -> None:
-        """Wake those that wait now."""
+        """Wake the tasks that are waiting now."""
         ...
 
     def wait(self) -> Awaitable[Any]:
@@ -258,14 +260,14 @@ class TaskWaker(Protocol):
 
 
 def task_waker() -> TaskWaker:
-    """For the event loop that runs."""
+    """Create the implementation for the running event loop."""
     from sniffio import current_async_library
 
     return FutureWaker() if current_async_library() == "asyncio" else EventWaker()
 
 
 class FutureWaker:
-    """By a future of asyncio for each task, which is awaited without a coroutine between."""
+    """One asyncio future per task, which is awaited directly without a coroutine."""
 
     def __init__(self) -> None:
         import asyncio
@@ -286,7 +288,7 @@ class FutureWaker:
 
 
 class EventWaker:
-    """By an event of anyio's that all of them share, for trio."""
+    """One anyio event for all tasks, for trio."""
 
     def __init__(self) -> None:
         import anyio

@@ -1,6 +1,6 @@
-"""Error messages for an object of the wrong kind, as a source or as an item of one: what was found, and how to fix it.
+"""Error messages for sources and items of the wrong kind: what was found, and how to fix it.
 
-No library is imported to recognize its objects: they are known by what they can do and by the module of their class.
+No other library is imported to recognize its objects: they are recognized by their attributes and the module of their class.
 """
 
 import inspect
@@ -35,9 +35,9 @@ _ADDRESS = ("http://", "https://")
 
 
 def wrong_source(value: object) -> str | None:
-    """Why `value` can't be a source, although it may be iterable; `None` if nothing is wrong with it.
+    """The reason why `value` can't be a source, even if it is iterable; `None` if no problem was found.
 
-    A coroutine that was not awaited is closed, so that Python doesn't warn of it too.
+    A coroutine that was not awaited is closed, so that Python does not emit a second warning.
     """
     if isinstance(value, type):
         return None
@@ -68,10 +68,10 @@ def wrong_source(value: object) -> str | None:
 
 
 def wrong_item(item: object, stage: str, takes: tuple[type, ...]) -> str | None:
-    """Why `item` can't be one that a stage takes, which declares these classes; `None` if it may be.
+    """The reason why a stage that declares the classes `takes` can't take `item`; `None` if it may be able to.
 
-    A class of events that isn't known here may be an event all the same; text, bytes and plain data never are. A stage that
-    takes items of another kind sees for itself.
+    An object of an unknown class may still be an event; text, bytes and plain data never are. A stage that takes neither events
+    nor wire data is not checked.
     """
     events, wire = any(map(_is_event, takes)), any(_is_parsed(kind) or issubclass(kind, WIRE) for kind in takes)
     if isinstance(item, takes) or not (wire or (events and _is_no_event(item))):
@@ -81,7 +81,7 @@ def wrong_item(item: object, stage: str, takes: tuple[type, ...]) -> str | None:
 
 
 def way_in(takes: tuple[type, ...], gives: tuple[type, ...]) -> str:
-    """The stages to put before one that takes these classes, after one that gives those; empty if it is not for them."""
+    """The hint which stages to insert between one that returns `gives` and one that takes `takes`; empty if none would help."""
     parsed, wire = any(map(_is_parsed, gives)), any(issubclass(kind, WIRE) for kind in gives)
     if any(map(_is_event, takes)) and (parsed or wire):
         return ": put Extract() before it" if parsed else ": put Parse() | Extract() before it"
@@ -89,7 +89,7 @@ def way_in(takes: tuple[type, ...], gives: tuple[type, ...]) -> str:
 
 
 def warn(message: str) -> None:
-    """Warn at the caller's line: the innermost one outside of streamkit, however many frames of its own lie between."""
+    """Warn at the caller's line: the innermost frame outside of streamkit."""
     level, frame = 1, inspect.currentframe()
     while frame and frame.f_back and _is_between(frame):
         level, frame = level + 1, frame.f_back
@@ -97,18 +97,18 @@ def warn(message: str) -> None:
 
 
 def kind_of(value: object) -> str:
-    """Describe an object whose value must not be shown."""
+    """Describe an object by its type, without its value."""
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
 
 
 def shown(value: object) -> str:
-    """A value for a message: a short text or number by its `repr`, of a longer one the beginning, of anything else its kind."""
+    """A value for a message: the `repr` of a number or string, truncated if it is long; for other objects only the type."""
     match value:
         case str():
             return repr(value) if len(value) <= SHOWN_CHARS else f"{value[:SHOWN_CHARS]!r}…"
         case None | bool() | float():
             return repr(value)
-        # Python refuses to write more than 4,300 digits.
+        # Python refuses to format integers of more than 4,300 digits.
         case int():
             return repr(value) if abs(value) < 1 << 63 else "a number of more than 64 bits"
         case _:
@@ -116,7 +116,7 @@ def shown(value: object) -> str:
 
 
 def place_of(error: Exception) -> str:
-    """Return msgspec's message about data that it can't convert, without the value, which may be any text."""
+    """Return msgspec's validation message without the value, which may be any text."""
     said, at, place = str(error).partition(" - at ")
     # Other messages quote a value, a tag or the name of a field.
     if not said.startswith(("Expected `", "Object missing required field")):
@@ -125,18 +125,18 @@ def place_of(error: Exception) -> str:
 
 
 def name_shown(value: object) -> str:
-    """Return a name for use in a message: unchanged if it can be one, since it may be any text instead."""
+    """Return a name for a message. Anything that does not look like a name may be any text, and becomes `another`."""
     is_name = isinstance(value, str) and len(value) <= SHOWN_CHARS and _NAME.fullmatch(value)
     return repr(value) if is_name else "another"
 
 
 def word_shown(value: object) -> str:
-    """The same without quotation marks."""
+    """The same without quotes."""
     return name_shown(value).strip("'")
 
 
 def media_type(header: str) -> str:
-    """The media type in a `Content-Type` for a message. What is none may be any text, and is not shown."""
+    """The media type in a `Content-Type` header, for a message. A malformed one may be any text and is not shown."""
     kind = header.partition(";")[0].strip()
     if not kind:
         return "none"
@@ -144,7 +144,7 @@ def media_type(header: str) -> str:
 
 
 def bounded(message: str) -> str:
-    """A message that quotes what was found, no longer than 600 characters, all of them printable."""
+    """A message that quotes input, limited to 600 characters and with unprintable characters replaced."""
     text = "".join(mark if mark.isprintable() or mark == "\n" else "\ufffd" for mark in message[: 2 * MESSAGE_CHARS])
     return text if len(message) <= MESSAGE_CHARS else text[: MESSAGE_CHARS - 1] + "…"
 
@@ -153,18 +153,18 @@ def attribute(value: object, name: str) -> Any:
     """Return an attribute of any object; `None` if it is missing or raises."""
     try:
         return getattr(value, name, None)
-    # A property of another library may raise anything, as `response.content` of one that was not read does.
+    # A property of another library may raise anything, for example `response.content` of an unread response.
     except Exception:
         return None
 
 
 def is_sdk_object(value: object) -> bool:
-    """Whether this is what an SDK has made of an event: an object of pydantic's, or of a class of the SDK's own."""
+    """Whether this is an event that an SDK has decoded: a pydantic object, or one of a class of the SDK."""
     return _is_model(value) or _module(value).partition(".")[0] in _SDKS
 
 
 def _is_between(frame: FrameType) -> bool:
-    # The methods that `dataclass` writes for a stage of the caller's own have no line in a file.
+    # Methods that `dataclass` generates for a user's stage have no line in a file.
     module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
     written = (frame.f_code.co_filename, frame.f_code.co_name) == ("<string>", "__init__")
     return written or module in ("streamkit", "dataclasses", "contextlib")
@@ -181,12 +181,12 @@ def _not_awaited(value: object) -> str:
 
 
 def _close_coroutines(value: object) -> None:
-    # A client's request that was never awaited is the object itself, or one of its attributes.
+    # The coroutine of a request that was never awaited is the object itself or one of its attributes.
     attributes = cast("dict[str, object]", getattr(value, "__dict__", {}))
     for candidate in (value, *attributes.values()):
         if inspect.iscoroutine(candidate) and inspect.getcoroutinestate(candidate) == inspect.CORO_CREATED:
             candidate.close()
-    # aiohttp's request is an object with the interface of a coroutine.
+    # The request object of aiohttp implements the coroutine interface.
     if isinstance(value, Coroutine) and not inspect.iscoroutine(cast(object, value)):
         cast("Coroutine[Any, Any, Any]", value).close()
 
@@ -205,7 +205,7 @@ def _needs_nothing(function: Callable[..., object]) -> bool:
 
 
 def _is_synchronous(value: object) -> bool:
-    # As openai.Stream and anthropic.Stream are.
+    # For example openai.Stream and anthropic.Stream.
     response = None if hasattr(value, "__aiter__") else attribute(value, "response")
     return hasattr(value, "__iter__") and callable(attribute(response, "iter_bytes"))
 
