@@ -1,6 +1,7 @@
-"""Providers' wires, one file each. A dialect is a stage: server-sent events in, `Event`s out, `StreamEnd` last.
+"""Provider wire formats, one per file. A dialect is a stage: server-sent events in, `Event`s out, `StreamEnd` last.
 
-`for_event` chooses by the first event; adding a dialect is one file and one line here, or a package with an entry point.
+`for_event` selects a dialect by the first event. To add one, write a file and register it here, or install a package with
+an entry point.
 """
 
 from functools import cache
@@ -37,7 +38,7 @@ from streamkit.sse.json_text import NOT_JSON
 
 __all__ = ["DIALECTS", "Dialect", "by_name", "for_event", "installed"]
 
-# Asked in this order, those with the plainest marks first.
+# `for_event` tries them in this order: those with the most distinctive fields first.
 DIALECTS: dict[str, type[Dialect]] = {
     "anthropic": AnthropicMessages,
     "converse": BedrockConverse,
@@ -63,9 +64,9 @@ DIALECTS: dict[str, type[Dialect]] = {
 
 
 def by_name(name: str) -> type[Dialect]:
-    """The dialect of that name, ours or an installed package's (entry points `streamkit.dialects`).
+    """Return the dialect with that name, built in or from an installed package (entry points `streamkit.dialects`).
 
-    An unknown one raises `PipelineError`, and what a package offers and is no dialect `PluginError`.
+    Raises `PipelineError` for an unknown name, and `PluginError` if the object that a package provides is not a dialect.
     """
     if name in DIALECTS:
         return DIALECTS[name]
@@ -77,14 +78,14 @@ def by_name(name: str) -> type[Dialect]:
 
 
 def for_event(event: ServerSentEvent, problems: list[str] | None = None) -> type[Dialect] | None:
-    """The dialect that an answer with this event speaks; `None` if it can't be determined, as for a ping.
+    """Return the dialect of a stream that contains this event; `None` if the event does not show it, as for a ping.
 
-    Installed packages' dialects are asked where none of ours speaks. One that can't be loaded, or fails at being asked, is
-    passed over; what is the matter with it is added to `problems`.
+    Dialects of installed packages are tried after the built-in ones. One that fails to load, or whose `speaks` raises, is
+    skipped, and a message about it is added to `problems`.
     """
     data = _data(event.payload)
     own = next((dialect for dialect in DIALECTS.values() if dialect.speaks(event, data)), None)
-    # An event without data identifies no dialect, and no stream should load packages because it begins with one.
+    # An event without data identifies no dialect; a stream that begins with one must not load packages for it.
     if own or event.data.strip() in ("", "[DONE]"):
         return own
     return _of_a_package(event, data, [] if problems is None else problems)
@@ -110,7 +111,7 @@ def _of_a_package(event: ServerSentEvent, data: object, problems: list[str]) -> 
         try:
             if dialect.speaks(event, data):
                 return dialect
-        # It is another's code, and the next one may know the wire. The error's own words may quote the answer.
+        # Third-party code may raise anything; the next dialect may match. The error's message may quote the answer.
         except Exception as error:
             problem = f"streamkit.dialects: {name!r} failed at being asked for a wire: {type(error).__name__}"
             if problem not in problems:

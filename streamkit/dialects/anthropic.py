@@ -1,7 +1,7 @@
-"""Anthropic's Messages, streamed and plain, and the text completions that came before them.
+"""Anthropic's Messages, streamed and non-streaming, and the older text completions.
 
 https://platform.claude.com/docs/en/build-with-claude/streaming, …/docs/en/api/messages and …/docs/en/api/completions/create.
-Bedrock and Vertex send the same events, some without their names.
+Bedrock and Vertex send the same events, some without event names.
 """
 
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def message(completion: Completion) -> dict[str, Any]:
-    """The message with its content blocks in order, or the text completion."""
+    """Build the message with its content blocks in order, or the text completion."""
     choice = completion.choices[0] if completion.choices else None
     word = choice.finish_reason if choice else None
     if completion.object == "completion":
@@ -105,7 +105,7 @@ _TOLD = {"text": ("text", "citations"), "thinking": ("thinking",), "tool_use": (
 
 
 class _Block(msgspec.Struct):
-    # `tool_index` of a call that the caller is to run. A block that has ended is kept, for some servers send its signature late.
+    # `tool_index`: set if the caller must run the tool. A block is kept after its end, as some servers send its signature late.
     number: int
     kind: str
     tool_index: int | None = None
@@ -118,12 +118,12 @@ class _Block(msgspec.Struct):
 class AnthropicMessages(Dialect):
     """Messages and text completions. It is `done` at `message_stop`.
 
-    There is one choice, and its content blocks are emitted in order, each between a `PartStart` and a `PartEnd`: text,
-    thinking, and the tools that the caller is to run. The signature of thinking comes with the block's end. The input and the
-    results of tools that Anthropic runs itself, a compaction, and any other text of a block come in `PartDelta`s.
+    There is one choice. Its content blocks are emitted in order, each between a `PartStart` and a `PartEnd`: text, thinking,
+    and the tools that the caller must run. The signature of thinking is in the `PartEnd`. The input and the results of tools
+    that Anthropic runs itself, a compaction, and any other text of a block are emitted as `PartDelta`s.
 
-    `Usage` is what was said so far, for `message_delta` counts all of the message and leaves out what has not changed. Its
-    `prompt_tokens` are all input tokens, those of the cache too, which the provider's `input_tokens` leaves out.
+    `Usage` has all counts so far, because `message_delta` counts the whole message and leaves out unchanged counts. Its
+    `prompt_tokens` include cached input tokens, which the provider's `input_tokens` does not.
     (https://platform.claude.com/docs/en/build-with-claude/prompt-caching#tracking-cache-performance)
     """
 
@@ -179,11 +179,11 @@ class AnthropicMessages(Dialect):
                 self._completion(fields, item.payload, out)
             case _ if item.event == "error" or kind == "error" or (kind is None and error_in(data)):
                 self.fail(error_in(data) or data, number, out)
-            case _:  # A ping, or what is not known.
+            case _:  # A ping, or an unknown kind.
                 self.not_known(text(kind) or item.event, data, item.payload, out)
 
     def _is_another(self, fields: dict[str, Any]) -> bool:
-        # A proxy may send a beginning of its own before the provider's; what has begun to answer is another matter.
+        # A proxy may send its own `message_start` before the provider's. Only after content has begun is it another answer.
         ended = self.finished.get(0) is not None
         if fields.get("type") is None and "completion" not in fields:
             return False
@@ -214,14 +214,14 @@ class AnthropicMessages(Dialect):
         self._cost(message.get("usage"), payload, out)
 
     def _message(self, message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
-        # A plain answer is all of a streamed one at once.
+        # A non-streaming response has everything in one event.
         self._start(message, payload, out)
         for index in range(len(mappings(message.get("content")))):
             self._end_block(index, payload, out)
         self._finish(message, None, payload, out)
 
     def _completion(self, chunk: dict[str, Any], payload: bytes, out: list[Event]) -> None:
-        # Every chunk says again who it is; the last one has a stop reason, and nothing follows it.
+        # Every chunk repeats the id and the model; the last one has a stop reason, and nothing follows it.
         known = (text(chunk.get("id")), text(chunk.get("model")))
         if known != self._known:
             self._known = known
@@ -254,7 +254,7 @@ class AnthropicMessages(Dialect):
         if known := {
             name: value for name, value in mapping(counts).items() if value is not None or name not in self._usage
         }:
-            # Bridges send zeros with the last event for what the first one has counted.
+            # Some proxies send zeros in the last event for counts of the first one.
             self._usage = grown(self._usage, known)
             out.append(usage_of(self._usage, payload))
 
@@ -275,7 +275,7 @@ class AnthropicMessages(Dialect):
         if kind in _CHANNELS:
             self._tell(block, opened.number, payload, out)
         elif opened.tool_index is not None:
-            # A streamed call begins with `{}`, which is not its input; one that begins with its input gets no more of it.
+            # A streamed call starts with the placeholder `{}`; a call that starts with its input takes no deltas.
             input = block.get("input")
             opened.takes_input = not input
             arguments = msgspec.json.encode(input).decode() if input else ""
@@ -336,7 +336,7 @@ class AnthropicMessages(Dialect):
                 self.not_known(text(kind) or "content_block_delta", delta, payload, out, 0)
 
     def _resume(self, kind: str, index: int | None, payload: bytes, out: list[Event]) -> int:
-        """Return the block of a text; emit its `PartStart` if it has not started, or another has started since."""
+        """Return the number of a text's block; emit `PartStart` if it has not started, or if another has started since."""
         block = self._open.get(index)
         if block is None or block.kind != kind:
             block = self._open[index] = _Block(self._blocks, kind)

@@ -1,4 +1,4 @@
-"""OpenAI's Assistants, a run of a thread.
+"""OpenAI's Assistants: the events of a run of a thread.
 
 https://platform.openai.com/docs/api-reference/assistants-streaming/events.
 """
@@ -36,25 +36,25 @@ _ENDS = ("completed", "requires_action", "incomplete", "failed", "cancelled", "e
 
 @dataclass
 class OpenAIAssistants(Dialect):
-    """The events named `thread.…`. It is `done` at `[DONE]`, and complete if the run has ended before.
+    """The events named `thread.…`. It is `done` at `[DONE]`, and complete only if the run ended before that.
 
-    Calls of functions are `ToolCallDelta`s. A tool of OpenAI's own is a part, of which code and its output come in `PartDelta`s;
-    what else happens in the steps of a run comes as notices. A run that waits for the results of functions has the status
-    `requires_action`; one that is completed has got them.
+    Function calls are `ToolCallDelta`s. A tool that OpenAI runs is a part, with its code and output in `PartDelta`s; other
+    events of run steps are emitted as notices. A run that waits for function results ends as `requires_action`; a completed
+    run has received them.
     """
 
     _role: str | None = field(default=None, init=False, repr=False)
-    # A call by its step and its number in it.
+    # The number of a call, by its step and its index in the step.
     _calls: dict[tuple[str | None, int], int] = field(
         default_factory=dict[tuple[str | None, int], int], init=False, repr=False
     )
 
-    # The number and kind of the part that a tool of OpenAI's is, by its step and its number in it.
+    # The part number and kind of a tool that OpenAI runs, by its step and its index in the step.
     _tools: dict[tuple[str | None, int], tuple[int, str]] = field(
         default_factory=dict[tuple[str | None, int], "tuple[int, str]"], init=False, repr=False
     )
     _parts: int = field(default=0, init=False, repr=False)
-    # What was emitted of each part of each message.
+    # The text emitted of each part of each message.
     _texts: dict[str, EmittedText] = field(default_factory=dict[str, EmittedText], init=False, repr=False)
     _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
 
@@ -106,7 +106,7 @@ class OpenAIAssistants(Dialect):
             out.append(RoleDelta(role, payload=payload))
 
     def _rest(self, part: dict[str, Any], place: str, payload: bytes, out: list[Event]) -> None:
-        # A message that has ended says again what was said, and perhaps more.
+        # `thread.message.completed` repeats the whole text, which may be longer than the deltas.
         for channel, kind, whole in (
             ("content", TextDelta, text(mapping(part.get("text")).get("value"))),
             ("refusal", RefusalDelta, text(part.get("refusal"))),
@@ -191,5 +191,5 @@ class OpenAIAssistants(Dialect):
             self.fail(error, number, out)
 
     def _meaning(self, word: str | None) -> EndReason:
-        # `[DONE]` is no evidence of the run's end.
+        # `[DONE]` does not prove that the run ended.
         return super()._meaning(word) if word else "truncated"

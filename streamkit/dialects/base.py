@@ -21,7 +21,7 @@ from streamkit.sse.amazon import AmazonEvent
 from streamkit.sse.events import Comment, JsonBody, ServerSentEvent, UnfinishedEvent
 from streamkit.sse.json_text import NOT_JSON, TOO_DEEP, is_too_deep
 
-# Of several choices the one that ended worst gives the stream its reason.
+# A stream with several choices ends with the worst of their reasons.
 _WORST_FIRST: tuple[EndReason, ...] = (
     "provider_error",
     "truncated",
@@ -47,43 +47,43 @@ _RETRYABLE = {"408", "409", "429", "500", "502", "503", "504", "529"} | {
     "modelTimeoutException",
     "serviceUnavailableException",
     "throttlingException",
-    # Words for an end, of Zhipu and of DeepSeek.
+    # Finish reasons of Zhipu and DeepSeek.
     "network_error",
     "insufficient_system_resource",
 }
 ANOTHER = "expected one answer, found the beginning of another; two are not joined to one"
 EXPECTED = {"ping", "comment", "heartbeat", "keep-alive"}
-"""Kinds of events that say nothing of the answer, in any dialect."""
+"""Kinds of events that carry nothing of the answer, in any dialect. They are not counted as unknown."""
 _KINDS = 100
 _HTML = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
 
 
 @dataclass
 class Dialect(Stage[ServerSentEvent, Event]):
-    """A provider's wire. Write `speaks` and `take`; give every choice an entry in `finished`, and set it when it ends.
+    """A provider's wire format. Implement `speaks` and `take`; add every choice to `finished`, and set its reason at its end.
 
-    `reasons` has the provider's words for an end that mean something else than `finish_reasons` says, or are not there; one
-    that is in neither ends the stream as `unknown`. Add a choice to `called` when it calls a tool that the client is to run:
-    an answer that is complete otherwise then ends as `tool_calls`, whatever its word. Call `finish` when the format's own end
-    has come, `fail` with an error of the provider's, and `refuse` for an event that violates the format. Events that are no
-    JSON, `[DONE]`, an end without its evidence, the order of errors and emoji that were cut in two are handled here.
+    `reasons` maps finish reasons that `finish_reasons` lacks, or that mean something else here; a reason in neither ends the
+    stream as `unknown`. Add a choice to `called` when it calls a tool that the client must run: an answer that is otherwise
+    complete then ends as `tool_calls`, whatever its finish reason. Call `finish` at the format's end marker, `fail` with a
+    provider's error object, and `refuse` for an event that violates the format. The base class handles events that are not
+    JSON, `[DONE]`, a missing end marker, the order of errors, and emoji split into two surrogates.
 
-    A dialect whose plain answer is not OpenAI's chat completion may offer its own: `plain` makes it of a `Completion`, and is
-    called for those that hold the dialect's `shape`, which it sends in a `ResponseDetails`.
+    A dialect whose non-streaming response is not OpenAI's chat completion sets `plain`, a function that builds the response
+    from a `Completion`. It is called for completions with the dialect's `shape`, which the dialect sends in `ResponseDetails`.
 
-    `cumulative`: the provider resends the whole text with every chunk, of which only the end is new. `None` is the dialect's own
-    way; one that reads such texts itself says `resends = False`.
+    `cumulative`: the provider resends the whole text with every chunk, and only its end is new. `None` leaves it to the
+    dialect. A dialect that reads such texts itself sets `resends = False`.
 
-    `errors`: an error inside the stream ends it with `StreamEnd("provider_error")` and then raises `ProviderError`, or only
-    ends it so (`emit`). `malformed`: an event that is no JSON raises `ProtocolError` (with `emit` it ends the stream with
-    `StreamEnd("error")`), or is skipped. It is `done` when the format's own end has come.
+    `errors`: an error inside the stream ends it with `StreamEnd("provider_error")` and then raises `ProviderError`; with
+    `emit` nothing is raised. `malformed`: an event that is not JSON raises `ProtocolError` (with `errors="emit"` it ends the
+    stream with `StreamEnd("error")`), or is skipped. `done` is true after the format's end marker.
     """
 
     reasons: ClassVar[dict[str, EndReason]] = {}
 
     resends: ClassVar[bool] = True
     places: ClassVar[tuple[Path, ...]] = ()
-    """Where in a chunk's JSON the text of its only event may stand; chunks of one form are then read by their text alone."""
+    """Paths in a chunk's JSON where the text of its only event may be; the fast path of `learn` reads such chunks."""
 
     shape: ClassVar[str | None] = None
     plain: ClassVar[ResponseForm | None] = None
@@ -96,10 +96,10 @@ class Dialect(Stage[ServerSentEvent, Event]):
     called: set[int] = field(default_factory=set[int], init=False, repr=False)
     _resent: Cumulative = field(default_factory=Cumulative, init=False, repr=False)
     unknown: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
-    _cut: bool = field(default=False, init=False, repr=False)  # whether the body broke off within an event
+    _cut: bool = field(default=False, init=False, repr=False)  # whether the body ended inside an event
     _seen: int = field(default=0, init=False, repr=False)
     _halves: surrogates.Waiting = field(default_factory=dict[surrogates.Place, list[Any]], init=False, repr=False)
-    # Whether a payload was marked: what the dialect keeps of it may be in any later event.
+    # Whether any payload had marked surrogates: the dialect may store its text, so any later event may contain marks.
     _marked: bool = field(default=False, init=False, repr=False)
 
     def __init_subclass__(cls) -> None:
@@ -109,20 +109,20 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
-        """Whether an answer that begins with this event is in this dialect. `data` is its JSON, `None` if it is none."""
+        """Return whether a stream that begins with this event is in this dialect. `data` is its JSON, or `None` if invalid."""
         raise NotImplementedError
 
     @property
     def learns(self) -> bool:
-        """Whether chunks of one form may be read by their text alone now: not while half of a character waits for more text."""
+        """Whether the fast path of `learn` may read chunks now: not for cumulative texts, nor after split surrogates."""
         return bool(self.places) and not (self._marked or self.cumulative)
 
     def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
-        """Note deltas that were read by what was learnt of the chunk before them: their texts, and the last chunk."""
+        """Called with the texts of deltas that the fast path read, and with the payload of the last one."""
         self._seen += len(pieces)
 
     def go_on_from(self, other: "Dialect") -> None:
-        """Count events from where another dialect, which read those before the telling one, has come to."""
+        """Continue the event count of another dialect, which read the events before this dialect was recognized."""
         self._seen, self.skipped = other._seen, other.skipped
 
     def feed(self, item: ServerSentEvent) -> Iterable[Event]:
@@ -156,7 +156,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
         return cut_short([*self._joined(out), *surrogates.release(self._halves)], error)
 
     def _read_wholes(self, items: list[ServerSentEvent], out: list[Event]) -> None:
-        # One by one: what follows a text that contradicts must not change what is buffered before it.
+        # One at a time: events after a contradicting text must not change what is buffered before it.
         start = self._seen
         for at, item in enumerate(items):
             self._seen, wholes = start + at, list[Event]()
@@ -197,11 +197,11 @@ class Dialect(Stage[ServerSentEvent, Event]):
             self.take(item, data, number, out)
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        """Say what one event says. `number` is its place in the stream, for errors."""
+        """Convert one wire event and append the results to `out`. `number` is its position in the stream, for errors."""
         raise NotImplementedError
 
     def finish(self, out: list[Event], number: int) -> None:
-        """The format's own end has come."""
+        """End the stream at the format's end marker."""
         self.settle(out, complete=True)
         self.done = True
         end = self._end(*self._outcome(saw_done=True), saw_done=True)
@@ -209,7 +209,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
         self._raise_after(end, number)
 
     def fail(self, body: Any, number: int, out: list[Event]) -> None:
-        """The provider has reported an error, which ends the answer. `body` is its error object."""
+        """End the stream with an error that the provider reported. `body` is its error object."""
         self.settle(out, complete=False)
         self.done = True
         error = provider_error(body, number)
@@ -219,38 +219,38 @@ class Dialect(Stage[ServerSentEvent, Event]):
             raise error
 
     def refuse(self, found: str, number: int, excerpt: str = "") -> NoReturn:
-        """End the answer because an event violates the format. `found` describes the event without any of its text."""
+        """Raise `ProtocolError` for an event that violates the format. `found` describes it without quoting its text."""
         raise ProtocolError(f"event {number}: {found}", excerpt=excerpt)
 
     def settle(self, out: list[Event], *, complete: bool) -> None:
-        """Called before the last event: emit what is buffered. `complete` says that the format's own end has come."""
+        """Emit what is buffered; called before `StreamEnd`. `complete`: the format's end marker was received."""
 
     def ends_calls(self, word: str) -> bool:
-        """Whether a choice that ends with this word has its calls whole, so that those without arguments have none."""
+        """Whether this finish reason means that tool calls are whole, so that a call without arguments takes none."""
         return self._meaning(word) in ("completed", "tool_calls")
 
     def conflict(self, channel: Channel, index: int, payload: bytes, out: list[Event]) -> None:
-        """A whole text contradicts the deltas that came before it. What was streamed stands; the notice has none of the text."""
+        """Report a whole text that contradicts the deltas before it. The streamed text stands; the notice does not quote it."""
         out.append(ProviderNotice("conflict", {"channel": channel}, index, payload=payload))
 
     def not_known(self, kind: str, data: Any, payload: bytes, out: list[Event], index: int | None = None) -> None:
-        """An event of a kind that this dialect has no word for. It is passed on as a notice, and counted by its kind."""
+        """Emit an event of an unknown kind as a notice, and count it by its kind."""
         if kind not in EXPECTED:
-            # A server that makes its kinds up does not fill the memory.
+            # Bound the memory for a server that generates kinds.
             counted = kind if kind in self.unknown or len(self.unknown) < _KINDS else "others"
             self.unknown[counted] = self.unknown.get(counted, 0) + 1
         out.append(ProviderNotice(kind, data, index, payload=payload))
 
     @property
     def answered(self) -> bool:
-        """Whether all choices that began have a finish reason, so that nothing of the answer is missing but its end marker."""
+        """Whether every choice that began has a finish reason, so that only the end marker is missing."""
         return not self.done and self._has_finished()
 
     def _has_finished(self) -> bool:
         return bool(self.finished) and None not in self.finished.values()
 
     def _raise_after(self, end: StreamEnd, number: int) -> None:
-        # The answer ended with a word for a failure, and no error object came with it.
+        # The finish reason reports a failure, and no error object was received.
         if end.reason == "provider_error" and self.errors == "raise":
             raise provider_error({"type": end.provider_reason, "message": ""}, number)
 
@@ -295,14 +295,14 @@ class Dialect(Stage[ServerSentEvent, Event]):
         return StreamEnd(reason, saw_done, unfinished, word)
 
     def _outcome(self, *, saw_done: bool) -> tuple[EndReason, str | None]:
-        """Why the stream ended, and the provider's word for that."""
+        """Return why the stream ended, and the provider's finish reason for it."""
         ends: dict[EndReason, str | None] = {}
         for index, word in sorted(self.finished.items()):
             ends.setdefault(self._end_of_choice(index, word), word)
         if "provider_error" in ends:
             return "provider_error", ends["provider_error"]
-        # The end marker is evidence by itself: some servers never send a finish reason. So are finish reasons without it, also
-        # where the body broke off behind them. Without a choice there is no answer that could be complete.
+        # The end marker alone proves the end: some servers never send a finish reason. Finish reasons alone prove it too, even
+        # if the body was cut after them. Without a choice there is no answer that could be complete.
         if not ends or not (saw_done or self._has_finished()):
             return "truncated", None
         worst: EndReason = next(end for end in _WORST_FIRST if end in ends)
@@ -310,7 +310,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     def _end_of_choice(self, index: int, word: str | None) -> EndReason:
         end = self._meaning(word)
-        # Imitators send `stop` with calls, and so does OpenAI where the request names the function to call.
+        # Compatible servers send `stop` with tool calls, and so does OpenAI if the request names the function to call.
         return "tool_calls" if end == "completed" and index in self.called else end
 
     def _meaning(self, word: str | None) -> EndReason:
@@ -320,7 +320,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
 
 def _is_cut(item: ServerSentEvent, error: Exception) -> bool:
-    # The last line of a body of JSON, which ends within it.
+    # A JSON body that ends inside its last line.
     return isinstance(item, JsonBody) and b"\n" not in item.payload and "truncated" in str(error)
 
 
@@ -333,7 +333,7 @@ def _is_json(payload: bytes) -> bool:
 
 
 def provider_error(body: Any, number: int) -> ProviderError:
-    """The error for a provider's error object. Its own words, which may quote the prompt, are not in the message."""
+    """Return the exception for a provider's error object. The message leaves out the provider's text: it may quote the prompt."""
     code, kind, detail = reason_of(body)
     status = cast(dict[str, Any], body).get("status_code") if isinstance(body, dict) else None
     return ProviderError(
@@ -347,7 +347,7 @@ def provider_error(body: Any, number: int) -> ProviderError:
 
 
 def _describe(text: str, error: Exception) -> str:
-    # The text itself may be part of the answer; the tag of a page is safe to show, and a decoder names a position only.
+    # The text may be part of the answer. An HTML tag is safe to quote, and the decoder's message only names a position.
     if page := _HTML.match(text):
         return repr(page[0] + ">")
     if error is TOO_DEEP:

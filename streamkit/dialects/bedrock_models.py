@@ -1,7 +1,7 @@
-"""Models on Amazon Bedrock that have a form of their own: Titan, Llama, DeepSeek-R1, Mistral's and Cohere's text models.
+"""Models on Amazon Bedrock with their own format: Titan, Llama, DeepSeek-R1, the text models of Mistral and Cohere.
 
-https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html. What is common to all is that the last chunk has
-Bedrock's metrics. Anthropic, Nova, Cohere's chat and models that speak OpenAI's chunks are read by the dialects of these.
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html. In all of them the last chunk has Bedrock's
+metrics. Other dialects read Anthropic, Nova, Cohere's chat, and models that send OpenAI's chunks.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def result(completion: Completion) -> dict[str, Any]:
-    """The object of the model's own: one with the text, or with a list of results."""
+    """Build the model's own object: one with the text, or with a list of results."""
     whole = dict(completion.details)
     group = next((name for name in _GROUPS if name in whole), None)
     if group is not None:
@@ -36,7 +36,7 @@ def _item(group: str, choice: Choice) -> dict[str, Any]:
 # The chunks
 
 _METRICS = "amazon-bedrock-invocationMetrics"
-# The names of a text and of a finish reason, by the list that they are in; an object without a list is Llama's.
+# The fields of the text and of the finish reason, by the list that holds them. An object without a list is Llama's.
 _FIELDS = {
     "": ("generation", "stop_reason"),
     "outputs": ("text", "stop_reason"),
@@ -52,13 +52,13 @@ _COUNTS = {
     "inputTextTokenCount": "inputTokenCount",
     "totalOutputTextTokenCount": "outputTokenCount",
 }
-"""Counts so far, by Bedrock's own names for them."""
+"""Fields of running token counts, with Bedrock's names for them."""
 _TOLD = (*_COUNTS, _METRICS, _TITAN, "generation", "stop_reason", "completionReason", "index", "text", "is_finished")
 
 
 @dataclass
 class BedrockModels(Dialect):
-    """Pieces of text. A finish reason is the evidence of the end, and the metrics that come with it the usage."""
+    """Chunks of text. A finish reason proves the end; the metrics in the same chunk are the usage."""
 
     places = (("generation",), ("outputText",), ("outputs", 0, "text"), ("choices", 0, "text"), ("text",))
     shape: ClassVar[str | None] = "bedrock"
@@ -122,7 +122,7 @@ class BedrockModels(Dialect):
     def _cost(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         own = {name: counted for name in _COUNTS if (counted := count(fields.get(name))) is not None}
         if any(word(fields.get(ending)) for _, ending in _FIELDS.values()) or "results" in fields:
-            # What the model itself counts is part of its response, and whole only now.
+            # The model's own counts are fields of its response, and final only now.
             self._tell_details(without({**self._own, **own}, ("totalOutputTextTokenCount",)), payload, out)
         self._own |= own
         said = {_COUNTS[name]: counted for name, counted in own.items()} | mapping(fields.get(_METRICS))
@@ -136,7 +136,7 @@ class BedrockModels(Dialect):
 
 
 def _streamed_group(fields: dict[str, Any]) -> str | None:
-    """Where the response without streaming has what this chunk has itself; `None` for one that is none."""
+    """Return the list that holds this chunk's fields in a non-streaming response; `None` if it is not such a chunk."""
     if _TITAN in fields:
         return "results"
     if "is_finished" in fields:

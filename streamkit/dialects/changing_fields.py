@@ -1,4 +1,4 @@
-"""Fields that a format has beside what is emitted, which change while the answer comes."""
+"""Fields of a format that have no event of their own and may change during the stream."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from streamkit.dialects.fields import changed
 
 
 class ChangingFields(msgspec.Struct):
-    """The fields of a response or of a choice. One is emitted when it is first there, and again at the end if it has changed.
+    """The fields of a response or of a choice. Each is emitted when it first appears, and again at the end if it changed.
 
-    Some servers send times or counters anew with every chunk.
+    Some servers send changing times or counters with every chunk.
     """
 
     known: dict[str, Any] = {}
     late: dict[str, Any] = {}
 
     def take(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields to emit now. Empty values don't replace others."""
+        """Return the fields to emit now. Empty values don't replace other values."""
         said = {name: value for name, value in found.items() if value not in (None, "", [], {})}
         new = {name: value for name, value in said.items() if name not in self.known}
         for name, value in said.items():

@@ -1,7 +1,7 @@
-"""Cloudflare's Workers AI, its own form: `{"response": "…"}` for each piece, and `[DONE]`.
+"""Cloudflare Workers AI in its own format: `{"response": "…"}` for each chunk, then `[DONE]`.
 
 https://developers.cloudflare.com/workers-ai/models/ and …/workers-ai/features/function-calling/. Some models, and its
-`/v1/chat/completions`, speak OpenAI's chunks.
+`/v1/chat/completions`, send OpenAI's chunks.
 """
 
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def result(completion: Completion) -> dict[str, Any]:
-    """Build the response of a binding: text, calls, usage; inside `result` if the answer had one, as over REST."""
+    """Build the response of a binding: text, calls, usage; inside `result` if the response had one, as over REST."""
     details, choice = dict(completion.details), completion.choices[0] if completion.choices else None
     rest = details.pop("result", None)
     whole = mapping(rest) if rest is not None else details
@@ -64,7 +64,7 @@ def result(completion: Completion) -> dict[str, Any]:
 
 
 def _response(form: Any, choice: "Choice | None") -> Any:
-    # A JSON mode gives an object, whose text is its JSON; a call of tools no text at all.
+    # In JSON mode the response is an object, whose JSON was emitted as text; with tool calls there is no text.
     if not isinstance(form, str) and choice and choice.content:
         return decoded(choice.content)
     return (choice.content if choice else None) or form
@@ -92,9 +92,9 @@ _OTHERS = ("type", "object", "choices", "model", "done")
 
 @dataclass
 class WorkersAI(Dialect):
-    """Chunks with a `response`, calls of tools and usage; a non-streaming answer is one of them, over REST inside of `result`.
+    """Chunks with a `response`, tool calls and usage. A non-streaming response is one chunk, over REST inside `result`.
 
-    It is `done` at `[DONE]`, which alone, or a `finish_reason` that some models send, is the evidence of its end.
+    It is `done` at `[DONE]`. That, or the `finish_reason` that some models send, proves the end.
     """
 
     shape: ClassVar[str | None] = "cloudflare"
@@ -124,7 +124,7 @@ class WorkersAI(Dialect):
         if 0 not in self.finished:
             self.finished[0] = None
             out.append(ResponseDetails(_beside(fields), self.shape, payload=payload))
-        # A body of JSON is all of the answer.
+        # A JSON body is the whole response.
         whole = isinstance(item, JsonBody)
         self._tell(answer, whole, payload, out)
         if whole:
@@ -151,7 +151,7 @@ class WorkersAI(Dialect):
         self._open.clear()
 
     def _call(self, call: dict[str, Any], position: int, whole: bool, payload: bytes, out: list[Event]) -> None:
-        # Older models call as {"name": …, "arguments": {…}}, others as OpenAI does, also in pieces, of which the last is empty.
+        # Older models send {"name": …, "arguments": {…}}. Others send OpenAI's form, also in pieces, of which the last is empty.
         function = mapping(call.get("function")) or call
         arguments = function.get("arguments")
         said = arguments if isinstance(arguments, str) else "" if arguments is None else _json(arguments)
@@ -176,7 +176,7 @@ def _beside(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _form(call: dict[str, Any]) -> dict[str, Any]:
-    # Of the arguments their empty form stays: some models have them as a string, others as an object.
+    # Keep the empty form of the arguments: some models send a string, others an object.
     function = mapping(call.get("function")) or call
     held: Any = "" if isinstance(function.get("arguments"), str) else {}
     form: dict[str, Any] = {**emptied(function, ("name",)), "arguments": held}
@@ -184,7 +184,7 @@ def _form(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(said: object) -> str:
-    # Numbers and, in JSON mode, objects come as they are.
+    # The response may be a number or, in JSON mode, an object.
     if said is None or isinstance(said, str):
         return said or ""
     return _json(said)

@@ -1,4 +1,4 @@
-"""Cohere's chat, version 2, streamed and plain.
+"""Cohere's chat, version 2, streamed and non-streaming.
 
 https://docs.cohere.com/v2/docs/streaming and https://docs.cohere.com/reference/chat-stream.
 """
@@ -39,7 +39,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def chat(completion: Completion) -> dict[str, Any]:
-    """The response with its message: plan, content, calls and citations."""
+    """Build the response with its message: plan, content, calls and citations."""
     whole = dict(completion.details)
     if not completion.choices:
         return whole
@@ -99,20 +99,20 @@ _TOLD = ("tool_plan", "content", "tool_calls", "citations")
 class CohereChat(Dialect):
     """The chat of version 2. It is `done` at `message-end`.
 
-    There is one choice. What the model says before it calls tools, its `tool_plan`, is reasoning. `Usage` counts the tokens
-    that were used, of which some are not billed; `details` has both, and a `UsageReport` those that are billed.
+    There is one choice. The `tool_plan`, the model's text before it calls tools, is emitted as reasoning. `Usage` counts all
+    tokens, some of which are not billed; `details` has both counts, and a `UsageReport` has the billed ones.
     """
 
     shape: ClassVar[str | None] = "cohere"
     plain: ClassVar[ResponseForm | None] = chat
-    # https://docs.cohere.com/reference/chat-stream: the time that ran out is the provider's own.
+    # https://docs.cohere.com/reference/chat-stream: this is the provider's own timeout.
     reasons: ClassVar[dict[str, EndReason]] = {"TIMEOUT": "provider_error"}
 
     _calls: dict[int | None, int] = field(default_factory=dict["int | None", int], init=False, repr=False)
     _numbers: int = field(default=0, init=False, repr=False)
     _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
     _parts: int = field(default=0, init=False, repr=False)
-    # The number and kind of the parts of the content and of the calls, by what they are called on the wire.
+    # The number and kind of each open part, by its name on the wire: "content 0", "call 0", "plan".
     _open: dict[str, tuple[int, str]] = field(default_factory=dict[str, "tuple[int, str]"], init=False, repr=False)
     _current: dict[Channel, int] = field(default_factory=dict[Channel, int], init=False, repr=False)
 
@@ -140,7 +140,7 @@ class CohereChat(Dialect):
             case "content-end" | "tool-call-end":
                 self._close(f"{'content' if kind == 'content-end' else 'call'} {index}", payload, out)
             case "citation-end":
-                pass  # All of it was emitted.
+                pass  # Everything was emitted at `citation-start`.
             case "message-start" | None if self._parts and isinstance(fields.get("message", message), dict):
                 self.refuse(ANOTHER, number)
             case "message-start":
@@ -160,7 +160,7 @@ class CohereChat(Dialect):
     def _start(self, fields: dict[str, Any], message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self.finished.setdefault(0, None)
         out.append(ResponseStart(text(fields.get("id")), payload=payload))
-        # A stream begins with empty fields for all that may come; those of a plain answer are its own.
+        # A stream starts with empty fields for everything that may follow; empty fields of a non-streaming response are kept.
         streamed = "type" in fields
         hole = {name: value for name, value in message.items() if name not in _TOLD or not (value or streamed)}
         details = without(fields, ("type", "delta", "finish_reason", "usage"))
@@ -171,7 +171,7 @@ class CohereChat(Dialect):
         self._tell(message, None, True, payload, out)
 
     def _message(self, answer: dict[str, Any], number: int, payload: bytes, out: list[Event]) -> None:
-        # A plain answer is all of a streamed one at once.
+        # A non-streaming response has everything in one event.
         message = mapping(answer.get("message"))
         self._start(answer, message, payload, out)
         for index, call in enumerate(mappings(message.get("tool_calls"))):
@@ -183,7 +183,7 @@ class CohereChat(Dialect):
         self._stop(answer, number, payload, out)
 
     def _logprobs(self, items: object, payload: bytes, out: list[Event]) -> None:
-        # An item has the text of its tokens, so that items don't add up to one.
+        # Each item carries the text of its tokens, so items can't be merged into one.
         if found := mappings(items):
             out.append(Logprobs({"items": found}, payload=payload))
 
@@ -206,7 +206,7 @@ class CohereChat(Dialect):
     # Parts
 
     def _part(self, kind: str, data: dict[str, Any], place: str, payload: bytes, out: list[Event]) -> None:
-        """Text of a part follows: emit its `PartStart`, again if text of another part came between."""
+        """Emit the `PartStart` of a part before its text, and again if text of another part came in between."""
         began = place not in self._open
         if began:
             self._open[place] = self._parts, kind
@@ -256,6 +256,6 @@ class CohereChat(Dialect):
 
 
 def _one_or_many(value: object) -> list[dict[str, Any]]:
-    # A delta names one thing where a whole message has a list of them.
+    # A delta has one object where a whole message has a list.
     one = mapping(value)
     return [one] if one else mappings(value)

@@ -1,4 +1,4 @@
-"""Cohere's chat, version 1, streamed and plain, which Command R and R+ on Amazon Bedrock speak.
+"""Cohere's chat, version 1, streamed and non-streaming. Command R and R+ on Amazon Bedrock use it.
 
 https://docs.cohere.com/v1/reference/chat-stream and
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-cohere-command-r-plus.html.
@@ -33,7 +33,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def chat(completion: Completion) -> dict[str, Any]:
-    """The response with its text, calls and citations."""
+    """Build the response with its text, calls and citations."""
     whole = dict(completion.details)
     if not completion.choices:
         return whole
@@ -81,8 +81,8 @@ _TOLD = (
 class CohereChatV1(Dialect):
     """The chat of version 1. It is `done` at `stream-end`.
 
-    There is one choice. A call has no id. What the model says before it calls tools is reasoning, as in version 2. The response
-    that comes with `stream-end` repeats what was streamed; what it has beyond that is added.
+    There is one choice. Calls have no id. The model's text before it calls tools is emitted as reasoning, as in version 2. The
+    response in `stream-end` repeats what was streamed; only what it has beyond that is emitted.
     """
 
     places = (("text",),)

@@ -1,4 +1,4 @@
-"""Tool calls in one piece, each when its choice has ended."""
+"""Whole tool calls, returned when their choice has ended."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -11,7 +11,7 @@ from streamkit.dialects.tool_identity import Identity
 from streamkit.events import Event, Finish, Reset, StreamEnd, ToolCall, ToolCallDelta
 
 WHOLE: Final[frozenset[EndReason]] = frozenset({"completed", "tool_calls"})
-"""How a choice ends whose calls are complete. A limit or a filter may have cut the last one short."""
+"""End reasons of a choice whose calls are complete. A limit or a filter may have cut the last call."""
 
 
 class _UncheckedCall(msgspec.Struct):
@@ -20,7 +20,7 @@ class _UncheckedCall(msgspec.Struct):
 
 
 class CompleteCalls:
-    """The reader of `Views.tool_calls`: returns the calls of choice `index`, or of all, when their choice has ended properly.
+    """The reader behind `Views.tool_calls`: returns the calls of choice `index`, or of all, once their choice is complete.
 
     The end of a part is not enough: a provider that stops at a limit ends the part in the middle of its JSON.
     """
@@ -35,7 +35,7 @@ class CompleteCalls:
                 self._add(item)
             case Finish(finish_reason=reason, index=index) if (end := meaning(reason)) != "unknown":
                 return self._end(index, end)
-            # What a word of a dialect of its own means, the end of the stream says.
+            # Only the dialect knows its special finish reasons; the reason of `StreamEnd` is their meaning.
             case StreamEnd(reason=end):
                 return [call for index in list(self._calls) for call in self._end(index, end)]
             case Reset():

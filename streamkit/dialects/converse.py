@@ -1,8 +1,8 @@
-"""Amazon Bedrock's Converse, streamed and plain, and the same events as Nova sends them to `invoke-with-response-stream`.
+"""Amazon Bedrock's Converse, streamed and non-streaming, and Nova's answers to `invoke-with-response-stream`.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html, …/API_runtime_Converse.html and
-https://docs.aws.amazon.com/nova/latest/userguide/using-invoke-api.html. In Amazon's event stream the name of an event is in a
-header; Nova, and lists of events as SDKs return them, have it as the only key of an object.
+https://docs.aws.amazon.com/nova/latest/userguide/using-invoke-api.html. Amazon's event stream has the name of an event in a
+header. Nova, and the lists of events that SDKs return, have it as the only key of an object.
 """
 
 from base64 import b64decode, b64encode
@@ -55,7 +55,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def response(completion: Completion) -> dict[str, Any]:
-    """The response with its message."""
+    """Build the response with its message."""
     whole = dict(completion.details)
     choice = completion.choices[0] if completion.choices else None
     output = mapping(whole.get("output"))
@@ -117,11 +117,11 @@ class _ConverseBlock(msgspec.Struct):
 
 @dataclass
 class BedrockConverse(Dialect):
-    """Converse. It is `done` at the `metadata` behind a `messageStop`; the stop reason alone is the evidence of the end.
+    """Converse. It is `done` at the `metadata` event after `messageStop`; the stop reason alone proves the end.
 
-    There is one choice. Its content blocks are emitted in their order: text, reasoning, whose signature comes with the block's
-    end, and the tools that the caller is to run. The input and the results of tools that Bedrock runs itself come in
-    `PartDelta`s. Of a guardrail's trace, what quotes the prompt or the answer is only in `raw`.
+    There is one choice. Its content blocks are emitted in order: text, reasoning with its signature in the `PartEnd`, and the
+    tools that the caller must run. The input and the results of tools that Bedrock runs itself are emitted as `PartDelta`s.
+    Fields of a guardrail's trace that quote the prompt or the answer are only in `raw`.
     """
 
     places = (
@@ -185,7 +185,7 @@ class BedrockConverse(Dialect):
             self.finish(out, number)
 
     def settle(self, out: list[Event], *, complete: bool) -> None:
-        # What a cut answer left open is not complete, and has no end.
+        # A block that is open when the stream is cut is incomplete and gets no `PartEnd`.
         for index in list(self._open) if complete else ():
             self._end_block(index, None, out)
 
@@ -203,7 +203,7 @@ class BedrockConverse(Dialect):
         out.append(ResponseDetails({"output": {"message": {**beside, "content": []}}}, self.shape, payload=payload))
 
     def _message(self, whole: dict[str, Any], number: int, payload: bytes, out: list[Event]) -> None:
-        # A plain answer is all of a streamed one at once.
+        # A non-streaming response has everything in one event.
         message = mapping(mapping(whole["output"]).get("message"))
         self._start(message, number, payload, out)
         for index, block in enumerate(mappings(message.get("content"))):
@@ -251,7 +251,7 @@ class BedrockConverse(Dialect):
         elif kind == "toolUse" and "type" not in fields:
             self._call(block, fields, payload, out)
         else:
-            # The field that later deltas fill.
+            # An empty value of the field that later deltas fill.
             data = {**_FILLED.get(kind, {}), **fields}
             block.late = {kind: fields} if kind == "image" else {}
             out += start(PartStart(kind, block.number, {kind: data}, payload=payload))
@@ -318,7 +318,7 @@ class BedrockConverse(Dialect):
                 self.not_known(kind, delta, payload, out, 0)
 
     def _resume(self, kind: str, index: int | None, payload: bytes, out: list[Event]) -> _ConverseBlock:
-        """The block that a delta goes to: told to begin if it has not, and to go on if another has begun since."""
+        """Return the block of a delta; emit `PartStart` if it has not started, or if another has started since."""
         block = self._open.get(index)
         if block is None or block.kind != kind:
             return self._begin(kind, {}, index, payload, out)
@@ -356,7 +356,7 @@ class BedrockConverse(Dialect):
             out.append(ToolCallDelta(block.tool_index, arguments=piece, payload=payload))
 
     def _results(self, found: list[dict[str, Any]], index: int | None, payload: bytes, out: list[Event]) -> None:
-        # Blocks of content, as the pieces of one list.
+        # Content blocks, emitted as the elements of one JSON list.
         block = self._resume("toolResult", index, payload, out)
         for each in found:
             mark = "," if block.results else "["
@@ -376,7 +376,7 @@ def _result(piece: str, number: int, payload: bytes | None) -> Event:
 
 
 def _longer(name: str, known: Any, more: Any) -> Any:
-    """A signature or binary data in base64, with what came before it."""
+    """Append to a signature or to base64 data; return `more` if either value is not a string."""
     if not isinstance(known, str) or not isinstance(more, str):
         return more
     if name == "signature":

@@ -1,7 +1,7 @@
-"""Providers that resend the whole text with every chunk, of which only the new end is emitted.
+"""Read providers that resend the whole text with every chunk: emit only the part that is new.
 
-Where a text is cut by bytes, its last character may be U+FFFD until the rest of it has come: it is buffered. A text that is
-shorter than before adds nothing. One that is another than before can't be taken back, and is an error.
+If a server cuts texts at bytes, the last character may be U+FFFD until its remaining bytes arrive; it is buffered. A text
+shorter than before adds nothing. A text that differs from before is an error, because emitted text can't be taken back.
 """
 
 from collections.abc import Iterable
@@ -20,34 +20,34 @@ _CHANNELS: dict[type[Any], str] = {
     ToolCallDelta: "tool_arguments",
 }
 _REPLACEMENT = "\ufffd"
-# What a character can be before all of its bytes, or both halves of its surrogate pair, have come.
+# Placeholders of a character whose last bytes, or second surrogate, have not arrived.
 _UNFINISHED = _REPLACEMENT + "".join(map(chr, range(0xD800, 0xDC00)))
 
 
 class Cumulative(msgspec.Struct):
-    """The text emitted so far of each channel of each choice; never longer than the text of one chunk."""
+    """The text emitted so far for each channel of each choice; never longer than the text of one chunk."""
 
     texts: dict[str, str] = {}
-    # How many characters at the end of a text are unfinished, by choice.
+    # The number of unfinished characters at the end of each text, by choice.
     unfinished: dict[int, dict[str, int]] = {}
 
     def began(self, channel: str, index: int, call: int = 0) -> bool:
-        """Whether anything of a text was emitted."""
+        """Whether any part of this text was emitted."""
         return f"{channel} {index} {call}" in self.texts
 
     def adds(self, channel: str, index: int, whole: str, call: int = 0) -> bool:
-        """Whether a whole text is longer than what has come of it."""
+        """Whether a whole text is longer than the part received before."""
         place = f"{channel} {index} {call}"
         finished, unfinished = _parts(whole)
         known = self.unfinished.get(index, {}).get(place, 0)
         return len(finished) > len(self.texts.get(place, "")) or unfinished > known
 
     def continues(self, channel: str, index: int, whole: str, call: int = 0) -> bool:
-        """Whether this can be the text so far with more at its end."""
+        """Whether a whole text begins with the text so far."""
         return _parts(whole)[0].startswith(self.texts.get(f"{channel} {index} {call}", ""))
 
     def rest(self, channel: str, index: int, whole: str, call: int = 0) -> str:
-        """Return the new part of a whole text. One that contradicts the emitted text raises `ProtocolError`."""
+        """Return the new part of a whole text. A text that contradicts the emitted one raises `ProtocolError`."""
         place = f"{channel} {index} {call}"
         known, (finished, unfinished) = self.texts.get(place, ""), _parts(whole)
         if finished.startswith(known):
@@ -64,7 +64,7 @@ class Cumulative(msgspec.Struct):
         )
 
     def end(self, index: int | None = None) -> list[Event]:
-        """The unfinished characters of a choice that has ended, or of all."""
+        """Return the unfinished characters of a choice that has ended, or of all choices, as deltas of U+FFFD."""
         found: list[Event] = []
         for choice in list(self.unfinished) if index is None else [index]:
             for place, size in self.unfinished.pop(choice, {}).items():
@@ -73,7 +73,7 @@ class Cumulative(msgspec.Struct):
         return found
 
     def take(self, events: Iterable[Event], out: list[Event]) -> None:
-        """Append the events to `out`, each text without what was emitted of it."""
+        """Append the events to `out`, each text reduced to its new part."""
         for event in events:
             if (channel := _CHANNELS.get(type(event))) is not None:
                 self._cut(event, channel, out)

@@ -1,6 +1,6 @@
-"""Alibaba Cloud's DashScope (Model Studio), its own API, `…/generation`, streamed and non-streaming.
+"""Alibaba Cloud's DashScope (Model Studio): its own API, `…/generation`, streamed and non-streaming.
 
-https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope. Its `compatible-mode` speaks OpenAI's chunks.
+https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope. Its `compatible-mode` sends OpenAI's chunks.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def generation(completion: Completion) -> dict[str, Any]:
-    """The object with the output, in choices or as a text, and its usage."""
+    """Build the object with the output, as choices or as one text, and the usage."""
     whole = dict(completion.details)
     output = mapping(whole.get("output"))
     if "text" in output:
@@ -75,12 +75,12 @@ _TOLD = ("content", "reasoning_content", "tool_calls")
 
 @dataclass
 class DashScope(Dialect):
-    """Chunks with `output`, which has `choices` with a message each, or (`result_format` `text`) the `text`.
+    """Chunks with `output`, which has `choices` with one message each, or the `text` (`result_format` `text`).
 
-    Without `incremental_output` every chunk has all of the text, the reasoning and the arguments so far. Whether it does is seen
-    by the second chunk with text, which then begins with the first one's; `Extract(cumulative=…)` says it instead.
+    Without `incremental_output` every chunk has the whole text, reasoning and arguments so far. The second chunk with text
+    shows it: it begins with the text of the first one. `Extract(cumulative=…)` sets it explicitly.
 
-    No event says that the stream is over: the finish reasons are the evidence.
+    There is no end marker; the finish reasons prove the end.
     """
 
     resends: ClassVar[bool] = False
@@ -91,7 +91,7 @@ class DashScope(Dialect):
     _calls: dict[int, Calls] = field(default_factory=dict[int, Calls], init=False, repr=False)
     _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _details: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
-    # Whether every chunk has the whole text; `None` until one shows it.
+    # Whether every chunk has the whole text; `None` until a chunk shows it.
     _whole: bool | None = field(default=None, init=False, repr=False)
     _tokens: int = field(default=0, init=False, repr=False)
 
@@ -213,7 +213,7 @@ class DashScope(Dialect):
                 self.called.add(index)
 
     def _grew(self, message: dict[str, Any], index: int) -> bool:
-        # Whether something has more text than before, so that the new tokens may be its own.
+        # Whether any text is longer than before, which may account for the new tokens.
         said = [("reasoning", 0, message.get("reasoning_content")), ("content", 0, message.get("content"))]
         for at, call in enumerate(mappings(message.get("tool_calls"))):
             said.append(("tool_arguments", at, mapping(call.get("function")).get("arguments")))
@@ -225,7 +225,7 @@ class DashScope(Dialect):
             return ""
         if self._whole is None and self._resent.began(channel, index, call):
             longer = self._resent.adds(channel, index, said, call)
-            # The same text once more may be the same token once more.
+            # The same text again may be the same token generated twice.
             self._whole = self._resent.continues(channel, index, said, call) and (longer or not news)
         if self._whole is False:
             return said

@@ -1,10 +1,10 @@
 """Track the text emitted so far, so that a whole text that follows its deltas adds only the missing rest.
 
-Several formats send a text in deltas and then once more as a whole. A server may leave the last deltas out, or all of them: then
-the whole has more, and the rest of it is emitted. Where it says something else, what was streamed stands: a consumer has it
-already, and nothing is emitted twice.
+Several formats send a text in deltas and then again as a whole. A server may leave out the last deltas, or all of them; then
+the rest of the whole text is emitted. If the whole text differs, the streamed text stands: the consumer already has it, and
+nothing is emitted twice.
 
-An answer that is passed on takes no memory, so that of a text only its length and a checksum are known.
+Only the length and a checksum of a text are stored, so that a long answer takes no memory.
 """
 
 import zlib
@@ -18,30 +18,30 @@ MOST_PIECES = 64
 
 
 class EmittedText(msgspec.Struct):
-    """A text that was emitted. What is appended to `pieces` was; `trim` keeps the list short."""
+    """The length and checksum of emitted text. Append emitted text to `pieces`, and call `trim` to keep that list short."""
 
     pieces: list[str] = []
     length: int = 0
     checksum: int = 0
 
     def add(self, piece: str) -> None:
-        """More was emitted."""
+        """Record one emitted piece."""
         self.pieces.append(piece)
         if len(self.pieces) > MOST_PIECES:
             self._settle()
 
     def extend(self, pieces: list[str]) -> None:
-        """Several pieces were emitted."""
+        """Record several emitted pieces."""
         self.pieces += pieces
         if len(self.pieces) > MOST_PIECES:
             self._settle()
 
     def trim(self) -> None:
-        """Keep the memory bounded, where `pieces` was appended to."""
+        """Fold `pieces` into the checksum. Call it now and then if you append to `pieces` directly."""
         self._settle()
 
     def rest(self, whole: str) -> str | None:
-        """Return the part of the whole text that was not emitted yet; `None` if the two differ."""
+        """Return the part of the whole text that was not emitted yet; `None` if the whole differs from the emitted text."""
         self._settle()
         whole = mended(whole)
         if len(whole) < self.length:
@@ -49,13 +49,13 @@ class EmittedText(msgspec.Struct):
         return whole[self.length :] if _checksum(whole[: self.length]) == self.checksum else None
 
     def equals(self, whole: str) -> bool:
-        """Whether it is this text."""
+        """Whether the emitted text is exactly this one."""
         self._settle()
         return len(whole) == self.length and _checksum(whole) == self.checksum
 
     @property
     def total(self) -> int:
-        """Its length."""
+        """The length in characters."""
         self._settle()
         return self.length
 
@@ -69,7 +69,7 @@ class EmittedText(msgspec.Struct):
             text = mended("".join(self.pieces))
             self.pieces.clear()
             if "\ud800" <= text[-1:] < "\udc00":
-                # Its other half comes with the next piece.
+                # The low surrogate is in the next piece.
                 self.pieces.append(text[-1])
                 text = text[:-1]
             self.length += len(text)
@@ -77,7 +77,7 @@ class EmittedText(msgspec.Struct):
 
 
 def is_json(text: str) -> bool:
-    """Whether the text is a document of JSON."""
+    """Whether the text is valid JSON."""
     try:
         msgspec.json.decode(text)
     except NOT_JSON:

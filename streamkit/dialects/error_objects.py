@@ -8,8 +8,8 @@
     {"detail": …}, {"title": …, "status": 404}                          FastAPI, RFC 9457
     {"modelStreamErrorException": {…}}                                  Bedrock
 
-An ordinary event may have any of these fields. Therefore a `message` alone is an error only where it is the whole body, and a
-code is one only if it does not stand for a success. Objects that a dialect reads as chunks are not examined.
+An ordinary event may have any of these fields. Therefore a `message` alone is an error only if it is the whole body, and a
+code is an error only if it is not a success code. Objects that a dialect reads as chunks are not examined.
 """
 
 import re
@@ -35,7 +35,7 @@ _TEXTS = (
     "error",
 )
 _MARKED = ("object", "type", "event", "status")
-# What an error object has beside its code and its text; an object with anything else is none.
+# Other fields of an error object, besides its code and its text. An object with any field beyond these is not an error.
 _OTHERS = (
     "param id requestid sid logid traceid trace instance timestamp path help docs reason retryable success data result"
 )
@@ -45,9 +45,9 @@ _WORD = re.compile(r"[A-Za-z][\w.:/-]{2,63}|-?[0-9]{1,9}")
 
 
 def error_in(data: object, *, whole: bool = False) -> object | None:
-    """The error object in an event's JSON, `None` if it is no error. `whole`: the JSON is the body, and no event of a stream."""
+    """Return the error object in an event's JSON, or `None`. `whole`: the JSON is a whole body, not an event of a stream."""
     if isinstance(data, list):
-        # Google's API sends errors as arrays, too.
+        # Google's API also sends errors in an array.
         return error_in(next(iter(mappings(cast(list[object], data))), None), whole=whole)
     if not isinstance(data, dict):
         return None
@@ -63,7 +63,7 @@ def _names_exception(name: str) -> bool:
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    # `errorCode`, `error_code` and `ErrorCode` are one name.
+    # Treat `errorCode`, `error_code` and `ErrorCode` as the same name.
     return {re.sub("[^a-z]", "", name.lower()): value for name, value in fields.items()}
 
 
@@ -76,7 +76,7 @@ def _first_of(errors: object) -> object:
 
 
 def _is_explained(error: object, fields: dict[str, Any]) -> bool:
-    # A text may have its code or its type beside it, a flag or a number its text.
+    # `error` is a string, flag or number, and fields beside it have the code, type or text: the whole object is the error.
     return not isinstance(error, dict | list) and not (fields.keys() - {"error", "errors", "id"}).isdisjoint(_BESIDE)
 
 
@@ -101,7 +101,7 @@ def _is_exception(fields: dict[str, Any]) -> bool:
 def _is_marked(fields: dict[str, Any]) -> bool:
     said = {name: str(fields[name]).lower() for name in _MARKED if isinstance(fields.get(name), str)}
     if "error" in said.values():
-        # A status alone may be that of a part of the answer.
+        # `"status": "error"` alone may be the status of a part of the answer.
         return said.get("status") != "error" or _has_text(fields)
     return _has_text(fields) and any(word.endswith(("error", "exception")) for word in said.values())
 

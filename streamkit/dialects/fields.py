@@ -1,4 +1,4 @@
-"""Reading JSON that may be anything: a field of another type than expected is a field that is not there."""
+"""Read JSON of unknown form: a field of an unexpected type counts as absent."""
 
 from collections.abc import Container
 from typing import Any, cast
@@ -10,44 +10,44 @@ from streamkit.sse.json_text import NOT_JSON, is_too_deep
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """The object, an empty one for anything else."""
+    """The object; an empty one for any other type."""
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
 
 def mappings(value: object) -> list[dict[str, Any]]:
-    """The objects of a list; what else it holds is left out."""
+    """The objects of a list; items of other types are left out."""
     items = cast(list[object], value) if isinstance(value, list) else []
     return [cast(dict[str, Any], item) for item in items if isinstance(item, dict)]
 
 
 def numbers(value: object) -> list[int]:
-    """The whole numbers of a list; what else it holds is left out."""
+    """The integers of a list; items of other types are left out."""
     return [item for item in cast(list[object], value) if type(item) is int] if isinstance(value, list) else []
 
 
 def calls_of(choice: Choice) -> dict[int | None, ToolCall]:
-    """The calls by their numbers. A call that was not released is not there, and then neither is its part."""
+    """The calls by index. Calls that moderation did not release are absent; `released` leaves out their parts."""
     return {call.index: call for call in choice.tool_calls}
 
 
 def released(choice: Choice) -> list[Part]:
-    """The parts, but for the calls that are not there."""
+    """The parts without those of tool calls that were not released."""
     calls = calls_of(choice)
     return [part for part in choice.parts if part.tool_index is None or part.tool_index in calls]
 
 
 def quotes(choice: Choice, text: object) -> bool:
-    """Whether the answer has that text. A citation may quote what a moderation has not released."""
+    """Whether the answer contains the text. A citation may quote text that moderation did not release."""
     return not isinstance(text, str) or text in choice.text or text in (choice.reasoning or "")
 
 
 def arguments_of(call: ToolCall) -> Any:
-    """The arguments as JSON; the string itself where they are none, as in an answer that was cut."""
+    """The decoded arguments; the string itself if it is not valid JSON, as after a truncated stream."""
     return decoded(call.arguments)
 
 
 def decoded(text: str) -> Any:
-    """The JSON, or the text itself if it is none, or is nested too deep."""
+    """The decoded JSON; the text itself if it is invalid or nested too deep."""
     try:
         return text if is_too_deep(text.encode()) else msgspec.json.decode(text)
     except NOT_JSON:
@@ -59,14 +59,14 @@ _MOST_NAMES = 200
 
 
 def text(value: object) -> str | None:
-    """The string, `None` for anything else."""
+    """The string; `None` for any other type."""
     return value if isinstance(value, str) else None
 
 
 def word(value: object) -> str | None:
-    """A finish reason: a string, or the one in an object (SGLang, AI21), else its JSON; `None` where there is none.
+    """A finish reason: a string, the string in an object (SGLang, AI21), else the value's JSON; `None` if it is absent.
 
-    What is no word is not left out, for an end that is not understood is no success.
+    A value of another form is kept as JSON: an end that is not understood must not count as a success.
     """
     fields = mapping(value)
     value = text(fields.get("type")) or text(fields.get("reason")) or value
@@ -74,45 +74,45 @@ def word(value: object) -> str | None:
 
 
 def count(value: object) -> int | None:
-    """The whole number, `None` for anything else, as for one that has more than 64 bits."""
+    """The integer; `None` for any other type and for an integer beyond 64 bits."""
     return value if type(value) is int and -MOST <= value <= MOST else None
 
 
 def number(value: object) -> int | float | None:
-    """The number, `None` for anything else; a Boolean is none."""
+    """The number; `None` for any other type, Booleans included."""
     return value if type(value) is float else count(value)
 
 
 def without(fields: dict[str, Any], names: Container[str]) -> dict[str, Any]:
-    """The other fields: those of a part that are not emitted as events of their own."""
+    """The fields except those named, which are emitted as events of their own."""
     return {name: value for name, value in fields.items() if name not in names}
 
 
 def emptied(fields: dict[str, Any], names: Container[str]) -> dict[str, Any]:
-    """The fields, those named in their empty form: their content is emitted as events of its own."""
+    """The fields, with those named replaced by their empty form; their content is emitted as events of its own."""
     return {name: empty(value) if name in names else value for name, value in fields.items()}
 
 
 def empty(value: object) -> Any:
-    """The empty form: of a string, of a list, `None` of anything else."""
+    """The empty string for a string, an empty list for a list, `None` for anything else."""
     return "" if isinstance(value, str) else list[Any]() if isinstance(value, list) else None
 
 
 def changed(fields: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """The fields that `known` has not, or has otherwise."""
+    """The fields that are missing in `known` or differ from it."""
     return {name: value for name, value in fields.items() if name not in known or known[name] != value}
 
 
 def grown(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    """Counts that were said, after others of the same answer: none of them gets smaller, and a null is none."""
+    """Merge later counts of the same answer into the earlier ones: no count decreases, and nulls are ignored."""
     found = {name: _larger(known.get(name), value) for name, value in _bounded(known, said).items()}
     return {**known, **found}
 
 
 def spent(known: dict[str, Any], said: dict[str, Any], names: tuple[str, str, str]) -> dict[str, Any]:
-    """Usage after other usage of the same answer. By these names it has counts of the input, of the output, and of both.
+    """Merge later usage of the same answer into the earlier one. `names`: the fields of the input, output and total counts.
 
-    The last is at least the sum of the others, also where a later usage left one of them out.
+    The total is at least the sum of the others, even if a later usage left one of them out.
     """
     used = grown(known, said)
     prompt, completion, both = (count(used.get(name)) for name in names)
@@ -122,7 +122,7 @@ def spent(known: dict[str, Any], said: dict[str, Any], names: tuple[str, str, st
 
 
 def corrected(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    """The same where the first counts are estimates, which a later one may correct downwards, but not to nothing."""
+    """Like `grown`, for counts that begin as estimates: a later count may be lower, but not zero."""
     found = _bounded(known, said)
     return {
         **known,
@@ -131,7 +131,7 @@ def corrected(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bounded(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    # Every usage has all that is known. A server that makes names up with every chunk does not fill the memory.
+    # Every usage holds all known fields. Bound the memory for a server that generates names.
     return said if len(known) < _MOST_NAMES else {name: value for name, value in said.items() if name in known}
 
 

@@ -1,8 +1,8 @@
 """The meaning of providers' finish reasons.
 
-A finish reason is looked up without regard to case and punctuation, because bridges send one provider's words in another's
-wire format and spell them differently: `MAX_TOKENS`, `max-tokens` and `maxTokens` are one word. A word that is not listed is
-"unknown", which is not a success: an answer is complete only if the provider says so in a word that is understood.
+The lookup ignores case and punctuation, because proxies send one provider's finish reasons in another's wire format and spell
+them differently: `MAX_TOKENS`, `max-tokens` and `maxTokens` are the same. A finish reason that is not listed is "unknown",
+which is not a success: an answer is complete only if its finish reason is understood.
 """
 
 from typing import Final
@@ -11,11 +11,11 @@ from streamkit.completion import EndReason
 
 _WORDS: Final[dict[EndReason, str]] = {
     # OpenAI https://platform.openai.com/docs/api-reference/chat/object, Responses …/responses/object
-    # Anthropic https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons (both pauses are whole responses,
-    #   which are sent back as they are so that the model continues)
+    # Anthropic https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons (`pause_turn`, `compaction`: whole
+    #   responses, which the client sends back unchanged so that the model continues)
     # Cohere https://docs.cohere.com/reference/chat-stream, Mistral https://docs.mistral.ai/api/#tag/chat
     # Gemini https://ai.google.dev/api/generate-content#FinishReason, TGI https://huggingface.co/docs/text-generation-inference
-    # Ollama https://docs.ollama.com/api/generate (`load`, `unload`: an empty prompt asks for just that)
+    # Ollama https://docs.ollama.com/api/generate (`load`, `unload`: the reply to an empty prompt)
     # Together `eos`, xAI `end_turn`, Baidu `normal`, AI21 and Amazon Titan `endoftext`, `FINISH`
     # LM Studio https://lmstudio.ai/docs/python/llm-prediction/completion (`eosFound` …), Yandex `ALTERNATIVE_STATUS_FINAL`
     "completed": """
@@ -26,7 +26,7 @@ _WORDS: Final[dict[EndReason, str]] = {
     # Mistral `model_length`, Zhipu and Anthropic `model_context_window_exceeded`, Cohere `ERROR_LIMIT` (the context is full),
     # watsonx https://cloud.ibm.com/apidocs/watsonx-ai#text-generation-stream, OpenAI's Assistants `max_prompt_tokens`,
     # Responses `max_messages`, Reka and SenseTime `context`, llama.cpp `limit`, Aleph Alpha `maximum_tokens`,
-    # vLLM `repetition` (it cut off an answer that repeats itself)
+    # vLLM `repetition` (it stopped an answer that repeats itself)
     "length": """
         length max_length max_tokens max_output_tokens max_completion_tokens max_prompt_tokens max_new_tokens max_messages
         max_predicted_tokens_reached maximum_tokens token_limit model_length limit context context_length
@@ -34,7 +34,7 @@ _WORDS: Final[dict[EndReason, str]] = {
         repetition alternative_status_truncated_final
     """,
     # Azure https://learn.microsoft.com/azure/ai-services/openai/concepts/content-filter, Zhipu, Tencent and SenseTime
-    # `sensitive`, Cohere `ERROR_TOXIC`, GigaChat `blacklist`, Gemini's reasons to block an answer and, `JAILBREAK`, a prompt,
+    # `sensitive`, Cohere `ERROR_TOXIC`, GigaChat `blacklist`, Gemini's reasons for blocking an answer or (`JAILBREAK`) a prompt,
     # Bedrock https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, Databricks' guardrails
     "content_filter": """
         content_filter content_filtered content_blocked content_policy_violation refusal sensitive blacklist error_toxic
@@ -47,7 +47,7 @@ _WORDS: Final[dict[EndReason, str]] = {
     """,
     # vLLM and SGLang `abort`, DeepSeek https://api-docs.deepseek.com/api/create-chat-completion, Zhipu
     # https://docs.bigmodel.cn/api-reference (`network_error`), OpenRouter and Mistral `error`, Gemini's
-    # reasons for an answer without use, Bedrock's malformed output
+    # reasons for an unusable answer, Bedrock's malformed output
     "provider_error": """
         error failed failure run_failed abort aborted network_error server_error internal_error internal_server_error
         insufficient_system_resource model_unloaded malformed_function_call malformed_tool_call
@@ -60,10 +60,10 @@ _WORDS: Final[dict[EndReason, str]] = {
     "cancelled": """
         cancelled canceled cancel user_cancel user_cancelled user_canceled run_cancelled client_cancelled user_stopped steered
     """,
-    # A response that says of itself that it is not whole, and not why.
+    # The response reports itself incomplete without a cause.
     "truncated": "incomplete partial",
 }
-# They stand in the place of a word while there is none. (watsonx, Gemini, DashScope, llama.cpp; the state of a response)
+# Placeholders sent while there is no finish reason. (watsonx, Gemini, DashScope, llama.cpp; the status of a response)
 _PENDING: Final[str] = """
     null none undefined not_finished finish_reason_unspecified unspecified in_progress queued alternative_status_partial
 """
@@ -80,12 +80,12 @@ _NO_WORDS: Final[frozenset[str]] = frozenset(map(_key, _PENDING.split()))
 def meaning(word: str) -> EndReason:
     """Map a provider's finish reason to ours; "unknown" if no provider is known to use it."""
     key = _key(word)
-    # A name of an enumeration may come with that of its type: `FinishReason.STOP`, `FINISH_REASON_STOP`.
+    # An enumeration value may include the name of its type: `FinishReason.STOP`, `FINISH_REASON_STOP`.
     return _MEANINGS.get(key) or _MEANINGS.get(key.removeprefix("finishreason"), "unknown")
 
 
 def is_pending(word: str) -> bool:
-    """Whether this stands for no word yet, so that the answer has not ended."""
-    # A word without letters, such as a dash, is one that is not known, and no success.
+    """Whether this is a placeholder sent while there is no finish reason, so that the answer has not ended."""
+    # A value without letters, such as a dash, is an unknown finish reason, not a placeholder.
     key = _key(word)
     return key in _NO_WORDS if key else not word.strip()

@@ -1,4 +1,4 @@
-"""Google's Gemini, streamed (`alt=sse` or as one JSON array) and plain, by the Gemini API and by Vertex AI.
+"""Google's Gemini, streamed (`alt=sse` or as one JSON array) and non-streaming, from the Gemini API and Vertex AI.
 
 https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse and
 https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse.
@@ -59,12 +59,12 @@ from streamkit.tokens.usage import usage_of
 
 # The non-streaming response
 
-# Of a citation; any other annotation is the grounding.
+# The fields of a citation; an annotation with any other field is grounding metadata.
 _CITATION = {"startIndex", "endIndex", "uri", "title", "license", "publicationDate"}
 
 
 def generated(completion: Completion) -> dict[str, Any]:
-    """The response with the parts of its candidates in order."""
+    """Build the response with the parts of its candidates in order."""
     whole = dict(completion.details)
     if "candidates" in whole:
         whole["candidates"] = [_candidate(choice) for choice in completion.choices]
@@ -88,7 +88,7 @@ def _candidate(choice: Choice) -> dict[str, Any]:
         candidate["citationMetadata"] = dict.fromkeys(mapping(candidate["citationMetadata"]), citations)
     if "groundingMetadata" in candidate:
         grounding = [annotation for annotation in choice.annotations if not annotation.keys() <= _CITATION]
-        # Several chunks may each say more of it.
+        # Several chunks may each have some of its fields.
         candidate["groundingMetadata"] = _released(
             {name: value for said in grounding for name, value in said.items()}, choice
         )
@@ -112,7 +112,7 @@ def _part(part: Part, calls: dict[int | None, ToolCall]) -> dict[str, Any]:
         whole["text"] = part.text
     elif call := calls.get(part.tool_index):
         said = {**whole["functionCall"], "name": call.name}
-        # A call without arguments may have been sent without them.
+        # A call without arguments may have had no `args`.
         whole["functionCall"] = {**said, "args": arguments_of(call)} if "args" in said else said
     return whole
 
@@ -121,20 +121,20 @@ def _part(part: Part, calls: dict[int | None, ToolCall]) -> dict[str, Any]:
 
 _MARKS = ("candidates", "usageMetadata", "modelVersion", "promptFeedback")
 _PART_NOTES = ("thought", "thoughtSignature", "partMetadata", "videoMetadata")
-"""Fields of a part that stand beside what it holds."""
+"""Fields of a part besides its content."""
 _STREAMED = ("partialArgs", "willContinue")
 _METADATA = {"citationMetadata": ("citationSources", "citations"), "groundingMetadata": (), "logprobsResult": ()}
 """Fields of a candidate that are emitted as events of their own."""
 
 
 class _Text(msgspec.Struct):
-    # A part of text, which the next chunk may continue.
+    # A text part, which the next chunk may continue.
     number: int
     data: dict[str, Any]
 
 
 class _GeminiCall(msgspec.Struct):
-    # A call: its own number and that of its part; `writer` while its arguments come in pieces.
+    # A call: its number and the number of its part; `writer` is set while its arguments arrive in pieces.
     number: int
     part: int
     id: str | None
@@ -145,7 +145,7 @@ class _GeminiCall(msgspec.Struct):
 
 
 class _Calls(msgspec.Struct):
-    # The calls of a candidate by their numbers; those of ids, and the last one that came in pieces.
+    # The calls of a candidate by number, their numbers by id, and the number of the last call that was sent in pieces.
     calls: dict[int, _GeminiCall] = {}
     ids: dict[str, int] = {}
     streamed: int | None = None
@@ -155,7 +155,7 @@ class _Calls(msgspec.Struct):
         return None if self.streamed is None else self.calls[self.streamed]
 
     def known(self, id: str | None, name: str | None, arguments: str | None) -> _GeminiCall | None:
-        """The call that is meant, if it is one that has come: by its id; without one the last that is or was in pieces."""
+        """Return the known call that this refers to: by its id; without an id, the last call that was sent in pieces."""
         if id:
             return None if (number := self.ids.get(id)) is None else self.calls[number]
         last = self.last
@@ -163,7 +163,7 @@ class _Calls(msgspec.Struct):
             return None
         if last.writer is not None:
             return last
-        # It is complete. What repeats all of it is this one.
+        # It is complete: only a repetition of the whole call refers to it.
         return last if arguments is not None and not last.id and last.arguments.equals(arguments) else None
 
     def add(self, call: _GeminiCall) -> None:
@@ -176,21 +176,20 @@ class _Calls(msgspec.Struct):
 
 @dataclass
 class Gemini(Dialect):
-    """Chunks of candidates, each a whole `GenerateContentResponse`; a plain answer is one chunk.
+    """Chunks of candidates, each a whole `GenerateContentResponse`; a non-streaming response is one chunk.
 
-    No event says that the stream is over. It is complete if every candidate has a finish reason, or if the prompt was blocked,
-    for then no candidate comes. A candidate that calls functions finishes with `STOP`; the stream ends as `tool_calls` all the
-    same.
+    There is no end marker. The stream is complete if every candidate has a finish reason, or if the prompt was blocked and
+    there is no candidate. A candidate that calls functions finishes with `STOP`; the stream still ends as `tool_calls`.
 
-    Functions are called with an object; `arguments` is its JSON, also where its values are streamed (`partialArgs`), and a call
-    that comes again, by its id or after its pieces, is the same one. The role `model` becomes `assistant`. The text of other
-    parts, as code that was run and its output, comes in `PartDelta`s, what else they have in their `PartStart`, signatures in the
-    `PartEnd`; safety ratings are `ProviderNotice`s. A text continues in the next chunk, except where it has a signature, which
-    belongs to just that part (https://ai.google.dev/gemini-api/docs/thought-signatures).
+    Gemini calls functions with an object; `arguments` is its JSON, even if its values are streamed (`partialArgs`). A repeated
+    call, recognized by its id or as the whole of streamed pieces, is emitted once. The role `model` becomes `assistant`. The
+    text of other parts, such as executed code and its output, is emitted as `PartDelta`s, their other fields are in the
+    `PartStart`, and signatures in the `PartEnd`; safety ratings are `ProviderNotice`s. A text part continues in the next chunk
+    unless it has a signature, which belongs to that part only (https://ai.google.dev/gemini-api/docs/thought-signatures).
 
-    `Usage` is cumulative, and comes with the first chunk, with one that has more than text, and in the end. Its
-    `completion_tokens` are those of the thoughts too, which are output and cost the same
-    (https://ai.google.dev/gemini-api/docs/thinking#pricing), its `prompt_tokens` those of the results of Google's own tools.
+    `Usage` is cumulative. It is emitted for the first chunk, for chunks with more than text, and at the end. Its
+    `completion_tokens` include thoughts, which are output at the same price
+    (https://ai.google.dev/gemini-api/docs/thinking#pricing); its `prompt_tokens` include the results of Google's own tools.
     """
 
     places: ClassVar[tuple[Path, ...]] = (("candidates", 0, "content", "parts", 0, "text"),)
@@ -198,7 +197,7 @@ class Gemini(Dialect):
     plain: ClassVar[ResponseForm | None] = generated
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
-    # The chunk whose usage was not emitted yet.
+    # The payload of the chunk whose usage was not emitted yet.
     _spent: bytes | None = field(default=None, init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _calls: dict[int, _Calls] = field(default_factory=dict[int, _Calls], init=False, repr=False)
@@ -207,7 +206,7 @@ class Gemini(Dialect):
     _details: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
     # The response id of the chunk that ended a candidate.
     _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
-    # Whether the finish reason is said with every chunk, so that it is no evidence of the last one.
+    # Whether every chunk has the finish reason, so that it does not prove the end.
     _repeats: bool = field(default=False, init=False, repr=False)
     _blocked: str | None = field(default=None, init=False, repr=False)
 
@@ -218,7 +217,7 @@ class Gemini(Dialect):
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         if isinstance(data, list):
-            # The whole answer at once, as it comes without `alt=sse`; its chunks are read one by one.
+            # Without `alt=sse` the whole stream is one JSON array of chunks.
             for chunk in cast(list[Any], data):
                 if not self.done:
                     self._chunk(item, chunk, msgspec.json.encode(chunk), number, out)
@@ -251,7 +250,7 @@ class Gemini(Dialect):
     def _spend(self, usage: dict[str, Any], payload: bytes, out: list[Event], *, text_alone: bool) -> None:
         if not usage:
             return
-        # The prompt is estimated until the answer is complete.
+        # The count of prompt tokens is an estimate until the answer is complete.
         known, self._usage = self._usage, corrected(self._usage, usage)
         self._spent = payload if known and text_alone else None
         if self._spent is None:
@@ -292,13 +291,13 @@ class Gemini(Dialect):
             out.append(ResponseDetails(more, self.shape, index, payload=payload))
 
     def _candidate(self, candidate: dict[str, Any], payload: bytes, out: list[Event]) -> None:
-        # The first candidate's index is 0, which JSON of protocol buffers may leave out.
+        # JSON made from protocol buffers may leave out an index of 0.
         index = count(candidate.get("index")) or 0
         self._repeats |= self.finished.setdefault(index, None) is not None and bool(_parts(candidate))
         self._detail(self._beside(candidate, index), index, payload, out)
         self._content(mapping(candidate.get("content")), index, payload, out)
         citations = mapping(candidate.get("citationMetadata"))
-        # The Gemini API calls them sources, Vertex AI citations.
+        # `citationSources` in the Gemini API, `citations` in Vertex AI.
         for citation in mappings(citations.get("citationSources")) + mappings(citations.get("citations")):
             out.append(Annotation(citation, index, payload=payload))
         if grounding := mapping(candidate.get("groundingMetadata")):
@@ -311,7 +310,7 @@ class Gemini(Dialect):
 
     def _end_of(self, candidate: dict[str, Any], index: int, payload: bytes, out: list[Event]) -> None:
         reason = word(candidate.get("finishReason"))
-        # Some models say it with every chunk.
+        # Some models send it with every chunk.
         if reason and reason != self.finished[index] and not is_pending(reason):
             if (calls := self._calls.get(index)) and self.ends_calls(reason):
                 self._end_call(calls.last, index, payload, out)
@@ -377,13 +376,13 @@ class Gemini(Dialect):
         call = calls.known(id, name, whole)
         if call is None:
             if not (name or id or pieces or said.get("args") is not None):
-                return  # The end of a call that has ended.
+                return  # the end of a call that has already ended
             self._end_call(calls.last, index, payload, out)
             self._calls[index] = calls
             self.called.add(index)
             call = self._begin_call(calls, part, signature, streamed, index, payload, out)
         elif signature and signature != call.late:
-            call.late = {**call.late, **signature}  # not in the one that was emitted
+            call.late = {**call.late, **signature}  # a copy: an emitted event may hold the old one
             if call.writer is None:
                 out.append(PartEnd(call.part, signature, index, payload=payload))
         if whole is not None:
@@ -422,7 +421,7 @@ class Gemini(Dialect):
         return call
 
     def _whole(self, call: _GeminiCall, whole: str, index: int, payload: bytes, out: list[Event]) -> None:
-        # All of a call, of which some or all was there.
+        # A whole call, of which some or all was received before.
         rest = call.arguments.rest(whole)
         if rest is None or (call.writer is None and not call.arguments.equals(whole)):
             self.conflict("tool_arguments", index, payload, out)
@@ -431,7 +430,7 @@ class Gemini(Dialect):
         if rest is None:
             self._end_call(call, index, payload, out)
             return
-        call.writer = PartialArguments()  # The whole has its end.
+        call.writer = PartialArguments()  # `rest` closes the JSON itself
         self._speak(call, rest, index, payload, out)
         self._end_call(call, index, payload, out)
 
@@ -474,7 +473,7 @@ class Gemini(Dialect):
         return super().answered and not self._repeats
 
     def _outcome(self, *, saw_done: bool) -> tuple[EndReason, str | None]:
-        # No candidate comes where the prompt was blocked.
+        # A blocked prompt gets no candidate.
         if self._blocked and not self.finished:
             return "content_filter", self._blocked
         if self._cut and self._repeats:

@@ -1,8 +1,8 @@
-"""The arguments of one call that Vertex AI streams value by value, as the JSON that they are in the end.
+"""Convert the arguments of a call that Vertex AI streams value by value into JSON text.
 
-https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Content#PartialArg: each piece names its place by a JSON
-path (RFC 9535) such as `$.foo.bar[0].data` and has a string, which may continue, a number, a Boolean or a null. A place without a
-value is an empty object; one that ends with `[]` is an array that is complete.
+https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Content#PartialArg: each piece has a JSON path (RFC 9535)
+such as `$.foo.bar[0].data`, and a string, which may continue in the next piece, a number, a Boolean or a null. A path without a
+value is an empty object; a path that ends with `[]` is a complete array.
 """
 
 import re
@@ -21,7 +21,7 @@ _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 
 class _JsonLevel(msgspec.Struct):
-    # An object or an array that is open: where it is in the one around it, and what it has so far.
+    # An open object or array: its name or index in its parent, and the names and number of its values so far.
     step: str | int | None
     is_array: bool
     names: dict[str, None] = {}
@@ -29,14 +29,14 @@ class _JsonLevel(msgspec.Struct):
 
 
 class PartialArguments(msgspec.Struct):
-    """Pieces in, JSON out: what is given so far is always the beginning of the whole."""
+    """Pieces in, JSON text out. The text returned so far is always a prefix of the whole."""
 
     levels: list[_JsonLevel] = []
-    # Where the string is that may continue.
+    # The path of the string that the next piece may continue.
     string: list[str | int] | None = None
 
     def piece(self, one: dict[str, Any]) -> str:
-        """The JSON that a piece adds. A place that is complete, or that is none, raises `ProtocolError`."""
+        """Return the JSON that a piece adds. A path to a complete value, or an invalid path, raises `ProtocolError`."""
         path = text(one.get("jsonPath")) or ""
         ends_array, steps = path.endswith("[]"), _steps(path.removesuffix("[]"))
         if not steps:
@@ -54,11 +54,11 @@ class PartialArguments(msgspec.Struct):
         return begin + msgspec.json.encode(value).decode()
 
     def end(self) -> str:
-        """The JSON that completes the whole."""
+        """Return the text that closes the JSON."""
         return self._leave(0)
 
     def _without_value(self, steps: list[str | int], ends_array: bool, continues: bool) -> str:
-        # The end of a string or an array, or an empty container; or a value that is still to come.
+        # The end of a string or an array, an empty container, or a value that follows in a later piece.
         if continues or steps == self.string or self._has(steps):
             return ""
         return self._go_to(steps, ends_array)
@@ -73,7 +73,7 @@ class PartialArguments(msgspec.Struct):
         return last < level.count if isinstance(last, int) else last in level.names
 
     def _go_to(self, steps: list[str | int], is_array: bool) -> str:
-        """Close what is open elsewhere, and open the containers down to this one."""
+        """Close the containers outside this path, and open those along it."""
         common = 0
         while common < min(len(steps), len(self.levels) - 1) and self.levels[common + 1].step == steps[common]:
             common += 1
@@ -129,7 +129,7 @@ def _steps(path: str) -> list[str | int]:
 
 
 def _unquoted(single: str | None, double: str | None) -> str:
-    # RFC 9535, 2.3.1.1: the escapes of JSON, and that of the quote around.
+    # RFC 9535, 2.3.1.1: the escapes of JSON, and an escape for the enclosing quote.
     inside = double if single is None else single.replace("\\'", "'").replace('"', '\\"')
     try:
         return msgspec.json.decode(f'"{inside or ""}"', type=str)

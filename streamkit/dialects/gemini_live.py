@@ -1,4 +1,4 @@
-"""Google's Live API over a WebSocket: the messages of one turn of the model, as Gemini's chunks with other names.
+"""Google's Live API over a WebSocket: the messages of one model turn, converted to Gemini's chunks.
 
 https://ai.google.dev/api/live#bidigeneratecontentservermessage.
 """
@@ -31,10 +31,10 @@ _NO_REASON = "TURN_COMPLETE_REASON_UNSPECIFIED"
 
 @dataclass
 class GeminiLive(Gemini):
-    """One turn. It is `done` when the turn is complete, and when the model calls functions, for whose results it waits.
+    """One turn. It is `done` when the turn is complete, or when the model calls functions and waits for their results.
 
-    Speech comes as `AudioDelta`s, with data or with a transcript. Messages of the session, and what was heard of the user, are
-    `ProviderNotice`s.
+    Speech is emitted as `AudioDelta`s with data or a transcript. Messages of the session and transcripts of the user's speech
+    are `ProviderNotice`s.
     """
 
     places: ClassVar[tuple[Path, ...]] = ()
@@ -77,7 +77,7 @@ class GeminiLive(Gemini):
             out.append(AudioDelta(transcript=said, payload=payload))
 
     def _as_chunk(self, fields: dict[str, Any], content: dict[str, Any], *, ended: bool) -> dict[str, Any]:
-        """The message as Gemini sends it without a session; empty for one that says nothing of the answer."""
+        """Convert a message to a chunk of `generateContent`; empty if the message has nothing of the answer."""
         turn = mapping(content.get("modelTurn"))
         parts = [part for part in mappings(turn.get("parts")) if not _is_sound(part)]
         parts += [{"functionCall": call} for call in mappings(mapping(fields.get("toolCall")).get("functionCalls"))]

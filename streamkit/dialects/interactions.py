@@ -1,8 +1,8 @@
 """Google's Interactions API, streamed and non-streaming.
 
 https://ai.google.dev/gemini-api/docs/interactions/streaming and https://ai.google.dev/api/interactions-api. An answer is a list
-of steps: thoughts, the model's output with its contents, calls of functions and of Google's own tools. The first version of the
-API has contents instead (`content.start`, `outputs`), which are emitted in the same way.
+of steps: thoughts, the model's output with its contents, function calls, and calls of Google's own tools. The first version of
+the API has contents instead of steps (`content.start`, `outputs`); they are emitted in the same way.
 """
 
 from dataclasses import dataclass, field
@@ -57,7 +57,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def interaction(completion: Completion) -> dict[str, Any]:
-    """The interaction with its steps in order, or with its outputs where it has those."""
+    """Build the interaction with its steps in order, or with `outputs` if the response had those."""
     choice = completion.choices[0] if completion.choices else None
     name = "outputs" if "outputs" in completion.details and "steps" not in completion.details else "steps"
     whole = {**completion.details, name: _steps(choice) if choice else []}
@@ -96,18 +96,18 @@ def _content(part: Part) -> dict[str, Any]:
 _AREAS = ("interaction", "step", "content")
 _STATUS = ("interaction.status_update", "interaction.in_progress", "interaction.requires_action")
 _LISTS = {"model_output": "content", "thought": "summary"}
-"""Where a step has its contents."""
+"""The field that holds the contents of a step, by the kind of step."""
 
 
 class _StepPart(msgspec.Struct):
-    # A content of a step: its number and what was emitted of its text.
+    # One content of a step: its part number and its emitted text.
     number: int
     emitted: EmittedText = msgspec.field(default_factory=EmittedText)
     annotations: int = 0
 
 
 class _Step(msgspec.Struct):
-    # Of a call `tool_index`; it takes arguments unless it began with them.
+    # `tool_index`: set for a function call. It takes argument deltas unless it began with arguments.
     number: int
     kind: str
     parts: list[_StepPart] = []
@@ -123,15 +123,15 @@ class _Step(msgspec.Struct):
 class GeminiInteractions(Dialect):
     """The events `interaction.…` and `step.…`, or one interaction as JSON. It is `done` when the interaction has completed.
 
-    There is one choice, and its steps are emitted in order, each between a `PartStart` and a `PartEnd`, their contents within
-    them; the summary of a thought is reasoning, its signature comes with the end. The text in steps of Google's own tools
-    comes in `PartDelta`s. `Usage` counts thoughts as output, and what Google's tools read as input.
+    There is one choice. Its steps are emitted in order, each between a `PartStart` and a `PartEnd`, with their contents as
+    parts within them. The summary of a thought is reasoning; its signature is in the `PartEnd`. Text in steps of Google's own
+    tools is emitted as `PartDelta`s. `Usage` counts thoughts as output, and the input of Google's tools as input.
     """
 
     shape: ClassVar[str | None] = "interactions"
     plain: ClassVar[ResponseForm | None] = interaction
-    # https://ai.google.dev/api/interactions-api#Resource:Interaction, `status`: an interaction that is incomplete has ended, as
-    # at its limit of tokens; one that still runs in the background is asked for again.
+    # https://ai.google.dev/api/interactions-api#Resource:Interaction, `status`: an `incomplete` interaction has ended, for
+    # example at its token limit; one that still runs in the background has to be polled.
     reasons: ClassVar[dict[str, EndReason]] = {
         "incomplete": "length",
         "budget_exceeded": "length",
@@ -201,7 +201,7 @@ class GeminiInteractions(Dialect):
         if start != known:
             self._start = start
             out.append(start)
-        # Some events have empty fields for what the first one has said.
+        # Some later events have empty values for fields of the first one.
         said = emptied(without(whole, ("usage",)), ("steps", "outputs"))
         said = {name: value for name, value in said.items() if value not in (None, "") or name not in self._details}
         if more := changed(said, self._details):
@@ -218,7 +218,7 @@ class GeminiInteractions(Dialect):
         self._spend(whole.get("usage"), payload, out)
         status = word(whole.get("status")) or self._status
         if status is None or (is_pending(status) and "status" not in whole):
-            status = "completed"  # as the event is called
+            status = "completed"  # the name of the event
         if self.ends_calls(status):
             self._bare.end_all(payload, out)
         self.finished[0] = status
@@ -236,7 +236,7 @@ class GeminiInteractions(Dialect):
         out.append(usage_of(self._used, payload))
 
     def _meaning(self, word: str | None) -> EndReason:
-        # `[DONE]` is no evidence of the interaction's end.
+        # `[DONE]` does not prove that the interaction ended.
         return super()._meaning(word) if word else "truncated"
 
     # Steps and their contents
@@ -267,7 +267,7 @@ class GeminiInteractions(Dialect):
         return found
 
     def _contents(self, step: dict[str, Any], found: _Step, payload: bytes, out: list[Event]) -> None:
-        """Emit the content of a step that its deltas did not have."""
+        """Emit the content of a whole step that its deltas did not have."""
         contents = [step] if found.kind == "text" else mappings(step.get(_LISTS.get(found.kind, "")))
         for at, content in enumerate(contents):
             known = at < len(found.parts)
@@ -281,7 +281,7 @@ class GeminiInteractions(Dialect):
                 self._annotate(annotation, part, payload, out)
 
     def _whole(self, step: dict[str, Any], at: int, payload: bytes, out: list[Event]) -> None:
-        # A step as the whole interaction has it: the events before may have had less of it.
+        # A step of the whole interaction, which may have more than the events before it.
         found = self._steps.get(at)
         if found is None or found.kind != (text(step.get("type")) or "step"):
             found = self._begin(step, at if found is None else self._top + 1, payload, out)
@@ -298,7 +298,7 @@ class GeminiInteractions(Dialect):
         id, name = text(step.get("id")), text(step.get("name"))
         out.append(ToolCallDelta(found.tool_index or 0, id, name, type="function", payload=payload))
         arguments = step.get("arguments")
-        # A streamed call begins with `{}`, which is not its arguments.
+        # A streamed call begins with the placeholder `{}`.
         found.takes_arguments = not arguments
         if arguments:
             self._speak(arguments if isinstance(arguments, str) else _json(arguments), found, payload, out)
@@ -332,7 +332,7 @@ class GeminiInteractions(Dialect):
                 for annotation in mappings(delta.get("annotations")):
                     self._annotate(annotation, part, payload, out)
             case _ if step.kind in _LISTS:
-                self._part(delta, step, payload, out)  # an image, a sound, a video
+                self._part(delta, step, payload, out)  # an image, audio or video
             case _ if step.kind == kind:
                 self._late(step, without(delta, ("type",)), payload, out)
             case _:
@@ -341,7 +341,7 @@ class GeminiInteractions(Dialect):
     def _arguments(self, delta: dict[str, Any], step: _Step, payload: bytes, out: list[Event]) -> None:
         arguments = delta.get("arguments")
         if delta.get("type") == "function_call":
-            # The first version of the API: the call is known only now, and whole.
+            # The first version of the API sends the whole call only in this delta.
             step.takes_arguments = step.takes_arguments and step.arguments.is_empty
             name, id = (text(delta.get(key)) for key in ("name", "id"))
             if name or id:
@@ -399,12 +399,12 @@ class GeminiInteractions(Dialect):
 
 
 def _beside(content: dict[str, Any]) -> dict[str, Any]:
-    # An empty list of annotations is all that is known of them.
+    # Non-empty annotations are emitted as events; an empty list is kept as it is.
     return {**without(content, ("annotations",) if content.get("annotations") else ()), "text": ""}
 
 
 def _step_of(kind: str) -> str:
-    # A delta whose step has not begun.
+    # The kind of step for a delta that arrives before its step started.
     if kind.startswith("thought"):
         return "thought"
     return "function_call" if kind in ("arguments_delta", "function_call") else "model_output"

@@ -1,11 +1,11 @@
-"""Chunks that differ in one string alone, which most chunks of an answer do, decoded into a type made for them.
+"""Fast path: decode chunks that differ only in one string, as most chunks of an answer do, into a type made for them.
 
-From a chunk that said nothing but its text a struct type is made: the place of the text is a string, noise is of its type, and
-everything else is the constant that it is. A payload that decodes as that type has thereby been *proved* to be the same chunk
-with another text, in any order of its keys. Nothing else is decoded, which makes it several times cheaper than reading the chunk.
+A chunk that has only text is turned into a struct type: the text is a string, noise fields have their type, and every other
+field is a constant. A payload that decodes as that type is thereby *proved* to be the same chunk with another text, in any order
+of keys. Nothing else is decoded, which makes it several times cheaper than reading the chunk.
 
-A type is made once in a process for each form of chunk. What differs from one answer to the next, such as ids and times, is
-of its type there, and compared after decoding.
+A type is made once per process for each form of chunk. Fields that differ between answers, such as ids and times, have only
+their type in it and are compared after decoding.
 """
 
 import re
@@ -22,25 +22,25 @@ from streamkit.sse.json_text import NOT_JSON
 Path: TypeAlias = tuple[str | int, ...]
 _KINDS: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 _NOISE: Final = {"obfuscation": str, "p": str}
-"""Fields that mean nothing: padding against guessing the length of a token."""
+"""Fields without meaning: padding that hides the length of tokens."""
 _ACCOUNTS: Final = {"usageMetadata"}
-"""Objects at the top of a chunk with counts so far, which the last chunk has too: the dialect reads those of the last one."""
+"""Top-level objects of a chunk with running counts: the dialect reads only those of the last chunk."""
 _SEQUENCE: Final = "sequence_number"
-"""The number of an event; a chunk whose number is not greater than that of the one before is none that was learnt."""
+"""The number of an event. It must increase from chunk to chunk; otherwise the fast path does not apply."""
 _OF_AN_ANSWER: Final = frozenset(
     {"id", "created", "created_at", "item_id", "response_id", "responseId", "generation_id", "system_fingerprint"}
 )
 _MAX_CONSTANT = 128
-"""Characters of a string that is a constant of a form; a longer one is compared."""
+"""Longest string, in characters, that becomes a constant of a form; a longer one is compared."""
 _FORMS = 256
 _NAME = re.compile(r'[^\\"\x00-\x1f]*')
 _NEVER = 1024
 _COLD = 4
-"""How many chunks are read before one is learnt from, which costs as much as that. Short answers have no more."""
+"""Chunks to read before learning from one, which costs as much as reading these. Short answers have no more chunks."""
 
 
 class Noted(msgspec.Struct):
-    """The texts of chunks that were read without the dialect's knowing, and the last of their payloads."""
+    """The texts of chunks that were read without calling the dialect, and the payload of the last one."""
 
     texts: list[str] = []
     payload: bytes = b""
@@ -50,35 +50,35 @@ ChunkReader: TypeAlias = Callable[[list[ServerSentEvent], list[Event], Noted], N
 
 
 class Learnt(NamedTuple):
-    """The chunks that are like one chunk, and the event that they stand for."""
+    """A learnt form of chunk, and the event that such a chunk becomes."""
 
     read: ChunkReader
-    """Read such chunks up to the first other one: append the event of each, and note its text."""
+    """Read chunks up to the first of another form: append the event of each, and note its text."""
     kind: Any
     choice: int
     tool_index: int | None
     seen: list[int]
-    """The number of the last chunk that was read, empty where they have none."""
+    """The number of the last chunk that was read; empty if the chunks are not numbered."""
 
     @property
     def sequence(self) -> int | None:
-        """The number of the last chunk that was read."""
+        """The number of the last chunk that was read, `None` if the chunks are not numbered."""
         return self.seen[0] if self.seen else None
 
 
 class Learner:
-    """Learns from chunks that said only one piece of text; for one answer. Where no two are alike, it tries ever less often."""
+    """Learns the forms of chunks of one answer. It tries less and less often if no two chunks have the same form."""
 
     def __init__(self) -> None:
         self.patience = 1
-        """How many chunks to read together before the next one is learnt from."""
+        """Number of chunks to read before learning from the next one."""
         self.used = False
-        """Whether what was learnt last has read a chunk since."""
+        """Whether the last learnt form has read a chunk since."""
         self._next = 1
         self._cold = _COLD  # chunks to read before the first one is learnt from
 
     def consider(self, items: list[ServerSentEvent], events: list[Event], places: tuple[Path, ...]) -> Learnt | None:
-        """Chunks were read; learn from one alone, if all that it said is one piece of text at one of `places` of its JSON."""
+        """Learn from a single chunk that was read, if it became one text event whose text is at one of `places` in its JSON."""
         if self.used:
             self.patience = self._next = 1
             self.used = False
@@ -103,7 +103,7 @@ def _learn(item: ServerSentEvent, event: Any, places: tuple[Path, ...]) -> Learn
     try:
         chunk = msgspec.json.decode(item.payload)
     except NOT_JSON:
-        return None  # half of a surrogate pair in it, whose other half has come
+        return None  # it has one surrogate of a split pair, whose other half was received
     found = [place for place in places if _at(chunk, place) == text]
     if len(found) != 1 or not _has_plain_names(chunk):
         return None
@@ -117,7 +117,7 @@ def _learn(item: ServerSentEvent, event: Any, places: tuple[Path, ...]) -> Learn
 
 
 def _has_plain_names(value: Any) -> bool:
-    # Not every name can be one of a struct.
+    # Not every name can be a field of a struct.
     if isinstance(value, dict):
         return all(
             _NAME.fullmatch(name) and _has_plain_names(inner) for name, inner in cast("dict[str, Any]", value).items()
@@ -136,12 +136,12 @@ def _at(value: Any, place: Path) -> Any:
 
 class _Form(NamedTuple):
     reader: Callable[..., ChunkReader]
-    """Makes the function `Learnt.read` for what is constant within one answer, the values at `compared`."""
+    """Makes the function `Learnt.read` for one answer, given its values at `compared`."""
     compared: tuple[Path, ...]
 
 
-# A shape is a value that can be a key of the cache: of an object its sorted names and their shapes, of a list its shapes, of
-# anything else that it is the text, a type, or a constant (never a boolean, which would be equal to a number).
+# A shape is a hashable key of the cache: for an object the sorted names with their shapes, for a list the shapes of its items,
+# for anything else the mark of the text, a type, or a constant (never a boolean, which would be equal to a number).
 _TEXT: Final = "text"
 _Shape: TypeAlias = Any
 
@@ -171,7 +171,7 @@ def _below(text: Path | None, step: str | int) -> Path | None:
 
 
 def _is_constant(value: Any) -> bool:
-    # A type can hold strings, integers of 64 bits and null; booleans and floats can't be in a `Literal`.
+    # msgspec's `Literal` holds strings and 64-bit integers; null is a type. Booleans and floats can't be constants.
     if isinstance(value, str):
         return len(value) <= _MAX_CONSTANT
     return value is None or (type(value) is int and -(2**63) <= value < 2**63)
@@ -207,7 +207,8 @@ def _form(shape: _Shape, call: bool) -> _Form:
     numbers: list[str] = []
     kind = _type(shape, "chunk", (), text, compared, numbers)
     differs = [f" or {place} != constant{at}" for at, (place, _) in enumerate(compared)]
-    # The code is made of the names given here and nothing else. Of general code each chunk would cost several calls more.
+    # The code contains only the names given here, never names or values of the payload. Without generated code each chunk
+    # would cost several more calls.
     code = _READER.format(
         constants="".join(f"constant{at}, " for at in range(len(compared))),
         text=text[0],

@@ -1,7 +1,7 @@
-"""An answer as the messages that continue its conversation, and the results of its tool calls, in four request formats.
+"""Convert an answer and the results of its tool calls into messages that continue the conversation, in four request formats.
 
-The answer's own dialect gets back what it needs to verify its answer, as signatures of reasoning and ids; another gets text and
-calls. https://platform.openai.com/docs/guides/function-calling, …/guides/reasoning,
+For the provider of the answer the messages have everything it needs to verify the answer, such as ids and signatures of
+reasoning; for others only text and calls. https://platform.openai.com/docs/guides/function-calling, …/guides/reasoning,
 https://platform.claude.com/docs/en/agents-and-tools/tool-use/implement-tool-use,
 https://ai.google.dev/gemini-api/docs/function-calling and …/thought-signatures.
 """
@@ -21,7 +21,7 @@ from streamkit.events import Choice, Completion, ToolCall
 Message = dict[str, Any]
 _CHAT_FIELDS = ("role", "content", "refusal", "tool_calls", "function_call")
 _RESENT = ("reasoning_content", "reasoning", "reasoning_details")
-"""Reasoning that providers behind OpenAI's format want back beside the calls that it led to (DeepSeek, OpenRouter)."""
+"""Reasoning fields that some providers with OpenAI's format require back together with its calls (DeepSeek, OpenRouter)."""
 
 
 def as_text(content: Any) -> str:
@@ -30,7 +30,7 @@ def as_text(content: Any) -> str:
 
 
 def id_of(completion: Completion, choice: Choice, call: ToolCall) -> str:
-    """The call's id; where the provider gave none, one that is the same for the same call."""
+    """Return the call's id, or if the provider gave none, a generated id that is stable for the same call."""
     response = (completion.id, completion.created, completion.model)
     return call.id or call_id(response, choice.index, call.index, call.name)
 
@@ -47,7 +47,7 @@ class ChatMessageForm(MessageForm):
     """OpenAI's chat completions."""
 
     def messages(self, completion: Any, choice: Any, *, own: bool) -> list[Message]:
-        """One message of the assistant's."""
+        """Return one assistant message."""
         whole = chat_completion(completion)
         said: Message = next(each["message"] for each in whole["choices"] if each["index"] == choice.index)
         message = {name: said[name] for name in _CHAT_FIELDS if said.get(name) is not None}
@@ -58,7 +58,7 @@ class ChatMessageForm(MessageForm):
         return [{"content": None, **message}] if message.get("content") is None else [message]
 
     def results(self, completion: Any, choice: Any, results: Iterable[ToolResult]) -> list[Message]:
-        """One message for each result. It has no mark of an error but its text."""
+        """Return one message per result. A failed call is marked only by its text."""
         return [self._result(completion, choice, result) for result in results]
 
     def _result(self, completion: Completion, choice: Choice, result: ToolResult) -> Message:
@@ -72,7 +72,7 @@ class AnthropicMessageForm(MessageForm):
     """Anthropic's messages."""
 
     def messages(self, completion: Any, choice: Any, *, own: bool) -> list[Message]:
-        """One message of the assistant's, with its thinking and its signatures if it is Anthropic's own."""
+        """Return one assistant message, with its thinking and signatures if Anthropic produced it."""
         if own:
             return [{"role": "assistant", "content": anthropic.message(completion)["content"]}]
         text: list[Message] = [{"type": "text", "text": choice.text}] if choice.text else []
@@ -81,7 +81,7 @@ class AnthropicMessageForm(MessageForm):
         ]
 
     def results(self, completion: Any, choice: Any, results: Iterable[ToolResult]) -> list[Message]:
-        """One message of the user's with all results: a message in between would be refused."""
+        """Return one user message with all results; the API rejects results in separate messages."""
         return [{"role": "user", "content": [self._result(completion, choice, result) for result in results]}]
 
     @staticmethod
@@ -99,7 +99,7 @@ class ResponsesMessageForm(MessageForm):
     """The items of `input` of OpenAI's Responses API."""
 
     def messages(self, completion: Any, choice: Any, *, own: bool) -> list[Message]:
-        """The output items, reasoning with its encrypted content and ids included if they are its own."""
+        """Return the output items. Those of a Responses answer include ids and reasoning with its encrypted content."""
         if own:
             items: list[Message] = whole_response(completion)["output"]
             return items
@@ -107,7 +107,7 @@ class ResponsesMessageForm(MessageForm):
         return [*text, *(self._call(completion, choice, call) for call in choice.tool_calls)]
 
     def results(self, completion: Any, choice: Any, results: Iterable[ToolResult]) -> list[Message]:
-        """One item for each result. It has no mark of an error but its text."""
+        """Return one item per result. A failed call is marked only by its text."""
         return [
             {
                 "type": "custom_tool_call_output" if result.call.type == "custom" else "function_call_output",
@@ -129,7 +129,7 @@ class GeminiMessageForm(MessageForm):
     """The `contents` of Gemini's `generateContent`."""
 
     def messages(self, completion: Any, choice: Any, *, own: bool) -> list[Message]:
-        """One content of the model's, with its thought signatures if it is Gemini's own."""
+        """Return one `model` content, with its thought signatures if Gemini produced it."""
         if own:
             for candidate in gemini.generated(completion).get("candidates", ()):
                 if candidate.get("index", 0) == choice.index and candidate.get("content"):
@@ -138,7 +138,7 @@ class GeminiMessageForm(MessageForm):
         return [{"role": "model", "parts": [*text, *map(self._call, choice.tool_calls)]}]
 
     def results(self, completion: Any, choice: Any, results: Iterable[ToolResult]) -> list[Message]:
-        """One content of the user's with all results."""
+        """Return one `user` content with all results."""
         return [{"role": "user", "parts": list(map(self._result, results))}]
 
     @staticmethod
@@ -147,7 +147,8 @@ class GeminiMessageForm(MessageForm):
 
     @staticmethod
     def _result(result: ToolResult) -> Message:
-        # An object; by these two names if it is none. (https://ai.google.dev/api/caching#FunctionResponse)
+        # The response must be an object; other content goes into `output` or `error`.
+        # (https://ai.google.dev/api/caching#FunctionResponse)
         content, name = result.content, "error" if result.failed else "output"
         response = mapping(content) if _is_object(content) and not result.failed else {name: content}
         id = {"id": result.call.id} if result.call.id else {}

@@ -1,4 +1,4 @@
-"""Ollama's own API, `/api/chat` and `/api/generate`: one JSON object a line, and the same object where it is not streamed.
+"""Ollama's own API, `/api/chat` and `/api/generate`: one JSON object per line, or a single object without streaming.
 
 https://docs.ollama.com/api/chat, …/api/generate and …/api/streaming.
 """
@@ -40,7 +40,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def answer(completion: Completion) -> dict[str, Any]:
-    """The one object that holds all of the answer, with its counts and durations."""
+    """Build the single object of the whole answer, with its counts and durations."""
     whole = {**completion.details, **(completion.usage.details if completion.usage else {})}
     if not completion.choices:
         return whole
@@ -68,14 +68,14 @@ def _call(part: Part, call: ToolCall) -> dict[str, Any]:
     if call.name is not None:
         function["name"] = call.name
     if "arguments" in function:
-        # Some servers send the arguments as OpenAI does, in a string.
+        # Some servers send the arguments in a string, as OpenAI does.
         function["arguments"] = call.arguments if isinstance(function["arguments"], str) else arguments_of(call)
     return {**part.data, "function": function}
 
 
 # The events
 
-# A line without any of them, such as a ping of a proxy's, is no part of an answer.
+# A line without any of these fields, such as a proxy's ping, is not part of an answer.
 _ANSWER = ("message", "response", "done")
 # Fields that are emitted as events of their own.
 _TOLD = ("content", "thinking", "reasoning_content", "tool_calls", "response", "logprobs", "done_reason")
@@ -85,7 +85,7 @@ _TOLD = ("content", "thinking", "reasoning_content", "tool_calls", "response", "
 class Ollama(Dialect):
     """Lines with `message` or `response`. It is `done` at `"done": true`.
 
-    That alone is the end's evidence: `done_reason` may be missing or null, as servers before 0.1.38 left it out.
+    That alone proves the end: `done_reason` may be missing or null, as in servers before 0.1.38.
     """
 
     shape: ClassVar[str | None] = "ollama"
@@ -128,7 +128,7 @@ class Ollama(Dialect):
         if role and role != self._role:
             self._role = role
             out.append(RoleDelta(role, payload=payload))
-        # Bridges to Ollama's API send reasoning by OpenAI's usual name.
+        # Proxies with Ollama's API send reasoning under the name common in OpenAI's format.
         if thinking := text(message.get("thinking")) or text(message.get("reasoning_content")):
             out.append(ReasoningDelta(thinking, payload=payload))
         if said := text(message.get("content")) or text(message.get("response")):
@@ -137,14 +137,14 @@ class Ollama(Dialect):
             self._call(call, payload, out)
 
     def _detail(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
-        # The times and the state are those of the last line, as in a plain answer.
+        # The times and the status are those of the last line, as in a non-streaming response.
         details = {name: value for name, value in fields.items() if name not in _TOLD and not _is_cost(name)}
         if isinstance(fields.get("message"), dict):
             details["message"] = without(fields["message"], _TOLD)
         out.append(ResponseDetails(details, self.shape, payload=payload))
 
     def _call(self, call: dict[str, Any], payload: bytes, out: list[Event]) -> None:
-        # Calls come whole. Of their own numbers some servers send none, and others 0 for each.
+        # Calls are whole, and numbered here: some servers send no index, others 0 for each call.
         function, number = mapping(call.get("function")), self._calls
         arguments = function.get("arguments")
         data = {**call, **({"function": emptied(function, ("name",))} if function else {})}
@@ -171,7 +171,7 @@ class Ollama(Dialect):
 
 
 def _is_silent(fields: dict[str, Any]) -> bool:
-    # A line whose text is empty says nothing, and is no unknown one.
+    # A line with empty text is known; it is not reported as unknown.
     return isinstance(fields.get("message"), dict) or isinstance(fields.get("response"), str)
 
 

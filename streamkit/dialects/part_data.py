@@ -1,4 +1,4 @@
-"""The data of a part put together again: its structure, and the text that came in deltas."""
+"""Reassemble the data of a part from its structure and the text of its deltas."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from streamkit.events import PartDelta
 
 
 class PartText(msgspec.Struct):
-    """Text of a field of a part's data. Once the part has ended since it began, more text begins it anew."""
+    """The text of one field of a part's data. Text after the next `PartEnd` replaces it."""
 
     path: tuple[str, ...]
     json: bool
@@ -25,7 +25,7 @@ class PartData(msgspec.Struct):
     ends: int = 0
 
     def write(self, delta: PartDelta) -> None:
-        """Take a piece of text."""
+        """Append a piece of text."""
         key = "\0".join(delta.path)
         text = self.texts.get(key)
         if text is None or text.ends != self.ends:
@@ -33,20 +33,20 @@ class PartData(msgspec.Struct):
         text.pieces.append(delta.text)
 
     def add(self, data: dict[str, Any]) -> None:
-        """Take more of the structure."""
+        """Merge fields into the structure."""
         self.data |= data
         if data:
-            # A field that is given again begins anew.
+            # A field that is sent again replaces its text.
             self.texts = {key: text for key, text in self.texts.items() if text.path[0] not in data}
 
     def end(self, data: dict[str, Any]) -> None:
-        """The part is complete. `data` is what is known only then."""
+        """End the part. `data` has the fields that are known only at the end."""
         self.add(data)
         self.ends += 1
 
     @property
     def whole(self) -> dict[str, Any]:
-        """The data with all text in its place."""
+        """The data with all text inserted."""
         data = dict(self.data)
         for text in self.texts.values():
             _place(data, text.path, "".join(text.pieces), json=text.json)

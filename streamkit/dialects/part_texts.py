@@ -1,7 +1,7 @@
-"""Text in the data of a part: taken out of it, so that a part is structure and all text comes in deltas.
+"""Move text out of a part's data, so that the data has only structure and all text is emitted in deltas.
 
-What the model or a tool wrote may be anywhere in a provider's own blocks: in the code of an interpreter, the input and the
-output of a server's tools, a search query, a field that is not known here. Whatever is not known to be structure is text.
+Text of the model or of a tool may be anywhere in a provider's own blocks: in the code of an interpreter, the input and output of
+a server's tools, a search query, or an unknown field. Every field that is not known to be structure counts as text.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import msgspec
 from streamkit.dialects.fields import mapping
 from streamkit.events import Event, PartChannel, PartDelta, PartEnd, PartStart
 
-# The names of fields that are no text: what a part is, whose it is, how it is encoded, and binary data.
+# Fields that are not text: the kind, owner and encoding of a part, and binary data.
 _STRUCTURE = frozenset(
     {
         *("type", "id", "object", "status", "role", "name", "index", "phase", "execution", "environment", "caller"),
@@ -26,12 +26,12 @@ _CODE_KINDS = {"local_shell_call", "shell_call", "apply_patch_call", "code_inter
 _INPUTS = {"action", "actions", "args", "arguments", "input", "operation", "queries", "query"}
 _OUTPUTS = {"error", "logs", "output", "outputs", "response", "result", "results", "stderr", "stdout"}
 _OUTPUT_KINDS = ("_output", "_result", "Response", "Result")
-# Fields that are binary data in parts of that kind. (https://platform.openai.com/docs/api-reference/responses/object)
+# Fields with binary data, by kind of part. (https://platform.openai.com/docs/api-reference/responses/object)
 _BINARY = {("image_generation_call", "result")}
 
 
 class TextField(NamedTuple):
-    """A text of a part: the field that it belongs to, and whether it is JSON."""
+    """A text in a part: the path of its field, and whether it is JSON."""
 
     path: tuple[str, ...]
     text: str
@@ -40,7 +40,7 @@ class TextField(NamedTuple):
 
 
 def start(event: PartStart) -> list[Event]:
-    """The event without the text in its data, and the deltas of that."""
+    """Return the event without the text in its data, followed by deltas with that text."""
     data, texts = split(event.kind, event.data)
     if not texts:
         return [event]
@@ -49,7 +49,7 @@ def start(event: PartStart) -> list[Event]:
 
 
 def end(event: PartEnd, kind: str) -> list[Event]:
-    """The event that ends a part of that kind, after a start that gives the fields again that are text, and their deltas."""
+    """Return the end of a part. If its data has text, a `PartStart` with these fields, emptied, and their deltas precede it."""
     data, texts = split(kind, event.data)
     if not texts:
         return [event]
@@ -61,11 +61,11 @@ def end(event: PartEnd, kind: str) -> list[Event]:
 
 
 def split(kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], list[TextField]]:
-    """The structure in the data of a part, with the empty form of each text; and the texts."""
+    """Split a part's data into its structure, in which each text is replaced by its empty form, and the texts."""
     kept, texts = dict(data), list[TextField]()
     for name, value in data.items():
         if isinstance(value, dict) and name == kind:
-            # As Gemini has it, all of a part in the field that says what it is.
+            # Gemini's parts hold everything in one field named after their kind.
             inner, found = split(kind, mapping(cast(object, value)))
             kept[name] = inner
             texts += [field._replace(path=(name, *field.path)) for field in found]
@@ -85,7 +85,7 @@ def channel_of(kind: str, name: str) -> PartChannel:
 
 
 def is_structure(name: str) -> bool:
-    """Whether a field of that name is no text."""
+    """Whether a field of that name is structure, not text."""
     return name in _STRUCTURE or name.endswith(("_id", "Id"))
 
 
@@ -105,7 +105,7 @@ def _empty(value: object) -> Any:
 
 
 def _is_json(text: str, channel: PartChannel) -> bool:
-    # A string that holds a document, such as the arguments of a remote server's tool, means what that says.
+    # A string that contains JSON, such as the arguments of an MCP tool, is treated as JSON.
     return channel != "code" and text.lstrip()[:1] in ("{", "[")
 
 

@@ -1,7 +1,7 @@
-"""OpenAI's Realtime API over a WebSocket: the events of a response, between those of the session.
+"""OpenAI's Realtime API over a WebSocket: the events of one response, interleaved with those of the session.
 
 https://platform.openai.com/docs/api-reference/realtime-server-events. Items, parts and deltas are those of the Responses API,
-with other names for speech and one event for every end; Azure and earlier versions have a few names of their own.
+but speech has other names, and every response ends with `response.done`. Azure and earlier versions use some other names.
 """
 
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ _NAMES = {
 }
 _KINDS = {"text": "output_text", "audio": "output_audio"}
 _SPOKEN = ("audio", "transcript")
-# Of an item of the conversation a notice has its place and state. What the model wrote is in the deltas.
+# The fields of a conversation item that a notice keeps. The text of the model is in the deltas.
 _OF_ITEM = ("id", "object", "type", "role", "status", "call_id")
 
 
 @dataclass
 class OpenAIRealtime(OpenAIResponses):
-    """One response of a session. It is `done` at `response.done`, whose status says how the response has ended.
+    """One response of a session. It is `done` at `response.done`, whose status is the reason of the end.
 
-    Speech comes as `AudioDelta`s, with data or with a transcript. Events of the session, of the conversation and of the input are
-    `ProviderNotice`s, items of the conversation without their content. An `error` ends the stream, though the session goes on.
+    Speech is emitted as `AudioDelta`s with data or a transcript. Events of the session, the conversation and the input are
+    `ProviderNotice`s, with conversation items reduced to their metadata. An `error` ends the stream; the session continues.
     """
 
     shape: ClassVar[str | None] = "responses"
@@ -59,7 +59,7 @@ class OpenAIRealtime(OpenAIResponses):
 
 
 def _as_response(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """The event as the Responses API sends it."""
+    """Convert an event to the form of the Responses API."""
     stem, _, act = kind.rpartition(".")
     known: dict[str, Any] = {"type": f"{_NAMES[stem]}.{act}" if stem in _NAMES else kind}
     if part := mapping(fields.get("part")):
@@ -92,5 +92,5 @@ def _item(item: dict[str, Any]) -> dict[str, Any]:
 def _part(part: dict[str, Any]) -> dict[str, Any]:
     kind = text(part.get("type")) or ""
     named = {**part, "type": _KINDS.get(kind, kind)}
-    # What was spoken came in deltas of its own.
+    # Audio and its transcript were emitted from their own deltas.
     return without(named, _SPOKEN) if named["type"] == "output_audio" else named

@@ -1,11 +1,10 @@
-"""Reasoning that a model writes into its text, between tags such as `<think>` and `</think>`.
+"""Split reasoning from text that has it between tags such as `<think>` and `</think>`.
 
-The tags may be cut anywhere. What could be the beginning of one is buffered, which is always shorter than a tag, until the next
-piece decides, or something else of the choice comes: a call, its end. The tags are removed, and of the text nothing but white
-space: that before the first tag, where nothing else is; that at the beginning of the reasoning; and that between a closing tag
-and the answer, if the answer begins there. A tag that is not closed is followed by reasoning to the end. A closing tag without an
-opening one is text, except where the opening tag is empty: then the answer begins with reasoning, as it does where the request
-ends with the tag.
+Tags may be split between deltas at any position. A possible beginning of a tag, always shorter than the tag, is buffered until
+the next delta decides or another event of the choice arrives, such as a call or the end. The tags are removed, and only this
+white space: before the first tag if there is nothing else before it, at the beginning of the reasoning, and between a closing
+tag and the answer if the answer begins there. After an unclosed tag everything is reasoning. A closing tag without an opening
+one is text. If the configured opening tag is empty, the answer begins with reasoning, as if the prompt ended with the tag.
 """
 
 from collections.abc import Iterable
@@ -29,40 +28,40 @@ from streamkit.events import (
 )
 
 _ENDS_A_TAG = (ToolCallDelta, ReasoningDelta, RefusalDelta, AudioDelta, PartStart, PartEnd, Finish)
-"""Events after which a choice's text is complete, so that no tag can continue behind them."""
+"""Events that end a run of text, so that no tag can continue after them."""
 _MOST_SPACE = 256
-"""White space before a first tag that is buffered at most."""
+"""Most characters of white space that are buffered before a first tag."""
 
 
 class Split(msgspec.Struct):
-    """The text of one choice."""
+    """The state of one choice."""
 
     held: str = ""
     payload: bytes | None = None
     thinks: bool = False
-    # Whether reasoning, and whether text, was emitted; and whether a tag has come.
+    # Whether reasoning was emitted, whether text was emitted, and whether a tag was found.
     thought: bool = False
     spoke: bool = False
     tagged: bool = False
 
 
 class ReasoningTags:
-    """All choices of one stream."""
+    """Splits the text of all choices of one stream."""
 
     def __init__(self, opening: str, closing: str) -> None:
         self._opening, self._closing = opening, closing
         self._choices: dict[int, Split] = {}
 
     def state(self) -> Any:
-        """The state of all choices as plain data, for a checkpoint."""
+        """Return the state of all choices as plain data, for a checkpoint."""
         return [[index, msgspec.to_builtins(split)] for index, split in self._choices.items()]
 
     def restore(self, state: Any) -> None:
-        """Take back what `state` gave."""
+        """Restore from `state()`."""
         self._choices = {index: msgspec.convert(split, Split) for index, split in state}
 
     def take_all(self, events: Iterable[Event]) -> Iterable[Event]:
-        """The events, text between the tags as reasoning. An error that ends them comes after all that was buffered."""
+        """Return the events, with text between tags as reasoning. Buffered text is emitted before an error that ends them."""
         out: list[Event] = []
         if isinstance(events, list):
             self.take(events, out)
@@ -75,7 +74,7 @@ class ReasoningTags:
         return out
 
     def take(self, events: Iterable[Event], out: list[Event]) -> None:
-        """Append the events to `out`."""
+        """Append the events to `out`, with text between tags as reasoning."""
         for event in events:
             if isinstance(event, TextDelta):
                 self._text(event, out)
@@ -87,7 +86,7 @@ class ReasoningTags:
             out.append(event)
 
     def release(self, out: list[Event], index: int | None = None) -> None:
-        """Emit what is buffered of a choice, or of all: no tag follows."""
+        """Emit the buffered text of a choice, or of all choices: no tag follows."""
         for choice in list(self._choices) if index is None else [index]:
             if (split := self._choices.get(choice)) and split.held:
                 held, split.held = split.held, ""
@@ -107,13 +106,13 @@ class ReasoningTags:
         self._hold(split, text[start:], tag, event.index, out)
 
     def _tag(self, split: Split) -> str:
-        # Where it is empty there is none but the one at the beginning.
+        # With an empty opening tag, reasoning can only begin at the start.
         return self._closing if split.thinks else self._opening
 
     def _hold(self, split: Split, text: str, tag: str, index: int, out: list[Event]) -> None:
         at = len(text) - _overlap(text, tag)
         if not (split.tagged or split.spoke) and _is_space(text[:at]):
-            at = 0  # white space alone, before what may be a first tag
+            at = 0  # only white space so far: a first tag may follow
         text, split.held = text[:at], text[at:]
         self._emit(split, text, index, out)
 
@@ -135,6 +134,6 @@ def _is_space(text: str) -> bool:
 
 
 def _overlap(text: str, tag: str) -> int:
-    """How much of the end of the text is the beginning of the tag."""
+    """Return the length of the longest end of the text that is a beginning of the tag."""
     most = min(len(text), len(tag) - 1)
     return next((size for size in range(most, 0, -1) if text.endswith(tag[:size])), 0)

@@ -19,14 +19,14 @@ from streamkit.sse.json_text import NOT_JSON, is_too_deep
 
 @dataclass
 class Replicate(Dialect):
-    """The events `output`, `error` and `done`. It is `done` at that one; an event's `raw` is its text as a JSON string."""
+    """The events `output`, `error` and `done`. It is `done` at the event `done`; `raw` is an event's text as a JSON string."""
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
         return event.event == "output"
 
     def _read(self, items: list[ServerSentEvent], out: list[Event]) -> None:
-        # Text that happens to be JSON, as a number is, is text all the same.
+        # Text that happens to be valid JSON, such as a number, is still text.
         for number, item in enumerate(items, self._seen + 1):
             self._one(item, number, out)
             if self.done:
@@ -51,7 +51,7 @@ class Replicate(Dialect):
             out.append(ProviderNotice(item.event, data, payload=_quoted(data)))
 
     def _conclude(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
-        # An answer that was not cancelled and did not fail has no reason: `{}`.
+        # The data of a successful answer is `{}`, without a reason.
         if (reason := word(mapping(_decoded(item.data)).get("reason"))) and not is_pending(reason):
             self.finished[0] = reason
             out.append(Finish(reason, payload=_quoted(item.data)))

@@ -1,17 +1,17 @@
-"""Descriptions of JSON for error messages: the names of its fields and their types, never a value."""
+"""Describe JSON for error messages: the names and types of its fields, never a value."""
 
 import re
 from typing import Any, cast
 
 _FIELDS = 8
 _DEPTH = 2
-# A name that could be text or a key is not shown.
+# Other names are not shown: they could be user text or secret keys.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 _EVENT = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 
 
 def shape(data: object, depth: int = _DEPTH) -> str:
-    """`{response: string, usage: {prompt_tokens: number}}`, for example; down to two levels and eight fields of each."""
+    """Return, for example, `{response: string, usage: {prompt_tokens: number}}`: two levels, at most eight fields each."""
     match data:
         case None:
             return "null"
@@ -30,7 +30,7 @@ def shape(data: object, depth: int = _DEPTH) -> str:
 
 
 def event_name(name: str) -> str:
-    """The name of a server-sent event, if it is one that can be shown."""
+    """Return the quoted name of a server-sent event, or "of another name" if it is not safe to show."""
     return repr(name) if _EVENT.fullmatch(name) else "of another name"
 
 

@@ -1,8 +1,8 @@
-"""Emoji that a provider cut in two: the halves of a surrogate pair, one in each of two chunks.
+"""Join emoji that a provider split: the two halves of a surrogate pair, each in a chunk of its own.
 
-Who cuts text by UTF-16 units, as JavaScript does, sends `"\\ud83d"` and then `"\\ude00"`. JSON allows that and leaves open what
-it means (RFC 8259, section 8.2); msgspec refuses it. So a payload that has such a half is read with the half written in other
-characters, and the halves of one text are joined when they have met. One that stays alone is U+FFFD.
+A provider that splits text at UTF-16 units, as JavaScript does, sends `"\\ud83d"` and then `"\\ude00"`. JSON allows that without
+defining it (RFC 8259, section 8.2); msgspec rejects it. Therefore each lone half is encoded in other characters before a payload
+is decoded, and adjacent halves of one text are joined afterwards. A half without the other becomes U+FFFD.
 """
 
 import json
@@ -31,7 +31,7 @@ _ESCAPE = re.compile(
     "|([\ud800-\udfff])",
     re.DOTALL,
 )
-# U+FDD0–U+FDEF are for a program's own use and never interchanged. (Unicode, 23.7 Noncharacters)
+# U+FDD0–U+FDEF are for internal use and never interchanged. (Unicode, 23.7 Noncharacters)
 _MARK, _DIGITS = "\ufdd0", [chr(0xFDD1 + digit) for digit in range(16)]
 _MARKED = re.compile(f"{_MARK}([{_DIGITS[0]}-{_DIGITS[7]}][{_DIGITS[0]}-{_DIGITS[15]}]{{2}})")
 _LONE = re.compile("[\ud800-\udfff]")
@@ -49,19 +49,19 @@ TEXTS: Final[dict[type[Any], str]] = {
 _KINDS = {kind.__name__: kind for kind in TEXTS}
 
 Place = tuple[str, int, int]
-"""Where the second half of a pair can follow: the kind of event (and the field's name), the choice, and the call or part."""
+"""A text that may continue: the kind of event (for a `PartDelta` also its field), the choice, and the call or part."""
 Waiting = dict[Place, list[Any]]
-"""The halves that came last in their texts, each with the chunk it was in."""
+"""High surrogates at the end of their texts, each with the payload of its chunk."""
 
 
 def mark(payload: bytes) -> bytes | None:
-    """The payload with every lone half, and all that is not UTF-8, written so that it can be decoded; `None` if there is none."""
+    """Return the payload with lone halves and invalid UTF-8 replaced, so that it can be decoded; `None` if it has neither."""
     marked = _ESCAPE.sub(_mark_one, text_of(payload)).encode("utf-8")
     return None if marked == payload else marked
 
 
 def text_of(payload: bytes) -> str:
-    """The payload as text: with halves that were not escaped, as in text of a source that is none of UTF-8."""
+    """Return the payload as text, with unescaped halves kept; other invalid UTF-8 becomes U+FFFD."""
     try:
         return payload.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -69,7 +69,7 @@ def text_of(payload: bytes) -> str:
 
 
 def has_halves(text: str) -> bool:
-    """Whether there is a half in it."""
+    """Whether the text has a lone half."""
     return not text.isascii() and _LONE.search(text) is not None
 
 
@@ -82,7 +82,7 @@ def _mark_one(found: re.Match[str]) -> str:
 
 
 def unmark(event: Event, payload: bytes) -> Event:
-    """The event of a marked payload with the halves themselves in its text, and U+FFFD for them anywhere else."""
+    """Return the event of a marked payload with the halves restored in its text, and U+FFFD for them in other fields."""
     text = TEXTS.get(type(event))
     changed = {
         name: _MARKED.sub(_half, value) if name == text and isinstance(value, str) else clean(value)
@@ -93,7 +93,7 @@ def unmark(event: Event, payload: bytes) -> Event:
 
 
 def mended(text: str) -> str:
-    """A text of marked payloads, perhaps after the half that ended another, with the halves that have met joined."""
+    """Return text of marked payloads with adjacent halves joined. It may begin with the half that ended an earlier text."""
     if text.isascii() or not (_MARK in text or "\ud800" <= text[0] < "\udc00"):
         return text
     halves = _MARKED.sub(_half, text)
@@ -101,7 +101,7 @@ def mended(text: str) -> str:
 
 
 def join(events: list[Event], waiting: Waiting) -> list[Event]:
-    """The events with their halves joined; one that may still meet its other half is in `waiting`."""
+    """Return the events with halves joined. A high surrogate at the end of a text is moved to `waiting`."""
     out: list[Event] = []
     for event in events:
         if type(event) in TEXTS:
@@ -118,7 +118,7 @@ def join(events: list[Event], waiting: Waiting) -> list[Event]:
 
 
 def release(waiting: Waiting, index: int | None = None) -> list[Event]:
-    """U+FFFD for the halves of a choice that wait in vain, or of all."""
+    """Return U+FFFD for each remaining half of a choice, or of all choices."""
     alone = [place for place in waiting if index in (None, place[1])]
     return [_alone(place, waiting.pop(place)[1]) for place in alone]
 
@@ -135,7 +135,7 @@ def _place(event: Any) -> Place:
 
 
 def _cleaned(event: Event) -> Event:
-    # It may have what a dialect kept of an earlier payload that was marked.
+    # The dialect may have stored a field of an earlier marked payload.
     found = {name: value for name in event.__struct_fields__ if name != "payload" and (value := getattr(event, name))}
     changed = {name: kept for name, value in found.items() if (kept := clean(value)) != value}
     return msgspec.structs.replace(event, **changed) if changed else event
@@ -166,7 +166,7 @@ def _take(event: Any, waiting: Waiting) -> list[Event]:
         waiting[place] = [ord(text[-1]), event.payload]
         text = text[:-1]
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    # A text is never empty; an event that says something else too is kept.
+    # Text events are never empty. Keep an event that has other fields, such as the name of a call.
     if not whole and not _says_more(event, name):
         return []
     return [msgspec.structs.replace(event, **{name: whole})]
@@ -185,7 +185,7 @@ def _half(found: re.Match[str]) -> str:
 
 
 def clean(value: Any) -> Any:
-    """A value of a marked payload, with U+FFFD for each half."""
+    """Return a value of a marked payload with U+FFFD for each half."""
     if isinstance(value, str):
         return _UNSHOWN.sub(_REPLACEMENT, value)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Hugging Face's Text Generation Inference, its own API: `/generate_stream`, `/generate`, and `/` of an inference endpoint.
+"""Hugging Face's Text Generation Inference: its own API `/generate_stream`, `/generate`, and `/` of an inference endpoint.
 
 https://huggingface.co/docs/text-generation-inference/messages_api and
-https://huggingface.github.io/text-generation-inference/. Its `/v1/chat/completions` speaks OpenAI's chunks.
+https://huggingface.github.io/text-generation-inference/. Its `/v1/chat/completions` sends OpenAI's chunks.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def generation(completion: Completion) -> dict[str, Any]:
-    """The object with the text and, where they were sent, its details and tokens."""
+    """Build the object with the text, and with its details and tokens if they were sent."""
     whole: dict[str, Any] = {"generated_text": completion.text, **completion.details}
     choice = completion.choices[0] if completion.choices else None
     tokens = ((choice.logprobs if choice else None) or {}).get("generated")
@@ -40,9 +40,9 @@ _COUNTS = ("input_length", "generated_tokens")
 
 @dataclass
 class TextGenerationInference(Dialect):
-    """One event for each `token`. It is `done` at the event with the `generated_text`, which may have more than the tokens.
+    """One event per `token`. It is `done` at the event with the `generated_text`, which may have more text than the tokens.
 
-    Special tokens, such as the one that ends the text, are none of it. Tokens with their log probabilities are `Logprobs`.
+    Special tokens, such as the end token, are not part of the text. Tokens and their log probabilities are `Logprobs`.
     """
 
     shape: ClassVar[str | None] = "tgi"
@@ -55,11 +55,11 @@ class TextGenerationInference(Dialect):
         return "text" in mapping(fields.get("token")) or isinstance(fields.get("generated_text"), str)
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        # An inference endpoint answers with a list of one.
+        # An inference endpoint returns a list with one object.
         answers = mappings(data)
         fields, payload = answers[0] if len(answers) == 1 else mapping(data), item.payload
         token, whole = mapping(fields.get("token")), text(fields.get("generated_text"))
-        # https://huggingface.co/docs/text-generation-inference: `error` is its text, `error_type` stands beside it.
+        # https://huggingface.co/docs/text-generation-inference: `error` is a text, with `error_type` beside it.
         error = error_in(data) if not token and whole is None else None
         if error or item.event == "error":
             self.fail(error or data, number, out)
@@ -89,7 +89,7 @@ class TextGenerationInference(Dialect):
     def _conclude(self, fields: dict[str, Any], whole: str, payload: bytes, out: list[Event]) -> None:
         rest = self._emitted.rest(whole)
         if rest is None:
-            # As where the request asked for the full text, which begins with the prompt.
+            # For example, `return_full_text` puts the prompt before the text.
             self.conflict("content", 0, payload, out)
         if rest:
             out.append(TextDelta(rest, payload=payload))

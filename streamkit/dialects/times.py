@@ -1,10 +1,10 @@
-"""Times as some providers write them."""
+"""Times in the form of some providers."""
 
 from datetime import UTC, datetime
 
 
 def seconds(value: object) -> int | None:
-    """A time of RFC 3339 as seconds since 1970, the form of OpenAI's `created`; `None` for anything else."""
+    """Convert a time of RFC 3339 to seconds since 1970, the form of OpenAI's `created`; `None` for anything else."""
     if not isinstance(value, str):
         return None
     try:

@@ -1,22 +1,22 @@
-"""Who a tool call is: its id, name and type, merged from deltas that may each have a piece of them, all of them, or none."""
+"""Merge the id, name and type of a tool call from deltas, each of which may have a piece of them, all of them, or none."""
 
 import msgspec
 
 from streamkit.events import ToolCallDelta
 
 _LONGEST = 10_000
-"""Longest name or id that is assembled from pieces; providers allow about 64 characters."""
+"""Longest name, id or type that is assembled from pieces; providers allow about 64 characters."""
 _TYPES = {"function", "custom", "function_call"}
 
 
 class Identity(msgspec.Struct):
-    """The id, name and type of a tool call, as far as they have come.
+    """The id, name and type of a tool call received so far.
 
-    OpenAI's official clients concatenate every piece; some providers send a name in pieces, others repeat the whole name, id
-    and type in every chunk. Therefore: what equals all that is known is a repetition; a name without an id beside it goes on
-    with the name that is known, and so does an id without a name and arguments beside it; anything else that differs
-    contradicts, and what came first stays. A name whose next piece equals all of it so far ("go", "go") can't be distinguished
-    from a repetition, and is taken for one.
+    OpenAI's official clients concatenate every piece. Some providers send a name in pieces; others repeat the whole name, id
+    and type in every chunk. Therefore a value equal to the known one is a repetition. A different name is appended if the delta
+    has no id, and a different id if the delta has neither a name nor arguments. Any other different value is a conflict, and the
+    first value is kept. A name whose second piece equals the first ("go", "go") can't be distinguished from a repetition and is
+    treated as one.
     """
 
     id: str | None = None
@@ -24,15 +24,15 @@ class Identity(msgspec.Struct):
     name: str | None = None
     """The function's name."""
     type: str | None = None
-    """The provider's word for the kind of call."""
+    """The provider's kind of call."""
 
     @property
     def is_known(self) -> bool:
-        """Whether it says which call this is."""
+        """Whether the id or the name is known."""
         return bool(self.id or self.name)
 
     def merge(self, delta: ToolCallDelta) -> tuple[dict[str, str], dict[str, str]]:
-        """Take a delta: what of it is new, and what contradicts."""
+        """Merge a delta. Return its new pieces and its conflicting values, both by field."""
         new: dict[str, str] = {}
         conflicts: dict[str, str] = {}
         goes_on = {

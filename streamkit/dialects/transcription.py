@@ -1,4 +1,4 @@
-"""OpenAI's transcriptions of audio, streamed and plain.
+"""OpenAI's transcriptions of audio, streamed and non-streaming.
 
 https://platform.openai.com/docs/api-reference/audio/transcript-text-delta-event and …/audio/json-object.
 """
@@ -19,7 +19,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def transcription(completion: Completion) -> dict[str, Any]:
-    """The text, with log probabilities and usage where they were sent."""
+    """Build the object with the text, and with log probabilities and usage if they were sent."""
     whole: dict[str, Any] = {"text": completion.text}
     if completion.choices and (logprobs := completion.choices[0].logprobs):
         whole["logprobs"] = logprobs.get("content")
@@ -33,10 +33,10 @@ def transcription(completion: Completion) -> dict[str, Any]:
 
 @dataclass
 class OpenAITranscription(Dialect):
-    """The events `transcript.text.…`, or, chosen by name, one object with `text`. It is `done` at `transcript.text.done`.
+    """The events `transcript.text.…`, or one object with `text` if chosen by name. It is `done` at `transcript.text.done`.
 
-    The text is that of the deltas, and what the last event has beyond them: all of it with `diarized_json`, whose segments are
-    notices.
+    The text is that of the deltas and the rest that only the last event has. With `diarized_json` that is the whole text; its
+    segments are notices.
     """
 
     shape: ClassVar[str | None] = "transcription"

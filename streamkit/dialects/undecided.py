@@ -1,4 +1,4 @@
-"""Events before the one that identifies the dialect, or all events if none does."""
+"""Read events before the one that identifies the dialect, or all events if none does."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +14,10 @@ from streamkit.sse.events import JsonBody, ServerSentEvent
 
 @dataclass
 class Undecided(Dialect):
-    """Comments, pings, an error that comes alone, and events that no dialect recognizes, each of which becomes a notice.
+    """Comments, pings, an error without other events, and events that no dialect recognizes. Except for errors all are notices.
 
-    If such an event came, the end is an `error`, also behind `[DONE]`, which belongs to many dialects. Without any it is
-    `truncated`: nothing was answered.
+    After an unrecognized event the stream ends as `error`, even with `[DONE]`, which many dialects share. Otherwise it ends as
+    `truncated`, because there was no answer.
     """
 
     first: str | None = field(default=None, init=False, repr=False)
@@ -32,7 +32,7 @@ class Undecided(Dialect):
         if error or item.event == "error":
             self.fail(error or data, number, out)
             return
-        # An empty value says as little as a ping does.
+        # An empty value identifies no dialect, like a ping.
         if not {item.event, text(mapping(data).get("type"))} & EXPECTED and data not in ({}, [], "", None):
             self._missed(item, shape(data))
         self.not_known(item.event, data, item.payload, out)

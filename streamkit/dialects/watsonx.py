@@ -1,6 +1,6 @@
-"""IBM watsonx.ai's text generation, `/ml/v1/text/generation_stream` and the same without streaming.
+"""IBM watsonx.ai's text generation: `/ml/v1/text/generation_stream`, and `/ml/v1/text/generation` without streaming.
 
-https://cloud.ibm.com/apidocs/watsonx-ai#text-generation-stream. Its chat API speaks OpenAI's chunks.
+https://cloud.ibm.com/apidocs/watsonx-ai#text-generation-stream. Its chat API sends OpenAI's chunks.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from streamkit.tokens.usage import usage_of
 
 
 def generation(completion: Completion) -> dict[str, Any]:
-    """The object with the results."""
+    """Build the object with the results."""
     results = [
         {**choice.details, "generated_text": choice.text, "stop_reason": choice.finish_reason or "not_finished"}
         for choice in completion.choices
@@ -35,7 +35,7 @@ _COUNTS = _INPUT, _GENERATED = ("input_token_count", "generated_token_count")
 
 @dataclass
 class Watsonx(Dialect):
-    """Chunks with `results`. The format has no end marker: a `stop_reason` other than `not_finished` is the evidence."""
+    """Chunks with `results`. There is no end marker: a `stop_reason` other than `not_finished` proves the end."""
 
     shape: ClassVar[str | None] = "watsonx"
     plain: ClassVar[ResponseForm | None] = generation
@@ -87,7 +87,7 @@ class Watsonx(Dialect):
             out.append(Finish(reason, index, payload=payload))
 
     def _spend(self, said: dict[str, int | None], index: int, payload: bytes, out: list[Event]) -> None:
-        # Both are counts so far; that of the input comes once, is 0 from then on, and is the same for every result.
+        # Both are running counts. The input count is sent once and is 0 afterwards; it is the same for every result.
         used, known = self._used, self._generated.get(index, 0)
         if prompt := said[_INPUT]:
             used[_INPUT] = max(used.get(_INPUT, 0), prompt)

@@ -1,6 +1,6 @@
-"""Writer's text completions: `{"value": …}`, and nothing else.
+"""Writer's text completions: chunks with a `value` only.
 
-https://dev.writer.com/api-reference/completion-api/text-generation. Its chat API speaks OpenAI's chunks.
+https://dev.writer.com/api-reference/completion-api/text-generation. Its chat API sends OpenAI's chunks.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from streamkit.sse.events import ServerSentEvent
 
 @dataclass
 class WriterCompletions(Dialect):
-    """Chunks with a `value`. The format has no end at all, so that a stream without `[DONE]` is always `truncated`."""
+    """Chunks with a `value`. The format has no end marker, so a stream without `[DONE]` always ends as `truncated`."""
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:

@@ -1,8 +1,8 @@
-"""The tool calls of one choice on OpenAI's wire: which chunk belongs to which call, and what each call is in the end.
+"""Assign the tool-call deltas of OpenAI's wire format to the calls of one choice.
 
-https://platform.openai.com/docs/guides/function-calling#streaming. Imitators number all calls 0, or none of them; send a name in
-pieces, or with every chunk; begin with an empty object where a string of JSON is to follow; and leave the arguments of a call out
-that has none.
+https://platform.openai.com/docs/guides/function-calling#streaming. Compatible servers number all calls 0 or none of them, send a
+name in pieces or with every chunk, send an empty object before the actual arguments, and leave out the arguments of a call that
+takes none.
 """
 
 from typing import Any
@@ -15,56 +15,56 @@ from streamkit.events import Event, ToolCallDelta
 
 EMPTY = "{}"
 _WITH_JSON = (None, "function", "function_call", "builtin_function")
-"""Types of calls whose arguments are an object of JSON; the input of others is text of any form."""
-# Calls that the client is to run. Zhipu also reports those of its own tools, such as `web_search`, with their results; Moonshot's
-# built-in functions are run when the client has sent their arguments back.
+"""Types of calls whose arguments are a JSON object; other types take free text."""
+# Calls that the client must run. Zhipu also reports calls of its own tools, such as `web_search`, with their results; Moonshot
+# runs its built-in functions after the client has sent their arguments back.
 _OF_CLIENT = (*_WITH_JSON, "custom")
 
 
 class BareCalls(msgspec.Struct):
-    """The calls that have begun and have no arguments yet, by their choice and number, for dialects that number calls well."""
+    """Calls that have no arguments yet, by choice and number; for dialects whose call numbers are reliable."""
 
     calls: dict[int, dict[int, None]] = {}
 
     def begin(self, number: int, index: int = 0) -> None:
-        """A call has begun."""
+        """Record the start of a call."""
         self.calls.setdefault(index, {})[number] = None
 
     def spoke(self, number: int, index: int = 0) -> None:
-        """Arguments of a call have come."""
+        """Record that a call has arguments."""
         if known := self.calls.get(index):
             known.pop(number, None)
 
     def end(self, number: int, payload: bytes | None, out: list[Event], index: int = 0) -> None:
-        """A call is complete: without arguments it is one with none, `{}`."""
+        """End a call; emit `{}` as its arguments if it has none."""
         if number in (known := self.calls.get(index, {})):
             del known[number]
             out.append(ToolCallDelta(number, arguments=EMPTY, index=index, payload=payload))
 
     def end_all(self, payload: bytes | None, out: list[Event], index: int = 0) -> None:
-        """A choice is complete."""
+        """End all calls of a choice."""
         for number in list(self.calls.get(index, ())):
             self.end(number, payload, out, index)
 
 
 class Call(msgspec.Struct):
-    """One call. `held` says that `{}` came first, which is either all of its arguments or none of them."""
+    """One call. `held`: `{}` was received first and is buffered, as it is either the whole arguments or a placeholder."""
 
     identity: Identity = msgspec.field(default_factory=Identity)
     arguments: EmittedText = msgspec.field(default_factory=EmittedText)
     held: bool = False
-    # Where the first piece was a whole document, its length.
+    # The length of the first piece if that was a whole JSON document, else 0.
     document: int = 0
 
     @property
     def is_bare(self) -> bool:
-        """Whether it has to be given its empty object."""
+        """Whether it has no arguments, so that `{}` has to be emitted at its end."""
         known = self.identity
         return self.arguments.is_empty and not self.held and known.type in _WITH_JSON and known.is_known
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of its arguments came at once."""
+        """Whether all of its arguments were received in one piece."""
         return self.held or (self.document > 0 and self.arguments.total == self.document)
 
 
@@ -73,23 +73,23 @@ class Calls(msgspec.Struct):
 
     known: dict[int, Call] = {}
     ids: dict[str, int] = {}
-    # The call that an index stands for, where the wire has one index for several.
+    # The call that an index of the wire currently refers to, if several calls share one index.
     indexes: dict[int, int] = {}
     last: int = 0
     top: int = -1
-    # Each chunk has all of the name and the arguments so far.
+    # Whether each chunk has the whole name and arguments so far.
     cumulative: bool = False
-    # The calls of which something came since the last `settle`, or which may still be given their empty object.
+    # Calls that changed since the last `settle`, or that may still need their empty object.
     unsettled: dict[int, None] = {}
     are_of_client: bool = False
-    """Whether the client is to run any of those that were settled."""
+    """Whether the client must run any of the settled calls."""
 
     def piece(
         self, delta: ToolCallDelta, wire_index: int | None, *, whole: bool = False, open: bool = True
     ) -> ToolCallDelta:
-        """The delta under the number of its call; `tool_index` is its position in the chunk.
+        """Return the delta with the number of its call; its `tool_index` on input is its position in the chunk.
 
-        `whole`: it is not one of a stream. `open`: the choice has not ended, so that another call may begin.
+        `whole`: no further delta of this call follows. `open`: the choice has not ended, so that another call may begin.
         """
         number = self.last = self._number(delta, wire_index, open)
         self.top = max(self.top, number)
@@ -107,7 +107,7 @@ class Calls(msgspec.Struct):
     def rest(self, delta: ToolCallDelta) -> tuple[ToolCallDelta | None, bool]:
         """Return the part of a whole call that its deltas did not have, and whether it contradicts them.
 
-        A call is known by its id, else by its position.
+        A call is found by its id, or else by its position.
         """
         number = self.ids.get(delta.id or "", delta.tool_index)
         call = self.known.get(number)
@@ -117,7 +117,7 @@ class Calls(msgspec.Struct):
         new, differs = self._missing(call, number, delta)
         rest = call.arguments.rest("" if call.held and delta.arguments == EMPTY else delta.arguments)
         if rest:
-            # An empty object that came before was a placeholder.
+            # The empty object received before was a placeholder.
             call.held = False
             call.arguments.add(rest)
         if not (rest or new):
@@ -126,7 +126,7 @@ class Calls(msgspec.Struct):
         return msgspec.structs.replace(found, **new), differs or rest is None
 
     def settle(self, index: int, payload: bytes | None, out: list[Event], *, complete: bool) -> None:
-        """Emit what is buffered; and if the calls are complete, the empty object of those that have no arguments."""
+        """Emit what is buffered. If the calls are complete, also emit `{}` for those without arguments."""
         for number in list(self.unsettled):
             call = self.known[number]
             self.are_of_client |= call.identity.is_known and call.identity.type in _OF_CLIENT
@@ -142,15 +142,15 @@ class Calls(msgspec.Struct):
         if wire_index is None:
             return self._unnumbered(delta, delta.tool_index)
         number = self.indexes.get(wire_index, wire_index)
-        # Ollama and Mistral number all calls 0. Another id with a name is another call; some servers give each piece of one
-        # call an id of its own, but only the first its name. What follows the end of a choice, as in recordings of several
-        # responses, is joined by its numbers, which is what the official client does.
+        # Ollama and Mistral number all calls 0. Another id together with a name is another call: some servers give each piece
+        # of one call its own id, but only the first a name. Pieces after the end of a choice, as in recordings of several
+        # responses, are joined by their numbers, as the official client does.
         if open and delta.name and (call := self.known.get(number)) and self._is_another(call, delta):
             number = self.indexes[wire_index] = self.ids.get(delta.id or "", self.top + 1)
         return number
 
     def _unnumbered(self, delta: ToolCallDelta, position: int) -> int:
-        # Without an index (Mistral, non-streaming responses) another id is another call, and no id continues the last one.
+        # Without an index (Mistral, non-streaming responses) another id is another call; without an id the last call continues.
         if delta.id:
             return self.ids.get(delta.id, self.top + 1 if self.ids else position)
         number = max(self.last, position)
@@ -161,7 +161,7 @@ class Calls(msgspec.Struct):
         known, said = call.identity, dict[str, Any]()
         again = self.cumulative or (delta.id and delta.id == known.id)
         if again and delta.name and known.name and delta.name != known.name:
-            # The id is repeated and the name is not: it has grown, or this is the next piece of it.
+            # The id is repeated and the name differs: it is the whole name so far, or its next piece.
             grown = delta.name.startswith(known.name)
             said = {"id": None, "name": delta.name[len(known.name) :] if grown else delta.name}
         known.merge(msgspec.structs.replace(delta, **said) if said else delta)
@@ -173,12 +173,12 @@ class Calls(msgspec.Struct):
         known = call.identity
         if delta.id:
             return bool(known.id) and known.id != delta.id
-        # Some imitators send no ids, and each call whole: another name, or arguments again, after all arguments of one.
+        # Some servers send no ids and each call whole: another name, or new arguments after a whole document, is another call.
         begins = known.name != delta.name or delta.arguments.lstrip().startswith("{")
         return bool(known.name) and begins and call.is_whole and not self.cumulative
 
     def _missing(self, call: Call, number: int, delta: ToolCallDelta) -> tuple[dict[str, str], bool]:
-        # A whole statement of who the call is: it may complete what is known, or contradict it.
+        # The whole id, name and type of the call: each may complete the known value or contradict it.
         new, differs = dict[str, str](), False
         for field in ("id", "name", "type"):
             known, said = getattr(call.identity, field) or "", getattr(delta, field) or ""
@@ -198,7 +198,7 @@ class Calls(msgspec.Struct):
             call.held = False
             if not piece.lstrip().startswith("{"):
                 piece = EMPTY + piece
-        # Bedrock and bridges to it begin every call with an empty object. It is one only if nothing follows it.
+        # Bedrock and its proxies begin every call with an empty object. It is the arguments only if nothing follows.
         elif piece == EMPTY and not whole and call.arguments.is_empty and _begins(call, delta):
             call.held = True
             return ""
@@ -215,7 +215,7 @@ def _begins(call: Call, delta: ToolCallDelta) -> bool:
 
 
 def _is_repeated(call: Call, delta: ToolCallDelta) -> bool:
-    # All of a call that is known: id, name and a complete document of arguments.
+    # The whole call again: the same id, name and complete arguments.
     known, piece = call.identity, delta.arguments
     same = bool(delta.id and delta.name) and (delta.id, delta.name) == (known.id, known.name)
     return same and piece[-1:] == "}" and call.arguments.equals(piece) and is_json(piece)

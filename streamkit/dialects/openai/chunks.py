@@ -1,8 +1,8 @@
-"""The chunks of OpenAI's completions as structs, and the reading of chunks that do not fit them.
+"""The chunks of OpenAI's completions as structs, and a lenient reader for chunks that don't fit them.
 
-A chunk of the usual form is decoded straight into the structs. One of another form (an index that is a string, a content that is
-a list of parts) is read leniently into the same structs, and so is one with fields beside `choices` or in a choice that the
-structs don't name; a `Reader` learns their names, so that they cost nothing from then on.
+A chunk of the usual form is decoded directly into the structs. A chunk of another form (an index that is a string, content that
+is a list of parts) is read leniently into the same structs. So is a chunk with unknown fields at its top or in a choice; a
+`ChunkReader` learns their names and decodes later chunks with them directly.
 """
 
 import re
@@ -16,7 +16,7 @@ from streamkit.dialects.fields import MOST, count, mappings, number, text, witho
 
 _NO_NAME = "\ufdd0"
 _IN_PIECES = "\ufdd1"
-"""No field of JSON is called so: a noncharacter of Unicode is never interchanged."""
+"""Names that no JSON field has: Unicode noncharacters are never interchanged."""
 
 
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
@@ -28,7 +28,7 @@ class ChunkFunction(msgspec.Struct, gc=False):
 
 
 class Custom(msgspec.Struct, gc=False):
-    # What a custom tool has in the place of a function; its input is text of any form.
+    # A custom tool has this in place of `function`; its input is free text.
     name: str | None = None
     input: str | None = None
 
@@ -42,7 +42,7 @@ class ChunkToolCall(msgspec.Struct, gc=False):
 
 
 class ChunkMessage(msgspec.Struct, gc=False):
-    # A `delta`, or the `message` of a plain response.
+    # A `delta`, or the `message` of a non-streaming response.
     content: str | None = None
     role: str | None = None
     refusal: str | None = None
@@ -53,7 +53,7 @@ class ChunkMessage(msgspec.Struct, gc=False):
     audio: dict[str, Any] | None = None
     annotations: list[dict[str, Any]] | None = None
     reasoning_details: list[dict[str, Any]] | None = None
-    # OpenRouter's; and the parts of a content that is a list which are no text.
+    # OpenRouter's images, and the parts of a content list that are not text.
     images: list[dict[str, Any]] | None = None
 
 
@@ -67,18 +67,18 @@ class ChunkChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     content_filter_results: dict[str, Any] | None = None
     content_filter_result: dict[str, Any] | None = None
     content_filter_offsets: dict[str, Any] | None = None
-    usage: dict[str, Any] | None = None  # where Moonshot has it
+    usage: dict[str, Any] | None = None  # Moonshot's place for usage
     obfuscation: Any = None
     token_ids: Any = None
     prompt_token_ids: Any = None
-    # What else it has, by the provider's names.
+    # Other fields, by the provider's names.
     beside: dict[str, Any] | None = msgspec.field(default=None, name=_NO_NAME)
-    # Whether `message` is a piece, as Mistral's models on Bedrock send them.
+    # Whether `message` is a delta, as Mistral's models on Bedrock send it.
     in_pieces: bool = msgspec.field(default=False, name=_IN_PIECES)
 
 
 class Chunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    # `null` is a chunk with nothing in it; without the key it is no chunk.
+    # `null` is an empty chunk; an object without the key is not a chunk.
     choices: list[ChunkChoice] | msgspec.UnsetType | None = msgspec.UNSET
     id: str | None = None
     object: str | None = None
@@ -89,10 +89,10 @@ class Chunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     usage: dict[str, Any] | None = None
     error: Any = None
     prompt_filter_results: Any = None
-    prompt_annotations: Any = None  # what Azure called them before
+    prompt_annotations: Any = None  # Azure's former name for it
     moderation: Any = None
     base_resp: dict[str, Any] | None = None  # has MiniMax's errors
-    # Padding of OpenAI's and Mistral's, and what a request asked for; none of it is a response's.
+    # Padding of OpenAI and Mistral, and echoed request fields: they are not part of a response.
     obfuscation: Any = None
     p: Any = None
     stream_options: Any = None
@@ -105,31 +105,31 @@ _NAME = re.compile(r"[ !#-\[\]-~]{1,100}")
 
 
 class ChunkReader:
-    """Reads the chunks of one stream, and learns the names of the fields that stand beside the usual ones."""
+    """Reads the chunks of one stream, and learns the names of fields that the structs don't have."""
 
     def __init__(self) -> None:
         self._of_chunks: dict[str, str] = {}
         self._of_choices: dict[str, str] = {}
         self._decode = _decoder((), ())
         self.decode: Callable[[bytes], Chunk] = self._decode
-        """Read a chunk that has no fields but those that are known by now; any other raises one of `NOT_JSON`."""
+        """Read a chunk that has only known and learnt fields; any other raises one of `NOT_JSON`."""
 
     def __reduce__(self) -> Any:
-        # A copy learns for itself.
+        # Decoders can't be copied; a copy learns again.
         return ChunkReader, ()
 
     def state(self) -> Any:
-        """The names, as plain data: a chunk is read in the same way after a checkpoint."""
+        """The learnt names as plain data for a checkpoint."""
         return [list(self._of_chunks), list(self._of_choices)]
 
     def restore(self, state: Any) -> None:
-        """Take back what `state` gave."""
+        """Restore from `state()`."""
         of_chunks, of_choices = msgspec.convert(state, tuple[list[str], list[str]])
         beside = ChunkChoice(beside=dict.fromkeys(of_choices))
         self._learn(Chunk(choices=[beside], beside=dict.fromkeys(of_chunks)))
 
     def read(self, payload: bytes) -> Chunk | None:
-        """Any chunk, `None` for JSON that is no object. What can't be read as JSON raises one of `NOT_JSON`."""
+        """Read any chunk; `None` for JSON that is not an object. Invalid JSON raises one of `NOT_JSON`."""
         found = _lenient(payload)
         if found is not None:
             self._learn(found)
@@ -147,7 +147,7 @@ class ChunkReader:
         known = len(self._of_chunks) + len(self._of_choices)
         for names, found in ((self._of_chunks, chunk.beside or ()), (self._of_choices, of_choices)):
             for name in found:
-                # A server that makes its fields up does not fill the memory. Not every name can be one of a struct.
+                # Bound the memory for a server that generates names. Not every name can be a field of a struct.
                 if len(names) < _MOST_NAMES and _NAME.fullmatch(name):
                     names.setdefault(name, f"beside_{len(names)}")
         if len(self._of_chunks) + len(self._of_choices) > known:
@@ -199,7 +199,7 @@ def _lenient(payload: bytes) -> Chunk | None:
 
 
 def _choice(choice: dict[str, Any]) -> ChunkChoice:
-    # Mistral's models on Bedrock have a stop reason instead of a finish reason; vLLM has both.
+    # Mistral's models on Bedrock have `stop_reason` instead of `finish_reason`; vLLM has both.
     # (https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-mistral-chat-completion.html)
     in_pieces = "stop_reason" in choice and "finish_reason" not in choice
     return ChunkChoice(
@@ -248,7 +248,7 @@ def _message(message: Any) -> ChunkMessage | None:
 
 
 def _content(content: Any) -> tuple[str | None, str | None]:
-    # Mistral sends a list of parts once the model has thought: {"type": "thinking", "thinking": [{"text": …}]}, {"text": …}.
+    # Mistral's reasoning models send a list of parts: {"type": "thinking", "thinking": [{"text": …}]}, {"text": …}.
     if not isinstance(content, list):
         return text(content), None
     texts, thoughts = list[str](), list[str]()
@@ -282,8 +282,8 @@ def _function(function: Any) -> ChunkFunction | None:
         return None
     fields = cast(dict[str, Any], function)
     arguments = fields.get("arguments")
-    # Some servers send the arguments as an object; its JSON is what the others would have sent. An empty one, which may stand
-    # before a string, is `{}`.
+    # Some servers send the arguments as an object instead of its JSON text. An empty object before a string is a placeholder,
+    # which `Calls` recognizes as `{}`.
     if isinstance(arguments, dict | list):
         arguments = msgspec.json.encode(arguments).decode()
     return ChunkFunction(text(fields.get("name")), text(arguments))

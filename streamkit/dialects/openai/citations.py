@@ -1,7 +1,7 @@
-"""Citations of any provider in the one form that chat completions have: `url_citation`, with its place in the text.
+"""Convert citations of any provider to the form of chat completions: `url_citation`, with its range in the text.
 
-https://platform.openai.com/docs/guides/tools-web-search. A citation of a file or of a document without an address has no form
-there and is left out.
+https://platform.openai.com/docs/guides/tools-web-search. That form can't express a citation of a file, or of a document without
+a URL; such citations are left out.
 """
 
 from bisect import bisect_right
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from streamkit.dialects.fields import mapping, mappings, numbers
 from streamkit.events import Choice
 
-# Kinds of OpenAI's other APIs, which quote the text or name a file.
+# Kinds of annotations in OpenAI's other APIs, which name a file or quote text.
 _NOT_IN_CHAT = ("file_citation", "file_path", "container_file_citation")
 _STARTS, _ENDS = ("start_index", "startIndex", "start"), ("end_index", "endIndex", "end")
 
@@ -25,7 +25,7 @@ class CitationSpan(NamedTuple):
 
 
 class Bytes:
-    """Positions in bytes of UTF-8 as positions in code points of the same text."""
+    """Convert positions in UTF-8 bytes to positions in code points of the same text."""
 
     def __init__(self, pieces: Sequence[str]) -> None:
         self._pieces, self._read = pieces, 0
@@ -33,7 +33,7 @@ class Bytes:
 
     @property
     def _ends(self) -> list[int]:
-        # There may be more pieces than when it was last asked for.
+        # Pieces may have been appended since the last call.
         text, self._read = "".join(self._pieces[self._read :]), len(self._pieces)
         sizes = (len(letter.encode(errors="surrogatepass")) for letter in text)
         self._known.extend(islice(accumulate(sizes, initial=self._known[-1] if self._known else 0), 1, None))
@@ -43,8 +43,8 @@ class Bytes:
         return bisect_right(self._ends, position)
 
     def within(self, of: CitationSpan) -> Callable[[int], int]:
-        """The same for positions that are counted from the beginning of a part, before and after."""
-        # The text is not all there where some of it came before the response had said that its places count bytes.
+        """Return a function that converts positions relative to the start of a part, in bytes and in code points."""
+        # Some text may be missing: it was received before the response showed that its positions count bytes.
         ends = self._ends
         known = min(of.start, len(ends))
         begin = ends[known - 1] if known else 0
@@ -54,10 +54,10 @@ class Bytes:
 def chat_annotations(
     annotation: dict[str, Any], of: CitationSpan, code_points: Bytes, shape: str | None = None
 ) -> list[dict[str, Any]]:
-    """The annotations that chat completions have for one of any provider's.
+    """Convert one provider's annotation to annotations of a chat completion; empty if that form can't express it.
 
-    `of` is the text that it belongs to, for one that names no place; `code_points` is for the places of Google's, which count
-    bytes, in the older API of the choice's whole text. `shape` is that of the response.
+    `of`: the range of the text that the annotation belongs to, used if it has no range itself. `code_points` converts Google's
+    positions, which count bytes, in the older API from the start of the choice's whole text. `shape`: that of the response.
     """
     if isinstance(annotation.get("url_citation"), dict):
         return [_own(annotation, of)]
@@ -74,13 +74,13 @@ def chat_annotations(
         ]
     if not _address(annotation):
         return []
-    # https://ai.google.dev/api/interactions-api: `start_index` is measured in bytes there, too.
+    # https://ai.google.dev/api/interactions-api: `start_index` also counts bytes.
     in_bytes = "uri" in annotation or shape == "interactions"
     return [_citation(annotation, _place(annotation, of, code_points.within(of) if in_bytes else int))]
 
 
 def choice_annotations(choice: Choice, shape: str | None) -> list[dict[str, Any]]:
-    """The annotations of an assembled choice, each once."""
+    """Convert the annotations of an assembled choice, without duplicates."""
     spans, start = dict[int, CitationSpan](), 0
     for part in choice.parts:
         if part.channel == "content":
@@ -114,7 +114,7 @@ def _citation(source: dict[str, Any], place: CitationSpan) -> dict[str, Any]:
 
 
 def _address(source: dict[str, Any]) -> str | None:
-    # `source` is that of Anthropic's search results, which may be any string.
+    # `source` is a field of Anthropic's search results and may be any string.
     for name, begins in (("url", ""), ("uri", ""), ("source", ("http://", "https://"))):
         if isinstance(value := source.get(name), str) and value.startswith(begins) and value:
             return value
@@ -126,7 +126,7 @@ def _place(fields: dict[str, Any], of: CitationSpan, position: Callable[[int], i
         next((fields[name] for name in names if type(fields.get(name)) is int and fields[name] >= 0), None)
         for names in (_STARTS, _ENDS)
     )
-    # A place counts from the beginning of its part. Google leaves out a start of 0, as JSON of protocol buffers may.
+    # Positions count from the start of the part. Google leaves out a start of 0, as in JSON made from protocol buffers.
     return of if end is None else CitationSpan(of.start + position(start or 0), of.start + position(end))
 
 

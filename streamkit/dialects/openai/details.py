@@ -8,7 +8,7 @@ from streamkit.dialects.fields import mapping, mappings
 from streamkit.events import ResponseDetails
 from streamkit.sse.json_text import NOT_JSON
 
-# Fields that are emitted as events of their own; the first of them stand in every completion that is made of a stream.
+# Fields that are emitted as events of their own. The first group is in every completion assembled from a stream.
 _RESPONSE = ("id", "object", "created", "model", "choices"), ("usage", "service_tier", "system_fingerprint")
 _CHOICE = ("index", "message", "logprobs", "finish_reason"), ()
 _MESSAGE = (
@@ -18,11 +18,11 @@ _MESSAGE = (
 
 
 def details_of(payload: bytes) -> list[ResponseDetails]:
-    """The rest of a plain response and of its choices. Of a message nothing that could be text of the answer."""
+    """Return the other fields of a non-streaming response and its choices; of a message, none that could be answer text."""
     try:
         body = mapping(msgspec.json.decode(payload))
     except NOT_JSON:
-        return []  # a number beyond a double, in a field that is not read
+        return []  # a number beyond the range of a double, in a field that the dialect does not read
     found = [ResponseDetails(_beside(body, *_RESPONSE), payload=payload)]
     for place, choice in enumerate(mappings(body.get("choices"))):
         details, message = _beside(choice, *_CHOICE), mapping(choice.get("message"))

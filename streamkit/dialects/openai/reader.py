@@ -1,4 +1,4 @@
-"""OpenAI's completions, chat and legacy, streamed and plain, with what their imitators do to them.
+"""OpenAI's chat completions and legacy completions, streamed and non-streaming, with the deviations of compatible servers.
 
 https://platform.openai.com/docs/api-reference/chat-streaming and …/completions.
 """
@@ -44,7 +44,7 @@ _CHANNELS: dict[str, Channel] = {"content": "content", "reasoning_content": "rea
 
 
 class _Said(msgspec.Struct):
-    # What one choice has said, for a whole message that may come after its deltas.
+    # What one choice has emitted, to be compared with a whole message that may follow its deltas.
     role: str | None = None
     content: EmittedText = msgspec.field(default_factory=EmittedText)
     reasoning: EmittedText = msgspec.field(default_factory=EmittedText)
@@ -60,11 +60,11 @@ class _Said(msgspec.Struct):
 class OpenAICompletions(Dialect):
     """Chat completions and legacy completions. It is `done` at `[DONE]`.
 
-    A whole `message` that comes after its deltas adds what they left out. Where it says something else, what was streamed
-    stands, and a `ProviderNotice("conflict")` says where. What else stands beside `choices` or in a choice (`citations`,
-    `provider`, `native_finish_reason`) is in `ResponseDetails`.
+    A whole `message` after its deltas adds what they left out. If it contradicts them, the streamed text stands, and a
+    `ProviderNotice("conflict")` names the channel. Other fields of the response or of a choice (`citations`, `provider`,
+    `native_finish_reason`) are in `ResponseDetails`.
 
-    Calls of tools that the provider runs itself, which have another `type` than a client's, are emitted as all calls are, but
+    Calls of tools that the provider runs itself have another `type` than the client's. They are emitted like other calls, but
     don't make the answer end as `tool_calls`.
     """
 
@@ -87,7 +87,7 @@ class OpenAICompletions(Dialect):
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
-        # Choices that have a text and a stop reason alone are of a model on Bedrock.
+        # Choices that have only a text and a stop reason belong to a model on Bedrock.
         found = fields.mapping(data)
         of_bedrock = any(
             "stop_reason" in choice and not {"finish_reason", "message", "delta"} & choice.keys()
@@ -148,7 +148,7 @@ class OpenAICompletions(Dialect):
         if choice.beside:
             self._tell_beside(choice.beside, index, payload, out)
         if delta is not None:
-            # Nothing follows the arguments of a chunk that ends its choice.
+            # Arguments in a chunk that ends its choice are whole.
             self._tell(delta, said, index, payload, out, whole=reason is not None)
         if choice.message is not None and choice.in_pieces:
             self._tell(choice.message, said, index, payload, out, whole=reason is not None)
@@ -175,8 +175,8 @@ class OpenAICompletions(Dialect):
             add(Finish(reason, index, payload=payload))
 
     def _is_another(self, chunk: Chunk) -> bool:
-        # Some servers give each chunk an id of its own, and what comes late, as usage does, may have any: only a choice that has
-        # ended and speaks again under another id is that of a second answer.
+        # Some servers give each chunk its own id, and late chunks, such as usage, may have any id. It is another answer only
+        # if a choice that has ended has content again under another id.
         return bool(chunk.id) and any(
             self._over.get(choice.index, chunk.id) != chunk.id and _speaks(choice) for choice in chunk.choices or ()
         )
@@ -206,7 +206,7 @@ class OpenAICompletions(Dialect):
         self._identify(start, payload, out)
         first = chunk.choices[0] if chunk.choices else None
         if first and first.message is not None and not first.in_pieces and not self.finished:
-            # The response as a whole, of which also the fields count that were not sent.
+            # A non-streaming response: missing fields matter too, so that it can be restored exactly.
             found = details_of(payload)
             for details in found:
                 known = self._beside if details.index is None else self._of(details.index).beside
@@ -214,13 +214,13 @@ class OpenAICompletions(Dialect):
             out.extend(found)
 
     def _identify(self, start: tuple[Any, ...], payload: bytes, out: list[Event]) -> None:
-        # Azure's first chunk has empty strings and a created of 0; they say nothing.
+        # Azure's first chunk has empty strings and a `created` of 0; ignore them.
         known = tuple(value or known for value, known in zip(start, self._start, strict=True))
         if known == self._start:
             return
         self._start = known
         id, kind, *rest = [value or None for value in start]
-        # A streamed answer and a plain one are the same response.
+        # Streamed and non-streaming responses get the same `object`.
         kind = kind.removesuffix(".chunk") if isinstance(kind, str) else None
         fields: list[Any] = [id, kind, *rest]
         out.append(ResponseStart(*fields, payload=payload))
@@ -240,7 +240,7 @@ class OpenAICompletions(Dialect):
             out.append(RoleDelta(message.role, index, payload=payload))
         reasoning = message.reasoning_content or message.reasoning
         if message.reasoning_details:
-            # Both have the same text. (https://openrouter.ai/docs/use-cases/reasoning-tokens)
+            # `reasoning` repeats their text. (https://openrouter.ai/docs/use-cases/reasoning-tokens)
             before = None if reasoning else said.reasoning
             pieces = said.details.take(message.reasoning_details, index, payload, out, before=before)
             said.reasoning.add("".join(pieces))
@@ -320,7 +320,7 @@ class OpenAICompletions(Dialect):
         out.append(usage_of(self._used, payload))
 
     def _usage_beside(self, beside: dict[str, Any]) -> dict[str, Any]:
-        """The usage that Groq reports, or Bedrock for a model that counts nothing itself."""
+        """Return the usage in Groq's `x_groq`, or in Bedrock's metrics for a model that reports no usage itself."""
         if "x_groq" in beside:
             return fields.mapping(fields.mapping(beside["x_groq"]).get("usage"))
         metrics = {} if self._used else fields.mapping(beside.get("amazon-bedrock-invocationMetrics"))
@@ -338,7 +338,7 @@ class OpenAICompletions(Dialect):
 
 
 def _body(payload: bytes, chunk: Chunk | None) -> Any:
-    # What is not read of a chunk may hold a number beyond a double, which is an error only where it is read.
+    # A field that is not read may have a number beyond the range of a double, which only fails here.
     try:
         return msgspec.json.decode(payload)
     except NOT_JSON:

@@ -1,7 +1,7 @@
-"""OpenRouter's `reasoning_details`: structured reasoning that comes in pieces and has to be sent back whole, with its signature.
+"""OpenRouter's `reasoning_details`: structured reasoning, streamed in pieces, that clients must send back whole and signed.
 
-https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning. Each entry becomes a part of the answer whose text is
-in `ReasoningDelta`s, so that a moderation sees it; what else an entry has is in the `PartStart` and `PartEnd`.
+https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning. Each entry becomes a part. Its text is emitted as
+`ReasoningDelta`s, so that moderation sees it; its other fields are in `PartStart` and `PartEnd`.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ _PIECES = (*_TEXTS, "data")
 
 
 class Detail(msgspec.Struct):
-    """One entry: the number of its part, what is known of it, and its text and its encrypted data in pieces."""
+    """One entry: its part number, its known fields, its emitted text, and the pieces of its encrypted data."""
 
     number: int
     kind: str
@@ -29,7 +29,7 @@ class Detail(msgspec.Struct):
     ended: bool = False
 
     def has(self, data: str) -> bool:
-        """Whether all of the encrypted data comes again."""
+        """Whether this repeats the whole encrypted data."""
         return len(data) == self.size and data == "".join(self.data)
 
 
@@ -37,11 +37,11 @@ class ReasoningDetails(msgspec.Struct):
     """All entries of one choice."""
 
     details: list[Detail] = []
-    # The entry of a type and an index, and of those with an id.
+    # The number of an entry by its type and index, and by these and its id.
     places: dict[str, int] = {}
-    # The entries of which something came since the last `settle`.
+    # The entries that changed since the last `settle`.
     unsettled: dict[int, None] = {}
-    # The entry that reasoning goes to now.
+    # The entry that the last reasoning text belongs to.
     current: int = -1
 
     def take(
@@ -54,9 +54,9 @@ class ReasoningDetails(msgspec.Struct):
         whole: bool = False,
         before: EmittedText | None = None,
     ) -> list[str]:
-        """Emit what the entries of a chunk say; `whole` ones may have come in pieces before. Gives the emitted text.
+        """Emit the entries of a chunk, and return the emitted texts. `whole`: entries may have been received in pieces before.
 
-        `before` is the reasoning that came without entries, which the first ones may repeat.
+        `before`: reasoning received without entries, which the first entries may repeat.
         """
         repeated = before if before and not (before.is_empty or self.details) else None
         if repeated:
@@ -64,7 +64,7 @@ class ReasoningDetails(msgspec.Struct):
         return [piece for one in found if (piece := self._one(one, index, payload, out, whole))]
 
     def settle(self, index: int, payload: bytes | None, out: list[Event]) -> None:
-        """The reasoning is complete."""
+        """End the entries that changed: the reasoning is complete."""
         unsettled, self.unsettled = self.unsettled, {}
         for detail in map(self.details.__getitem__, unsettled):
             late = {"data": "".join(detail.data)} if len(detail.data) > 1 else {}
@@ -94,7 +94,7 @@ class ReasoningDetails(msgspec.Struct):
         return piece
 
     def _find(self, one: dict[str, Any], *, joins: bool) -> Detail | None:
-        # By type and index, and by the id where both have one. Without an index it continues the last one, if that is text.
+        # By type and index, and by id if both have one. An entry without an index continues the last entry if both are text.
         place, id = _place(one), text(one.get("id"))
         at = self.places.get(f"{place} {id}", self.places.get(place)) if id else self.places.get(place)
         if at is None:
@@ -111,7 +111,7 @@ class ReasoningDetails(msgspec.Struct):
         self.places[place] = detail.number
         if id := text(one.get("id")):
             self.places[f"{place} {id}"] = detail.number
-        # Text comes in the deltas, the signature with the end.
+        # The text is emitted in deltas, the signature in `PartEnd`.
         data = {name: "" if name in _TEXTS else value for name, value in one.items() if name != "signature"}
         detail.known = _beside(data)
         if field:
@@ -131,12 +131,12 @@ def _place(one: dict[str, Any]) -> str:
 
 
 def _beside(one: dict[str, Any]) -> dict[str, Any]:
-    # Some servers send empty fields until they have something to fill them with.
+    # Some servers send empty fields until they have a value.
     return {name: value for name, value in one.items() if name not in _PIECES and value not in (None, "")}
 
 
 def _without(found: list[dict[str, Any]], before: EmittedText) -> list[dict[str, Any]]:
-    # All of the reasoning came before its first entries: those that repeat it have their text no more.
+    # The entries repeat reasoning that was received before them: remove the repeated text.
     fields = [next((name for name in _TEXTS if text(one.get(name))), "text") for one in found]
     whole = "".join(text(one.get(name)) or "" for one, name in zip(found, fields, strict=True))
     rest = before.rest(whole)

@@ -1,4 +1,4 @@
-"""OpenAI's completions, chat and legacy: the form of its own answers, and one that every provider's answer can be put into.
+"""Build OpenAI's non-streaming responses, chat and legacy: from OpenAI's own answers, and from any provider's answer.
 
 https://platform.openai.com/docs/api-reference/chat/object and …/completions/object.
 """
@@ -17,11 +17,11 @@ from streamkit.dialects.openai.citations import choice_annotations
 from streamkit.events import Choice, Completion, Part, ToolCall, Usage
 
 Called: TypeAlias = Literal["tool_calls", "function_call"] | None
-"""The tool calls of a choice; `None` if there are none."""
+"""The field of a message that holds the tool calls of a choice; `None` if there are none."""
 
 _OWN = ("chat.completion", "text_completion")
 _CHAT_LOGPROBS = {"content", "refusal"}
-# OpenAI's words for the ends that it has one for.
+# OpenAI's finish reasons for our end reasons.
 _FINISH: dict[EndReason, str] = {
     "completed": "stop",
     "length": "length",
@@ -32,22 +32,22 @@ _FINISH: dict[EndReason, str] = {
 
 
 def chat_finish(word: str | None, called: Called = None) -> str | None:
-    """A provider's word for the end in OpenAI's; `None` for a word that is not known.
+    """Convert a provider's finish reason to OpenAI's; `None` if it is unknown.
 
-    An answer that came to its end ends with `tool_calls` if it calls tools, and only then, whatever the provider says of it:
-    Gemini, Ollama and Responses have no word for that.
+    A complete answer gets `tool_calls` if and only if it has tool calls, whatever the provider's finish reason: Gemini, Ollama
+    and Responses have none for that.
     """
     return end_finish(meaning(word or ""), called)
 
 
 def end_finish(end: EndReason | None, called: Called = None) -> str | None:
-    """The same for a choice that has no such word, by the reason of a `StreamEnd`; `None` if that is no success."""
+    """Return the finish reason for a choice without one, from the reason of a `StreamEnd`; `None` if OpenAI has none for it."""
     finish = _FINISH.get(end) if end else None
     return called or "stop" if finish in ("stop", "tool_calls") else finish
 
 
 def chat_usage(usage: Usage) -> dict[str, Any]:
-    """A provider's usage by OpenAI's names. What is unknown is left out, and of a sum the details, which are those of one."""
+    """Convert usage to OpenAI's names. Unknown counts are left out, and so are details of a sum over several responses."""
     if "prompt_tokens" in usage.details and usage.responses == 1:
         return usage.details
     prompt, completion, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
@@ -58,10 +58,10 @@ def chat_usage(usage: Usage) -> dict[str, Any]:
 
 
 def call_id(response: tuple[object, object, object], index: int, call: int, name: str | None) -> str:
-    """The id of a call to which the provider gave none: the same for the same call, however often it is asked for.
+    """Generate an id for a call without one: the same id for the same call every time.
 
-    `response` is its id, time and model, which distinguish it from others: clients keep calls by their ids over a whole
-    conversation. The time, which may be that of the writing, counts only where there is no id.
+    `response` is the response's id, time and model. They make the id unique in a whole conversation, in which clients store
+    calls by their ids. The time is used only if there is no id, because it may be the time of emission.
     """
     id, created, model = response
     seed = msgspec.json.encode((str(id or created), str(model), index, call, name))
@@ -69,7 +69,7 @@ def call_id(response: tuple[object, object, object], index: int, call: int, name
 
 
 def own_completion(completion: Completion) -> dict[str, Any]:
-    """The whole response as its provider sends it, in the legacy shape if the chunks were of the legacy kind."""
+    """Build the response as its provider sends it; in the legacy form if the chunks were of the legacy kind."""
     if completion.object == "text_completion":
         return _response(completion, "text_completion", [_text_choice(choice) for choice in completion.choices])
     if completion.object == "chat.completion":
@@ -78,17 +78,17 @@ def own_completion(completion: Completion) -> dict[str, Any]:
 
 
 def chat_completion(completion: Completion, withheld: Container[int] | None = None) -> dict[str, Any]:
-    """The whole response in the chat shape, as OpenAI's clients expect it whoever answered.
+    """Build the response as a chat completion that OpenAI's clients accept, whichever provider answered.
 
-    `withheld` are the choices of which a moderation held text back, whose annotations are left out; by default those that
-    have verdicts.
+    `withheld`: the choices whose text moderation withheld in part; their annotations are left out. By default these are the
+    choices with verdicts.
     """
     choices = [_client_choice(completion, choice, withheld) for choice in completion.choices]
     return _response(completion, "chat.completion", choices)
 
 
 def text_completion(completion: Completion) -> dict[str, Any]:
-    """The whole response in the shape of the older completions, which have text alone."""
+    """Build the response as a legacy text completion, which has only text."""
     choices = [
         {
             "text": choice.text,
@@ -134,7 +134,7 @@ def _chat_choice(choice: Choice) -> dict[str, Any]:
     if calls := [_tool_call(call) for call in choice.tool_calls if call.type != "function_call"]:
         message["tool_calls"] = calls
     for call in choice.tool_calls:
-        if call.type == "function_call":  # what came before tools; there is one at most
+        if call.type == "function_call":  # the predecessor of tools; at most one per message
             message["function_call"] = {"name": call.name, "arguments": call.arguments}
     if choice.annotations:
         message["annotations"] = list(choice.annotations)
@@ -152,7 +152,7 @@ def _own_choice(choice: Choice) -> dict[str, Any]:
     shape, details = _chat_choice(choice), dict(choice.details)
     rest = mapping(details.pop("message", None))
     message = shape["message"] = _with(shape["message"], rest)
-    if rest.get("reasoning") == "" and choice.reasoning is not None:  # what some call it
+    if rest.get("reasoning") == "" and choice.reasoning is not None:  # some providers' name for it
         message["reasoning"] = message.pop("reasoning_content")
     if entries := [_reasoning_detail(part) for part in choice.parts]:
         message["reasoning_details"] = entries
@@ -166,7 +166,7 @@ def _reasoning_detail(part: Part) -> dict[str, Any]:
 
 
 def _with(shape: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
-    """The shape with what else a plain response had, and without what it had not."""
+    """Add the other fields that the non-streaming response had, and remove the fields that it lacked."""
     without = rest.get("without", ())
     said = {name: value for name, value in shape.items() if value is not None or name not in without}
     return said | {name: value for name, value in rest.items() if name != "without" and said.get(name) is None}
@@ -181,7 +181,7 @@ def _client_choice(completion: Completion, choice: Choice, withheld: Container[i
     called = called_by(choice.tool_calls)
     finish = chat_finish(choice.finish_reason, called) or end_finish(completion.end, called)
     shape["finish_reason"] = finish or choice.finish_reason
-    # The arguments of a choice that was cut may have been cut, too: they are left as they are.
+    # If the choice was cut, its arguments may have been cut too: leave them unchanged.
     complete = finish in ("tool_calls", "function_call") and completion.end in SUCCESSES
     for place, call in enumerate(call for call in choice.tool_calls if call.type != "function_call"):
         message["tool_calls"][place] = _client_call(completion, choice, call, complete=complete)
@@ -193,14 +193,14 @@ def _client_choice(completion: Completion, choice: Choice, withheld: Container[i
 
 
 def called_by(calls: tuple[ToolCall, ...]) -> Called:
-    """Return the fields of a message that hold these calls."""
+    """Return the field of a message that holds these calls."""
     if not calls:
         return None
     return "function_call" if all(call.type == "function_call" for call in calls) else "tool_calls"
 
 
 def _is_withheld(choice: Choice, withheld: Container[int] | None) -> bool:
-    # A completion does not say which text was held back, only that some was.
+    # A completion does not record which text was withheld, only that some was.
     if withheld is None:
         return any(verdict.action != "annotate" for verdict in choice.verdicts)
     return choice.index in withheld
@@ -222,13 +222,13 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
 
 
 def text_logprobs(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Log probabilities as the older completions have them; `None` for any others."""
+    """Log probabilities in the form of legacy completions; `None` for any other form."""
     return logprobs if logprobs and "tokens" in logprobs else None
 
 
 def chat_logprobs(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Log probabilities as chat completions have them; `None` for those of another form."""
-    # The legacy API has parallel lists; what another provider sends can't be expressed in OpenAI's format.
+    """Convert log probabilities to the form of chat completions; `None` if it can't express them."""
+    # The parallel lists of the legacy API can be converted; other providers' forms can't.
     if logprobs is None or not _CHAT_LOGPROBS.isdisjoint(logprobs):
         return logprobs
     tokens, values, tops = (_list(logprobs.get(name)) for name in ("tokens", "token_logprobs", "top_logprobs"))

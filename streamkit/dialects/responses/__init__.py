@@ -1,3 +1,3 @@
-"""OpenAI's Responses API: events, and the response without streaming."""
+"""OpenAI's Responses API: its events, and its non-streaming response."""
 
 from streamkit.dialects.responses.reader import OpenAIResponses as OpenAIResponses

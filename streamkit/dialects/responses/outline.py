@@ -1,4 +1,4 @@
-"""Emit `PartStart` and `PartEnd` for the output items of a response and their parts; their content is emitted elsewhere.
+"""Emit `PartStart` and `PartEnd` for the output items of a response and their parts; the reader emits their content.
 
 https://platform.openai.com/docs/api-reference/responses/object.
 """
@@ -49,7 +49,7 @@ class Outline(msgspec.Struct):
     count: int = 0
 
     def enter(self, item: dict[str, Any], place: int, tool_index: int | None, payload: bytes, out: list[Event]) -> int:
-        """An event refers to an item: emit its `PartStart` if it is new. Return its number."""
+        """Emit the `PartStart` of an item if it is new, and return its number. Called when an event refers to the item."""
         kind, at = text(item.get("type")) or "item", self._find(item, place)
         if at is None:
             at = len(self.items)
@@ -61,17 +61,17 @@ class Outline(msgspec.Struct):
         return self.items[at].number
 
     def kind_at(self, place: int) -> str | None:
-        """Return the kind of the item at that position; `None` if there is none."""
+        """Return the kind of the item at a position; `None` if there is none."""
         at = self.places.get(place)
         return None if at is None else self.items[at].kind
 
     def leave(self, item: dict[str, Any], place: int, payload: bytes, out: list[Event], *, again: bool = False) -> None:
-        """An item is complete; `again`: it was reported complete before, so that only changes are emitted."""
+        """Emit the `PartEnd` of a complete item. `again`: it was complete before, so that only changes are emitted."""
         found = self.items[self.places[place]]
         self._end(found, _beside(item, found.kind), payload, out, again=again)
 
     def part(self, kind: str, place: tuple[int, int], payload: bytes, out: list[Event]) -> int:
-        """Text of a part follows: emit its `PartStart`, again if text of another part came between. Return its number."""
+        """Emit the `PartStart` of a part before its text, and again after text of another part. Return its number."""
         found = self._part({"type": kind}, place, payload, out)
         channel = CHANNELS.get(kind)
         if channel and self.current.get(channel) != found.number:
@@ -80,24 +80,24 @@ class Outline(msgspec.Struct):
         return found.number
 
     def enter_part(self, part: dict[str, Any], place: tuple[int, int], payload: bytes, out: list[Event]) -> int:
-        """An event refers to a part: emit its `PartStart` if it is new. Return its number."""
+        """Emit the `PartStart` of a part if it is new, and return its number. Called when an event refers to the part."""
         return self._part(part, place, payload, out).number
 
     def leave_part(
         self, part: dict[str, Any], place: tuple[int, int], payload: bytes, out: list[Event], *, again: bool = False
     ) -> None:
-        """A part is whole."""
+        """Emit the `PartEnd` of a complete part. `again`: it was complete before, so that only changes are emitted."""
         found = self._part(part, place, payload, out)
         self._end(found, _beside(part, found.kind), payload, out, again=again)
 
     def text_part(self, kind: str, name: str, place: int, payload: bytes, out: list[Event]) -> int:
-        """Text of a field of an item follows. Gives the item's number."""
+        """Return the number of an item before text of one of its fields; emit its `PartStart` if it is new."""
         if place not in self.places:
             self.enter({"type": kind, name: ""}, place, None, payload, out)
         return self.items[self.places[place]].number
 
     def said(self, place: int, name: str, whole: str) -> None:
-        """All text of a field was emitted."""
+        """Record that the whole text of a field was emitted."""
         self.items[self.places[place]].data[name] = whole
 
     def _find(self, item: dict[str, Any], place: int) -> int | None:
@@ -119,7 +119,7 @@ class Outline(msgspec.Struct):
         item = self.items[self.places[place[0]]]
         key = f"{'summary' if kind == 'summary_text' else 'content'}.{place[1]}"
         if key in item.parts and item.parts[key].kind != kind and CHANNELS.keys() >= {kind, item.parts[key].kind}:
-            key += f".{kind}"  # A refusal, or reasoning, where another kind of text began, is no part of that text.
+            key += f".{kind}"  # Another kind of text at the same index, such as a refusal, is a part of its own.
         if key not in item.parts:
             item.parts[key] = self._begin(kind, _beside(part, kind), None, item.number, payload, out)
         return item.parts[key]
@@ -145,5 +145,5 @@ class Outline(msgspec.Struct):
 
 
 def _beside(fields: dict[str, Any], kind: str) -> dict[str, Any]:
-    # Fields that are emitted elsewhere are kept in their empty form.
+    # Fields that are emitted as events of their own are kept in their empty form.
     return emptied(fields, _TOLD.get(kind, ()))

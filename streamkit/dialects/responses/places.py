@@ -1,7 +1,7 @@
-"""Which item of a response an event is about, and whether the event was there before.
+"""Find the item of a response that an event refers to, and detect replayed events.
 
-https://platform.openai.com/docs/api-reference/responses-streaming. OpenAI numbers the items (`output_index`) and names them
-(`item_id`). llama.cpp names them only; others number all of them 0, or name one otherwise in each event.
+https://platform.openai.com/docs/api-reference/responses-streaming. OpenAI sends a number (`output_index`) and an id (`item_id`)
+for each item. llama.cpp sends only ids; other servers number all items 0, or send another id for the same item in each event.
 """
 
 from typing import Any
@@ -14,21 +14,21 @@ _MOST_NAMES = 8
 
 
 class Places(msgspec.Struct):
-    """Items by their ids, else by their numbers."""
+    """Positions of items, by their ids or else by their numbers."""
 
     ids: dict[str, int] = {}
-    # The place that a number stands for, where several items have one.
+    # The position that a number currently refers to, if several items share the number.
     numbers: dict[int, int] = {}
     begun: dict[int, str] = {}
     names: dict[int, int] = {}
     last: int = 0
     top: int = -1
     sequence: int = -1
-    # Whether the numbers of the events were seen to increase; `None` once they were seen to do something else.
+    # Whether the sequence numbers of events increase: `False` until shown, `None` once they were found unreliable.
     counts: bool | None = False
 
     def of(self, fields: dict[str, Any]) -> tuple[int, int]:
-        """The place of an item and its part: of the item that was last spoken of, if the event says nothing."""
+        """Return the position of an event's item and part. An event without an id and number refers to the last item."""
         id, number = text(fields.get("item_id")), count(fields.get("output_index"))
         place = self.ids.get(id) if id else None
         if place is None:
@@ -39,7 +39,7 @@ class Places(msgspec.Struct):
         return place, count(fields.get("content_index", fields.get("summary_index"))) or 0
 
     def begin(self, item: dict[str, Any], number: int | None) -> int:
-        """The place of an item that begins."""
+        """Return the position of an item that begins."""
         ids = _ids(item)
         place = next((self.ids[id] for id in ids if id in self.ids), None)
         if place is None:
@@ -55,7 +55,7 @@ class Places(msgspec.Struct):
         return place
 
     def whole(self, item: dict[str, Any], at: int, kind: str | None) -> int:
-        """The place of an item of the whole response; `kind` is that of the item at the same position."""
+        """Return the position of an item of the whole response. `kind`: the kind of the known item at the same position."""
         place = next((self.ids[id] for id in _ids(item) if id in self.ids), None)
         if place is None:
             place = self.numbers.get(at, at)
@@ -65,10 +65,10 @@ class Places(msgspec.Struct):
         return place
 
     def is_replayed(self, fields: dict[str, Any], response: str | None) -> bool:
-        """Whether an event with this number was there before, as after a reconnect.
+        """Whether an event with this sequence number was received before, as after a reconnect.
 
-        A server that numbers its events in another way than OpenAI is not believed: what is about another item or another
-        response is new.
+        An event about an unknown item or another response is new whatever its number. From then on the server's sequence
+        numbers are ignored, because it does not number events as OpenAI does.
         """
         number = count(fields.get("sequence_number"))
         if number is None:
@@ -82,7 +82,7 @@ class Places(msgspec.Struct):
         return bool(self.counts)
 
     def saw(self, number: int | None) -> None:
-        """Events up to this number, each greater than the one before, were read elsewhere."""
+        """Record that the fast path read events up to this number, in increasing order."""
         if number is not None and number > self.sequence:
             self.counts, self.sequence = None if self.counts is None else True, number
 
@@ -97,7 +97,7 @@ class Places(msgspec.Struct):
         return self.top + 1 if is_new else self.last
 
     def _name(self, place: int, id: str) -> None:
-        # One that has another id in each event does not fill the memory.
+        # Bound the memory for a server that sends another id in each event.
         if (known := self.names.get(place, 0)) < _MOST_NAMES:
             self.names[place], self.ids[id] = known + 1, place
 

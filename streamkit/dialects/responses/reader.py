@@ -1,8 +1,8 @@
-"""OpenAI's Responses, streamed and plain.
+"""OpenAI's Responses API, streamed and non-streaming.
 
-https://platform.openai.com/docs/api-reference/responses-streaming and …/responses/object. An answer is a list of items, and
-a message a list of parts; all of them are the one choice 0, in order. What the stream sends first as deltas and
-again as a whole (a text, its part, its item, the response) is emitted once, as it arrived first.
+https://platform.openai.com/docs/api-reference/responses-streaming and …/responses/object. An answer is a list of items, and a
+message a list of parts; all of them belong to choice 0, in order. The stream sends a text as deltas and then repeats it in the
+whole text, its part, its item and the response. It is emitted once, from the first event that has it.
 """
 
 from collections.abc import Iterator
@@ -44,9 +44,9 @@ from streamkit.tokens.usage import usage_of
 
 Piece: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
 Place: TypeAlias = tuple[int, int]
-"""An item and a part of it."""
+"""The positions of an item and of a part in it."""
 
-# What a part of a message or of reasoning can be.
+# The kinds of parts of a message or of reasoning.
 _PIECES: dict[str, type[Piece]] = {
     "output_text": TextDelta,
     "refusal": RefusalDelta,
@@ -60,7 +60,7 @@ _STREAMED = {
     "response.reasoning_summary_text": "summary_text",
 }
 _ARGUMENTS = {"response.function_call_arguments": "arguments", "response.custom_tool_call_input": "input"}
-# Fields of an item whose text comes in pieces, by what its events are called: the kind of the item, the field, its channel.
+# Fields of an item whose text is streamed, by the prefix of its events: the kind of the item, the field, its channel.
 # (https://platform.openai.com/docs/api-reference/responses-streaming/response/code_interpreter_call_code/delta and
 # …/response/mcp_call_arguments/delta)
 _FIELDS: dict[str, tuple[str, str, PartChannel]] = {
@@ -70,8 +70,8 @@ _FIELDS: dict[str, tuple[str, str, PartChannel]] = {
 _PLACE = ("item_id", "output_index", "content_index", "summary_index")
 _CALLS = {"function_call": "function", "custom_tool_call": "custom"}
 _ENDS = ("completed", "incomplete", "failed", "cancelled")
-# Items that ask the client for something: what a tool of its own says, or a permission. All other calls, of searches, of an
-# interpreter, of a remote server, are run by the provider. (https://platform.openai.com/docs/guides/tools)
+# Items that the client must answer, with a tool's result or an approval. The provider runs all other calls itself: searches, the
+# code interpreter, MCP servers. (https://platform.openai.com/docs/guides/tools)
 _ASKING = {
     *_CALLS,
     "computer_call",
@@ -81,7 +81,7 @@ _ASKING = {
     "mcp_approval_request",
     "tool_search_call",
 }
-# They say nothing that is not said elsewhere.
+# Events without information of their own.
 _SILENT = {"response.audio.done", "response.audio.transcript.done"}
 
 
@@ -92,7 +92,7 @@ class _ItemCall(msgspec.Struct):
 
 
 class _WholeText(NamedTuple):
-    # A part as a whole: its kind, its place, its text.
+    # A whole text part.
     kind: str
     place: Place
     text: str
@@ -102,13 +102,13 @@ class _WholeText(NamedTuple):
 class OpenAIResponses(Dialect):
     """The events named `response.…`, or one response as JSON. It is `done` when the response has ended.
 
-    The end that counts is the response's own: `[DONE]`, which some servers add, is no evidence of it. A response that is
-    completed and asks the client for something ends as `tool_calls`: for the result of a function, of a custom tool, of a
-    computer, a shell or a patch, or for a permission. Tools that the provider runs itself don't count. Events whose
-    `sequence_number` was there before, as after a reconnect, are ignored.
+    Only the response's own status proves the end; `[DONE]`, which some servers add, does not. A completed response ends as
+    `tool_calls` if it waits for the client: for the result of a function, custom tool, computer, shell or patch, or for an
+    approval. Tools that the provider runs itself don't count. Events with a repeated `sequence_number`, as after a reconnect,
+    are ignored.
 
-    What a whole text has beyond its deltas is emitted when it comes. Where it says something else, what was streamed stands,
-    and a `ProviderNotice("conflict")` names the channel.
+    If a whole text is longer than its deltas, the rest is emitted when the whole text arrives. If it contradicts them, the
+    streamed text stands, and a `ProviderNotice("conflict")` names the channel.
     """
 
     places = (("delta",),)
@@ -118,19 +118,19 @@ class OpenAIResponses(Dialect):
     _start: ResponseStart = field(default_factory=ResponseStart, init=False, repr=False)
     _role: str | None = field(default=None, init=False, repr=False)
     _places: Places = field(default_factory=Places, init=False, repr=False)
-    # What was emitted of each kind of text, by item and part.
+    # The emitted text of each kind, by item and part.
     _texts: dict[str, dict[int, dict[int, EmittedText]]] = field(
         default_factory=dict[str, dict[int, dict[int, EmittedText]]], init=False, repr=False
     )
-    # (kind,), (kind, item) and (kind, item, part) of the log probabilities and annotations that were emitted.
+    # (kind,), (kind, item) and (kind, item, part) for emitted log probabilities and annotations.
     _told: set[tuple[str | int, ...]] = field(default_factory=set[tuple[str | int, ...]], init=False, repr=False)
     _calls: dict[int, _ItemCall] = field(default_factory=dict[int, _ItemCall], init=False, repr=False)
-    # The calls that wait for the client, and those that the provider has run.
+    # The ids of calls that wait for the client, and of calls that the provider has run.
     _asking: set[str] = field(default_factory=set[str], init=False, repr=False)
     _ran: set[str] = field(default_factory=set[str], init=False, repr=False)
     _outline: Outline = field(default_factory=Outline, init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
-    # What names the part of the last delta, if nothing came since. It saves time, and is found anew after a checkpoint.
+    # A cache: the fields that identify the part of the last delta, if no other event followed. Not part of a checkpoint.
     _last: tuple[Any, ...] | None = field(default=None, init=False, repr=False, metadata={"state": False})
     _last_place: Place = field(default=(0, 0), init=False, repr=False, metadata={"state": False})
     _last_text: EmittedText = field(default_factory=EmittedText, init=False, repr=False, metadata={"state": False})
@@ -173,7 +173,7 @@ class OpenAIResponses(Dialect):
             self.not_known(kind, data, payload, out)
 
     def _tell(self, kind: str, fields: dict[str, Any], payload: bytes, out: list[Event]) -> bool:
-        """Say what an event beside the deltas and the end says; whether it is of a kind known here."""
+        """Convert any event except text deltas and the end. Return whether its kind is known."""
         stem, _, act = kind.rpartition(".")
         item = mapping(fields.get("item"))
         self._ask(item)
@@ -229,7 +229,7 @@ class OpenAIResponses(Dialect):
             object="response",
             created=known.created if created is None else created,
             model=text(response.get("model")) or known.model,
-            # Until the response has ended this is what was asked for; `auto` is none of the tiers that serve.
+            # Until the response has ended, this is the requested tier; `auto` is not an actual tier.
             service_tier=tier if tier and tier != "auto" else known.service_tier,
             payload=payload,
         )
@@ -252,13 +252,13 @@ class OpenAIResponses(Dialect):
         if used := mapping(response.get("usage")):
             out.append(usage_of(used, payload))
         if status is None:
-            # One that still runs in the background.
+            # The response still runs in the background.
             out.append(ProviderNotice(text(response.get("status")) or kind, fields, payload=payload))
             return
         word = text(mapping(response.get("incomplete_details")).get("reason")) if status == "incomplete" else None
         self.finished[0] = word = word or status
         if self._asking or any(call.identity.type is None for call in self._calls.values()):
-            # One without a type is one whose item never came.
+            # A call has no type if its item was never received.
             self.called.add(0)
         if status == "completed":
             for call in self._calls.values():
@@ -290,12 +290,12 @@ class OpenAIResponses(Dialect):
         self._take_role(item, payload, out)
 
     def _item(self, item: dict[str, Any], place: int, payload: bytes, out: list[Event]) -> None:
-        """Say what a whole item says beyond its events."""
+        """Emit the content of a whole item that the events before it did not have."""
         missing = self._missing(_wholes(item, place), place, payload, out)
         self._whole_item(item, place, missing, self._known(place), payload, out, again=False)
 
     def _output(self, items: list[dict[str, Any]], payload: bytes, out: list[Event], *, again: bool) -> None:
-        """Say what all items of the response say beyond the events before it."""
+        """Emit the content of the response's items that the events before it did not have."""
         placed = [
             (item, self._places.whole(item, at, self._outline.kind_at(self._places.numbers.get(at, at))))
             for at, item in enumerate(items)
@@ -353,7 +353,7 @@ class OpenAIResponses(Dialect):
         self._outline.said(place, name, whole)
 
     def _part(self, part: dict[str, Any], place: Place, payload: bytes, out: list[Event]) -> None:
-        """Say what a whole part says beyond its deltas."""
+        """Emit the text of a whole part that its deltas did not have."""
         self._outline.enter_part(part, place, payload, out)
         for whole in _whole(part, place):
             rest = self._text(whole.kind, place).rest(whole.text)
@@ -365,10 +365,10 @@ class OpenAIResponses(Dialect):
     def _missing(
         self, wholes: list[_WholeText], item: int | None, payload: bytes, out: list[Event]
     ) -> dict[tuple[str, Place], tuple[Place, str]]:
-        """Return the text that whole parts have beyond the streamed deltas, and the part that it belongs to.
+        """Return, by kind and position in the whole, the text that the deltas did not have, with its streamed position.
 
-        A part is known by its place. Where a server numbers parts otherwise in the end, those that are left belong together in
-        their order, and not more is missing than the whole is longer.
+        Parts are matched by position. If a server numbers parts differently in the whole, the unmatched ones are paired in
+        order. A rest is left out if it is longer than the difference of the total lengths.
         """
         found: dict[tuple[str, Place], tuple[Place, str]] = {}
         for kind in {whole.kind: None for whole in wholes}:
@@ -378,7 +378,7 @@ class OpenAIResponses(Dialect):
             for _, streamed in _streamed(items, item):
                 room -= streamed.total
                 if room <= 0:
-                    break  # An event that says little of many parts does not look at all of them.
+                    break  # a short whole need not be compared with all streamed parts
             left = (place for place, _ in _streamed(items, item) if place not in placed)
             for whole in of_kind:
                 said = items.get(whole.place[0], {}).get(whole.place[1])
@@ -393,7 +393,7 @@ class OpenAIResponses(Dialect):
         return found
 
     def _delta(self, kind: str, piece: str, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
-        # Most deltas continue the part of the one before.
+        # Most deltas continue the part of the previous one.
         names = kind, *map(fields.get, _PLACE)
         if names != self._last:
             place = self._places.of(fields)
@@ -443,7 +443,7 @@ class OpenAIResponses(Dialect):
         self._told.update(((kind,), (kind, place[0]), (kind, *place)))
 
     def _known(self, *place: int) -> set[str]:
-        """Whether log probabilities and annotations were emitted: of the response, of an item or of a part."""
+        """Return which of "logprobs" and "annotations" were emitted for the response, an item or a part."""
         return {kind for kind in ("logprobs", "annotations") if (kind, *place) in self._told}
 
     def _take_role(self, item: dict[str, Any], payload: bytes, out: list[Event]) -> None:
@@ -452,12 +452,12 @@ class OpenAIResponses(Dialect):
             self._role = role
             out.append(RoleDelta(role, payload=payload))
 
-    # Calls of tools
+    # Tool calls
 
     def _ask(self, item: dict[str, Any]) -> None:
         kind, id = text(item.get("type")) or "", text(item.get("call_id")) or text(item.get("id")) or ""
         if kind.endswith("_output"):
-            # The provider ran it itself, as it does with a shell in a container.
+            # The provider ran the call itself, as with a shell in a container.
             self._asking.discard(id)
             self._ran.add(id)
         elif kind in _ASKING and id not in self._ran and not _is_hosted(item):
@@ -471,7 +471,7 @@ class OpenAIResponses(Dialect):
     def _identify(self, item: dict[str, Any], place: int, payload: bytes, out: list[Event]) -> None:
         call = self._call(place)
         self._outline.enter(item, place, call.number, payload, out)
-        # Copilot and others have another id in each event; the first one stays.
+        # Copilot and others send another id in each event; keep the first.
         id, name = text(item.get("call_id")), text(item.get("name"))
         known = call.identity
         delta = ToolCallDelta(
@@ -517,7 +517,7 @@ class OpenAIResponses(Dialect):
             self._complete(call, payload, out)
 
     def _complete(self, call: _ItemCall, payload: bytes, out: list[Event]) -> None:
-        # One without arguments is one with none.
+        # A complete call without arguments takes none.
         if call.arguments.is_empty and call.identity.type != "custom":
             call.arguments.add(EMPTY)
             out.append(ToolCallDelta(call.number, arguments=EMPTY, payload=payload))
@@ -543,13 +543,13 @@ def _whole(part: dict[str, Any], place: Place) -> list[_WholeText]:
 
 
 def _is_hosted(item: dict[str, Any]) -> bool:
-    # A search for tools is the server's, unless it says that the client is to do it; a container is the provider's computer.
+    # The server runs tool searches unless `execution` is "client"; a container is the provider's.
     if item.get("type") == "tool_search_call":
         return item.get("execution") != "client"
     return mapping(item.get("environment")).get("type") == "container_reference"
 
 
 def _is_error(item: ServerSentEvent, kind: str, fields: dict[str, Any]) -> bool:
-    # Three forms: the event `error` with its fields beside `type` or in `error`, and the body of a request that failed.
+    # Three forms: the event `error` with its fields at the top or in `error`, and the body of a failed request.
     bare = "type" not in fields and "object" not in fields
     return kind == "error" or item.event == "error" or (bare and error_in(fields) is not None)

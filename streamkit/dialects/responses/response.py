@@ -1,4 +1,4 @@
-"""OpenAI's response. (https://platform.openai.com/docs/api-reference/responses/object)"""
+"""Build OpenAI's non-streaming response. (https://platform.openai.com/docs/api-reference/responses/object)"""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ _WAITS = ("queued", "in_progress", None)
 
 
 def response(completion: Completion) -> dict[str, Any]:
-    """The response with its output items in order."""
+    """Build the response with its output items in order."""
     choice = completion.choices[0] if completion.choices else None
     whole = {**completion.details, "output": _items(choice) if choice else []}
-    if "output_text" in whole:  # some servers' own
+    if "output_text" in whole:  # an extension of some servers
         whole["output_text"] = choice.text if choice else ""
     if completion.usage:
         whole["usage"] = completion.usage.details
     if choice and choice.finish_reason == "content_filter" and whole.get("status") in _WAITS:
-        # It was blocked here, before the provider came to its end.
+        # Moderation stopped the answer before the provider's final event.
         whole |= {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}
     return whole
 
