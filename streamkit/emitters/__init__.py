@@ -1,1 +1,1 @@
-"""Events in the wire formats of clients, one file for each."""
+"""Write events in the wire formats of clients, one per file."""

@@ -1,4 +1,4 @@
-"""Events into those of the Agent User Interaction Protocol. (https://docs.ag-ui.com/concepts/events)"""
+"""Write events of the Agent User Interaction Protocol. (https://docs.ag-ui.com/concepts/events)"""
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ from streamkit.sse.events import ServerSentEvent
 class AgentEventsEmitter(BlockEmitter):
     """The events of one run, from `RUN_STARTED` to `RUN_FINISHED` or `RUN_ERROR`.
 
-    Each text and each reasoning is a message of its own, and each call is opened and closed. `threadId` and `runId` are those
-    of the client's request. `RUN_FINISHED` has the finish reason in its `result`, and with `include_usage` the usage. `verdicts`
-    writes moderation decisions as `CUSTOM` events named `moderation`.
+    Each text and each reasoning block is a separate message; each call has a start and an end. `threadId` and `runId` are taken
+    from the client's request. `RUN_FINISHED` has the finish reason in its `result`, and the usage with `include_usage`.
+    `verdicts` writes moderation decisions as `CUSTOM` events named `moderation`.
     """
 
     id_prefix: ClassVar[str] = "run-"

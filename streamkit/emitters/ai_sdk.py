@@ -1,4 +1,4 @@
-"""Events into the UI message stream of Vercel's AI SDK, which `useChat` reads.
+"""Write the UI message stream of Vercel's AI SDK, which `useChat` reads.
 
 https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol#data-stream-protocol
 """
@@ -27,9 +27,9 @@ _DONE = ServerSentEvent.of("[DONE]")
 class UIMessagesEmitter(BlockEmitter):
     """The chunks of one assistant message, from `start` to `finish` and `[DONE]`.
 
-    Each text, reasoning and call is a part of its own. Input that is no JSON is a `tool-input-error`; the input of a custom tool
-    is its text. A failure is an `error`, and a cancelled stream an `abort`. `verdicts` writes moderation decisions as
-    `data-moderation` parts, `include_usage` the usage into the message's metadata.
+    Each text, reasoning block and call is a separate part. Tool input that is not valid JSON is written as `tool-input-error`;
+    the input of a custom tool is its text. A failure is written as `error`, a cancelled stream as `abort`. `verdicts` writes
+    moderation decisions as `data-moderation` parts; `include_usage` writes the usage into the message's metadata.
     """
 
     headers: ClassVar[Mapping[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
@@ -49,7 +49,7 @@ class UIMessagesEmitter(BlockEmitter):
                 block.id = self.call_id(block)
                 yield _chunk("tool-input-start", toolCallId=block.id, toolName=block.name)
             case "item":
-                # As the SDK's own provider for Anthropic has it, so that it can be sent back.
+                # The form of the SDK's own provider for Anthropic, so that it can be sent back.
                 block.id = f"reasoning-{block.number}"
                 metadata = {"anthropic": {"redactedData": block.data.get("data")}}
                 yield _chunk("reasoning-start", id=block.id, providerMetadata=metadata)
@@ -86,7 +86,7 @@ class UIMessagesEmitter(BlockEmitter):
         try:
             return _chunk("tool-input-available", **call, input=msgspec.json.decode(text))
         except NOT_JSON:
-            # The message names a place and quotes nothing.
+            # The message does not quote the input.
             return _chunk("tool-input-error", **call, input=text, errorText="the tool's input is not valid JSON")
 
     def _sources(self, block: Block) -> Iterable[Frame]:

@@ -1,4 +1,4 @@
-"""Events into the stream of Anthropic's Messages.
+"""Write the stream of Anthropic's Messages API.
 
 https://platform.claude.com/docs/en/build-with-claude/streaming, errors …/docs/en/api/errors.
 """
@@ -52,8 +52,8 @@ _json = msgspec.json.encode
 class MessagesEmitter(BlockEmitter):
     """The events of a message, from `message_start` to `message_stop`; see docs/reference/wires.md.
 
-    The signature of thinking is kept, and of Anthropic's own answers every block. The input of a custom tool, which is any text,
-    becomes `{"input": …}`.
+    Signatures of thinking are kept, and so is every block of an answer from Anthropic. The input of a custom tool, which is free
+    text, becomes `{"input": …}`.
     """
 
     id_prefix: ClassVar[str] = "msg_"
@@ -112,7 +112,7 @@ class MessagesEmitter(BlockEmitter):
         if block.kind == "call" and block.custom and not block.cut:
             yield _delta(block, {"type": "input_json_delta", "partial_json": '"}'})
         for citation in () if self.withheld else block.annotations:
-            # Those of other providers lack what Anthropic's have: the cited text and its place in the source.
+            # Other providers' citations lack required fields: the cited text and its position in the source.
             if citation.get("type") in _CITATIONS:
                 yield _delta(block, {"type": "citations_delta", "citation": citation})
         signature = block.data.get("signature")
@@ -163,7 +163,7 @@ def _delta(block: Block, delta: dict[str, Any]) -> Frame:
 
 
 def _usage(usage: Usage | None) -> dict[str, Any]:
-    """A provider's usage by Anthropic's names. `input_tokens` leaves out what a cache served or stored."""
+    """Convert usage to Anthropic's names. `input_tokens` excludes tokens read from or written to the cache."""
     if usage is None:
         return {}
     if "input_tokens" in usage.details and "cache_read_input_tokens" in usage.details and usage.responses == 1:
@@ -185,7 +185,7 @@ _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta":
 
 
 def _assembled(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """The message that these events stream."""
+    """Return the message that these events stream."""
     message: dict[str, Any] = events[0]["message"]
     inputs: dict[int, str] = {}
     for event in events:

@@ -1,8 +1,8 @@
-"""The answer as blocks that follow one another: a text, a reasoning, a refusal, a tool call.
+"""Split the answer into consecutive blocks: texts, reasoning, refusals and tool calls.
 
-For formats in which blocks must not interleave. One block is written at a time, as its text arrives. A later one is buffered
-until nothing more can follow of the one before: a text ends where another block begins; a call ends with its part, with the
-choice, or when another block has begun and its arguments are a whole JSON value.
+For formats in which blocks must not interleave. One block is written at a time, as its text arrives. A later block is buffered
+until the block before it is complete. A text is complete when another block begins. A call is complete when its part or its
+choice ends, or when another block has begun and the call's arguments are a whole JSON value.
 """
 
 import re
@@ -58,7 +58,7 @@ _CUT: tuple[EndReason, ...] = ("length", "content_filter", "moderated")
 
 
 class Nesting(msgspec.Struct):
-    """Whether the JSON that has arrived in pieces is one whole object or array. It is not validated."""
+    """Determines whether JSON received in pieces is one whole object or array. It is not validated."""
 
     depth: int = 0
     quoted: bool = False
@@ -66,7 +66,7 @@ class Nesting(msgspec.Struct):
     whole: bool = False
 
     def feed(self, text: str) -> None:
-        """Take the next piece."""
+        """Read the next piece."""
         at = 1 if self.escaped else 0
         self.escaped = False
         while found := _MARK.search(text, at):
@@ -82,9 +82,9 @@ class Nesting(msgspec.Struct):
 
 
 class Block(msgspec.Struct):
-    """One block. `data` is what the provider says of its part beside the text; `word` is its word for the kind.
+    """One block. `data` has the provider's fields of the part besides its text; `word` is the provider's kind of part.
 
-    `number` and `id` are those on the wire, for the emitter to set. `cut`: the answer was cut in this block.
+    The emitter sets `number` and `id`, those on the wire. `cut`: the answer was cut in this block.
     """
 
     kind: Kind
@@ -107,7 +107,7 @@ class Block(msgspec.Struct):
 
     @property
     def text(self) -> str:
-        """All of the text, or of the arguments."""
+        """The whole text, or the whole arguments."""
         return "".join(self.pieces)
 
     @property
@@ -117,17 +117,17 @@ class Block(msgspec.Struct):
 
     @property
     def custom(self) -> bool:
-        """Whether this is a call whose input is any text."""
+        """Whether this is a call of a custom tool, whose input is free text."""
         return self.identity.type == "custom"
 
     @property
     def whole(self) -> bool:
-        """Whether the arguments of this call are a whole JSON value. Any text may continue the input of a custom tool."""
+        """Whether the arguments of this call are a whole JSON value; always false for a custom tool, which takes free text."""
         return self.nesting.whole and not self.custom
 
     @property
     def ready(self) -> bool:
-        """Whether its beginning can be written. More of a call's name may follow until arguments come."""
+        """Whether its start can be written. A call's name may grow until its first arguments arrive."""
         if self.kind == "item":
             return self.complete
         return self.complete or self.kind != "call" or bool(self.identity.name and self.pieces)
@@ -135,10 +135,10 @@ class Block(msgspec.Struct):
 
 @dataclass
 class BlockEmitter(Checkpointed):
-    """An emitter of blocks. Write `opening`, `begin`, `write`, `finish`, `end` and `error`; choices other than 0 are not written.
-    `settings` are those of the response.
+    """Base class of emitters of blocks. Implement `opening`, `begin`, `write`, `finish`, `end` and `error`. Only choice 0 is
+    written. `settings` are those of the response.
 
-    They read `identity`, `shape` (the provider's dialect) and `usage`.
+    These methods may read `identity`, `shape` (the provider's dialect) and `usage`.
     """
 
     headers: ClassVar[Mapping[str, str]] = {}
@@ -152,7 +152,7 @@ class BlockEmitter(Checkpointed):
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _blocks: list[Block] = field(default_factory=list[Block], init=False, repr=False)
     _front: int = field(default=0, init=False, repr=False)
-    # By number of a part: what its start and end say, and the block that has its text; of calls the part of each.
+    # By part number: its data, its start, and the index of its block. By call: the index of its block, and its part.
     _parts: dict[int, PartData] = field(default_factory=dict[int, PartData], init=False, repr=False)
     _starts: dict[int, PartStart] = field(default_factory=dict[int, PartStart], init=False, repr=False)
     _places: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
@@ -160,7 +160,7 @@ class BlockEmitter(Checkpointed):
     _call_parts: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
     _containers: set[int] = field(default_factory=set[int], init=False, repr=False)
     _current: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
-    # Annotations of a text that has not begun, and those of one that was finished.
+    # Annotations of texts that have not begun, and (`late`) of texts that were finished.
     _early: dict[int, list[dict[str, Any]]] = field(
         default_factory=dict[int, list[dict[str, Any]]], init=False, repr=False
     )
@@ -169,47 +169,47 @@ class BlockEmitter(Checkpointed):
     _withheld: WithheldChoices = field(default_factory=WithheldChoices, init=False, repr=False)
     _responses: Responses = field(default_factory=Responses, init=False, repr=False)
 
-    # What an emitter writes
+    # Frames
 
     def opening(self) -> Iterable[Frame]:
-        """The frames that open the response."""
+        """Return the frames that open the response."""
         raise NotImplementedError
 
     def begin(self, block: Block) -> Iterable[Frame]:
-        """The frames that open a block."""
+        """Return the frames that open a block."""
         raise NotImplementedError
 
     def write(self, block: Block, piece: str) -> Iterable[Frame]:
-        """The frames for a piece of its text, or of its arguments."""
+        """Return the frames for a piece of its text, or of its arguments."""
         raise NotImplementedError
 
     def finish(self, block: Block) -> Iterable[Frame]:
-        """The frames that close a block."""
+        """Return the frames that close a block."""
         raise NotImplementedError
 
     def takes(self, part: PartStart) -> bool:
-        """Whether a part without text is a block of this format. Its `data` is then whole when the block begins."""
+        """Whether a part without text is a block of this format. If so, its `data` is whole when the block begins."""
         return False
 
     def hidden(self, part: PartStart, data: dict[str, Any]) -> Kind | None:
-        """The kind of block for a part that has ended without any text; `None` for none.
+        """Return the kind of block for a part that ended without text; `None` to write no block.
 
-        By default it is reasoning with a signature, whose text is not shown and which has to be sent back all the same.
+        By default only reasoning with a signature gets a block: its text is hidden, but clients must send it back.
         """
         return "reasoning" if part.channel == "reasoning" and data.get("signature") else None
 
     def decided(self, decision: Decision) -> Iterable[Frame]:
-        """The frames for a moderation decision."""
+        """Return the frames for a moderation decision."""
         return ()
 
     def keep_alive(self) -> Frame | None:
         return None
 
-    # What it reads
+    # State for the frames
 
     @property
     def identity(self) -> dict[str, Any]:
-        """`id`, `created` and `model` of the response."""
+        """The `id`, `created` and `model` of the response."""
         id = self.settings.id or f"{self.id_prefix}streamkit"
         return {"id": id, "created": self.settings.created, "model": self.settings.model, **self._identity}
 
@@ -220,7 +220,7 @@ class BlockEmitter(Checkpointed):
 
     @property
     def called(self) -> bool:
-        """Whether the answer calls tools of the client."""
+        """Whether the answer has tool calls."""
         return bool(self._calls)
 
     @property
@@ -230,7 +230,7 @@ class BlockEmitter(Checkpointed):
 
     @property
     def withheld(self) -> bool:
-        """Whether a moderation held text back, which citations may quote."""
+        """Whether moderation withheld text, which citations may quote."""
         return 0 in self._withheld.choices
 
     @property
@@ -239,7 +239,7 @@ class BlockEmitter(Checkpointed):
         return self._front > 0 or any(block.begun for block in self._blocks[:1])
 
     def call_id(self, block: Block) -> str:
-        """The id of a call; one made of what is known of it where the provider gave none."""
+        """Return the id of a call; a generated id if the provider sent none."""
         known = self.identity
         response = (known["id"], known["created"], known["model"])
         return block.identity.id or call_id(response, 0, block.call, block.identity.name)
@@ -252,7 +252,7 @@ class BlockEmitter(Checkpointed):
     # Events
 
     def head(self) -> Iterable[Frame]:
-        # What is written once does not change, a default neither.
+        # A value that was written must not change later, not even a default.
         self._identity = self.identity
         return self.opening()
 
@@ -271,7 +271,7 @@ class BlockEmitter(Checkpointed):
         return out
 
     def _continues(self, event: TextDelta, out: list[Frame]) -> bool:
-        # The hot path: more of the text that is being written.
+        # The hot path: the current text continues.
         if event.index or not self._blocks or not event.text or self._responses.announced:
             return False
         last = self._blocks[-1]
@@ -297,7 +297,7 @@ class BlockEmitter(Checkpointed):
         return not spoke
 
     def settle(self, reason: EndReason) -> list[Frame]:
-        """The end has come: write what is buffered. A block in which a failed stream broke off is not closed."""
+        """Write what is buffered at the end. The last block of a failed stream is not closed."""
         out: list[Frame] = []
         self._complete(out, cut=reason in _CUT, failed=reason not in (*_CUT, "completed", "tool_calls"))
         return out
@@ -355,7 +355,7 @@ class BlockEmitter(Checkpointed):
         self._add(last, text, out)
 
     def _open(self, block: Block, out: list[Frame]) -> Block:
-        """Append a block, which ends the text before it, and a call whose arguments are whole."""
+        """Append a block. It completes the block before it: a text, or a call whose arguments are whole."""
         last = self._blocks[-1] if self._blocks else None
         if last is not None and last.kind != "item":
             self._followed(last, out)
@@ -367,7 +367,7 @@ class BlockEmitter(Checkpointed):
                     self._containers.add(start.within)
             block.data = self.data_of(block.part)
         if block.kind == "text":
-            # Those that came before any text, without a part, are of the first text.
+            # Annotations without a part that arrived before any text belong to the first text.
             block.annotations = self._early.pop(-1 if block.part is None else block.part, [])
             self._last_text = len(self._blocks)
         self._blocks.append(block)
@@ -376,7 +376,7 @@ class BlockEmitter(Checkpointed):
 
     def _followed(self, block: Block, out: list[Frame]) -> None:
         if block.kind == "call" and block.ended and block.blank:
-            self._add(block, "{}", out)  # It was not cut, so it has no arguments.
+            self._add(block, "{}", out)  # its part ended, so it takes no arguments
         block.complete |= block.kind != "call" or block.ended or block.whole
 
     def _add(self, block: Block, piece: str, out: list[Frame]) -> None:
@@ -410,7 +410,7 @@ class BlockEmitter(Checkpointed):
         self._advance(out)
 
     def _after_the_end(self, block: Block, arguments: str) -> None:
-        # White space changes nothing, and `{}` was written already where the provider had sent no arguments.
+        # White space changes nothing, and `{}` was already written for a call without arguments.
         if arguments.strip() and not (arguments == "{}" and block.text.strip() == "{}"):
             raise ProtocolError(
                 f"tool call {block.call}: expected nothing more after its whole arguments and the beginning of another "
@@ -462,7 +462,7 @@ class BlockEmitter(Checkpointed):
         else:
             self.late.append(annotation)
 
-    # What is written
+    # Writing
 
     def _complete(self, out: list[Frame], *, cut: bool, failed: bool) -> None:
         pending = self._blocks[self._front :]

@@ -19,12 +19,12 @@ _FINISH: dict[EndReason, str] = {
 
 
 def finish_reason(reason: EndReason, *, called: bool) -> str:
-    """The AI SDK's word for the end of a complete answer. (https://ai-sdk.dev/docs/reference/ai-sdk-core/generate-text)"""
+    """Return the AI SDK's finish reason of a complete answer. (https://ai-sdk.dev/docs/reference/ai-sdk-core/generate-text)"""
     return "tool-calls" if called and reason == "completed" else _FINISH[reason]
 
 
 def usage_fields(usage: Usage) -> dict[str, int]:
-    """The figures that are known."""
+    """Return the known token counts."""
     parts = parts_of(usage)
     known = {
         "inputTokens": usage.prompt_tokens,
@@ -37,7 +37,7 @@ def usage_fields(usage: Usage) -> dict[str, int]:
 
 
 def decision_fields(decision: Decision) -> dict[str, Any]:
-    """A moderation decision as data. The text that it is about is not in it; the replacement of a retraction is."""
+    """Return a moderation decision as data, without the text it applies to. A retraction includes its replacement."""
     fields: dict[str, Any] = {"decision": type(decision).__name__.lower()}
     if not isinstance(decision, Retracted):
         fields |= msgspec.to_builtins(decision.verdict)

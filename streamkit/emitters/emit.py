@@ -1,4 +1,4 @@
-"""Events into the server-sent events of a client's wire format."""
+"""Convert events to the server-sent events of a client's wire format."""
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -33,26 +33,26 @@ _DECISIONS = frozenset((Flagged, Redacted, Retracted))
 
 @dataclass
 class Emit(Stage[Event, ServerSentEvent]):
-    """Write an answer in the wire format of a client, so that it reads it as the answer of its own server, whoever answered.
+    """Write an answer in a client's wire format, so that the client reads an answer of any provider like its own server's.
 
-    `dialect` is the name of an emitter: `openai` (chunks of chat completions), `openai-legacy` (those of completions, which
-    carry text alone), or of an installed package; docs/reference/wires.md has all of them and what each can carry. Counts,
-    timings and all else that streamkit adds are not on the wire. OpenAI's:
+    `dialect` is the name of an emitter: `openai` (chunks of chat completions), `openai-legacy` (chunks of legacy completions,
+    which have only text), or one of an installed package; docs/reference/wires.md lists all emitters and what each can express.
+    Counts, timings and other additions of streamkit are not written. For OpenAI's format:
 
-    - The role comes first. A call of a tool has an id, which is made from what is known of it where the provider gave none,
-      and arguments, `{}` if it has none. Each choice ends with one of OpenAI's finish reasons.
-    - Citations come as `url_citation` before that, and not at all where moderation withheld something of the choice, which
+    - The role is written first. A tool call has an id, generated if the provider sent none, and arguments, `{}` if it has none.
+      Each choice ends with one of OpenAI's finish reasons.
+    - Citations are written as `url_citation` before the finish reason, but not if moderation withheld text of the choice, which
       they might quote.
-    - `include_usage`: send the usage, of several responses in one stream their sum, in a chunk without choices before the end, as
-      OpenAI does for a request with `stream_options.include_usage`, and only for that: such a chunk breaks a client that expects
+    - `include_usage` writes the usage in a chunk without choices before the end; for several responses in one stream, their sum.
+      OpenAI does so only for requests with `stream_options.include_usage`, because such a chunk breaks clients that expect
       choices.
-    - An answer that is complete, was cut at its length or moderated ends with `[DONE]`; any other with an error in its place,
-      which clients raise: also one whose events end without a `StreamEnd`, and one that begins anew (`Reset`) after
-      something of it was written.
+    - An answer that is complete, moderated or cut at its length limit ends with `[DONE]`. Any other ends with an error, which
+      clients raise, in place of `[DONE]`; so does a stream without `StreamEnd`, and one that restarts (`Reset`) after content
+      was written.
 
-    `id`, `created` and `model` are used where the provider said nothing before the first frame. `verdicts`: write moderation
-    decisions as data, in formats that have a place for them. `request` is the body of the client's request, of which some
-    formats repeat parts.
+    `id`, `created` and `model` are used if the provider sent no such value before the first frame. `verdicts` writes moderation
+    decisions as data, in formats that can express them. `request` is the body of the client's request; some formats repeat parts
+    of it.
     """
 
     dialect: str = "openai"
@@ -73,17 +73,17 @@ class Emit(Stage[Event, ServerSentEvent]):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers of the response that this format has beside those of every event stream."""
+        """Response headers of this format, in addition to those of every event stream."""
         return self._emitter.headers
 
     @property
     def id_prefix(self) -> str:
-        """How ids of responses begin in this format."""
+        """The prefix of response ids in this format."""
         return self._emitter.id_prefix
 
     @property
     def streams_only(self) -> bool:
-        """Whether the format has no response without streaming."""
+        """Whether the format has no non-streaming response."""
         return self._emitter.streams_only
 
     def feed(self, item: Event) -> Iterable[ServerSentEvent]:
@@ -100,7 +100,7 @@ class Emit(Stage[Event, ServerSentEvent]):
         return out
 
     def flush(self) -> Iterable[ServerSentEvent]:
-        # Without a StreamEnd nothing proves that the answer is complete. (Law 5)
+        # Without a StreamEnd there is no proof that the answer is complete. (Law 5)
         return self._end("truncated")
 
     def _take(self, items: list[Event], out: list[ServerSentEvent]) -> None:
@@ -117,7 +117,7 @@ class Emit(Stage[Event, ServerSentEvent]):
                 case StreamEnd(reason=reason):
                     out += self._end(reason)
                 case Reset():
-                    # Clients would join two answers to one.
+                    # Clients would concatenate the two answers.
                     out += () if self._emitter.restart() else self.error(failure_at_end("reset"))
                     start = at + 1
                 case Blocked():
@@ -131,7 +131,7 @@ class Emit(Stage[Event, ServerSentEvent]):
 
     @property
     def _opening(self) -> frozenset[type]:
-        # The events before which the response is opened, and those that are no matter of `Emitter.events`.
+        # Events that open the response, and events that `Emitter.events` does not receive.
         return _AT_FIRST | _DECISIONS if self.verdicts else _AT_FIRST
 
     def _begin(self) -> Iterable[ServerSentEvent]:
@@ -148,19 +148,19 @@ class Emit(Stage[Event, ServerSentEvent]):
         return [*head, *self._emitter.end(reason)]
 
     def error(self, failure: Failure) -> Iterable[ServerSentEvent]:
-        """The frames that end a response that failed. Nothing is written after them."""
+        """Return the frames that end a failed response. Nothing is written after them."""
         self._ended = True
         return self._emitter.error(failure)
 
     def keep_alive(self) -> ServerSentEvent | None:
-        """A frame that keeps the connection alive; `None` if a comment does."""
+        """Return a frame that keeps the connection alive; `None` if a comment is enough."""
         return self._emitter.keep_alive()
 
     def response(self, completion: Completion, withheld: Container[int] | None = None) -> dict[str, Any]:
-        """The same answer for a client that did not request a stream: the whole JSON object.
+        """Return the non-streaming response: the whole answer as one JSON object.
 
-        `withheld` are the choices of which a moderation held text back, by default all that have verdicts. `PipelineError` if the
-        format has no such response.
+        `withheld`: the choices of which moderation withheld text; by default all with verdicts. Raises `PipelineError` if the
+        format has no non-streaming response.
         """
         if self.streams_only:
             raise PipelineError(f"expected an emitter with whole responses, found {self.dialect}, which streams only")

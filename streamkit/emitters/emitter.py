@@ -1,4 +1,4 @@
-"""The interface of a client's wire format. `Emit` drives it, and so do the sinks through `Emit`.
+"""The interface of an emitter. `Emit` calls it, and the sinks use `Emit`.
 
     [project.entry-points."streamkit.emitters"]
     ours = "my_package:OurWire"                 # a class or a function: takes `Settings`, returns an `Emitter`
@@ -24,9 +24,9 @@ Frame: TypeAlias = ServerSentEvent
 class Settings(msgspec.Struct, frozen=True):
     """Settings of one response.
 
-    `id`, `created` (in seconds since 1970) and `model` are used where the provider says nothing. `include_usage`: write the
-    usage, in a format in which that is optional. `verdicts`: write moderation decisions as data, in a format that has a place
-    for them. `request` is the body of the client's request, parts of which some formats repeat.
+    `id`, `created` (in seconds since 1970) and `model` are used if the provider sends none. `include_usage`: write the usage, in
+    formats that make it optional. `verdicts`: write moderation decisions as data, in formats that can express them. `request` is
+    the body of the client's request; some formats repeat parts of it.
     """
 
     id: str | None = None
@@ -40,63 +40,63 @@ class Settings(msgspec.Struct, frozen=True):
 class Emitter(Protocol):
     """Writes the events of one answer in one wire format. `Emit` calls the methods in this order:
 
-    - `head` once, before the first event that is more than the identity of the response, and before a successful end;
-    - `events` with the events in their order, and in between `block` for a `Blocked` and `restart` for a `Reset`;
-    - `end` or `error` once, last. `end` gets the `StreamEnd.reason`; for one that is not among `SUCCESSES` the client must
-      receive something that it can't take for a complete answer, an `ErrorFrame` where the format has no other word.
+    - `head` once, before the first event with more than the identity of the response, or before a successful end;
+    - `events` with the events in order, and in between `block` for a `Blocked` and `restart` for a `Reset`;
+    - `end` or `error` once, last. `end` receives the `StreamEnd.reason`. If that is not among `SUCCESSES`, the client must
+      receive something it can't mistake for a complete answer: an `ErrorFrame` if the format has nothing else for that.
 
-    Frames must not depend on how many events come at once. An event that the format has no place for is ignored. Data that is
-    no JSON raises `TypeError` or `ValueError`, and an order of events that can't be written `ProtocolError`.
+    Frames must not depend on how events are batched. Events that the format can't express are ignored. Data that is not valid
+    JSON raises `TypeError` or `ValueError`; an order of events that can't be written raises `ProtocolError`.
     """
 
     headers: ClassVar[Mapping[str, str]]
-    """Headers of the response beside those of every event stream; with a `content-type` if it is another one."""
+    """Response headers in addition to those of every event stream; may replace `content-type`."""
     id_prefix: ClassVar[str]
-    """How ids of responses begin in this format."""
+    """The prefix of response ids in this format."""
     streams_only: ClassVar[bool]
-    """Whether the format has no response without streaming."""
+    """Whether the format has no non-streaming response."""
 
     def head(self) -> Iterable[Frame]:
-        """The frames that open the response."""
+        """Return the frames that open the response."""
         ...
 
     def events(self, events: list[Event]) -> Iterable[Frame]:
-        """The frames for these events."""
+        """Return the frames for these events."""
         ...
 
     def block(self, verdict: Blocked) -> Iterable[Frame]:
-        """The frames for a decision after which nothing more of the choice is released."""
+        """Return the frames for a decision after which no more of the choice is released."""
         ...
 
     def restart(self) -> bool:
-        """Discard what was not written, since the answer begins anew. False if content was written, which nothing takes back."""
+        """Discard what was not written, because the answer restarts. Return False if content was already written."""
         ...
 
     def end(self, reason: EndReason) -> Iterable[Frame]:
-        """The frames for what is still buffered, and those that end the response."""
+        """Return the frames for everything still buffered, and those that end the response."""
         ...
 
     def error(self, failure: Failure) -> Iterable[Frame]:
-        """The frames that end a response that failed, one of them an `ErrorFrame`. Also called before `head`."""
+        """Return the frames that end a failed response, one of them an `ErrorFrame`. May be called before `head`."""
         ...
 
     def keep_alive(self) -> Frame | None:
-        """A frame that keeps the connection alive; `None` for a comment, which every reader of event streams ignores."""
+        """Return a frame that keeps the connection alive; `None` for a comment, which all event stream parsers ignore."""
         ...
 
     def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
-        """The response for a client that did not request a stream; not called if `streams_only`.
+        """Return the non-streaming response; not called if `streams_only`.
 
-        `withheld` are the choices of which a moderation held text back, by default all that have verdicts.
+        `withheld`: the choices of which moderation withheld text; by default all with verdicts.
         """
         ...
 
     def state(self) -> Any:
-        """The state as plain data, for checkpoints."""
+        """Return the state as plain data, for checkpoints."""
         ...
 
     def restore(self, state: Any) -> None:
-        """Take back what `state` returned, on a new emitter with the same settings."""
+        """Restore from `state()`, on a new emitter with the same settings."""
         ...
 
 
@@ -104,7 +104,7 @@ MakeEmitter: TypeAlias = Callable[[Settings], Emitter]
 
 
 class Checkpointed:
-    """Gives an emitter that is a dataclass its `state` and `restore`: the fields with `init=False`, as of a stage."""
+    """Implements `state` and `restore` for an emitter that is a dataclass: its fields with `init=False`, as for a stage."""
 
     done: ClassVar[bool] = False
 

@@ -1,7 +1,7 @@
-"""The error that clients receive for a failed stream, in any format: a message, a code, and an HTTP status.
+"""The error that clients receive for a failed stream, independent of the format: a message, a code and an HTTP status.
 
-It holds no message of the provider's, which may quote a prompt or a key, unless that is requested with `details`; and nothing of
-this program's. Each emitter writes it as its format has it.
+It never includes internals of this program. It includes the provider's message, which may quote a prompt or a key, only if
+requested with `details`. Each emitter writes it in its own format.
 """
 
 import re
@@ -41,7 +41,7 @@ class Reason(NamedTuple):
 
 @runtime_checkable
 class _FailureMessage(Protocol):
-    # An error that has the provider's reason.
+    # An exception with the provider's reason.
     @property
     def code(self) -> str | int | None: ...
     @property
@@ -51,10 +51,10 @@ class _FailureMessage(Protocol):
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
-    """Why a stream failed. `status` is that of a response that did not begin before the failure.
+    """Why a stream failed. `status` is the HTTP status for a response that had not begun.
 
-    `code` is the `StreamEnd.reason` or the provider's code, `type` the provider's own word for the kind of error, and
-    `retry_after` the time to wait that the provider asks for, in seconds or as a date.
+    `code` is the `StreamEnd.reason` or the provider's code, `type` the provider's kind of error, and `retry_after` the
+    provider's `Retry-After`, in seconds or as a date.
     """
 
     message: str
@@ -65,35 +65,35 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 
 
 class ErrorFrame(ServerSentEvent, frozen=True, gc=False):
-    """The event of a stream that reports its failure. Its data is also the body of a response with `failure.status`."""
+    """The event that reports a failure in a stream. Its data is also the body of a response with `failure.status`."""
 
     failure: Failure = Failure("the stream failed")
 
     @classmethod
     def with_json(cls, failure: Failure, data: object, event: str = "message") -> Self:
-        """The frame with that data as JSON."""
+        """Return a frame with the data as JSON."""
         return cls(event, msgspec.json.encode(data), failure=failure)
 
 
 INTERNAL = Failure("the stream failed", status=500)
-"""For what is none of the client's or the provider's doing."""
+"""For failures caused neither by the client nor by the provider."""
 
 
 def failure_at_end(reason: str) -> Failure:
-    """For a stream that ended so: a `StreamEnd.reason`."""
+    """Return the failure for a `StreamEnd.reason`."""
     message = _MESSAGES.get(reason, "the stream failed")
     return Failure(message, reason, status=504 if reason == "timeout" else 502)
 
 
 def reason_of(error: Exception) -> Reason | None:
-    """The provider's own reason, of an error that has one."""
+    """Return the provider's own reason; `None` if the error has none."""
     return Reason(error.code, error.type, error.detail) if isinstance(error, _FailureMessage) else None
 
 
 def failure_of(error: Exception, *, details: bool = False) -> Failure | None:
-    """For an error of the source, the format or the provider; `None` for any other, which is a mistake of this program's.
+    """Return the failure for an error of the source, the format or the provider; `None` for any other, a bug in this program.
 
-    `details`: pass the provider's own message, code and type on, where it gave them.
+    `details`: include the provider's own message, code and type if it sent them.
     """
     reason = (reason_of(error) if details else None) or Reason()
     match error:
@@ -120,12 +120,12 @@ def failure_of(error: Exception, *, details: bool = False) -> Failure | None:
 
 
 def _status(code: str | int | None) -> int:
-    # Some providers give the HTTP status that they would have sent as the error's code, others a word.
+    # Some providers put an HTTP status into the error's code, others a word.
     digits = str(code)
     return int(digits) if re.fullmatch("[45][0-9]{2}", digits) else 502
 
 
 def _retry_after(headers: dict[str, str]) -> str | None:
     found = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")
-    # Seconds or a date (RFC 9110, 10.2.3), and no line end that would begin a header of its own.
+    # Seconds or a date (RFC 9110, 10.2.3). A line break is rejected: it could inject another header.
     return found if re.fullmatch("[0-9A-Za-z ,:.+-]+", found) else None

@@ -1,4 +1,4 @@
-"""Events into the chunks of OpenAI's completions, so that its clients read them as they read OpenAI's own.
+"""Write the chunks of OpenAI's completions, as its clients expect them.
 
 https://platform.openai.com/docs/api-reference/chat-streaming and …/completions.
 """
@@ -53,7 +53,7 @@ from streamkit.sse.events import ServerSentEvent
 from streamkit.tokens.responses import RELEVANT, Responses
 
 DONE = ServerSentEvent.of("[DONE]")
-MAX_CHOICES = 128  # of which a request may ask for as many (…/api-reference/chat/create, `n`)
+MAX_CHOICES = 128  # the largest `n` of a request (…/api-reference/chat/create)
 _json = msgspec.json.encode
 _IDENTITY = ("id", "created", "model", "service_tier", "system_fingerprint")
 
@@ -73,7 +73,7 @@ class TextChoice(msgspec.Struct, gc=False):
 
 
 class _EmittedCall(msgspec.Struct):
-    # `number` is that on the wire, set with the first piece; `buffered` are arguments that arrived before that.
+    # `number`: the index on the wire, set when the first piece is written. `buffered`: arguments received before that.
     index: int
     identity: Identity = msgspec.field(default_factory=Identity)
     number: int | None = None
@@ -85,7 +85,7 @@ class _EmittedCall(msgspec.Struct):
 
     @property
     def ready(self) -> bool:
-        # Clients take the name from the first piece. More of the name, or the id, may still follow until arguments come.
+        # Clients read the name only from the first piece. The name and the id may grow until the first arguments arrive.
         return bool(self.identity.name and self.buffered)
 
 
@@ -94,13 +94,13 @@ class _Choice(msgspec.Struct):
     calls: dict[int, _EmittedCall] = {}
     calls_written: int = 0
     called: Called = None
-    # The one call that is not written yet, and those whose arguments are empty so far.
+    # The call that is not written yet, and the calls whose arguments are empty so far.
     pending: int | None = None
     empty: dict[int, None] = {}
     finish: str | None = None
     annotations: list[tuple[dict[str, Any], int | None]] = []
     cited: dict[str, None] = {}
-    # By the numbers of the parts: where their text begins and ends; and the text itself, for places that count bytes.
+    # The start and end of each part's text, by part number; and the text itself, for positions that count bytes.
     spans: dict[int, list[int]] = {}
     part: int | None = None
     text: list[str] = []
@@ -108,7 +108,7 @@ class _Choice(msgspec.Struct):
 
 @dataclass
 class OpenAIChunks(Checkpointed):
-    """Chunks of a chat completion, `[DONE]` at the end; see `Emit`."""
+    """Chunks of a chat completion, with `[DONE]` at the end; see `Emit`."""
 
     headers: ClassVar[Mapping[str, str]] = {}
     id_prefix: ClassVar[str] = "chatcmpl-"
@@ -120,7 +120,7 @@ class OpenAIChunks(Checkpointed):
     _head: str = field(default="", init=False, repr=False)
     _choices: dict[int, _Choice] = field(default_factory=dict[int, _Choice], init=False, repr=False)
     _withheld: WithheldChoices = field(default_factory=WithheldChoices, init=False, repr=False)
-    # They save time and are made anew after a checkpoint.
+    # A cache, rebuilt after a checkpoint.
     _bytes: dict[int, Bytes] = field(
         default_factory=dict[int, Bytes], init=False, repr=False, metadata={"state": False}
     )
@@ -130,7 +130,7 @@ class OpenAIChunks(Checkpointed):
     _spoke: bool = field(default=False, init=False, repr=False)
 
     def head(self) -> Iterable[ServerSentEvent]:
-        # Each choice has a head of its own, its role.
+        # Each choice has its own head, the chunk with its role.
         return ()
 
     def events(self, events: list[Event]) -> Iterable[ServerSentEvent]:
@@ -147,13 +147,13 @@ class OpenAIChunks(Checkpointed):
                     self._write(choice, out)
                 else:
                     self._take(event, out)
-        # What is no JSON: a value that someone put into an event, or half of a surrogate pair.
+        # Not valid JSON: an arbitrary value in an event, or half of a surrogate pair.
         except (TypeError, ValueError) as error:
             return cut_short(out, error)
         return out
 
     def block(self, verdict: Blocked) -> Iterable[ServerSentEvent]:
-        # Verdicts are not on the wire; the choice ends with `content_filter`.
+        # Verdicts are not written; the choice ends with `content_filter`.
         self._withheld.feed(verdict)
         return ()
 
@@ -184,7 +184,7 @@ class OpenAIChunks(Checkpointed):
         return text_completion(whole) if self.legacy else chat_completion(whole, withheld)
 
     def _text(self, event: TextDelta, out: list[ServerSentEvent]) -> None:
-        # The hot path: the same JSON that `_write` produces, without a struct and a dict for each event.
+        # The hot path: the same JSON as from `_write`, without a struct and a dict for each event.
         index, text = event.index, event.text
         choice = self._choices.get(index) or self._open(index, out)
         self._withheld.add(index, len(text))
@@ -227,7 +227,7 @@ class OpenAIChunks(Checkpointed):
     def _open(self, index: int, out: list[ServerSentEvent], role: str = "assistant") -> _Choice:
         known = self._choices.get(index)
         if known is None:
-            # The official clients keep choices in a list, to which only the next one can be added.
+            # The official clients store choices in a list, so only the next index can be appended.
             for lower in range(min(index, 0 if self.legacy else MAX_CHOICES)):
                 if lower not in self._choices:
                     self._introduce(lower, "assistant", out)
@@ -241,7 +241,7 @@ class OpenAIChunks(Checkpointed):
         return choice
 
     def _finish(self, word: str, choice: _Choice, out: list[ServerSentEvent]) -> None:
-        # A word that is not known may be no success, which the end of the stream decides.
+        # An unknown finish reason may be a failure; the end of the stream decides.
         if finish := chat_finish(word):
             self._complete(choice, finish, out)
             self._write_finish(choice, chat_finish(word, choice.called), out)
@@ -256,15 +256,15 @@ class OpenAIChunks(Checkpointed):
             self._write(chunk, out)
 
     def _complete(self, choice: _Choice, finish: str | None, out: list[ServerSentEvent]) -> None:
-        """Nothing more follows in the choice: write what depends on that."""
-        # The arguments of a choice that was cut may have been cut, too: they are left as they are.
+        """Write everything that had to wait for the end of the choice."""
+        # If the choice was cut, its arguments may have been cut too: leave them unchanged.
         complete = finish not in ("length", "content_filter")
         self._begin_pending(choice, out, complete=complete)
         for number in list(choice.empty) if complete else ():
             self._write_arguments(choice, choice.calls[number], "{}", out)
         self._annotate(choice, out)
 
-    # Calls of tools
+    # Tool calls
 
     def _call(self, event: ToolCallDelta, out: list[ServerSentEvent]) -> None:
         if self.legacy:
@@ -274,7 +274,7 @@ class OpenAIChunks(Checkpointed):
         if call is None:
             if not (event.id or event.name or event.arguments):
                 return
-            # The official clients keep calls in a list, too, so they are written one after the other and numbered by that.
+            # The official clients also store calls in a list, so calls are numbered in the order in which they are written.
             self._begin_pending(choice, out)
             call = choice.calls[event.tool_index] = _EmittedCall(event.tool_index)
             choice.pending = event.tool_index
@@ -337,7 +337,7 @@ class OpenAIChunks(Checkpointed):
             choice.part = None
 
     def _annotate(self, choice: _Choice, out: list[ServerSentEvent]) -> None:
-        # At the end of the choice, as OpenAI sends them: by then every decision about its text was made.
+        # At the end of the choice, like OpenAI: all moderation decisions about its text are known by then.
         annotations, choice.annotations = choice.annotations, []
         if self.legacy or not annotations or choice.index in self._withheld.choices:
             return
@@ -363,7 +363,7 @@ class OpenAIChunks(Checkpointed):
     # The response
 
     def _identify(self, event: ResponseStart) -> None:
-        # The same in every chunk, whatever later chunks of the provider have: clients identify the response by it.
+        # Keep the first values for all chunks, even if the provider changes them: clients identify the response by them.
         for name in _IDENTITY:
             if name not in self._identity and (value := getattr(event, name)) is not None:
                 self._identity[name] = whole_seconds(value) if name == "created" else value
@@ -372,7 +372,7 @@ class OpenAIChunks(Checkpointed):
     def _end(self, reason: EndReason, out: list[ServerSentEvent]) -> None:
         self._end_choices(reason, out)
         if self.settings.include_usage and (usage := self._responses.usage):
-            # Some providers send it in every chunk, cumulative; OpenAI sends it once, last.
+            # Some providers send cumulative usage in every chunk; OpenAI sends it once, last.
             out.append(self._chunk(None, chat_usage(usage)))
         out.append(DONE)
 
@@ -380,7 +380,7 @@ class OpenAIChunks(Checkpointed):
         # Some servers send no finish reason, and a blocked prompt has no choice; clients need both.
         if not self._choices:
             self._open(0, out)
-        # Of several choices the reason is that of the one that ended worst.
+        # With several choices, `reason` is that of the one that ended worst.
         others = any(choice.finish for choice in self._choices.values())
         for choice in self._choices.values():
             if reason == "moderated" and not choice.finish:
@@ -400,7 +400,7 @@ class OpenAIChunks(Checkpointed):
         return ServerSentEvent.of(f"{head}{_json(choice).decode() if choice else ''}]{tail}")
 
     def _begin(self) -> str:
-        # What is written once does not change, a default neither.
+        # A value that was written must not change later, not even a default.
         self._identity = {**self.defaults, **self._identity}
         kind = "text_completion" if self.legacy else "chat.completion.chunk"
         self._head = _json({"object": kind, **self._identity}).decode()[:-1] + ',"choices":['
@@ -408,21 +408,21 @@ class OpenAIChunks(Checkpointed):
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The identity for fields that the provider does not send."""
+        """The values for identity fields that the provider does not send."""
         id = self.settings.id or f"{self.id_prefix}streamkit"
         return {"id": id, "created": self.settings.created, "model": self.settings.model}
 
 
 @dataclass
 class OpenAITextChunks(OpenAIChunks):
-    """Chunks of a completion, the older API: text alone."""
+    """Chunks of a legacy completion, which has only text."""
 
     id_prefix: ClassVar[str] = "cmpl-"
     legacy: ClassVar[bool] = True
 
 
 def error_object(failure: Failure) -> dict[str, Any]:
-    """OpenAI's error object. (https://platform.openai.com/docs/guides/error-codes)"""
+    """Return OpenAI's error object for a failure. (https://platform.openai.com/docs/guides/error-codes)"""
     kind = failure.type or _kind_of_error(failure.status)
     return {"message": failure.message, "type": kind, "param": None, "code": failure.code}
 
@@ -434,18 +434,18 @@ def _kind_of_error(status: int) -> str:
 
 
 def with_identity(completion: Completion, defaults: dict[str, Any]) -> Completion:
-    """The completion with an id, a time in whole seconds and a model."""
+    """Return the completion with defaults for a missing id, time and model, and the time in whole seconds."""
     known = {name: getattr(completion, name) or value for name, value in defaults.items()}
     return msgspec.structs.replace(completion, **{**known, "created": whole_seconds(known["created"])})
 
 
 def whole_seconds(moment: float) -> int:
-    """Seconds as OpenAI's API has them, and clients of typed languages read them; 0 for what is no time."""
+    """Return seconds as an integer, as typed clients of OpenAI's API require; 0 for a value that does not fit 64 bits."""
     return int(moment) if abs(moment) <= MOST else 0
 
 
 def chat_choice(event: Event) -> ChatChoice | None:
-    """The choice in a chunk of a chat for content other than text that is written at once; `None` for all other events."""
+    """Return the chunk's choice for content other than text that is written immediately; `None` for other events."""
     match event:
         case ReasoningDelta(text=text, index=index):
             return ChatChoice(index, {"reasoning_content": text})
@@ -461,7 +461,7 @@ def chat_choice(event: Event) -> ChatChoice | None:
 
 
 def text_choice(event: Event) -> TextChoice | None:
-    """The same for a chunk of a completion, which has text and its log probabilities alone."""
+    """Like `chat_choice`, for a legacy completion, which has only text and its log probabilities."""
     match event:
         case Logprobs(logprobs=logprobs, index=index) if own := text_logprobs(logprobs):
             return TextChoice("", index, own)

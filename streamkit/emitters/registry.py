@@ -1,4 +1,4 @@
-"""Emitters by name: streamkit's own, installed packages' (entry points `streamkit.emitters`), and anyone's by module."""
+"""Find emitters by name: built in, from installed packages (entry points `streamkit.emitters`), or as `module:name`."""
 
 from typing import cast
 
@@ -16,11 +16,11 @@ BUILT_IN: dict[str, str] = {
     "ag-ui": "streamkit.emitters.ag_ui:AgentEventsEmitter",
     "responses": "streamkit.emitters.responses:ResponsesEmitter",
 }
-"""streamkit's own emitters: where each is, imported when it is used."""
+"""The built-in emitters as `module:name`, imported on first use."""
 
 
 def emitter_names() -> list[str]:
-    """The names of all emitters, streamkit's own and those of installed packages. Imports none."""
+    """Return the names of all emitters, built in and from installed packages, without importing them."""
     return sorted({*BUILT_IN, *plugins.names("emitters")})
 
 

@@ -1,4 +1,4 @@
-"""An assembled answer as the events that it may have been assembled from, so that one emitter writes both."""
+"""Convert an assembled answer back to events, so that the same emitter writes streaming and non-streaming responses."""
 
 from collections.abc import Callable, Iterator
 
@@ -27,7 +27,7 @@ _DELTAS: dict[str | None, Callable[..., Event]] = {
 
 
 def events_of(completion: Completion) -> Iterator[Event]:
-    """The events of an answer but for its `StreamEnd`."""
+    """Return the events of an answer, without `StreamEnd`."""
     names = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
     yield ResponseStart(**{name: getattr(completion, name) for name in names})
     if completion.shape or completion.details:
@@ -39,7 +39,7 @@ def events_of(completion: Completion) -> Iterator[Event]:
 
 
 def is_withheld(completion: Completion, index: int) -> bool:
-    """Whether a moderation may have held text of this choice back, as far as the completion says."""
+    """Whether moderation may have withheld text of this choice, according to its verdicts."""
     verdicts = (verdict for choice in completion.choices if choice.index == index for verdict in choice.verdicts)
     return any(verdict.action != "annotate" for verdict in verdicts)
 

@@ -1,4 +1,4 @@
-"""Events into the stream of OpenAI's Responses.
+"""Write the stream of OpenAI's Responses API.
 
 https://platform.openai.com/docs/api-reference/responses-streaming and …/responses/object.
 """
@@ -43,7 +43,7 @@ _EMPTY: dict[str, Any] = {
 
 
 class _Item(msgspec.Struct):
-    # The output item that is open: its fields, the number of the provider's item, and its parts that are closed.
+    # The open output item: its fields with the closed parts, the number of the provider's item, and whether it was cut.
     fields: dict[str, Any]
     within: int | None = None
     cut: bool = False
@@ -53,8 +53,9 @@ class _Item(msgspec.Struct):
 class ResponsesEmitter(BlockEmitter):
     """The events of a response, from `response.created` to `response.completed`, `.incomplete` or `.failed`.
 
-    Items and parts are opened and closed one after the other. Of OpenAI's own answers items keep their ids, and reasoning its
-    encrypted content. Without that the reasoning of a provider is the summary of a reasoning item, since only that is shown.
+    Items and parts are opened and closed one at a time. Items of OpenAI's own answers keep their ids, and their reasoning keeps
+    its encrypted content. Another provider's reasoning is written as the summary of a reasoning item, because clients show only
+    that.
     """
 
     id_prefix: ClassVar[str] = "resp_"
@@ -77,7 +78,7 @@ class ResponsesEmitter(BlockEmitter):
         return self.shape == _SHAPE and part.within is None and part.kind not in _CONTAINERS
 
     def hidden(self, part: PartStart, data: dict[str, Any]) -> Kind | None:
-        # Reasoning of which nothing is shown, but its encrypted content, which the client sends back.
+        # Reasoning without visible text: the client must send its encrypted content back.
         if self.shape == _SHAPE and part.kind == "reasoning" and part.channel is None:
             return "item"
         return None
@@ -100,7 +101,7 @@ class ResponsesEmitter(BlockEmitter):
         return [self._frame(f"response.{_stem(block)}.delta", **self._place(block), delta=piece)]
 
     def _text_delta(self, block: Block, piece: str) -> Frame:
-        # The hot path, with one dict.
+        # The hot path: a single dict.
         data: dict[str, Any] = {
             "type": _TEXT_DELTA,
             "sequence_number": self._number,
@@ -181,7 +182,7 @@ class ResponsesEmitter(BlockEmitter):
     def _open_item(self, block: Block) -> Iterable[Frame]:
         fields = self._new_item(block)
         self._item = _Item(fields, block.within)
-        # Parts that follow are appended to the lists, and are not in here.
+        # The lists of `fields` grow with later parts; this event must have empty ones.
         added: dict[str, Any] = {name: [] if isinstance(value, list) else value for name, value in fields.items()}
         if block.kind != "item":
             added["status"] = "in_progress"
@@ -220,7 +221,7 @@ class ResponsesEmitter(BlockEmitter):
         if self._item is None:
             return
         item, self._item = self._item, None
-        # What the provider says only at the end, such as the encrypted content of reasoning.
+        # Fields that the provider sends only at the end, such as the encrypted content of reasoning.
         late = self.data_of(item.within) if self.shape == _SHAPE else {}
         known = ("id", "type", "content", "summary", "status", "role")
         fields = {**item.fields, **{name: value for name, value in late.items() if name not in known}}
@@ -243,7 +244,7 @@ class ResponsesEmitter(BlockEmitter):
         return [*out, self._frame(f"response.{status}", response=response)]
 
     def error(self, failure: Failure) -> Iterable[Frame]:
-        # As OpenAI sends it: the error, which its clients raise, and then the response that failed, if there is one.
+        # Like OpenAI: first the error, which its clients raise, then the failed response if it had begun.
         error = error_object(failure)
         data = {"type": "error", "sequence_number": self._number, "error": error}
         self._number += 1
@@ -313,7 +314,7 @@ def _part(block: Block, text: str) -> dict[str, Any]:
 
 
 def _usage(usage: Usage | None) -> dict[str, Any] | None:
-    """A provider's usage by the names of Responses, which has no unknown figures; `None` if nothing is known."""
+    """Convert usage to the names of Responses, in which unknown counts are 0; `None` without usage."""
     if usage is None:
         return None
     if "input_tokens_details" in usage.details and usage.responses == 1:

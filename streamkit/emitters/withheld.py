@@ -1,4 +1,4 @@
-"""The choices of which a moderation held text back."""
+"""Track the choices of which moderation withheld text."""
 
 import msgspec
 
@@ -6,20 +6,20 @@ from streamkit.events import Blocked, Event, Redacted, Retracted, TextDelta
 
 
 class WithheldChoices(msgspec.Struct):
-    """The choices of which a moderation held text back, so that nothing else may quote it.
+    """The choices of which moderation withheld text, so that nothing else, such as a citation, may quote it.
 
-    `Moderate(mode="observe")` emits the same verdicts, but after the text that they are about.
+    `Moderate(mode="observe")` emits the same verdicts, but after the text that they apply to; such text is not withheld.
     """
 
     choices: set[int] = set()
     lengths: dict[int, int] = {}
 
     def add(self, index: int, length: int) -> None:
-        """So many characters of a choice's text were released."""
+        """Record how many characters of a choice's text were released."""
         self.lengths[index] = self.lengths.get(index, 0) + length
 
     def feed(self, event: Event) -> None:
-        """Take the next event."""
+        """Process the next event."""
         match event:
             case TextDelta(text=text, index=index):
                 self.add(index, len(text))
