@@ -1,4 +1,4 @@
-"""Requests of one API in the form of another: chat completions, Messages, Responses and Gemini's."""
+"""Translate requests between APIs: chat completions, Messages, Responses and Gemini's generateContent."""
 
 from streamkit.requests.losses import Untranslated as Untranslated
 from streamkit.requests.translation import Translation as Translation

@@ -1,4 +1,4 @@
-"""The requests of the Agent User Interaction Protocol, `RunAgentInput`. (https://docs.ag-ui.com/sdk/js/core/types)"""
+"""Read requests of the Agent User Interaction Protocol, `RunAgentInput`. (https://docs.ag-ui.com/sdk/js/core/types)"""
 
 from collections.abc import Iterator
 
@@ -17,12 +17,12 @@ from streamkit.requests.fields import Fields, items_of, unknown
 from streamkit.requests.losses import PROVIDER_FILE, REASONING, Losses
 
 OF_THE_RUN = ("threadId", "runId", "parentRunId", "protocolVersion")
-"""Fields that say which run this is, and nothing to the model."""
+"""Fields that identify the run and are not sent to the model."""
 _MEDIA = ("image", "audio", "video", "document")
 
 
 def read(body: object, losses: Losses) -> Conversation:
-    """The request of this body. It has no model, which the server knows."""
+    """Read a request body. It has no model; the server chooses one."""
     fields = Fields(body, "", losses, camel_case=True)
     for name in OF_THE_RUN:
         fields.value(name)
@@ -81,7 +81,7 @@ def _result(message: Fields) -> ResultPart:
     id, error = message.needed("toolCallId"), message.text("error")
     content = [*_content(message)]
     if error is not None:
-        # Clients send what failed instead of content, or beside it.
+        # Clients send the error instead of content, or in addition to it.
         content = [part for part in content if not (isinstance(part, TextPart) and part.text in ("", error))]
         content.append(TextPart(error, path=message.at("error")))
     return ResultPart(id, content, error is not None, message.path)

@@ -1,6 +1,6 @@
-"""The requests of Vercel's `useChat`: `{"id": …, "messages": [UIMessage, …]}`. (https://ai-sdk.dev/docs/reference/ai-sdk-core/ui-message)
+"""Read requests of Vercel's `useChat`: `{"id": …, "messages": [UIMessage, …]}`. (https://ai-sdk.dev/docs/reference/ai-sdk-core/ui-message)
 
-What becomes of its parts is what the AI SDK's own `convertToModelMessages` makes of them.
+Parts are converted like in the AI SDK's own `convertToModelMessages`.
 """
 
 import json
@@ -21,18 +21,18 @@ from streamkit.requests.losses import PROVIDER_FILE, REASONING, Losses
 from streamkit.requests.openai import from_data_url
 
 OF_THE_CHAT = ("id", "trigger", "messageId")
-"""Fields that say which chat and message this is, and nothing to the model."""
+"""Fields that identify the chat and the message and are not sent to the model."""
 _DENIED = "Tool call execution denied."
-"""The result of a call that the user denied without a reason, as the AI SDK words it."""
+"""The result of a call that the user denied without a reason, in the AI SDK's wording."""
 _UNKNOWN = "unknown error"
-"""The result of a call that failed without a message, as the AI SDK words it."""
+"""The result of a call that failed without a message, in the AI SDK's wording."""
 _PENDING = "the call has no result yet: run the tool and add one"
 _SHOWN = "shown by the front end, not sent to a model"
 _TOOL = "tool-"
 
 
 def read(body: object, losses: Losses) -> Conversation:
-    """The request of this body. It has no model and no tools, which the server knows."""
+    """Read a request body. It has no tools and usually no model; the server adds them."""
     fields = Fields(body, "", losses)
     for name in OF_THE_CHAT:
         fields.value(name)
@@ -73,8 +73,7 @@ def _content(parts: list[Fields]) -> Iterator[Content]:
 
 
 def _answer(parts: list[Fields], path: str, *, answered: bool) -> Iterator[Turn]:
-    # One step after the other: what the model said, then the results of the tools that it called. `answered`: the user has
-    # said something since.
+    # Yield step by step: the assistant's turn, then the results of its tool calls. `answered`: a later user message exists.
     step = _AnswerStep(path, answered=answered)
     for part in parts:
         kind = part.needed("type")
@@ -166,7 +165,7 @@ def _text_or_file(kind: str, part: Fields) -> Content | None:
     else:
         media_type, url = part.needed("mediaType"), part.needed("url")
         data, stated = from_data_url(url)
-        # The type may be a family alone, such as `image`.
+        # The type may be a family only, such as `image`.
         kind = media_type if "/" in media_type and not media_type.endswith("/*") else stated or media_type + "/"
         found = part.media(part.path, data, url if data is None else None, kind, "filename")
         if found is None:

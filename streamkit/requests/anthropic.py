@@ -1,4 +1,4 @@
-"""The requests of Anthropic's Messages. https://docs.anthropic.com/en/api/messages"""
+"""Read and write requests of Anthropic's Messages. https://docs.anthropic.com/en/api/messages"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -27,22 +27,22 @@ from streamkit.requests.losses import PROVIDER_FILE, REASONING, Losses, below
 from streamkit.requests.openai import arguments_object, content_only, from_data_url, lose_cache, lose_names, write_rest
 
 OWN = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream")
-"""Options by their names in Messages, which are OpenAI's too."""
+"""Options that have the same name in Messages and in OpenAI's APIs."""
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 LEAST_BUDGET = 1024
-"""The least `budget_tokens`, in tokens."""
+"""Smallest `budget_tokens`, in tokens."""
 USER_ID_CHARS = 128
-"""The longest `safety_identifier` that OpenAI takes."""
+"""Longest `safety_identifier` that OpenAI accepts, in characters."""
 _FOREIGN_ID = re.compile(r"[^A-Za-z0-9_-]")
 _TIERS = {"auto": "auto", "standard_only": "default"}
 
 
 def read(body: object, losses: Losses) -> Conversation:
-    """The request of this body."""
+    """Read a request body."""
     fields = Fields(body, "", losses)
     options = {name: option for name in OWN if (option := fields.known(name)) is not None}
-    # A client of Messages gets the usage always, and nothing of its requests is stored.
+    # Messages always return the usage and store nothing.
     options |= {"include_usage": Option(True, implied=True), "store": Option(False, implied=True)}
     conversation = Conversation(options=options, prefills=True)
     _read_options(fields, conversation)
@@ -89,7 +89,7 @@ def _read_options(fields: Fields, conversation: Conversation) -> None:
     shape = output.fields("format")
     if shape.text("type") == "json_schema":
         schema = shape.mapping("schema")
-        # Its schemas always hold, and have no name.
+        # Schemas of Messages are always strict and have no name.
         conversation.format = OutputFormat(schema or {}, strict=True, path=shape.path)
     shape.close()
     output.close()
@@ -122,7 +122,7 @@ def _texts(value: object, path: str, losses: Losses) -> Iterator[TextPart]:
 
 
 def _turns(role: Any, parts: Iterable[TurnPart], path: str, losses: Losses) -> Iterator[Turn]:
-    """The results of a message in a turn of their own."""
+    """Split a message into a turn with its tool results and a turn with the rest."""
     found = list(parts)
     results: list[TurnPart] = [part for part in found if isinstance(part, ResultPart)]
     if results:
@@ -246,12 +246,12 @@ def _read_choice(fields: Fields, conversation: Conversation) -> None:
 
 
 def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[str, Any]:
-    """The body of this request."""
+    """Build a request body."""
     options = dict(conversation.options)
-    options.pop("include_usage", None)  # which is always there
+    options.pop("include_usage", None)  # always returned
     for name, value in (("store", False), ("include_obfuscation", False)):
         if name in options and options[name].value == value:
-            del options[name]  # as it is there
+            del options[name]  # the behaviour of Messages
     parallel = options.pop("parallel_tool_calls", None)
     tools = _tools(conversation, losses)
     found: dict[str, Any] = {
@@ -307,7 +307,7 @@ def _tier(options: dict[str, Option]) -> str | None:
 
 
 def _drop_sampling(options: dict[str, Option], losses: Losses, *, thinks: bool) -> None:
-    """Take the options of sampling that the API refuses. (docs.claude.com, extended thinking, feature compatibility)"""
+    """Remove sampling options that the API rejects. (docs.claude.com, extended thinking, feature compatibility)"""
     temperature = options.get("temperature")
     if temperature is not None and isinstance(temperature.value, int | float) and temperature.value > 1:
         losses.add(options.pop("temperature").path, "Messages have temperatures up to 1")
@@ -317,7 +317,7 @@ def _drop_sampling(options: dict[str, Option], losses: Losses, *, thinks: bool) 
 
 
 def _fit_budget(options: dict[str, Option], max_tokens: int, losses: Losses) -> int:
-    """The limit of tokens, which is above the budget of thinking. A budget that is too large for a stated limit is taken away."""
+    """Return the token limit, which must exceed the thinking budget. A budget too large for an explicit limit is removed."""
     limit, budget = options.get("max_tokens"), options.get("budget")
     if budget is None:
         return max_tokens
@@ -403,7 +403,7 @@ def _choice(
         return None
     mode = choice.mode if choice else "auto"
     if mode == "none":
-        return {"type": "none"}  # then no calls can be parallel
+        return {"type": "none"}  # without calls none are parallel
     written: dict[str, Any] = {"type": "any" if mode == "required" else "auto"}
     if choice and mode == "required" and len(choice.names) == 1:
         written = {"type": "tool", "name": choice.names[0]}
@@ -413,7 +413,7 @@ def _choice(
 
 
 class _Messages:
-    """Writes the turns. An id of a call that Messages do not take is written as another one, in its result too."""
+    """Writes the turns. A call id that Messages would reject is replaced, also in the call's result."""
 
     def __init__(self, losses: Losses) -> None:
         self._losses = losses
@@ -428,7 +428,7 @@ class _Messages:
             if turn.parts and isinstance(turn.parts[0], ResultPart):
                 results += blocks
                 continue
-            # Results must begin the message behind the calls.
+            # Results must come first in the message after the calls.
             if results and turn.speaker == "user":
                 blocks, results = [*results, *blocks], []
             elif results:
@@ -439,7 +439,7 @@ class _Messages:
         return [*found, {"role": "user", "content": results}] if results else found
 
     def content(self, turn: Turn) -> list[dict[str, Any]]:
-        """The blocks of a turn. An empty text beside others is left out, which Messages do not take."""
+        """Return the blocks of a turn. Empty texts are left out if there are other blocks, because Messages reject them."""
         if turn.name:
             self._losses.add(below(turn.path, "name"))
         blocks = [block for part in turn.parts if (block := self._block(part)) is not None]

@@ -1,4 +1,4 @@
-"""The requests of chat completions. https://platform.openai.com/docs/api-reference/chat/create"""
+"""Read and write requests of chat completions. https://platform.openai.com/docs/api-reference/chat/create"""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -45,14 +45,14 @@ from streamkit.requests.openai import (
 )
 
 OWN = ("stop", "seed", "n", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "verbosity")
-"""Options by their names in chat completions."""
+"""Options beyond `SHARED`, by their names in chat completions."""
 MOST_STOPS = 4
 _DEFAULTS: dict[str, Any] = {"n": 1, "store": False, "logprobs": False, "logit_bias": {}}
 _OTHER_TIERS = ("ultrafast",)
 
 
 def read(body: object, losses: Losses) -> Conversation:
-    """The request of this body."""
+    """Read a request body."""
     fields = Fields(body, "", losses)
     options = read_shared(fields)
     options |= _stops(fields)
@@ -84,7 +84,7 @@ def _stops(fields: Fields) -> dict[str, Option]:
 
 
 def _normalize(options: dict[str, Option]) -> None:
-    # What is so without the option says nothing.
+    # An option that equals its default is dropped.
     for name, value in _DEFAULTS.items():
         if name in options and options[name].value == value:
             del options[name]
@@ -123,7 +123,7 @@ class _ChatMessages:
             self._turns.append(Turn("user", [part], path=message.path))
 
     def _called(self, name: str, path: str) -> str:
-        # Results of the older functions have no id of a call, and only one of a function can be open.
+        # Results of legacy functions have no call id, and each function has at most one open call.
         if name not in self._functions:
             self._losses.add(below(path, "name"), "the result of a call that is not in the request")
         return self._functions.pop(name, f"call_function_{len(self._turns)}")
@@ -153,7 +153,7 @@ class _ChatMessages:
         inner = call.fields(kind)
         arguments = inner.text("input" if kind == "custom" else "arguments") or ""
         found = CallPart(call.needed("id"), inner.needed("name"), arguments, kind == "custom", path)
-        call.value("index")  # which compatible servers add, and clients repeat
+        call.value("index")  # added by compatible servers and repeated by clients
         inner.close()
         call.close()
         return found
@@ -252,13 +252,13 @@ def _tool(fields: Fields, custom: bool, path: str) -> OfferedTool:
 
 
 def _custom_format(fields: Fields) -> dict[str, Any] | None:
-    # Chat completions have a grammar in an object of its own, Responses beside the type.
+    # Chat completions nest a grammar in an object; Responses put its fields next to the type.
     format = fields.mapping("format")
     return {"type": "grammar", **format["grammar"]} if format and isinstance(format.get("grammar"), dict) else format
 
 
 def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[str, Any]:
-    """The body of this request."""
+    """Build a request body."""
     options = dict(conversation.options)
     effort = effort_of(options, losses)
     stop = options.get("stop")
@@ -268,7 +268,7 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
         options["stop"] = Option(stop.value[:MOST_STOPS])
     limit, store = options.pop("max_tokens", None), options.get("store")
     if store is not None and store.value is False:
-        del options["store"]  # as it is without it
+        del options["store"]  # the default
     _lose_newer(options, losses)
     streaming = {name: options.pop(name) for name in STREAM_OPTIONS if name in options}
     streams = "stream" in options and options["stream"].value is True
@@ -288,7 +288,7 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
 
 
 def _lose_newer(options: dict[str, Option], losses: Losses) -> None:
-    # Values that only Responses have.
+    # Values that only Responses support.
     if "service_tier" in options and options["service_tier"].value in _OTHER_TIERS:
         losses.add(options.pop("service_tier").path)
     if (cache := options.pop("prompt_cache_options", None)) is None:
@@ -359,7 +359,7 @@ def _assistant(parts: list[TurnPart], losses: Losses) -> dict[str, Any]:
             losses.add(part.path, "the assistant's messages have text only")
         elif isinstance(part, TextPart):
             lose_cache(part, losses)
-    # As one string, which every compatible server reads. The parts of a list are joined to a text as well.
+    # One string, which every compatible server accepts; a list of parts would be concatenated too.
     message: dict[str, Any] = {"content": "".join(texts) if texts else None}
     if refusals:
         message["refusal"] = "".join(refusals)

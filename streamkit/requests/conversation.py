@@ -1,6 +1,6 @@
-"""A request in no API's form: each format has a reader to it and a writer from it.
+"""The API-independent form of a request: every format has a reader into it and a writer from it.
 
-Every value has its place in the body that was read, so that a writer can name what it has no place for.
+Every value has a `path`, its place in the body that was read, so that a writer can report what it can't express.
 """
 
 from typing import Any, Literal, TypeAlias
@@ -11,7 +11,7 @@ Speaker: TypeAlias = Literal["system", "developer", "user", "assistant"]
 
 
 class TextPart(msgspec.Struct, frozen=True):
-    """Text of any speaker. `cache` is OpenAI's breakpoint of the prompt cache behind it."""
+    """Text of any speaker. `cache` is OpenAI's prompt cache breakpoint after it."""
 
     text: str
     cache: dict[str, Any] | None = None
@@ -19,14 +19,14 @@ class TextPart(msgspec.Struct, frozen=True):
 
 
 class RefusalPart(msgspec.Struct, frozen=True):
-    """Text with which the assistant refused."""
+    """A refusal of the assistant."""
 
     text: str
     path: str = ""
 
 
 class ImagePart(msgspec.Struct, frozen=True):
-    """An image: `data` in base64 with its `media_type`, or a `url`. `detail` is OpenAI's, without its default."""
+    """An image: `data` in base64 with its `media_type`, or a `url`. `detail` is OpenAI's; `None` for its default."""
 
     data: str | None = None
     media_type: str | None = None
@@ -48,7 +48,7 @@ class FilePart(msgspec.Struct, frozen=True):
 
 
 class AudioPart(msgspec.Struct, frozen=True):
-    """Sound in base64; `format` is `wav` or `mp3`."""
+    """Audio in base64; `format` is `wav` or `mp3`."""
 
     data: str
     format: str
@@ -56,7 +56,7 @@ class AudioPart(msgspec.Struct, frozen=True):
 
 
 class CallPart(msgspec.Struct, frozen=True):
-    """A call of a tool. `arguments` is JSON as text, or any text for a `custom` tool."""
+    """A tool call. `arguments` is JSON text, or free text for a `custom` tool."""
 
     id: str
     name: str
@@ -69,7 +69,7 @@ Content: TypeAlias = TextPart | ImagePart | FilePart | AudioPart
 
 
 class ResultPart(msgspec.Struct, frozen=True):
-    """A tool's result for the call with that id."""
+    """The result of the tool call with this id."""
 
     id: str
     content: list[Content]
@@ -81,7 +81,7 @@ TurnPart: TypeAlias = Content | RefusalPart | CallPart | ResultPart
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """One turn of one speaker. The results of tools are turns of the user, all results for one answer in one turn."""
+    """One turn of one speaker. Tool results are a turn of the user; all results for one answer are in one turn."""
 
     speaker: Speaker
     parts: list[TurnPart]
@@ -90,7 +90,7 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class OfferedTool(msgspec.Struct, frozen=True):
-    """A function, or a `custom` tool, which takes any text, in OpenAI's `format` if it has one."""
+    """A function, or a `custom` tool, which takes free text or text in OpenAI's `format`."""
 
     name: str
     description: str | None = None
@@ -102,7 +102,7 @@ class OfferedTool(msgspec.Struct, frozen=True):
 
 
 class ToolPreference(msgspec.Struct, frozen=True):
-    """Which tools the model may call: `auto`, `none`, or `required`, one of `names` if there are any."""
+    """The tools that the model may call: `auto`, `none`, or `required`; only those in `names` if there are any."""
 
     mode: Literal["auto", "none", "required"]
     names: list[str] = []
@@ -111,7 +111,7 @@ class ToolPreference(msgspec.Struct, frozen=True):
 
 
 class OutputFormat(msgspec.Struct, frozen=True):
-    """JSON as the answer, of a `schema` if there is one."""
+    """A request for JSON output, valid for `schema` if there is one."""
 
     schema: dict[str, Any] | None = None
     name: str | None = None
@@ -121,7 +121,7 @@ class OutputFormat(msgspec.Struct, frozen=True):
 
 
 class Option(msgspec.Struct, frozen=True):
-    """An option of the request. One that is `implied` was not in the body: a target without it lacks nothing."""
+    """An option of the request. An `implied` option was not in the body, so a target without it is no loss."""
 
     value: Any
     path: str = ""
@@ -131,11 +131,11 @@ class Option(msgspec.Struct, frozen=True):
 STREAMED = {
     name: Option(value, implied=True) for name, value in (("stream", True), ("include_usage", True), ("store", False))
 }
-"""Options of a front end's request: it has none of them, its answer always streams, and nothing is stored."""
+"""The implied options of a front end's request: the answer is always streamed, with usage, and nothing is stored."""
 
 
 class Conversation(msgspec.Struct):
-    """A request. `options` are by OpenAI's names for them; those of reasoning are `thinking` (`on` or `off`), `effort`, `budget`
+    """A request. `options` have OpenAI's names; those of reasoning are `thinking` (`on`, `off` or `auto`), `effort`, `budget`
     (in tokens) and `summary`."""
 
     turns: list[Turn] = []
@@ -144,4 +144,4 @@ class Conversation(msgspec.Struct):
     format: OutputFormat | None = None
     options: dict[str, Option] = {}
     prefills: bool = False
-    """Whether a last turn of the assistant is a beginning that the model continues."""
+    """Whether the model continues a final assistant turn (prefill) instead of answering it."""

@@ -1,4 +1,4 @@
-"""Reading the fields of a request so that none is overlooked."""
+"""Read the fields of a request and report every field that was not read."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -12,7 +12,7 @@ from streamkit.requests.losses import Losses, below
 T = TypeVar("T")
 
 SOUNDS = {"wav": "wav", "x-wav": "wav", "wave": "wav", "mp3": "mp3", "mpeg": "mp3"}
-"""Types of sound that OpenAI takes, too, by their names in `audio/…`."""
+"""OpenAI's audio formats by media subtype (`audio/…`)."""
 
 KINDS = {
     "model": "string",
@@ -42,14 +42,14 @@ KINDS = {
     "prompt_cache_retention": "string",
     "moderation": "object",
 }
-"""The type in JSON of each option, by OpenAI's names."""
+"""The JSON type of each option, by OpenAI's names."""
 
 
 class Fields:
-    """The fields of one object of a request. What is not taken until `close` is reported as a loss.
+    """The fields of one object of a request. Reading a field removes it; `close` reports the remaining ones as losses.
 
-    A field of another type than expected raises `ProtocolError`, with its place and its type. `camel_case`: a field may have its
-    name in snake case as well, as in the JSON form of protocol buffers.
+    A field of an unexpected type raises `ProtocolError` with its path and its type. `camel_case`: names may also be in snake
+    case, as in the JSON form of protocol buffers.
     """
 
     def __init__(self, value: object, path: str, losses: Losses, *, camel_case: bool = False) -> None:
@@ -68,41 +68,41 @@ class Fields:
         self.losses = losses
 
     def has(self, name: str) -> bool:
-        """Whether a field is there and was not taken."""
+        """Whether a field is present, not null, and not read yet."""
         return self._left.get(name) is not None
 
     def at(self, name: str) -> str:
-        """The place of a field."""
+        """Return the path of a field."""
         return below(self.path, self._written.get(name, name))
 
     def value(self, name: str) -> Any:
-        """A field of any type; `None` if it is not there."""
+        """Read a field of any type; `None` if it is absent."""
         return self._left.pop(name, None)
 
     def text(self, name: str) -> str | None:
-        """A field that is a string, or is not there."""
+        """Read an optional string."""
         return self._typed(name, str, "string")
 
     def needed(self, name: str) -> str:
-        """A field that must be a string."""
+        """Read a required string."""
         value = self._left.pop(name, None)
         return value if isinstance(value, str) else _wrong(self.at(name), "string", value)
 
     def flag(self, name: str) -> bool | None:
-        """A field that is true or false, or is not there."""
+        """Read an optional boolean."""
         return self._typed(name, bool, "boolean")
 
     def fields(self, name: str) -> "Fields":
-        """The fields of an object; none if it is not there."""
+        """Read the fields of an object; no fields if it is absent."""
         value = self._left.pop(name, None)
         return Fields({} if value is None else value, self.at(name), self.losses, camel_case=self._camel_case)
 
     def number(self, name: str) -> int | None:
-        """A field that is a whole number, or is not there."""
+        """Read an optional integer."""
         return cast("int | None", self._of("whole number", name))
 
     def texts(self, name: str) -> list[str] | None:
-        """A field that is a list of strings, or is not there."""
+        """Read an optional list of strings."""
         items = self.value(name)
         if items is None:
             return None
@@ -111,15 +111,15 @@ class Fields:
         ]
 
     def mapping(self, name: str) -> dict[str, Any] | None:
-        """A field that is an object, carried as it is, or is not there."""
+        """Read an optional object as a whole, without reading its fields."""
         return cast("dict[str, Any] | None", self._typed(name, dict, "object"))
 
     def media(
         self, path: str, data: str | None, url: str | None, media_type: str | None, named: str | None = None
     ) -> ImagePart | FilePart | AudioPart | None:
-        """The part at `path` by its media type, from its data in base64 or else its address; `None` for what no format takes.
+        """Build the part at `path` from base64 data or a URL, by its media type; `None` for types that no format supports.
 
-        `named` is the field with its name, which is a loss for a part that has no place for one.
+        `named`: the field with the file's name, which is reported as a loss for images and audio.
         """
         kind, name = media_type or guess_type(url or "")[0] or "", self.text(named) if named else None
         family, _, rest = kind.partition("/")
@@ -135,16 +135,16 @@ class Fields:
         return found
 
     def items(self, name: str) -> Iterator[tuple[str, Any]]:
-        """The items of a list with their places; none if it is not there."""
+        """Read the items of a list with their paths; no items if it is absent."""
         return items_of(self._left.pop(name, None), self.at(name))
 
     def option(self, name: str, read: "Callable[[str], Any] | None" = None) -> Option | None:
-        """A field as an option, if it is there."""
+        """Read a field as an option; `None` if it is absent."""
         value = (read or self.value)(name)
         return None if value is None else Option(value, self.at(name))
 
     def known(self, name: str, called: str | None = None) -> Option | None:
-        """An option of `KINDS`, if it is there, under the name that the body has for it."""
+        """Read an option of `KINDS`; `None` if it is absent. `called`: its name in the body, if that differs."""
         return self.option(called or name, partial(self._of, KINDS[name]))
 
     def _of(self, kind: str, name: str) -> Any:
@@ -152,16 +152,16 @@ class Fields:
         return value if value is None or _is(kind, value) else _wrong(self.at(name), kind, value)
 
     def lose(self, name: str, reason: str | None = None) -> None:
-        """Take a field and report it, if it is there and says something."""
+        """Remove a field, and report it as a loss unless it is absent, null or empty."""
         self.losses.rest({self._written.get(name, name): self._left.pop(name, None)}, self.path, reason)
 
     def default(self, name: str, value: object) -> None:
-        """Take a field that has this value, which says what is so without it."""
+        """Remove a field if it has this value, its default."""
         if self._left.get(name) == value:
             self._left.pop(name, None)
 
     def close(self, reason: str | None = None) -> None:
-        """Report what was not taken."""
+        """Report the fields that were not read as losses."""
         self.losses.rest(
             {self._written.get(name, name): value for name, value in self._left.items()}, self.path, reason
         )
@@ -180,7 +180,7 @@ class Fields:
 
 
 def items_of(value: object, path: str) -> Iterator[tuple[str, Any]]:
-    """The items of a list with their places; none for `None`."""
+    """Return the items of a list with their paths; no items for `None`."""
     items = (
         [] if value is None else cast("list[Any]", value) if isinstance(value, list) else _wrong(path, "array", value)
     )
@@ -221,5 +221,5 @@ def _wrong(path: str, expected: str, value: object) -> Any:
 
 
 def unknown(path: str, what: str) -> ProtocolError:
-    """The error for a value that the format does not know, without the value."""
+    """Return the error for a value that the format does not define. It does not quote the value."""
     return ProtocolError(f"{path}: expected {what}, found something else")

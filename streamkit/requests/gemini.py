@@ -1,4 +1,4 @@
-"""The requests of Gemini's generateContent. https://ai.google.dev/api/generate-content"""
+"""Read and write requests of Gemini's generateContent. https://ai.google.dev/api/generate-content"""
 
 from collections import deque
 from collections.abc import Iterator
@@ -42,12 +42,12 @@ CONFIG = {
     "logprobs": "responseLogprobs",
     "top_logprobs": "logprobs",
 }
-"""Options by their names in `generationConfig`."""
+"""The names of options in `generationConfig`, by OpenAI's names."""
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
-"""Tokens for an effort, as Google's own API for OpenAI's clients has them (ai.google.dev/gemini-api/docs/openai)."""
+"""Thinking budgets in tokens by effort, from Google's API for OpenAI clients (ai.google.dev/gemini-api/docs/openai)."""
 LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 _ANSWERS = ("output", "result", "error")
-"""Names under which a result is nothing but its text."""
+"""Fields that hold the whole result if they are the only field of the response."""
 _PROVIDER_FILE = "a file of Google's is known to Google only"
 _CHOICES: dict[str, Literal["auto", "none", "required"]] = {
     "AUTO": "auto",
@@ -57,23 +57,23 @@ _CHOICES: dict[str, Literal["auto", "none", "required"]] = {
     "MODE_UNSPECIFIED": "auto",
 }
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
-# For calls that another model made, which Gemini else refuses. (ai.google.dev/gemini-api/docs/thought-signatures)
 _FILES = "https://generativelanguage.googleapis.com/"
+# Without this Gemini rejects calls that another model made. (ai.google.dev/gemini-api/docs/thought-signatures)
 _UNSIGNED = "skip_thought_signature_validator"
 
 
 def read(body: object, losses: Losses) -> Conversation:
-    """The request of this body. The model is in the address, and in the body only in batches."""
+    """Read a request body. The model is in the URL, and in the body only in batches."""
     fields = Fields(body, "", losses, camel_case=True)
     options = {name: option for name in ("model", "store") if (option := fields.known(name)) is not None}
-    # A client of Gemini's gets the usage always, and nothing of its requests is stored.
+    # Gemini always returns the usage, and stores nothing by default.
     options |= {"include_usage": Option(True, implied=True), "store": Option(False, implied=True), **options}
     conversation = Conversation(options=options)
     _read_config(fields.fields("generationConfig"), conversation)
     fields.lose("cachedContent", "what Google has stored is not in the request")
     reader = _GeminiTurns(conversation.turns, losses)
     system = fields.fields("systemInstruction")
-    system.value("role")  # which means nothing there
+    system.value("role")  # without meaning here
     texts = [*content_only(reader.parts(system), losses)]
     if texts:
         conversation.turns.append(Turn("system", [*texts], path=system.path))
@@ -97,7 +97,7 @@ def _read_config(config: Fields, conversation: Conversation) -> None:
             options[name] = option
     for name, value in (("n", 1), ("logprobs", False)):
         if name in options and options[name].value == value:
-            del options[name]  # as it is without it
+            del options[name]  # the default
     _read_thinking(config.fields("thinkingConfig"), options)
     _read_format(config, conversation)
     config.default("responseModalities", ["TEXT"])
@@ -123,7 +123,7 @@ def _read_thinking(thinking: Fields, options: dict[str, Option]) -> None:
 
 
 def _read_format(config: Fields, conversation: Conversation) -> None:
-    # Gemini's schemas always hold, and have no name.
+    # Gemini's schemas are always strict and have no name.
     kind, path = config.text("responseMimeType"), config.at("responseMimeType")
     for name in ("responseJsonSchema", "responseSchema"):
         schema = config.mapping(name)
@@ -139,7 +139,7 @@ def _read_format(config: Fields, conversation: Conversation) -> None:
 
 
 class _GeminiTurns:
-    """Reads contents. Those of one speaker in a row are one turn, so that calls stand before all of their results."""
+    """Reads contents. Consecutive contents of one speaker become one turn, so that calls precede all of their results."""
 
     def __init__(self, turns: list[Turn], losses: Losses) -> None:
         self._turns = turns
@@ -206,7 +206,7 @@ class _GeminiTurns:
         return found
 
     def _next_call(self, function: str) -> str | None:
-        # A result without an id is that of the first call of its function that has none.
+        # A result without an id belongs to the first call of its function that has no result.
         waiting = self._named.get(function, deque())
         while waiting:
             if (id := waiting.popleft()) in self._open:
@@ -239,7 +239,7 @@ def _answers(part: TurnPart) -> bool:
 
 
 def _data(data: Fields, path: str) -> list[TurnPart] | None:
-    """An image, a document or sound, from its data or its address."""
+    """Read an image, a document or audio, from its data or its URL."""
     inline, url = data.text("data"), data.text("fileUri")
     kind = data.text("mimeType")
     if url is not None and (not url.startswith("https://") or url.startswith(_FILES)):
@@ -283,14 +283,14 @@ def _read_choice(config: Fields, conversation: Conversation) -> None:
 
 
 def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[str, Any]:
-    """The body of this request. The model and whether it streams are in the address of Gemini's API."""
+    """Build a request body. In Gemini's API the URL has the model and whether to stream."""
     options = dict(conversation.options)
     model = options.pop("model", None)
     for name in ("stream", "include_usage"):
         options.pop(name, None)
     for name, value in (("store", False), ("include_obfuscation", False), ("parallel_tool_calls", True)):
         if name in options and options[name].value == value:
-            del options[name]  # as it is there
+            del options[name]  # the behaviour of Gemini
     config: dict[str, Any] = {}
     if thinking := _thinking(options, str(model.value) if model else "", losses):
         config["thinkingConfig"] = thinking
@@ -342,7 +342,7 @@ def _effort(effort: Option, model: str, losses: Losses) -> dict[str, Any]:
     if level not in LEVELS or (level not in BUDGETS and not newer):
         losses.add(effort.path, "written as high, the nearest level")
         level = "high"
-    # Levels came with the third generation, which takes budgets no longer.
+    # Gemini 3 and later take levels instead of budgets.
     return {"thinkingLevel": level} if newer else {"thinkingBudget": BUDGETS[level]}
 
 

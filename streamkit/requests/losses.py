@@ -1,4 +1,4 @@
-"""Parts of a request that another format can't express."""
+"""Record the parts of a request that the target format can't express."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,8 +11,8 @@ _NOTHING: tuple[object, ...] = (None, [], {})
 class Untranslated(NamedTuple):
     """One part of a request that the translation lacks, or has only in another form.
 
-    `path` is its place in the body that was translated, such as `messages[2].content[0].cache_control`, and `reason` says why,
-    or what stands for it. Neither quotes a value of the request.
+    `path` is its place in the original body, such as `messages[2].content[0].cache_control`. `reason` is the cause, or what was
+    written instead. Neither quotes a value of the request.
     """
 
     path: str
@@ -20,24 +20,24 @@ class Untranslated(NamedTuple):
 
 
 class Losses(list[Untranslated]):
-    """The losses of one translation to the format `target`, by its name in prose."""
+    """The losses of one translation. `target` is the name of the target format for messages."""
 
     def __init__(self, target: str) -> None:
         super().__init__()
         self.target = target
 
     def add(self, path: str, reason: str | None = None) -> None:
-        """Add a loss; by default the target has nothing like it."""
+        """Add a loss. The default reason is that the target has no equivalent."""
         self.append(Untranslated(path, reason or f"no equal in {self.target}"))
 
     def rest(self, fields: Mapping[str, object], path: str, reason: str | None = None) -> None:
-        """Add those fields that say something: null, an empty list and an empty object say nothing."""
+        """Add the fields except those that are null, an empty list or an empty object."""
         for name, value in fields.items():
             if value not in _NOTHING:
                 self.add(below(path, name), reason)
 
 
 def below(path: str, name: str) -> str:
-    """The place of a field. A name that is no plain word is not shown: it may be text of a user's."""
+    """Return the path of a field. A name that is not a plain identifier is shown as `?`: it may be user text."""
     shown = name if name.isascii() and name.replace("-", "_").isidentifier() and len(name) <= 64 else "?"
     return f"{path}.{shown}" if path else shown

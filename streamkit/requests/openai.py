@@ -1,4 +1,4 @@
-"""Fields that chat completions and Responses share."""
+"""Read and write fields that chat completions and Responses share."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,14 +39,14 @@ SHARED = (
     "prompt_cache_retention",
     "moderation",
 )
-"""Options that have one name and one meaning in both."""
+"""Options with the same name and meaning in both."""
 UNNAMED = "response"
-"""The name of a schema that has none, which OpenAI demands."""
+"""The name for a schema without one, because OpenAI requires a name."""
 STREAM_OPTIONS = ("include_usage", "include_obfuscation")
 
 
 def read_shared(fields: Fields) -> dict[str, Option]:
-    """The options of both."""
+    """Read the options that both APIs have."""
     found = {name: option for name in SHARED if (option := fields.known(name)) is not None and option.value != {}}
     streaming = fields.fields("stream_options")
     found |= {name: option for name in STREAM_OPTIONS if (option := streaming.known(name)) is not None}
@@ -55,14 +55,14 @@ def read_shared(fields: Fields) -> dict[str, Option]:
 
 
 def read_effort(option: Option | None) -> dict[str, Option]:
-    """The options of reasoning that OpenAI's effort stands for."""
+    """Convert OpenAI's effort to options of reasoning."""
     if option is None:
         return {}
     return {"thinking": Option("off", option.path)} if option.value == "none" else {"effort": option}
 
 
 def effort_of(options: dict[str, Option], losses: Losses) -> str | None:
-    """Take the options of reasoning: OpenAI's effort for them."""
+    """Remove the options of reasoning, and return OpenAI's effort for them."""
     thinking, effort, budget = (options.pop(name, None) for name in ("thinking", "effort", "budget"))
     if thinking is not None and thinking.value == "off":
         if effort:
@@ -74,15 +74,15 @@ def effort_of(options: dict[str, Option], losses: Losses) -> str | None:
         return str(effort.value)
     if budget is not None:
         losses.add(budget.path, "written as the nearest effort")
-        # The shares that Google documents for its own efforts: up to 1,024 tokens are low, up to 8,192 medium.
+        # Google's documented budgets of its efforts: up to 1,024 tokens is low, up to 8,192 medium.
         return "low" if budget.value <= 1024 else "medium" if budget.value <= 8192 else "high"
     if thinking is not None and thinking.value == "auto":
-        return None  # which leaves it to the model
-    return "high" if thinking is not None else None  # which is Anthropic's effort where none is stated
+        return None  # the model decides
+    return "high" if thinking is not None else None  # Anthropic's default effort
 
 
 def read_format(fields: Fields, schema: Fields) -> OutputFormat | None:
-    """The format of the answer; `schema` has the fields of a JSON schema."""
+    """Read the output format; `schema` has the fields of a JSON schema."""
     kind, path = fields.text("type"), fields.path
     match kind:
         case None | "text":
@@ -103,7 +103,7 @@ def read_format(fields: Fields, schema: Fields) -> OutputFormat | None:
 
 
 def strict_of(strict: bool | None, schema: object, path: str, losses: Losses) -> bool | None:
-    """`strict`, unless OpenAI would refuse the schema with it."""
+    """Return `strict`, or `False` with a loss if OpenAI's strict mode would reject the schema."""
     if not strict or closed(schema):
         return strict
     losses.add(path, "written without strict, for which OpenAI demands objects with only required properties")
@@ -111,7 +111,7 @@ def strict_of(strict: bool | None, schema: object, path: str, losses: Losses) ->
 
 
 def schema_fields(format: OutputFormat, losses: Losses) -> dict[str, Any]:
-    """The fields with which OpenAI writes a JSON schema."""
+    """Return OpenAI's fields for a JSON schema."""
     found = {
         "name": format.name or UNNAMED,
         "description": format.description,
@@ -122,7 +122,7 @@ def schema_fields(format: OutputFormat, losses: Losses) -> dict[str, Any]:
 
 
 def lose_names(format: OutputFormat, losses: Losses) -> None:
-    """Report the words that OpenAI has beside a schema, for formats that have none."""
+    """Report OpenAI's fields beside a schema (name, description, `strict`) as losses, for formats without them."""
     name = None if format.name == UNNAMED else format.name
     losses.rest({"name": name, "description": format.description}, format.path)
     if format.strict is False:
@@ -130,7 +130,7 @@ def lose_names(format: OutputFormat, losses: Losses) -> None:
 
 
 def closed(schema: object) -> bool:
-    """Whether OpenAI's strict mode accepts a schema: all properties of each object are required, and there are no others."""
+    """Whether OpenAI's strict mode accepts a schema: every object requires all its properties and allows no others."""
     if isinstance(schema, list):
         return all(map(closed, cast("list[object]", schema)))
     if not isinstance(schema, dict):
@@ -146,7 +146,7 @@ def closed(schema: object) -> bool:
 
 
 def read_choice(value: Any, path: str, losses: Losses, *, nested: bool) -> ToolPreference | None:
-    """`tool_choice`. `nested`: a tool's name is in an object by the name of its kind, as in chat completions."""
+    """Read `tool_choice`. `nested`: a tool's name is in an object named after its kind, as in chat completions."""
     match value:
         case None:
             return None
@@ -192,7 +192,7 @@ def _tool_name(value: object, path: str, losses: Losses, nested: bool) -> str | 
 
 
 def choice_of(choice: ToolPreference, conversation: Conversation, *, nested: bool) -> Any:
-    """`tool_choice`, as one of OpenAI's APIs has it."""
+    """Build `tool_choice`. `nested`: in the form of chat completions, else of Responses."""
     if not choice.names:
         return choice.mode
 
@@ -207,12 +207,12 @@ def choice_of(choice: ToolPreference, conversation: Conversation, *, nested: boo
 
 
 def custom_tools(conversation: Conversation) -> set[str]:
-    """The names of the tools that take any text."""
+    """Return the names of the custom tools, which take free text."""
     return {tool.name for tool in conversation.tools if tool.custom}
 
 
 def read_image(url: str, detail: str | None, cache: dict[str, Any] | None, path: str) -> ImagePart:
-    """An image from its address, which may hold its data."""
+    """Read an image from its URL, which may be a data URL."""
     stated = None if detail == "auto" else detail
     data, media_type = from_data_url(url)
     if data is not None:
@@ -221,24 +221,24 @@ def read_image(url: str, detail: str | None, cache: dict[str, Any] | None, path:
 
 
 def from_data_url(url: str) -> tuple[str | None, str | None]:
-    """The data in base64 and the type of a data URL; nothing for another URL."""
+    """Return the base64 data and the media type of a data URL; `(None, None)` for any other URL."""
     found = _DATA_URL.fullmatch(url)
     return (found["data"], found["type"]) if found else (None, None)
 
 
 def image_url(image: ImagePart) -> str:
-    """The address of an image, with its data if it has no other."""
+    """Return the URL of an image, or a data URL if it has none."""
     return image.url or f"data:{image.media_type or 'image/png'};base64,{image.data}"
 
 
 def file_data(file: FilePart) -> dict[str, str]:
-    """A file's data and its name, without which OpenAI takes none."""
+    """Return a file's data and name. OpenAI requires a name, so there is a default."""
     media_type = file.media_type or "application/pdf"
     return {"filename": file.name or "document.pdf", "file_data": f"data:{media_type};base64,{file.data}"}
 
 
 def arguments_object(call: CallPart, losses: Losses) -> dict[str, Any]:
-    """A call's arguments as an object, for formats that have no other; anything else is written as a string in one."""
+    """Return a call's arguments as an object, for formats that require one; any other text becomes a string in an object."""
     if call.custom:
         return {"input": call.arguments}
     found: object = decoded(call.arguments) if call.arguments else {}
@@ -249,7 +249,7 @@ def arguments_object(call: CallPart, losses: Losses) -> dict[str, Any]:
 
 
 def content_only(parts: Iterable[TurnPart], losses: Losses) -> Iterator[Content]:
-    """The parts that anyone but the assistant can have; others are losses."""
+    """Yield the parts that any speaker may have; calls, results and refusals are losses."""
     for part in parts:
         if isinstance(part, Content):
             yield part
@@ -258,12 +258,12 @@ def content_only(parts: Iterable[TurnPart], losses: Losses) -> Iterator[Content]
 
 
 def cached(part: TextPart | ImagePart | FilePart) -> dict[str, Any]:
-    """The breakpoint of the prompt cache behind a part."""
+    """Return the field for the prompt cache breakpoint after a part, if it has one."""
     return {"prompt_cache_breakpoint": part.cache} if part.cache else {}
 
 
 def one_or_many(parts: Iterable[Content], render: Callable[[Content], dict[str, Any] | None]) -> Any:
-    """The content of a message: a string for one text, else a list."""
+    """Return the content of a message: a string for a single text, else a list."""
     found = list(parts)
     match found:
         case []:
@@ -275,7 +275,7 @@ def one_or_many(parts: Iterable[Content], render: Callable[[Content], dict[str, 
 
 
 def write_rest(options: Mapping[str, Option], names: Iterable[str], losses: Losses) -> dict[str, Any]:
-    """The options of those names, which the format has too; all others are losses, unless they were implied."""
+    """Return the options with these names, which the format also has; all others are losses, unless implied."""
     known = set(names)
     for name, option in options.items():
         if name not in known and not option.implied:
@@ -284,7 +284,7 @@ def write_rest(options: Mapping[str, Option], names: Iterable[str], losses: Loss
 
 
 def lose_cache(part: Content, losses: Losses) -> None:
-    """Report the breakpoint of a part, for formats that have none of OpenAI's."""
+    """Report the prompt cache breakpoint of a part as a loss, for formats without OpenAI's breakpoints."""
     if not isinstance(part, TextPart | ImagePart | FilePart) or not part.cache:
         return
     losses.add(below(part.path, "prompt_cache_breakpoint"))

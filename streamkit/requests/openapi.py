@@ -1,4 +1,4 @@
-"""Schemas as Gemini's `parameters` and `responseSchema` have them, a subset of OpenAPI 3.0, as JSON schemas."""
+"""Convert schemas of Gemini's `parameters` and `responseSchema`, a subset of OpenAPI 3.0, to JSON schemas."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -6,12 +6,12 @@ from typing import Any, cast
 from streamkit.requests.losses import Losses, below
 
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
-"""Keywords of 64-bit integers, which the JSON form of protocol buffers writes as strings."""
+"""Keywords with 64-bit integers, which the JSON form of protocol buffers writes as strings."""
 _SCHEMAS = ("properties", "defs")
 
 
 def json_schema(schema: Mapping[str, Any], path: str, losses: Losses) -> dict[str, Any]:
-    """The JSON schema: types in lower case, `nullable` as a type, counts as numbers. The order of properties is a loss."""
+    """Return the JSON schema: types in lower case, `nullable` as a type, counts as numbers. `propertyOrdering` is a loss."""
     found: dict[str, Any] = {}
     for name, value in schema.items():
         match name, value:

@@ -1,4 +1,4 @@
-"""The requests of Responses. https://platform.openai.com/docs/api-reference/responses/create"""
+"""Read and write requests of Responses. https://platform.openai.com/docs/api-reference/responses/create"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -45,11 +45,11 @@ from streamkit.requests.openai import (
 LOGPROBS = "message.output_text.logprobs"
 _STORED = "what OpenAI has stored is not in the request"
 _IDENTITY = ("id", "status")
-"""Fields of items that only say which item of an earlier response they were."""
+"""Fields that only identify an item of an earlier response."""
 
 
 def read(body: object, losses: Losses) -> Conversation:
-    """The request of this body."""
+    """Read a request body."""
     fields = Fields(body, "", losses)
     options = read_shared(fields)
     options["include_usage"] = Option(True, implied=True)
@@ -118,7 +118,7 @@ def _read_tools(fields: Fields, conversation: Conversation) -> None:
 
 
 class _Items:
-    """Reads the input. The assistant's items are one turn until their calls have results, as other APIs want it."""
+    """Reads the input. The assistant's items are one turn until their calls have results, as other APIs require."""
 
     def __init__(self, conversation: Conversation, losses: Losses) -> None:
         self._turns = conversation.turns
@@ -241,14 +241,14 @@ def _file(part: Fields) -> FilePart | None:
 
 
 def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[str, Any]:
-    """The body of this request."""
+    """Build a request body."""
     options = dict(conversation.options)
     summary = options.pop("summary", None)
     effort = effort_of(options, losses)
     reasoning = {"effort": effort, "summary": summary.value if summary and effort != "none" else None}
     if summary is not None and effort == "none":
         losses.add(summary.path)
-    options.pop("include_usage", None)  # which is always there
+    options.pop("include_usage", None)  # always returned
     obfuscation, logprobs = options.pop("include_obfuscation", None), options.pop("logprobs", None)
     limit, verbosity = options.pop("max_tokens", None), options.pop("verbosity", None)
     format = conversation.format
@@ -288,7 +288,7 @@ def _instructions(turns: list[Turn]) -> tuple[str | None, list[Turn]]:
 def _write_tool(tool: OfferedTool, losses: Losses) -> dict[str, Any]:
     if tool.custom:
         return _said({"type": "custom", "name": tool.name, "description": tool.description, "format": tool.format})
-    # Without `strict`, Responses take a function as strict, which the other APIs do not.
+    # Responses treat a function without `strict` as strict; the other APIs do not.
     return _said(
         {
             "type": "function",
@@ -334,7 +334,7 @@ def _assistant(parts: list[TurnPart], losses: Losses) -> Iterator[dict[str, Any]
             lose_cache(part, losses)
     text = "".join(part.text for part in texts)
     if refusals:
-        # Only a message with the id of an earlier response has refusals. OpenAI reads its content, and not the id.
+        # Only a message with the id of an earlier response may have refusals. OpenAI reads its content but not the id.
         content: list[dict[str, Any]] = [{"type": "output_text", "text": text, "annotations": []}]
         content = content if text else []
         content += [{"type": "refusal", "refusal": part.text} for part in refusals]

@@ -1,4 +1,4 @@
-"""A request of one API as a request of another."""
+"""Translate a request of one API into a request of another."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -30,31 +30,32 @@ TARGETS: Mapping[str, Write] = {
 _PROSE = {"openai": "chat completions", "anthropic": "Messages", "responses": "Responses", "gemini": "Gemini"}
 MAX_TOKENS = 8192
 MIXED = ("responses",)
-"""APIs whose instructions have more than text."""
+"""APIs whose instructions may have more than text."""
 NO_BLANKS = ("anthropic", "gemini")
-"""APIs that refuse text without a visible character."""
+"""APIs that reject text without a visible character."""
 
 
 class Translation(NamedTuple):
-    """The body for the other API, and what of the request it lacks, or has only in another form."""
+    """The body for the other API, and the parts of the request that it lacks or has only in another form."""
 
     body: dict[str, Any]
     untranslated: list[Untranslated]
 
 
 def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: int = MAX_TOKENS) -> Translation:
-    """A request's body in the form of another API. `body` is not changed, and not checked further than it is read.
+    """Translate a request body into that of another API. `body` is not changed, and only the fields that are read are checked.
 
-    `source` and `target` are `openai` (chat completions), `anthropic` (Messages), `responses` or `gemini` (generateContent);
-    `source` may be a front end's as well, `ai-sdk` (`useChat`) or `ag-ui` (`RunAgentInput`), whose answer `Emit` of that name
-    writes. Between two equal ones the body stays as it is. `max_tokens` is the limit for Messages, which demand one, if the
-    request has none. The target's model is the caller's to choose. Gemini's API has the model and whether it streams in its
-    address, not in the body: from there, add `model` and `stream` to the result. A front end's request has no model at all.
+    `source` and `target` are `openai` (chat completions), `anthropic` (Messages), `responses` or `gemini` (generateContent).
+    `source` may also be a front end's request, `ai-sdk` (`useChat`) or `ag-ui` (`RunAgentInput`); `Emit` with the same name
+    writes the answer to it. If both are equal, the body is copied unchanged. `max_tokens`: the limit for Messages, which require
+    one, if the request has none. The caller chooses the target's model. Gemini's API has the model and whether to stream in its
+    URL, not in the body: for a request from there, add `model` and `stream` to the result. A front end's request usually has no
+    model.
 
-    A field that is null or empty says nothing and is no loss; neither are the ids that Responses gave to earlier items.
+    Fields that are null or empty are not reported as losses, nor are ids that Responses gave to earlier items.
 
-    A body that is no request of the source raises `ProtocolError`, with the place and the type of what was found, and an unknown
-    `source` or `target` `PipelineError`.
+    A body that is not a request of the source raises `ProtocolError` with the path and the type of what was found; an unknown
+    `source` or `target` raises `PipelineError`.
     """
     for name, value, known in (("source", source, [*SOURCES]), ("target", target, [*TARGETS])):
         if value not in known:
@@ -72,7 +73,7 @@ def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: 
 
 
 def _prepared(turn: Turn, target: str, losses: Losses) -> Turn:
-    """The turn with the parts that the target takes from its speaker; one without any is left out."""
+    """Return the turn with the parts that the target accepts from its speaker. A turn without parts is a loss."""
     parts: list[TurnPart] = []
     for part in turn.parts:
         if turn.speaker in ("system", "developer") and target not in MIXED and not isinstance(part, TextPart):
