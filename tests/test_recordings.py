@@ -110,7 +110,7 @@ def test_a_recording_of_two_answers_is_an_error_after_the_first_one_and_without_
     (path,) = SHARED.glob(f"recordings/*/{TWO_ANSWERS}.sse")
     events = list[Event]()
 
-    with pytest.raises(ProtocolError, match=r"^event 37: expected one answer, found the beginning of another"):
+    with pytest.raises(ProtocolError, match=r"^event 37: expected one response, found the start of another"):
         events.extend(PIPELINE.run([path.read_bytes()]))
 
     said = "".join(event.text for event in events if isinstance(event, ReasoningDelta))

@@ -73,7 +73,7 @@ def by_name(name: str) -> type[Dialect]:
     if (found := plugins.find("dialects", name)) is None:
         raise PipelineError(unknown("dialects", name, DIALECTS))
     if not (isinstance(found, type) and issubclass(found, Dialect)):
-        raise PluginError(f"streamkit.dialects: {name!r} is no subclass of Dialect")
+        raise PluginError(f"streamkit.dialects: {name!r} is not a subclass of Dialect")
     return found
 
 
@@ -113,7 +113,7 @@ def _of_a_package(event: ServerSentEvent, data: object, problems: list[str]) -> 
                 return dialect
         # Third-party code may raise anything; the next dialect may match. The error's message may quote the answer.
         except Exception as error:
-            problem = f"streamkit.dialects: {name!r} failed at being asked for a wire: {type(error).__name__}"
+            problem = f"streamkit.dialects: {name!r} failed in speaks(): {type(error).__name__}"
             if problem not in problems:
                 problems.append(problem)
     return None

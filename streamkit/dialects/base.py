@@ -51,7 +51,7 @@ _RETRYABLE = {"408", "409", "429", "500", "502", "503", "504", "529"} | {
     "network_error",
     "insufficient_system_resource",
 }
-ANOTHER = "expected one answer, found the beginning of another; two are not joined to one"
+ANOTHER = "expected one response, found the start of another; two responses are not merged"
 EXPECTED = {"ping", "comment", "heartbeat", "keep-alive"}
 """Kinds of events that carry nothing of the answer, in any dialect. They are not counted as unknown."""
 _KINDS = 100
@@ -337,7 +337,7 @@ def provider_error(body: Any, number: int) -> ProviderError:
     code, kind, detail = reason_of(body)
     status = cast(dict[str, Any], body).get("status_code") if isinstance(body, dict) else None
     return ProviderError(
-        f"event {number}: the provider reported an error ({known(code, kind) or 'without a code'}); its own words are in .detail",
+        f"event {number}: the provider reported an error ({known(code, kind) or 'without a code'}); its message is in .detail",
         code=code,
         type=kind,
         retryable=not _RETRYABLE.isdisjoint(map(str, (status, code, kind))),

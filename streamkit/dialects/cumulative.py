@@ -59,8 +59,8 @@ class Cumulative(msgspec.Struct):
         if known.startswith(finished):
             return ""
         raise ProtocolError(
-            f"choice {index}: expected {channel} that begins with the {len(known)} characters so far, as the whole of it is sent "
-            f"with each chunk; found {len(finished)} characters that begin otherwise"
+            f"choice {index}: expected {channel} that begins with the {len(known)} characters received so far, because each "
+            f"chunk has the whole text; found {len(finished)} characters with another beginning"
         )
 
     def end(self, index: int | None = None) -> list[Event]:

@@ -84,7 +84,7 @@ class PartialArguments(msgspec.Struct):
             inner = steps[at + 1] if at + 1 < len(steps) else None
             out += self._enter(steps[at]) + self._open(steps[at], is_array if inner is None else isinstance(inner, int))
         if self.levels[-1].is_array != is_array:
-            raise ProtocolError("expected a name in an object or a number in an array as the place of an argument")
+            raise ProtocolError("expected a name in an object or an index in an array in the path of an argument")
         return out
 
     def _open(self, step: str | int | None, is_array: bool) -> str:
@@ -96,7 +96,7 @@ class PartialArguments(msgspec.Struct):
         known = step in level.names if isinstance(step, str) else step != level.count
         if known or level.is_array == isinstance(step, str):
             raise ProtocolError(
-                "expected the next argument of a call, found a place that is complete or can't come next"
+                "expected the next argument of a call, found the path of a complete value or one that can't follow"
             )
         comma = "," if level.count else ""
         level.count += 1

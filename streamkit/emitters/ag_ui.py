@@ -95,7 +95,7 @@ class AgentEventsEmitter(BlockEmitter):
         return [ErrorFrame.with_json(failure, {"type": "RUN_ERROR", "message": failure.message, **code})]
 
     def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
-        raise PipelineError("AG-UI's runs are streamed only")
+        raise PipelineError("AG-UI has no non-streaming response")
 
 
 def _event(kind: str, **fields: Any) -> Frame:

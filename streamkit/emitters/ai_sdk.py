@@ -123,7 +123,7 @@ class UIMessagesEmitter(BlockEmitter):
         return [ErrorFrame.with_json(failure, {"type": "error", "errorText": failure.message}), _DONE]
 
     def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
-        raise PipelineError("the AI SDK's UI messages are streamed only")
+        raise PipelineError("the AI SDK's UI messages have no non-streaming response")
 
 
 def _chunk(kind: str, **fields: Any) -> Frame:

@@ -413,8 +413,8 @@ class BlockEmitter(Checkpointed):
         # White space changes nothing, and `{}` was already written for a call without arguments.
         if arguments.strip() and not (arguments == "{}" and block.text.strip() == "{}"):
             raise ProtocolError(
-                f"tool call {block.call}: expected nothing more after its whole arguments and the beginning of another "
-                f"block, found {len(arguments)} characters"
+                f"tool call {block.call}: expected no more arguments after the call was complete, "
+                f"found {len(arguments)} characters"
             )
 
     # Parts

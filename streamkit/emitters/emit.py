@@ -163,5 +163,7 @@ class Emit(Stage[Event, ServerSentEvent]):
         format has no non-streaming response.
         """
         if self.streams_only:
-            raise PipelineError(f"expected an emitter with whole responses, found {self.dialect}, which streams only")
+            raise PipelineError(
+                f"expected an emitter with non-streaming responses, found {self.dialect}, which only streams"
+            )
         return self._emitter.response(completion, withheld)

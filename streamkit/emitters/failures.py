@@ -21,13 +21,13 @@ from streamkit.errors import (
 from streamkit.sse.events import ServerSentEvent
 
 _MESSAGES: dict[str, str] = {
-    "truncated": "the provider's stream broke off before it was complete",
+    "truncated": "the provider's stream ended before it was complete",
     "provider_error": "the provider reported an error",
     "cancelled": "the stream was cancelled before it was complete",
     "timeout": "the provider did not answer in time",
     "limit": "the provider sent more than is allowed",
-    "unknown": "the provider ended the response for a reason that is not known",
-    "reset": "the response was started again, which a client of this format cannot follow",
+    "unknown": "the provider ended the response for an unknown reason",
+    "reset": "the response was restarted, which clients of this format can't handle",
 }
 
 
@@ -110,7 +110,7 @@ def failure_of(error: Exception, *, details: bool = False) -> Failure | None:
                 "the stream is unknown or was lost", "stream_lost", status=404 if cause == "unknown" else 410
             )
         case LogUnreachable():
-            return Failure("the store of streams does not answer", "unavailable", status=503)
+            return Failure("the stream store does not respond", "unavailable", status=503)
         case DeadlineExceeded():
             return failure_at_end("timeout")
         case SourceError(end_reason=end) | ProtocolError(end_reason=end):

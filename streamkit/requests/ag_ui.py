@@ -35,7 +35,7 @@ def read(body: object, losses: Losses) -> Conversation:
         conversation.tools.append(OfferedTool(tool.needed("name"), description, schema, path=path))
         tool.close()
     for name in ("state", "context", "forwardedProps", "resume"):
-        fields.lose(name, "no message: what the model is to know of it belongs into the instructions")
+        fields.lose(name, "not a message: put what the model needs from it into the instructions")
     fields.close()
     return conversation
 

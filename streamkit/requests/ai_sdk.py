@@ -67,7 +67,7 @@ def _content(parts: list[Fields]) -> Iterator[Content]:
     for part in parts:
         kind = part.needed("type")
         if kind not in ("text", "file"):
-            part.losses.add(part.path, _SHOWN if _is_shown(kind) else "no part of such a message")
+            part.losses.add(part.path, _SHOWN if _is_shown(kind) else "not allowed in such a message")
         elif (found := _text_or_file(kind, part)) is not None:
             yield found
 
@@ -122,13 +122,13 @@ class _AnswerStep:
     def _call(self, name: str, part: Fields) -> None:
         state, id = part.needed("state"), part.needed("toolCallId")
         if part.flag("providerExecuted"):
-            part.losses.add(part.path, "a call that the provider has run itself")
+            part.losses.add(part.path, "a call that the provider ran itself")
             return
         if state == "approval-requested" and self._answered:
-            part.losses.add(part.path, "a question to the user that a later message has superseded")
+            part.losses.add(part.path, "an approval request superseded by a later message")
             return
         if state == "input-streaming":
-            part.losses.add(part.path, "a call that did not arrive as a whole")
+            part.losses.add(part.path, "an incomplete call")
             return
         given = part.value("input")
         if given is None and state == "output-error":

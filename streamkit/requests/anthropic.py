@@ -74,7 +74,7 @@ def _read_options(fields: Fields, conversation: Conversation) -> None:
     user = metadata.option("user_id", metadata.text)
     metadata.close()
     if user is not None and len(user.value) > USER_ID_CHARS:
-        fields.losses.add(user.path, f"longer than the {USER_ID_CHARS} characters that OpenAI takes")
+        fields.losses.add(user.path, f"longer than OpenAI's limit of {USER_ID_CHARS} characters")
     elif user is not None:
         options["safety_identifier"] = user
     tier = fields.option("service_tier", fields.text)
@@ -199,7 +199,7 @@ def _document(block: Fields) -> Iterator[TurnPart]:
             yield FilePart(data, source.text("media_type"), url, title, path=path)
         case "text" | "content":
             source.text("media_type")
-            losses.add(path, "written as its parts, which are no document")
+            losses.add(path, "written as its parts instead of a document")
             if title:
                 losses.add(block.at("title"))
             name = "data" if kind == "text" else "content"
@@ -213,7 +213,7 @@ def _document(block: Fields) -> Iterator[TurnPart]:
 def _tool(value: object, path: str, losses: Losses) -> OfferedTool | None:
     tool = Fields(value, path, losses)
     if tool.text("type") not in (None, "custom"):
-        losses.add(path, "a tool of the provider's own")
+        losses.add(path, "a provider-specific tool")
         return None
     found = OfferedTool(
         tool.needed("name"),
@@ -288,7 +288,7 @@ def _stops(options: dict[str, Option], losses: Losses) -> list[Any] | None:
     kept: list[Any] = []
     for number, text in enumerate(stop.value):
         if not text.strip():
-            losses.add(f"{stop.path}[{number}]", "Messages have no stop sequences of white space alone")
+            losses.add(f"{stop.path}[{number}]", "Messages reject stop sequences of only white space")
         else:
             kept.append(text)
     return kept or None
@@ -310,10 +310,10 @@ def _drop_sampling(options: dict[str, Option], losses: Losses, *, thinks: bool) 
     """Remove sampling options that the API rejects. (docs.claude.com, extended thinking, feature compatibility)"""
     temperature = options.get("temperature")
     if temperature is not None and isinstance(temperature.value, int | float) and temperature.value > 1:
-        losses.add(options.pop("temperature").path, "Messages have temperatures up to 1")
+        losses.add(options.pop("temperature").path, "Messages accept temperatures up to 1")
     for name in ("temperature", "top_p", "top_k") if thinks else ():
         if name in options:
-            losses.add(options.pop(name).path, "Messages with thinking take no sampling options")
+            losses.add(options.pop(name).path, "Messages accept no sampling options with thinking")
 
 
 def _fit_budget(options: dict[str, Option], max_tokens: int, losses: Losses) -> int:
@@ -322,13 +322,13 @@ def _fit_budget(options: dict[str, Option], max_tokens: int, losses: Losses) -> 
     if budget is None:
         return max_tokens
     if budget.value < LEAST_BUDGET:
-        losses.add(budget.path, f"written as {LEAST_BUDGET:,}, the least budget of Messages")
+        losses.add(budget.path, f"written as {LEAST_BUDGET:,}, the smallest budget of Messages")
         budget = options["budget"] = Option(LEAST_BUDGET, budget.path)
     if limit is None:
         return int(budget.value) + max_tokens
     if budget.value >= limit.value:
         losses.add(
-            options.pop("budget").path, "written as adaptive thinking, since the limit of tokens is not above it"
+            options.pop("budget").path, "written as adaptive thinking, because the token limit is not above the budget"
         )
     return max_tokens
 
@@ -350,9 +350,7 @@ def _reasoning(options: dict[str, Option], conversation: Conversation, losses: L
     if thinking is not None and thinking.value == "off":
         written = {"type": "disabled"}
     elif (wanted := budget or effort or thinking) is not None and choice is not None and choice.mode == "required":
-        losses.add(
-            wanted.path, "written without thinking, which Messages do not have where a call of a tool is demanded"
-        )
+        losses.add(wanted.path, "written without thinking, which Messages do not allow with a required tool call")
     elif budget is not None:
         written = {"type": "enabled", "budget_tokens": budget.value}
     elif thinking is not None or effort is not None:
@@ -368,7 +366,7 @@ def _reasoning(options: dict[str, Option], conversation: Conversation, losses: L
 
 def _format(format: OutputFormat, losses: Losses) -> dict[str, Any]:
     if format.schema is None:
-        losses.add(format.path, "Messages have JSON of a schema only")
+        losses.add(format.path, "Messages support JSON output only with a schema")
         return {}
     lose_names(format, losses)
     return {"format": {"type": "json_schema", "schema": format.schema}}
@@ -382,11 +380,11 @@ def _tools(conversation: Conversation, losses: Losses) -> list[dict[str, Any]] |
     found: list[dict[str, Any]] = []
     for tool in conversation.tools:
         if allowed and tool.name not in allowed:
-            losses.add(tool.path, "left out, since tool_choice does not allow it")
+            losses.add(tool.path, "left out, because tool_choice does not allow it")
             continue
         schema = {"type": "object", **(tool.parameters or {"properties": {}})}
         if tool.custom:
-            losses.add(tool.path, "written as a function with one string, `input`")
+            losses.add(tool.path, "written as a function with one string parameter, `input`")
             schema = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
         written = {"name": tool.name, "description": tool.description, "input_schema": schema, "strict": tool.strict}
         found.append({name: value for name, value in written.items() if value is not None})
@@ -397,7 +395,7 @@ def _choice(
     choice: ToolPreference | None, parallel: Option | None, offered: bool, losses: Losses
 ) -> dict[str, Any] | None:
     if parallel is not None and not offered:
-        losses.add(parallel.path, "Messages have it for requests with tools only")
+        losses.add(parallel.path, "Messages accept it only in requests with tools")
         parallel = None
     if choice is None and parallel is None:
         return None
@@ -490,7 +488,7 @@ class _Messages:
         if image.url:
             return {"type": "image", "source": {"type": "url", "url": image.url}}
         if image.media_type not in IMAGES:
-            self._losses.add(image.path, f"Messages have images of the types {', '.join(IMAGES)}")
+            self._losses.add(image.path, f"Messages accept only images of the types {', '.join(IMAGES)}")
             return None
         return {"type": "image", "source": {"type": "base64", "media_type": image.media_type, "data": image.data}}
 
@@ -501,7 +499,7 @@ class _Messages:
             return {"type": "document", "source": {"type": "url", "url": file.url}, **title}
         media_type = file.media_type or "application/pdf"
         if media_type != "application/pdf":
-            self._losses.add(file.path, "Messages have documents of the type application/pdf")
+            self._losses.add(file.path, "Messages accept only documents of the type application/pdf")
             return None
         source = {"type": "base64", "media_type": media_type, "data": file.data}
         return {"type": "document", "source": source, **title}

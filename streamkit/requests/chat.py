@@ -59,7 +59,7 @@ def read(body: object, losses: Losses) -> Conversation:
     options |= {name: option for name in (*OWN[1:], "top_k") if (option := fields.known(name)) is not None}
     older, limit = fields.known("max_tokens"), fields.known("max_tokens", "max_completion_tokens")
     if older and limit:
-        losses.add(older.path, "max_completion_tokens is stated, too")
+        losses.add(older.path, "max_completion_tokens is also set")
     if found := limit or older:
         options["max_tokens"] = found
     options |= read_effort(fields.option("reasoning_effort", fields.text))
@@ -215,7 +215,7 @@ def _read_tools(fields: Fields, conversation: Conversation) -> None:
         tool = Fields(value, path, losses)
         kind = tool.text("type") or "function"
         if kind not in ("function", "custom"):
-            losses.add(path, "a tool of the provider's own")
+            losses.add(path, "a provider-specific tool")
             continue
         inner = tool.fields(kind)
         conversation.tools.append(_tool(inner, kind == "custom", path))
@@ -227,7 +227,7 @@ def _read_tools(fields: Fields, conversation: Conversation) -> None:
         function.close()
     conversation.choice = read_choice(fields.value("tool_choice"), "tool_choice", losses, nested=True)
     if conversation.choice:
-        fields.lose("function_call", "tool_choice is stated, too")
+        fields.lose("function_call", "tool_choice is also set")
     match fields.value("function_call"):
         case None:
             pass
@@ -264,7 +264,7 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
     stop = options.get("stop")
     if stop is not None:
         for number in range(MOST_STOPS, len(stop.value)):
-            losses.add(f"{stop.path}[{number}]", f"chat completions have {MOST_STOPS} stop sequences at most")
+            losses.add(f"{stop.path}[{number}]", f"chat completions accept at most {MOST_STOPS} stop sequences")
         options["stop"] = Option(stop.value[:MOST_STOPS])
     limit, store = options.pop("max_tokens", None), options.get("store")
     if store is not None and store.value is False:
@@ -340,7 +340,7 @@ def _results(results: list[ResultPart], losses: Losses) -> Iterator[dict[str, An
         texts = [part for part in result.content if isinstance(part, TextPart)]
         for part in result.content:
             if not isinstance(part, TextPart):
-                losses.add(part.path, "moved to a message of the user behind the results")
+                losses.add(part.path, "moved to a user message after the results")
                 beside.append(part)
         if result.failed:
             losses.add(below(result.path, "is_error"))
@@ -356,7 +356,7 @@ def _assistant(parts: list[TurnPart], losses: Losses) -> dict[str, Any]:
     calls = [_write_call(part) for part in parts if isinstance(part, CallPart)]
     for part in parts:
         if isinstance(part, ImagePart | FilePart | AudioPart):
-            losses.add(part.path, "the assistant's messages have text only")
+            losses.add(part.path, "assistant messages can only have text")
         elif isinstance(part, TextPart):
             lose_cache(part, losses)
     # One string, which every compatible server accepts; a list of parts would be concatenated too.
@@ -389,5 +389,5 @@ def _write_part(part: Content, losses: Losses) -> dict[str, Any] | None:
         case FilePart(data=str()):
             return {"type": "file", "file": file_data(part), **cached(part)}
         case _:
-            losses.add(part.path, "chat completions take a document's data, and no address")
+            losses.add(part.path, "chat completions accept a document's data but no URL")
             return None

@@ -48,7 +48,7 @@ BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 _ANSWERS = ("output", "result", "error")
 """Fields that hold the whole result if they are the only field of the response."""
-_PROVIDER_FILE = "a file of Google's is known to Google only"
+_PROVIDER_FILE = "a Google file URI is only valid at Google"
 _CHOICES: dict[str, Literal["auto", "none", "required"]] = {
     "AUTO": "auto",
     "NONE": "none",
@@ -70,7 +70,7 @@ def read(body: object, losses: Losses) -> Conversation:
     options |= {"include_usage": Option(True, implied=True), "store": Option(False, implied=True), **options}
     conversation = Conversation(options=options)
     _read_config(fields.fields("generationConfig"), conversation)
-    fields.lose("cachedContent", "what Google has stored is not in the request")
+    fields.lose("cachedContent", "content stored at Google is not in the request")
     reader = _GeminiTurns(conversation.turns, losses)
     system = fields.fields("systemInstruction")
     system.value("role")  # without meaning here
@@ -128,7 +128,7 @@ def _read_format(config: Fields, conversation: Conversation) -> None:
     for name in ("responseJsonSchema", "responseSchema"):
         schema = config.mapping(name)
         if schema is not None and conversation.format is not None:
-            config.losses.add(config.at(name), "another schema is stated, too")
+            config.losses.add(config.at(name), "another schema is also set")
         elif schema is not None:
             given = schema if name == "responseJsonSchema" else json_schema(schema, config.at(name), config.losses)
             conversation.format = OutputFormat(given, strict=True, path=config.at(name))
@@ -257,12 +257,12 @@ def _read_tools(tool: Fields) -> Iterator[OfferedTool]:
         function = Fields(value, path, tool.losses, camel_case=True)
         schema, older = function.mapping("parametersJsonSchema"), function.mapping("parameters")
         if schema is not None and older is not None:
-            tool.losses.add(function.at("parameters"), "parametersJsonSchema is stated, too")
+            tool.losses.add(function.at("parameters"), "parametersJsonSchema is also set")
         elif older is not None:
             schema = json_schema(older, function.at("parameters"), tool.losses)
         yield OfferedTool(function.needed("name"), function.text("description"), schema, path=path)
         function.close()
-    tool.close("a tool of the provider's own")
+    tool.close("a provider-specific tool")
 
 
 def _read_choice(config: Fields, conversation: Conversation) -> None:
@@ -276,7 +276,9 @@ def _read_choice(config: Fields, conversation: Conversation) -> None:
             calling.losses.add(calling.at("allowedFunctionNames"), "the mode NONE allows no function")
             names = []
         if kind == "VALIDATED":
-            calling.losses.add(calling.at("mode"), "written as auto, which holds the arguments to no schema")
+            calling.losses.add(
+                calling.at("mode"), "written as auto, which does not validate arguments against a schema"
+            )
         conversation.choice = ToolPreference(_CHOICES[kind], names or [], path=calling.path)
     calling.close()
     config.close()
@@ -351,7 +353,7 @@ def _tools(conversation: Conversation, losses: Losses) -> list[dict[str, Any]] |
     for tool in conversation.tools:
         schema = tool.parameters
         if tool.custom:
-            losses.add(tool.path, "written as a function with one string, `input`")
+            losses.add(tool.path, "written as a function with one string parameter, `input`")
             schema = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
         if tool.strict:
             losses.add(below(tool.path, "strict"))
@@ -379,7 +381,7 @@ class _Contents:
 
     def _role(self, turn: Turn) -> str:
         if turn.speaker in ("system", "developer"):
-            self._losses.add(turn.path, "written as a turn of the user: Gemini has instructions at the beginning only")
+            self._losses.add(turn.path, "written as a user turn: Gemini accepts instructions only at the beginning")
         return "model" if turn.speaker == "assistant" else "user"
 
     def parts(self, turn: Turn) -> Iterator[dict[str, Any]]:
@@ -428,5 +430,5 @@ class _Contents:
         yield {"functionResponse": {"id": result.id, "name": name or "unknown", "response": response}}
         for part in result.content:
             if not isinstance(part, TextPart):
-                self._losses.add(part.path, "moved behind the result")
+                self._losses.add(part.path, "moved after the result")
                 yield from self._part(part)

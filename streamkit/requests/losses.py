@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 REASONING = "reasoning of earlier turns is not sent to another API"
-PROVIDER_FILE = "a file's id is known to its own provider only"
+PROVIDER_FILE = "a file id is only valid at its own provider"
 _NOTHING: tuple[object, ...] = (None, [], {})
 
 
@@ -28,7 +28,7 @@ class Losses(list[Untranslated]):
 
     def add(self, path: str, reason: str | None = None) -> None:
         """Add a loss. The default reason is that the target has no equivalent."""
-        self.append(Untranslated(path, reason or f"no equal in {self.target}"))
+        self.append(Untranslated(path, reason or f"no equivalent in {self.target}"))
 
     def rest(self, fields: Mapping[str, object], path: str, reason: str | None = None) -> None:
         """Add the fields except those that are null, an empty list or an empty object."""

@@ -66,7 +66,7 @@ def effort_of(options: dict[str, Option], losses: Losses) -> str | None:
     thinking, effort, budget = (options.pop(name, None) for name in ("thinking", "effort", "budget"))
     if thinking is not None and thinking.value == "off":
         if effort:
-            losses.add(effort.path, f"{losses.target} state no effort without reasoning")
+            losses.add(effort.path, f"no effort can be set in {losses.target} when reasoning is off")
         return "none"
     if effort is not None:
         if budget:
@@ -106,7 +106,9 @@ def strict_of(strict: bool | None, schema: object, path: str, losses: Losses) ->
     """Return `strict`, or `False` with a loss if OpenAI's strict mode would reject the schema."""
     if not strict or closed(schema):
         return strict
-    losses.add(path, "written without strict, for which OpenAI demands objects with only required properties")
+    losses.add(
+        path, "written without strict: in OpenAI's strict mode objects require all properties and allow no others"
+    )
     return False
 
 
@@ -126,7 +128,7 @@ def lose_names(format: OutputFormat, losses: Losses) -> None:
     name = None if format.name == UNNAMED else format.name
     losses.rest({"name": name, "description": format.description}, format.path)
     if format.strict is False:
-        losses.add(below(format.path, "strict"), f"in {losses.target} a schema always holds")
+        losses.add(below(format.path, "strict"), f"in {losses.target} a schema is always strict")
 
 
 def closed(schema: object) -> bool:
@@ -244,7 +246,7 @@ def arguments_object(call: CallPart, losses: Losses) -> dict[str, Any]:
     found: object = decoded(call.arguments) if call.arguments else {}
     if isinstance(found, dict):
         return cast("dict[str, Any]", found)
-    losses.add(call.path, "arguments that are no JSON object, written as a string in one, `arguments`")
+    losses.add(call.path, "arguments that are not a JSON object, written as the string `arguments` in one")
     return {"arguments": call.arguments}
 
 
@@ -254,7 +256,7 @@ def content_only(parts: Iterable[TurnPart], losses: Losses) -> Iterator[Content]
         if isinstance(part, Content):
             yield part
         else:
-            losses.add(part.path, "calls, results and refusals have no place here")
+            losses.add(part.path, "calls, results and refusals are not allowed here")
 
 
 def cached(part: TextPart | ImagePart | FilePart) -> dict[str, Any]:

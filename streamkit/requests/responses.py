@@ -43,7 +43,7 @@ from streamkit.requests.openai import (
 )
 
 LOGPROBS = "message.output_text.logprobs"
-_STORED = "what OpenAI has stored is not in the request"
+_STORED = "content stored at OpenAI is not in the request"
 _IDENTITY = ("id", "status")
 """Fields that only identify an item of an earlier response."""
 
@@ -59,7 +59,7 @@ def read(body: object, losses: Losses) -> Conversation:
     options |= read_effort(reasoning.option("effort", reasoning.text))
     older, summary = (reasoning.option(name, reasoning.text) for name in ("generate_summary", "summary"))
     if older and summary:
-        losses.add(older.path, "summary is stated, too")
+        losses.add(older.path, "summary is also set")
     if found := summary or older:
         options["summary"] = found
     reasoning.close()
@@ -98,7 +98,7 @@ def _read_tools(fields: Fields, conversation: Conversation) -> None:
         tool = Fields(value, path, losses)
         kind = tool.text("type")
         if kind not in ("function", "custom"):
-            losses.add(path, "a tool of the provider's own")
+            losses.add(path, "a provider-specific tool")
             continue
         custom = kind == "custom"
         format = tool.mapping("format") if custom else None
@@ -147,7 +147,7 @@ class _Items:
             case "custom_tool_call":
                 self._call(CallPart(item.needed("call_id"), item.needed("name"), item.text("input") or "", True, path))
             case "function_call_output" | "custom_tool_call_output" if not item.has("call_id"):
-                self._losses.add(path, "a result without the id of its call")
+                self._losses.add(path, "a result without a call id")
                 return
             case "function_call_output" | "custom_tool_call_output":
                 content = [*content_only(_content(item, "output", self._losses), self._losses)]
@@ -232,7 +232,7 @@ def _file(part: Fields) -> FilePart | None:
     cache = part.mapping("prompt_cache_breakpoint")
     if url is not None:
         if data is not None:
-            part.losses.add(part.at("file_data"), "file_url is stated, too")
+            part.losses.add(part.at("file_data"), "file_url is also set")
         return FilePart(None, None, url, name, cache, part.path)
     if data is None:
         return None
@@ -329,7 +329,7 @@ def _assistant(parts: list[TurnPart], losses: Losses) -> Iterator[dict[str, Any]
     refusals = [part for part in parts if isinstance(part, RefusalPart)]
     for part in parts:
         if isinstance(part, ImagePart | FilePart | AudioPart):
-            losses.add(part.path, "the assistant's messages have text only")
+            losses.add(part.path, "assistant messages can only have text")
         elif isinstance(part, TextPart):
             lose_cache(part, losses)
     text = "".join(part.text for part in texts)

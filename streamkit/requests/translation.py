@@ -77,13 +77,13 @@ def _prepared(turn: Turn, target: str, losses: Losses) -> Turn:
     parts: list[TurnPart] = []
     for part in turn.parts:
         if turn.speaker in ("system", "developer") and target not in MIXED and not isinstance(part, TextPart):
-            losses.add(part.path, f"instructions of {losses.target} are text")
+            losses.add(part.path, f"instructions of {losses.target} can only have text")
         elif target not in NO_BLANKS or not isinstance(part, TextPart) or part.text.strip():
             parts.append(part)
         elif part.text:
-            losses.add(part.path, f"{losses.target} take no text of white space alone")
+            losses.add(part.path, f"only white space, which {losses.target} would reject")
     if not parts:
-        losses.add(turn.path, "left out, since it has no content")
+        losses.add(turn.path, "left out, because it has no content")
     return Turn(turn.speaker, parts, turn.name, turn.path)
 
 
@@ -92,10 +92,6 @@ def _note_prefill(conversation: Conversation, target: str, losses: Losses) -> No
     if last is None or last.speaker != "assistant" or any(isinstance(part, CallPart) for part in last.parts):
         return
     if conversation.prefills and target != "anthropic":
-        losses.add(
-            last.path, "a last message of the assistant is an earlier answer, and not a beginning that is continued"
-        )
+        losses.add(last.path, "a final assistant message is treated as an earlier answer, not as a prefill to continue")
     elif target == "anthropic":
-        losses.add(
-            last.path, "a last message of the assistant is a beginning that is continued, and not an earlier answer"
-        )
+        losses.add(last.path, "a final assistant message is treated as a prefill to continue, not as an earlier answer")

@@ -151,7 +151,7 @@ def test_a_second_response_in_the_same_body_is_reported_and_not_added(
     code, found = inspected(path, capsys)
 
     assert (code, found["end"]) == (1, "error")
-    assert found["error"].endswith("expected one answer, found the beginning of another; two are not joined to one")
+    assert found["error"].endswith("expected one response, found the start of another; two responses are not merged")
     assert found["usage"] == {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11}
 
 

@@ -131,7 +131,7 @@ def test_the_reason_of_an_error_inside_the_stream_is_shown_with_verbose(
 ) -> None:
     recording = tmp_path / "answer.sse"
     recording.write_bytes(b'data: {"error": {"message": "Alice is busy", "code": "alice"}}\n\n')
-    line = "streamkit: event 1: the provider reported an error (see .code); its own words are in .detail"
+    line = "streamkit: event 1: the provider reported an error (see .code); its message is in .detail"
 
     assert main(["replay", str(recording), "--pace", "0"]) == 6
     assert capsys.readouterr().err == f"{line}; --verbose shows the provider's own reason\n"

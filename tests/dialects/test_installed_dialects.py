@@ -115,11 +115,11 @@ BROKEN = {
     "does not import": ("import no_such_module_anywhere", "Parrot", "No module named 'no_such_module_anywhere'"),
     "fails when imported": ("raise RuntimeError('no luck')", "Parrot", "no luck"),
     "has no such name": (PARROT, "Cockatoo", "has no attribute 'Cockatoo'"),
-    "is no dialect": ("Parrot = dict", "Parrot", "'broken' is no subclass of Dialect"),
+    "is no dialect": ("Parrot = dict", "Parrot", "'broken' is not a subclass of Dialect"),
     "fails at being asked": (
         PARROT.replace("return isinstance", "raise KeyError(str(data))\n        return isinstance"),
         "Parrot",
-        "'broken' failed at being asked for a wire: KeyError",
+        "'broken' failed in speaks(): KeyError",
     ),
 }
 broken = pytest.mark.parametrize("how", BROKEN)

@@ -106,7 +106,7 @@ def test_the_second_answer_is_an_error_and_nothing_of_it_is_given(body: bytes) -
     result = read(body)
 
     assert isinstance(result.error, sk.errors.ProtocolError)
-    assert "expected one answer, found the beginning of another" in str(result.error)
+    assert "expected one response, found the start of another" in str(result.error)
     assert [event.text for event in result.of(sk.TextDelta)] == ["First"]
     assert not result.of(sk.ToolCallDelta)
     assert not result.of(sk.ReasoningDelta)

@@ -170,7 +170,7 @@ def test_more_arguments_for_a_call_that_was_closed_are_an_error() -> None:
     list(
         running.feed_all([sk.ToolCallDelta(0, "a", "f", "{}"), sk.TextDelta("b"), sk.ToolCallDelta(0, arguments=" \n")])
     )
-    with pytest.raises(ProtocolError, match="tool call 0: expected nothing more"):
+    with pytest.raises(ProtocolError, match="tool call 0: expected no more arguments"):
         list(running.feed(sk.ToolCallDelta(0, arguments='{"b": 1}')))
 
 

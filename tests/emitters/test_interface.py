@@ -246,9 +246,9 @@ def test_an_emitter_can_be_named_by_its_module() -> None:
 def test_an_answer_that_begins_anew_after_text_fails(name: str) -> None:
     reset = sk.events.Reset("another source")
     again = list(sk.Emit(name).run([sk.TextDelta("a"), reset, sk.TextDelta("b"), DONE]))
-    assert "started again" in "".join(frame.data for frame in again)
+    assert "was restarted" in "".join(frame.data for frame in again)
     anew = list(sk.Emit(name).run([reset, sk.TextDelta("b"), DONE]))
-    assert "started again" not in "".join(frame.data for frame in anew)
+    assert "was restarted" not in "".join(frame.data for frame in anew)
 
 
 def test_what_is_no_json_is_raised_behind_what_was_written() -> None:

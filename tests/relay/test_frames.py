@@ -124,7 +124,7 @@ async def test_a_client_that_has_something_of_a_void_answer_gets_an_error_and_th
         assert last.payload == error[-1]
         assert await frames(streams, emit, last.id) == whole
         late = await frames(streams, emit, first.id)
-        assert b"started again" in b"".join(data for _, _, data in late)
+        assert b"was restarted" in b"".join(data for _, _, data in late)
         assert await frames(streams, emit, late[-1][0]) == whole
 
 
@@ -225,7 +225,7 @@ async def test_a_resumed_chat_begins_at_its_latest_reset(store: str) -> None:
         chats = Chats(streams)
         async with await chats.start("c", restarted) as response:
             async for frame in response:
-                if b"started again" in frame.payload:  # type: ignore[union-attr]
+                if b"was restarted" in frame.payload:  # type: ignore[union-attr]
                     break
         resumed = await chats.resume("c")
         assert resumed is not None

@@ -136,16 +136,16 @@ def test_a_call_of_use_chat_in_any_state(
         ({"type": "reasoning", "text": "Hm"}, "reasoning of earlier turns is not sent to another API"),
         ({"type": "source-url", "sourceId": "1", "url": "https://a"}, "shown by the front end, not sent to a model"),
         ({"type": "data-weather", "data": {"a": 1}}, "shown by the front end, not sent to a model"),
-        ({"type": "tool-look", "toolCallId": "c", "state": "input-streaming"}, "a call that did not arrive as a whole"),
+        ({"type": "tool-look", "toolCallId": "c", "state": "input-streaming"}, "an incomplete call"),
         (
             {"type": "tool-look", "toolCallId": "c", "state": "output-available", "providerExecuted": True},
-            "a call that the provider has run itself",
+            "a call that the provider ran itself",
         ),
-        ({"type": "custom", "kind": "openai.compaction"}, "no equal in chat completions"),
-        ({"type": "file", "mediaType": "video/mp4", "url": "https://a/b.mp4"}, "no equal in chat completions"),
+        ({"type": "custom", "kind": "openai.compaction"}, "no equivalent in chat completions"),
+        ({"type": "file", "mediaType": "video/mp4", "url": "https://a/b.mp4"}, "no equivalent in chat completions"),
         (
             {"type": "file", "mediaType": "image/png", "url": "x", "providerReference": {"openai": "file-1"}},
-            "a file's id is known to its own provider only",
+            "a file id is only valid at its own provider",
         ),
     ],
 )

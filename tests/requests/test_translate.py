@@ -462,7 +462,7 @@ def test_an_image_in_a_result_moves_to_a_message_behind_all_results() -> None:
     assert found.body["messages"][5]["content"] == [
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
     ]
-    assert Untranslated("messages[2].content[1].content[1]", "moved to a message of the user behind the results") in (
+    assert Untranslated("messages[2].content[1].content[1]", "moved to a user message after the results") in (
         found.untranslated
     )
 

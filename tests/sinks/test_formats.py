@@ -112,4 +112,4 @@ async def test_a_failure_on_the_way_ends_a_response_as_openai_ends_it(serve: Ser
 async def test_a_stream_that_emit_wrote_is_sent_as_it_is(serve: Serve) -> None:
     stream: Any = sk.Emit("ai-sdk").run([sk.TextDelta("a"), sk.StreamEnd("truncated")])
     _, _, text = await post(serve, list(stream), {"stream": True}, emit="ai-sdk")
-    assert text.endswith('"errorText":"the provider\'s stream broke off before it was complete"}\n\ndata: [DONE]\n\n')
+    assert text.endswith('"errorText":"the provider\'s stream ended before it was complete"}\n\ndata: [DONE]\n\n')

@@ -62,7 +62,7 @@ def test_a_dialect_of_an_installed_package_is_found_by_its_name(monkeypatch: pyt
 
 def test_what_a_package_offers_and_is_no_dialect_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "find", lambda group, name: print)
-    with pytest.raises(sk.errors.PluginError, match=r"^streamkit\.dialects: 'other' is no subclass of Dialect$"):
+    with pytest.raises(sk.errors.PluginError, match=r"^streamkit\.dialects: 'other' is not a subclass of Dialect$"):
         Extract("other")
 
 
