@@ -1,4 +1,4 @@
-"""Where items come from: HTTP, feeds, recordings, and the streams of other clients."""
+"""Sources of items: HTTP, feeds, recordings, and the streams of other clients."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +50,6 @@ _WHERE: Final = {
     "from_websocket": "streamkit.sources.entry_points:from_websocket",
     "ws": "streamkit.sources.ws",
 }
-# Not for type checkers, which would accept any name.
+# Hidden from type checkers: with a module `__getattr__` they would accept any name.
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazily(__name__, _WHERE)

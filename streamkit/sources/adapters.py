@@ -1,7 +1,7 @@
-"""Other sources of bytes: responses of other clients, SDKs' streams, files, standard input.
+"""Other sources of bytes: responses of other clients, SDK streams, files, standard input.
 
-None of those libraries is imported here. An object is known by what it can do, so that httpx and httpx2, or an SDK's next
-version, are the same to it.
+None of those libraries is imported here. Objects are recognized by their attributes (duck typing), so httpx and httpx2, or
+another version of an SDK, are handled alike.
 """
 
 import io
@@ -24,18 +24,18 @@ from streamkit.sources.files import Handle
 
 PIECE_BYTES = 64 * 1024
 HEAD_SECONDS = 2.0
-"""How long to wait for the head of a body that can't be read."""
+"""Maximum time to read the head of a body that an error quotes."""
 _NAME = "the response of another client"
 _READ = "found {}, which was read or closed already: make a new one for each stream"
 
 
 def adapt(value: Any) -> Source[bytes] | None:
-    """The object as a source of bytes; `None` if it is none of those that this module knows.
+    """Return the object as a source of bytes; `None` if this module does not recognize it.
 
-    One that can't be read, or not any more, raises `PipelineError`.
+    An object that can't be read, or was already read or closed, raises `PipelineError`.
     """
-    # An SDK's stream (openai.AsyncStream, anthropic.AsyncStream) holds the response that it would decode itself; so does
-    # what its `with_raw_response` and `with_streaming_response` give.
+    # The streams of SDKs (openai.AsyncStream, anthropic.AsyncStream) and the results of `with_raw_response` and
+    # `with_streaming_response` expose the underlying httpx response.
     for answer in (value, attribute(value, "response"), attribute(value, "http_response")):
         if callable(attribute(answer, "aiter_bytes")):
             return _of_httpx(answer, value)
@@ -52,7 +52,7 @@ def _of_httpx(answer: Any, value: Any) -> Source[bytes]:
     stream, body = attribute(answer, "stream"), attribute(answer, "content")
     media_type = of_headers(attribute(answer, "headers"))
     if hasattr(stream, "__iter__") and not hasattr(stream, "__aiter__"):
-        # Of a synchronous client. What it has read already is at hand.
+        # The response of a synchronous client: usable only if its body is already in memory.
         if isinstance(body, bytes):
             return Pieces(_once(body), lambda: None, media_type)
         raise PipelineError(
@@ -86,9 +86,10 @@ def _of_file(file: IO[Any]) -> Source[bytes]:
 
 
 class Pieces(Source[bytes]):
-    """The body of another client's answer. Its errors are raised as `Disconnected`; closing the stream closes the answer.
+    """The response body of another client. The client's errors are raised as `Disconnected`; closing the stream closes the
+    response.
 
-    A `media_type` that is neither an event stream's nor JSON's raises `ContentTypeError` with the head of the body.
+    A `media_type` that is neither an event stream nor JSON raises `ContentTypeError` with the head of the body.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Pieces(Source[bytes]):
             raise Disconnected(f"the connection broke after {self._bytes} bytes: {type(error).__name__}") from error
         self._bytes += len(piece)
         self._sniffer.look(piece)
-        # An empty piece is not the end; only an empty burst is.
+        # Only an empty sequence means the end; an empty piece does not.
         return (piece,)
 
     async def close(self) -> None:
@@ -131,9 +132,9 @@ class Pieces(Source[bytes]):
 
 
 class File(Source[bytes]):
-    """A file by its path, which is opened and closed, or an open one, which stays open; read in a worker thread.
+    """A file, read in a worker thread. A file given by its path is opened and closed here; an open file stays open.
 
-    A pipe or a terminal has times of arrival, a file on a disk or in memory has none.
+    Reads from a pipe or a terminal have arrival times (`timed`); a file on disk or in memory has none.
     """
 
     def __init__(self, file: Path | IO[Any]) -> None:
@@ -152,7 +153,7 @@ class File(Source[bytes]):
         return b""
 
     async def read(self) -> Sequence[bytes]:
-        # Of a terminal or a pipe a read waits; when the stream is cancelled it is left to itself.
+        # A read from a terminal or a pipe can block; if the stream is cancelled, the thread is abandoned.
         with _reading(self._path):
             piece = await self._handle.run(_read)
         return (piece,) if piece else ()
@@ -164,7 +165,7 @@ class File(Source[bytes]):
 
 def _read(file: Any) -> bytes:
     file = getattr(file, "buffer", file)
-    # `read1` gives what is there; `read` would wait for all of a buffer.
+    # `read1` returns the available data; `read` would wait until the buffer is full.
     data = file.read1(PIECE_BYTES) if hasattr(file, "read1") else file.read(PIECE_BYTES)
     return data.encode() if isinstance(data, str) else bytes(data or b"")
 
@@ -173,7 +174,7 @@ def _is_live(file: Any) -> bool:
     try:
         return not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
     except (OSError, AttributeError):
-        # It is in memory, and has no descriptor.
+        # A file in memory has no descriptor.
         return False
 
 
@@ -181,7 +182,7 @@ def _is_live(file: Any) -> bool:
 def _reading(path: Path | None) -> Generator[None, None, None]:
     try:
         yield
-    # Also of a name that no file can have, and of an open file that is closed meanwhile.
+    # ValueError: a path with a null byte, or an open file that was closed during the read.
     except (OSError, ValueError) as error:
         raise RecordingError(f"{name_of(path) if path else 'the file'} can't be read: {reason_of(error)}") from error
 

@@ -2,7 +2,7 @@
 
     async with sk.http.post(url, json=body, sign=SigV4()) | pipeline as events: ...
 
-botocore is imported when the first request is signed. An API key of Bedrock's needs no signature: it is a header
+botocore is imported when the first request is signed. A Bedrock API key needs no signature: send it as the header
 `Authorization: Bearer …`.
 """
 
@@ -23,10 +23,10 @@ _SIGNED = ("authorization", "x-amz-date", "x-amz-security-token", "x-amz-content
 class SigV4:
     """Signature version 4, for `http.post(…, sign=SigV4())`.
 
-    Credentials are looked for where the AWS SDKs look: the environment, profiles (`profile`), roles and single sign-on, unless
-    `access_key` and `secret_key`, and `session_token` for temporary ones, are given; they are refreshed as botocore does. The
-    region is `region`, else that of the host, else the configured one. `service` is the name under which it signs. Without
-    credentials, a region or botocore the request raises `PipelineError`.
+    Credentials: `access_key` and `secret_key`, plus `session_token` for temporary credentials. Without them, botocore searches
+    the environment, profiles (`profile`), roles and single sign-on, as the AWS SDKs do, and refreshes the credentials. The
+    region is `region`, else the region in the host name, else the configured one. `service` is the service name in the
+    signature. If credentials, a region or botocore are missing, the request raises `PipelineError`.
     """
 
     service: str = "bedrock"
@@ -43,7 +43,7 @@ class SigV4:
             raise PipelineError("SigV4: expected both of access_key and secret_key, or none, found one")
 
     def __call__(self, request: RequestToSign) -> Mapping[str, str]:
-        """The headers that sign the request."""
+        """Return the signature headers for the request."""
         try:
             from botocore.auth import SigV4Auth
             from botocore.awsrequest import AWSRequest
@@ -84,6 +84,6 @@ class SigV4:
 
 
 def region_of(url: str) -> str | None:
-    """The region in the name of the host, such as `bedrock-runtime.eu-west-1.amazonaws.com`."""
+    """Return the region in the host name, such as that of `bedrock-runtime.eu-west-1.amazonaws.com`; `None` without one."""
     found = _HOST.fullmatch(urlsplit(url).hostname or "")
     return found["region"] if found else None

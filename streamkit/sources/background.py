@@ -1,4 +1,4 @@
-"""A response in OpenAI's background mode: it is generated whether it is read or not, and read on from any event.
+"""A response in OpenAI's background mode: generated independently of the connection, and resumable from any event.
 
 https://platform.openai.com/docs/guides/background
 """
@@ -30,7 +30,7 @@ class _Event(msgspec.Struct):
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """A place in a background response: its `id`, and the sequence number of the last event that was read."""
+    """A position in a background response: its `id`, and the sequence number of the last event read."""
 
     id: str
     after: int
@@ -46,17 +46,17 @@ def background_response(
     wait: float = 0.5,
     **options: Any,
 ) -> "BackgroundResponse":
-    """Create a response in background mode at `url`, that of the Responses API, and read it; with a `cursor` continue one.
+    """Create a background response at `url` (the Responses API) and read it, or resume an existing one from `cursor`.
 
         source = sk.sources.background_response("https://api.openai.com/v1/responses", json=body, headers=headers)
         async with source | sk.Extract() as events: ...
 
-    `json` is the body of the request; `stream` and `background` are added. `cursor` is that of another source of the same
-    response, or its JSON form: the response is read behind it, and `json` is not sent. A connection that breaks is made again
-    behind the last event, at most `reconnects` times in a row, with `wait` seconds before. `headers` and further options
-    (`session`, `deadlines`, `retry`, …) are those of `http.post`.
+    `json` is the request body; `stream` and `background` are added. `cursor` is the `cursor` of an earlier source of the same
+    response, or its JSON form: reading starts after that event, and `json` is not sent. If the connection breaks, the source
+    waits `wait` seconds and reconnects after the last event, at most `reconnects` times in a row. `headers` and further
+    options (`session`, `deadlines`, `retry`, …) are those of `http.post`.
 
-    The items are whole events, so that a pipeline over it needs no `Parse`, and its checkpoints stand at the source's cursor.
+    The items are complete events, so the pipeline needs no `Parse`, and a checkpoint of it matches the source's cursor.
     """
     known = None if cursor is None else _cursor(cursor)
     if known is None and json is None:
@@ -84,7 +84,7 @@ class BackgroundResponse(Source[ServerSentEvent]):
         wait: float,
     ) -> None:
         self.cursor = cursor
-        """The place behind all events that were read; `None` before the first."""
+        """The position after the last event read; `None` before the first event."""
         self._url = url.rstrip("/")
         self._json = json
         self._options = options
@@ -102,7 +102,7 @@ class BackgroundResponse(Source[ServerSentEvent]):
 
     @property
     def id(self) -> str:
-        """The id of the response; empty before it is known."""
+        """The response's id; empty until the first event that has it."""
         return self._id
 
     def _connection(self) -> Http:
@@ -135,7 +135,7 @@ class BackgroundResponse(Source[ServerSentEvent]):
         return ()
 
     def _whole(self, burst: Sequence[bytes]) -> list[ServerSentEvent]:
-        """The events that are complete. What is left is sent again behind the cursor."""
+        """Return the complete events. An unfinished one is discarded: the server sends it again after the cursor."""
         events: list[ServerSentEvent] = []
         for event in self._parse.feed_all(list(burst)):
             if not isinstance(event, UnfinishedEvent):
@@ -147,7 +147,7 @@ class BackgroundResponse(Source[ServerSentEvent]):
         try:
             known = msgspec.json.decode(event.payload, type=_Event)
         except (msgspec.MsgspecError, UnicodeError):
-            return  # which the dialect reports
+            return  # the dialect reports invalid JSON
         if known.response and known.response.id:
             self._id = known.response.id
         if known.sequence_number is not None and self._id:
@@ -169,7 +169,7 @@ class BackgroundResponse(Source[ServerSentEvent]):
             await self._http.open()
 
     async def cancel_response(self) -> None:
-        """End the generation at the provider, which closing the connection does not."""
+        """Cancel the generation at the provider. Closing the connection does not cancel it."""
         if self._id and not self._ended:
             self._ended = True
             source = post(f"{self._response}/cancel", **self._options)

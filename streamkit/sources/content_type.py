@@ -1,8 +1,8 @@
-"""Which content types an answer can have.
+"""The content types that a response can have.
 
 Event streams, JSON, JSON lines and Amazon's binary event stream have many media types, and servers often send none or an
-unspecific one. Any other type is believed: read as an event stream, a page or an image has no events in it, and would be an empty
-answer.
+unspecific one; these are accepted. Any other type is rejected: read as an event stream, a page or an image contains no events
+and would look like an empty response.
 """
 
 import re
@@ -13,20 +13,20 @@ from streamkit.errors import ContentTypeError
 from streamkit.sse.amazon import begins_frame
 
 HEAD_BYTES = 64 * 1024
-"""How much of the body an error keeps."""
+"""Maximum size of the head of the body that an error stores."""
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,60}/[A-Za-z0-9!#$&^_.+-]{1,60}")
 _PAGES = ("html", "xml", "css", "csv", "calendar", "rtf")
 _EVENTS = re.compile(r"event-?stream|json|^stream$")
 _GENERAL = ("application/octet-stream", "binary/octet-stream")
 _BOM = "\ufeff".encode()
-# A field, a comment or JSON. Control characters other than white space are in none of them.
+# The start of a field, a comment or JSON. None of these contains control characters other than white space.
 _READABLE = re.compile(rb"[ \t\r\n]*[A-Za-z:{\[][^\x00-\x08\x0e-\x1f\x7f]*")
 
 
 def of_headers(headers: object) -> str:
-    """The media type in a client's headers, in lower case and without parameters; empty where none is named.
+    """Return the media type in a client's headers, in lower case and without parameters; empty if there is none.
 
-    A value that is no media type counts as none: nothing can be concluded from it.
+    A value that is not a valid media type counts as missing.
     """
     if not isinstance(headers, Mapping):
         return ""
@@ -37,7 +37,7 @@ def of_headers(headers: object) -> str:
 
 
 def is_readable(media_type: str) -> bool:
-    """Whether a body of that type, as `of_headers` gives it, can be an event stream, a binary one included, or JSON."""
+    """Whether a body of this media type, as `of_headers` returns it, can be an event stream (binary ones included) or JSON."""
     room, _, kind = media_type.partition("/")
     if not room or media_type in _GENERAL:
         return True
@@ -47,7 +47,7 @@ def is_readable(media_type: str) -> bool:
 
 
 class Sniffer:
-    """Checks the beginning of a body whose media type is unspecific, such as `application/octet-stream`."""
+    """Checks the start of a body whose media type is unspecific, such as `application/octet-stream`."""
 
     def __init__(self, media_type: str, name: str) -> None:
         self._media_type = media_type
@@ -55,7 +55,7 @@ class Sniffer:
         self._done = media_type not in _GENERAL
 
     def look(self, piece: bytes) -> None:
-        """Raise `ContentTypeError` if this, the first piece that is not empty, can't begin an event stream or JSON."""
+        """Raise `ContentTypeError` if the first non-empty piece can't be the start of an event stream or JSON."""
         if self._done or not piece:
             return
         self._done = True
@@ -64,7 +64,7 @@ class Sniffer:
 
 
 def unreadable(name: str, media_type: str, body: bytes) -> ContentTypeError:
-    """The error for a body that is something else. `name` says whose it is."""
+    """Return the error for a body of another content type. `name` names its source in the message."""
     return ContentTypeError(
         f"{name}: expected text/event-stream or JSON, found {media_type}",
         content_type=media_type,

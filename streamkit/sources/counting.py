@@ -1,4 +1,4 @@
-"""A provider's own count of a prompt, asked for over HTTP before the prompt is sent."""
+"""Prompt token counts from a provider's counting endpoint."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -24,14 +24,14 @@ async def count_prompt(
     session: "aiohttp.ClientSession | None" = None,
     deadlines: Deadlines | None = None,
 ) -> PromptTokens:
-    """Ask a provider's counting endpoint at `url` what a prompt costs; `json` is the request that it wants.
+    """Return the number of tokens of a prompt, as counted by the provider's endpoint at `url`; `json` is its request body.
 
-    `headers`, `session` and `deadlines` are those of `http.post`; without deadlines it takes 30 seconds at most.
+    `headers`, `session` and `deadlines` are those of `http.post`; the default is `Deadlines(total=30.0)`.
 
-    Read are Anthropic's `POST /v1/messages/count_tokens` and OpenAI's `POST /v1/responses/input_tokens` (`input_tokens`), and
-    Gemini's `models/…:countTokens` (`totalTokens`). The result says `exact=False`: Anthropic calls its own an estimate.
-    (https://docs.claude.com/en/docs/build-with-claude/token-counting) Raises what `http.post` raises, and `ProtocolError`
-    for an answer without a count.
+    Supported endpoints: Anthropic's `POST /v1/messages/count_tokens` and OpenAI's `POST /v1/responses/input_tokens`
+    (`input_tokens`), and Gemini's `models/…:countTokens` (`totalTokens`). The result has `exact=False`, because Anthropic
+    calls its count an estimate. (https://docs.claude.com/en/docs/build-with-claude/token-counting) Raises the errors of
+    `http.post`, and `ProtocolError` for a response without a count.
     """
     source = post(url, json=json, headers=headers, session=session, deadlines=deadlines or Deadlines(total=30.0))
     body = bytearray()

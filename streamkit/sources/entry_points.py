@@ -1,7 +1,7 @@
-"""Typed entry points: what people hold, as a source that every type checker accepts.
+"""Typed entry points: functions that turn the streams of other clients into sources for type checkers.
 
-At run time most of these objects stand left of `|` by themselves; a type checker knows them only by these functions.
-No client is imported: an object is known by what it can do.
+At run time most of these objects can be used left of `|` directly; type checkers accept them only through these functions.
+No client is imported: objects are recognized by their attributes.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Mapping
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class HttpxResponse(Protocol):
-    """`httpx.Response`, and httpx2's, of an asynchronous client."""
+    """`httpx.Response` (or httpx2's) of an asynchronous client."""
 
     @property
     def headers(self) -> Mapping[str, str]: ...
@@ -61,41 +61,41 @@ Sdk: TypeAlias = SdkStream | SdkResponse
 
 
 def from_openai(stream: Sdk) -> Source[bytes]:
-    """The bytes of a stream of the `openai` package: `await client.….create(…, stream=True)`.
+    """Return the bytes of a stream of the `openai` package: `await client.….create(…, stream=True)`.
 
-    The stream must not have been read; leaving the pipeline closes it. Anything else raises `PipelineError`.
+    The stream must be unread. The pipeline closes it when it is left. Any other object raises `PipelineError`.
     """
     return _adapted(stream, "openai's stream: await client.….create(…, stream=True)")
 
 
 def from_anthropic(stream: Sdk) -> Source[bytes]:
-    """The bytes of a stream of the `anthropic` package: `await client.messages.create(…, stream=True)`; as `from_openai`."""
+    """Like `from_openai`, for a stream of the `anthropic` package: `await client.messages.create(…, stream=True)`."""
     return _adapted(stream, "anthropic's stream: await client.messages.create(…, stream=True)")
 
 
 def from_httpx(response: HttpxResponse) -> Source[bytes]:
-    """The body of a response of httpx's asynchronous client, not read yet: `async with client.stream(…) as response`.
+    """Return the unread body of a response of httpx's asynchronous client: `async with client.stream(…) as response`.
 
-    Leaving the pipeline closes the response. The status is not looked at: call `raise_for_status` first.
+    The pipeline closes the response when it is left. The status is not checked: call `raise_for_status` first.
     """
     return _adapted(response, "httpx's response: async with client.stream(…) as response")
 
 
 def from_aiohttp(response: AiohttpResponse) -> Source[bytes]:
-    """The body of a response of aiohttp's client: `async with session.post(…) as response`; as `from_httpx`."""
+    """Like `from_httpx`, for a response of aiohttp's client: `async with session.post(…) as response`."""
     return _adapted(response, "aiohttp's response: async with session.post(…) as response")
 
 
 def from_queue(queue: "AsyncQueue[T | Exception | None]") -> Source[T]:
-    """The items of an `asyncio.Queue`, until `None` or a shutdown of the queue. An exception that is put in is raised."""
+    """Return the items of an `asyncio.Queue`, until `None` or a shutdown of the queue. An exception in the queue is raised."""
     return Queued(queue)
 
 
 def from_websocket(ws: WebSocket, *, close: bool = True) -> Source[ServerSentEvent]:
-    """The frames of a WebSocket of aiohttp, Starlette or websockets, each as an event: `from_websocket(ws) | Extract()`.
+    """Return each frame of an aiohttp, Starlette or websockets WebSocket as an event: `from_websocket(ws) | Extract()`.
 
-    A close code that is none of a proper end raises `Disconnected`. Leaving the pipeline closes the WebSocket, unless `close`
-    is false.
+    A close code other than 1000, 1001 and 1005 raises `Disconnected`. The pipeline closes the WebSocket when it is left, unless
+    `close` is false.
     """
     return Frames(ws, close=close)
 

@@ -1,9 +1,9 @@
 """Faults of a response body in transit, as functions over its timed pieces.
 
-    streamkit.replay("answer.jsonl", faults=[Stall(200, seconds=5), Cut(800)])
+    streamkit.replay("answer.jsonl", faults=[Pause(200, seconds=5), Cut(800)])
 
-A fault is any function from pieces to pieces. Nothing here waits: a piece that is late has a later time, and one that never
-comes has the time infinity. Places are counted in bytes of what the fault is given; a fault behind the end does nothing.
+A fault is any function from pieces to pieces. Nothing here waits: a delayed piece has a later time, and a piece that never
+arrives has the time infinity. Positions are byte offsets in the fault's input; a fault after the end does nothing.
 """
 
 import math
@@ -16,15 +16,15 @@ from streamkit.sources.recording import Piece
 
 Fault: TypeAlias = Callable[[Iterator[Piece]], Iterator[Piece]]
 GARBAGE = b"\x00\xff\xfe{garbage"
-"""Neither text nor JSON, and without a line end: it spoils the line that it falls into."""
+"""Neither text nor JSON, and without a line end: it corrupts the line that it is inserted into."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection breaks (`Disconnected`); a `clean` cut ends the body as if it were complete."""
+    """Break the connection (`Disconnected`); a `clean` cut ends the body as if it were complete."""
 
     after_bytes: int
-    """Where, in bytes of the body."""
+    """Byte offset in the body."""
     clean: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -39,10 +39,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Pause:
-    """Everything after that place comes `seconds` later, and the end too; `None` is for ever."""
+    """Delay everything after that offset, the end included, by `seconds`; `None` is forever."""
 
     after_bytes: int
-    """Where, in bytes of the body."""
+    """Byte offset in the body."""
     seconds: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class Pause:
         tape = Tape(pieces)
         yield from tape.take(self.after_bytes)
         if tape.position == self.after_bytes:
-            # A moment, for what is late may be the end alone.
+            # An empty piece with a time: there may be no data left, only the delayed end.
             yield tape.at + late, b""
         for at, data in tape.rest():
             yield at + late, data
@@ -62,10 +62,10 @@ class Pause:
 
 @dataclass(frozen=True)
 class Garbage:
-    """Insert bytes that were not sent."""
+    """Insert bytes that the server did not send."""
 
     after_bytes: int
-    """Where, in bytes of the body."""
+    """Byte offset in the body."""
     data: bytes = GARBAGE
     """The bytes to insert."""
 
@@ -82,10 +82,10 @@ class Garbage:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """The last `length` bytes before that place come twice."""
+    """Repeat the last `length` bytes before that offset."""
 
     after_bytes: int
-    """Where, in bytes of the body."""
+    """Byte offset in the body."""
     length: int
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Drip:
-    """Every piece comes in drops of `bytes_per_piece`, each `seconds` after the one before, or when it came if that is later."""
+    """Split the body into pieces of at most `bytes_per_piece`, each at least `seconds` after the one before."""
 
     bytes_per_piece: int
     seconds: float
@@ -126,7 +126,7 @@ class Drip:
 
 
 class Tape:
-    """Pieces that can be read up to any byte. `position` is the number of bytes read, `at` the time of the last piece."""
+    """Reads pieces up to any byte offset. `position` is the number of bytes read, `at` the time of the last piece."""
 
     def __init__(self, pieces: Iterator[Piece]) -> None:
         self.position = 0
@@ -135,7 +135,7 @@ class Tape:
         self._left: bytes = b""
 
     def take(self, count: int) -> Iterator[Piece]:
-        """The next `count` bytes; fewer only where the body ends."""
+        """Yield the next `count` bytes; fewer only at the end of the body."""
         end = self.position + count
         while self.position < end:
             if not self._left:
@@ -148,7 +148,7 @@ class Tape:
             yield self.at, taken
 
     def rest(self) -> Iterator[Piece]:
-        """All that is left."""
+        """Yield the rest of the body."""
         if self._left:
             yield self.at, self._left
         yield from self._pieces

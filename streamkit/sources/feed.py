@@ -1,4 +1,4 @@
-"""A feed of server-sent events that reconnects by itself, as a browser's `EventSource` does. (WHATWG HTML, 9.2.3)"""
+"""A feed of server-sent events that reconnects automatically, like a browser's `EventSource`. (WHATWG HTML, 9.2.3)"""
 
 import inspect
 import math
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_WAIT_SECONDS = 3600.0
-"""No wait before a reconnection is longer, whatever a server asks for."""
+"""Maximum wait before a reconnection, even if the server requests a longer one."""
 NO_CONTENT = 204
 _DOUBLINGS = 32  # enough for any `longest`, and no overflow
 CLOSE_SECONDS = 5.0
@@ -44,16 +44,16 @@ _LOST = (ConnectFailed, Disconnected, DeadlineExceeded, StatusError)
 
 @dataclass(frozen=True)
 class Reconnect:
-    """How long a feed waits before it connects again, and which failures do not end it. Times are in seconds.
+    """The reconnection policy of a feed: how long it waits, and which failures it survives. Times are in seconds.
 
     The wait is `initial`, or the reconnection time that the feed set with `retry:`, but at least `least`, so that a server
-    that sends `retry: 0` and closes does not get thousands of connections. It doubles, up to `longest`, for each connection in
-    a row that delivered no event. A random part of up to `jitter` times the wait is added, so that clients that lost their
-    server together do not reconnect together.
+    that sends `retry: 0` and closes does not get thousands of connections. It doubles, up to `longest`, for each consecutive
+    connection that delivered no event. A random part of up to `jitter` times the wait is added, so that clients that lost
+    their server at the same time do not reconnect at the same time.
 
-    `attempts`: end the feed after this many connections in a row without an event. `statuses`: also reconnect after a status
-    that may be temporary (408, 409, 429, 5xx), and wait as long as its `Retry-After` demands. `from_start`: also reconnect if
-    the first connection fails; by default that raises, so that a wrong address is noticed at once. `random`
+    `attempts`: end the feed after this many consecutive connections without an event. `statuses`: also reconnect after a
+    status that may be temporary (408, 409, 429, 5xx), and wait for the time in its `Retry-After`. `from_start`: also
+    reconnect if the first connection fails; by default that raises, so that a wrong address is reported immediately. `random`
     returns a number from 0 to 1; for tests.
     """
 
@@ -75,7 +75,7 @@ class Reconnect:
             raise PipelineError(f"attempts: expected 1 or more, or None for no bound; found {self.attempts!r}")
 
     def wait(self, base: float, fruitless: int, error: Exception | None) -> float:
-        """Seconds to wait: `base` is the feed's reconnection time, `fruitless` the connections in a row without an event."""
+        """Return the seconds to wait. `base`: reconnection time; `fruitless`: consecutive connections without an event."""
         after = retry_after(error) if isinstance(error, StatusError) else None
         grown = min(self.longest, max(self.least, base) * 2 ** min(max(0, fruitless - 1), _DOUBLINGS))
         wait = max(self.least, base if after is None else after, grown if after is None else 0.0)
@@ -84,10 +84,10 @@ class Reconnect:
 
 @dataclass(frozen=True)
 class Reconnection:
-    """The argument of `on_reconnect`: the feed is about to connect again, in `wait` seconds.
+    """The argument of `on_reconnect`: the feed reconnects in `wait` seconds.
 
-    `number` counts from 1. `error` is what ended the last connection; `None` if the server closed it properly, or if
-    `restart()` was called (`restarted`). `last_event_id` is that of the last event, which the next connection sends.
+    `number` counts from 1. `error` is the error that ended the last connection; `None` if the server closed it properly, or if
+    `restart()` was called (`restarted`). `last_event_id` is the ID of the last event; the next connection sends it.
     """
 
     number: int
@@ -98,7 +98,7 @@ class Reconnection:
 
 
 class FeedConnection(Protocol):
-    """One connection of a feed, as `Http` is one."""
+    """One connection of a feed, such as `Http`."""
 
     @property
     def status(self) -> int | None: ...
@@ -128,20 +128,19 @@ def feed(
     redirects: Redirects = "same-origin",
     **options: Any,
 ) -> "Feed":
-    """Read the feed of server-sent events at `url`. When the body ends or breaks, connect again with `Last-Event-ID`.
+    """Read the feed of server-sent events at `url`. When the body ends or breaks, reconnect with `Last-Event-ID`.
 
-    `last_event_id` is sent with the first connection, to continue an earlier feed. `session`: lent, it stays open. `method`
-    defaults to GET, or to POST with a body (`json`, `data`), which is sent with each connection, as are the `headers`.
-    `comments`: also emit each comment, as a `Comment`. `reconnect`: the policy of waits and failures. `reconnects`: connect
-    again at most this often in all, with or without events in between; calls of `restart()` don't count. After that the feed
-    ends if the server closed the connection properly, and raises if it broke. `on_reconnect` is called on the event loop,
-    before each wait.
+    `last_event_id` is sent with the first connection, to resume an earlier feed. A given `session` stays open. `method`
+    defaults to GET, or to POST with a body (`json`, `data`). Each connection sends the body and the `headers`. `comments`:
+    also emit each comment as a `Comment`. `reconnect`: the reconnection policy. `reconnects`: maximum number of reconnections
+    in total, with or without events in between; calls of `restart()` don't count. After that, the feed ends if the server
+    closed the connection properly, and raises if it broke. `on_reconnect` is called on the event loop before each wait.
 
-    As in the standard, 204 ends the feed; any other status than 200, or another type than `text/event-stream`, raises.
-    `deadlines` apply to each connection, and one that passes makes the feed connect again; an event is content, a comment is
-    not. `total` applies to the whole feed, waits included, and ends it. `redirects` and `options`: as for `http.post`.
+    As in the standard, 204 ends the feed; a status other than 200, or a content type other than `text/event-stream`, raises.
+    `deadlines` apply to each connection, and an exceeded one makes the feed reconnect; an event counts as content, a comment
+    does not. `total` applies to the whole feed, waits included, and raises. `redirects` and `options`: as for `http.post`.
 
-    For plain feeds. The answer of a language model can't be resumed in this way.
+    Only for feeds: the response of a language model can't be resumed in this way.
     """
     check_options(options, session=session, deadlines=deadlines, retry=None)
     check_headers(headers)
@@ -161,7 +160,7 @@ def feed(
         asked = {**options, **body, "headers": [*fixed, *resume]}
         return _FeedConnection(verb, url, asked, session, limits, None, redirects)
 
-    connect("")  # raises now for what can't be sent, and not at the first reconnection
+    connect("")  # raises now for an invalid request, not when the stream is opened
     return Feed(
         connect,
         name=address(url),
@@ -175,7 +174,7 @@ def feed(
 
 
 def _with_defaults(given: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The caller's headers, and those of an `EventSource` that are not among them; `Last-Event-ID` is each connection's own."""
+    """Return the caller's headers and the defaults of an `EventSource`, without `Last-Event-ID`, which each connection sets."""
     names = {name.lower() for name, _ in given}
     defaults = [("Accept", "text/event-stream"), ("Cache-Control", "no-cache")]
     kept = [(name, value) for name, value in given if name.lower() != "last-event-id"]
@@ -186,7 +185,7 @@ _NO_LIMITS = Deadlines()
 
 
 class Feed(Source[ServerSentEvent]):
-    """The events of a feed. Made by `feed`. `connections` counts those that succeeded, `reconnections` the notifications."""
+    """The events of a feed. Created by `feed`. `connections` counts successful connections, `reconnections` reconnections."""
 
     def __init__(
         self,
@@ -219,25 +218,25 @@ class Feed(Source[ServerSentEvent]):
         self._base = reconnect.initial
         self._connection: FeedConnection | None = None
         self._parse = Parse(strict=True)
-        self._timer: Timer | None = None  # of this connection
+        self._timer: Timer | None = None  # of the current connection
         self._seen = False  # this connection delivered an event
         self._fruitless = 0  # connections in a row without an event
-        self._wait: float | None = None  # before the next connection, while there is none
-        self._failure: Exception | None = None  # raised after the events before it
-        self._ended = True  # also before it is opened
+        self._wait: float | None = None  # seconds before the next connection; None while connected
+        self._failure: Exception | None = None  # raised after the events that precede it
+        self._ended = True  # also true before `open`
         self._restarting = False
-        self._scope: anyio.CancelScope | None = None  # what `restart` interrupts
+        self._scope: anyio.CancelScope | None = None  # cancelled by `restart`
 
     def __repr__(self) -> str:
         return f"<feed {self._name}>"
 
     @property
     def reconnect_seconds(self) -> float:
-        """The reconnection time that the feed set last, or that it began with."""
+        """The reconnection time that the feed set last, or the initial one."""
         return self._base
 
     def restart(self) -> None:
-        """Drop the connection, or the wait for one, and connect at once with `Last-Event-ID`. Keeps the reconnection time.
+        """Drop the connection, or interrupt the wait, and reconnect now with `Last-Event-ID`. Keeps the reconnection time.
 
         May be called from any task of the same event loop. Does nothing before the feed is opened and after its end.
         """
@@ -306,7 +305,7 @@ class Feed(Source[ServerSentEvent]):
     async def _begin(self) -> None:
         if found := unsendable(self.last_event_id):
             raise ProtocolError(f"{self!r}: expected an event ID that a header can hold, found one with {found!r}")
-        # An unfinished event is discarded with its connection; the last event ID is kept.
+        # An incomplete event is discarded with its connection; the last event ID is kept.
         self._parse = Parse(strict=True, comments=self._comments, resume_from=self.last_event_id)
         self._connection = self._connect(self.last_event_id)
         self._timer = Timer(replace(self._limits, total=None), repr(self)) if self._limits.in_stream else None
@@ -319,7 +318,7 @@ class Feed(Source[ServerSentEvent]):
 
     def _parsed(self, pieces: Sequence[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
-        # The events before a fault are delivered before it is raised. (Law 1)
+        # Events before a malformed one are delivered before the error is raised. (Law 1)
         try:
             events.extend(self._parse.feed_all(list(pieces)))
         except ProtocolError as error:
@@ -335,7 +334,7 @@ class Feed(Source[ServerSentEvent]):
         return events
 
     async def _lose(self, error: Exception | None) -> None:
-        """The connection ended: decide whether to connect again, and when."""
+        """Handle the end of a connection: decide whether to reconnect, and when."""
         await self._drop()
         if isinstance(error, DeadlineExceeded) and error.deadline == "total":
             raise error
@@ -373,7 +372,7 @@ class Feed(Source[ServerSentEvent]):
             raise self._total.exceeded(left)
 
     async def _within(self, work: Awaitable[T], *, reading: bool) -> T:
-        """Await `work` no longer than the deadlines of the connection and of the feed allow."""
+        """Await `work` within the deadlines of the connection and of the feed; raise `DeadlineExceeded` otherwise."""
         try:
             nearest = [
                 (deadline, timer)
@@ -392,14 +391,15 @@ class Feed(Source[ServerSentEvent]):
 
     async def _drop(self) -> None:
         if self._connection:
-            # `restart` interrupts reads and waits, not this. Kept until it is closed, in case this is cancelled natively.
+            # `restart` interrupts reads and waits, not this. The reference is kept until the connection is closed, because
+            # asyncio's own cancellation ignores the shield.
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._connection.close()
             self._connection = None
 
 
 class _FeedConnection(Http):
-    """One connection, whose answer must be a feed as the standard defines it."""
+    """One connection, whose response must be a feed as the standard defines it."""
 
     async def _check(self, response: "aiohttp.ClientResponse") -> None:
         await super()._check(response)
@@ -407,7 +407,7 @@ class _FeedConnection(Http):
             return
         if response.status != 200:
             raise StatusError(f"{self!r}: expected status 200, found {response.status}", status=response.status)
-        # Not `response.content_type`, which has a default for a missing one.
+        # Not `response.content_type`, which has a default for a missing header.
         kind = response.headers.get("Content-Type", "")
         if kind.partition(";")[0].strip().lower() != "text/event-stream":
             raise ContentTypeError(

@@ -1,4 +1,4 @@
-"""A file that worker threads open and read. The last user closes it, so that a cancelled reader need not wait."""
+"""A file that worker threads open and read. Its last user closes it, so cancelling a reader does not wait for the thread."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 class Handle(Generic[T]):
-    """An open file, or one that is opened by its first use.
+    """A file that is opened at its first use.
 
-    A thread can't be cancelled: it may still open or read the file when the task that waited for it is gone. Closing then is
-    that thread's to do, for a file that it opened would else stay open, and closing one in the middle of a read would wait for
-    the read in the event loop.
+    A thread can't be cancelled: it may still open or read the file after the task that awaited it was cancelled. In that case
+    the thread closes the file. Otherwise a file that it opened would stay open, and closing a file during a read would block
+    the event loop until the read returns.
     """
 
     def __init__(self, open: Callable[[], IO[Any]]) -> None:
@@ -25,11 +25,11 @@ class Handle(Generic[T]):
         self._closed = False
 
     async def run(self, use: Callable[[IO[Any]], T]) -> T | None:
-        """Return `use(file)`, called in a worker thread; `None` if the file is closed. A cancellation doesn't wait for it."""
+        """Return `use(file)`, called in a worker thread; `None` if the file is closed. Cancellation does not wait for it."""
         return await anyio.to_thread.run_sync(self._run, use, abandon_on_cancel=True)
 
     def close(self) -> None:
-        """Close the file, now or when the thread that uses it is done."""
+        """Close the file now, or as soon as the thread that uses it is done."""
         with self._lock:
             self._closed = True
             if self._used:

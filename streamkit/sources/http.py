@@ -1,4 +1,4 @@
-"""An HTTP answer as a source, on aiohttp.
+"""An HTTP response as a source, on aiohttp.
 
     async with streamkit.http.post(url, json=body, headers=headers) | pipeline as events: ...
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 HEAD_SECONDS = 2.0
-"""How long an error waits for the beginning of the body."""
+"""Maximum time to read the head of the body for an error."""
 DRAIN_BYTES = 64 * 1024
 
 
@@ -62,26 +62,26 @@ def post(
     check_content_type: bool = True,
     **options: Any,
 ) -> "Http":
-    """POST to `url`, and read the answer's body as it comes. Nothing is sent before the stream is opened.
+    """POST to `url` and stream the response body. Nothing is sent before the stream is opened.
 
-    `json` is the body, and `headers` are sent as they are. `deadlines` are in seconds; by default only a connection must be
-    there within 10. `session`: lent, it stays open, and its connection can be used again when the answer ended properly;
-    without one the source makes its own and closes it. `retry`: try again while nothing was released; by default there is one
+    `json` is the body; `headers` are sent unchanged. `deadlines` are in seconds; the default is 10 s for the connection and no
+    other limit. `session`: a given session stays open, and its connection is reused if the response ended properly; without
+    one, the source creates and closes its own. `retry`: retry until the first item is released; by default there is one
     attempt, and always with a `data` that can be read only once. Further options (`data`, `proxy`, `ssl`, `params`, …) go to
     `aiohttp.ClientSession.request`.
 
-    `redirects`: within the origin (scheme, host and port) they are followed with the whole request. A redirect to another
-    origin, or one that turns POST into GET and so would lose the body (301, 302, 303), raises `RedirectError`. `"any"` follows
-    these, too, but never sends the body, credentials, cookies or the caller's headers to another origin, except harmless
-    headers such as `Accept`; a redirect that requires the body there (307, 308) remains an error. `"never"` follows none.
+    `redirects`: by default, a redirect within the origin (scheme, host and port) is followed with the whole request. A redirect
+    to another origin, or one that turns POST into GET and would lose the body (301, 302, 303), raises `RedirectError`. `"any"`
+    follows these too, but never sends the body, credentials, cookies or the caller's headers to another origin, except harmless
+    headers such as `Accept`; a redirect that requires the body there (307, 308) still raises. `"never"` follows none.
 
     `sign`: called in a worker thread before each attempt with the request as it will be sent; the headers that it returns are
-    added, such as those of `streamkit.sources.aws.SigV4`. The body is then `json`, bytes or text. It is not called for a redirect
-    to another origin.
+    added, such as those of `streamkit.sources.aws.SigV4`. The body must then be `json`, bytes or text. `sign` is not called for
+    a redirect to another origin.
 
-    A status of 300 or more raises `StatusError` with the head of the body, a broken connection `Disconnected`, and a body that
-    says it is neither an event stream nor JSON `ContentTypeError`; a missing or a general content type (`text/plain`) is
-    accepted, and with `check_content_type=False` any, for servers that name a wrong one.
+    A status of 300 or more raises `StatusError` with the head of the body. A broken connection raises `Disconnected`. A content
+    type that is neither an event stream nor JSON raises `ContentTypeError`; a missing or general one (`text/plain`) is
+    accepted. `check_content_type=False` accepts any content type, for servers that send a wrong one.
     """
     options = {"json": json, "headers": headers, **options}
     return Http(
@@ -101,7 +101,7 @@ def get(
     check_content_type: bool = True,
     **options: Any,
 ) -> "Http":
-    """GET. The options are those of `post`."""
+    """GET `url` and stream the response body. The options are those of `post`."""
     options = {"headers": headers, **options}
     return Http(
         "GET", url, options, session, deadlines, retry, redirects, sign=sign, check_content_type=check_content_type
@@ -109,7 +109,7 @@ def get(
 
 
 class Http(Source[bytes]):
-    """One request and its answer's body. Made by `post` and `get`."""
+    """One request and its response body. Created by `post` and `get`."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Http(Source[bytes]):
             raise PipelineError(f"redirects: expected 'never', 'same-origin' or 'any', found {redirects!r}")
         self.method = method.upper()
         self.attempts: list[str] = []
-        """The name of the error that ended each attempt before the last."""
+        """The class name of the error of each failed attempt."""
         self.deadlines = self._deadlines = deadlines or Deadlines()
         self._url = url
         self._options = options
@@ -155,17 +155,17 @@ class Http(Source[bytes]):
 
     @property
     def url(self) -> str:
-        """The address without its query and user part, either of which may hold a key."""
+        """The URL without its query and user part, which may contain a key."""
         return address(self._url)
 
     @property
     def status(self) -> int | None:
-        """The answer's status; `None` before it is there."""
+        """The status of the response; `None` before it arrives."""
         return self._response.status if self._response else None
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The answer's headers; empty before they are there."""
+        """The headers of the response; empty before they arrive."""
         return self._response.headers if self._response else {}
 
     async def open(self) -> None:
@@ -189,7 +189,7 @@ class Http(Source[bytes]):
             raise self._broken
         assert self._response is not None, "read before open"
         try:
-            # `readany` gives what is there; aiohttp's own line reading fails past its limit.
+            # `readany` returns the available data; aiohttp's own line reading fails for lines above its limit.
             piece = await self._response.content.readany()
         except Exception as error:
             with self._mapped():
@@ -198,8 +198,8 @@ class Http(Source[bytes]):
         return [piece] if piece else []
 
     def _left_over(self, error: Exception) -> bytes:
-        # aiohttp raises before it has handed over all that came before the fault. (Law 1) Its public methods all raise once
-        # the reader has an error, so that only this one gives the rest of the buffer.
+        # aiohttp raises although its buffer still has data received before the error, which law 1 requires to deliver. Once the
+        # reader has an error, all public methods raise; only this private one returns the rest of the buffer.
         read: Any = getattr(self._response and self._response.content, "_read_nowait", None)
         if not read or not (piece := bytes(read(-1))):
             raise error
@@ -226,7 +226,7 @@ class Http(Source[bytes]):
 
     @property
     def undrained(self) -> bool:
-        # A lent session can use the connection again once the body was read to its end, which it mostly was already.
+        # A caller's session can reuse the connection only if the body was read to its end. Usually it already was.
         return self._lent is not None and self._response is not None and not self._response.content.at_eof()
 
     async def drain(self) -> None:
@@ -246,13 +246,13 @@ class Http(Source[bytes]):
     def _drop_response(self) -> None:
         response, self._response, self._broken = self._response, None, None
         if response is not None:
-            # Gives the connection back if the body was read to its end, and closes it otherwise.
+            # Returns the connection to the pool if the body was read to its end; otherwise closes it.
             response.release()
 
     async def _ask(self, session: "aiohttp.ClientSession") -> "aiohttp.ClientResponse":
         request = RedirectedRequest(self.method, self._url, self._options)
         for followed in range(MAX_REDIRECTS + 1):
-            # Stored at once, so that it is released if this is cancelled.
+            # Stored immediately, so that `close` releases it after a cancellation.
             self._response = response = await self._send(session, request)
             if response.status not in redirecting.STATUSES:
                 return response
@@ -272,7 +272,7 @@ class Http(Source[bytes]):
 
         if not request.foreign:
             return await self._request(session, request)
-        # The caller's session would add its own headers, cookies and credentials; only its connections are used.
+        # The caller's session would add its own headers, cookies and credentials, so only its connector is used.
         clean = aiohttp.ClientSession(
             connector=session.connector,
             connector_owner=False,
@@ -295,7 +295,7 @@ class Http(Source[bytes]):
             return await session.request(request.method, request.url, **fixed, **request.options)
         except aiohttp.ClientError:
             raise
-        # Their messages, and those of the values they name, may hold what was to be sent.
+        # The messages of these errors may quote parts of the request.
         except (ValueError, TypeError, AttributeError, LookupError, CookieError, RecursionError) as error:
             problem = json_problem(request.options.get("json"), session.json_serialize) or (
                 f"{type(error).__name__}; expected a host name, credentials in Latin-1, not both a user part in the address "
@@ -320,7 +320,7 @@ class Http(Source[bytes]):
             raise unreadable(repr(self), found, await self._head(response))
 
     async def _head(self, response: "aiohttp.ClientResponse") -> bytes:
-        # What it can get of it: a body that breaks off or never ends must not hide what it belongs to.
+        # As much as arrives: a body that breaks off or never ends must not hide the error that it belongs to.
         head = b""
         try:
             with self._mapped(), anyio.move_on_after(self._deadlines.idle_bytes or HEAD_SECONDS):
@@ -350,10 +350,10 @@ class Http(Source[bytes]):
             yield
         except SourceError:
             raise
-        # Errors of aiohttp may quote the whole address, the headers or a proxy's credentials, in their message or `repr`, and
-        # are therefore not chained. The operating system's errors contain none of these.
+        # aiohttp errors are not chained: their message or `repr` may contain the whole URL, the headers or a proxy's
+        # credentials. Errors of the operating system contain none of these.
         except TimeoutError:
-            # The only timeout that aiohttp is given.
+            # `connect` is the only timeout set on aiohttp.
             raise self._too_late("connect", self._deadlines.connect) from None
         except aiohttp.ClientResponseError as error:
             raise Disconnected(f"{self!r}: {type(error).__name__}") from None

@@ -1,7 +1,7 @@
-"""Options of a request that other clients have and this one calls otherwise: what to write instead.
+"""Request options of other HTTP clients, mapped to this library's equivalents for error messages.
 
 The names are those of requests (https://requests.readthedocs.io/en/latest/api/), httpx (https://www.python-httpx.org/api/) and
-the openai package (https://github.com/openai/openai-python). What is not known here goes to `aiohttp.ClientSession.request`.
+the openai package (https://github.com/openai/openai-python). Any other option goes to `aiohttp.ClientSession.request`.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ _AIOHTTP = (
 def check_options(
     options: Mapping[str, Any], *, session: object, deadlines: object, retry: object, sign: object = None
 ) -> None:
-    """Raise `PipelineError` for options that belong elsewhere, and for objects of other classes than these options take."""
+    """Raise `PipelineError` for an option of another client, a misspelled option, or a value of the wrong class."""
     for name in options:
         if name in _INSTEAD:
             raise PipelineError(f"{name}: expected {_INSTEAD[name]} instead")
@@ -72,20 +72,20 @@ def check_options(
         raise PipelineError(f"deadlines: expected streamkit.http.Deadlines(…), found {kind_of(deadlines)}")
     if retry is not None and not callable(attribute(retry, "wait")):
         raise PipelineError(f"retry: expected {_RETRY.partition('=')[2]}, found {kind_of(retry)}")
-    # httpx's client has a `request` too.
+    # Not `request`: httpx's client has it too.
     if session is not None and not hasattr(session, "connector"):
         raise PipelineError(f"session: expected aiohttp.ClientSession(…), found {kind_of(session)}")
 
 
 def scheme_problem(url: str) -> str | None:
-    """Describe the error in the beginning of an address; `None` if it is that of HTTP."""
+    """Describe the problem with a URL's scheme; `None` if it is `http` or `https`."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return None  # aiohttp says what is wrong with it
+        return None  # aiohttp raises for an invalid URL
     if parts.scheme.lower() in ("http", "https"):
         return None
-    # In `localhost:8000/v1` the scheme is `localhost`.
+    # `localhost:8000/v1` parses as the scheme `localhost`.
     return "found another scheme" if "://" in url else "found none: does it lack https:// at the beginning?"
 
 

@@ -1,4 +1,4 @@
-"""A queue that another task puts items into."""
+"""An `asyncio.Queue` as a source."""
 
 import queue as threads
 from collections.abc import Callable, Coroutine, Sequence
@@ -11,19 +11,19 @@ from streamkit.errors import PipelineError
 
 T = TypeVar("T", covariant=True)
 BURST = 64
-"""How many items that are there already are one read."""
+"""Maximum number of items per read."""
 
 
 class AsyncQueue(Protocol[T]):
-    """`asyncio.Queue` and its relatives: `get` is a coroutine. `get_nowait` and `empty` are used where they are there."""
+    """Protocol of `asyncio.Queue` and similar classes: `get` is a coroutine. `get_nowait` and `empty` are used if present."""
 
     def get(self) -> Coroutine[Any, Any, T]: ...
 
 
 class Queued(Source[T]):
-    """The items of a queue. `None` ends the input, and so does shutting down the queue (Python 3.13).
+    """The items of a queue. `None` or a shutdown of the queue (Python 3.13) ends the input.
 
-    An exception that is put in is raised, after the items before it. Items that are left when the stream is closed stay in the
+    An exception in the queue is raised after the items before it. Items that are unread when the stream is closed stay in the
     queue.
     """
 

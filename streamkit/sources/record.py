@@ -1,4 +1,4 @@
-"""A tap on a source: everything passes unchanged, and what came is written to a file that `replay` reads."""
+"""Record a source: pass its data on unchanged, and write it to a file that `replay` reads."""
 
 import math
 from collections.abc import AsyncIterable, Collection, Generator, Iterable, Mapping, Sequence
@@ -24,21 +24,21 @@ def record(
     keep_headers: Collection[str] = (),
     about: Mapping[str, object] | None = None,
 ) -> "RecordingSource":
-    """Read from `source`, and write every piece with its time of arrival to the file at `path`, replacing what was there.
+    """Read from `source` and write each piece with its arrival time to the file at `path`, which is overwritten.
 
-    The file's first line tells what the source tells of itself (`method`, `url`, `status`, `headers`), and what `about`
-    adds to that or puts in its place; the request's body is in the file only if it is given there. A URL is written without
-    its query and user part. A header whose name sounds of a key, a cookie or an account has its value replaced, unless it is
-    named in `keep_headers`.
+    The first line of the file holds the source's `method`, `url`, `status` and `headers`; the entries of `about` extend or
+    override them. The request body is recorded only if `about` contains it. A URL is written without its query and user part.
+    The value of a header whose name suggests a key, a cookie or an account is redacted, unless the name is in `keep_headers`.
 
-    Each piece is in the file before it is handed on, so that a crash leaves all that came. If the file can't be written,
-    `RecordingError` is raised: at the opening before the source is opened, later after everything that was read.
+    Each piece is written before it is returned, so a crash loses nothing that was received. If the file can't be created,
+    `RecordingError` is raised before the source is opened; if it can't be written later, after everything that was read is
+    delivered.
     """
     return RecordingSource(source, Path(path), tuple(keep_headers), about or {})
 
 
 class RecordingSource(Source[bytes]):
-    """A source that is recorded. Made by `record`. Its clock and its attempts are those of `source`."""
+    """A source that is recorded. Created by `record`. Its clock and retries are those of `source`."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class RecordingSource(Source[bytes]):
         self._given = source
         self._path = path
         self._keep_headers = keep_headers
-        # A copy; and what has no JSON is refused here, not in the middle of a stream.
+        # A copy. It also raises here, not in the middle of a stream, for a value that can't be encoded as JSON.
         self._about: dict[str, Any] = msgspec.to_builtins(cleaned(about, keep_headers), str_keys=True)
         self._file: IO[bytes] | None = None
         self._failure: RecordingError | None = None
@@ -93,7 +93,7 @@ class RecordingSource(Source[bytes]):
     async def again(self, error: Exception) -> bool:
         if not await self.source.again(error):
             return False
-        # Nothing of the failed attempt was released; the recording is that of the attempt that is.
+        # Nothing of the failed attempt was released, so the recording starts over with the next attempt.
         self._erase()
         return True
 
@@ -116,7 +116,7 @@ class RecordingSource(Source[bytes]):
         if self.source.used:
             raise PipelineError("this source was opened before; make a new one for each recording")
         self.source.used = True
-        # The file first: no request is paid for that can't be recorded.
+        # The file is opened first, so that no paid request is sent if it can't be recorded.
         with self._disk():
             self._file = self._new_file()
         self._complain()
@@ -140,8 +140,8 @@ class RecordingSource(Source[bytes]):
             self._write(end_line(self._elapsed(), end, type(error).__name__ if error else None))
             self._ended = True
 
-    # Plain writes in the event loop, each flushed to the operating system: 2 µs for one read's lines, as long as the disk's
-    # cache takes them, where a worker thread (`anyio.open_file`) takes 300 µs and would hold up every piece.
+    # Blocking writes in the event loop, each flushed to the operating system: 2 µs per read while the page cache has room. A
+    # worker thread (`anyio.open_file`) takes 300 µs and would delay every piece.
     def _write(self, lines: bytes) -> None:
         if self._file:
             with self._disk():
@@ -170,7 +170,7 @@ class RecordingSource(Source[bytes]):
 
     @contextmanager
     def _disk(self) -> Generator[None, None, None]:
-        # A failure is raised later, when what was read is delivered; until then nothing more is written.
+        # The failure is raised later, after everything that was read is delivered; until then nothing more is written.
         try:
             yield
         except OSError as error:
@@ -178,7 +178,7 @@ class RecordingSource(Source[bytes]):
             self._failure = RecordingError(f"{self._path}: the recording can't be written: {reason}")
             self._failure.__cause__ = error
             file, self._file = self._file, None
-            # Closing tries again to write what could not be written.
+            # Closing flushes the unwritten data again, which may fail again.
             with suppress(OSError):
                 if file:
                     file.close()
@@ -190,7 +190,7 @@ class RecordingSource(Source[bytes]):
 
 
 class MemoryRecording(RecordingSource):
-    """A source that is recorded in memory, up to `max_bytes`."""
+    """A source that is recorded in memory, up to `max_bytes`; a longer recording is discarded."""
 
     def __init__(
         self, source: Source[bytes] | AsyncIterable[bytes] | Iterable[bytes], *, max_bytes: float = math.inf
@@ -200,7 +200,7 @@ class MemoryRecording(RecordingSource):
         self._memory = BytesIO()
 
     def content(self) -> bytes | None:
-        """The recording so far, for a body that is complete; `None` if it is longer than `max_bytes`."""
+        """End the recording and return it, for a complete body; `None` if it is longer than `max_bytes`."""
         self._end("eof")
         return self._memory.getvalue() or None
 
@@ -214,4 +214,4 @@ class MemoryRecording(RecordingSource):
             self._memory = BytesIO()
 
     def _release(self) -> None:
-        self._file = None  # what is in memory stays there
+        self._file = None  # the buffer is kept for `content`

@@ -1,14 +1,15 @@
-"""The file of a recorded body: JSON lines, the first of which says what the file is.
+"""The file format of a recorded body: JSON lines with a header line.
 
     {"streamkit": "recording/1", "method": "POST", "url": "https://api.example/v1", "status": 200, "headers": {…}}
     {"t": 0.41, "text": "data: {…}\\n\\n"}
     {"t": 0.43, "b64": "4oI="}
     {"t": 0.52, "end": "eof"}
 
-What the first line holds beside its name is for people, except `"timed": false`: what was recorded had no times, and those in the
-file mean nothing. Each further line is one piece as it came: `t` in seconds since the opening, and its bytes as `text`, or as
-`b64` where they are not valid UTF-8 by themselves. The last line has the end: `eof`, `error` with the error's class, or `closed`
-by the reader. A file without it was never finished.
+The first line names the format and its version. Its other fields are for people, except `headers`, whose content type `replay`
+checks, and `"timed": false`: the source had no arrival times, and those in the file are meaningless. Each further line is one
+piece as it was received: `t` in seconds since the opening, and its bytes as `text`, or as `b64` if they are not valid UTF-8 by
+themselves. The last line is the end: `eof`, `error` with the error's class, or `closed` by the reader. A file without it is
+incomplete.
 """
 
 import re
@@ -24,7 +25,7 @@ from streamkit.sources.request import address
 from streamkit.sse.json_text import NOT_JSON
 
 Piece: TypeAlias = tuple[float, bytes]
-"""When it came, in seconds since the opening, and what. Without any bytes it is a moment, such as that of the end."""
+"""Arrival time in seconds since the opening, and the bytes. Empty bytes mark a time only, such as that of the end."""
 End: TypeAlias = Literal["eof", "error", "closed"]
 
 VERSION = "recording/1"
@@ -32,9 +33,9 @@ RECORDING = b'{"streamkit":'
 """How the first line of a recording begins, as `head_line` writes it."""
 REDACTED = "[redacted]"
 MAX_SECONDS = 366 * 24 * 3600
-"""The latest time that a recording may name, a year after its opening."""
+"""The latest time that a recording may contain: a year after its opening."""
 _SECRET = re.compile(
-    r".*auth.*|.*cookie.*|(?:content-)?location|referer"  # an address may hold a key in its query
+    r".*auth.*|.*cookie.*|(?:content-)?location|referer"  # a URL may contain a key in its query
     r"|(?:.*[-_])?(?:api-?key|assertion|bearer|credentials?|csrf|hmac|jwt|key|pass-?phrase|passw(?:or)?d|pat|secret|session"
     r"|signature|token|xsrf)"
     r"|.*(?:account|organi[sz]ation|project)(?:[-_]id)?",
@@ -72,10 +73,10 @@ _decode_entry = msgspec.json.Decoder(_Piece).decode
 
 
 def read_recording(content: bytes) -> Iterator[Piece]:
-    """Give the pieces of a recording; any other content is a body in one piece.
+    """Yield the pieces of a recording; any other content is yielded as a body in one piece.
 
-    A recorded error is raised as `Disconnected`, a line that is no piece as `ProtocolError`, each after the pieces before
-    it. A recorded end comes as a moment.
+    A recorded error raises `Disconnected`, and an invalid line `ProtocolError`, each after the pieces before it. A recorded end
+    is yielded as an empty piece.
     """
     lines = BytesIO(content)
     head = _head(lines.readline())
@@ -98,19 +99,18 @@ def read_recording(content: bytes) -> Iterator[Piece]:
 
 
 def is_recording(line: bytes) -> bool:
-    """Whether a file with this first line is a recording, of whatever version."""
+    """Whether a file with this first line is a recording, of any version."""
     return _head(line) is not None
 
 
 def is_timed(content: bytes) -> bool:
-    """Whether the content has times of arrival. A body has none, nor has the recording of a source without times."""
+    """Whether the content has arrival times. A plain body has none, nor does the recording of a source without times."""
     head = _head(content.partition(b"\n")[0])
-    # Other fields are comments for readers.
     return head is not None and head.timed is not False
 
 
 def recorded_headers(content: bytes) -> dict[str, str]:
-    """The response's headers as a recording has them, by their names in lower case; empty if it has none."""
+    """Return the recorded response headers, with names in lower case; empty if there are none."""
     try:
         facts = msgspec.convert(msgspec.json.decode(content.partition(b"\n")[0]), _Facts)
     except NOT_JSON:
@@ -119,12 +119,12 @@ def recorded_headers(content: bytes) -> dict[str, str]:
 
 
 def is_secret(header: str) -> bool:
-    """Whether the name of a header says that its value identifies or authenticates somebody."""
+    """Whether a header's name suggests that its value identifies or authenticates somebody."""
     return _SECRET.fullmatch(header) is not None
 
 
 def cleaned(facts: Mapping[str, object], keep_headers: Collection[str] = ()) -> dict[str, object]:
-    """The facts for a first line: a `url` without its query and user part, `headers` without values that may be secret."""
+    """Return the fields for a first line: `url` without query and user part, `headers` with secret values redacted."""
     clean = dict(facts)
     if "url" in clean:
         clean["url"] = address(str(clean["url"]))
@@ -134,12 +134,12 @@ def cleaned(facts: Mapping[str, object], keep_headers: Collection[str] = ()) -> 
 
 
 def head_line(facts: Mapping[str, object]) -> bytes:
-    """The first line."""
+    """Return the first line of a recording."""
     return _line({"streamkit": VERSION, **facts})
 
 
 def piece_line(at: float, data: bytes) -> bytes:
-    """The line of a piece that came `at` seconds after the opening."""
+    """Return the line for a piece received `at` seconds after the opening."""
     try:
         return _line(_Piece(at, text=data.decode()))
     except UnicodeDecodeError:
@@ -147,7 +147,7 @@ def piece_line(at: float, data: bytes) -> bytes:
 
 
 def end_line(at: float, end: End, error: str | None = None) -> bytes:
-    """The last line."""
+    """Return the last line of a recording."""
     return _line(_Piece(at, end=end, error=error))
 
 

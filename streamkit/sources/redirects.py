@@ -1,8 +1,8 @@
 """Which redirects are followed, and which parts of the request are sent to their target. (WHATWG Fetch, HTTP-redirect fetch)
 
-Keys and prompts are meant for the origin that the caller named: scheme, host and port. (RFC 6454) HTTP clients drop
-`Authorization` on the way to another one, but providers also accept keys in `x-api-key`, `api-key` and `x-goog-api-key`, and
-307 and 308 repeat the body.
+Keys and prompts are meant only for the origin in the caller's URL: scheme, host and port. (RFC 6454) HTTP clients drop
+`Authorization` when they follow a redirect to another origin, but providers also accept keys in `x-api-key`, `api-key` and
+`x-goog-api-key`, and 307 and 308 repeat the body.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _BODY = frozenset({"json", "data", "chunked", "compress", "expect100"})
 _BODY_HEADERS = frozenset(
     {"content-encoding", "content-language", "content-length", "content-location", "content-type", "transfer-encoding"}
 )
-# Headers that reveal nothing about the caller. A `Last-Event-ID` was chosen by the server.
+# Headers that reveal nothing about the caller. The server chose the `Last-Event-ID`.
 _HARMLESS = frozenset({"accept", "accept-language", "cache-control", "last-event-id", "user-agent"})
 # Options of aiohttp that concern the connection.
 _CONNECTION = frozenset(
@@ -42,7 +42,7 @@ _CONNECTION = frozenset(
 
 @dataclass(frozen=True)
 class RedirectedRequest:
-    """One request of a chain of redirects. `foreign`: to another origin, or after one; without anything of the caller's."""
+    """One request of a redirect chain. `foreign`: the chain has left the caller's origin; nothing of the caller is sent."""
 
     method: str
     url: "str | URL"
@@ -51,13 +51,13 @@ class RedirectedRequest:
 
     @property
     def body(self) -> bool:
-        """Whether it has one."""
+        """Whether the request has a body."""
         return any(self.options.get(name) is not None for name in ("json", "data"))
 
 
 @dataclass(frozen=True)
 class Redirect:
-    """A response that redirects. `at` is the address that sent it, `source` the name of the request in messages."""
+    """A redirect response. `at` is the URL that returned it, `source` the name of the request in messages."""
 
     source: str
     status: int
@@ -65,10 +65,10 @@ class Redirect:
     headers: Mapping[str, str] = field(repr=False)
 
     def target(self) -> "URL | None":
-        """The address in `Location`; `None` if there is none that HTTP can request."""
+        """The URL in `Location`; `None` if it is missing or not a valid HTTP URL."""
         from yarl import URL
 
-        # An empty one would be the same address again, for ever.
+        # An empty `Location` would resolve to the same URL, in an endless loop.
         if not (location := self.headers.get("Location", "").strip()):
             return None
         try:
@@ -79,7 +79,7 @@ class Redirect:
 
 
 def follow(request: RedirectedRequest, redirect: Redirect, policy: Redirects) -> RedirectedRequest:
-    """The next request. Raises `RedirectError` where the policy does not allow it or the body would be lost."""
+    """Return the next request. Raises `RedirectError` if the policy forbids it or the body would be lost."""
     target = redirect.target()
     if target is None:
         raise refused(redirect, "but names no address to go to")
@@ -98,7 +98,7 @@ def follow(request: RedirectedRequest, redirect: Redirect, policy: Redirects) ->
 
 
 def refused(redirect: Redirect, why: str) -> RedirectError:
-    """The error for a redirect that is not followed. Its message has origins only: a path may repeat a part of the request."""
+    """Return the error for a redirect that is not followed. Its message has only origins: a path may quote the request."""
     target = redirect.target()
     return RedirectError(
         f"{redirect.source}: expected an answer, found a redirect with status {redirect.status} {why}",
@@ -132,14 +132,14 @@ def _origin(url: "URL") -> str:
 
 
 def _method(method: str, status: int) -> str:
-    # As browsers do; it is why 307 and 308 exist. (Fetch 4.4, step 12)
+    # As browsers do; 307 and 308 exist to keep the method. (Fetch 4.4, step 12)
     if (status in (301, 302) and method == "POST") or (status == 303 and method not in ("GET", "HEAD")):
         return "GET"
     return method
 
 
 def _same_user(target: "URL", url: "str | URL") -> "URL":
-    # The caller's user part holds for all of the origin; with that of a `Location` it could contradict a header.
+    # The caller's user part applies to the whole origin. One in `Location` could contradict an authorization header.
     from yarl import URL
 
     given = URL(url)
@@ -147,7 +147,7 @@ def _same_user(target: "URL", url: "str | URL") -> "URL":
 
 
 def _own(options: Mapping[str, Any], keeps_body: bool) -> dict[str, Any]:
-    # The target has its own query.
+    # The target URL has its own query, so `params` is dropped.
     dropped = {"params"} if keeps_body else {"params", *_BODY}
     kept = {name: value for name, value in options.items() if name not in dropped}
     if not keeps_body:

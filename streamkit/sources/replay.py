@@ -1,4 +1,4 @@
-"""A recording as a source: the same pieces, at the recorded pace or at once, cut anew, and with faults."""
+"""A recording as a source: replay its pieces at the recorded pace or without waiting, optionally re-split and with faults."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ from streamkit.sources.faults import Cut, Duplicate, Fault, Garbage
 from streamkit.sources.recording import Piece, is_timed, read_recording, recorded_headers
 
 LONGEST_WAIT = 3600.0
-"""No piece is waited for longer, in seconds, whatever time the file gives it; only a `Stall` of the caller's may be endless."""
+"""Maximum wait for a piece in seconds, whatever time the file has for it; only a `Pause` without `seconds` waits forever."""
 Cutting: TypeAlias = int | Callable[[bytes], Iterable[bytes]]
 
 
@@ -31,14 +31,14 @@ def replay(
 ) -> "Replay":
     """Replay a recording: at `pace` times its speed (1 as recorded, but no wait of more than an hour), or without waiting.
 
-    Its clock is the recording's in either case, so that timings come out as they were. Any file that is no recording is
-    taken as the body itself, in one piece, of which no times are known. A line that is no piece raises `ProtocolError`, and a
-    recorded error `Disconnected`, each after the pieces before it; a recorded content type of something else
+    The source's clock is that of the recording in both cases, so timings are reproduced. A file that is not a recording is
+    read as a plain body: one piece, without arrival times. An invalid line raises `ProtocolError`, and a recorded error
+    `Disconnected`, each after the pieces before it. A recorded content type that is neither an event stream nor JSON raises
     `ContentTypeError`.
 
-    `cut`: the length of the pieces, or a function from the whole body to its pieces; each then comes when the last of its
-    bytes did. `faults`: from `streamkit.sources.faults`, applied after that, in their order; those that take time give a body
-    without times a clock that begins at 0.
+    `cut`: re-split the body, into pieces of this length or by a function from the whole body to its pieces; each piece arrives
+    at the time of its last byte. `faults`: from `streamkit.sources.faults`, applied in order after `cut`; a fault that takes
+    time gives a body without times a clock that starts at 0.
 
     `path` may also be an open binary file, such as `sys.stdin.buffer`: all of it is read when the stream is opened, and it
     stays open.
@@ -54,9 +54,9 @@ def replay(
 
 
 class Recorded(Source[bytes]):
-    """A recorded body that is in memory already: a piece for each read, without waiting, on the recording's clock.
+    """A recorded body in memory: one piece per read, without waiting, on the recording's clock.
 
-    `name` stands for it in messages. Raises as `replay` does.
+    `name` names it in messages. Raises the errors of `replay`.
     """
 
     def __init__(self, content: bytes, name: str) -> None:
@@ -93,7 +93,7 @@ class Recorded(Source[bytes]):
 
 
 class Replay(Recorded):
-    """A recorded body. Made by `replay`."""
+    """A recorded body. Created by `replay`."""
 
     def __init__(
         self, file: Path | IO[bytes], pace: float | None, cut: Cutting | None, faults: tuple[Fault, ...]
@@ -119,7 +119,7 @@ class Replay(Recorded):
 
     async def _read_file(self) -> bytes:
         try:
-            # The thread opens, reads and closes the file by itself; a cancellation does not wait for it.
+            # The thread opens, reads and closes the file, so a cancellation need not wait for it.
             return await anyio.to_thread.run_sync(self._read_all, abandon_on_cancel=True)
         except (OSError, ValueError) as error:
             raise RecordingError(f"{self._shown} can't be read: {reason_of(error)}") from error
@@ -143,9 +143,9 @@ class Replay(Recorded):
 
 
 def recut(pieces: Iterable[Piece], cut: Cutting) -> Iterator[Piece]:
-    """Cut the body anew: by `cut`, as `replay` does.
+    """Split the body again, by `cut`, as `replay` does.
 
-    A piece comes when the last of its bytes did; what ended the body ends it still.
+    Each piece arrives at the time of its last byte. An error that ends the input is raised after the pieces.
     """
     came: list[Piece] = []
     failure: Exception | None = None
@@ -183,5 +183,5 @@ def _with_times(pieces: Iterable[bytes], came: Iterable[Piece]) -> Iterator[Piec
             at, data = next(arrivals)
             arrived += len(data)
         yield at, piece
-    # Moments that passed after the last byte.
+    # Empty pieces after the last byte, such as the end.
     yield from arrivals

@@ -1,4 +1,4 @@
-"""Checks of a request before anything is sent. No error quotes a part of the request: each may contain a key."""
+"""Checks of a request before it is sent. No error quotes a part of the request, because any part may contain a key."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from streamkit.errors import PipelineError
 
-# What HTTP does not allow in a field value; `\t` it does. (RFC 9110, 5.5)
+# Characters that HTTP forbids in a field value; `\t` is allowed. (RFC 9110, 5.5)
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLAIN = (bytes, bytearray, memoryview, str, int, float)
@@ -17,16 +17,16 @@ _PLAIN = (bytes, bytearray, memoryview, str, int, float)
 
 @dataclass(frozen=True)
 class RequestToSign:
-    """A request as it will be sent: its `method`, the whole `url` with its query, the caller's `headers`, and the `body`."""
+    """A request as it will be sent: the argument of `sign`."""
 
     method: str
     """In capitals."""
     url: str = field(repr=False)
-    """With its query."""
+    """The whole URL with its query."""
     headers: Mapping[str, str] = field(repr=False)
-    """Those of the caller."""
+    """The caller's headers; a JSON body adds `Content-Type`."""
     body: bytes = field(repr=False)
-    """As it is sent."""
+    """The encoded body."""
 
 
 Sign: TypeAlias = Callable[[RequestToSign], Mapping[str, str]]
@@ -34,23 +34,23 @@ Sign: TypeAlias = Callable[[RequestToSign], Mapping[str, str]]
 
 
 def address(url: str) -> str:
-    """The URL for messages: without query, fragment and user part, which may contain a key. An invalid URL is only described."""
+    """Return the URL for messages, without query, fragment and user part, which may contain a key; describe an invalid URL."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # which raises if it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         return "an address that can't be read"
     if not parts.netloc:
         return "an address without a host"
-    # In `http://user:12/key@host`, by the rules of URLs, the host is `user` and the key is part of the path.
+    # `http://user:12/key@host` parses as the host `user`, with the key as a part of the path.
     path = "" if "@" in parts.path + parts.query + parts.fragment else parts.path
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
-    # Control characters and lone surrogates would break the log.
+    # Control characters and lone surrogates would corrupt the log.
     return shown if shown.isprintable() else "".join(mark if mark.isprintable() else "\ufffd" for mark in shown)
 
 
 def check_method(method: object) -> None:
-    """Raise `PipelineError` unless it is the name of a method."""
+    """Raise `PipelineError` unless it is a valid method name."""
     if not isinstance(method, str) or not _TOKEN.fullmatch(method):
         raise PipelineError("method: expected a word such as GET or POST, found something else")
 
@@ -62,7 +62,7 @@ def check_url(url: object) -> None:
 
 
 def check_headers(headers: object) -> None:
-    """Raise `PipelineError` for headers that HTTP can't transport. It gives their number, not their name, which may be a key."""
+    """Raise `PipelineError` for invalid headers. The message has a header's number, not its name, which may be a key."""
     pairs = pairs_of(headers)
     for number, (name, value) in enumerate(pairs, 1):
         if problem := _problem(name, value):
@@ -70,7 +70,7 @@ def check_headers(headers: object) -> None:
 
 
 def pairs_of(headers: object) -> list[tuple[object, object]]:
-    """The names and values of a mapping, or of an iterable of pairs."""
+    """Return the name-value pairs of a mapping, or of an iterable of pairs."""
     if headers is None:
         return []
     kind = type(headers).__name__
@@ -95,24 +95,24 @@ def _problem(name: object, value: object) -> str | None:
 
 
 def unsendable(value: str) -> str | None:
-    """The first character that a header's value can't hold."""
+    """Return the first character that is invalid in a header value; `None` if all are valid."""
     found = _FORBIDDEN.search(value)
     return found.group() if found else None
 
 
 def sendable_again(data: object) -> bool:
-    """Whether a body can be sent twice. A file or a generator, also as a field of a form, is exhausted after the first time."""
+    """Whether a body can be sent again. A file or a generator, also as a form field, is exhausted after the first request."""
     if isinstance(data, Mapping):
         return all(isinstance(value, _PLAIN) for value in cast("Mapping[object, object]", data).values())
     return data is None or isinstance(data, _PLAIN)
 
 
 def json_problem(value: object, dumps: Callable[[object], str]) -> str | None:
-    """Why `dumps` can't write a value, by the class of what has no JSON; `None` if it can."""
+    """Describe why `dumps` can't encode a value, without quoting the value; `None` if it can."""
     try:
         dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
-        # Python's own names a class; another serializer may quote the value.
+        # The message of Python's `json` only names a class; another serializer may quote the value.
         named = dumps is json.dumps and isinstance(error, TypeError)
         return f"json: {error}" if named else f"json: {type(error).__name__}"
     return None

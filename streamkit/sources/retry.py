@@ -1,7 +1,7 @@
-"""When to try again, and how long to wait before.
+"""Retry policy: which errors are retried, and the wait before the next attempt.
 
-No retry library fits here: they wrap one call, and this attempt is only over when the first item was released, far behind the
-call that opened the connection.
+No retry library fits here. They wrap one call, but an attempt lasts until the first item is released, long after the call that
+opened the connection has returned.
 """
 
 import random
@@ -14,10 +14,10 @@ from streamkit.errors import ConnectFailed, DeadlineExceeded, Disconnected, Prov
 
 @dataclass(frozen=True)
 class Retry:
-    """Up to `attempts` in all, within `budget` seconds of waiting, only while nothing of the answer was released.
+    """Retry until the first item is released: up to `attempts` in total, waiting at most `budget` seconds in total.
 
-    The waits double from `first` to at most `longest` seconds, each between half and all of that by chance, so that clients
-    that failed together do not come back together. A server's `Retry-After` is waited for instead, if the budget allows it.
+    The wait doubles from `first` to at most `longest` seconds. A random half of it is jitter, so that clients that failed at the
+    same time do not retry at the same time. A server's `Retry-After` replaces the wait, if the budget allows it.
     """
 
     attempts: int = 3
@@ -28,7 +28,7 @@ class Retry:
     """Returns a number from 0 to 1; for tests."""
 
     def wait(self, failed: int, error: Exception) -> float | None:
-        """Seconds to wait after the `failed`th attempt failed with `error`; `None` if it is not worth another."""
+        """Return the seconds to wait after attempt number `failed` raised `error`; `None` to stop."""
         if failed >= self.attempts or not retryable(error):
             return None
         after = retry_after(error) if isinstance(error, StatusError) else None
@@ -38,7 +38,7 @@ class Retry:
 
 
 def retryable(error: Exception) -> bool:
-    """Whether the same request may succeed later: no connection, a broken one, some statuses, some provider errors."""
+    """Whether a retry may succeed: after connection errors, deadlines except `total`, and some statuses and provider errors."""
     match error:
         case StatusError() | ProviderError():
             return error.retryable
@@ -49,7 +49,7 @@ def retryable(error: Exception) -> bool:
 
 
 def retry_after(error: StatusError) -> float | None:
-    """The seconds that a server asks to wait, if it does so readably."""
+    """Return the wait in seconds that the server requests; `None` without a valid request."""
     # RFC 9110, 10.2.3: seconds or a date; the official SDKs also read milliseconds from `retry-after-ms`.
     headers = {name.lower(): value for name, value in error.headers.items()}
     try:
@@ -61,6 +61,6 @@ def retry_after(error: StatusError) -> float | None:
             return float(seconds)
         at, now = parsedate_to_datetime(seconds), parsedate_to_datetime(headers["date"])
         return max(0.0, (at - now).total_seconds())
-    # A header that says nothing readable says nothing; a date without the server's own `Date` can't be trusted.
+    # An invalid header is ignored, and so is a date without the server's own `Date`: the clocks may differ.
     except (ValueError, TypeError, KeyError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""Requests whose headers depend on their body: what is signed is what is sent."""
+"""Request signing: encode the body first, so that the signature covers the bytes that are sent."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +14,10 @@ from streamkit.sources.request import RequestToSign, Sign, check_headers, json_p
 
 
 async def signed(request: RedirectedRequest, sign: Sign, dumps: Callable[[object], str]) -> RedirectedRequest:
-    """The request with its body as bytes and the headers that `sign` returns. It is called in a worker thread, since credentials
-    may have to be fetched."""
+    """Return the request with its body as bytes and the headers that `sign` returned.
+
+    `sign` is called in a worker thread, because it may fetch credentials.
+    """
     from yarl import URL
 
     options = dict(request.options)

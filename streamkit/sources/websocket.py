@@ -1,4 +1,4 @@
-"""A WebSocket that another library has connected: each frame is one event."""
+"""A WebSocket connected by another library, as a source: each frame is one event."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, cast
@@ -9,7 +9,7 @@ from streamkit.errors import Disconnected, LimitExceeded, PipelineError
 from streamkit.sse.events import ServerSentEvent, encoded
 
 PROPER: Final = (1000, 1001, 1005)
-"""Close codes of a connection that was closed as intended: normal, going away, none given. (RFC 6455, 7.4.1)"""
+"""Close codes of a properly closed connection: normal, going away, no code. (RFC 6455, 7.4.1)"""
 ABNORMAL: Final = 1006
 MESSAGE_TOO_BIG: Final = 1009
 TEXT: Final = 1
@@ -33,11 +33,11 @@ WebSocket: TypeAlias = ReceivesMessages | ReceivesFrames
 
 
 class Frames(Source[ServerSentEvent]):
-    """Each text or binary frame as the data of an event, so that `Extract` reads it: `from_websocket(ws) | Extract()`.
+    """Emits each text or binary frame as the data of an event, for `Extract`: `from_websocket(ws) | Extract()`.
 
-    A proper close is the end of the input; any other raises `Disconnected` with its code, and a message above the connection's
-    limit `LimitExceeded`. Pings are answered where the connection leaves that to its reader. With `close` false the connection
-    stays open when the stream is left, for the next request on it.
+    A proper close ends the input; any other close raises `Disconnected` with its code. A message above the connection's limit
+    raises `LimitExceeded`. Pings are answered if the connection does not answer them itself. With `close` false, the connection
+    stays open after the stream is left, for the next request on it.
     """
 
     def __init__(self, socket: WebSocket, *, close: bool = True) -> None:
@@ -45,7 +45,7 @@ class Frames(Source[ServerSentEvent]):
         self._closes = close
         self._disconnected = False
         self._next: Callable[[], Awaitable[object]] = self._received
-        # The events of openai's connection are objects; these are its frames.
+        # `recv` of openai's connection returns parsed objects; `recv_bytes` returns the frames.
         self._recv = attribute(socket, "recv_bytes") or attribute(socket, "recv")
         if callable(self._recv):
             self._next = self._frame
@@ -61,14 +61,14 @@ class Frames(Source[ServerSentEvent]):
         return cast("Sequence[ServerSentEvent]", found)
 
     async def message(self) -> object:
-        """The next message as one read, or `NOTHING` for one that has no data, such as a ping."""
+        """Return the next message as the result of one read, or `NOTHING` for a message without data, such as a ping."""
         data = await self._next()
         if data is NOTHING or data is None:
             return () if data is None else NOTHING
         return (ServerSentEvent(payload=encoded(data) if isinstance(data, str) else cast("bytes", data)),)
 
     async def close(self) -> None:
-        # ASGI allows nothing to be sent after the client has gone.
+        # ASGI forbids sending after the client has disconnected.
         if self._closes and not self._disconnected:
             await self._socket.close()
 
@@ -81,7 +81,7 @@ class Frames(Source[ServerSentEvent]):
         return _of_starlette(told)
 
     async def of_aiohttp(self, message: Any) -> object:
-        """The data of a message, `None` at a proper close, and `NOTHING` for what has no data. Raises as reading does."""
+        """Return the data of a message; `None` at a proper close, `NOTHING` without data. Raises the errors of `read`."""
         if message.type in (TEXT, _BINARY):
             return message.data
         if message.type in _ENDS:
@@ -106,7 +106,7 @@ class Frames(Source[ServerSentEvent]):
                 )
             return cast("object", await receiving)
         except Exception as error:
-            # websockets raises ConnectionClosedOK and ConnectionClosedError, with the close frames that it received and sent.
+            # websockets raises ConnectionClosedOK and ConnectionClosedError, with the received and the sent close frame.
             if not type(error).__name__.startswith("ConnectionClosed"):
                 raise
             if attribute(attribute(error, "sent"), "code") == MESSAGE_TOO_BIG:
@@ -136,6 +136,6 @@ def _of_starlette(message: Mapping[str, Any]) -> object:
 
 
 def check_close(code: int | None, error: Exception | None = None) -> None:
-    """Raise `Disconnected` for a close code that is none of a proper end."""
+    """Raise `Disconnected` for a close code that is not in `PROPER`."""
     if code not in PROPER:
         raise Disconnected(f"the WebSocket was closed with code {ABNORMAL if code is None else code}") from error
