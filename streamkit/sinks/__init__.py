@@ -1,1 +1,1 @@
-"""Where streams go: the responses of web servers. Each module needs its framework, and is imported by who has it."""
+"""Sinks for streams: the responses of web servers. Each module imports its own framework."""

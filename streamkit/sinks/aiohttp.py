@@ -34,31 +34,31 @@ async def respond(
     log_details: bool = False,
     on_end: OnEnd | None = None,
 ) -> web.StreamResponse:
-    """Send an answer's events to a client of OpenAI's API. `return await respond(request, stream, body=body)`.
+    """Send a stream of events to a client of OpenAI's API: `return await respond(request, stream, body=body)`.
 
-    `request` is the client's; `stream` has the answer's events, and may be a hop such as `race(a, b)`; `headers` are added to the
-    response.
+    `request` is the client's request. `stream` yields the events and may be a hop such as `race(a, b)`. `headers` are added to
+    the response.
 
-    `body` is the request's JSON. With `stream: true` in it the client gets server-sent events, with the usage chunk only if
-    it has `stream_options.include_usage`; else one JSON object, with a status that is decided when the answer is complete. A
-    `prompt` in place of `messages` is a request for a legacy completion. Without a `body` every client gets server-sent
-    events. `emit` writes them, and gives the response its identity where the provider did not; the name of an emitter, such as
-    `anthropic`, is enough, and each response then has an id of its own. A format that only streams ignores `stream`. A stream of
-    `ServerSentEvent` or bytes is sent as it is.
+    `body` is the JSON of the request. With `stream: true`, the client receives server-sent events, with the usage chunk only if
+    `stream_options.include_usage` is set; otherwise it receives one JSON object, whose status is decided when the response is
+    complete. A `prompt` instead of `messages` requests a legacy completion. Without a `body`, every client receives server-sent
+    events. `emit` writes the events and supplies the id, model and creation time that the provider did not send. The name of an
+    emitter, such as `anthropic`, is enough; each response then gets its own id. Streaming-only formats ignore `stream`. A stream
+    of `ServerSentEvent` or bytes is sent unchanged.
 
-    Nothing is sent before the first item, which may take its time. A stream that fails before it is answered with a status
-    and a JSON error object: the provider's own status from 400 to 499, 504 for a deadline, 502 for what else a provider or
-    the way to it may do. A later failure is sent as an error event and ends the response, without `[DONE]`. Any other error
-    is a mistake of this program's and raised.
+    Nothing is sent before the first item. A stream that fails before its first item is answered with a status and a JSON error
+    object: the provider's own status if it is 400 to 499, 504 for a deadline, and 502 for any other provider or connection
+    error. A later failure is sent as an error event and ends the response, without `[DONE]`. Any other error is a bug in the
+    program and is raised.
 
     `error_details`: clients also receive the provider's own message, code and type of an error, which may quote the prompt,
-    or a key that the provider rejects. `log_details`: the message is also in the log, which always has code and type.
+    or a key that the provider rejects. `log_details`: the message is also logged; code and type always are.
 
-    `ping`: seconds without an event after which a comment is sent, `None` for never. One item at most is read ahead of the
-    socket. The stream is closed at every end, and at once when the client has disconnected, before the first item and while
-    a whole answer is collected, too; read the request's body before, for aiohttp does not notice a disconnect while a body
-    is unread. `on_end` is called once, when the response was sent and the stream is closed, also after a disconnect or an
-    error; it may be `async`. An error of its own is logged.
+    `ping`: seconds without an event after which a comment is sent; `None` disables it. At most one item is read ahead of the
+    socket. The stream is always closed at the end, and immediately when the client disconnects, also before the first item and
+    while a non-streaming response is collected. Read the request's body first: aiohttp does not detect a disconnect while the
+    body is unread. `on_end` is called once, after the response was sent and the stream is closed, also after a disconnect or an
+    error; it may be `async`. An error that it raises is logged.
     """
     options = Options(body, emit, ping, error_details, log_details)
     response = web.StreamResponse(headers=stream_headers(options, headers))
@@ -71,7 +71,7 @@ async def respond(
                     await _delivered(_send_whole(request, whole))
                 elif await _delivered(response.prepare(request)):
                     await _send(response, answer)
-        # Also after a disconnect, which aiohttp notices by itself.
+        # Also returned after a disconnect; aiohttp detects that itself.
         return response
 
 
@@ -97,7 +97,7 @@ async def _send(response: web.StreamResponse, answer: ClientAnswer) -> None:
 
 
 async def _delivered(sending: Awaitable[object]) -> bool:
-    """Send, and return whether the client was there. The stream's own errors do not occur in here."""
+    """Await a write; return False if the client has disconnected. The stream's own errors are not raised in here."""
     try:
         await sending
     except ConnectionResetError:
@@ -107,7 +107,7 @@ async def _delivered(sending: Awaitable[object]) -> bool:
 
 @contextmanager
 def _on_disconnect(request: web.Request, call: Callable[[], None]) -> Generator[None, None, None]:
-    """Call at once when the connection is lost. aiohttp reports that only to a handler that writes, or that it may cancel."""
+    """Call back as soon as the connection is lost. aiohttp reports that only to a handler that writes, or that it may cancel."""
     transport = request.transport
     if transport is None:
         call()
@@ -119,13 +119,13 @@ def _on_disconnect(request: web.Request, call: Callable[[], None]) -> Generator[
         try:
             yield
         finally:
-            # The connection's next request belongs to aiohttp alone.
+            # The next request on this connection must not be watched.
             if transport.get_protocol() is watching:
                 transport.set_protocol(protocol)
 
 
 class _Watching(asyncio.Protocol):
-    """Stands before a connection's protocol, passes everything on, and calls when the connection is lost."""
+    """A proxy for a connection's protocol that calls `call` when the connection is lost."""
 
     def __init__(self, protocol: asyncio.Protocol, call: Callable[[], None]) -> None:
         self._protocol = protocol

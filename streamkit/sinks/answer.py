@@ -1,4 +1,4 @@
-"""The response of any framework: a status, then server-sent events and pings, or one JSON object."""
+"""The framework-independent response: a status, then server-sent events and pings, or one JSON object."""
 
 import inspect
 import logging
@@ -36,17 +36,17 @@ from streamkit.sse.events import ServerSentEvent, UnfinishedEvent
 from streamkit.stages.accumulate import Accumulate
 
 Item: TypeAlias = Event | ServerSentEvent | bytes
-"""Items that a sink accepts: an answer's events, or frames that are ready to be sent."""
+"""Items that a sink accepts: events, or encoded frames that are sent unchanged."""
 Answer: TypeAlias = AsyncIterable[Item] | HopContext[AsyncIterable[Item]]
-"""Streams that a sink accepts, a hop such as `race(a, b)` among them."""
+"""Streams that a sink accepts, including hops such as `race(a, b)`."""
 OnEnd: TypeAlias = Callable[[], Awaitable[object] | object]
-PING_SECONDS = 15.0  # as WHATWG HTML 9.2.7 advises, since proxies drop connections that are silent for longer
+PING_SECONDS = 15.0  # as WHATWG HTML 9.2.7 advises: proxies drop connections that are idle for longer
 END_SECONDS = 10.0
-"""How long `on_end` may take."""
+"""Timeout of `on_end`."""
 _HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
-    "x-accel-buffering": "no",  # nginx would else gather the events before it sends them
+    "x-accel-buffering": "no",  # otherwise nginx buffers the events
 }
 _BLANK_LINES = (b"\n\n", b"\r\r", b"\r\n\r\n")
 _log = logging.getLogger("streamkit.sinks")
@@ -54,7 +54,7 @@ _log = logging.getLogger("streamkit.sinks")
 
 @dataclass(frozen=True)
 class Options:
-    """Options that the sinks of all frameworks share; their docstrings describe each."""
+    """Options common to the sinks of all frameworks, described in their docstrings."""
 
     body: Mapping[str, Any] | None = None
     emit: Emit | str | None = None
@@ -63,7 +63,7 @@ class Options:
     log_details: bool = False
 
     def emitter(self) -> Emit:
-        """The emitter of this response, which the client's request has its say in."""
+        """Return the emitter of this response, configured by the client's request."""
         fields = _fields(self.body)
         emit = self.emit if isinstance(self.emit, Emit) else _new_emit(self.emit, fields)
         if self.body is None:
@@ -72,12 +72,12 @@ class Options:
         return replace(emit, include_usage=include_usage, request=fields)
 
     def streams(self, emit: Emit) -> bool:
-        """Whether the client gets events; else it gets one JSON object."""
+        """Whether the client receives events; otherwise it receives one JSON object."""
         return self.body is None or emit.streams_only or bool(_fields(self.body).get("stream"))
 
 
 def _fields(body: object) -> Mapping[str, Any]:
-    # A client may send any JSON, which is for the provider to refuse.
+    # A client may send any JSON; rejecting it is left to the provider.
     return cast(Mapping[str, Any], body) if isinstance(body, Mapping) else {}
 
 
@@ -89,19 +89,19 @@ def _new_emit(name: str | None, body: Mapping[str, Any]) -> Emit:
         created=int(time.time()),
         model=model if isinstance(model, str) else "unknown",
     )
-    # Clients distinguish responses by it, and calls without an id of their own.
+    # Clients distinguish responses by the id, and also tool calls without an own id.
     return replace(emit, id=f"{emit.id_prefix}{uuid4().hex}")
 
 
 def stream_headers(options: Options, more: Mapping[str, str] | None) -> dict[str, str]:
-    """The headers of an event stream; `more` adds to them and overrides them."""
+    """Return the headers of an event stream, extended and overridden by `more`."""
     own = options.emitter().headers if options.emit else None
     given = [*(own or {}).items(), *(more or {}).items()]
     return _HEADERS | {name.lower(): value for name, value in given}
 
 
 def json_headers(refusal: ErrorFrame | None = None) -> dict[str, str]:
-    """The headers of a JSON object in place of the stream, an error object for a `refusal`."""
+    """Return the headers of a JSON response, or of the JSON error in `refusal`."""
     wait = refusal.failure.retry_after if refusal else None
     retry_after = {"retry-after": wait} if wait else {}
     return {"content-type": "application/json", **retry_after}
@@ -109,7 +109,7 @@ def json_headers(refusal: ErrorFrame | None = None) -> dict[str, str]:
 
 @asynccontextmanager
 async def answering(stream: Answer, options: Options) -> "AsyncGenerator[ClientAnswer, None]":
-    """Wait for the first item, which decides the status, or for the whole answer. Leaving the block closes the stream."""
+    """Wait for the first item, which decides the status, or for the complete response. Leaving the block closes the stream."""
     async with entered(stream) as entered_stream, prefetch(entered_stream) as items:
         answer = ClientAnswer(items, options)
         await answer.begin()
@@ -117,7 +117,7 @@ async def answering(stream: Answer, options: Options) -> "AsyncGenerator[ClientA
 
 
 def entered(stream: Answer) -> AbstractAsyncContextManager[AsyncIterable[Item]]:
-    """The block that a hop, or a stream with one, needs for its tasks."""
+    """Return the context manager that a hop, or a stream with one, needs for its tasks."""
     if isinstance(stream, HopContext):
         return stream
     return stream if isinstance(stream, Stream) and stream.joins else nullcontext(stream)
@@ -125,9 +125,9 @@ def entered(stream: Answer) -> AbstractAsyncContextManager[AsyncIterable[Item]]:
 
 @asynccontextmanager
 async def ending(on_end: OnEnd | None) -> AsyncGenerator[None, None]:
-    """Call `on_end` when the block is left, however it is left. It is shielded from cancellation for `END_SECONDS`.
+    """Call `on_end` at every exit of the block, shielded from cancellation for `END_SECONDS`.
 
-    The response was sent by then: an error of `on_end` is logged, and changes nothing else.
+    The response is already sent by then, so an error of `on_end` is only logged.
     """
     try:
         yield
@@ -149,10 +149,10 @@ async def _called(on_end: OnEnd) -> None:
 
 
 class ClientAnswer(AsyncIterator[bytes]):
-    """The response: `refusal`, an error with a status; `whole`, one JSON object; or else the body piece by piece.
+    """The response: `refusal`, an error with a status; `whole`, one JSON object; otherwise iterate over the pieces of the body.
 
-    A stream that fails on its way ends with an error event. An error that is a mistake of this program's is raised after it,
-    for the framework to report.
+    A stream that fails midway ends with an error event. If the error is a bug in the program, it is raised after that event, so
+    that the framework reports it.
     """
 
     refusal: ErrorFrame | None = None
@@ -172,9 +172,9 @@ class ClientAnswer(AsyncIterator[bytes]):
         self._ended = False
 
     async def begin(self) -> None:
-        """Wait for the first item or the whole answer, however long it takes.
+        """Wait, without a timeout, for the first item or the complete response.
 
-        Raises what is no failure of the source or the provider.
+        Raises any error that is not a failure of the source or the provider.
         """
         try:
             match await (self._take(None) if self._options.streams(self._emit) else self._collect()):
@@ -197,7 +197,7 @@ class ClientAnswer(AsyncIterator[bytes]):
         return next(frame for frame in frames if isinstance(frame, ErrorFrame))
 
     async def _collect(self) -> "Completion | Failure":
-        """Read to the end. The pipeline's own `Completion` is the answer if it makes one."""
+        """Read to the end. Return the pipeline's own `Completion` if it emits one."""
         accumulate = Accumulate()
         own: Completion | None = None
         end = "truncated"
@@ -231,7 +231,7 @@ class ClientAnswer(AsyncIterator[bytes]):
 
     async def _next(self) -> bytes:
         try:
-            # A comment within an event would be part of it.
+            # A comment inside an event would become a part of it, so pings are sent only between events.
             return self._write(await self._take(self._options.ping if self._between_events else None))
         except Exception as error:
             self._ended = True
@@ -274,11 +274,11 @@ class ClientAnswer(AsyncIterator[bytes]):
     def _keep_alive(self) -> bytes:
         if frame := self._emit.keep_alive():
             return self._encoded(frame)
-        # Once an id was sent, some readers, the official OpenAI clients among them, take a lone comment for an event.
+        # Once an id was sent, some clients (the official OpenAI ones among them) dispatch an event for a comment block.
         return encode_comment("ping", alone=not self._encode.last_id)
 
     def _reported(self, error: Exception) -> Failure | None:
-        """The failure to send to the client, and a line in the log; `None` for an error that the framework will report."""
+        """Log the failure and return it for the client; return `None` for an error that the framework reports."""
         failure = failure_of(error, details=self._options.error_details)
         if failure:
             _log.warning("a stream failed: %s%s", error, _logged(reason_of(error), self._options.log_details))
@@ -293,14 +293,14 @@ def _logged(reason: Reason | None, details: bool) -> str:
 
 
 class _Silence:
-    # Nothing came in time.
+    # No frame arrived within the ping interval.
     pass
 
 
 class _Frames(AsyncIterator["ServerSentEvent | bytes"]):
-    """The items as they are sent: events as `emit` writes them, all others as they are.
+    """The frames to send: events encoded by `emit`, all other items unchanged.
 
-    `expected`: a stream without any item is an answer that did not come, and not a response that is empty.
+    `expected`: a stream without any item is a missing response and not an empty body.
     """
 
     def __init__(self, items: AsyncIterator[Item], emit: Emit, *, expected: bool) -> None:
@@ -321,7 +321,7 @@ class _Frames(AsyncIterator["ServerSentEvent | bytes"]):
         return self._ready.popleft()
 
     async def fail_behind(self) -> None:
-        """Raise the error behind an `ErrorFrame`, which has the reason; if there is none, keep the frames that follow."""
+        """Raise the error that follows an `ErrorFrame`, since it has the reason; without one, keep the frames that follow."""
         following = [frame async for frame in self]
         self._ready.extend(following)
 
@@ -338,10 +338,10 @@ class _Frames(AsyncIterator["ServerSentEvent | bytes"]):
                 self._writes = False
                 self._ready.append(item)
             case StreamEnd(reason=reason) if not self._writes:
-                # The stream was cancelled, which no stage sees.
+                # The stream was cancelled; no stage receives that end.
                 self._ready.extend(() if reason in SUCCESSES else self._emit.feed(item))
             case StreamEnd(reason=reason) if reason not in SUCCESSES:
-                # The error behind it may follow, and has the reason.
+                # An error with the reason may follow.
                 await self._read_behind()
                 self._extend(self._emit.feed(item))
             case msgspec.Struct():
@@ -351,12 +351,12 @@ class _Frames(AsyncIterator["ServerSentEvent | bytes"]):
                 raise PipelineError(f"expected events, server-sent events or bytes, found {type(item).__name__}")
 
     async def _read_behind(self) -> None:
-        # Nothing that follows the end is written, so only an error counts.
+        # Items after the end are not written; only an error matters.
         async for _ in self._items:
             pass
 
     def _extend(self, frames: Iterable[ServerSentEvent]) -> None:
-        # What was written before an error is sent before it. (Law 1)
+        # Frames produced before an error are sent before it is raised. (Law 1)
         try:
             for frame in frames:
                 self._ready.append(frame)

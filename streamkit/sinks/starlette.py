@@ -1,4 +1,4 @@
-"""A stream as a response of Starlette, and so of FastAPI."""
+"""A stream as a Starlette or FastAPI response."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,35 +21,36 @@ from streamkit.sinks.answer import (
     stream_headers,
 )
 
-CLIENT_CLOSED_REQUEST = 499  # nginx's, for the log of proxies between; nobody receives it
+CLIENT_CLOSED_REQUEST = 499  # nginx's code, for the logs of middleware and proxies; the client does not receive it
 
 
 class EventStreamResponse(Response):
-    """An answer's events for a client of OpenAI's API. `return EventStreamResponse(stream, body=body)`.
+    """A response with a stream of events for a client of OpenAI's API: `return EventStreamResponse(stream, body=body)`.
 
-    `stream` has the answer's events, and may be a hop such as `race(a, b)`; `headers` are added to the response, and
-    `status_code` is that of an answer that succeeds.
+    `stream` yields the events and may be a hop such as `race(a, b)`. `headers` are added to the response. `status_code` is the
+    status of a successful response.
 
-    `body` is the request's JSON. With `stream: true` in it the client gets server-sent events, with the usage chunk only if
-    it has `stream_options.include_usage`; else one JSON object, with a status that is decided when the answer is complete. A
-    `prompt` in place of `messages` is a request for a legacy completion. Without a `body` every client gets server-sent
-    events. `emit` writes them, and gives the response its identity where the provider did not; the name of an emitter, such as
-    `anthropic`, is enough, and each response then has an id of its own. A format that only streams ignores `stream`. A stream of
-    `ServerSentEvent` or bytes is sent as it is.
+    `body` is the JSON of the request. With `stream: true`, the client receives server-sent events, with the usage chunk only if
+    `stream_options.include_usage` is set; otherwise it receives one JSON object, whose status is decided when the response is
+    complete. A `prompt` instead of `messages` requests a legacy completion. Without a `body`, every client receives server-sent
+    events. `emit` writes the events and supplies the id, model and creation time that the provider did not send. The name of an
+    emitter, such as `anthropic`, is enough; each response then gets its own id. Streaming-only formats ignore `stream`. A stream
+    of `ServerSentEvent` or bytes is sent unchanged.
 
-    Nothing is sent before the first item, which may take its time. A stream that fails before it is answered with a status
-    and a JSON error object: the provider's own status from 400 to 499, 504 for a deadline, 502 for what else a provider or
-    the way to it may do. A later failure is sent as an error event and ends the response, without `[DONE]`. Any other error
-    is a mistake of this program's and raised.
+    Nothing is sent before the first item. A stream that fails before its first item is answered with a status and a JSON error
+    object: the provider's own status if it is 400 to 499, 504 for a deadline, and 502 for any other provider or connection
+    error. A later failure is sent as an error event and ends the response, without `[DONE]`. Any other error is a bug in the
+    program and is raised.
 
     `error_details`: clients also receive the provider's own message, code and type of an error, which may quote the prompt,
-    or a key that the provider rejects. `log_details`: the message is also in the log, which always has code and type.
+    or a key that the provider rejects. `log_details`: the message is also logged; code and type always are.
 
-    `ping`: seconds without an event after which a comment is sent, `None` for never. One item at most is read ahead of the
-    server. The stream is closed at every end, and at once when the client has disconnected, before the first item and while
-    a whole answer is collected, too. Give it a stream that is not open yet: the handler has returned when it is read.
-    `on_end` is called once, when the response was sent and the stream is closed, also after a disconnect or an error; it may
-    be `async`. An error of its own is logged. `background` is Starlette's, and runs after that unless an error is raised.
+    `ping`: seconds without an event after which a comment is sent; `None` disables it. At most one item is read ahead of the
+    server. The stream is always closed at the end, and immediately when the client disconnects, also before the first item and
+    while a non-streaming response is collected. Pass a stream that is not open yet: it is read after the handler has returned.
+    `on_end` is called once, after the response was sent and the stream is closed, also after a disconnect or an error; it may
+    be `async`. An error that it raises is logged. `background` is Starlette's background task; it runs after `on_end`, unless an
+    error is raised.
     """
 
     media_type = "text/event-stream"
@@ -81,7 +82,7 @@ class EventStreamResponse(Response):
             async with until(lambda: _disconnect(receive)), answering(self._stream, self._options) as answer:
                 await self._send(answer, send)
             if not self._started:
-                # The client disconnected before the response began. Middleware waits for one all the same.
+                # The client disconnected before the response began, but middleware still waits for a response.
                 await self._send_whole(b"", CLIENT_CLOSED_REQUEST, {}, send)
         if self.background is not None:
             await self.background()
@@ -110,7 +111,7 @@ class EventStreamResponse(Response):
 
 
 async def _delivered(message: Message, send: Send) -> bool:
-    """Send, and return whether the client was there. Some servers raise when it was not. (ASGI HTTP 2.4)"""
+    """Send a message; return False if the client has disconnected, for which some servers raise. (ASGI HTTP 2.4)"""
     try:
         await send(message)
     except OSError:

@@ -1,3 +1,3 @@
-"""Streams live on a local web page, while they pass through their pipelines."""
+"""A local web page that shows streams live while they are consumed."""
 
 from streamkit.sinks.watch.server import Watch as Watch

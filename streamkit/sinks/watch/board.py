@@ -1,4 +1,4 @@
-"""The state of the watched streams: updates in their order, and figures that are read when a viewer asks for them."""
+"""The state of the watched streams: an ordered list of updates, and metrics that are read when a viewer requests them."""
 
 import itertools
 import time
@@ -15,11 +15,11 @@ from streamkit.stages.moderate import Moderate
 
 Decision = Flagged | Redacted | Blocked | Retracted
 MOST_UPDATES = 20_000
-"""Of one stream; of a longer one the rest is not shown, but counted."""
+"""Maximum number of updates per stream. Further updates are not shown, but still counted in the metrics."""
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """Text of one channel of one choice; of a call its arguments, and its name where it has one."""
+    """Text of one channel of one choice. For a tool call: its arguments, and its name if the delta has one."""
 
     channel: Channel | str
     index: int
@@ -28,35 +28,35 @@ class Piece(msgspec.Struct, frozen=True):
     name: str | None = None
 
     def continues(self, other: "Piece") -> bool:
-        """Whether it belongs to the same text."""
+        """Whether both belong to the same text."""
         return (self.channel, self.index, self.tool) == (other.channel, other.index, other.tool)
 
 
 class Staged(Protocol):
-    """A running stream, of which the run's own stages can be read."""
+    """A running stream whose stages can be read."""
 
     @property
     def end(self) -> StreamEnd | None:
-        """Why it ended, if the consumer has seen that."""
+        """The end of the stream, once the consumer has received it."""
         ...
 
     @property
     def closed(self) -> bool:
-        """Whether it is over."""
+        """Whether the stream is closed."""
         ...
 
     @property
     def buffers(self) -> list[Buffer]:
-        """The amounts that its stages and hops buffer."""
+        """The amounts that the stages and hops buffer."""
         ...
 
     def stage(self, kind: type[Any]) -> Any:
-        """This run's stage of that class; `PipelineError` if there is none."""
+        """Return this run's stage of that class; `PipelineError` if there is none."""
         ...
 
 
 class Watched:
-    """One stream. Its observers call the methods, viewers read `updates` and `figures`."""
+    """One watched stream. Observers call its methods; viewers read `updates` and `figures`."""
 
     def __init__(self, number: int, title: str, *, withheld: bool) -> None:
         self.number = number
@@ -74,13 +74,13 @@ class Watched:
     # For the observers
 
     def tick(self, now: float) -> None:
-        """The time on the source's clock."""
+        """Update the time, on the source's clock."""
         if self._opened is None:
             self._opened, self._opened_here = now, time.monotonic()
         self._now = now - self._opened
 
     def arrived(self, pieces: list[Piece], waiting: list[str]) -> None:
-        """Text arrived in one read. `waiting` are the categories of the rules that can't decide about all of it."""
+        """Record the text of one read. `waiting`: categories of the rules that can't decide about all of it yet."""
         self._waiting = waiting
         self._add({"arrived": sum(len(piece.text) for piece in pieces)})
         if self._withheld:
@@ -88,13 +88,13 @@ class Watched:
                 self._texts.setdefault((piece.channel, piece.index, piece.tool), []).append(piece.text)
 
     def released(self, run: list[Piece]) -> None:
-        """The consumer receives text: pieces of one read and one place, which are one update."""
+        """Record text that the consumer receives: pieces of one read and one channel, as one update."""
         first, text = run[0], "".join(piece.text for piece in run)
         name = next((piece.name for piece in run if piece.name), None)
         self._add({"out": [first.channel, first.index, text, first.tool, name]})
 
     def decided(self, decision: Decision) -> None:
-        """A moderation decided. The text itself is in it only where withheld text is shown."""
+        """Record a moderation decision. The text is included only if withheld text is shown."""
         found: dict[str, Any] = {
             "decision": type(decision).__name__.lower(),
             "category": decision.category,
@@ -108,19 +108,19 @@ class Watched:
         self._add(found)
 
     def began_again(self) -> None:
-        """The answer begins anew, for example after a retry."""
+        """Record that the response starts over, for example after a retry."""
         self._texts.clear()
         self._add({"reset": True})
 
     def ended(self, reason: str) -> None:
-        """The stream ended with this reason."""
+        """Record the end of the stream and its reason."""
         if self._end is None:
             self._end = reason
             self._waiting = []
             self._add({"end": reason}, always=True)
 
     def closed(self, error: str | None) -> None:
-        """The source is closed, after an error of that class or none."""
+        """Record that the source is closed, and the class of the error, if any."""
         if error is not None:
             self.ended(error)
         self.figures()
@@ -128,11 +128,11 @@ class Watched:
     # For viewers
 
     def figures(self) -> dict[str, Any]:
-        """The current figures: what is buffered, by which stage and why, tokens, cost, and the time since the opening."""
+        """Return the current metrics: buffered amounts per stage with the reason, tokens, cost, seconds since the opening."""
         stream = self.stream
         if stream is not None:
             if self._end is None and stream.closed:
-                # What ends a stream may pass no stage: the consumer that leaves it, or a source that breaks off.
+                # Some ends pass no stage: the consumer leaves the stream, or the source breaks off.
                 self.ended(stream.end.reason if stream.end else "closed")
             self._figures = self._read(stream)
             if self._end is not None:
@@ -156,7 +156,7 @@ class Watched:
             found["prompt"] = report.prompt_tokens
             found["cost"] = None if report.cost is None else f"{report.cost:.6f}"
             found["currency"] = report.currency or ""
-        # A replay's clock stands still while nothing arrives, as any source's does.
+        # `tick` is only called when something arrives, so the wall clock covers the time in between.
         found["elapsed"] = self._now if self._end else max(self._now, time.monotonic() - self._opened_here)
         return found
 
@@ -181,7 +181,7 @@ def _stage(stream: Staged, kind: type[Any]) -> Any:
 
 
 class Board:
-    """The latest streams, `most` of them."""
+    """The latest `most` streams."""
 
     def __init__(self, most: int, *, withheld: bool) -> None:
         self._most = most
@@ -190,7 +190,7 @@ class Board:
         self._streams: OrderedDict[int, Watched] = OrderedDict()
 
     def begin(self, title: str) -> Watched:
-        """Another stream, in place of the oldest where there are too many."""
+        """Add a stream. Above `most` streams, the oldest is removed."""
         watched = Watched(number := next(self._numbers), title or f"stream {number}", withheld=self._withheld)
         self._streams[number] = watched
         while len(self._streams) > self._most:
@@ -198,7 +198,7 @@ class Board:
         return watched
 
     def news(self, seen: dict[int, int]) -> list[dict[str, Any]]:
-        """New updates and figures of each stream, for a viewer that has `seen` so many updates of each. `seen` is updated."""
+        """Return the new updates and metrics of each stream. `seen` has the number of updates sent per stream, and is updated."""
         found: list[dict[str, Any]] = [{"id": gone, "gone": True} for gone in seen.keys() - self._streams.keys()]
         for message in found:
             del seen[message["id"]]

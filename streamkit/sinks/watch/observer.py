@@ -1,4 +1,4 @@
-"""The observers of a watched stream: two stages that pass everything unchanged, and a source that notes when it is closed."""
+"""The observers of a watched stream: two stages that pass everything on unchanged, and a source that records its end."""
 
 import sys
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -20,12 +20,12 @@ from streamkit.stages.moderate import Moderate
 
 A = TypeVar("A")
 MOST_RULES = 50
-"""With more rules none is named as the reason of a wait: each is searched for once more."""
+"""With more rules, the reason for buffering is not shown, because each rule has to be matched a second time for it."""
 
 
 def observed(stream: Stream[A], watched: Watched) -> Stream[A]:
-    """The stream with the observers: before the first stage that moderates, and behind the last that returns events."""
-    stream.extended(stream.stages)  # which refuses one that is open
+    """Return the stream with observers before the first moderating stage and after the last stage that emits events."""
+    stream.extended(stream.stages)  # raises if the stream is open
     stages = stream.stages
     end = next((at for at, stage in enumerate(stages) if isinstance(stage, Emit | Encode)), len(stages))
     start = next((at for at, stage in enumerate(stages[:end]) if stage.moderates), end)
@@ -36,15 +36,15 @@ def observed(stream: Stream[A], watched: Watched) -> Stream[A]:
 
 
 def _undecided(stages: Iterable[Any]) -> tuple[Rule, ...]:
-    # The rules whose possible matches are why text is buffered.
+    # The rules whose possible matches cause text to be buffered.
     found = [rule for stage in stages if isinstance(stage, Moderate) for rule in as_rules(stage.rules)]
-    # A function of the user's is not called once more for a look.
+    # A user's check function must not be called a second time.
     return tuple(rule for rule in found if rule.check is None) if len(found) <= MOST_RULES else ()
 
 
 @dataclass
 class ObserveArrival(Stage[Event, Event]):
-    """Passes every event on, and notes how much text arrives, and which rules can't decide about it yet."""
+    """Passes every event on; records how much text arrives, and which rules can't decide about it yet."""
 
     watched: Watched
     rules: tuple[Rule, ...] = ()
@@ -77,7 +77,7 @@ class ObserveArrival(Stage[Event, Event]):
         place = (piece.channel, piece.index, piece.tool)
         scanners = self._scanners.get(place)
         if scanners is None:
-            # The arguments of a call are buffered as a whole, whatever is in them.
+            # Rules that apply to this channel. Tool-call arguments are buffered as a whole anyway.
             scanners = self._scanners[place] = [
                 (rule.category, Scanner((rule,)))
                 for rule in self.rules
@@ -87,13 +87,13 @@ class ObserveArrival(Stage[Event, Event]):
             for _, scanner in scanners:
                 scanner.feed(piece.text)
         except Exception:
-            # `Moderate` raises it, or decides otherwise by the rule's `fail`; an observer changes nothing.
+            # `Moderate` raises the same error or handles it by the rule's `fail`; an observer must not change that.
             self._scanners[place] = []
 
 
 @dataclass
 class ObserveRelease(Stage[Event, Event]):
-    """Passes every event on, and notes the text and the decisions that the consumer receives."""
+    """Passes every event on; records the text and the decisions that the consumer receives."""
 
     watched: Watched
 
@@ -132,7 +132,7 @@ def _piece(event: Any) -> Piece | None:
 
 
 class WatchedSource(Source[Any]):
-    """A source as it is, but for a note when it is closed, and with what error."""
+    """Delegates to a source, and records when it is closed and with what error."""
 
     def __init__(self, source: Source[Any], watched: Watched) -> None:
         self.source = source

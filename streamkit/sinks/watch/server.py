@@ -1,4 +1,4 @@
-"""The page and its stream of updates, on a port of this machine or in an application of aiohttp."""
+"""The web page and its stream of updates, on a local port or in an aiohttp application."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -32,16 +32,17 @@ _HEADERS = {
 
 
 class Watch:
-    """Shows streams on a web page while they are read: `async with watch(source | pipeline) as events`.
+    """Shows streams on a web page while they are consumed: `async with watch(source | pipeline) as events`.
 
-    `watch(stream)` is the same stream, observed; nothing of what it delivers changes. The page has the text as it is released,
-    what `Moderate` buffers and for which rules, the decisions, the tokens and the cost of a `Count` in the pipeline, the time to
-    first token, and a timeline with the waits of more than `stall` seconds. It shows `most` streams, the latest.
+    `watch(stream)` returns the stream with observers; its items do not change. The page shows the text as it is released, the
+    text length that `Moderate` buffers and the rules that cause it, the decisions, the tokens and cost of a `Count` in the
+    pipeline, the time to first token, and a timeline that marks stalls of more than `stall` seconds. It shows the latest `most`
+    streams.
 
-    Text that a moderation withholds or has not decided about never reaches the page, only its length; with `withheld` it does.
+    The page receives only the length of text that moderation withholds or has not decided about; with `withheld`, also the text.
 
-    The page is one file, and asks nobody but this server. Everyone who can reach the server can read what the models write:
-    `serve` listens on this machine only, and `application` is for those whom your application lets in.
+    The page is one file and sends requests only to this server. Everyone who can reach the server can read the models' output.
+    By default `serve` listens on the loopback interface only; for `application`, your application controls the access.
     """
 
     def __init__(self, *, most: int = 50, withheld: bool = False, stall: float = 1.0) -> None:
@@ -50,16 +51,17 @@ class Watch:
         self._page = files("streamkit.sinks.watch").joinpath("page.html").read_text(encoding="utf-8")
 
     def __call__(self, stream: Stream[A], title: str = "") -> Stream[A]:
-        """The stream, observed under that title. It must not be open yet."""
+        """Return the stream with observers, shown under `title`. It must not be open yet."""
         watched = self.board.begin(title)
         made = observed(stream, watched)
         watched.stream = made
         return made
 
     def application(self, *, local: bool = False) -> web.Application:
-        """The page at `/` and its updates at `/updates`, for `app.add_subapp("/watch", watch.application())`.
+        """Return an application with the page at `/` and its updates at `/updates`.
 
-        `local`: refuse requests whose `Host` is not this machine, as those of a web page that resolves its name to it.
+        Mount it with `app.add_subapp("/watch", watch.application())`. `local`: reject requests whose `Host` is not this machine,
+        as a protection against DNS rebinding.
         """
 
         @web.middleware
@@ -82,7 +84,7 @@ class Watch:
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str, None]:
-        """Serve the page, on a free port for 0, and give its address. `OSError` if the port is taken."""
+        """Serve the page and yield its URL. Port 0 selects a free port. Raises `OSError` if the port is in use."""
         runner = web.AppRunner(self.application(local=host in _LOCAL), access_log=None, shutdown_timeout=1)
         await runner.setup()
         try:
