@@ -1,30 +1,30 @@
-"""Hops: every place where work runs in a task beside the consumer's own. Nothing else in streamkit starts one.
+"""Hops: operators that run work in another task than the consumer's. No other code of a pipeline starts a task.
 
-Most are async context managers: leaving one ends its tasks, and what these held open, before control returns. The price is a
-switch of tasks for each read, and a queue with the size that is named. Those that give one stream stand left of `|` too, and
-`Prefetch`, `ConcurrentMap`, `GroupBy`, `Latest`, `RateLimit` and `FromGenerator` are stages: the stream's own
-`async with` then enters and leaves them.
+Most are async context managers: leaving one ends its tasks and closes their streams before control returns. A hop costs a
+task switch per read, and buffers items in a queue of a given size. A hop that yields one stream can also be used left of `|`.
+`Prefetch`, `ConcurrentMap`, `GroupBy`, `Latest`, `RateLimit` and `FromGenerator` are stages: the stream's own `async with`
+enters and leaves them.
 
     prefetch        read ahead of the consumer                                     1 task
     tee             all items to each of several consumers                         1 task
-    broadcast       all items to consumers that come and go                        1 task
-    merge           the items of several, as they come, fairly                     1 task each
-    race            several at once; the first with content wins                   1 task each, until one has won
-    deadlines       a limit on the wait for content, for any stream                1 task
-    rate_limit      no more than so many a second                                  1 task
+    broadcast       all items to consumers that subscribe at any time              1 task
+    merge           the items of several streams in order of arrival, fairly       1 task each
+    race            several streams at once; the first with content wins           1 task each, until one has won
+    deadlines       a timeout for content, for any stream                          1 task
+    rate_limit      a maximum rate of items                                        1 task
     from_generator  an async generator function as a step                          1 task
-    concurrent_map  an async function with several items at a time, in order       1 task, and 1 for each worker
-    converse        turns and tools, as one stream                                 1 task, and 1 for each worker
-    group_by        substreams by a key of the items                               1 task; `GroupBy`: and 1 for each group
+    concurrent_map  an async function on several items at a time, in order         1 task, and 1 per worker
+    converse        turns and tools, as one stream                                 1 task, and 1 per worker
+    group_by        substreams by a key of the items                               1 task; `GroupBy`: and 1 per group
     latest          work for the newest item only                                  2 tasks
-    shared          one upstream answer for equal requests                         1 task, and 1 for each answer
-    classify        windows of text classified while the stream is read on         1 task, and 1 for each window
-    guarded         the input checked while the answer is read already             2 tasks
-    until           a block of code that ends when something else is done          1 task
-    Threaded        a stage's heavy items in a thread                              1 thread, for these
-    sync            for code that is not async                                     1 thread
-    cache           complete answers stored, and replayed for equal requests       none
-    fallback        one after the other, until one succeeds                        none
+    shared          one upstream response for equal requests                       1 task, and 1 per response
+    classify        windows of text classified while reading continues             1 task, and 1 per window
+    guarded         the input checked while the response is already read           2 tasks
+    until           a block that is cancelled when something else is done          1 task
+    Threaded        a stage's large items in a thread                              1 thread, for these items
+    sync            a stream for synchronous code                                  1 thread
+    cache           complete responses stored, and replayed for equal requests     none
+    fallback        one stream after the other, until one succeeds                 none
 """
 
 from streamkit.hops.caching import AnswerCache, CachedAnswer, cache

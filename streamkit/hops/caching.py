@@ -1,4 +1,4 @@
-"""Complete answers, stored as recordings and replayed as streams. It needs no task."""
+"""A cache of complete responses, stored as recordings and replayed as streams. It needs no task."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -30,25 +30,25 @@ def cache(
     *,
     max_bytes: int = 8 * 2**20,
 ) -> "AnswerCache[Request, T]":
-    """Replay stored answers for equal requests: `answers = cache(store, key, open)`, then `answers(request) | Emit()`.
+    """Replay stored responses for equal requests: `answers = cache(store, key, open)`, then `answers(request) | Emit()`.
 
-    `open` returns a stream (`source | pipeline`) that is not open, of bytes. If `store` has an answer for what `key` returns,
-    JSON-compatible data, its bytes run through the same pipeline in place of the source, which is then never opened: moderation,
-    counts and verdicts are those of now. If not, the answer is recorded as it comes, and stored when it is complete, before its
-    `StreamEnd` is released. Its name in the store is a hash of the key.
+    `open` returns an unopened stream (`source | pipeline`) over bytes. `key` returns JSON-compatible data, whose hash is the
+    name of the response in `store`. On a hit, the stored bytes run through the pipeline and the source is never opened, so
+    moderation and counts are those of the current pipeline. On a miss, the response is recorded while it is read, and stored
+    when it is complete, before its `StreamEnd` is released.
 
-    Never stored is an answer that ended otherwise than `completed` or with `tool_calls`: truncated, blocked, cut by a limit or
-    a filter, failed, cancelled or left early; nor one of which a choice was blocked or cut, or with a damaged chunk, or of more
-    than `max_bytes` of recording. A replay has no waits; its clock is the recording's.
+    A response is stored only if it ended as `completed` or with `tool_calls`, and not if it was truncated, blocked, cut by a
+    limit or a filter, failed, cancelled or left early. It is also not stored if a single choice was blocked or cut, if a chunk
+    was malformed, or if the recording exceeds `max_bytes`. A replay does not wait; its clock is that of the recording.
 
-    An exception of the store is logged and counts as an answer that is not there; the request is answered.
+    An exception of the store is logged and treated as a miss; the request is still answered.
     """
     at_least_one(max_bytes=max_bytes)
     return AnswerCache(store, key, open, max_bytes)
 
 
 class AnswerCache(Generic[Request, T]):
-    """Called with a request, it gives a source of its answer's events. Made by `cache`."""
+    """Called with a request, returns a source of the response's events. Created by `cache`."""
 
     def __init__(
         self,
@@ -58,20 +58,20 @@ class AnswerCache(Generic[Request, T]):
         max_bytes: int,
     ) -> None:
         self.hits = 0
-        """How many requests were answered from the store."""
+        """Number of requests answered from the store."""
         self.misses = 0
-        """How many requests were not."""
+        """Number of requests not found in the store."""
         self._store = store
         self._key = key
         self._open = open
         self._max_bytes = max_bytes
 
     def __call__(self, request: Request) -> "CachedAnswer[T]":
-        """The answer to that request, left of `|`; nothing is opened or looked up before the stream is."""
+        """Return the response to a request, as a source. Nothing is looked up or opened before the stream is opened."""
         return CachedAnswer(self, request)
 
     async def begin(self, request: Request) -> "tuple[Stream[T], str, MemoryRecording | None]":
-        """The stream, the name of its answer in the store, and its recording if it is not from there."""
+        """Return the stream, the name of the response in the store, and on a miss the recording of the source."""
         stream = self._open(request)
         if not isinstance(cast(object, stream), Stream):
             raise PipelineError(f"open: expected a stream (source | pipeline), found {kind_of(stream)}")
@@ -94,7 +94,7 @@ class AnswerCache(Generic[Request, T]):
         return content if content and is_recording(content.partition(b"\n")[0]) else None
 
     async def put(self, name: str, recording: bytes) -> None:
-        """Store a complete answer."""
+        """Store a complete response."""
         try:
             await self._store.put(name, recording)
         except Exception:
@@ -102,11 +102,11 @@ class AnswerCache(Generic[Request, T]):
 
 
 class CachedAnswer(Source[T], Generic[T]):
-    """The answer to one request. Made by `AnswerCache`."""
+    """The response to one request. Created by `AnswerCache`."""
 
     def __init__(self, cache: AnswerCache[Any, T], request: Any) -> None:
         self.hit: bool | None = None
-        """Whether the answer is from the store; `None` before it was looked up."""
+        """Whether the response is from the store; `None` before the lookup."""
         self._cache = cache
         self._request = request
         self._name = ""

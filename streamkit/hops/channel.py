@@ -1,4 +1,4 @@
-"""The queue between the tasks of a hop and a consumer, and the reading."""
+"""The queues between the tasks of a hop and its consumers, and helpers to read a hop's input."""
 
 from abc import abstractmethod
 from collections import deque
@@ -22,18 +22,18 @@ from streamkit.events import StreamEnd
 
 T = TypeVar("T")
 Readable: TypeAlias = AsyncIterable[T] | HopContext[AsyncIterable[T]]
-"""Input of a hop: a stream or another async iterable, or a hop, which it enters and leaves in the task that reads it."""
+"""Input of a hop: a stream or another async iterable, or a hop, which is entered and left in the task that reads it."""
 Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "error"]
 
 
 class Signal:
-    """Wakes the one task that waits."""
+    """Wakes the one task that waits for it."""
 
     def __init__(self) -> None:
-        self._wakeup: Wakeup | None = None  # made in the event loop, at the first wait
+        self._wakeup: Wakeup | None = None  # created in the event loop, at the first wait
 
     def set(self) -> None:
-        """Wake it, if one waits."""
+        """Wake the waiting task, if there is one."""
         if self._wakeup is not None:
             self._wakeup.set()
 
@@ -45,15 +45,15 @@ class Signal:
 
 
 class Branch(AsyncIterator[T], Views, Generic[T]):
-    """The items of a hop for one consumer. Made by `tee`, `prefetch` and other hops.
+    """The items of a hop for one consumer. Created by `tee`, `prefetch` and other hops.
 
-    A read may be cancelled, by a timeout for example, and asked again: no item is lost. An error comes after the items before
-    it, and again whenever it is asked.
+    A read may be cancelled, for example by a timeout, and repeated without losing an item. An error is raised after the items
+    before it, and again by every further read.
     """
 
     def __init__(self, size: int, overflow: Overflow = "wait", news: Signal | None = None) -> None:
         self.dropped = 0
-        """Items that this consumer missed, since it was too far behind."""
+        """Number of items that this consumer missed because it was too far behind."""
         self._items: deque[T] = deque()
         self._size = size
         self._overflow = overflow
@@ -66,30 +66,30 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """Items that were read and wait for this consumer."""
+        """Number of buffered items that this consumer has not read."""
         return len(self._items)
 
     def buffers(self) -> list[Buffer]:
-        """The items that were read ahead, for `Stream.buffers`."""
+        """Return the number of items read ahead, for `Stream.buffers`."""
         return [Buffer("", len(self._items), "items", f"read ahead of the consumer, at most {self._size}")]
 
     @property
     def ready(self) -> bool:
-        """Whether there is an item, an error or the end, so that the next read does not wait."""
+        """Whether the next read returns or raises without waiting."""
         return bool(self._items) or self._finished or self._closed
 
     @property
     def closed(self) -> bool:
-        """Whether the consumer wants no more."""
+        """Whether the consumer has closed this branch."""
         return self._closed
 
     @property
     def failure(self) -> Exception | None:
-        """The error that follows the items, once the reader has come to it."""
+        """The error that follows the items, once the reader has encountered it."""
         return self._error
 
     async def aclose(self) -> None:
-        """Close this branch; buffered items are discarded. When all branches of a hop are closed, so is what it reads."""
+        """Close this branch; buffered items are discarded. When all branches of a hop are closed, its input is closed too."""
         self._closed = True
         self._items.clear()
         self._room.set()
@@ -98,7 +98,7 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
             await self._left()
 
     def at_once(self) -> list[T]:
-        """The items that are there, which a read would return without waiting; perhaps none."""
+        """Return all buffered items without waiting; an empty list if there are none."""
         items = list(self._items)
         if items:
             self._items.clear()
@@ -119,10 +119,10 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
     # The reader's side
 
     def give(self, item: T) -> None:
-        """Put an item in, as the overflow has it; with `wait`, call `room` before the next."""
+        """Buffer an item, or apply `overflow` if the queue is full. With `wait`, call `room` before the next item."""
         if self._closed or self._finished:
             return
-        # Every consumer receives the end of an answer.
+        # A `StreamEnd` is never dropped.
         if len(self._items) >= self._size and self._overflow != "wait" and not isinstance(item, StreamEnd):
             self.dropped += 1
             if self._overflow == "error":
@@ -136,11 +136,11 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
 
     @property
     def full(self) -> bool:
-        """Whether to call `room` before the next item."""
+        """Whether `room` must be awaited before the next item."""
         return len(self._items) >= self._size and self._overflow == "wait" and not self._closed
 
     async def room(self) -> None:
-        """Wait until there is room, if this consumer is to be waited for."""
+        """With the overflow `wait`, wait until there is room."""
         while self.full:
             await self._room.wait()
 
@@ -149,22 +149,22 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
         self._left = left
 
     def finish(self, error: Exception | None = None) -> None:
-        """No more comes: the end, or an error after the items that are there."""
+        """End the input, or fail after the buffered items with `error`."""
         if not self._finished:
             self._finished, self._error = True, error
             self._news.set()
 
 
 class Output(AsyncIterator[T], Views, Generic[T]):
-    """The results of a hop's tasks for one consumer: what is ready, then the failure or the end.
+    """The results of a hop's tasks for one consumer: the ready items, then the failure or the end.
 
-    A read may be cancelled, by a timeout for example, and asked again: no item is lost. A failure comes after the items before
-    it, and again whenever it is asked.
+    A read may be cancelled, for example by a timeout, and repeated without losing an item. A failure is raised after the items
+    before it, and again by every further read.
     """
 
     def __init__(self) -> None:
         self.unclosed: list[Exception] = []
-        """Failures to close what was read."""
+        """Errors raised when the input was closed."""
         self._ready: deque[T] = deque()
         self._news = Signal()
         self._blocked: list[anyio.Event] = []
@@ -183,7 +183,7 @@ class Output(AsyncIterator[T], Views, Generic[T]):
         return item
 
     def at_once(self) -> list[T]:
-        """The items that are there, which a read would return without waiting; perhaps none."""
+        """Return all ready items without waiting; an empty list if there are none."""
         items = list(self._ready)
         if items:
             self._ready.clear()
@@ -191,11 +191,11 @@ class Output(AsyncIterator[T], Views, Generic[T]):
         return items
 
     def buffers(self) -> list[Buffer]:
-        """The results that are ready, for `Stream.buffers`."""
+        """Return the number of ready results, for `Stream.buffers`."""
         return [Buffer("", len(self._ready), "items", "results that the consumer has not read")]
 
     async def aclose(self) -> None:
-        """Cancel the tasks, and return when what they read is closed; unread items are discarded."""
+        """Cancel the tasks, and return when their input is closed; unread items are discarded."""
         self._closed = True
         if self._group:
             self._group.cancel_scope.cancel()
@@ -208,14 +208,14 @@ class Output(AsyncIterator[T], Views, Generic[T]):
 
     @abstractmethod
     async def run(self, group: TaskGroup) -> None:
-        """Read, and start what else is to run in `group`. Begin with a checkpoint, within the `try` that closes what is read."""
+        """Read the input, and start further tasks in `group`. Begin with a checkpoint, inside the `try` that closes the input."""
 
     def last(self) -> Sequence[T]:
-        """The items that come after all others, at an end that is no failure of a task."""
+        """Return the items to emit after all others, if no task has failed."""
         return ()
 
     async def work(self) -> None:
-        """Call `run`. It is a task of the hop, and raises nothing but cancellation."""
+        """Call `run`, as a task of the hop. Raises nothing but cancellation."""
         try:
             async with anyio.create_task_group() as self._group:
                 if self._closed:
@@ -229,20 +229,20 @@ class Output(AsyncIterator[T], Views, Generic[T]):
             self._news.set()
 
     def put(self, *items: T) -> None:
-        """Items for the consumer; call `room` before the next, where their number is not bounded otherwise."""
+        """Emit items to the consumer. Await `room` before the next ones, unless their number is bounded in another way."""
         if items:
             self._ready.extend(items)
             self._news.set()
 
     async def room(self, size: int, held: Callable[[], int] = int) -> None:
-        """Wait until fewer than `size` items wait for the consumer, or are `held` in front of them."""
+        """Wait until fewer than `size` items are ready or counted by `held`."""
         while len(self._ready) + held() >= size:
             read = anyio.Event()
             self._blocked.append(read)
             await read.wait()
 
     def fail(self, error: Exception, note: str = "") -> None:
-        """Cancel all tasks. The first failure is raised after what is ready; the others are of tasks that it cancels."""
+        """Cancel all tasks. The first failure is raised after the ready items; later ones, of cancelled tasks, are ignored."""
         if not self._closed and self._group:
             self._closed, self._failure = True, error
             if note:
@@ -257,7 +257,7 @@ class Output(AsyncIterator[T], Views, Generic[T]):
 
 
 async def pump(items: AsyncIterator[T], branches: Sequence[Branch[T]], unclosed: list[Exception]) -> None:
-    """Read all items, give them to every branch, and close what was read; at once when all branches are closed."""
+    """Read all items, pass each to every branch, and close the input; stop immediately when all branches are closed."""
     failure: Exception | None = None
     gone, scope = anyio.Event(), anyio.CancelScope()
 
@@ -271,7 +271,7 @@ async def pump(items: AsyncIterator[T], branches: Sequence[Branch[T]], unclosed:
         branch.on_closed(left)
     try:
         with scope:
-            # Nothing is opened for a block that was cancelled before it began.
+            # A block cancelled before it began must not open anything.
             await anyio.lowlevel.checkpoint()
             if all(branch.closed for branch in branches):
                 return
@@ -294,7 +294,7 @@ async def pump(items: AsyncIterator[T], branches: Sequence[Branch[T]], unclosed:
 
 
 async def close(items: object, unclosed: list[Exception]) -> None:
-    """Close an iterator that can be, also if this task was cancelled; its failure to close goes into `unclosed`."""
+    """Close an iterator that has `aclose`, even if this task is cancelled; an error of `aclose` is appended to `unclosed`."""
     if aclose := getattr(items, "aclose", None):
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             try:
@@ -304,7 +304,7 @@ async def close(items: object, unclosed: list[Exception]) -> None:
 
 
 class _Unentered(AsyncIterator[T], Generic[T]):
-    # A hop, or a stream with one: its tasks belong into the task that reads it.
+    # A hop, or a stream with one: it must be entered in the task that reads it.
     def __init__(self, context: "Stream[T] | HopContext[AsyncIterable[T]]") -> None:
         self.context = context
 
@@ -313,7 +313,7 @@ class _Unentered(AsyncIterator[T], Generic[T]):
 
 
 def reading(items: Readable[T]) -> AsyncIterator[T]:
-    """The iterator of a stream, for `entered`. `PipelineError` for what is none."""
+    """Return the iterator of a stream, for `entered`. Raises `PipelineError` for an object that is not async iterable."""
     if isinstance(items, HopContext) or (isinstance(items, Stream) and items.unentered):
         return _Unentered(cast("Stream[T] | HopContext[AsyncIterable[T]]", items))
     if not isinstance(cast(object, items), AsyncIterable):
@@ -324,7 +324,7 @@ def reading(items: Readable[T]) -> AsyncIterator[T]:
 
 @asynccontextmanager
 async def entered(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
-    """The items of what `reading` has returned; a hop is entered and left with the block, any other is closed by `close`."""
+    """Yield the items of an iterator from `reading`. A hop is entered and left with the block; the caller closes any other."""
     if not isinstance(items, _Unentered):
         yield items
         return
@@ -335,9 +335,9 @@ async def entered(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], N
 
 @asynccontextmanager
 async def opened(answer: object, unclosed: list[Exception]) -> AsyncGenerator[AsyncIterable[Any], None]:
-    """The items of what a caller's function has returned: a stream or a hop, which is entered, or another async iterable.
+    """Yield the items of a user function's result: a stream or a hop, which is entered, or another async iterable.
 
-    It is closed with the block; its failure to close goes into `unclosed`.
+    It is closed with the block; an error of closing is appended to `unclosed`.
     """
     if isinstance(answer, Stream | HopContext):
         async with cast("Stream[Any] | HopContext[AsyncIterable[Any]]", answer) as items:
@@ -351,7 +351,7 @@ async def opened(answer: object, unclosed: list[Exception]) -> AsyncGenerator[As
 
 
 def at_least_one(**numbers: int) -> None:
-    """Raise `PipelineError` for anything but a whole number of 1 or more."""
+    """Raise `PipelineError` unless each value is an integer of 1 or more."""
     for name, given in numbers.items():
         number = cast(object, given)
         if isinstance(number, bool) or not isinstance(number, int):

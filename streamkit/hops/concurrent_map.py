@@ -1,4 +1,4 @@
-"""An async function applied to items with bounded concurrency: a fixed number of workers, and a bounded line of results."""
+"""An async function applied to items with bounded concurrency: a fixed number of workers and a bounded queue of results."""
 
 import inspect
 import random
@@ -26,12 +26,12 @@ A = TypeVar("A")
 B = TypeVar("B")
 Decides: TypeAlias = Literal["raise", "skip", "retry"]
 OnError: TypeAlias = Decides | Callable[[Exception, Any], Decides]
-"""The action when the function fails: one of the words, or a function of the exception and the item that returns one."""
+"""The action when the function raises: one of the words, or a function of the exception and the item that returns one."""
 Of: TypeAlias = type | tuple[type, ...]
 
 
 def backoff(attempt: int) -> float:
-    """Seconds to wait after that attempt: 0.1, 0.2, 0.4, … up to 5, of which a random part up to a half is left out."""
+    """Return the seconds to wait after an attempt: 0.1, 0.2, 0.4, … up to 5, reduced by a random part of up to a half."""
     return min(5.0, 0.1 * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
 
 
@@ -48,7 +48,7 @@ class Plan(msgspec.Struct, frozen=True):
     ahead: int = 64
 
     def check(self) -> "Plan":
-        """Raise `PipelineError` for options that can't work; and return the plan."""
+        """Return the plan. Raises `PipelineError` for invalid options."""
         if not callable(cast(object, self.function)):
             raise PipelineError(f"expected an async function, found {kind_of(self.function)}")
         if not callable(self.on_error) and self.on_error not in ("raise", "skip", "retry"):
@@ -70,19 +70,19 @@ async def concurrent_map(
     wait: Callable[[int], float] = backoff,
     ahead: int = 64,
 ) -> AsyncGenerator["Mapped[A | B]", None]:
-    """Call an async `function` with each item, at most `concurrency` calls at a time; its result takes the item's place.
+    """Call an async `function` with each item, at most `concurrency` calls at a time, and replace the item by its result.
 
-    `of` are the classes of the items that it is called with; without it the class that its parameter is annotated with, else
-    all items but a `StreamEnd`. Items of other classes pass. With `of=ToolCall` it is called with the complete tool calls, and
-    its results stand before the event that ended their choice.
+    `of`: the classes of the items that `function` is called with; the default is the class in the annotation of its parameter,
+    or else all items but a `StreamEnd`. Items of other classes pass through. With `of=ToolCall` it is called with the complete
+    tool calls, and the results are emitted before the event that ended their choice.
 
-    `ordered`: results come in the order of their items, and all other items keep their position. Else results come as they are
-    ready; other items, in their own order, do not wait for them, but a `StreamEnd` does.
+    `ordered`: results are emitted in the order of their items, and all other items keep their position. Otherwise results are
+    emitted as they are ready; other items keep their own order and do not wait for results, except a `StreamEnd`.
 
-    `on_error`: `raise` cancels all other calls and closes `items`; the exception is raised after the results that are ready in
-    order. `skip` leaves the item out and reports a `Skipped`. `retry` calls again, after `wait(attempt)` seconds, up to
-    `attempts` calls in all, and then raises. A function of the exception and the item decides by returning one of the words.
-    An error of `items` is raised after the results of all items before it.
+    `on_error`: `raise` cancels all other calls and closes `items`; the exception is raised after the results that are ready (with
+    `ordered`, those before the first pending one). `skip` emits a `Skipped` in place of the item. `retry` calls again after
+    `wait(attempt)` seconds, up to `attempts` calls in total, and then raises. A function of the exception and the item returns
+    one of these words. An error of `items` is raised after the results of all items before it.
 
     At most `ahead` items are read ahead of the consumer. Leaving the block cancels the calls and closes `items`.
     """
@@ -102,7 +102,7 @@ async def concurrent_stage(
     ordered: bool,
     spread: Callable[[Any], Iterable[Any]],
 ) -> AsyncGenerator["Mapped[Any]", None]:
-    """Call a stage's function with several items at a time; `spread` gives the items that a result stands for."""
+    """Call a stage's function with several items at a time; `spread` turns a result into the items to emit."""
     mapped = Mapped[Any](reading(items), Plan(function, concurrency, ordered, of).check(), spread)
     async with beside(mapped.work, unclosed=mapped.unclosed):
         yield mapped
@@ -116,7 +116,7 @@ def _not_async(function: Callable[..., Any], returned: object) -> PipelineError:
 
 
 class _Slot:
-    """The place of one item among the results."""
+    """The position of one item in the order of results."""
 
     __slots__ = ("done", "value")
 
@@ -126,9 +126,9 @@ class _Slot:
 
 
 class Mapped(Output[B], Generic[B]):
-    """The results, and the items that passed. Made by `concurrent_map`.
+    """The results, and the items that pass through. Created by `concurrent_map`.
 
-    A read may be cancelled and repeated: no item is lost.
+    A read may be cancelled and repeated without losing an item.
     """
 
     def __init__(
@@ -141,8 +141,8 @@ class Mapped(Output[B], Generic[B]):
         self._takes = parameter_classes(plan.function) if plan.of is None else plan.of
         of = self._takes if isinstance(self._takes, tuple) else (self._takes,)
         self._calls = CompleteCalls(None) if ToolCall in of else None
-        self._line: deque[_Slot] = deque()  # of ordered results, from the first that is not ready
-        self._last: list[Any] = []  # without order, what comes after all results
+        self._line: deque[_Slot] = deque()  # ordered results, from the first one that is pending
+        self._last: list[Any] = []  # unordered: items to emit after all results
         self._jobs: deque[_Slot] = deque()
         self._open = 0  # jobs without a result
         self._workers = 0
@@ -160,7 +160,7 @@ class Mapped(Output[B], Generic[B]):
 
     async def run(self, group: TaskGroup) -> None:
         try:
-            # Nothing is opened for a block that was cancelled before it began.
+            # A block cancelled before it began must not open anything.
             await anyio.lowlevel.checkpoint()
             async with entered(self._items) as items:
                 async for item in items:
@@ -267,5 +267,5 @@ class Mapped(Output[B], Generic[B]):
         else:
             self._open -= 1
             self.put(*results)
-        # A call without a result makes room as well.
+        # A call that returned no item makes room as well.
         self._release_blocked()

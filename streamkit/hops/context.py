@@ -1,4 +1,4 @@
-"""Functions of this room as hops: contexts that `async with` enters, or that stand left of `|`."""
+"""Turns an async generator function into a hop: a context manager for `async with` that can also be used left of `|`."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ Given = TypeVar("Given")
 
 
 def hop(function: Callable[P, AsyncGenerator[Given, None]]) -> Callable[P, HopContext[Given]]:
-    """Make a hop of an async generator function that yields once, as `contextlib.asynccontextmanager` does."""
+    """Make a hop of an async generator function that yields once, like `contextlib.asynccontextmanager`."""
     make = asynccontextmanager(function)
 
     @wraps(function)

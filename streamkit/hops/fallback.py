@@ -16,7 +16,7 @@ Candidate: TypeAlias = Stream[E] | Callable[[], Stream[E]]
 
 
 def is_failure(error: Exception) -> bool:
-    """Whether another source may do better: anything that went wrong on the way here, and no mistake of this program's."""
+    """Whether another source may succeed: any `StreamkitError` except those for a bug in the program or a plugin."""
     return isinstance(error, StreamkitError) and not isinstance(error, PipelineError | PluginError)
 
 
@@ -26,15 +26,16 @@ def fallback(
     when: Callable[[Exception], bool] = is_failure,
     wait: Callable[[int], float] = lambda failed: 0.0,
 ) -> "Fallback[E]":
-    """Read the first stream; if it fails, the next one: `hops.fallback(one, other) | Accumulate()`.
+    """Read the first stream; if it fails, read the next one: `hops.fallback(one, other) | Accumulate()`.
 
-    Streams that are not open yet, or functions that make one; the same function several times is a retry, with
-    `wait(failed)` seconds after the `failed`th attempt. A stream has failed when it raised an error for which `when` holds,
-    or ended as truncated, timed out, with an error or for an unknown reason; an end that failed is not given if another follows.
+    A candidate is an unopened stream, or a function that returns one. The same function several times is a retry, with
+    `wait(failed)` seconds after attempt number `failed`. A stream fails if it raises an error for which `when` returns true, or
+    if it ends as truncated, timed out, with an error or for an unknown reason. The end of a failed stream is not emitted if
+    another candidate follows.
 
-    Once content was given it can't be taken back: then, by `after_release`, the failure is the end (`raise`), or an event
-    `Reset` says that all before it is void, and the next one begins (`reset`). `Accumulate`, `Count`, `Budget` and `Timing`
-    begin anew at a `Reset`; other stages that keep something belong into the candidates.
+    Content that was already emitted can't be retracted. In that case, `after_release="raise"` ends with the failure;
+    `"reset"` emits a `Reset`, which invalidates everything before it, and continues with the next candidate. `Accumulate`,
+    `Count`, `Budget` and `Timing` start over at a `Reset`; put other stages with state into the candidates.
     """
     if not candidates:
         raise PipelineError("expected streams to fall back on, found none")
@@ -42,7 +43,7 @@ def fallback(
 
 
 class Fallback(Source[Event], Generic[E]):
-    """Made by `fallback`. `failures` says what became of the attempts before the last."""
+    """The events of the first stream that succeeds. Created by `fallback`."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class Fallback(Source[Event], Generic[E]):
         wait: Callable[[int], float],
     ) -> None:
         self.failures: list[str] = []
-        """The error's class, or the reason of the end, of each attempt that failed."""
+        """The class of the error, or the reason of the end, of each failed attempt."""
         self._left = list(candidates)
         self._after_release = after_release
         self._when = when
@@ -102,7 +103,7 @@ class Fallback(Source[Event], Generic[E]):
         self._items = aiter(self._stream)
 
     async def _go_on(self, error: Exception | None, why: str) -> bool:
-        """Begin with the next one, if there is one that may be begun."""
+        """Open the next candidate; return False if there is none or it must not be used."""
         while self._left and (error is None or self._when(error)):
             if self._released and self._after_release == "raise":
                 return False
@@ -120,7 +121,7 @@ class Fallback(Source[Event], Generic[E]):
         return False
 
     def _failed(self, item: object) -> bool:
-        # The completion of a failed stream comes before its end.
+        # A failed stream emits its `Completion` before its `StreamEnd`, so both are checked.
         return _reason(item) in FAILURES
 
 

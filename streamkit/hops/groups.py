@@ -1,4 +1,4 @@
-"""One stream as several, by a key of its items: substreams for consumers of their own, or each through a pipeline of its own."""
+"""Split a stream into substreams by a key of its items, each with its own consumer or its own pipeline."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Hashable
 from contextlib import asynccontextmanager
@@ -30,36 +30,36 @@ async def group_by(
     groups: int = 64,
     overflow: Overflow = "wait",
 ) -> AsyncGenerator["Groups[K, T]", None]:
-    """Divide a stream into substreams: `async for group in groups`, each a `Group` with the items of one `key`, in their order.
+    """Split a stream into substreams: `async for group in groups`, each a `Group` with the items of one `key`, in order.
 
-    A group comes with its first item, and ends where `items` end; a `StreamEnd` is given to every group, and an error of `items`
-    is raised by each, and by `groups`, after the items before it. A `StreamEnd` has no key.
+    A group is emitted with its first item, and ends when `items` end. A `StreamEnd` has no key and is passed to every group. An
+    error of `items` is raised by each group, and by `groups`, after the items before it.
 
-    At most `size` items of a group wait for its consumer; `overflow` decides what one that is further behind means, as in `tee`:
-    with `wait` nothing more is read for any group, so consume all groups at the same time, or `aclose` those that are not
-    wanted, whose further items are then discarded. More than `groups` different keys raise `QueueOverflow`.
+    At most `size` items of a group are buffered for its consumer; `overflow` decides what happens when a consumer is further
+    behind, as in `tee`. With `wait`, reading then stops for all groups, so consume all groups concurrently, or call `aclose` on
+    unwanted ones, whose further items are discarded. More than `groups` different keys raise `QueueOverflow`.
 
     One task reads. Leaving the block closes `items`.
     """
     at_least_one(size=size, number_of_groups=groups)
     iterator, unclosed = reading(items), list[Exception]()
     found = Groups[K, T](key, size, groups, overflow)
-    branches = cast("tuple[Branch[T]]", (found,))  # it takes items, and gives groups
+    branches = cast("tuple[Branch[T]]", (found,))  # it receives items and emits groups
     async with beside(partial(pump, iterator, branches, unclosed), unclosed=unclosed):
         yield found
 
 
 class Group(Branch[T], Generic[K, T]):
-    """The items of one key. Made by `group_by`."""
+    """The items of one key. Created by `group_by`."""
 
     def __init__(self, key: K, size: int, overflow: Overflow) -> None:
         super().__init__(size, overflow)
         self.key = key
-        """The key that all items of this group have."""
+        """The key of all items of this group."""
 
 
 class Groups(Branch[Group[K, T]], Generic[K, T]):
-    """The groups, each as soon as its first item is there. Made by `group_by`."""
+    """The groups, each emitted with its first item. Created by `group_by`."""
 
     def __init__(self, key: Callable[[T], K], size: int, groups: int, overflow: Overflow) -> None:
         super().__init__(groups)
@@ -68,15 +68,15 @@ class Groups(Branch[Group[K, T]], Generic[K, T]):
         self._most = groups
         self._by_key: dict[K, Group[K, T]] = {}
         self.end: StreamEnd | None = None
-        """The end of what is read, once it has come."""
+        """The end of the input, once it has arrived."""
 
     @property
     def keys(self) -> list[K]:
-        """The keys so far, in the order of their first items."""
+        """The keys so far, in order of their first items."""
         return list(self._by_key)
 
     async def aclose(self) -> None:
-        """Close all groups, and what they are read from; buffered items are discarded."""
+        """Close all groups and their input; buffered items are discarded."""
         for group in self._by_key.values():
             await group.aclose()
         await super().aclose()
@@ -113,7 +113,7 @@ class Groups(Branch[Group[K, T]], Generic[K, T]):
 async def through_groups(
     items: AsyncIterable[T], key: Callable[[T], Hashable], pipeline: Step[Any, Any], *, size: int, groups: int
 ) -> AsyncGenerator["Regrouped[Any]", None]:
-    """Run each group through a pipeline of its own, all at the same time; what `GroupBy` does."""
+    """Run each group through its own copy of the pipeline, concurrently. The implementation of `GroupBy`."""
     async with group_by(items, key, size=size, groups=groups) as found:
         output = Regrouped[Any](found, pipeline, size)
         async with beside(output.work):
@@ -121,7 +121,7 @@ async def through_groups(
 
 
 class Regrouped(Output[T], Generic[T]):
-    """The results of all groups, as they come. Made by `GroupBy`."""
+    """The results of all groups, in order of arrival. Created by `GroupBy`."""
 
     def __init__(self, groups: Groups[Any, Any], pipeline: Step[Any, Any], size: int) -> None:
         super().__init__()
@@ -139,24 +139,24 @@ class Regrouped(Output[T], Generic[T]):
             async for each in self._groups:
                 group.start_soon(self._run_group, each)
         except Exception as error:
-            self._failure = error  # the groups raise it too, each after its own items
+            self._failure = error  # each group raises it too, after its own items
 
     def last(self) -> "tuple[Any, ...]":
-        # In the order of the groups, since the scheduler decides which one ends first.
+        # In the order of the groups, because the order in which they end depends on the scheduler.
         ends = [self._ends[key] for key in self._groups.keys if key in self._ends]
         end = reduce(less_complete, ends, None) if ends else self._groups.end
         return () if self._failure or end is None else (end,)
 
     async def _run_group(self, group: Group[Any, Any]) -> None:
         try:
-            # A `None` for a key says that the item belongs to no group.
+            # Items with the key `None` bypass the pipeline.
             if group.key is None:
                 await self._pass(group, group.key)
                 return
             async with self._pipeline.open(group) as stream:
                 await self._pass(stream, group.key)
         except Exception as error:
-            # An error of what is read is raised when the other groups have come to it as well.
+            # An error of the input is raised once all groups have reached it.
             if error is not self._groups.failure:
                 self.fail(error)
         finally:

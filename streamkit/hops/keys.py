@@ -1,4 +1,4 @@
-"""One name for equal requests."""
+"""Hashes of request keys, which are equal for equal requests."""
 
 import hashlib
 
@@ -9,9 +9,9 @@ from streamkit.errors import PipelineError
 
 
 def digest(key: object) -> str:
-    """The SHA-256 of a key's JSON form, as hexadecimal digits: nothing of a prompt can be read from it.
+    """Return the SHA-256 of a key's JSON form in hexadecimal, which does not reveal the prompt.
 
-    The order of fields and members of sets makes no difference. `PipelineError` for a key without a JSON form.
+    The order of fields and of set members does not matter. Raises `PipelineError` for a key that can't be encoded as JSON.
     """
     try:
         form = msgspec.json.encode(key, order="deterministic")

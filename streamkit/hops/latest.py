@@ -1,4 +1,4 @@
-"""Work for the newest input only: another input cancels what runs for the one before."""
+"""Work for the newest item only: a new item cancels the work for the one before."""
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
@@ -32,20 +32,21 @@ async def latest(
     of: Of | None = None,
     size: int = 16,
 ) -> AsyncGenerator["Newest[A | B]", None]:
-    """Call `function` with each item; when another item comes first, what still runs for the one before is cancelled.
+    """Call `function` with each item; a new item cancels the call that still runs for the one before.
 
-    `function` is a coroutine function, whose result is one item, or returns a stream (`source | pipeline`), a hop or another
-    async iterable, whose items come as they are ready. What is cancelled has ended, and its source is closed, before the next
-    one begins; of items that come meanwhile the newest alone is used.
+    `function` is a coroutine function that returns one item, or a function that returns a stream (`source | pipeline`), a hop or
+    another async iterable, whose items are emitted as they arrive. A cancelled call has ended, and its source is closed, before
+    the next one begins. Of the items that arrive in the meantime, only the newest is used.
 
-    Events of a stream that is cancelled, or followed by another one, can't be taken back: an event `Reset("superseded")` says
-    that all before it is void. One `StreamEnd` is released, the last item, when `items` have ended.
+    Events already emitted by a stream that is cancelled, or followed by another one, can't be retracted: a `Reset("superseded")`
+    invalidates everything before it. A single `StreamEnd` is emitted as the last item, when `items` have ended.
 
-    `of` are the classes of the items that it is called with; without it the class that its parameter is annotated with, else
-    all items but a `StreamEnd`. Items of other classes pass.
+    `of`: the classes of the items that `function` is called with; the default is the class in the annotation of its parameter,
+    or else all items but a `StreamEnd`. Items of other classes pass through.
 
-    An error of the function, or of a stream, is raised after what came before it, and closes `items`; an error of `items` when
-    the last call has ended. At most `size` items wait for the consumer. Leaving the block cancels the call and closes `items`.
+    An error of the function or of its stream is raised after the items before it, and closes `items`. An error of `items` is
+    raised when the last call has ended. At most `size` items are buffered for the consumer. Leaving the block cancels the call
+    and closes `items`.
     """
     at_least_one(size=size)
     if not callable(cast(object, function)):
@@ -56,7 +57,7 @@ async def latest(
 
 
 class Newest(Output[B], Generic[B]):
-    """The results for the newest items, and the items that passed. Made by `latest`."""
+    """The results for the newest items, and the items that pass through. Created by `latest`."""
 
     def __init__(self, items: AsyncIterator[Any], function: Callable[[Any], Any], of: Of | None, size: int) -> None:
         super().__init__()
@@ -74,7 +75,7 @@ class Newest(Output[B], Generic[B]):
     async def run(self, group: TaskGroup) -> None:
         group.start_soon(self._serve)
         try:
-            # Nothing is opened for a block that was cancelled before it began.
+            # A block cancelled before it began must not open anything.
             await anyio.lowlevel.checkpoint()
             async with entered(self._items) as items:
                 async for item in items:
@@ -117,7 +118,7 @@ class Newest(Output[B], Generic[B]):
                 self._scope = None
 
     async def _call(self, item: Any) -> None:
-        # A newer item that is there already comes first.
+        # If a newer item has already arrived, the scope is cancelled here, before the call.
         await anyio.lowlevel.checkpoint()
         if self._released:
             self._released, self._answered = False, None

@@ -1,4 +1,4 @@
-"""Several streams as one, in the order in which their items come."""
+"""Several streams as one, in order of arrival."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 @hop
 async def merge(*items: Readable[T], size: int = 1) -> AsyncGenerator["Merged[T]", None]:
-    """Give the items of all as they come, each read by a task of its own, at most `size` items ahead.
+    """Merge streams in order of arrival. Each is read by its own task, at most `size` items ahead.
 
-    Where several have one, they take turns, so that a fast one does not starve the others. `Merged.number` is the index of the
-    last item's source. An error of one is raised in its turn, after the items that this one gave before it, and ends the whole.
-    Leaving the block closes all of them.
+    Streams that have items at the same time take turns, so a fast one does not starve the others. `Merged.number` is the index of
+    the last item's stream. An error of a stream is raised after the items of that stream before it, and ends the merged stream.
+    Leaving the block closes all streams.
     """
     at_least_one(size=size)
     news, unclosed = Signal(), list[Exception]()
@@ -34,7 +34,7 @@ class Merged(AsyncIterator[T], Views, Generic[T]):
 
     def __init__(self, branches: Sequence[Branch[T]], news: Signal) -> None:
         self.number: int | None = None
-        """Which of the streams gave the last item, from 0."""
+        """The index of the stream of the last item, from 0; `None` before the first."""
         self._branches = list(enumerate(branches))
         self._news = news
         self._error: Exception | None = None
@@ -52,7 +52,7 @@ class Merged(AsyncIterator[T], Views, Generic[T]):
         while self._branches:
             for place, (number, branch) in enumerate(self._branches):
                 if branch.ready:
-                    # Who was served stands last in the line.
+                    # The stream just served moves to the end of the queue.
                     self._branches = self._branches[place + 1 :] + self._branches[: place + 1]
                     try:
                         item = await anext(branch)
@@ -65,6 +65,6 @@ class Merged(AsyncIterator[T], Views, Generic[T]):
                     self.number = number
                     return item
             else:
-                # Closing it meanwhile leaves none.
+                # `aclose` empties the branches while this waits.
                 await self._news.wait()
         raise StopAsyncIteration

@@ -1,4 +1,4 @@
-"""When items may come at the latest, and how fast at the most."""
+"""Deadlines for content, and rate limits."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Generic, TypeVar
@@ -26,13 +26,13 @@ async def deadlines(
     counts: Callable[[T], bool] = is_content,
     size: int = 1,
 ) -> AsyncGenerator[AsyncIterator[T], None]:
-    """Raise `DeadlineExceeded` when content does not come in time, in seconds, from any stream; pings don't count.
+    """Raise `DeadlineExceeded` if a stream does not deliver content in time, in seconds; pings don't count.
 
     At most `size` items are read ahead.
 
-    `first_content` and `idle_content` count the time in which the consumer waits, so that one that takes its time lets none
-    of them pass; `total` counts from the beginning of the block. `counts` decides what content is. A source of `http` has
-    these deadlines of its own, without a task.
+    `first_content` and `idle_content` count only the time that the consumer waits in a read, so a slow consumer does not exceed
+    them; `total` counts from the start of the block. `counts` returns whether an item is content. Sources of `http` support
+    these deadlines themselves, without a task.
     """
     began = anyio.current_time()
     async with prefetch(items, size=size) as ahead:
@@ -53,7 +53,7 @@ class _Watched(AsyncIterator[T], Views, Generic[T]):
         self._total, self._ends_at = total
         self._counts = counts
         self._heard = False
-        self._waited = 0.0  # since the last content, or since the beginning
+        self._waited = 0.0  # seconds since the last content, or since the start
         self._error: DeadlineExceeded | None = None
 
     async def aclose(self) -> None:
@@ -96,10 +96,10 @@ async def rate_limit(
     cost: Callable[[T], float] = lambda item: 1,
     size: int = 16,
 ) -> AsyncGenerator[AsyncIterator[T], None]:
-    """Give items at most so fast: `per_second` of what `cost` says, after the first `burst` of it at once (a token bucket).
+    """Limit the rate of items with a token bucket: a total `cost` of `per_second` per second, after an initial `burst`.
 
-    By default each item costs 1; `lambda event: len(getattr(event, "text", ""))` counts characters. It reads at most `size`
-    items ahead; behind that the source is not read.
+    By default each item costs 1; `lambda event: len(getattr(event, "text", ""))` counts characters. At most `size` items are
+    read ahead; then back-pressure reaches the source.
     """
     if not (per_second > 0 and burst > 0):
         raise PipelineError(f"expected per_second and burst of more than 0, found {per_second} and {burst}")
@@ -115,21 +115,21 @@ class _Limited(AsyncIterator[T], Views, Generic[T]):
         self._cost = cost
         self._saved = burst
         self._at = anyio.current_time()
-        self._held: list[T] = []  # items that are not due, also when the wait was cancelled
+        self._held: list[T] = []  # the item that is not due yet; kept if the wait is cancelled
 
     async def aclose(self) -> None:
         """Stop reading, and return when the stream is closed."""
         await self._items.aclose()
 
     def buffers(self) -> list[Buffer]:
-        """The items that are not due, for `Stream.buffers`."""
+        """Return the number of items that are not due, for `Stream.buffers`."""
         waiting = self._items.waiting + len(self._held)
         return [Buffer("", waiting, "items", f"at most {self._per_second:g} per second are released")]
 
     async def __anext__(self) -> T:
         if not self._held:
             self._held.append(await anext(self._items))
-        # What costs more than can ever be saved goes when all is saved, and leaves a debt.
+        # An item that costs more than `burst` is released when the bucket is full, and leaves a negative balance.
         cost = self._cost(self._held[0])
         if (missing := min(cost, self._burst) - self._save()) > 0:
             await anyio.sleep(missing / self._per_second)

@@ -1,4 +1,4 @@
-"""Several streams at once, of which one is taken."""
+"""Several streams read at once; the first one with content is used."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def is_content(item: object) -> bool:
-    """Whether an event is part of the answer itself."""
+    """Whether an event is content of the response."""
     return isinstance(item, CONTENT)
 
 
@@ -33,12 +33,13 @@ async def race(
 ) -> AsyncGenerator["Winner[T]", None]:
     """Read several streams at once; the first with content wins, and the others are cancelled and closed.
 
-    The block begins when one has won and the others are closed. It gives the winner's items from its first on; `Winner.number`
-    tells which it is. With `after` the second begins that many seconds after the first, the third after the second, …, or as
-    soon as the one before it has failed (a hedge). One that fails without content, by an error or an end that is none, is out;
-    if all do, the last to fail has won and its error is raised in its place.
+    The block begins when one has won and the others are closed. It yields all items of the winner, from its first on;
+    `Winner.number` is its index. With `after` (hedging), the streams start at intervals of that many seconds, or as soon as the
+    one before has failed. A stream that fails before any content, with an error or a failed end, drops out. If all do, the last
+    one to fail wins, and its items and error are passed on.
 
-    `head` bounds what is kept of each before its first content: one with more than that wins. `size` is that of `prefetch`.
+    `head`: maximum number of items buffered per stream before its first content; a stream with more wins. `size` is that of
+    `prefetch`.
     """
     at_least_one(contenders=len(contenders), head=head, size=size)
     runners = _Race([reading(contender) for contender in contenders], after, wins, head, size)
@@ -66,7 +67,7 @@ class Winner(AsyncIterator[T], Views, Generic[T]):
         return await anext(self._items)
 
     def at_once(self) -> list[T]:
-        """The items that are there, which a read would return without waiting; perhaps none."""
+        """Return all buffered items without waiting; an empty list if there are none."""
         return self._items.at_once()
 
     async def aclose(self) -> None:
@@ -98,7 +99,7 @@ class _Race(Generic[T]):
         self._winner = 0
 
     async def decided(self) -> Winner[T]:
-        """The winner, when the others are closed."""
+        """Return the winner, once the others are closed."""
         await self._won.wait()
         for number, gone in enumerate(self._gone):
             if number != self._winner:
@@ -132,7 +133,7 @@ class _Race(Generic[T]):
         self._ended(number)
 
     async def _turn(self, number: int) -> None:
-        # Nothing is opened for a block that was cancelled before it began.
+        # A block cancelled before it began must not open anything.
         await anyio.lowlevel.checkpoint()
         if self._after is not None and number:
             with anyio.move_on_after(self._after * number):

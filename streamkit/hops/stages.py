@@ -1,4 +1,4 @@
-"""Hops as stages, composed by `|`: each is one of the functions of this room, over what stands left of it."""
+"""Hops as stages for `|`: each applies a function of this package to the stream left of it."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 def one(item: object) -> float:
-    """Return the default size of an item in a queue bounded by size."""
+    """Return 1.0, the default cost of an item for `RateLimit`."""
     return 1.0
 
 
@@ -36,7 +36,7 @@ class _Shown(ReadsAsWritten):
 
 @dataclass(repr=False)
 class Prefetch(_Shown, Hop[A, A]):
-    """Read in a task of its own, at most `size` items ahead of the stages behind it: `hops.prefetch` as a stage."""
+    """Read in a separate task, at most `size` items ahead of the following stages: `hops.prefetch` as a stage."""
 
     size: int = 1
     passes_others = True
@@ -50,9 +50,9 @@ class Prefetch(_Shown, Hop[A, A]):
 
 @dataclass(repr=False)
 class FromGenerator(_Shown, Hop[A, B]):
-    """Run an async generator function over the items, in a task of its own: `hops.from_generator` as a stage.
+    """Run an async generator function over the items in a separate task: `hops.from_generator` as a stage.
 
-    `function` takes the iterator of the items; at most `size` results are read ahead.
+    `function` receives the iterator of the items; at most `size` results are read ahead.
     """
 
     function: Callable[[AsyncIterator[A]], AsyncIterator[B]]
@@ -64,14 +64,14 @@ class FromGenerator(_Shown, Hop[A, B]):
 
 @dataclass(repr=False)
 class GroupBy(_Shown, Hop[A, B]):
-    """Divide the items by their `key`, and run the items of each key through a copy of `pipeline`, all at the same time.
+    """Group the items by their `key`, and run each group through its own copy of `pipeline`, concurrently.
 
-    Items of one key keep their order; those of different keys come as they are ready. An item whose key is `None` passes.
-    Every copy gets the `StreamEnd`, and one is released, the last item: the first that is no success, or else the first that is
-    not `completed`. The first failure cancels the others.
+    Items of one key keep their order; those of different keys are emitted as they are ready. An item with the key `None` bypasses
+    the pipeline. Every copy receives the `StreamEnd`; a single one is emitted, as the last item: the first that is not a success,
+    or else the first that is not `completed`. The first failure cancels the other groups.
 
-    At most `size` items wait before each copy, and as many results behind all of them. More than `groups` different keys raise
-    `QueueOverflow`. `hops.group_by` has the substreams themselves.
+    At most `size` items are buffered per group, and at most `size` results of all groups. More than `groups` different keys raise
+    `QueueOverflow`. `hops.group_by` gives access to the substreams.
     """
 
     key: Callable[[A], Hashable]
@@ -96,7 +96,7 @@ class GroupBy(_Shown, Hop[A, B]):
 class Latest(_Shown, Hop[A, B]):
     """Call a function with each item, and cancel the call for the item before: `hops.latest` as a stage.
 
-    `function` and all other options are those of `latest`.
+    The options are those of `latest`.
     """
 
     function: Callable[[Any], Any]
@@ -116,10 +116,10 @@ class Latest(_Shown, Hop[A, B]):
 
 @dataclass(repr=False)
 class RateLimit(_Shown, Hop[A, A]):
-    """Give items at most so fast: `hops.rate_limit` as a stage.
+    """Limit the rate of items: `hops.rate_limit` as a stage.
 
-    `per_second` of what `cost` says of an item are released, after the first `burst` of it at once. At most `size` items are
-    read ahead.
+    Items with a total `cost` of `per_second` are released per second, after an initial `burst`. At most `size` items are read
+    ahead.
     """
 
     per_second: float
@@ -135,7 +135,7 @@ class RateLimit(_Shown, Hop[A, A]):
 class ConcurrentMap(_Shown, Hop[A, B]):
     """Call an async function with several items at a time: `hops.concurrent_map` as a stage.
 
-    `function` and all other options are those of `concurrent_map`.
+    The options are those of `concurrent_map`.
     """
 
     function: Callable[[Any], Awaitable[Any]]
@@ -147,7 +147,7 @@ class ConcurrentMap(_Shown, Hop[A, B]):
     wait: Callable[[int], float] = backoff
     ahead: int = 64
 
-    # A function of some kind of event leaves the others in the stream; one of other items is given all of them.
+    # If the function takes a class of events, the other events stay in the stream; otherwise it is called with all items.
     @overload
     def __init__(
         self: "ConcurrentMap[Event, Event]",

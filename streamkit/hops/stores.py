@@ -1,4 +1,4 @@
-"""Where complete answers are kept: bounded memory, a folder, or a store of one's own."""
+"""Stores for complete responses: bounded memory, a folder, or a custom store."""
 
 import os
 import tempfile
@@ -14,19 +14,19 @@ from streamkit.hops.channel import at_least_one
 
 
 class AnswerStore(Protocol):
-    """Keeps recordings by name. It may forget any of them at any time; an exception of it never fails an answer."""
+    """Stores recordings by name. It may drop any recording at any time; its exceptions never fail a request."""
 
     async def get(self, name: str) -> bytes | None:
-        """The recording of that name, as it was put; `None` if there is none. `name` is 64 hexadecimal digits."""
+        """Return the stored recording; `None` if there is none. `name` is 64 hexadecimal digits."""
         ...
 
     async def put(self, name: str, recording: bytes) -> None:
-        """Keep a recording, in place of one of that name."""
+        """Store a recording, replacing one of the same name."""
         ...
 
 
 class MemoryStore:
-    """Recordings in memory, of `max_bytes` in all; those that were not used for longest are dropped first."""
+    """Recordings in memory, `max_bytes` in total; the least recently used ones are dropped first."""
 
     def __init__(self, max_bytes: int = 64 * 2**20) -> None:
         at_least_one(max_bytes=max_bytes)
@@ -38,13 +38,13 @@ class MemoryStore:
         return len(self._recordings)
 
     async def get(self, name: str) -> bytes | None:
-        """The recording of that name; it counts as used now."""
+        """Return a recording and mark it as used; `None` if there is none."""
         if name in self._recordings:
             self._recordings.move_to_end(name)
         return self._recordings.get(name)
 
     async def put(self, name: str, recording: bytes) -> None:
-        """Keep a recording, and drop others if there is no room; one that is larger than all the room is not kept."""
+        """Store a recording, and drop others if there is no room; one larger than `max_bytes` is not stored."""
         self._bytes -= len(self._recordings.pop(name, b""))
         if len(recording) <= self._max_bytes:
             self._recordings[name] = recording
@@ -55,10 +55,10 @@ class MemoryStore:
 
 
 class FolderStore:
-    """Recordings as files `<name>.jsonl` of a folder, of `max_bytes` in all; `replay` and `streamkit show` read them.
+    """Recordings as files `<name>.jsonl` in a folder, `max_bytes` in total; `replay` and `streamkit show` read them.
 
-    The folder is made if it is missing. A file appears when it is complete, also for other processes that use the same folder;
-    the ones that were not used for longest are removed first. Files are read and written in a thread.
+    The folder is created if it is missing. Files are written atomically, so several processes can use the same folder. The least
+    recently used files are removed first. Files are read and written in a thread.
     """
 
     def __init__(self, folder: str | PathLike[str], max_bytes: int = 2**30) -> None:
@@ -67,11 +67,11 @@ class FolderStore:
         self._max_bytes = max_bytes
 
     async def get(self, name: str) -> bytes | None:
-        """The recording of that name; it counts as used now. `OSError` for a file that can't be read."""
+        """Return a recording and mark it as used; `None` if there is none. Raises `OSError` if the file can't be read."""
         return await anyio.to_thread.run_sync(self._get, name)
 
     async def put(self, name: str, recording: bytes) -> None:
-        """Write a recording, and remove others if there is no room. `OSError` if it can't be written."""
+        """Write a recording, and remove others if there is no room. Raises `OSError` if it can't be written."""
         await anyio.to_thread.run_sync(self._put, name, recording)
 
     def _file(self, name: str) -> Path:
@@ -89,7 +89,7 @@ class FolderStore:
         if len(recording) > self._max_bytes:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        # Under another name until it is whole, so that nobody reads a part of it.
+        # Written under a temporary name first, so that no reader sees an incomplete file.
         handle, temporary = tempfile.mkstemp(dir=self._folder, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -103,7 +103,7 @@ class FolderStore:
 
     @staticmethod
     def _mark_used(path: str | Path) -> None:
-        # The file system's own clock may stand still for some milliseconds.
+        # Timestamps set by the file system may have a resolution of some milliseconds.
         now = time.time_ns()
         os.utime(path, ns=(now, now))
 

@@ -1,4 +1,4 @@
-"""A stream for code that is not async: it runs in an event loop in a thread of its own."""
+"""Streams for synchronous code: the stream runs in an event loop in a separate thread."""
 
 import atexit
 import warnings
@@ -21,11 +21,11 @@ B = TypeVar("B")
 
 
 class Synchronous(Iterator["T | StreamEnd"], Generic[T]):
-    """A stream for code that has no event loop, or is in the middle of one, as in a notebook. Made by `sync`.
+    """A stream for code without an event loop, or inside a running one, as in a notebook. Created by `sync`.
 
-    What is read runs in the context of each call, so that stages see the caller's context variables. Leaving the block, the
-    end and an error close the stream and end its thread; a bridge without `with` that is dropped does so too, with one
-    `ResourceWarning`. It is not to be shared by threads, `cancel` apart.
+    Each read runs in the context of the call, so stages see the caller's context variables. Leaving the block, the end of the
+    stream and an error close the stream and end its thread. If it is used without `with` and garbage-collected, it is closed
+    with a `ResourceWarning`. Not thread-safe, except for `cancel`.
     """
 
     def __init__(self, stream: Stream[T], backend: Literal["asyncio", "trio"]) -> None:
@@ -40,34 +40,34 @@ class Synchronous(Iterator["T | StreamEnd"], Generic[T]):
 
     @property
     def end(self) -> StreamEnd | None:
-        """Why the stream ended; `None` while it has not."""
+        """The end of the stream; `None` before it."""
         return self._stream.end
 
     def stage(self, kind: type[A]) -> A:
-        """This run's own copy of the stage of that class, as `Stream.stage` gives it."""
+        """Return this run's copy of the stage of that class, like `Stream.stage`."""
         return self._stream.stage(kind)
 
     def collect(self) -> "list[T | StreamEnd]":
-        """Read to the end, as `Stream.collect` does."""
+        """Read to the end, like `Stream.collect`."""
         return self._read(self._stream.collect)
 
     def text(self, index: int = 0) -> str:
-        """Read to the end, as `Stream.text` does."""
+        """Read to the end, like `Stream.text`."""
         return self._read(partial(self._stream.text, index))
 
     def final(self) -> Completion:
-        """Read to the end, as `Stream.final` does."""
+        """Read to the end, like `Stream.final`."""
         return self._read(self._stream.final)
 
     def cancel(self) -> None:
-        """End the stream early, from any thread, as `Stream.cancel` does."""
+        """End the stream early, like `Stream.cancel`. May be called from any thread."""
         if self._portal and not self._closed:
             self._portal.start_task_soon(self._stream.cancel)
         else:
             self._stream.cancel()
 
     def close(self) -> None:
-        """Close the stream and end the thread. Does nothing the second time."""
+        """Close the stream and end the thread. Idempotent."""
         self._leave(None, None, None)
 
     def __enter__(self) -> "Synchronous[T]":
@@ -123,10 +123,10 @@ class Synchronous(Iterator["T | StreamEnd"], Generic[T]):
     def _start(self) -> BlockingPortal:
         if self._portal is None:
             self._portal = self._thread.enter_context(start_blocking_portal(self._backend))
-            # Later in the interpreter's end the thread stands still, and would be waited for without end.
+            # Later in interpreter shutdown the thread no longer runs, and joining it would block forever.
             atexit.register(self._at_exit)
             if self._stream.joins:
-                # Each call is a task of its own, but the tasks of a hop are entered and left in one.
+                # Each portal call is a separate task, but a hop must be entered and left in the same task.
                 self._thread.enter_context(self._portal.wrap_async_context_manager(self._stream))
         return self._portal
 
@@ -154,10 +154,10 @@ def _close_left_open(bridge: "weakref.ref[Synchronous[Any]]") -> None:
 
 
 def sync(stream: Stream[T], *, backend: Literal["asyncio", "trio"] = "asyncio") -> Synchronous[T]:
-    """Read a stream from code that is not async: `with sync(source | pipeline) as events: for event in events: …`.
+    """Read a stream from synchronous code: `with sync(source | pipeline) as events: for event in events: …`.
 
-    The stream runs in an event loop in a thread of its own, which begins with the first read or `with`. The price is a switch
-    of threads for every item, some tens of microseconds. `backend` is the event loop.
+    The stream runs in an event loop in a separate thread, which starts with the first read or `with`. Each item costs a thread
+    switch, some tens of microseconds. `backend` is the event loop.
     """
     if not isinstance(cast(object, stream), Stream):
         raise PipelineError(f"sync takes a stream (source | pipeline), found an object of type {type(stream).__name__}")

@@ -1,4 +1,4 @@
-"""Work in tasks beside a block of code, which end with it."""
+"""Tasks that run concurrently with a block of code and end with it."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -11,9 +11,10 @@ Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 @asynccontextmanager
 async def beside(*works: Work, unclosed: Sequence[Exception] = ()) -> AsyncGenerator[None, None]:
-    """Run the works, which raise nothing, each in a task beside the block, and cancel them when the block is left.
+    """Run each of `works`, which must not raise, in a task during the block, and cancel the tasks when the block is left.
 
-    `unclosed`: where the works put failures to close; the first is raised when the block has ended without an error of its own.
+    `unclosed`: the list to which the works append errors of closing; its first entry is raised if the block itself ends without
+    an error.
     """
     failure: BaseException | None = None
     async with anyio.create_task_group() as group:
@@ -23,7 +24,7 @@ async def beside(*works: Work, unclosed: Sequence[Exception] = ()) -> AsyncGener
             yield
         except anyio.get_cancelled_exc_class():
             raise
-        # The block's own error leaves as it is; a task group would wrap it.
+        # The block's own error is raised unwrapped; a task group would wrap it in an exception group.
         except BaseException as error:
             failure = error
         group.cancel_scope.cancel()
@@ -31,14 +32,14 @@ async def beside(*works: Work, unclosed: Sequence[Exception] = ()) -> AsyncGener
         try:
             raise failure
         finally:
-            del failure  # or it would hold its own traceback, and all that is in it
+            del failure  # breaks the reference cycle with its traceback
     if unclosed:
         raise unclosed[0]
 
 
 @asynccontextmanager
 async def until(done: Callable[[], Awaitable[object]]) -> AsyncGenerator[None, None]:
-    """Run the block beside `done`, and cancel it when `done` returns. Leaving the block cancels `done`."""
+    """Run the block concurrently with `done`, and cancel it when `done` returns. Leaving the block cancels `done`."""
     failure: list[Exception] = []
 
     async def watch() -> None:

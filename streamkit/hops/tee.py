@@ -1,4 +1,4 @@
-"""One stream for consumers in other tasks."""
+"""One stream for one or several consumers in other tasks."""
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -16,11 +16,11 @@ U = TypeVar("U")
 
 @hop
 async def prefetch(items: Readable[T], *, size: int = 1) -> AsyncGenerator[Branch[T], None]:
-    """Read in a task of its own, at most `size` items ahead of the consumer.
+    """Read in a separate task, at most `size` items ahead of the consumer.
 
-    Unlike a stream's own, a read of the iterator that this gives may be cancelled, by a timeout for example, and asked
-    again: no item is lost. An error of `items` is raised after the items before it, and again whenever it is asked.
-    Leaving the block closes `items`; if that fails and nothing else has, it raises.
+    Unlike a read of the stream itself, a read of this iterator may be cancelled, for example by a timeout, and repeated without
+    losing an item. An error of `items` is raised after the items before it, and again by every further read. Leaving the block
+    closes `items`; an error of closing is raised unless another error is.
     """
     async with tee(items, 1, size=size) as (ahead,):
         yield ahead
@@ -30,12 +30,13 @@ async def prefetch(items: Readable[T], *, size: int = 1) -> AsyncGenerator[Branc
 async def tee(
     items: Readable[T], consumers: int = 2, *, size: int = 16, overflow: Overflow = "wait"
 ) -> AsyncGenerator[tuple[Branch[T], ...], None]:
-    """Give all items to each of several `consumers`, by one task that reads at most `size` items ahead of the slowest.
+    """Pass all items to each of several `consumers`. One task reads, at most `size` items ahead of the slowest.
 
-    `overflow`: `wait` for the slowest, so that nothing is dropped and nothing grows; or let one that is `size` items behind
-    lose its oldest items, the newest ones, or get an error (`QueueOverflow`). A `StreamEnd` is never dropped.
-    `Branch.waiting` is how far each is behind, `Branch.dropped` how much it missed. A consumer that stops early calls its
-    branch's `aclose`, or it would hold the others up; when all have, the reading stops. For the rest as `prefetch`.
+    `overflow`: `wait` applies back-pressure, so nothing is dropped and the queues stay bounded. With `drop_oldest`, `drop_newest`
+    or `error`, a consumer that is `size` items behind loses its oldest or newest items, or gets a `QueueOverflow`. A `StreamEnd`
+    is never dropped. `Branch.waiting` is the number of buffered items, `Branch.dropped` the number of dropped ones. A consumer
+    that stops early must call `aclose` on its branch, or it blocks the others; when all have, reading stops. Otherwise like
+    `prefetch`.
     """
     at_least_one(size=size, consumers=consumers)
     iterator, unclosed = reading(items), list[Exception]()
@@ -48,11 +49,11 @@ async def tee(
 async def broadcast(
     items: Readable[T], *, size: int = 64, overflow: Overflow = "error", history: int = 10_000
 ) -> AsyncGenerator["Broadcast[T]", None]:
-    """Read once for consumers that come and go: each calls `subscribe`, at any time, and gets what it missed first.
+    """Read once for any number of consumers: each calls `subscribe`, at any time, and first receives the earlier items.
 
-    It keeps reading without consumers. The last `history` items are kept for late consumers; who comes when more have passed
-    finds the first of them missing (`Branch.dropped`). `size` and `overflow` are those of `tee`, for the items that come
-    after a consumer has.
+    Reading continues without consumers. The last `history` items are kept for late consumers. A consumer that subscribes after
+    more than `history` items misses the oldest ones; `Branch.dropped` counts them. `size` and `overflow` are those of `tee`, for
+    the items after the subscription.
     """
     at_least_one(size=size)
     iterator, unclosed = reading(items), list[Exception]()
@@ -62,7 +63,7 @@ async def broadcast(
 
 
 class Broadcast(Branch[T], Generic[T]):
-    """Made by `broadcast`. Its own queue is the history; consumers read their branches."""
+    """The stream to subscribe to. Created by `broadcast`. Consumers read their branches, not this object."""
 
     def __init__(self, size: int, overflow: Overflow, history: int) -> None:
         super().__init__(history, "drop_oldest")
@@ -72,7 +73,7 @@ class Broadcast(Branch[T], Generic[T]):
         self._branches: list[Branch[T]] = []
 
     def subscribe(self) -> Branch[T]:
-        """A branch with all that is kept and all that comes. `aclose` it when its consumer leaves."""
+        """Return a branch with all kept items and all further ones. Call its `aclose` when the consumer stops."""
         size, overflow = self._each
         branch = Branch[T](max(size, len(self._history)), overflow)
         branch.dropped = self._passed - len(self._history)
@@ -86,7 +87,7 @@ class Broadcast(Branch[T], Generic[T]):
 
     @property
     def consumers(self) -> int:
-        """How many read now."""
+        """Number of current consumers."""
         return len(self._branches)
 
     def give(self, item: T) -> None:
@@ -115,10 +116,10 @@ class Broadcast(Branch[T], Generic[T]):
 async def from_generator(
     function: Callable[[AsyncIterator[T]], AsyncIterator[U]], items: Readable[T], *, size: int = 1
 ) -> AsyncGenerator[Branch[U], None]:
-    """Run an async generator function over `items`, in a task of its own, at most `size` items ahead of the consumer.
+    """Run an async generator function over `items` in a separate task, at most `size` items ahead of the consumer.
 
-    There a timeout inside the generator cannot cancel the consumer, nor one of the consumer's the generator (PEP 789).
-    Leaving the block closes the generator and then `items`.
+    In a separate task, a timeout inside the generator can't cancel the consumer, and a timeout of the consumer can't cancel the
+    generator (PEP 789). Leaving the block closes the generator and then `items`.
     """
     unclosed: list[Exception] = []
     iterator = reading(items)

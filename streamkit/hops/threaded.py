@@ -1,4 +1,4 @@
-"""A sync stage whose heavy work runs in a thread, so that it does not block the event loop."""
+"""A sync stage that processes large items in a thread, so that it does not block the event loop."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ Out = TypeVar("Out", covariant=True)
 
 @dataclass
 class Threaded(AsyncStage[In, Out]):
-    """Run a sync stage in line, and for an item with more than `over` characters of text in a thread.
+    """Run a sync stage inline, but in a thread for an item with more than `over` characters of text.
 
-    Nearly all deltas are short, and cost nothing but a coroutine each; an answer that comes in one piece of a megabyte, which
-    a count takes a tenth of a second for, does not hold up the other streams of the process. The stage never works in two
-    threads at once. `stream.stage(Threaded).stage` is the run's own copy of it. A thread can't be interrupted: when the
-    stream is cancelled, what it is at comes to its end unseen.
+    Nearly all deltas are short and cost only a coroutine each. A response that arrives in one piece of a megabyte, which takes a
+    tenth of a second to count, does not block the other streams of the process. The stage never runs in two threads at once.
+    `stream.stage(Threaded).stage` is the run's own copy of the stage. A thread can't be interrupted: when the stream is
+    cancelled, the current item is still processed and its results are discarded.
     """
 
     stage: Stage[In, Out]
@@ -62,7 +62,7 @@ class Threaded(AsyncStage[In, Out]):
 
 
 def _all(stage: Stage[Any, Any], item: Any) -> tuple[list[Any], Exception | None]:
-    # Used up here, for a generator does its work where that is done; what it gave before it failed is kept. (Law 1)
+    # Exhaust a generator here, because its work runs during iteration. Items before an error are kept. (Law 1)
     found: list[Any] = []
     try:
         found.extend(stage.feed(item))

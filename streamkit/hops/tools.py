@@ -1,4 +1,4 @@
-"""Functions as tools: their arguments validated, their failures as results."""
+"""Functions as tools: validates their arguments and calls them."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -21,19 +21,19 @@ OnToolError: TypeAlias = Literal["result", "raise"]
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A function and the type of its arguments. With `spread` they are passed by name, else as one object."""
+    """A function and the type of its arguments. With `spread` the arguments are passed by name, otherwise as one object."""
 
     function: Function
     kind: Any
     spread: bool
 
     async def __call__(self, call: ToolCall) -> Any:
-        """Validate the arguments and call the function. `OutputError` for arguments that don't fit; they are not quoted."""
+        """Validate the arguments and call the function. Raises `OutputError` for invalid arguments, without quoting them."""
         value = self._value(call.arguments.strip() or "{}")
         work = partial(self.function, **msgspec.structs.asdict(value)) if self.spread else partial(self.function, value)
         if inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(type(self.function).__call__):
             return await work()
-        # A function that is not async may block.
+        # A synchronous function may block.
         return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
     def _value(self, arguments: str) -> Any:
@@ -45,7 +45,7 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 def as_tools(tools: Tools) -> dict[str, Tool]:
-    """The tools by their names: a mapping's keys, or the functions' own. `PipelineError` for what can't be called."""
+    """Return the tools by name: a mapping's keys, or the function names. Raises `PipelineError` for a non-callable value."""
     if isinstance(tools, Mapping):
         named = dict(cast("Mapping[str, Function]", tools))
     else:
@@ -64,7 +64,7 @@ def _tool(name: str, function: Function) -> Tool:
 
 
 def _is_object(kind: Any) -> bool:
-    """Whether a parameter of that type takes all arguments as one object."""
+    """Whether a parameter of this type takes all arguments as one object."""
     if not isinstance(kind, type) or kind in (str, int, float, bool, bytes, list, tuple, set, inspect.Parameter.empty):
         return False
     try:
