@@ -101,7 +101,7 @@ _MARKS = {
 
 _CHANNELS: dict[str, Channel] = {"text": "content", "thinking": "reasoning"}
 # Fields of a block that are emitted as events of their own.
-_TOLD = {"text": ("text", "citations"), "thinking": ("thinking",), "tool_use": ("name",)}
+_EMITTED = {"text": ("text", "citations"), "thinking": ("thinking",), "tool_use": ("name",)}
 
 
 class _Block(msgspec.Struct):
@@ -211,7 +211,7 @@ class AnthropicMessages(Dialect):
         out.append(ResponseDetails({**details, "content": []}, self.shape, payload=payload))
         for index, block in enumerate(mappings(message.get("content"))):
             self._block(block, index, payload, out)
-        self._cost(message.get("usage"), payload, out)
+        self._take_usage(message.get("usage"), payload, out)
 
     def _message(self, message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         # A non-streaming response has everything in one event.
@@ -241,7 +241,7 @@ class AnthropicMessages(Dialect):
         self._finish(delta, counts, payload, out)
 
     def _finish(self, delta: dict[str, Any], said: object, payload: bytes, out: list[Event]) -> None:
-        self._cost(said, payload, out)
+        self._take_usage(said, payload, out)
         if details := delta.get("stop_details"):
             out.append(ProviderNotice("stop_details", details, 0, payload=payload))
         if (reason := word(delta.get("stop_reason"))) and not is_pending(reason):
@@ -250,7 +250,7 @@ class AnthropicMessages(Dialect):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
 
-    def _cost(self, counts: object, payload: bytes, out: list[Event]) -> None:
+    def _take_usage(self, counts: object, payload: bytes, out: list[Event]) -> None:
         if known := {
             name: value for name, value in mapping(counts).items() if value is not None or name not in self._usage
         }:
@@ -268,12 +268,12 @@ class AnthropicMessages(Dialect):
         if kind == "tool_use":
             opened.tool_index, self._calls = self._calls, self._calls + 1
             self.called.add(0)
-        data = emptied(block, _TOLD.get(kind, ()))
+        data = emptied(block, _EMITTED.get(kind, ()))
         if kind == "tool_use" and "input" in data:
             data["input"] = {}
         self._begin(opened, data, payload, out)
         if kind in _CHANNELS:
-            self._tell(block, opened.number, payload, out)
+            self._emit(block, opened.number, payload, out)
         elif opened.tool_index is not None:
             # A streamed call starts with the placeholder `{}`; a call that starts with its input takes no deltas.
             input = block.get("input")
@@ -304,7 +304,7 @@ class AnthropicMessages(Dialect):
         else:
             block.late |= fields
 
-    def _tell(self, fields: dict[str, Any], number: int, payload: bytes, out: list[Event]) -> None:
+    def _emit(self, fields: dict[str, Any], number: int, payload: bytes, out: list[Event]) -> None:
         if piece := text(fields.get("text")):
             out.append(TextDelta(piece, payload=payload))
         if thought := text(fields.get("thinking")):
@@ -315,7 +315,7 @@ class AnthropicMessages(Dialect):
         delta, index = mapping(fields.get("delta")), count(fields.get("index"))
         match delta.get("type"):
             case "text_delta" | "thinking_delta" as kind:
-                self._tell(delta, self._resume(kind.removesuffix("_delta"), index, payload, out), payload, out)
+                self._emit(delta, self._resume(kind.removesuffix("_delta"), index, payload, out), payload, out)
             case "citations_delta":
                 number = self._resume("text", index, payload, out)
                 for citation in mappings([delta.get("citation")]):
@@ -330,7 +330,7 @@ class AnthropicMessages(Dialect):
                 if block.tool_index is None:
                     out.append(PartDelta(piece, "tool_input", block.number, ("input",), True, payload=payload))
                 else:
-                    self._bare.spoke(block.tool_index)
+                    self._bare.got_arguments(block.tool_index)
                     out.append(ToolCallDelta(block.tool_index, arguments=piece, payload=payload))
             case kind:
                 self.not_known(text(kind) or "content_block_delta", delta, payload, out, 0)

@@ -149,7 +149,7 @@ class OpenAIAssistants(Dialect):
                 name, arguments = text(function.get("name")), text(function.get("arguments")) or ""
                 kind = "function" if id else None
                 if arguments:
-                    self._bare.spoke(number)
+                    self._bare.got_arguments(number)
                 out.append(ToolCallDelta(number, id, name, arguments, type=kind, payload=payload))
             elif kind := text(call.get("type")):
                 self._tool(kind, call, (step, count(call.get("index")) or 0), payload, out)

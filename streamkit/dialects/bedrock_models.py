@@ -53,7 +53,7 @@ _COUNTS = {
     "totalOutputTextTokenCount": "outputTokenCount",
 }
 """Fields of running token counts, with Bedrock's names for them."""
-_TOLD = (*_COUNTS, _METRICS, _TITAN, "generation", "stop_reason", "completionReason", "index", "text", "is_finished")
+_EMITTED = (*_COUNTS, _METRICS, _TITAN, "generation", "stop_reason", "completionReason", "index", "text", "is_finished")
 
 
 @dataclass
@@ -88,9 +88,9 @@ class BedrockModels(Dialect):
             self.fail(error_in(data) or data, number, out)
             return
         if whole is not None:
-            beside = without(fields, (group or "", *_TOLD)) if group or not whole else {}
-            self._tell_details(beside | ({whole: []} if whole else {}), payload, out)
-        self._cost(fields, payload, out)
+            beside = without(fields, (group or "", *_EMITTED)) if group or not whole else {}
+            self._emit_details(beside | ({whole: []} if whole else {}), payload, out)
+        self._take_usage(fields, payload, out)
         if group:
             for index, choice in enumerate(mappings(fields[group])):
                 self._piece(choice, count(choice.get("index")) or index, *_FIELDS[group], payload, out)
@@ -106,7 +106,7 @@ class BedrockModels(Dialect):
         if piece := text(fields.get(name)):
             out.append(TextDelta(piece, index, payload=payload))
         if (reason := word(fields.get(ending))) and not is_pending(reason):
-            beside = without(fields, (name, ending, *_TOLD))
+            beside = without(fields, (name, ending, *_EMITTED))
             if (tokens := count(fields.get("totalOutputTextTokenCount"))) is not None:
                 beside["tokenCount"] = tokens
             if beside:
@@ -114,16 +114,16 @@ class BedrockModels(Dialect):
             self.finished[index] = reason
             out.append(Finish(reason, index, payload=payload))
 
-    def _tell_details(self, beside: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+    def _emit_details(self, beside: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         if new := changed(beside, self._known):
             self._known |= new
             out.append(ResponseDetails(new, self.shape, payload=payload))
 
-    def _cost(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+    def _take_usage(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         own = {name: counted for name in _COUNTS if (counted := count(fields.get(name))) is not None}
         if any(word(fields.get(ending)) for _, ending in _FIELDS.values()) or "results" in fields:
             # The model's own counts are fields of its response, and final only now.
-            self._tell_details(without({**self._own, **own}, ("totalOutputTextTokenCount",)), payload, out)
+            self._emit_details(without({**self._own, **own}, ("totalOutputTextTokenCount",)), payload, out)
         self._own |= own
         said = {_COUNTS[name]: counted for name, counted in own.items()} | mapping(fields.get(_METRICS))
         if counts := [

@@ -86,7 +86,7 @@ def _call(form: dict[str, Any], call: ToolCall) -> dict[str, Any]:
 # The events
 
 # Fields that are emitted as events of their own; `p` is padding.
-_TOLD = ("response", "tool_calls", "usage", "finish_reason", "p")
+_EMITTED = ("response", "tool_calls", "usage", "finish_reason", "p")
 _OTHERS = ("type", "object", "choices", "model", "done")
 
 
@@ -118,7 +118,7 @@ class WorkersAI(Dialect):
             self.fail(error or data, number, out)
             return
         answer = mapping(fields.get("result")) if "success" in fields else fields
-        if not any(name in answer for name in _TOLD):
+        if not any(name in answer for name in _EMITTED):
             self.not_known(item.event, data, payload, out)
             return
         if 0 not in self.finished:
@@ -126,11 +126,11 @@ class WorkersAI(Dialect):
             out.append(ResponseDetails(_beside(fields), self.shape, payload=payload))
         # A JSON body is the whole response.
         whole = isinstance(item, JsonBody)
-        self._tell(answer, whole, payload, out)
+        self._emit(answer, whole, payload, out)
         if whole:
             self.finish(out, number)
 
-    def _tell(self, answer: dict[str, Any], whole: bool, payload: bytes, out: list[Event]) -> None:
+    def _emit(self, answer: dict[str, Any], whole: bool, payload: bytes, out: list[Event]) -> None:
         if piece := _text(answer.get("response")):
             out.append(TextDelta(piece, payload=payload))
         for position, call in enumerate(mappings(answer.get("tool_calls"))):
@@ -172,7 +172,7 @@ def _beside(fields: dict[str, Any]) -> dict[str, Any]:
     emptied: dict[str, Any] = {name: empty(fields[name]) for name in ("response", "tool_calls") if name in fields}
     if "result" in fields:
         emptied = {"result": _beside(mapping(fields["result"]))}
-    return {**without(fields, (*_TOLD, "result")), **emptied}
+    return {**without(fields, (*_EMITTED, "result")), **emptied}
 
 
 def _form(call: dict[str, Any]) -> dict[str, Any]:

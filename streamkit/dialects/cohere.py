@@ -92,7 +92,7 @@ _MARKS = {
 }
 _CHANNELS: dict[str, Channel] = {"text": "content", "thinking": "reasoning", "tool_plan": "reasoning"}
 # Fields of a message that are emitted as events of their own.
-_TOLD = ("tool_plan", "content", "tool_calls", "citations")
+_EMITTED = ("tool_plan", "content", "tool_calls", "citations")
 
 
 @dataclass
@@ -130,7 +130,7 @@ class CohereChat(Dialect):
         message, index = mapping(delta.get("message")), count(fields.get("index"))
         match kind:
             case "content-delta" | "content-start" | "tool-plan-delta":
-                self._tell(message, index, kind == "content-start", payload, out)
+                self._emit(message, index, kind == "content-start", payload, out)
                 self._logprobs([fields.get("logprobs")], payload, out)
             case "tool-call-start" | "tool-call-delta":
                 for call in _one_or_many(message.get("tool_calls")):
@@ -162,13 +162,13 @@ class CohereChat(Dialect):
         out.append(ResponseStart(text(fields.get("id")), payload=payload))
         # A stream starts with empty fields for everything that may follow; empty fields of a non-streaming response are kept.
         streamed = "type" in fields
-        hole = {name: value for name, value in message.items() if name not in _TOLD or not (value or streamed)}
+        hole = {name: value for name, value in message.items() if name not in _EMITTED or not (value or streamed)}
         details = without(fields, ("type", "delta", "finish_reason", "usage"))
         details |= {"message": hole, **({"logprobs": []} if "logprobs" in fields else {})}
         out.append(ResponseDetails(details, self.shape, payload=payload))
         if role := text(message.get("role")):
             out.append(RoleDelta(role, payload=payload))
-        self._tell(message, None, True, payload, out)
+        self._emit(message, None, True, payload, out)
 
     def _message(self, answer: dict[str, Any], number: int, payload: bytes, out: list[Event]) -> None:
         # A non-streaming response has everything in one event.
@@ -187,7 +187,7 @@ class CohereChat(Dialect):
         if found := mappings(items):
             out.append(Logprobs({"items": found}, payload=payload))
 
-    def _tell(self, message: dict[str, Any], index: int | None, starts: bool, payload: bytes, out: list[Event]) -> None:
+    def _emit(self, message: dict[str, Any], index: int | None, starts: bool, payload: bytes, out: list[Event]) -> None:
         if plan := text(message.get("tool_plan")):
             self._part("tool_plan", {}, "plan", payload, out)
             out.append(ReasoningDelta(plan, payload=payload))
@@ -240,7 +240,7 @@ class CohereChat(Dialect):
             self._parts += 1
         if starts or id or name or arguments:
             if arguments:
-                self._bare.spoke(self._calls[index])
+                self._bare.got_arguments(self._calls[index])
             out.append(ToolCallDelta(self._calls[index], id, name, arguments, type=kind, payload=payload))
 
     def _stop(self, delta: dict[str, Any], number: int, payload: bytes, out: list[Event]) -> None:

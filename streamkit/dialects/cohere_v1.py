@@ -63,7 +63,7 @@ _MARKS = {
     "stream-end",
 }
 _METRICS = "amazon-bedrock-invocationMetrics"
-_TOLD = (
+_EMITTED = (
     "text",
     "generation_id",
     "finish_reason",
@@ -179,13 +179,13 @@ class CohereChatV1(Dialect):
             self._calls.add(index)
             self._bare.begin(index)
         if arguments:
-            self._bare.spoke(index)
+            self._bare.got_arguments(index)
         self.called.add(0)
         out.append(ToolCallDelta(index, None, name, arguments, payload=payload))
 
     def _finish(self, response: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self._begin(response, payload, out)
-        out.append(ResponseDetails({**without(response, _TOLD), "text": ""}, self.shape, payload=payload))
+        out.append(ResponseDetails({**without(response, _EMITTED), "text": ""}, self.shape, payload=payload))
         calls = mappings(response.get("tool_calls"))
         if not self._texts and not (calls and self._plans):
             self._text(response, payload, out)

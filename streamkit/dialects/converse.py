@@ -168,11 +168,11 @@ class BedrockConverse(Dialect):
             case "messageStart":
                 self._start(body, number, payload, out)
             case "messageStop":
-                self._tell_details(without(body, ("stopReason", _PADDING)), payload, out)
+                self._emit_details(without(body, ("stopReason", _PADDING)), payload, out)
                 self._stop(body, payload, out)
             case "metadata":
-                self._tell_details(without(body, ("usage", _PADDING)), payload, out)
-                self._cost(mapping(body.get("usage")), payload, out)
+                self._emit_details(without(body, ("usage", _PADDING)), payload, out)
+                self._take_usage(mapping(body.get("usage")), payload, out)
             case _ if isinstance(mapping(fields.get("output")).get("message"), dict):
                 self._message(fields, number, payload, out)
             case _ if item.event == "error" or error_in(data):
@@ -180,7 +180,7 @@ class BedrockConverse(Dialect):
             case _:
                 self.not_known(item.event, data, payload, out)
         if not self._usage and (metrics := mapping(fields.get(_METRICS))):
-            self._cost(metrics, payload, out)
+            self._take_usage(metrics, payload, out)
         if kind == "metadata" and self._has_finished():
             self.finish(out, number)
 
@@ -209,11 +209,11 @@ class BedrockConverse(Dialect):
         for index, block in enumerate(mappings(message.get("content"))):
             self._whole_block(block, index, payload, out)
             self._end_block(index, payload, out)
-        self._tell_details(without(whole, ("output", "stopReason", "usage")), payload, out)
+        self._emit_details(without(whole, ("output", "stopReason", "usage")), payload, out)
         self._stop(whole, payload, out)
-        self._cost(mapping(whole.get("usage")), payload, out)
+        self._take_usage(mapping(whole.get("usage")), payload, out)
 
-    def _tell_details(self, beside: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+    def _emit_details(self, beside: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         if trace := mapping(beside.get("trace")):
             beside = {**beside, "trace": _without_quotes(trace)}
         if new := changed(beside, self._details):
@@ -227,7 +227,7 @@ class BedrockConverse(Dialect):
             self.finished[0] = reason
             out.append(Finish(reason, payload=payload))
 
-    def _cost(self, counts: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+    def _take_usage(self, counts: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         if counts:
             self._usage = grown(self._usage, counts)
             out.append(usage_of(self._usage, payload))
@@ -283,7 +283,7 @@ class BedrockConverse(Dialect):
             case "toolUse" if "type" not in fields:
                 call = self._begin(kind, fields, index, payload, out)
                 if (input := fields.get("input")) and call.tool_index is not None:
-                    self._bare.spoke(call.tool_index)
+                    self._bare.got_arguments(call.tool_index)
                     arguments = msgspec.json.encode(input).decode()
                     out.append(ToolCallDelta(call.tool_index, arguments=arguments, payload=payload))
             case _:
@@ -352,7 +352,7 @@ class BedrockConverse(Dialect):
         if block.tool_index is None:
             out.append(PartDelta(piece, "tool_input", block.number, ("toolUse", "input"), True, payload=payload))
         else:
-            self._bare.spoke(block.tool_index)
+            self._bare.got_arguments(block.tool_index)
             out.append(ToolCallDelta(block.tool_index, arguments=piece, payload=payload))
 
     def _results(self, found: list[dict[str, Any]], index: int | None, payload: bytes, out: list[Event]) -> None:

@@ -70,7 +70,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
 
 # The events
 
-_TOLD = ("content", "reasoning_content", "tool_calls")
+_EMITTED = ("content", "reasoning_content", "tool_calls")
 
 
 @dataclass
@@ -123,14 +123,14 @@ class DashScope(Dialect):
         else:
             self._choice({**output, "message": {"content": output["text"]}}, 0, tokens, payload, out)
         if said := mapping(fields.get("usage")):
-            self._spend(said, payload, out)
+            self._take_usage(said, payload, out)
         self._tokens = tokens
 
     def _is_another(self, fields: dict[str, Any], output: dict[str, Any]) -> bool:
         if text(fields.get("request_id")) == self._id or not self._has_finished():
             return False
         messages = [mapping(choice.get("message")) for choice in mappings(output.get("choices"))]
-        return bool(output.get("text")) or any(message.get(name) for message in messages for name in _TOLD)
+        return bool(output.get("text")) or any(message.get(name) for message in messages for name in _EMITTED)
 
     def settle(self, out: list[Event], *, complete: bool) -> None:
         for index in self._calls:
@@ -181,7 +181,7 @@ class DashScope(Dialect):
     ) -> None:
         details = without(choice, ("message", "finish_reason", "text"))
         if "message" in choice and "text" not in choice:
-            details["message"] = {**mapping(self._details.get(index, {}).get("message")), **emptied(message, _TOLD)}
+            details["message"] = {**mapping(self._details.get(index, {}).get("message")), **emptied(message, _EMITTED)}
         self._detail(details, index, payload, out)
 
     def _content(self, content: object, index: int, payload: bytes, out: list[Event]) -> str:
@@ -231,6 +231,6 @@ class DashScope(Dialect):
             return said
         return self._resent.rest(channel, index, said, call)
 
-    def _spend(self, said: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+    def _take_usage(self, said: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self._used = spent(self._used, said, ("input_tokens", "output_tokens", "total_tokens"))
         out.append(usage_of(self._used, payload))

@@ -245,9 +245,9 @@ class Gemini(Dialect):
             if feedback := mapping(chunk.get("promptFeedback")):
                 self._blocked = text(feedback.get("blockReason")) or self._blocked
                 out.append(ProviderNotice("prompt_feedback", feedback, payload=payload))
-            self._spend(mapping(chunk.get("usageMetadata")), payload, out, text_alone=_is_text(out[known:]))
+            self._take_usage(mapping(chunk.get("usageMetadata")), payload, out, text_alone=_is_text(out[known:]))
 
-    def _spend(self, usage: dict[str, Any], payload: bytes, out: list[Event], *, text_alone: bool) -> None:
+    def _take_usage(self, usage: dict[str, Any], payload: bytes, out: list[Event], *, text_alone: bool) -> None:
         if not usage:
             return
         # The count of prompt tokens is an estimate until the answer is complete.
@@ -389,7 +389,7 @@ class Gemini(Dialect):
             self._whole(call, whole, index, payload, out)
         elif call.writer is not None:
             for piece in pieces:
-                self._speak(call, call.writer.piece(piece), index, payload, out)
+                self._emit_arguments(call, call.writer.piece(piece), index, payload, out)
             if not (goes_on or any(piece.get("willContinue") is True for piece in pieces)):
                 self._end_call(call, index, payload, out)
 
@@ -431,10 +431,10 @@ class Gemini(Dialect):
             self._end_call(call, index, payload, out)
             return
         call.writer = PartialArguments()  # `rest` closes the JSON itself
-        self._speak(call, rest, index, payload, out)
+        self._emit_arguments(call, rest, index, payload, out)
         self._end_call(call, index, payload, out)
 
-    def _speak(self, call: _GeminiCall, piece: str, index: int, payload: bytes, out: list[Event]) -> None:
+    def _emit_arguments(self, call: _GeminiCall, piece: str, index: int, payload: bytes, out: list[Event]) -> None:
         if piece:
             call.arguments.add(piece)
             out.append(ToolCallDelta(call.number, arguments=piece, index=index, payload=payload))
@@ -442,9 +442,9 @@ class Gemini(Dialect):
     def _end_call(self, call: _GeminiCall | None, index: int, payload: bytes, out: list[Event]) -> None:
         if call is None or call.writer is None:
             return
-        self._speak(call, call.writer.end(), index, payload, out)
+        self._emit_arguments(call, call.writer.end(), index, payload, out)
         if call.arguments.is_empty:
-            self._speak(call, EMPTY, index, payload, out)
+            self._emit_arguments(call, EMPTY, index, payload, out)
         call.writer = None
         out.append(PartEnd(call.part, call.late, index, payload=payload))
 

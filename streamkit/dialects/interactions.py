@@ -173,7 +173,7 @@ class GeminiInteractions(Dialect):
             self._conclude(whole, payload, number, out)
         elif kind in _STATUS:
             self._status = text(fields.get("status")) or self._status
-            self._spend(fields.get("usage"), payload, out)
+            self._take_usage(fields.get("usage"), payload, out)
             out.append(ProviderNotice(kind, data, payload=payload))
         elif area in ("step", "content") and act == "start":
             self._begin(mapping(fields.get("step", fields.get("content"))), index, payload, out)
@@ -215,7 +215,7 @@ class GeminiInteractions(Dialect):
                 self._whole(step, at, payload, out)
         for known in self._steps.values():
             self._end_step(known, payload, out)
-        self._spend(whole.get("usage"), payload, out)
+        self._take_usage(whole.get("usage"), payload, out)
         status = word(whole.get("status")) or self._status
         if status is None or (is_pending(status) and "status" not in whole):
             status = "completed"  # the name of the event
@@ -229,7 +229,7 @@ class GeminiInteractions(Dialect):
         else:
             self.finish(out, number)
 
-    def _spend(self, said: object, payload: bytes, out: list[Event]) -> None:
+    def _take_usage(self, said: object, payload: bytes, out: list[Event]) -> None:
         if not (counts := mapping(said)):
             return
         self._used = grown(self._used, counts)
@@ -276,7 +276,7 @@ class GeminiInteractions(Dialect):
             part, said = found.parts[at], text(content.get("text"))
             if (rest := part.emitted.rest(said or "")) is None:
                 self.conflict("reasoning" if found.kind == "thought" else "content", 0, payload, out)
-            self._say(rest or "", found, part, payload, out)
+            self._emit_text(rest or "", found, part, payload, out)
             for annotation in mappings(content.get("annotations"))[part.annotations :]:
                 self._annotate(annotation, part, payload, out)
 
@@ -290,7 +290,7 @@ class GeminiInteractions(Dialect):
             if found.tool_index is not None and (arguments := step.get("arguments")):
                 rest = found.arguments.rest(_json(arguments))
                 if found.arguments.is_empty and rest:
-                    self._speak(rest, found, payload, out)
+                    self._emit_arguments(rest, found, payload, out)
             if step.get("signature") and not found.ended:
                 found.late |= {"signature": step["signature"]}
 
@@ -301,11 +301,11 @@ class GeminiInteractions(Dialect):
         # A streamed call begins with the placeholder `{}`.
         found.takes_arguments = not arguments
         if arguments:
-            self._speak(arguments if isinstance(arguments, str) else _json(arguments), found, payload, out)
+            self._emit_arguments(arguments if isinstance(arguments, str) else _json(arguments), found, payload, out)
 
-    def _speak(self, piece: str, found: _Step, payload: bytes, out: list[Event]) -> None:
+    def _emit_arguments(self, piece: str, found: _Step, payload: bytes, out: list[Event]) -> None:
         if piece and found.tool_index is not None:
-            self._bare.spoke(found.tool_index)
+            self._bare.got_arguments(found.tool_index)
             found.arguments.add(piece)
             out.append(ToolCallDelta(found.tool_index, arguments=piece, payload=payload))
 
@@ -316,11 +316,11 @@ class GeminiInteractions(Dialect):
             step = self._begin({"type": _step_of(kind)}, index, payload, out)
         match kind:
             case "text":
-                self._say(text(delta.get("text")) or "", step, self._open_part(step, payload, out), payload, out)
+                self._emit_text(text(delta.get("text")) or "", step, self._open_part(step, payload, out), payload, out)
             case "thought_summary":
                 content = mapping(delta.get("content"))
                 if (said := text(content.get("text"))) is not None:
-                    self._say(said, step, self._open_part(step, payload, out), payload, out)
+                    self._emit_text(said, step, self._open_part(step, payload, out), payload, out)
                 else:
                     self._part(content, step, payload, out)
             case "thought_signature":
@@ -349,7 +349,7 @@ class GeminiInteractions(Dialect):
         if signature := delta.get("signature"):
             self._late(step, {"signature": signature}, payload, out)
         if step.takes_arguments and arguments:
-            self._speak(arguments if isinstance(arguments, str) else _json(arguments), step, payload, out)
+            self._emit_arguments(arguments if isinstance(arguments, str) else _json(arguments), step, payload, out)
 
     def _part(self, content: dict[str, Any], step: _Step, payload: bytes, out: list[Event]) -> _StepPart:
         kind = text(content.get("type")) or "content"
@@ -370,7 +370,7 @@ class GeminiInteractions(Dialect):
             return self._part({"type": "text", "text": ""}, step, payload, out)
         return step.parts[-1]
 
-    def _say(self, piece: str, step: _Step, part: _StepPart, payload: bytes, out: list[Event]) -> None:
+    def _emit_text(self, piece: str, step: _Step, part: _StepPart, payload: bytes, out: list[Event]) -> None:
         if not piece:
             return
         part.emitted.add(piece)

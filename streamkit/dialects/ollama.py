@@ -78,7 +78,7 @@ def _call(part: Part, call: ToolCall) -> dict[str, Any]:
 # A line without any of these fields, such as a proxy's ping, is not part of an answer.
 _ANSWER = ("message", "response", "done")
 # Fields that are emitted as events of their own.
-_TOLD = ("content", "thinking", "reasoning_content", "tool_calls", "response", "logprobs", "done_reason")
+_EMITTED = ("content", "thinking", "reasoning_content", "tool_calls", "response", "logprobs", "done_reason")
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Ollama(Dialect):
         if not fields.keys().isdisjoint(_ANSWER):
             self.finished.setdefault(0, None)
         self._announce(fields, payload, out)
-        self._tell(mapping(fields.get("message")) or fields, payload, out)
+        self._emit(mapping(fields.get("message")) or fields, payload, out)
         if logprobs := mappings(fields.get("logprobs")):
             out.append(Logprobs({"content": logprobs}, payload=payload))
         if fields.get("done") is True:
@@ -123,7 +123,7 @@ class Ollama(Dialect):
             out.append(ResponseStart(created=seconds(fields.get("created_at")), model=model, payload=payload))
             self._detail(fields, payload, out)
 
-    def _tell(self, message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+    def _emit(self, message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         role = text(message.get("role"))
         if role and role != self._role:
             self._role = role
@@ -138,9 +138,9 @@ class Ollama(Dialect):
 
     def _detail(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         # The times and the status are those of the last line, as in a non-streaming response.
-        details = {name: value for name, value in fields.items() if name not in _TOLD and not _is_cost(name)}
+        details = {name: value for name, value in fields.items() if name not in _EMITTED and not _is_cost(name)}
         if isinstance(fields.get("message"), dict):
-            details["message"] = without(fields["message"], _TOLD)
+            details["message"] = without(fields["message"], _EMITTED)
         out.append(ResponseDetails(details, self.shape, payload=payload))
 
     def _call(self, call: dict[str, Any], payload: bytes, out: list[Event]) -> None:

@@ -59,21 +59,21 @@ class OpenAITranscription(Dialect):
         if error or item.event == "error":
             self.fail(error or data, number, out)
         elif kind == "transcript.text.delta":
-            self._tell(fields, fields.get("delta"), payload, out)
+            self._emit(fields, fields.get("delta"), payload, out)
             self._weighed |= bool(fields.get("logprobs"))
         elif kind == "transcript.text.done" or ("type" not in fields and "text" in fields):
             whole = {} if self._weighed else fields
             rest = self._emitted.rest(text(fields.get("text")) or "")
             if rest is None:
                 self.conflict("content", 0, payload, out)
-            self._tell(whole, rest, payload, out)
+            self._emit(whole, rest, payload, out)
             if used := mapping(fields.get("usage")):
                 out.append(usage_of(used, payload))
             self.finish(out, number)
         else:
             self.not_known(kind, data, payload, out)
 
-    def _tell(self, fields: dict[str, Any], said: object, payload: bytes, out: list[Event]) -> None:
+    def _emit(self, fields: dict[str, Any], said: object, payload: bytes, out: list[Event]) -> None:
         if piece := text(said):
             self._emitted.add(piece)
             out.append(TextDelta(piece, payload=payload))

@@ -77,7 +77,7 @@ class Watsonx(Dialect):
             out.append(TextDelta(piece, index, payload=payload))
         said = {name: count(result.get(name)) for name in _COUNTS}
         if any(said.values()):
-            self._spend(said, index, payload, out)
+            self._take_usage(said, index, payload, out)
         beside = without(result, ("generated_text", "stop_reason"))
         known = self._results.setdefault(index, beside)
         known |= {name: value for name, value in beside.items() if value}
@@ -86,7 +86,7 @@ class Watsonx(Dialect):
             self.finished[index] = reason
             out.append(Finish(reason, index, payload=payload))
 
-    def _spend(self, said: dict[str, int | None], index: int, payload: bytes, out: list[Event]) -> None:
+    def _take_usage(self, said: dict[str, int | None], index: int, payload: bytes, out: list[Event]) -> None:
         # Both are running counts. The input count is sent once and is 0 afterwards; it is the same for every result.
         used, known = self._used, self._generated.get(index, 0)
         if prompt := said[_INPUT]:

@@ -30,7 +30,7 @@ class BareCalls(msgspec.Struct):
         """Record the start of a call."""
         self.calls.setdefault(index, {})[number] = None
 
-    def spoke(self, number: int, index: int = 0) -> None:
+    def got_arguments(self, number: int, index: int = 0) -> None:
         """Record that a call has arguments."""
         if known := self.calls.get(index):
             known.pop(number, None)

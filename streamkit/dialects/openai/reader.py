@@ -43,7 +43,7 @@ from streamkit.tokens.usage import usage_of
 _CHANNELS: dict[str, Channel] = {"content": "content", "reasoning_content": "reasoning", "refusal": "refusal"}
 
 
-class _Said(msgspec.Struct):
+class _Emitted(msgspec.Struct):
     # What one choice has emitted, to be compared with a whole message that may follow its deltas.
     role: str | None = None
     content: EmittedText = msgspec.field(default_factory=EmittedText)
@@ -78,7 +78,7 @@ class OpenAICompletions(Dialect):
     )
 
     _start: tuple[Any, ...] = field(default=(None,) * 6, init=False, repr=False)
-    _choices: dict[int, _Said] = field(default_factory=dict[int, _Said], init=False, repr=False)
+    _choices: dict[int, _Emitted] = field(default_factory=dict[int, _Emitted], init=False, repr=False)
     _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _beside: ChangingFields = field(default_factory=ChangingFields, init=False, repr=False)
     # The response id of the chunk that ended a choice.
@@ -124,7 +124,7 @@ class OpenAICompletions(Dialect):
         if start != self._start:
             self._announce(start, chunk, payload, out)
         if chunk.beside:
-            self._tell_beside(chunk.beside, None, payload, out)
+            self._emit_details(chunk.beside, None, payload, out)
         for choice in chunk.choices or ():
             self._choice(choice, payload, out)
         if chunk.moderation:
@@ -135,7 +135,7 @@ class OpenAICompletions(Dialect):
             self.fail(found, number, out)
             return
         if usage := chunk.usage or (chunk.beside and self._usage_beside(chunk.beside)):
-            self._spend(usage, payload, out)
+            self._take_usage(usage, payload, out)
 
     def _choice(self, choice: ChunkChoice, payload: bytes, out: list[Event]) -> None:
         index, add, delta, reason = choice.index, out.append, choice.delta, choice.finish_reason
@@ -146,16 +146,16 @@ class OpenAICompletions(Dialect):
             self.finished[index] = None
         said = self._choices[index] if again else self._of(index)
         if choice.beside:
-            self._tell_beside(choice.beside, index, payload, out)
+            self._emit_details(choice.beside, index, payload, out)
         if delta is not None:
             # Arguments in a chunk that ends its choice are whole.
-            self._tell(delta, said, index, payload, out, whole=reason is not None)
+            self._emit(delta, said, index, payload, out, whole=reason is not None)
         if choice.message is not None and choice.in_pieces:
-            self._tell(choice.message, said, index, payload, out, whole=reason is not None)
+            self._emit(choice.message, said, index, payload, out, whole=reason is not None)
         elif choice.message is not None:
             again = (again or delta is not None) and not self.cumulative
             message = self._missing(choice.message, said, index, payload, out) if again else choice.message
-            self._tell(message, said, index, payload, out, whole=not again)
+            self._emit(message, said, index, payload, out, whole=not again)
         elif delta is None and choice.text:
             said.content.add(choice.text)
             add(TextDelta(choice.text, index, payload=payload))
@@ -166,7 +166,7 @@ class OpenAICompletions(Dialect):
         if choice.content_filter_offsets:
             add(ProviderNotice("content_filter_offsets", choice.content_filter_offsets, index, payload=payload))
         if choice.usage:
-            self._spend(choice.usage, payload, out)
+            self._take_usage(choice.usage, payload, out)
         if reason is not None:
             self._settle(index, payload, out, complete=self.ends_calls(reason))
             self.finished[index] = reason
@@ -178,7 +178,8 @@ class OpenAICompletions(Dialect):
         # Some servers give each chunk its own id, and late chunks, such as usage, may have any id. It is another answer only
         # if a choice that has ended has content again under another id.
         return bool(chunk.id) and any(
-            self._over.get(choice.index, chunk.id) != chunk.id and _speaks(choice) for choice in chunk.choices or ()
+            self._over.get(choice.index, chunk.id) != chunk.id and _has_content(choice)
+            for choice in chunk.choices or ()
         )
 
     def settle(self, out: list[Event], *, complete: bool) -> None:
@@ -196,10 +197,10 @@ class OpenAICompletions(Dialect):
         if late := said.beside.rest():
             out.append(ResponseDetails(late, index=index, payload=payload))
 
-    def _of(self, index: int) -> _Said:
+    def _of(self, index: int) -> _Emitted:
         found = self._choices.get(index)
         if found is None:
-            found = self._choices[index] = _Said(calls=Calls(cumulative=bool(self.cumulative)))
+            found = self._choices[index] = _Emitted(calls=Calls(cumulative=bool(self.cumulative)))
         return found
 
     def _announce(self, start: tuple[Any, ...], chunk: Chunk, payload: bytes, out: list[Event]) -> None:
@@ -225,15 +226,22 @@ class OpenAICompletions(Dialect):
         fields: list[Any] = [id, kind, *rest]
         out.append(ResponseStart(*fields, payload=payload))
 
-    def _tell_beside(self, found: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> None:
+    def _emit_details(self, found: dict[str, Any], index: int | None, payload: bytes, out: list[Event]) -> None:
         known = self._beside if index is None else self._of(index).beside
         if "x_groq" in found:
             found = {**found, "x_groq": fields.without(fields.mapping(found["x_groq"]), ("usage",))}
         if new := known.take(found):
             out.append(ResponseDetails(new, index=index, payload=payload))
 
-    def _tell(
-        self, message: ChunkMessage, said: _Said, index: int, payload: bytes, out: list[Event], *, whole: bool = False
+    def _emit(
+        self,
+        message: ChunkMessage,
+        said: _Emitted,
+        index: int,
+        payload: bytes,
+        out: list[Event],
+        *,
+        whole: bool = False,
     ) -> None:
         if message.role and said.role != message.role:
             said.role = message.role
@@ -264,9 +272,9 @@ class OpenAICompletions(Dialect):
         if message.function_call:
             out.append(self._call(said, _function_call(message.function_call, index, payload), 0, index, whole=whole))
         if message.audio or message.annotations or message.images:
-            self._tell_others(message, said, index, payload, out)
+            self._emit_others(message, said, index, payload, out)
 
-    def _tell_others(self, message: ChunkMessage, said: _Said, index: int, payload: bytes, out: list[Event]) -> None:
+    def _emit_others(self, message: ChunkMessage, said: _Emitted, index: int, payload: bytes, out: list[Event]) -> None:
         if audio := message.audio:
             said.others = True
             data, transcript, id = (fields.text(audio.get(name)) for name in ("data", "transcript", "id"))
@@ -280,11 +288,13 @@ class OpenAICompletions(Dialect):
             out.append(ProviderNotice(fields.text(part.get("type")) or "content_part", part, index, payload=payload))
 
     def _call(
-        self, said: _Said, delta: ToolCallDelta, wire_index: int | None, index: int, *, whole: bool
+        self, said: _Emitted, delta: ToolCallDelta, wire_index: int | None, index: int, *, whole: bool
     ) -> ToolCallDelta:
         return said.calls.piece(delta, wire_index, whole=whole, open=self.finished[index] is None)
 
-    def _missing(self, whole: ChunkMessage, said: _Said, index: int, payload: bytes, out: list[Event]) -> ChunkMessage:
+    def _missing(
+        self, whole: ChunkMessage, said: _Emitted, index: int, payload: bytes, out: list[Event]
+    ) -> ChunkMessage:
         """Return the part of a whole message that neither deltas nor an earlier message had."""
         missing = ChunkMessage(role=whole.role)
         details = said.details.take(whole.reasoning_details or [], index, payload, out, whole=True)
@@ -308,14 +318,14 @@ class OpenAICompletions(Dialect):
             missing.audio, missing.images = whole.audio, whole.images
         return missing
 
-    def _missing_call(self, said: _Said, delta: ToolCallDelta, index: int, payload: bytes, out: list[Event]) -> None:
+    def _missing_call(self, said: _Emitted, delta: ToolCallDelta, index: int, payload: bytes, out: list[Event]) -> None:
         rest, contradicts = said.calls.rest(delta)
         if contradicts:
             self.conflict("tool_arguments", index, payload, out)
         if rest is not None:
             out.append(rest)
 
-    def _spend(self, usage: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+    def _take_usage(self, usage: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self._used = fields.spent(self._used, usage, ("prompt_tokens", "completion_tokens", "total_tokens"))
         out.append(usage_of(self._used, payload))
 
@@ -332,7 +342,7 @@ class OpenAICompletions(Dialect):
         if error or item.event == "error":
             self.fail(error or data, number, out)
         elif chunk is not None and chunk.usage:
-            self._spend(chunk.usage, item.payload, out)
+            self._take_usage(chunk.usage, item.payload, out)
         else:
             self.not_known(item.event, data, item.payload, out)
 
@@ -345,7 +355,7 @@ def _body(payload: bytes, chunk: Chunk | None) -> Any:
         return {"error": chunk.error, "base_resp": chunk.base_resp} if chunk else None
 
 
-def _speaks(choice: ChunkChoice) -> bool:
+def _has_content(choice: ChunkChoice) -> bool:
     message = choice.delta or choice.message or ChunkMessage()
     said = message.content, message.reasoning_content, message.reasoning, message.refusal, message.tool_calls
     return bool(choice.text or message.function_call or any(said))

@@ -19,7 +19,7 @@ CHANNELS: dict[str, Channel] = {
 }
 _CALLS = ("function_call", "custom_tool_call")
 # Fields of an item and of a part that are emitted as events of their own.
-_TOLD = {
+_EMITTED = {
     "message": ("content",),
     "reasoning": ("content", "summary"),
     "function_call": ("name", "arguments"),
@@ -146,4 +146,4 @@ class Outline(msgspec.Struct):
 
 def _beside(fields: dict[str, Any], kind: str) -> dict[str, Any]:
     # Fields that are emitted as events of their own are kept in their empty form.
-    return emptied(fields, _TOLD.get(kind, ()))
+    return emptied(fields, _EMITTED.get(kind, ()))

@@ -169,14 +169,14 @@ class OpenAIResponses(Dialect):
             self.refuse(ANOTHER, number)
         elif fields.get("object") == "response" or (stem == "response" and act in _ENDS):
             self._response(fields, kind, payload, number, out)
-        elif not self._tell(kind, fields, payload, out):
+        elif not self._emit(kind, fields, payload, out):
             self.not_known(kind, data, payload, out)
 
-    def _tell(self, kind: str, fields: dict[str, Any], payload: bytes, out: list[Event]) -> bool:
+    def _emit(self, kind: str, fields: dict[str, Any], payload: bytes, out: list[Event]) -> bool:
         """Convert any event except text deltas and the end. Return whether its kind is known."""
         stem, _, act = kind.rpartition(".")
         item = mapping(fields.get("item"))
-        self._ask(item)
+        self._note_waiting(item)
         match kind:
             case "response.created" | "response.queued" | "response.in_progress":
                 self._announce(mapping(fields.get("response")), payload, out)
@@ -206,7 +206,7 @@ class OpenAIResponses(Dialect):
             case _ if stem in _FIELDS and act in ("delta", "done"):
                 at = self._places.of(fields)[0]
                 if act == "delta":
-                    self._say_field(stem, text(fields.get("delta")) or "", at, payload, out)
+                    self._emit_field(stem, text(fields.get("delta")) or "", at, payload, out)
                 else:
                     self._whole_field(stem, fields, at, payload, out)
             case "response.audio.delta" if data := text(fields.get("delta")):
@@ -303,7 +303,7 @@ class OpenAIResponses(Dialect):
         wholes = [whole for item, place in placed for whole in _wholes(item, place)]
         missing, known = self._missing(wholes, None, payload, out), self._known()
         for item, place in placed:
-            self._ask(item)
+            self._note_waiting(item)
             self._whole_item(item, place, missing, known, payload, out, again=again)
 
     def _whole_item(
@@ -336,7 +336,7 @@ class OpenAIResponses(Dialect):
                 self._whole_field(stem, item, place, payload, out)
         self._outline.leave(item, place, payload, out, again=again)
 
-    def _say_field(self, stem: str, piece: str, place: int, payload: bytes, out: list[Event]) -> None:
+    def _emit_field(self, stem: str, piece: str, place: int, payload: bytes, out: list[Event]) -> None:
         kind, name, channel = _FIELDS[stem]
         number = self._outline.text_part(kind, name, place, payload, out)
         if piece:
@@ -349,7 +349,7 @@ class OpenAIResponses(Dialect):
         rest = self._text(stem, (place, 0)).rest(whole)
         if rest is None:
             self.conflict(channel, 0, payload, out)
-        self._say_field(stem, rest or "", place, payload, out)
+        self._emit_field(stem, rest or "", place, payload, out)
         self._outline.said(place, name, whole)
 
     def _part(self, part: dict[str, Any], place: Place, payload: bytes, out: list[Event]) -> None:
@@ -454,7 +454,7 @@ class OpenAIResponses(Dialect):
 
     # Tool calls
 
-    def _ask(self, item: dict[str, Any]) -> None:
+    def _note_waiting(self, item: dict[str, Any]) -> None:
         kind, id = text(item.get("type")) or "", text(item.get("call_id")) or text(item.get("id")) or ""
         if kind.endswith("_output"):
             # The provider ran the call itself, as with a shell in a container.
