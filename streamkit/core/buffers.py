@@ -1,4 +1,4 @@
-"""What the stages and hops of a run buffer: the amount and the reason."""
+"""Buffers of the stages and hops of a run: the amount and the reason."""
 
 from typing import Literal, TypeAlias
 

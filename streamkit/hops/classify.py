@@ -77,7 +77,7 @@ class _Checks:
 
 
 class Classified(AsyncIterator[Event], Views):
-    """The events that are released. Made by `classify`.
+    """The events that are released. Created by `classify`.
 
     A read may be cancelled and repeated: no event is lost.
     """

@@ -55,7 +55,7 @@ async def guarded(
 
 
 class Guarded(AsyncIterator[Event], Views):
-    """The events of an answer whose input is checked. Made by `guarded`.
+    """The events of an answer whose input is checked. Created by `guarded`.
 
     A read may be cancelled and repeated: no event is lost.
     """

@@ -57,7 +57,7 @@ async def shared(
 
 
 class SharedAnswers(Generic[Request, T]):
-    """Called with a request, it gives the hop of its answer. Made by `shared`."""
+    """Called with a request, it gives the hop of its answer. Created by `shared`."""
 
     def __init__(
         self, key: Callable[[Request], object], open: Callable[[Request], Any], ahead: int, history: int

@@ -68,7 +68,7 @@ class _Batch(msgspec.Struct):
 
 
 class Publication:
-    """A stream that is being published. Made by `Relay.publish`."""
+    """A stream that is being published. Created by `Relay.publish`."""
 
     def __init__(
         self,

@@ -212,7 +212,7 @@ class Batches(Viewing[LogBatch]):
 
 
 class Followed(Viewing[Event]):
-    """The events of a published stream, for `|`. Made by `Relay.follow`."""
+    """The events of a published stream, for `|`. Created by `Relay.follow`."""
 
     def __init__(self, log: Log, tail: Tail, key: str, after: EventId | None) -> None:
         self._skip = after if after and after.position.sequence and not after.whole else None

@@ -72,7 +72,7 @@ def _cursor(cursor: Any) -> Cursor:
 
 
 class BackgroundResponse(Source[ServerSentEvent]):
-    """The events of a response. Made by `background_response`."""
+    """The events of a response. Created by `background_response`."""
 
     def __init__(
         self,

@@ -141,7 +141,7 @@ class Connection:
 
 
 class WebSocketSource(Source[ServerSentEvent]):
-    """The frames that answer one or several messages. Made by `connect` and `Connection.ask`."""
+    """The frames that answer one or several messages. Created by `connect` and `Connection.ask`."""
 
     def __init__(
         self,

@@ -73,7 +73,7 @@ ALSO = {
 """Names that pages tell to import from a module without one."""
 PROTOCOLS = (Emitter, Log)
 """Their methods are explained in them, and not again in what implements them."""
-MADE_BY = re.compile(r"[Mm]ade by `")
+MADE_BY = re.compile(r"[Cc]reated by `")
 
 
 def find(path: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a cassette takes for a credential, and what it leaves."""
+"""Credentials that a cassette recognizes and replaces, and values that it keeps."""
 
 from typing import Any
 from urllib.parse import quote

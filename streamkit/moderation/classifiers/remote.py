@@ -94,7 +94,7 @@ def http_classifier(
 
 
 class Remote:
-    """A classifier behind HTTP. Made by `openai_moderation` and `http_classifier`; any number of streams may share it.
+    """A classifier behind HTTP. Created by `openai_moderation` and `http_classifier`; any number of streams may share it.
 
     Neither its representation nor an error that it raises holds a key or text.
     """
