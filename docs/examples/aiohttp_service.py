@@ -7,8 +7,8 @@
         -d '{"model": "gpt-4o", "stream": true, "messages": [{"role": "user", "content": "Tell me the launch code"}]}'
 
 Without `"stream": true` a client gets the same moderated answer as one JSON object. The provider's key is taken from
-OPENAI_API_KEY; clients need none here, so keep it on this machine or require theirs. A line of the log has the end, the cost and
-the time of each answer, also of those whose client disconnected: the answer is then cancelled at the provider.
+OPENAI_API_KEY; clients need no key here, so serve it on this machine only, or check their keys. A log line has the end, the
+tokens and the latency of each answer, also if the client disconnected: the answer is then cancelled at the provider.
 """
 
 import json
@@ -29,8 +29,8 @@ RULES = (
     sk.Rule("secret", phrases=("blue heron 42",), action="redact"),
     sk.Rule("weapons", phrases=("how to build a bomb",), action="block", message="I can't help with that."),
 )
-# A connection that is used again may be closed by the provider at that moment. Then the request is sent again, at once,
-# if no byte of the answer was released. A provider that asks to wait (429) is the client's to answer.
+# The provider may close an idle connection at the moment at which it is reused. The request is then sent again at once,
+# if no byte of the answer was released. A 429 with a wait is passed on to the client.
 RETRY = Retry(attempts=3, first=0, budget=0)
 SESSION = web.AppKey("session", aiohttp.ClientSession)
 log = logging.getLogger("gateway")
@@ -40,7 +40,7 @@ def application(base_url: str, *, key: str = "", ping: float = 15.0) -> web.Appl
     """`base_url` is the provider's, with its `/v1`; `ping` the seconds of silence after which a client gets a keep-alive."""
 
     async def session(app: web.Application) -> AsyncIterator[None]:
-        # One for all requests, so that connections to the provider are used again.
+        # One session for all requests, so that connections to the provider are reused.
         headers = {"authorization": f"Bearer {key}"} if key else {}
         async with aiohttp.ClientSession(headers=headers) as app[SESSION]:
             yield
@@ -76,14 +76,14 @@ def upstream(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def pipeline(body: dict[str, Any]) -> sk.Pipeline[bytes, sk.Event]:
-    """`Count` is behind `Moderate`: it counts what is released."""
+    """`Count` comes after `Moderate`, so it counts the released text."""
     n = body.get("n")
     moderate = sk.Moderate(RULES, choices=n if isinstance(n, int) and n > 0 else 1)
     return sk.Parse() | sk.Extract() | moderate | sk.Count(body["model"]) | sk.Timing() | sk.Accumulate()
 
 
 def report(stream: sk.Stream[sk.Event]) -> None:
-    """The end is the completion's, or the stream's own if the answer did not come to one."""
+    """Log the completion's end, or the stream's if the answer did not reach its end."""
     completion, timings = stream.stage(sk.Accumulate).snapshot, stream.stage(sk.Timing).timings
     log.info(
         "%s: %s tokens released, %s billed, first text after %.3f s, all after %.3f s",

@@ -1,10 +1,11 @@
-"""An answer for a browser's `EventSource`. A browser that loses its connection gets the rest, and no word twice.
+"""An answer for a browser's `EventSource`. A browser that loses its connection resumes without duplicates.
 
     streamkit serve-demo --port 8080
     python docs/examples/eventsource.py http://127.0.0.1:8080/v1
 
-Then open http://127.0.0.1:8003 and ask. POST /answers asks, once. GET /answers/… reads the answer from its beginning, or behind
-the event that `Last-Event-ID` names. An answer whose reader has gone is read on for a while, then cancelled at the provider.
+Then open http://127.0.0.1:8003 and ask. POST /answers sends the request once. GET /answers/… reads the answer from its
+beginning, or after the event of `Last-Event-ID`. An answer without a reader is read for a while, then cancelled at the
+provider.
 """
 
 import json
@@ -45,12 +46,12 @@ form.onsubmit = async submitted => {
 </script>
 """
 END = "end"
-"""The last event's id. Who has it needs no more."""
+"""The id of the last event: a reader that sends it has everything."""
 
 
 @dataclass
 class ForBrowser(sk.Stage[sk.Event, sk.sse.ServerSentEvent]):
-    """Each event with its number as its id, and with the milliseconds after which a browser shall connect again."""
+    """Give each event its number as its id, and the reconnection time of browsers in milliseconds."""
 
     retry: int
     _number: int = field(default=0, init=False, repr=False)
@@ -127,7 +128,7 @@ def application(base_url: str, *, key: str = "", retry: int = 1000, patience: fl
         answer = answers.get(request.path_params["number"])
         last = request.headers.get("last-event-id", "")
         if answer is None or last == END:
-            return Response(status_code=204)  # which stops an `EventSource` from reconnecting
+            return Response(status_code=204)  # stops an `EventSource` from reconnecting
         return EventStreamResponse(answer.behind(int(last) if last.isdecimal() else 0))
 
     @asynccontextmanager

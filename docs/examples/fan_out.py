@@ -1,4 +1,4 @@
-"""One answer for many viewers: it is asked for once, and everybody sees it, from the beginning, however late or slow.
+"""Fan-out: one upstream request, and every viewer gets the answer from its beginning, also late and slow viewers.
 
     streamkit serve-demo --port 8080
     python docs/examples/fan_out.py http://127.0.0.1:8080/v1 "Count to 100"
@@ -6,8 +6,8 @@
     curl -N http://127.0.0.1:8004/                              as often as you like, also when the answer is complete
     curl -N http://127.0.0.1:8004/ -H 'last-event-id: 190'      the rest alone
 
-A viewer that falls too far behind is disconnected, so that it delays no other and takes no memory. An `EventSource` then
-reconnects by itself, with the id of the last event that it has, and gets what it missed.
+A viewer that falls too far behind is disconnected, so it neither delays others nor takes memory. An `EventSource` then
+reconnects automatically, with the id of its last event, and gets the events that it missed.
 """
 
 import json
@@ -24,14 +24,14 @@ from streamkit.sinks.aiohttp import respond
 Hub = sk.hops.Broadcast[sk.sse.ServerSentEvent | sk.StreamEnd]
 HUB: web.AppKey[Hub] = web.AppKey("hub")
 EVENTS = 100_000
-"""How many are kept for those who come late, which is more than an answer has."""
+"""How many events are kept for late viewers: more than an answer has."""
 END = "end"
-"""The last event's id. Who has it needs no more."""
+"""The id of the last event: a viewer that sends it has everything."""
 
 
 @dataclass
 class Number(sk.Stage[sk.Event, sk.sse.ServerSentEvent]):
-    """Text as JSON, each event with its number as its id, and with the milliseconds after which a viewer shall come again."""
+    """Text as JSON; each event has its number as its id, and the reconnection time of viewers in milliseconds."""
 
     retry: int
     _number: int = field(default=0, init=False, repr=False)
@@ -46,7 +46,7 @@ class Number(sk.Stage[sk.Event, sk.sse.ServerSentEvent]):
 
 
 def application(base_url: str, prompt: str, *, key: str = "", behind: int = 256, retry: int = 1000) -> web.Application:
-    """`behind`: how many events a viewer may be behind the answer, beside those that it came too late for."""
+    """`behind`: how many events a viewer may lag behind the answer, in addition to the events before it connected."""
     body = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": prompt}]}
     headers = {"authorization": f"Bearer {key}"} if key else {}
 
@@ -59,7 +59,7 @@ def application(base_url: str, prompt: str, *, key: str = "", behind: int = 256,
     async def view(request: web.Request) -> web.StreamResponse:
         last = request.headers.get("last-event-id", "")
         if last == END:
-            return web.Response(status=204)  # which stops an `EventSource` from reconnecting
+            return web.Response(status=204)  # stops an `EventSource` from reconnecting
         return await respond(request, rest(request.app[HUB], int(last) if last.isdecimal() else 0))
 
     app = web.Application()
@@ -79,7 +79,7 @@ async def rest(hub: Hub, seen: int) -> AsyncGenerator[sk.sse.ServerSentEvent | s
             else:
                 yield event
     except sk.errors.QueueOverflow:
-        return  # the response ends in the middle of the answer, and the viewer comes again
+        return  # the response ends in the middle of the answer, and the viewer reconnects
     finally:
         await events.aclose()
 

@@ -5,10 +5,10 @@
 
     client = openai.OpenAI(base_url="http://127.0.0.1:8002/v1", api_key="any")
 
-A client that requests a stream's usage gets it also when the answer was blocked and the provider could not report it: the count
-of what the client got. Without `stream=True` a client gets the same moderated answer as one JSON object. If a client disconnects,
-the answer is cancelled at the provider; a line of the log has the tokens of each answer all the same. The provider's key is taken
-from OPENAI_API_KEY; clients need none here, so keep it on this machine or require theirs.
+A client that requests a stream's usage also gets it when the answer was blocked and the provider could not report it: the count
+of the released text. Without `stream=True` a client gets the same moderated answer as one JSON object. If a client disconnects,
+the answer is cancelled at the provider; a log line has the tokens of every answer. The provider's key is taken
+from OPENAI_API_KEY; clients need no key here, so serve it on this machine only, or check their keys.
 """
 
 import logging
@@ -33,7 +33,7 @@ log = logging.getLogger("gateway")
 
 
 class ChatRequest(BaseModel, extra="allow"):
-    """The fields of a request that matter here; all others go to the provider as they are."""
+    """The fields of a request that the gateway reads; all others are sent to the provider unchanged."""
 
     model: str
     messages: list[dict[str, Any]]
@@ -44,7 +44,7 @@ class ChatRequest(BaseModel, extra="allow"):
 
 @dataclass
 class Bill(sk.Stage[sk.Event, sk.Event]):
-    """Give the usage from what `Count` counted, if the provider gives none."""
+    """Emit the usage that `Count` counted, if the provider reports none."""
 
     prompt_tokens: int
     _counted: int = field(default=0, init=False, repr=False)
@@ -62,7 +62,7 @@ class Bill(sk.Stage[sk.Event, sk.Event]):
 
 
 def pipeline(request: ChatRequest) -> sk.Pipeline[bytes, sk.Event]:
-    """`Count` is behind `Moderate`: it counts what is released."""
+    """`Count` comes after `Moderate`, so it counts the released text."""
     moderate = sk.Moderate(RULES, choices=request.n or 1)
     bill = Bill(sk.tokens.prompt_tokens(request.messages, request.model).tokens)
     return sk.Parse() | sk.Extract() | moderate | sk.Count(request.model) | bill

@@ -1,4 +1,4 @@
-"""A gateway between any client and any provider: OpenAI's and Anthropic's clients, on whatever API the model has.
+"""A gateway between any client and any provider: OpenAI's and Anthropic's clients use a model with any of these APIs.
 
     streamkit serve-demo --port 8080
     python docs/examples/gateway.py openai http://127.0.0.1:8080/v1
@@ -6,11 +6,11 @@
     ANTHROPIC_BASE_URL=http://127.0.0.1:8005 ANTHROPIC_API_KEY=any python your_program_with_anthropic.py
     OPENAI_BASE_URL=http://127.0.0.1:8005/v1 OPENAI_API_KEY=any python your_program_with_openai.py
 
-The first argument is the provider's API: `openai` (chat completions), `anthropic` (Messages), `responses` or `gemini`; the second
-is its address, such as https://api.anthropic.com/v1 or https://generativelanguage.googleapis.com/v1beta; a third one is the model
-to ask, whatever the client asks for. The provider's key is taken from PROVIDER_KEY; clients need none here, so keep it on this
-machine or require theirs. Answers are moderated on their way. What of a request the provider's API has no place for is left
-out; the log and the header `x-untranslated` of the response name it.
+The first argument is the provider's API: `openai` (chat completions), `anthropic` (Messages), `responses` or `gemini`; the
+second is its base URL, such as https://api.anthropic.com/v1 or https://generativelanguage.googleapis.com/v1beta; an optional
+third one is the model, which replaces the client's. The provider's key is taken from PROVIDER_KEY; clients need no key here, so
+serve it on this machine only, or check their keys. Answers are moderated. Fields of a request that the provider's API does not
+have are left out; the log and the header `x-untranslated` of the response list them.
 """
 
 import logging
@@ -32,23 +32,23 @@ RULES = (
     sk.Rule("weapons", phrases=("how to build a bomb",), action="block", message="I can't help with that."),
 )
 CLIENTS = {"/v1/chat/completions": "openai", "/v1/messages": "anthropic", "/v1/responses": "responses"}
-"""Where each client sends its requests, and their format, which is that of its answers too."""
+"""The path of each client's requests, and the format of its requests and answers."""
 PATHS = {
     "openai": "chat/completions",
     "anthropic": "messages",
     "responses": "responses",
     "gemini": "models/{model}:streamGenerateContent?alt=sse",
 }
-MOST_BYTES = 32 * 2**20  # as Anthropic takes; images are within a request
+MOST_BYTES = 32 * 2**20  # Anthropic's limit; requests contain images
 SESSION = web.AppKey("session", aiohttp.ClientSession)
 log = logging.getLogger("gateway")
 
 
 def application(api: str, base_url: str, *, key: str = "", model: str | None = None) -> web.Application:
-    """`api` and `base_url` are the provider's, `model` the one to ask in place of the client's."""
+    """`api` and `base_url` are the provider's, `model` replaces the client's."""
 
     async def session(app: web.Application) -> AsyncIterator[None]:
-        # One for all requests, so that connections to the provider are used again.
+        # One session for all requests, so that connections to the provider are reused.
         async with aiohttp.ClientSession(headers=headers(api, key)) as app[SESSION]:
             yield
 
@@ -79,7 +79,7 @@ def application(api: str, base_url: str, *, key: str = "", model: str | None = N
 
 
 def headers(api: str, key: str) -> dict[str, str]:
-    """The headers that the provider's API wants."""
+    """The headers that the provider's API requires."""
     match api:
         case "anthropic":
             return {"anthropic-version": "2023-06-01", "x-api-key": key}
@@ -102,7 +102,7 @@ async def read(request: web.Request) -> dict[str, Any]:
 
 
 def upstream(api: str, body: dict[str, Any], model: str) -> dict[str, Any]:
-    """The request as it is sent: always for a stream, of which a client that wants none gets the whole answer."""
+    """The request to the provider, which always streams; a client that does not stream gets the whole answer."""
     match api:
         case "gemini":
             return body

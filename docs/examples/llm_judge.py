@@ -1,9 +1,9 @@
-"""A language model as the judge of another's answer, while that streams.
+"""A language model as the judge of another model's answer while it streams.
 
     python docs/examples/llm_judge.py https://api.openai.com/v1 "Tell me about the launch code."
 
-It asks any server that speaks OpenAI's chat completions, with the key of OPENAI_API_KEY. `streamkit serve-demo` speaks them, but
-is no judge: there the answer is withheld, as `unchecked`.
+It calls any server with OpenAI's chat completions API, with the key in OPENAI_API_KEY. `streamkit serve-demo` has this API, but
+can't judge: the answer is withheld, as `unchecked`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ SCHEMA: dict[str, Any] = {
 def llm_judge(
     base_url: str, *, model: str = "gpt-4o-mini", key: str = "", threshold: float = 0.5
 ) -> sk.moderation.remote.Remote:
-    """A classifier that asks a model. What it answers in another form than asked is a failure of the kind `answer`."""
+    """A classifier that calls a model. An answer in another format than requested is a failure of the kind `answer`."""
 
     def request(window: sk.moderation.Window) -> object:
         question = json.dumps({"before": window.context, "text": window.text}, ensure_ascii=False)

@@ -1,12 +1,12 @@
-"""Two providers raced: the first with an answer is read, the other's connection is closed.
+"""A race of two providers: the first with content is read, the other's connection is closed.
 
     streamkit serve-demo --port 8080 --first-token 3
     streamkit serve-demo --port 8081
     python docs/examples/race.py "Count to 20" http://127.0.0.1:8080/v1 http://127.0.0.1:8081/v1 --hedge 0.5
 
-Each further provider is asked when those before it have said nothing for `--hedge` seconds, or at once when they have failed;
-`--hedge 0` asks all at the same time, and pays them all. One that fails in the middle of its answer is asked once more for its
-smaller model, and what it said before is void. The key, one for all here, is taken from OPENAI_API_KEY.
+The request is sent to the next provider when the earlier ones have returned no content for `--hedge` seconds, or at once when
+they have failed; `--hedge 0` sends all requests at the same time, and you pay for all. If a provider fails in the middle of its
+answer, its smaller model is the fallback, and the text before is void. The key, the same for all, is taken from OPENAI_API_KEY.
 """
 
 import argparse
@@ -23,7 +23,7 @@ PATIENCE = Deadlines(connect=5, first_content=30, idle_content=15)
 
 
 def ask(base_url: str, prompt: str, key: str) -> sk.Stream[sk.Event]:
-    """One provider's answer, from the first of its models that gives one."""
+    """One provider's answer, from the first of its models that returns one."""
 
     def attempt(model: str) -> sk.Stream[sk.Event]:
         body = {"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}]}
@@ -36,7 +36,7 @@ def ask(base_url: str, prompt: str, key: str) -> sk.Stream[sk.Event]:
 
 
 async def main(prompt: str, urls: Sequence[str], *, hedge: float = 0.0, key: str = "") -> str:
-    """Print the answer as it comes, and return the whole of it."""
+    """Print the answer while it arrives, and return all of it."""
     answer = ""
     async with sk.hops.race(*(ask(url, prompt, key) for url in urls), after=hedge or None) as events:
         print(f"[{urls[events.number]}]")

@@ -1,10 +1,10 @@
-"""A chat in the terminal. Ctrl-C ends an answer, Ctrl-D or an empty line the chat.
+"""A chat in the terminal. Ctrl-C cancels an answer, Ctrl-D or an empty line ends the chat.
 
     streamkit serve-demo --port 8080
     python docs/examples/terminal_chat.py http://127.0.0.1:8080/v1
 
-It keeps the conversation, and says after each answer how many tokens it has and how long it took. What was said until Ctrl-C
-stays part of the conversation. The key is taken from OPENAI_API_KEY, another model from the second argument.
+It keeps the conversation, and prints the tokens and the time of each answer. The text received before Ctrl-C
+is kept in the conversation. The key is taken from OPENAI_API_KEY; the second argument is another model.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import time
 
 import streamkit as sk
 
-# What a terminal would obey: a model's text must not move the cursor or set the title.
+# Control characters: a model's text must not move the cursor or set the title.
 OBEYED = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
 
 Message = dict[str, str]
@@ -29,7 +29,7 @@ def chat(base_url: str, model: str = "gpt-4o-mini") -> None:
             if answer:
                 messages.append({"role": "assistant", "content": answer})
             else:
-                messages.pop()  # nobody answered: it can be asked again
+                messages.pop()  # no answer: the question can be sent again
 
 
 def ask() -> str:
@@ -42,7 +42,7 @@ def ask() -> str:
 
 
 def respond(runner: asyncio.Runner, base_url: str, model: str, messages: list[Message]) -> str:
-    """Show the answer while it comes, and return what came, also of one that was ended early."""
+    """Show the answer while it arrives, and return the received text, also of a cancelled answer."""
     body = {"model": model, "stream": True, "messages": messages}
     headers = {"authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', '')}"}
     pipeline = sk.Parse() | sk.Extract() | sk.Count(model) | sk.Accumulate()
@@ -51,7 +51,7 @@ def respond(runner: asyncio.Runner, base_url: str, model: str, messages: list[Me
     try:
         runner.run(show(answer))
     except KeyboardInterrupt:
-        end = "stopped"  # and the connection is closed already
+        end = "stopped"  # the connection is already closed
     except sk.StreamkitError as error:
         end = str(error)
     else:

@@ -1,11 +1,11 @@
-"""A chat as a Textual app: the answer grows as Markdown, and below it stand its figures. Ctrl-Q ends it.
+"""A chat as a Textual app: the answer grows as Markdown, with its tokens and time below. Ctrl-Q ends it.
 
     pip install textual
     streamkit serve-demo --port 8080
     python docs/examples/textual_app.py http://127.0.0.1:8080/v1
 
-A new question ends the answer before it: the worker is cancelled, which closes the connection. The key is taken from
-OPENAI_API_KEY, another model from the second argument.
+A new question cancels the previous answer: its worker is cancelled, which closes the connection. The key is taken from
+OPENAI_API_KEY; the second argument is another model.
 """
 
 import os
@@ -52,7 +52,7 @@ class Chat(App[None]):
         began = time.monotonic()
         end = "cancelled"
         shown = self.query_one(Markdown)
-        # Appends what is new, and draws when Textual has time: an answer that is fast is not slowed by the screen.
+        # Appends new text, and draws when Textual has time, so the screen does not slow a fast answer.
         writer = Markdown.get_stream(shown)
         await shown.update("")
         try:
@@ -67,7 +67,7 @@ class Chat(App[None]):
             await writer.stop()
             tokens = stream.stage(sk.Count).tokens()
             self.query_one(Static).update(f"{tokens} tokens, {time.monotonic() - began:.1f} s, {end}", layout=False)
-            # The text until then stays part of the conversation, also of an answer that was ended.
+            # The text received so far is kept in the conversation, also of a cancelled answer.
             self._messages.append({"role": "assistant", "content": stream.stage(sk.Accumulate).snapshot.text})
 
 

@@ -5,7 +5,7 @@
 
     client = openai.OpenAI(base_url="http://127.0.0.1:8006/v1", api_key="any")
 
-Each request is one row, also that of a client that has disconnected.
+Each request is one row, also if its client has disconnected.
 """
 
 import sqlite3

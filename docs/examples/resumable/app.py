@@ -4,8 +4,8 @@
     python docs/examples/resumable/app.py all
 
 Then open http://127.0.0.1:8005 and send a question. Reload the page, or open it at http://127.0.0.1:8006: the answer continues.
-The page says which process publishes it: `kill -9` that one, and the worker continues, without a gap. `all` starts what follows,
-each in a process of its own; with containers it is `docker compose -f docs/examples/resumable/compose.yaml up`.
+The page shows the process that publishes it: `kill -9` that process, and the worker continues without a gap. `all` starts the
+following commands, each in its own process; for containers use `docker compose -f docs/examples/resumable/compose.yaml up`.
 
     redis-server --port 6385
     streamkit serve-demo --port 8086 --token 0.15
@@ -46,7 +46,7 @@ PIPELINE = sk.Extract() | sk.Moderate(sk.Rule("secret", phrases=("blue heron 42"
 
 @dataclass
 class ForBrowser(sk.Stage[sk.Event, sk.sse.ServerSentEvent]):
-    """What the page shows, as JSON."""
+    """The events that the page shows, as JSON."""
 
     def feed(self, item: sk.Event) -> Iterable[sk.sse.ServerSentEvent]:
         match item:
@@ -60,7 +60,7 @@ class ForBrowser(sk.Stage[sk.Event, sk.sse.ServerSentEvent]):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where Redis and the provider are."""
+    """The addresses of Redis and the provider."""
 
     redis: str
     provider: str
@@ -77,7 +77,7 @@ class Settings:
 
 
 def application(settings: Settings, *, other: str = "", lease: float = 3.0) -> web.Application:
-    """`other` is the address of the other web process, for the page to turn to when this one has died."""
+    """`other` is the address of the other web process, which the page uses when this one has died."""
 
     async def streams(app: web.Application) -> AsyncIterator[None]:
         async with RedisLog(settings.redis) as log, Relay(log, lease=lease) as app[STREAMS]:
@@ -97,7 +97,7 @@ def application(settings: Settings, *, other: str = "", lease: float = 3.0) -> w
         return web.json_response({"key": key, "pid": os.getpid()}, status=201)
 
     async def read(request: web.Request) -> web.StreamResponse:
-        # An EventSource sends `Last-Event-ID` to the server that it has lost; to another one the page sends `after`.
+        # An EventSource sends `Last-Event-ID` when it reconnects to the same server; to another server the page sends `after`.
         last = request.headers.get("last-event-id") or request.query.get("after")
         try:
             frames = await request.app[STREAMS].resume(request.match_info["key"], ForBrowser(), last_event_id=last)
@@ -130,7 +130,7 @@ async def work(settings: Settings, *, lease: float = 3.0) -> None:
 
 
 def terminated(number: int, frame: object) -> None:
-    """End this process as Ctrl-C does, so that it ends the others."""
+    """End this process like Ctrl-C, so that it ends the others."""
     raise KeyboardInterrupt
 
 
