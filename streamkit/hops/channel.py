@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from streamkit.core.buffers import Buffer
 from streamkit.core.joined import HopContext
 from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.stray import stray_cancellation_fails
 from streamkit.core.stream import Stream
 from streamkit.core.views import Views
 from streamkit.core.waiting import Wakeup, wakeup
@@ -325,12 +326,13 @@ def reading(items: Readable[T]) -> AsyncIterator[T]:
 @asynccontextmanager
 async def entered(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
     """Yield the items of an iterator from `reading`. A hop is entered and left with the block; the caller closes any other."""
-    if not isinstance(items, _Unentered):
-        yield items
-        return
-    context: Any = items.context
-    async with context as given:
-        yield reading(given)
+    with stray_cancellation_fails:
+        if not isinstance(items, _Unentered):
+            yield items
+            return
+        context: Any = items.context
+        async with context as given:
+            yield reading(given)
 
 
 @asynccontextmanager
@@ -339,15 +341,16 @@ async def opened(answer: object, unclosed: list[Exception]) -> AsyncGenerator[As
 
     It is closed with the block; an error of closing is appended to `unclosed`.
     """
-    if isinstance(answer, Stream | HopContext):
-        async with cast("Stream[Any] | HopContext[AsyncIterable[Any]]", answer) as items:
-            yield items
-        return
-    iterator = reading(cast("AsyncIterable[Any]", answer))
-    try:
-        yield iterator
-    finally:
-        await close(iterator, unclosed)
+    with stray_cancellation_fails:
+        if isinstance(answer, Stream | HopContext):
+            async with cast("Stream[Any] | HopContext[AsyncIterable[Any]]", answer) as items:
+                yield items
+            return
+        iterator = reading(cast("AsyncIterable[Any]", answer))
+        try:
+            yield iterator
+        finally:
+            await close(iterator, unclosed)
 
 
 def at_least_one(**numbers: int) -> None:

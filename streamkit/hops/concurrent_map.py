@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 from streamkit.core.buffers import Buffer
 from streamkit.core.function import parameter_classes, short_name
 from streamkit.core.hints import Classes
+from streamkit.core.stray import stray_cancellation_fails
 from streamkit.core.wrong_input import kind_of, shown
 from streamkit.dialects.complete_calls import CompleteCalls
 from streamkit.errors import PipelineError
@@ -230,7 +231,8 @@ class Mapped(Output[B], Generic[B]):
                 call = cast(object, self._plan.function(item))
                 if not inspect.isawaitable(call):
                     return self.fail(_not_async(self._plan.function, call))
-                result: Any = await call
+                with stray_cancellation_fails:
+                    result: Any = await call
                 if self._spread is None:
                     results.append(result)
                 else:

@@ -1,28 +1,33 @@
 """Turns and tools: request, call the functions, send their results back, until the model calls none."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from typing import Any, TypeAlias, cast
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeAlias, cast, get_args
 
 import anyio
 import anyio.lowlevel
 import msgspec
 
 from streamkit.completion import EndReason, RequestFormat, ToolResult
+from streamkit.core.joined import HopContext
 from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.stray import stray_cancellation_fails
 from streamkit.core.stream import Stream
 from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import OutputError, PipelineError, StreamkitError
 from streamkit.events import Completion, Event, StreamEnd, ToolCall, ToolOutput, TurnEnd, Usage
-from streamkit.hops.channel import Branch, at_least_one
+from streamkit.hops.channel import Branch, at_least_one, opened
 from streamkit.hops.concurrent_map import concurrent_map
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
-from streamkit.hops.tools import OnToolError, Tool, Tools, as_tools
+from streamkit.hops.tools import DecidesOnTool, OnToolError, Tool, Tools, as_tools, plain_result
+from streamkit.operators.each import check_seconds
 from streamkit.tokens.usage import total_of
 
 Messages: TypeAlias = list[dict[str, Any]]
-Ask: TypeAlias = Callable[[Messages], Stream[Event]]
-"""Takes the conversation so far, and returns `source | pipeline`, a stream of events with `Accumulate`."""
+Answer: TypeAlias = Stream[Event] | HopContext[AsyncIterable[Event]]
+Ask: TypeAlias = Callable[[Messages], Answer | Awaitable[Answer]]
+"""Takes the conversation so far, and returns `source | pipeline`, a stream of events with `Accumulate`, or a hop of such."""
 
 
 @hop
@@ -40,7 +45,8 @@ async def converse(
 ) -> AsyncGenerator["Branch[Event]", None]:
     """Ask, call the functions that the answer calls, and send their results back, until an answer calls none: one stream.
 
-    `ask(messages)` returns the stream of one request; its pipeline has `Extract` and `Accumulate`, and may moderate or count.
+    `ask(messages)`, a function or a coroutine function, returns the stream of one request, or a hop such as `race`; its pipeline
+    has `Extract` and `Accumulate`, and may moderate or count.
     `tools` are functions, async or not, by their names. One with a single parameter of a class gets all arguments as an object
     of it, any other gets them by name; both are validated by the annotations before the call.
 
@@ -50,18 +56,25 @@ async def converse(
     stream as it would end its own, and its calls are not executed.
 
     At most `concurrency` functions run at a time, each for at most `timeout` seconds. With `on_error="result"` an exception, a
-    timeout, an unknown tool and arguments that don't fit are sent to the model as failed results, by the exception's class and
-    without its message; with `"raise"` they are raised and end the stream.
+    timeout, an unknown tool, arguments that don't fit and a result that is no JSON-compatible data are sent to the model as
+    failed results, by the exception's class and without its message; with `"raise"` they are raised and end the stream. A
+    function of the exception and the `ToolCall` decides by returning one of the words; it is where to log what failed.
 
     `messages` is copied; the conversation so far is sent with each request, in the answer's format or in that of `to`. At most
     `size` events are read ahead. Leaving the block cancels the functions that run and closes the request.
     """
     at_least_one(max_turns=max_turns, concurrency=concurrency, size=size)
-    if on_error not in ("result", "raise"):
-        raise PipelineError(f"on_error: expected 'result' or 'raise', found {shown(on_error)}")
+    if not callable(on_error) and on_error not in get_args(DecidesOnTool):
+        raise PipelineError(f"on_error: expected 'result', 'raise' or a function, found {shown(on_error)}")
+    if timeout is not None:
+        check_seconds("timeout", timeout)
+    if to is not None and to not in get_args(RequestFormat):
+        raise PipelineError(f"to: expected one of {', '.join(get_args(RequestFormat))}, found {shown(to)}")
+    if not callable(cast(object, ask)):
+        raise PipelineError(f"ask: expected a function, found {kind_of(ask)}")
     plan = _Plan(ask, as_tools(tools), max_turns, concurrency, timeout, on_error, to)
     talk = _Conversation(plan, list(messages), Branch[Event](size))
-    async with beside(talk.work):
+    async with beside(talk.work, unclosed=talk.unclosed):
         yield talk.branch
 
 
@@ -79,6 +92,8 @@ class _Conversation:
     # A coroutine and no generator, since there are task groups open while it waits for room. (PEP 789)
     def __init__(self, plan: _Plan, messages: Messages, branch: Branch[Event]) -> None:
         self.branch = branch
+        self.unclosed: list[Exception] = []
+        """Failures to close what was read."""
         self._plan = plan
         self._messages = messages
         self._usages: list[Usage | None] = []
@@ -126,8 +141,8 @@ class _Conversation:
 
     async def _turn(self) -> tuple[Completion, StreamEnd]:
         completion, end = None, StreamEnd("truncated")
-        async with _stream(self._plan.ask(list(self._messages))) as stream:
-            async for event in stream:
+        async with opened(await self._answer(), self.unclosed) as events:
+            async for event in events:
                 if isinstance(event, StreamEnd):
                     end = event
                     continue
@@ -137,6 +152,16 @@ class _Conversation:
         if completion is None and end.reason != "cancelled":
             raise PipelineError("converse needs a stream that gives a Completion: add Accumulate() to the pipeline")
         return completion or Completion(), end
+
+    async def _answer(self) -> Answer:
+        answer = self._plan.ask(list(self._messages))
+        if inspect.isawaitable(answer):
+            with stray_cancellation_fails:
+                answer = await answer
+        if not isinstance(cast(object, answer), Stream | HopContext):
+            found = kind_of(answer)
+            raise PipelineError(f"ask: expected a function that returns a stream (source | pipeline), found {found}")
+        return answer
 
     def _numbered(self, event: Event) -> Event:
         number = getattr(event, "tool_index", None)
@@ -160,14 +185,22 @@ class _Conversation:
 
     async def _call(self, call: ToolCall) -> ToolResult:
         try:
-            with anyio.fail_after(self._plan.timeout):
+            with stray_cancellation_fails, anyio.fail_after(self._plan.timeout):
                 content = await self._function(call)(call)
-            return ToolResult(call, _plain(content))
+            return ToolResult(call, plain_result(content))
         except Exception as error:
-            if self._plan.on_error == "raise":
+            if self._decide(error, call) == "raise":
                 error.add_note(f"in tool {shown(call.name)}")
                 raise
             return ToolResult(call, _reason(error), failed=True)
+
+    def _decide(self, error: Exception, call: ToolCall) -> DecidesOnTool:
+        decision = self._plan.on_error
+        if callable(decision):
+            decision = decision(error, call)
+            if decision not in get_args(DecidesOnTool):
+                raise PipelineError(f"on_error: expected it to return 'result' or 'raise', found {shown(decision)}")
+        return decision
 
     def _function(self, call: ToolCall) -> Tool:
         tool = self._plan.tools.get(call.name or "")
@@ -178,22 +211,10 @@ class _Conversation:
         return tool
 
 
-def _stream(stream: object) -> Stream[Event]:
-    if not isinstance(stream, Stream):
-        found = kind_of(stream)
-        raise PipelineError(f"ask: expected a function that returns a stream (source | pipeline), found {found}")
-    return cast("Stream[Event]", stream)
-
-
 def _calls(completion: Completion, end: EndReason) -> tuple[ToolCall, ...]:
     """The calls to execute: those of the first choice of an answer that came to its own end."""
     complete = end in ("completed", "tool_calls")
     return completion.choices[0].tool_calls if complete and completion.choices else ()
-
-
-def _plain(content: Any) -> Any:
-    """Return the result of a function as JSON-compatible data. Raises `TypeError` for anything else."""
-    return content if isinstance(content, str) else msgspec.json.decode(msgspec.json.encode(content))
 
 
 async def _each(calls: Sequence[ToolCall]) -> AsyncIterator[ToolCall]:

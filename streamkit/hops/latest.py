@@ -12,6 +12,7 @@ from streamkit.completion import EventBase
 from streamkit.core.ends import less_complete
 from streamkit.core.function import parameter_classes, short_name
 from streamkit.core.joined import HopContext
+from streamkit.core.stray import stray_cancellation_fails
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 from streamkit.events import Reset, StreamEnd
@@ -126,7 +127,8 @@ class Newest(Output[B], Generic[B]):
             self.put(cast("B", Reset("superseded")))
         result = self._function(item)
         if inspect.isawaitable(result):
-            value: Any = await result
+            with stray_cancellation_fails:
+                value: Any = await result
             await self.room(self._size)
             self.put(value)
         else:

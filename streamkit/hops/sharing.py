@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from streamkit.core.joined import HopContext
 from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.source import Source
+from streamkit.core.stray import stray_cancellation_fails
 from streamkit.core.stream import Stream
 from streamkit.core.views import Views
 from streamkit.errors import PipelineError, QueueOverflow, StreamInterrupted
@@ -215,7 +216,8 @@ class _Flight(Generic[T]):
     async def _read(self, open: "Callable[[], Any]") -> None:
         answer = open()
         if inspect.isawaitable(answer):
-            answer = await answer
+            with stray_cancellation_fails:
+                answer = await answer
         if isinstance(answer, Source):
             answer = Stream[Any](cast("Source[Any]", answer), ())
         async with opened(answer, self._unclosed) as items:

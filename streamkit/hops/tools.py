@@ -1,6 +1,7 @@
 """Functions as tools: validates their arguments and calls them."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Literal, TypeAlias, cast
@@ -17,7 +18,10 @@ from streamkit.structured.validation import check_type, validate
 
 Function: TypeAlias = Callable[..., Any]
 Tools: TypeAlias = Mapping[str, Function] | Iterable[Function]
-OnToolError: TypeAlias = Literal["result", "raise"]
+DecidesOnTool: TypeAlias = Literal["result", "raise"]
+OnToolError: TypeAlias = DecidesOnTool | Callable[[Exception, ToolCall], DecidesOnTool]
+"""What a failed call does: one of the words, or a function of the exception and the call that returns one."""
+_LONE = re.compile("[\ud800-\udfff]")
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -33,15 +37,49 @@ class Tool(msgspec.Struct, frozen=True):
         work = partial(self.function, **msgspec.structs.asdict(value)) if self.spread else partial(self.function, value)
         if inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(type(self.function).__call__):
             return await work()
-        # A synchronous function may block.
-        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+        # A function that is not async may block. In a tuple, since trio refuses a coroutine from a thread.
+        (result,) = await anyio.to_thread.run_sync(lambda: (work(),), abandon_on_cancel=True)
+        # As `lambda city: look_up(city)` returns one.
+        return await result if inspect.isawaitable(result) else result
 
     def _value(self, arguments: str) -> Any:
         try:
             value = msgspec.json.decode(arguments)
         except NOT_JSON:
             raise OutputError("expected arguments that are JSON", problem="malformed") from None
+        if self.spread:
+            self._check_names(value)
         return validate(self.kind, value, arguments)
+
+    def _check_names(self, arguments: object) -> None:
+        # The names in the message are the function's own, those in the arguments are the model's text.
+        known = self.kind.__struct_fields__
+        given = cast("dict[str, Any]", arguments) if isinstance(arguments, dict) else {}
+        if unknown := len(given.keys() - set(known)):
+            raise OutputError(
+                f"expected no arguments but {', '.join(known) or '(none)'}, found {unknown} with another name",
+                problem="invalid",
+            )
+
+
+def plain_result(content: Any) -> Any:
+    """The result of a tool as JSON-compatible data. Raises `OutputError` for what has no such form."""
+    if isinstance(content, str):
+        # Half of an emoji can't be sent.
+        return _LONE.sub("\ufffd", content)
+    try:
+        return msgspec.json.decode(msgspec.json.encode(content, enc_hook=_of_pydantic))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OutputError(
+            f"expected a result that is JSON-compatible data, found {kind_of(content)}", problem="invalid"
+        ) from error
+
+
+def _of_pydantic(value: Any) -> Any:
+    # By what it can do, so that pydantic is never imported here.
+    if callable(dump := getattr(value, "model_dump", None)):
+        return dump(mode="json")
+    raise TypeError(f"{kind_of(value)} is not JSON-compatible")
 
 
 def as_tools(tools: Tools) -> dict[str, Tool]:
@@ -49,7 +87,15 @@ def as_tools(tools: Tools) -> dict[str, Tool]:
     if isinstance(tools, Mapping):
         named = dict(cast("Mapping[str, Function]", tools))
     else:
-        named = {short_name(function).rpartition(".")[2]: function for function in tools}
+        named = dict[str, Function]()
+        for function in tools:
+            if not callable(cast(object, function)):
+                raise PipelineError(f"tools: expected functions, found {kind_of(function)}")
+            name = short_name(function).rpartition(".")[2]
+            if named.setdefault(name, function) is not function:
+                raise PipelineError(
+                    f"tools: expected one function with the name {shown(name)}, found several; give a mapping of names"
+                )
     return {name: _tool(name, function) for name, function in named.items()}
 
 

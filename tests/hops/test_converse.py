@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import anyio
@@ -145,11 +146,24 @@ async def unwritable(place: City) -> object:
 FAILURES: dict[str, tuple[str, str]] = {
     "broken": ('{"city": "Oslo"}', "error: the tool raised ValueError"),
     "slow": ('{"city": "Oslo"}', "error: the tool did not finish in time"),
-    "unwritable": ('{"city": "Oslo"}', "error: the tool raised TypeError"),
+    "unwritable": (
+        '{"city": "Oslo"}',
+        "error: expected a result that is JSON-compatible data, found an object of type object",
+    ),
     "weather": ('{"town": "Oslo"}', "error: object missing required field `city` at $"),
-    "other": ("{}", "error: expected one of the tools broken, slow, unwritable, weather"),
+    "by_name": (
+        '{"city": "Oslo", "zip": 1}',
+        "error: expected no arguments but city, days, found 1 with another name",
+    ),
+    "other": ("{}", "error: expected one of the tools broken, by_name, slow, unwritable, weather"),
 }
-TOOLS = [weather, broken, slow, unwritable]
+
+
+async def by_name(city: str, days: int = 1) -> list[object]:
+    return [city, days]
+
+
+TOOLS = [weather, broken, slow, unwritable, by_name]
 
 
 @pytest.mark.anyio
@@ -163,6 +177,71 @@ async def test_a_failure_is_a_result_without_its_message(name: str) -> None:
     assert of(events, ToolOutput) == [ToolOutput(name, reason, "c0", failed=True)]
     assert "secret" not in repr(model.asked) + repr(events)
     assert events[-1] == DONE
+
+
+class Reading:
+    """As a pydantic model writes itself."""
+
+    def model_dump(self, *, mode: str) -> dict[str, int]:
+        assert mode == "json"
+        return {"degrees": 4}
+
+
+async def look_up() -> str:
+    await checkpoint()
+    return "found"
+
+
+RESULTS: dict[str, tuple[Any, Any]] = {
+    "a model": (Reading, {"degrees": 4}),
+    "models in a list": (lambda: [Reading()], [{"degrees": 4}]),
+    "half of an emoji": (lambda: "so \ud83d", "so \ufffd"),
+    "an awaitable of a function that is not async": (lambda: look_up(), "found"),
+    "a set": (lambda: {1}, [1]),
+    "nothing": (lambda: None, None),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("tool", "content"), RESULTS.values(), ids=RESULTS)
+async def test_results_are_sent_as_json(tool: Any, content: Any) -> None:
+    model = Model([calling(*call("tool", "{}")), saying("ok")])
+
+    events = await events_of(model, {"tool": tool})
+
+    assert of(events, ToolOutput) == [ToolOutput("tool", content, "c0")]
+
+
+@pytest.mark.anyio
+async def test_a_function_decides_what_a_failure_does() -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    def decide(error: Exception, call: sk.events.ToolCall) -> Any:
+        seen.append((type(error).__name__, call.name))
+        return "raise" if isinstance(error, sk.errors.OutputError) else "result"
+
+    model = Model([calling(*call("broken", '{"city": "Oslo"}')), calling(*call("other", "{}"))])
+    with pytest.raises(sk.errors.OutputError, match="expected one of the tools"):
+        await events_of(model, TOOLS, on_error=decide)
+    with pytest.raises(sk.PipelineError, match="on_error: expected it to return 'result' or 'raise', found 'skip'"):
+        await events_of(Model([calling(*call("other", "{}"))]), TOOLS, on_error=lambda error, call: "skip")
+
+    assert seen == [("ValueError", "broken"), ("OutputError", "other")]
+
+
+@pytest.mark.anyio
+async def test_ask_may_be_async_and_may_return_a_hop() -> None:
+    turns = [calling(*call("weather", '{"city": "Oslo"}')), saying("4 degrees")]
+    one, two = Model(turns), Model(turns)
+
+    async def ask(messages: list[dict[str, Any]]) -> sk.Stream[sk.Event]:
+        await checkpoint()
+        return one(messages)
+
+    assert await (converse(ask, [weather], [USER]) | sk.ops.Coalesce()).text() == "4 degrees"
+    racing = converse(lambda messages: sk.hops.race(two(messages)), [weather], [USER])
+    assert await (racing | sk.ops.Coalesce()).text() == "4 degrees"
+    assert (one.closed, two.closed) == (2, 2)
 
 
 @pytest.mark.anyio
@@ -283,6 +362,15 @@ async def test_views_of_a_conversation() -> None:
     assert usage.prompt_tokens == 30
 
 
+def renamed(function: Any) -> Any:
+    """Another function with the same name."""
+
+    @wraps(function)
+    async def other(place: City) -> None: ...
+
+    return other
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -290,7 +378,12 @@ async def test_views_of_a_conversation() -> None:
         ({"tools": {"x": 1}}, "tool 'x': expected a function, found an object of type int"),
         ({"tools": {"x": lambda *args: 1}}, r"tool 'x': expected parameters that have names, found \*args"),
         ({"max_turns": 0}, "expected a max_turns of 1 or more"),
-        ({"on_error": "ignore"}, "on_error: expected 'result' or 'raise', found 'ignore'"),
+        ({"on_error": "ignore"}, "on_error: expected 'result', 'raise' or a function, found 'ignore'"),
+        ({"timeout": -1}, "timeout: expected seconds, more than 0, found -1"),
+        ({"timeout": "5"}, "timeout: expected seconds, more than 0, found '5'"),
+        ({"to": "gpt"}, "to: expected one of openai, anthropic, responses, gemini, found 'gpt'"),
+        ({"tools": "weather"}, "tools: expected functions, found an object of type str"),
+        ({"tools": [weather, renamed(weather)]}, "expected one function with the name 'weather', found several"),
     ],
 )
 async def test_options_that_can_t_work_are_refused(options: dict[str, Any], message: str) -> None:

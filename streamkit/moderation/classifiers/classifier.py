@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeAlias, get_args
 import anyio
 import msgspec
 
+from streamkit.core.stray import stray_cancellation_fails
 from streamkit.errors import (
     ConnectFailed,
     ContentTypeError,
@@ -153,7 +154,7 @@ async def check(window: Window, classifier: Classifier, failures: Failures, dead
     while True:
         calls += 1
         try:
-            with anyio.fail_after(deadline):
+            with stray_cancellation_fails, anyio.fail_after(deadline):
                 decision = _checked(await classifier(window))
         except Exception as error:
             failure = failure_of(error)
