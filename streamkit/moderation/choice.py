@@ -636,7 +636,7 @@ class ChoiceRelease:
 
     def _call(self, call: CallRelease, deltas: list[ToolCallDelta], joined: str, out: list[Event]) -> None:
         cost, before = self._cost, call.held
-        released, rulings = call.arrive(deltas, joined, self._owner.now)
+        released, rulings, rest = call.arrive(deltas, joined, self._owner.now)
         arrived = call.held - before
         cost.held += arrived
         cost.checks += 1
@@ -648,7 +648,9 @@ class ChoiceRelease:
         if call.decided:
             self._send(call, out)
         elif arrived:
-            cost.add_held(len(deltas), arrived)
+            cost.add_held(len(deltas) - len(rest), arrived)
+        if rest:
+            self._call(call, rest, "".join(delta.arguments for delta in rest), out)
 
     def _rule_call(self, call: CallRelease, rulings: list[tuple[Channel, Ruling]], out: list[Event]) -> None:
         for channel, ruling in rulings:

@@ -45,15 +45,23 @@ class Unescaped:
     """Decodes a document in pieces. What is no JSON is returned as it is; half a surrogate pair is U+FFFD."""
 
     def __init__(self) -> None:
+        self.complete = False
+        """Whether an object or array has begun, and ended."""
         self._inside = False
         self._depth = 0
-        self._begun = False
         self._pending = ""  # the beginning of an escape
 
-    @property
-    def complete(self) -> bool:
-        """Whether an object or array has begun, and ended."""
-        return self._begun and self._depth <= 0 and not self._inside
+    def document(self, piece: str) -> tuple[str, int]:
+        """Take more of the document as far as to its end. Returns what is decoded, and how much of the piece was taken."""
+        if self._inside and not self._pending and not _IN_STRING.search(piece):
+            return piece, len(piece)
+        at, decoded = -len(self._pending), list[str]()
+        for segment in self.segments(piece):
+            decoded.append(segment.text)
+            at += segment.length
+            if self.complete:
+                return "".join(decoded), at
+        return "".join(decoded), len(piece)
 
     def feed(self, piece: str, *, final: bool = False) -> str:
         """Take more of the document, and return what is decoded, as far as that is certain."""
@@ -86,10 +94,10 @@ class Unescaped:
             case '"':
                 self._inside = True
             case "{" | "[":
-                self._begun = True
                 self._depth += 1
-            case "}" | "]":
+            case "}" | "]" if self._depth:
                 self._depth -= 1
+                self.complete = not self._depth
             case _:
                 pass
         return Segment(text[at:end], end - at, False)
@@ -104,11 +112,11 @@ class Unescaped:
 
     def state(self) -> Any:
         """Return the state as JSON-compatible data, for a checkpoint."""
-        return [self._inside, self._depth, self._begun, self._pending]
+        return [self.complete, self._inside, self._depth, self._pending]
 
     def restore(self, state: Any) -> None:
         """Continue from `state`."""
-        self._inside, self._depth, self._begun, self._pending = state
+        self.complete, self._inside, self._depth, self._pending = state
 
 
 def _escape(text: str, at: int, final: bool) -> Segment | None:

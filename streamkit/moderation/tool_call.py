@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from streamkit.events import Channel, Event, PartDelta, ToolCallDelta
+from streamkit.moderation.channels import split
 from streamkit.moderation.json_escapes import Decoded, Unescaped, Verbatim
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Judge, Ruling
@@ -13,8 +14,8 @@ Exceeded: TypeAlias = Literal["characters", "seconds"]
 
 
 class CallRelease:
-    """One call. Half of a call is none: it is buffered until its arguments are a complete document of which nothing is
-    undecided, or until its choice ends. With `open` it is passed on as it arrives.
+    """One call. Half of a call is none: it is buffered until its arguments are a complete document, if nothing of that is
+    undecided then, or until its choice ends, as what follows the document is. With `open` it is passed on as it arrives.
 
     With `of` it is the text of a field of a part, as its arguments; it is complete at the end of the part at the latest."""
 
@@ -40,8 +41,10 @@ class CallRelease:
         self._deltas: list[ToolCallDelta] = []
         self._arrived: list[tuple[float | None, int]] = []  # when, and how many pieces
         self._json = Unescaped() if of is None or of.json else None
+        self._at_end = False  # what has arrived is a document, and no more
         self._names = ""
         self._named = False  # its name is whole, since its arguments have begun
+        self._renamed = False
         self._edits: list[tuple[Channel, int, int, str]] = []
         self._decoded = 0  # of the arguments
         self._start = 0  # where in the decoded arguments the document begins that is buffered
@@ -61,11 +64,7 @@ class CallRelease:
     @property
     def decided(self) -> bool:
         """Whether it may be released before its choice ends."""
-        return (
-            self._json is not None
-            and self._json.complete
-            and all(judge.complete for judge in (self.name, self.arguments) if judge)
-        )
+        return self._at_end and all(judge.complete for judge in (self.name, self.arguments) if judge)
 
     @property
     def place(self) -> tuple[int, int, Channel]:
@@ -76,15 +75,22 @@ class CallRelease:
 
     def arrive(
         self, deltas: list[ToolCallDelta], joined: str, now: float | None
-    ) -> tuple[list[ToolCallDelta], list[tuple[Channel, Ruling]]]:
-        """Take adjacent pieces with these arguments, of which only the first may have a name.
+    ) -> tuple[list[ToolCallDelta], list[tuple[Channel, Ruling]], list[ToolCallDelta]]:
+        """Take adjacent pieces with these arguments, of which only the first may have a name, as far as to the end of the
+        document.
 
-        Returns them as they may be released, and what is decided about the call."""
+        Returns them as they may be released, what is decided about the call, and the rest of the pieces."""
         new = self._spelled(deltas[0]) if deltas[0].name else ""
-        if new and self._named:
-            # The name was decided as a whole; a client that joins the pieces of a name must not receive more of it.
+        if deltas[0].name and self._named and (new or self._renamed):
+            # The name was decided as a whole; a client that joins the pieces of a name must not receive more of it, nor again
+            # what was redacted in it.
             deltas = [msgspec.structs.replace(deltas[0], name=None), *deltas[1:]] if self.name else deltas
             new = ""
+        decoded, taken = self._decode(joined)
+        rest: list[ToolCallDelta] = []
+        if taken < len(joined):
+            deltas, rest = split_run(deltas, taken)
+            joined = joined[:taken]
         if not self.open:
             self._deltas += deltas
             self._arrived.append((now, len(deltas)))
@@ -92,7 +98,17 @@ class CallRelease:
             if self._reader:
                 # With each piece, so that not all of it is left for the end.
                 self._read_on()
-        return deltas, self._judge(new, joined)
+        return deltas, self._judge(new, decoded, begins=bool(joined)), rest
+
+    def _decode(self, arguments: str) -> tuple[str, int]:
+        if self._json is None or not arguments:
+            return arguments, len(arguments)
+        if self._json.complete:
+            self._at_end = False
+            return self._json.feed(arguments), len(arguments)
+        decoded, taken = self._json.document(arguments)
+        self._at_end = self._json.complete
+        return decoded, taken
 
     def end(self) -> list[tuple[Channel, Ruling]]:
         """No more of it arrives: what is decided then."""
@@ -100,15 +116,12 @@ class CallRelease:
         rest = self._json.feed("", final=True) if self._json else ""
         return named + self._rulings(self.channel, rest, final=True)
 
-    def _judge(self, name: str, arguments: str) -> list[tuple[Channel, Ruling]]:
+    def _judge(self, name: str, decoded: str, *, begins: bool) -> list[tuple[Channel, Ruling]]:
         rulings = self._rulings("tool_name", name) if name else []
-        if arguments:
-            if not self._named:
-                self._named = True
-                rulings += self._rulings("tool_name", "", final=True)
-            if decoded := self._json.feed(arguments) if self._json else arguments:
-                rulings += self._rulings(self.channel, decoded)
-        return rulings
+        if begins and not self._named:
+            self._named = True
+            rulings += self._rulings("tool_name", "", final=True)
+        return rulings + self._rulings(self.channel, decoded) if decoded else rulings
 
     def _rulings(self, channel: Channel, text: str, *, final: bool = False) -> list[tuple[Channel, Ruling]]:
         judge = self.name if channel == "tool_name" else self.arguments
@@ -141,6 +154,7 @@ class CallRelease:
 
     def edit(self, channel: Channel, start: int, end: int, text: str) -> None:
         """Release other text in place of a span of the name, or of the decoded arguments."""
+        self._renamed = self._renamed or channel == "tool_name"
         self._edits.append((channel, start, end, text))
 
     def emitted(self, deltas: list[ToolCallDelta]) -> list[Event]:
@@ -156,9 +170,7 @@ class CallRelease:
         deltas = [self._changed()] if self._deltas and self._edits else self._deltas
         self._deltas, self._arrived, self._edits, self.held = [], [], [], 0
         self._reader, self._read = None, 0
-        if self._json and self._json.complete:
-            self._json = Unescaped()
-            self._start = self._decoded
+        self._start = self._decoded
         return deltas
 
     def _changed(self) -> ToolCallDelta:
@@ -216,4 +228,14 @@ class CallRelease:
                 judge.restore(known)
 
 
-_PLAIN = ("open", "over", "held", "_arrived", "_names", "_named", "_edits", "_decoded", "_start")
+def split_run(deltas: list[ToolCallDelta], at: int) -> tuple[list[ToolCallDelta], list[ToolCallDelta]]:
+    """Adjacent pieces before and after so many characters of their arguments."""
+    for number, delta in enumerate(deltas):
+        if at <= len(delta.arguments):
+            first, rest = split(delta, at)
+            return [*deltas[:number], first], [*([rest] if rest else []), *deltas[number + 1 :]]
+        at -= len(delta.arguments)
+    return deltas, []
+
+
+_PLAIN = ("open", "over", "held", "_at_end", "_arrived", "_names", "_named", "_renamed", "_edits", "_decoded", "_start")

@@ -212,6 +212,17 @@ def test_what_comes_after_a_whole_document_is_judged_too() -> None:
     assert verdicts(released) == [Redacted("bird", 16, 26, "tool_arguments", tool_index=0)]
 
 
+@pytest.mark.parametrize("pieces", [['{"a": 1} heron'], ['{"a"', ": 1} her", "on"], list('{"a": 1} heron')], ids=len)
+@pytest.mark.parametrize("in_a_burst", [False, True])
+def test_a_document_is_released_before_what_follows_it_is_decided(pieces: list[str], in_a_burst: bool) -> None:
+    run, released = Moderate(rule("block", "heron")).fresh(), list[Event]()
+    for burst in [call(*pieces)] if in_a_burst else [[event] for event in call(*pieces)]:
+        released += run.feed_all(burst)
+
+    assert arguments(released) == '{"a": 1}'
+    assert verdicts(released) == [Blocked("bird", 9, 14, "tool_arguments", tool_index=0)]
+
+
 def test_a_call_that_was_redacted_is_one_call_for_those_who_put_it_together() -> None:
     *_, completion, _ = (Moderate(rule()) | Accumulate()).run([*call('{"q": "a bl', 'ue heron"}'), CALLED, END])
 
@@ -273,6 +284,26 @@ def test_more_of_a_name_after_its_arguments_began_does_not_leave() -> None:
     released = moderate(Moderate(rule("block", "blue_heron")), events)
 
     assert [event.name for event in released if isinstance(event, ToolCallDelta)] == ["blue", None]
+
+
+@pytest.mark.parametrize("handover", [False, True])
+def test_a_redacted_name_that_comes_again_after_its_call_was_released_is_left_out(handover: bool) -> None:
+    stage = Moderate(rule("redact", "heron"))
+    run, released = stage.fresh(), list[Event]()
+    for piece in ("{", "}", "", " "):
+        released += run.feed(ToolCallDelta(0, "a", "blue_heron", piece))
+        if handover:
+            state, run = run.state(), stage.fresh()
+            run.restore(state)
+    released += [*run.feed(CALLED), *run.flush()]
+
+    assert released == [
+        Redacted("bird", 5, 10, "tool_name", tool_index=0),
+        ToolCallDelta(0, "a", "blue_[bird]", "{}"),
+        ToolCallDelta(0, "a", None, ""),
+        ToolCallDelta(0, "a", None, " "),
+        CALLED,
+    ]
 
 
 # Where nothing needs to wait
