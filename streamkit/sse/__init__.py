@@ -1,4 +1,4 @@
-"""Server-sent events: bytes into lines and events, and events into bytes. Nothing here knows language models."""
+"""Server-sent events: parse bytes into lines and events, and encode events. Nothing here is specific to language models."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +26,6 @@ _WHERE: Final = {
     "ServerSentEvent": "streamkit.sse.events:ServerSentEvent",
     "UnfinishedEvent": "streamkit.sse.events:UnfinishedEvent",
 }
-# Not for type checkers, which would accept any name.
+# Hidden from type checkers, which would otherwise accept any name.
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazily(__name__, _WHERE)

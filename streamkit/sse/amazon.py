@@ -1,7 +1,8 @@
 """Amazon's binary event stream: frames with typed headers, a payload and two checksums.
 
-A frame is the length of all of it and of its headers, the checksum of these two, the headers, the payload, and the checksum of
-all before it; numbers are big-endian, checksums CRC-32. (https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html,
+A frame consists of a prelude (the length of the frame, the length of the headers, a checksum of both), the headers, the payload,
+and a checksum of everything before it. Numbers are big-endian, checksums are CRC-32.
+(https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html,
 https://smithy.io/2.0/aws/amazon-eventstream.html)
 """
 
@@ -21,7 +22,7 @@ PRELUDE_BYTES: Final = 12
 LEAST_BYTES: Final = PRELUDE_BYTES + 4
 """The length of a frame without headers and payload."""
 MAX_HEADER_BYTES: Final = 128 * 1024
-"""The most that the format allows."""
+"""The maximum that the format allows."""
 _PRELUDE: Final = Struct(">III").unpack_from
 _CHECKSUM: Final = Struct(">I").unpack_from
 _LENGTH: Final = Struct(">H").unpack_from
@@ -33,9 +34,9 @@ _KNOWN_HEADERS: Final = 256
 class AmazonEvent(ServerSentEvent, frozen=True, gc=False):
     """One frame of Amazon's event stream.
 
-    `event` is its `:event-type`, `:exception-type` or `:error-code`, and `message_type` says which of them: `event`, `exception`
-    or `error`. The payload of a `chunk` that holds a model's own chunk in base64, as Bedrock's `invoke-with-response-stream`
-    sends it, is that chunk. `head` has the headers as they were received.
+    `event` is the `:event-type`, `:exception-type` or `:error-code` of the frame, depending on `message_type`: `event`,
+    `exception` or `error`. If a `chunk` contains a model's own chunk as base64, as Bedrock's `invoke-with-response-stream` sends
+    it, `payload` is the decoded chunk. `head` contains the encoded headers.
     """
 
     message_type: str = "event"
@@ -43,12 +44,12 @@ class AmazonEvent(ServerSentEvent, frozen=True, gc=False):
 
     @property
     def headers(self) -> dict[str, HeaderValue]:
-        """The headers, decoded anew at each call: timestamps in milliseconds since 1970, UUIDs as their 16 bytes."""
+        """The headers, decoded at each access: timestamps in milliseconds since 1970, UUIDs as 16 bytes."""
         return read_headers(self.head)
 
     @property
     def reason(self) -> object:
-        """Of an exception or an error the provider's error object; `None` for an event."""
+        """The provider's error object for an exception or error; `None` for an event."""
         if self.message_type == "event":
             return None
         if self.message_type == "error":
@@ -65,26 +66,26 @@ class _Base64Chunk(msgspec.Struct):
 
 
 class _Kind(msgspec.Struct, frozen=True):
-    # What the headers of a frame say of it.
+    # The properties of a frame that follow from its headers.
     name: str
     message_type: str
     wraps: bool
 
 
 class AmazonFrames(msgspec.Struct):
-    """A body of frames, received in pieces. Each byte is looked at once."""
+    """A body of frames, received in pieces. Each byte is processed once."""
 
     rest: bytearray = msgspec.field(default_factory=bytearray)
     needed: int = PRELUDE_BYTES
-    """How many bytes of the rest complete the next thing to be looked at: a prelude, or a frame."""
+    """The length that `rest` must have before the next step: that of a prelude or of the whole frame."""
     offset: int = 0
-    """Where the rest begins in the body."""
+    """The offset of `rest` in the body."""
 
     def feed(self, piece: bytes, events: list[ServerSentEvent], max_bytes: int) -> None:
-        """Append the events of the frames that are whole with this piece.
+        """Append the events of the frames that this piece completes.
 
-        A wrong checksum, a length or headers that the format does not allow raise `ProtocolError`, and a frame with more than
-        `max_bytes` of payload `LimitExceeded`, after the frames before it.
+        Raises `ProtocolError` for a wrong checksum, an invalid length or invalid headers, and `LimitExceeded` for a payload of
+        more than `max_bytes`. The events of earlier frames are appended before.
         """
         if self.rest:
             self.rest += piece
@@ -119,7 +120,7 @@ class AmazonFrames(msgspec.Struct):
             self.offset += at
 
     def flush(self) -> list[ServerSentEvent]:
-        """The end of the body: a frame that it cut off is an `UnfinishedEvent` without data, since its checksum is missing."""
+        """Handle the end of the body: an incomplete frame is an `UnfinishedEvent` without data, since its checksum is missing."""
         return [UnfinishedEvent()] if self.rest else []
 
     def _event(self, piece: bytes, at: int, start: int, end: int) -> AmazonEvent:
@@ -129,7 +130,7 @@ class AmazonFrames(msgspec.Struct):
                 kind = _kind(read_headers(head))
             except (StructError, UnicodeError, ProtocolError):
                 raise self._fault(at, "expected headers of the types that the format has, found others") from None
-            # The headers of an event differ in nothing; those that a server makes up don't fill the memory.
+            # Events of the same type have equal headers. The table is bounded, so that a server can't fill the memory.
             if len(_KINDS) < _KNOWN_HEADERS and len(head) < _KNOWN_HEADERS:
                 _KINDS[head] = kind
         if kind.wraps:
@@ -154,7 +155,8 @@ _decode_chunk = msgspec.json.Decoder(_Base64Chunk).decode
 
 
 def begins_frame(piece: bytes) -> bool:
-    """Whether a body that begins with this piece can be of frames, by the prelude, or of a shorter piece by its first byte."""
+    """Whether a body that begins with this piece may consist of frames: checks the prelude, or the first byte of a shorter
+    piece."""
     if len(piece) < PRELUDE_BYTES:
         return piece[:1] == b"\0"
     checksum: int = _PRELUDE(piece)[2]
@@ -162,7 +164,7 @@ def begins_frame(piece: bytes) -> bool:
 
 
 def read_headers(head: bytes) -> dict[str, HeaderValue]:
-    """The headers by their names. Raises `ProtocolError`, `UnicodeDecodeError` or `struct.error` for bytes that are none."""
+    """The headers by name. Raises `ProtocolError`, `UnicodeDecodeError` or `struct.error` for malformed bytes."""
     headers: dict[str, HeaderValue] = {}
     at, size = 0, len(head)
     while at < size:

@@ -1,4 +1,4 @@
-"""Server-sent events into bytes, which `Parse` reads back as the same events. (WHATWG HTML, 9.2.6)"""
+"""Encode server-sent events as bytes, which `Parse` reads back as the same events. (WHATWG HTML, 9.2.6)"""
 
 import re
 from collections.abc import Iterable
@@ -10,20 +10,20 @@ from streamkit.sse.events import Comment, ServerSentEvent, UnfinishedEvent
 
 _LINE_END = re.compile("\r\n|\r|\n")
 _LINE_END_BYTES = re.compile(b"\r\n|\r|\n")
-_MALFORMED = "surrogateescape"  # what `Lines` may have made of bytes that are no UTF-8 becomes these bytes again
+_MALFORMED = "surrogateescape"  # restores the invalid UTF-8 bytes that `Lines` may have decoded to lone surrogates
 
 
 def encode(event: ServerSentEvent, *, last_id: str = "") -> bytes:
-    """One event, with the blank line that dispatches it; an `UnfinishedEvent`, the last of a body, without.
+    """Encode one event with the blank line that dispatches it. An `UnfinishedEvent`, the last of a body, has no blank line.
 
-    `event:` is written unless it says `message`, `id:` where it differs from `last_id` and then also empty, which resets it.
-    Each line of the data becomes a `data:` line; CR and CRLF are line ends as LF is, and arrive as LF, since the format has
-    no way to carry them. A `Comment` becomes a comment line, a `JsonBody` an event. A line end in `event` or `id`, a NUL in
-    `id` or a negative `retry` raises `PipelineError`.
+    `event:` is written unless it is `message`. `id:` is written if it differs from `last_id`, even if it is empty, which resets
+    the last event ID. Each line of the data becomes a `data:` line; CR and CRLF are line ends like LF and are read back as LF,
+    because the format can't represent them. A `Comment` becomes a comment line, a `JsonBody` an event. Raises `PipelineError`
+    for a line end in `event` or `id`, a NUL in `id`, or a negative `retry`.
     """
     head = f"id: {_one_line('id', event.id)}\n" if event.id != last_id else ""
     if isinstance(event, Comment):
-        # No blank line, since it may stand within a block.
+        # No blank line, since a comment may be inside a block.
         return f"{head}:{_prefixed(':', event.text)}\n".encode("utf-8", _MALFORMED)
     if event.event not in ("message", ""):
         head += f"event: {_one_line('event', event.event)}\n"
@@ -34,10 +34,9 @@ def encode(event: ServerSentEvent, *, last_id: str = "") -> bytes:
 
 
 def encode_comment(text: str, *, alone: bool = True) -> bytes:
-    """A comment, which readers ignore; for the place between two events. Each line of `text` becomes one.
+    """Encode a comment, which readers ignore, to be sent between two events. Each line of `text` becomes a comment line.
 
-    `alone`: with a blank line after it, so that readers that split at blank lines don't take it for the head of the next
-    event.
+    `alone`: append a blank line, so that readers that split at blank lines don't treat it as part of the next event.
     """
     end = "\n" if alone else ""
     return f": {_prefixed(': ', text)}\n{end}".encode("utf-8", _MALFORMED)
@@ -45,9 +44,9 @@ def encode_comment(text: str, *, alone: bool = True) -> bytes:
 
 @dataclass
 class Encode(Stage[ServerSentEvent, bytes]):
-    """Encode events, each with its `id:` only where it changes. Raises as `encode` does.
+    """Encode events, writing `id:` only where it changes. Raises as `encode` does.
 
-    `last_id` is what a reader now holds as its last event ID.
+    `last_id` is the last event ID that a reader has now.
     """
 
     last_id: str = field(default="", init=False, repr=False)
@@ -59,7 +58,7 @@ class Encode(Stage[ServerSentEvent, bytes]):
 
 
 def _prefixed(field: str, text: str) -> str:
-    # Most texts are one line, and looking is cheaper than replacing.
+    # Most texts are one line, and the check is cheaper than a replacement.
     return _LINE_END.sub("\n" + field, text) if "\n" in text or "\r" in text else text
 
 
@@ -68,8 +67,8 @@ def _data_lines(payload: bytes) -> bytes:
 
 
 def _one_line(name: str, value: str) -> str:
-    # Whoever chooses a name or an id could else write fields, and events, of their own.
-    forbidden = "\r\n\0" if name == "id" else "\r\n"  # an id with a NUL is ignored by readers
+    # Otherwise a name or id from untrusted input could inject fields and events.
+    forbidden = "\r\n\0" if name == "id" else "\r\n"  # readers ignore an id with a NUL
     for position, character in enumerate(value):
         if character in forbidden:
             raise PipelineError(f"{name}: expected one line of text, found {character!r} at position {position}")

@@ -10,9 +10,9 @@ _ESCAPED = frozenset(map(chr, range(0xDC80, 0xDD00)))
 class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
     """One dispatched event.
 
-    `event` is its type, `message` where none was given, and `payload` its data as the bytes that came: most readers never need
-    the text, and JSON is decoded from bytes. `id` is the last event ID at that moment, which persists from earlier events and
-    is what a reconnection sends; `retry` is the reconnection time in milliseconds, if this block set one.
+    `event` is its type, `message` if none was given. `payload` is its data as bytes: most readers don't need the text, since
+    JSON is decoded from bytes. `id` is the last event ID at that point, which persists from earlier events and is sent on
+    reconnection. `retry` is the reconnection time in milliseconds, if this block sets one.
     """
 
     event: str = "message"
@@ -22,12 +22,12 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, data: str, event: str = "message", id: str = "", retry: int | None = None, **fields: Any) -> Self:
-        """An event of this class with that text as its data."""
+        """An event of this class with the text `data`."""
         return cls(event, encoded(data), id, retry, **fields)
 
     @property
     def data(self) -> str:
-        """The data as text. Bytes that are not UTF-8 are U+FFFD, as the standard has it (9.2.6)."""
+        """The data as text. Bytes that are not UTF-8 become U+FFFD, as the standard requires (9.2.6)."""
         return self.payload.decode("utf-8", "replace")
 
 
@@ -36,17 +36,17 @@ class UnfinishedEvent(ServerSentEvent, frozen=True, gc=False):
 
 
 class Comment(ServerSentEvent, frozen=True, gc=False):
-    """A comment line; `text` is what stands after its colon. It has no data. Servers send them to keep a connection alive."""
+    """A comment line; `text` is the text after the colon. It has no data. Servers send comments to keep a connection alive."""
 
     text: str = ""
 
 
 class JsonBody(ServerSentEvent, frozen=True, gc=False):
-    """A JSON document that came where an event stream was expected: a plain response, an error, or a line of NDJSON."""
+    """A JSON document received instead of an event stream: a non-streaming response, an error, or a line of NDJSON."""
 
 
 def encoded(text: str) -> bytes:
-    """Text as UTF-8. Lone surrogates that stand for bytes which are not UTF-8 (`surrogateescape`) become these bytes again."""
+    """Text as UTF-8. Lone surrogates that represent invalid bytes (`surrogateescape`) become these bytes again."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""A JSON array while it arrives: its elements, each as soon as it is whole."""
+"""A streamed JSON array: its elements, each as soon as it is complete."""
 
 import re
 
@@ -11,25 +11,26 @@ _IN_STRING = re.compile(rb'["\\]')
 
 
 class JsonArray(msgspec.Struct):
-    """The bytes of a JSON array of objects, received in pieces. Each byte is looked at once.
+    """The bytes of a JSON array of objects, received in pieces. Each byte is processed once.
 
-    Google sends a streamed answer so without `alt=sse`. (https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent)
+    Google sends a streamed answer in this format without `alt=sse`.
+    (https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent)
     """
 
     lead: bytes | None = b""
-    """Bytes received before it is known whether an object follows; `None` afterwards."""
+    """The bytes received before it is known whether an object follows; `None` afterwards."""
     pieces: list[bytes] = []
-    """The element that is not whole yet."""
+    """The pieces of the incomplete element."""
     size: int = 0
     depth: int = 0
     in_string: bool = False
     escaped: bool = False
     closed: bool = False
     broken: bool = False
-    """Whether text came that belongs to no element."""
+    """Whether text was received that belongs to no element."""
 
     def feed(self, text: bytes) -> list[bytes] | None:
-        """The elements that are whole with this piece; `None` if the array, which is then in `lead`, does not hold objects."""
+        """The elements that this piece completes; `None` if the array does not contain objects, with its bytes in `lead`."""
         if self.lead is not None:
             self.lead += text
             begins = _BEGINNING.match(self.lead)

@@ -1,7 +1,7 @@
-"""JSON as text: the exceptions of decoding it, and a limit on its depth.
+"""JSON text: the exceptions of decoding, and a limit on nesting depth.
 
-RFC 8259, section 9, allows a limit. The one of msgspec depends on the version of Python, and is far above that of recursive code
-that walks over the decoded value.
+RFC 8259, section 9, allows a limit. The limit of msgspec depends on the version of Python and is far above what recursive code
+that walks the decoded value can handle.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import Any, cast
 import msgspec
 
 NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""Exceptions of decoding: malformed JSON, half of a surrogate pair, bytes that are not UTF-8, nesting too deep."""
+"""The exceptions of decoding: malformed JSON, a lone surrogate, bytes that are not UTF-8, nesting too deep."""
 DEEPEST = 128
-"""Objects and arrays within each other that an event may have. Answers of providers have about ten."""
+"""The maximum nesting depth of objects and arrays in an event. Responses of providers have about ten levels."""
 TOO_DEEP = RecursionError(f"nested deeper than {DEEPEST} levels")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
@@ -21,7 +21,7 @@ _BRACKET = re.compile(rb"[\[\]{}]")
 
 def is_too_deep(payload: bytes) -> bool:
     """Whether JSON has more than `DEEPEST` levels. Linear in its length."""
-    # Each level has its end as well, or it is no JSON.
+    # In valid JSON each level also has a closing bracket.
     if len(payload) <= 2 * DEEPEST or payload.count(b"[") + payload.count(b"{") <= DEEPEST:
         return False
     depth = deepest = 0
@@ -32,7 +32,7 @@ def is_too_deep(payload: bytes) -> bool:
 
 
 def depth_of(value: object) -> int:
-    """The levels of objects and arrays in a decoded value, counted up to one more than `DEEPEST`."""
+    """The nesting depth of objects and arrays in a decoded value, counted up to `DEEPEST + 1`."""
     depth, level = 0, [value]
     while depth <= DEEPEST:
         inner: list[object] = []

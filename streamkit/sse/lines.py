@@ -1,4 +1,4 @@
-"""Bytes into lines: CR, LF and CRLF end a line and nothing else does. (WHATWG HTML, 9.2.5)"""
+"""Split bytes into lines. Only CR, LF and CRLF end a line. (WHATWG HTML, 9.2.5)"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 
 class UnfinishedLine(str):
-    """The last line of a body that ends without a line end."""
+    """The last line of a body, if it has no line end."""
 
 
 @dataclass
 class Lines(Stage[Piece, str]):
-    """Split pieces of a body, cut anywhere, into lines without their ends.
+    """Split pieces of a body, cut anywhere, into lines without their line ends.
 
-    The bytes are decoded as UTF-8, and one leading byte order mark is dropped (WHATWG 9.2.6). `errors`: malformed bytes
-    become U+FFFD (`replace`, as the standard has it), raise `ProtocolError` after the lines before them (`strict`), or become
-    lone surrogates from which the bytes can be had again (`surrogateescape`). A line is given as soon as the byte that ends
-    it is there; what the end of the body cuts off comes as an `UnfinishedLine`. A line longer than `max_line_bytes` raises
-    `LimitExceeded`, after the lines before it.
+    The bytes are decoded as UTF-8, and one leading byte order mark is dropped (WHATWG 9.2.6). `errors`: malformed bytes become
+    U+FFFD (`replace`, as in the standard), raise `ProtocolError` after the lines before them (`strict`), or become lone
+    surrogates from which the bytes can be restored (`surrogateescape`). A line is emitted as soon as its line end has arrived;
+    an incomplete last line is an `UnfinishedLine`. A line longer than `max_line_bytes` raises `LimitExceeded`, after the lines
+    before it.
     """
 
     max_line_bytes: int = MAX_LINE_BYTES
@@ -40,8 +40,8 @@ class Lines(Stage[Piece, str]):
     def feed_all(self, items: list[Piece]) -> Iterable[str]:
         lines: list[str] = []
         for item in items:
-            # A lone surrogate in a `str` has no UTF-8; it is malformed as its bytes would be.
-            # By way of a view, since `bytes` of a number is so many zeros.
+            # A lone surrogate in a `str` is treated like the malformed bytes that encode it.
+            # `memoryview` rejects an `int`, of which `bytes` would make that many zero bytes.
             piece = item.encode("utf-8", "surrogatepass") if isinstance(item, str) else bytes(memoryview(item))
             try:
                 self._split(piece, lines)
@@ -62,13 +62,13 @@ class Lines(Stage[Piece, str]):
             yield UnfinishedLine(text)
 
     def _split(self, piece: bytes, lines: list[str]) -> None:
-        # A CR ended its line at once; an LF that follows belongs to it, though another piece brought it.
+        # A CR ended its line immediately; an LF at the start of the next piece belongs to the same line end.
         if self._after_cr and piece:
             self._after_cr = False
             if piece.startswith(b"\n"):
                 piece = piece[1:]
                 self._offset += 1
-        # `rfind` looks at each byte of a piece once, and what is kept is only ever appended to: linear for any cuts. (Law 7)
+        # `rfind` reads each byte of a piece once, and the buffer is only appended to: linear for any cuts. (Law 7)
         end = max(piece.rfind(b"\n"), piece.rfind(b"\r")) + 1
         if end:
             self._after_cr = piece.endswith(b"\r")
@@ -114,7 +114,7 @@ class Lines(Stage[Piece, str]):
         )
 
     def _check_each(self, block: bytes, lines: list[str]) -> None:
-        # Only blocks longer than the limit come here, so that looking at every line costs nothing in general.
+        # Called only for blocks longer than the limit, so this check of every line is rare.
         for line in block.splitlines(keepends=True):
             if len(line.rstrip(b"\r\n")) > self.max_line_bytes:
                 start = block.index(line)

@@ -1,4 +1,4 @@
-"""Bytes, text or lines into server-sent events. (WHATWG HTML, 9.2.5 and 9.2.6)"""
+"""Parse bytes, text or lines into server-sent events. (WHATWG HTML, 9.2.5 and 9.2.6)"""
 
 import json
 import re
@@ -22,19 +22,20 @@ MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
 MAX_BYTES_WITHOUT_EVENT: Final = 32 * 1024 * 1024
 _FIELD: Final = re.compile(r"(data|event|id|retry)?(:|$)")
 _NAMES_OF_FIELDS: Final = (b"", b"data", b"event", b"id", b"retry")
-"""A comment has none. (WHATWG HTML, 9.2.6)"""
+"""The field names; empty for a comment. (WHATWG HTML, 9.2.6)"""
 _BLANKS: Final = b" \t\r\n"
 _LF: Final = 10
 _CR: Final = 13
 _LONG_NAME: Final = 100
 _SHORT: Final = 4096
-"""Bytes of a piece, with what was left before it, up to which it is read event by event, and copied where it ends in one."""
+"""The maximum size of a piece, including the incomplete event before it, that is read event by event on the fast path. An
+incomplete event at its end is copied to the buffer."""
 _BOM: Final = b"\xef\xbb\xbf"
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class _BodyStart(msgspec.Struct, frozen=True):
-    # How an event begins, up to its data.
+    # The beginning of an event, up to its data.
     text: bytes
     size: int
     name: str
@@ -65,24 +66,25 @@ class _Lead(msgspec.Struct):
 
 @dataclass
 class Parse(Stage[Input, ServerSentEvent]):
-    """Read an event stream, cut anywhere: bytes, pieces of text, or lines without their ends; events pass as they are.
+    """Parse an event stream, cut anywhere: bytes, pieces of text, or lines without line ends. Events pass through unchanged.
 
-    A body that begins with a zero byte is Amazon's binary event stream, whose frames are returned as `AmazonEvent`s; a frame with
-    a wrong checksum raises `ProtocolError`.
+    A body that begins with a zero byte is Amazon's binary event stream: its frames are returned as `AmazonEvent`s, and a frame
+    with a wrong checksum raises `ProtocolError`.
 
-    A body that begins with `{` or `[` is no event stream: its documents, one or one a line, are returned as `JsonBody`. Of an
-    array of objects, as Gemini streams it, each object is one, as soon as it is whole, and what is left where the end of the body
-    cuts the array off is an `UnfinishedEvent`. A body that begins with `<`, a web page, raises `ProtocolError`, and so does text
-    without any event. An event that the end of the body cuts off before its blank line is returned as an `UnfinishedEvent`.
-    Answers of language models do come so. `strict` is a browser's `EventSource` to the letter: such an event is discarded, and
-    JSON, pages and text are lines of unknown fields.
+    A body that begins with `{` or `[` is not an event stream: its documents, a single one or one per line, are returned as
+    `JsonBody`. For an array of objects, as Gemini streams it, each object is returned as soon as it is complete; if the body ends
+    within the array, the rest is an `UnfinishedEvent`. A body that begins with `<` (a web page) raises `ProtocolError`, and so
+    does text without any event. An event without its blank line at the end of the body is returned as an `UnfinishedEvent`, since
+    some language model APIs end their answers like this. `strict` follows a browser's `EventSource` exactly: such an event is
+    discarded, and JSON, web pages and text are lines with unknown fields.
 
-    Bytes are decoded as UTF-8 when `data` is read; one leading byte order mark is dropped. A text without a line end is a
-    line, or the beginning of one, as what follows shows. `comments`: return each as a `Comment`, at once, also inside a block.
+    Bytes are decoded as UTF-8 when `data` is read; one leading byte order mark is dropped. A text without a line end is a line or
+    the beginning of one, which the following text decides. `comments`: return each comment as a `Comment`, immediately, even
+    inside a block.
 
-    `LimitExceeded` is raised, after the events before it, by an event with more than `max_event_bytes` of data, a line that is
-    longer, and more than `max_bytes_without_event` of a body in which no event ends. `resume_from` is the last event ID to begin
-    with. `last_event_id` and `retry` (milliseconds) are what the stream has set.
+    Raises `LimitExceeded`, after the events before it, for an event with more than `max_event_bytes` of data, for a longer line,
+    and after more than `max_bytes_without_event` without a complete event. `resume_from` is the initial last event ID.
+    `last_event_id` and `retry` (milliseconds) are the values that the stream has set.
     """
 
     strict: bool = False
@@ -92,13 +94,13 @@ class Parse(Stage[Input, ServerSentEvent]):
     resume_from: str = ""
     last_event_id: str = field(default="", init=False, repr=False)
     retry: int | None = field(default=None, init=False, repr=False)
-    # The block that is being read.
+    # The current block.
     _event: str = field(default="", init=False, repr=False)
     _data: list[bytes] = field(default_factory=list[bytes], init=False, repr=False)
     _size: int = field(default=0, init=False, repr=False)
     _id: str = field(default="", init=False, repr=False)
     _retry: int | None = field(default=None, init=False, repr=False)
-    # The line that is being read.
+    # The current line.
     _rest: bytearray = field(default_factory=bytearray, init=False, repr=False)
     _after_cr: bool = field(default=False, init=False, repr=False)
     _number: int = field(default=0, init=False, repr=False)
@@ -106,20 +108,20 @@ class Parse(Stage[Input, ServerSentEvent]):
     _started: bool = field(default=False, init=False, repr=False)
     _between: bool = field(
         default=False, init=False, repr=False
-    )  # an event stream, whose block is in `_rest` as a whole
+    )  # whether this is an event stream whose current block is completely in `_rest`
     _body: list[bytes] | None = field(default=None, init=False, repr=False)
-    # The first line if it is that of no event stream, until an event comes all the same, and its number.
+    # The first line and its number, if it is not a line of an event stream; cleared when an event arrives anyway.
     _foreign: bytes = field(default=b"", init=False, repr=False)
     _foreign_number: int = field(default=0, init=False, repr=False)
-    # An array: whether it may begin, itself, and the bytes received before it is known whether it holds objects.
+    # A JSON array: whether one may still begin, the array, and the pieces received before it is known to contain objects.
     _undecided: bool = field(default=True, init=False, repr=False)
     _array: JsonArray | None = field(default=None, init=False, repr=False)
     _lead: list[_Lead] = field(default_factory=list[_Lead], init=False, repr=False)
     _lead_number: int = field(default=0, init=False, repr=False)
-    _frames: AmazonFrames | None = field(default=None, init=False, repr=False)  # of Amazon's binary event stream
+    _frames: AmazonFrames | None = field(default=None, init=False, repr=False)  # for Amazon's binary event stream
     _lines: bool | None = field(
         default=None, init=False, repr=False
-    )  # of text: whether items are lines; None is unknown
+    )  # for text: whether items are lines; None is unknown
     _texts: list[str] = field(default_factory=list[str], init=False, repr=False)
     _silent: int = field(default=0, init=False, repr=False)  # bytes since the last event
     _head: _BodyStart = field(default=_DATA, init=False, repr=False, compare=False, metadata={"state": False})
@@ -158,11 +160,11 @@ class Parse(Stage[Input, ServerSentEvent]):
         events: list[ServerSentEvent] = []
         try:
             if self._texts and not _FIELD.match(self._texts[0]):
-                # They were pieces of a body without a line end.
+                # The texts were pieces of a body without any line end.
                 self._rest += encoded("".join(self._texts))
                 self._texts = []
             self._take_lines([], events)
-            # `EventSource` does not look at a line that has no end.
+            # `EventSource` ignores a line without a line end.
             if self._rest and not self.strict:
                 self._interpret(self._from_start(bytes(self._rest)).splitlines(), events, unfinished=True)
             if self._foreign and not events and not self._data:
@@ -182,9 +184,9 @@ class Parse(Stage[Input, ServerSentEvent]):
     # Bytes
 
     def _one_event(self, piece: Input) -> ServerSentEvent | None:
-        # What nearly every read of a live stream is: one event whose data is one line, with or without a line for its name.
-        # Anything else is left to the general reader, and a property test says that the two agree.
-        # It mostly begins as the one before, up to its data.
+        # Fast path for nearly every read of a live stream: one event with one line of data, with or without an `event:` line.
+        # Anything else is left to the general reader; a property test checks that both give the same result. The part before
+        # the data usually equals that of the previous event.
         if type(piece) is not bytes or self._rest:
             return None
         head = self._head
@@ -202,8 +204,8 @@ class Parse(Stage[Input, ServerSentEvent]):
         return ServerSentEvent(head.name, piece[start:end], id)
 
     def _take_short(self, piece: bytes, events: list[ServerSentEvent]) -> bytes:
-        # A short read that ends anywhere: the same for the events in it, and the beginning of the next one is kept as it is.
-        # Returns what the general reader has to read.
+        # Fast path for a short read that ends anywhere: parse its events in the same way, and buffer the beginning of the next
+        # one. Returns the bytes that are left for the general reader.
         rest, head, id = self._rest, self._head, self._id
         size = len(rest) + len(piece)
         if size > _SHORT or size > self.max_event_bytes or _CR in piece:
@@ -226,7 +228,7 @@ class Parse(Stage[Input, ServerSentEvent]):
             lines += head.lines
             at = end + 2
         if at:
-            # What was left before was the beginning of the first of them.
+            # The buffer held the beginning of the first of these events.
             self._number += lines
             self.last_event_id, self._silent, piece = id, 0, block[at:]
             rest.clear()
@@ -239,7 +241,7 @@ class Parse(Stage[Input, ServerSentEvent]):
         return b""
 
     def _with_rest(self, piece: bytes) -> bytes:
-        # The beginning of an event may have a line end, which is read again here; the rest that is read by lines has none.
+        # A buffered beginning of an event may contain a line end and is read again here; a buffered partial line has none.
         rest = self._rest
         if len(rest) > _SHORT or _LF not in rest:
             return piece
@@ -257,15 +259,15 @@ class Parse(Stage[Input, ServerSentEvent]):
             return
         if self._rest:
             piece = self._with_rest(piece)
-        # A CR ended its line at once; an LF that follows belongs to it, though another piece brought it.
+        # A CR ended its line immediately; an LF at the start of the next piece belongs to the same line end.
         if self._after_cr and piece:
             self._after_cr = False
             piece = piece.removeprefix(b"\n")
-        # `rfind` looks at each byte of a piece once, and the rest is only ever appended to: linear for any cuts. (Law 7)
+        # `rfind` reads each byte of a piece once, and the buffer is only appended to: linear for any cuts. (Law 7)
         end = max(piece.rfind(b"\n"), piece.rfind(b"\r")) + 1
         known, self._silent = len(events), self._silent + len(piece)
         if self._started and self._body is None and len(piece) <= _SHORT and (last := piece.rfind(b"\n\n") + 2) > 1:
-            # The beginning of an event is kept as it is, for the reader of short pieces.
+            # The beginning of an event is buffered as it is, for `_take_short`.
             end = last if _CR not in piece and _begins(self._head, piece[last:]) else end
         if end:
             block = bytes(self._rest) + piece[:end] if self._rest else piece[:end]
@@ -288,7 +290,7 @@ class Parse(Stage[Input, ServerSentEvent]):
         self._check_silence()
 
     def _begins_frames(self, piece: bytes) -> bool:
-        # The first byte is that of a length, and 0 in every frame below 16 MiB; no text begins with it.
+        # The first byte belongs to the length and is 0 in every frame below 16 MiB; no text begins with it.
         if piece[:1] != b"\0" or not self._undecided or self._silent or self._number:
             return False
         self._frames = AmazonFrames()
@@ -327,8 +329,8 @@ class Parse(Stage[Input, ServerSentEvent]):
                 )
 
     def _take_text(self, text: str, events: list[ServerSentEvent]) -> None:
-        # A piece of a body can be cut where no line ends, and then looks like a line. A line end shows that these are pieces, an
-        # empty text, or a document by itself, that they are lines; until one comes, nothing can be dispatched.
+        # A piece of a body without a line end looks like a line. A line end in a text proves that the texts are pieces; an empty
+        # text or a complete document proves that they are lines. Until then nothing can be dispatched.
         if self._undecided and self._take_array(text, encoded(text), events):
             return
         if self._lines is not False and ("\n" in text or "\r" in text):
@@ -363,7 +365,7 @@ class Parse(Stage[Input, ServerSentEvent]):
             self._read_lines(lines, events)
 
     def _start(self, lines: list[bytes], *, unfinished: bool) -> bool:
-        # The first line that is not blank shows what kind of body this is.
+        # The first non-blank line determines the kind of body.
         first = next((at for at, line in enumerate(lines) if line.strip()), None)
         if first is None:
             return False
@@ -385,9 +387,9 @@ class Parse(Stage[Input, ServerSentEvent]):
         return True
 
     def _read_alike(self, block: bytes, middle: int, events: list[ServerSentEvent]) -> bytes:
-        # Most of a large read are blocks that look alike: `data: …` alone, or behind the same name. It is split where one begins
-        # as the one in its middle does, and whatever lies between is read by lines. A property test says that the two agree.
-        # Returns what is left, behind the last blank line.
+        # Fast path for a large read, most of whose blocks begin alike: with `data: ` alone or after the same `event:` line. Split
+        # it wherever a block begins like the one in its middle, and read everything else line by line. A property test checks
+        # that both give the same result. Returns the rest after the last blank line.
         stop = block.rfind(b"\n\n") + 2
         head = _head(block[middle : middle + _LONG_NAME + 8])
         if head is None or _CR in block or stop > self.max_event_bytes:
@@ -411,7 +413,7 @@ class Parse(Stage[Input, ServerSentEvent]):
         for line in lines:
             number += 1
             if line:
-                # By far the most lines are `data: …`.
+                # Most lines are `data: …`.
                 if line[:6] == b"data: ":
                     data.append(line[6:])
                 elif len(line) > limit:
@@ -422,7 +424,7 @@ class Parse(Stage[Input, ServerSentEvent]):
                     continue
                 elif not self._field(line):
                     continue
-                # Of an event only its data is gathered; a comment or an `id`, however often it comes, is not kept.
+                # Only the data of an event is accumulated, so only it counts; repeated comments and ids are not stored.
                 size += len(line)
                 if size > limit:
                     raise self._too_long(number)
@@ -436,7 +438,7 @@ class Parse(Stage[Input, ServerSentEvent]):
         self._number, self._size = number, size
 
     def _field(self, line: bytes) -> bool:
-        # Whether it was data.
+        # Returns whether the field is `data`.
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         match name:
@@ -449,7 +451,7 @@ class Parse(Stage[Input, ServerSentEvent]):
             case b"retry" if value.isdigit():
                 self.retry = self._retry = int(value[:19])
             case _:
-                pass  # A field that the standard does not know.
+                pass  # a field that the standard does not define
         return name == b"data"
 
     def _read_body(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
@@ -459,7 +461,7 @@ class Parse(Stage[Input, ServerSentEvent]):
             if not self._body:
                 if not line.strip():
                     continue
-                # A line that is a document by itself is one of NDJSON. What is not is the first of a document in many lines.
+                # A line that is a complete document is NDJSON. Any other is the first line of a document with several lines.
                 if len(line) <= self.max_event_bytes and _whole(line):
                     events.append(JsonBody(payload=line))
                     continue
@@ -471,9 +473,9 @@ class Parse(Stage[Input, ServerSentEvent]):
     # An array of objects
 
     def _take_array(self, item: bytes | str, piece: bytes, events: list[ServerSentEvent]) -> bool:
-        """Whether this is a piece of an array, or may be one of its beginning. What is no array is read as any other body."""
+        """Whether the piece belongs, or may belong, to an array and was consumed. Otherwise it is read as any other body."""
         if self._array is None:
-            # Until now all was white space, perhaps with a byte order mark before it.
+            # Everything so far was white space, possibly after a byte order mark.
             begun = bytes(self._rest if len(self._rest) < 4 else b"") + piece
             if _BOM.startswith(begun) or not (piece := begun.removeprefix(_BOM).lstrip(_BLANKS)):
                 return False
@@ -519,7 +521,7 @@ class Parse(Stage[Input, ServerSentEvent]):
         return True
 
     def _read_other(self, events: list[ServerSentEvent]) -> None:
-        # What begins with `[` and is no array of objects is a document, or a text, as any other.
+        # A body that begins with `[` and is not an array of objects is read again as any other document or text.
         lead, self._lead = self._lead, []
         self._array, self._number, self._silent = None, self._lead_number, 0
         self._undecided = self._after_cr = False
@@ -546,7 +548,7 @@ class Parse(Stage[Input, ServerSentEvent]):
 
 
 def _head(piece: bytes) -> _BodyStart | None:
-    """How a piece begins that may be one event with one line of data."""
+    """The beginning of a piece that may be one event with one line of data; `None` for any other piece."""
     at = piece.find(b"\n") + 1 if piece.startswith(b"event: ") else 0
     if at > _LONG_NAME or not piece.startswith(b"data: ", at):
         return None
@@ -554,7 +556,7 @@ def _head(piece: bytes) -> _BodyStart | None:
 
 
 def _begins(head: _BodyStart, piece: bytes) -> bool:
-    """Whether an event with one line of data may begin so, which nothing can be said of yet."""
+    """Whether the piece may be the beginning of an event with one line of data, and does not complete it."""
     if not piece.startswith(head.text):
         return head.text.startswith(piece)
     return piece.find(b"\n", head.size) in (-1, len(piece) - 1)
@@ -564,7 +566,7 @@ _NAMES: Final[dict[bytes, str]] = {}
 
 
 def _name(line: bytes) -> str:
-    # The names of events are few, and a table is faster than decoding. Names that a server makes up don't fill it.
+    # There are few event names, and a table is faster than decoding. It is bounded, so that a server can't fill it.
     if (known := _NAMES.get(line)) is not None:
         return known
     name = line[7:].decode("utf-8", "replace") or "message"
@@ -574,7 +576,7 @@ def _name(line: bytes) -> str:
 
 
 def _is_field(line: bytes, *, unfinished: bool) -> bool:
-    """Whether a line is that of an event stream, or may be the beginning of one that was cut off."""
+    """Whether a line is a field of an event stream, or if `unfinished` may be the beginning of one."""
     name, colon, _ = line.lstrip().partition(b":")
     if unfinished and not colon:
         return any(field.startswith(name) for field in _NAMES_OF_FIELDS)
@@ -584,14 +586,14 @@ def _is_field(line: bytes, *, unfinished: bool) -> bool:
 def _whole(line: bytes) -> bool:
     try:
         _is_json(line)
-    # Nesting too deep for the decoder is its reader's to report.
+    # Nesting too deep for this decoder is reported by the code that reads the document.
     except NOT_JSON:
         return _has_halves(line)
     return True
 
 
 def _has_halves(line: bytes) -> bool:
-    # Only Python's own reader takes half of a surrogate pair. (RFC 8259, 8.2)
+    # Only Python's own decoder accepts a lone surrogate. (RFC 8259, 8.2)
     try:
         json.loads(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
