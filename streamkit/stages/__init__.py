@@ -1,1 +1,1 @@
-"""The stages, one a file. No stage imports another."""
+"""The stages, one per file. No stage imports another."""

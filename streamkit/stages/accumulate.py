@@ -1,4 +1,4 @@
-"""Events into the response that would have come without streaming."""
+"""Assemble events into the non-streaming response."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class _AccumulatedCall(msgspec.Struct):
 
 
 class _Mark(msgspec.Struct):
-    # From piece `at` on, a channel's text belongs to part `number`.
+    # The text of a channel belongs to part `number` from piece `at` on.
     channel: Channel
     number: int
     at: int
@@ -67,7 +67,7 @@ class _AccumulatedPart(PartData, kw_only=True):
 
 
 class _Gathered(msgspec.Struct):
-    # What one choice has gathered so far; texts stay in pieces until someone looks.
+    # The state of one choice. Texts are kept as pieces until `snapshot` joins them.
     text: list[str] = []
     reasoning: list[str] = []
     refusal: list[str] = []
@@ -89,15 +89,15 @@ class _Gathered(msgspec.Struct):
 
 @dataclass
 class Accumulate(Stage[Event, Event]):
-    """Pass every event on, and put a `Completion` before the `StreamEnd`.
+    """Pass every event through, and emit a `Completion` before the `StreamEnd`.
 
-    `snapshot` is the completion so far, at any time; on a running stream ask `stream.stage(Accumulate).snapshot`.
-    Identity (ids, model) is set once; what a later chunk says instead is in `Completion.conflicts`. The id and name of a tool
-    call may come in pieces, or again with every chunk.
-    `Completion.usage` is the latest, and of several responses in one stream the sum (`streamkit.tokens.responses`).
+    `snapshot` is the completion so far; for a running stream use `stream.stage(Accumulate).snapshot`. The identity (ids, model)
+    is set once; differing values of later chunks are in `Completion.conflicts`. The id and name of a tool call may arrive in
+    pieces or with every chunk. `Completion.usage` is the latest usage, or for several responses in one stream the sum
+    (`streamkit.tokens.responses`).
 
-    `max_chars` bounds the text of all choices together, reasoning, audio and text of parts included, in code points,
-    `max_tool_chars` the arguments of their tool calls. The event that would pass a bound is dropped with all that follow; the
+    `max_chars` limits the text of all choices together, including reasoning, audio and the text of parts, in code points;
+    `max_tool_chars` limits the arguments of all tool calls. The event that exceeds a limit and all later ones are discarded, the
     source is closed, and the stream ends with the completion so far and `StreamEnd("limit")`.
     """
 
@@ -142,12 +142,12 @@ class Accumulate(Stage[Event, Event]):
         return [*items[:-1], self.snapshot, items[-1]]
 
     def flush(self) -> Iterable[Event]:
-        # Events that came without an `Extract` before them have no `StreamEnd`.
+        # Without an `Extract` before this stage there may be no `StreamEnd`.
         return () if self._end else (self.snapshot,)
 
     @property
     def snapshot(self) -> Completion:
-        """The completion so far. Costs one join of the pieces."""
+        """The completion so far. Each access joins the pieces of text."""
         return Completion(
             tuple(_choice(index, gathered) for index, gathered in sorted(self._choices.items())),
             self._responses.usage,
@@ -160,7 +160,7 @@ class Accumulate(Stage[Event, Event]):
         )
 
     def _within_limits(self, items: list[Event]) -> int:
-        """How many of the events don't pass a limit."""
+        """The number of events before the first one that exceeds a limit."""
         for at, event in enumerate(items):
             match event:
                 case TextDelta(text=text) | ReasoningDelta(text=text) | RefusalDelta(text=text) | PartDelta(text=text):
@@ -236,7 +236,7 @@ class Accumulate(Stage[Event, Event]):
                 pass
 
     def _begin_anew(self) -> None:
-        # Another source has taken over: who answers, and all that was said, is another's.
+        # Another source has taken over, so the identity and all content are discarded.
         for known in (self._choices, self._identity, self._conflicts, self._details):
             known.clear()
         self._shape = self._moderation = None
@@ -324,7 +324,7 @@ def _parts(gathered: _Gathered) -> tuple[Part, ...]:
     marked: set[Channel] = {mark.channel for mark in gathered.marks}
     for channel in marked:
         pieces, marks = gathered.pieces(channel), [mark for mark in gathered.marks if mark.channel == channel]
-        marks[0] = _Mark(channel, marks[0].number, 0)  # no text is without its part
+        marks[0] = _Mark(channel, marks[0].number, 0)  # text before the first mark belongs to the first part
         for mark, following in pairwise([*marks, _Mark(channel, 0, len(pieces))]):
             texts[mark.number] += pieces[mark.at : following.at]
     return tuple(
@@ -344,7 +344,7 @@ def _parts(gathered: _Gathered) -> tuple[Part, ...]:
 
 
 def _longer(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    # Both APIs send lists that belong end to end: `content` and `refusal`, or `tokens`, `token_logprobs`, ….
+    # Both APIs send lists to be concatenated: `content` and `refusal`, or `tokens`, `token_logprobs`, ….
     for name, value in more.items():
         if isinstance(value, list) and isinstance(known.get(name), list):
             known[name].extend(value)
@@ -354,7 +354,7 @@ def _longer(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hear(gathered: _Gathered, audio: AudioDelta) -> None:
-    # https://platform.openai.com/docs/api-reference/chat-streaming: data and transcript come in pieces.
+    # Data and transcript arrive in pieces. (https://platform.openai.com/docs/api-reference/chat-streaming)
     for name in ("data", "transcript"):
         if piece := getattr(audio, name):
             gathered.audio.setdefault(name, "")

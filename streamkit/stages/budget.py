@@ -1,4 +1,4 @@
-"""No more than so many tokens, or so much money, of one answer."""
+"""Limit the tokens or the cost of an answer."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -34,22 +34,22 @@ _CHANNELS: dict[type, Channel] = {
     ToolCallDelta: "tool_arguments",
 }
 _NOT_STATE = {"state": False}
-_STEP = 256  # characters of a delta that are tried at a time
+_STEP = 256  # characters of a delta that are counted at a time
 
 
 @dataclass
 class Budget(Stage[Event, Event]):
-    """Pass on text up to `tokens` of an answer, or up to a `cost`; then close the source and end with `StreamEnd("limit")`.
+    """Pass text through up to `tokens` or a `cost`; then close the source and end with `StreamEnd("limit")`.
 
-    What passes never has more than the budget: the delta that would exceed it is cut, at the last character at which the
-    count is still within. The count is of all channels and all choices, by `model` or `counter` as in `Count`. An answer that
-    fits exactly is complete. What the provider says meanwhile counts too, for reasoning that it bills and does not show:
-    when its `Usage` exceeds the budget before any choice has finished, the stream ends there.
+    The emitted text never exceeds the budget: the delta that would exceed it is cut at the last character within the budget.
+    Tokens of all channels and all choices are counted, with `model` or `counter` as in `Count`. An answer that fits exactly is
+    complete. The usage that the provider reports in mid-stream counts too, since it may bill reasoning that is not visible: the
+    stream ends when a `Usage` exceeds the budget before any choice has finished.
 
-    A `cost`, in the currency of `prices` (as in `Count`), includes the `prompt`, which is therefore needed; once the provider
-    reports the prompt, and what of it a cache served or stored, that counts. A model without a price raises `PipelineError`.
-    Several responses of one stream share the budget; after a `Reset` all of it is there again, for what came before is void.
-    Place it before `Moderate` to bound what is generated.
+    A `cost`, in the currency of `prices` (as in `Count`), includes the `prompt`, which is therefore required; once the provider
+    reports the prompt tokens, including those served or stored by a cache, these are used instead. Raises `PipelineError` for a
+    model without a price. Several responses of one stream share the budget; a `Reset` restores the whole budget, because
+    everything before it is void. Place this stage before `Moderate` to limit what is generated.
     """
 
     tokens: int | None = None
@@ -72,7 +72,7 @@ class Budget(Stage[Event, Event]):
             raise PipelineError(f"expected a budget of 0 tokens or more, found {self.tokens}")
         if self.cost is not None and (self.prices is None or self.prompt is None):
             raise PipelineError("a budget of cost needs `prices`, and `prompt`, the tokens of the prompt")
-        # What a name stands for is looked for once, when the first run begins.
+        # A name is resolved once, when the first run starts.
         if self.prices is not None and not isinstance(self.prices, str):
             self.prices = find_prices(self.prices)
             self._price_table()
@@ -85,7 +85,7 @@ class Budget(Stage[Event, Event]):
 
     @property
     def spent(self) -> int:
-        """Tokens of text that have passed."""
+        """The tokens of the text that was passed through."""
         return sum(count.tokens for count in self._counts.values())
 
     def state(self) -> Any:
@@ -123,7 +123,7 @@ class Budget(Stage[Event, Event]):
             step = text[at : at + _STEP]
             more = _and(count, step)
             if not self._within(others + more.tokens):
-                # From the end, since more characters may well be fewer tokens.
+                # Searched from the end, since more characters can be fewer tokens.
                 sizes = range(len(step) - 1, 0, -1)
                 size = next((size for size in sizes if self._within(others + _and(count, step[:size]).tokens)), 0)
                 self._counts[key] = _and(count, step[:size])
@@ -140,7 +140,7 @@ class Budget(Stage[Event, Event]):
 
     def _cost(self, rows: list[ResponseUsage]) -> Decimal:
         table = cast(PriceTable, self._price_table())
-        # The model that answers may be a dated one, with a price of its own.
+        # The model that answers may be a dated version with its own price.
         costs = [table.cost(row.billed, row.response.model, self.model) for row in rows if row.billed]
         return added(*costs) or Decimal(0)
 
@@ -170,5 +170,5 @@ def _and(count: TextCount, text: str) -> TextCount:
 def _cut(delta: Delta, text: str) -> list[Event]:
     if isinstance(delta, ToolCallDelta):
         return [msgspec.structs.replace(delta, arguments=text, payload=None)]
-    # A chunk holds more than is let through of it.
+    # The payload is dropped, since the chunk contains more text than is released.
     return [msgspec.structs.replace(delta, text=text, payload=None)] if text else []

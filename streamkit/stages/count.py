@@ -1,4 +1,4 @@
-"""The tokens of the text that passes, exact while it is still arriving, and beside what the provider says of them."""
+"""Count tokens exactly while the text arrives, and compare them with the provider's usage."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -30,16 +30,16 @@ _NOT_STATE = {"state": False}
 
 @dataclass
 class Count(Stage[Event, Event]):
-    """Pass every event on, and put a `TokenCount` for each channel of each choice, and a `UsageReport`, before the `StreamEnd`.
+    """Pass every event through. Before the `StreamEnd` emit a `TokenCount` for each channel of each choice and a `UsageReport`.
 
-    The arguments of each tool call are counted by themselves. `model` is a model's name, or an encoding's; `counter` counts in
-    its stead: an object, a function of a text, or a name (`streamkit.counters`). `running` gives a `TokenCount` after each delta
-    too. With `prompt`, what the prompt of a response costs (`prompt_tokens`), and `prices`, the report has the cost: a table,
-    a mapping of which `Prices` makes one, or the name of an installed package's (`streamkit.prices`).
+    The arguments of each tool call are counted separately. `model` is the name of a model or an encoding. `counter` is used
+    instead of it: an object, a function of a text, or a name (`streamkit.counters`). With `running` a `TokenCount` is emitted
+    after each delta too. With `prompt`, the tokens of a response's prompt (`prompt_tokens`), and `prices` the report has the
+    cost. `prices` is a table, a mapping that `Prices` accepts, or the name of an installed table (`streamkit.prices`).
 
-    Read `tokens()` and `report` at any time, also after a cancellation or a failure, from `stream.stage(Count)`. Place it
-    after `Moderate` to count what was released, before it to count what was generated, or both, under a `name` each.
-    The encoding is loaded when a run begins, some tenths of a second, once in a process. A `Reset` begins anew.
+    Read `tokens()` and `report` of `stream.stage(Count)` at any time, also after a cancellation or a failure. Place this stage
+    after `Moderate` to count the released text, before it to count the generated text, or use two, each with its own `name`.
+    The encoding is loaded when a run starts; this takes some tenths of a second, once per process. A `Reset` restarts the counts.
     """
 
     model: str | None = None
@@ -59,19 +59,19 @@ class Count(Stage[Event, Event]):
     def __post_init__(self) -> None:
         if self.model is None and self.counter is None:
             raise PipelineError("expected the name of a model or of an encoding, or a counter; found neither")
-        # What a name stands for is looked for once, when the first run begins.
+        # A name is resolved once, when the first run starts.
         if self.prices is not None and not isinstance(self.prices, str):
             self.prices = find_prices(self.prices)
 
     def fresh(self) -> "Count":
-        # Before anything is sent, where a wait delays no answer, and not in the middle of the answer.
+        # Loaded here, before the request is sent, so that loading does not delay the answer.
         fresh = super().fresh()
         fresh._counter()
         fresh._table = self._price_table()
         return fresh
 
     def tokens(self, channel: Channel | None = None, index: int | None = None, tool_index: int | None = None) -> int:
-        """Tokens so far: of all channels, choices and calls, or of those named."""
+        """The tokens so far, of all channels, choices and tool calls, or of the given ones."""
         return sum(
             count.tokens
             for (choice, name, call), count in self._counts.items()
@@ -80,7 +80,7 @@ class Count(Stage[Event, Event]):
 
     @property
     def report(self) -> UsageReport:
-        """The usage so far, at any time. Its `source` is `partial` until the answer has ended by itself."""
+        """The usage so far. Its `source` is `partial` until the answer has ended normally."""
         counted, ended = self.tokens(), self._end in OWN_ENDS
         ours = self.prompt.tokens if isinstance(self.prompt, PromptTokens) else self.prompt
         rows = self._responses.rows(counted, ours, self._end)
@@ -208,12 +208,12 @@ class Count(Stage[Event, Event]):
         if table is None:
             return {}
         costs = [None if row.billed is None else table.cost(row.billed, row.response.model, self.model) for row in rows]
-        # The prices of long prompts are for each response by itself.
+        # Computed per response, because higher prices for long prompts apply to each response separately.
         return {"cost": _all_or_least(ended)(*costs), "currency": table.currency}
 
 
 def _all_or_least(ended: bool) -> Callable[..., Any]:
-    # Of an answer that was cut, what is known is the least that it cost; of a whole one, a part is not the sum.
+    # For an incomplete answer the known parts are a lower bound; for a complete one a missing part makes the sum unknown.
     return summed if ended else added
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events into what they say about the answer."""
+"""Convert a provider's server-sent events to streamkit's events."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,25 +20,28 @@ from streamkit.sse.events import ServerSentEvent
 
 @dataclass
 class Extract(Stage[ServerSentEvent, Event]):
-    """Read the provider's dialect: detected from the first event that identifies it, or `dialect`, by its name or its class.
+    """Convert a provider's server-sent events to streamkit's events.
 
-    Installed packages' dialects are asked too. If events came and no dialect recognized any of them, `UnknownDialect` is raised
-    at the end or at `[DONE]`, or `PluginError` if there are packages that could not be asked.
+    `dialect` is the name or class of the provider's dialect. By default it is detected from the first event that identifies it;
+    this includes the dialects of installed packages. If events were received but no dialect recognized any of them,
+    `UnknownDialect` is raised at the end or at `[DONE]`, or `PluginError` if some packages could not be loaded.
 
-    The last event is a `StreamEnd`, given as soon as the format's end marker is there, which also stops the reading.
-    `errors`: an error that the provider sends in the stream ends it with `StreamEnd("provider_error")` and then raises
-    `ProviderError`. An event that is no JSON raises `ProtocolError`, and so does a second answer in the same body. With `emit`
-    neither is raised: the former ends the stream as it does otherwise, the latter with `StreamEnd("error")`.
+    The last event is a `StreamEnd`, emitted as soon as the end marker of the format arrives; reading stops there. `errors`: an
+    error that the provider sends in the stream emits `StreamEnd("provider_error")` and then raises `ProviderError`. An event that
+    is not JSON raises `ProtocolError`, and so does a second answer in the same body. With `emit` nothing is raised: the stream
+    ends with `StreamEnd("provider_error")` in the first case and with `StreamEnd("error")` in the others.
 
-    `malformed`: with `skip` an event that is no JSON does not end the stream. It becomes `ProviderNotice("malformed")`, whose
-    `raw` is what was received, and is counted in `skipped`; what it said is missing in the answer, whatever the end says.
+    `malformed`: with `skip` an event that is not JSON does not end the stream. It becomes a `ProviderNotice("malformed")`, whose
+    `raw` is the received text, and is counted in `skipped`. Its content is missing from the answer, even if the end is
+    `completed`.
 
-    `reasoning_tags`, as `("<think>", "</think>")`: text between them is `ReasoningDelta`s, in each choice by itself, also where a
-    tag is cut. An empty opening tag says that the answer begins with reasoning. White space that stands alone before the first
-    tag, at the beginning of the reasoning, or between it and an answer that begins there, is removed with the tags.
+    `reasoning_tags`, such as `("<think>", "</think>")`: text between the tags becomes `ReasoningDelta`s, separately for each
+    choice, even if a tag is split between chunks. An empty opening tag means that the answer begins with reasoning. White space
+    before the first tag if no other text precedes it, at the start of the reasoning, and between the reasoning and an answer that
+    follows it is removed with the tags.
 
-    `cumulative`: the provider resends the whole text, reasoning and arguments with every chunk, of which the new end is emitted;
-    a text that is not the one so far with more at its end is a `ProtocolError`, too. `None` is as the dialect does it.
+    `cumulative`: the provider resends the whole text, reasoning and arguments with every chunk, and only the new part is emitted;
+    a text that does not extend the previous one raises `ProtocolError`. `None` uses the dialect's default.
     """
 
     dialect: str | type[Dialect] | None = None
@@ -47,10 +50,10 @@ class Extract(Stage[ServerSentEvent, Event]):
     reasoning_tags: tuple[str, str] | None = field(default=None, kw_only=True)
     cumulative: bool | None = field(default=None, kw_only=True)
     _reader: Dialect = field(init=False, repr=False, compare=False)
-    # It saves time and knows nothing of the answer, and is made anew after a checkpoint.
+    # An optimization without state of the answer; created again after a checkpoint.
     _learner: Learner = field(default_factory=Learner, init=False, repr=False, compare=False, metadata={"state": False})
     _learnt: Learnt | None = field(default=None, init=False, repr=False, compare=False, metadata={"state": False})
-    # What chunks said that were read by it, and the reader does not know yet.
+    # The content of chunks that were read on the fast path, not yet passed to the reader.
     _noted: Noted = field(default_factory=Noted, init=False, repr=False, compare=False, metadata={"state": False})
     _decided: bool = field(default=False, init=False, repr=False)
     _tags: ReasoningTags | None = field(default=None, init=False, repr=False, compare=False)
@@ -74,12 +77,12 @@ class Extract(Stage[ServerSentEvent, Event]):
 
     @property
     def unknown(self) -> dict[str, int]:
-        """How often an event came of each kind that the dialect has no word for. Each was passed on as a `ProviderNotice`."""
+        """The number of events of each kind that the dialect does not know. Each was emitted as a `ProviderNotice`."""
         return dict(self._reader.unknown)
 
     @property
     def skipped(self) -> int:
-        """How many events were no JSON and were skipped."""
+        """The number of events that were skipped because they were not JSON."""
         return self._reader.skipped
 
     @property
@@ -119,7 +122,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         return self._tags.take_all(given) if self._tags else given
 
     def _read(self, items: list[ServerSentEvent], events: list[Event]) -> Iterable[Event]:
-        # The events of the first chunks are there.
+        # `events` already contains the events of the first chunks.
         at, count = len(events), len(items)
         while at < count and not self.done:
             self._forget()
@@ -143,7 +146,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         return events
 
     def _read_alike(self, learnt: Learnt, items: list[ServerSentEvent], events: list[Event]) -> None:
-        """Read the first chunks if they are like the one that was learnt."""
+        """Fast path: read the first chunks, as long as they have the learned form."""
         learnt.read(items, events, self._noted)
         if len(self._noted.texts) > MOST_PIECES:
             self._pass_on(learnt)
@@ -154,7 +157,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         self._learner.used = True
 
     def _forget(self) -> None:
-        # What is read now may change what a chunk of the form that was learnt means.
+        # The next chunk may change the meaning of chunks of the learned form.
         if self._learnt is not None and self._noted.texts:
             self._pass_on(self._learnt)
         self._learnt = None
@@ -167,7 +170,8 @@ class Extract(Stage[ServerSentEvent, Event]):
                 raise failure
 
     def _decide(self, items: list[ServerSentEvent]) -> tuple[Iterable[Event], int]:
-        """Read the items up to the first that identifies the dialect, or all if none does; return the events and that number."""
+        """Read the items up to and including the first that identifies the dialect, or all if none does. Return the events and
+        the number of items read."""
         identified = ((at, kind) for at, item in enumerate(items) if (kind := for_event(item, self._problems)))
         at, kind = next(identified, (len(items), None))
         early = self._reader.feed_all(items[:at])
@@ -185,7 +189,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         return [*early, *events] if isinstance(events, list) else chain(early, events), at + 1
 
     def _unrecognized(self) -> StreamkitError | None:
-        """The error of a stream that ended without an event that identifies its dialect."""
+        """The error for a stream that ended before any event identified its dialect."""
         if not isinstance(self._reader, Undecided) or self._reader.first is None:
             return None
         if self._problems:

@@ -1,4 +1,4 @@
-"""Structured output and the arguments of tools: values while they come, objects when they are whole."""
+"""Structured output and tool arguments: partial values while they arrive, objects when they are complete."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -38,25 +38,25 @@ else:
 
 _WHOLE = ("completed", "tool_calls")
 Key = tuple[int, int | None]
-"""A choice, and the number of a tool call in it; `None` is its text."""
+"""The index of a choice, and the number of a tool call in it or `None` for its text."""
 
 
 @dataclass
 class Structured(Stage[Event, Event], Generic[T]):
-    """Pass every event on, and parse the JSON in them: `PartialOutput` while it arrives, `StructuredOutput` at the end.
+    """Pass every event through, and parse the JSON in them: `PartialOutput` while it arrives, `StructuredOutput` at the end.
 
-    `output` is the type of the text (JSON mode, structured output): anything that msgspec converts to, a pydantic model, or a
-    function of the value; `dict` or `object` for JSON of any form, `None` for text that is no JSON. `tools` has the types of
-    tools' arguments by their names; a tool that it does not have gives plain values. A type is asked only when its choice has
-    ended and its JSON is whole.
+    `output` is the type of the text (JSON mode, structured output): any type that msgspec converts to, a pydantic model, or a
+    function of the value; `dict` or `object` for any JSON, `None` for text that is not JSON. `tools` maps tool names to the types
+    of their arguments; the arguments of other tools are returned as plain values. Validation takes place only when the choice has
+    ended and its JSON is complete.
 
-    What can't be given is an `InvalidOutput`, with the problem and its place, never the text. `errors`: after the end of the
-    stream the first of them is raised as an `OutputError` too, unless the provider reported an error, or only emitted (`emit`).
-    Nothing is put right: an answer that was cut short is `truncated`, even where its JSON happens to be whole. Text beside calls
-    of tools is not taken for output.
+    Output that is unavailable is reported as an `InvalidOutput`, with the problem and its place but never the text. `errors`:
+    with `raise` the first of them is also raised as an `OutputError` after the `StreamEnd`, unless the provider reported an
+    error; with `emit` it is not raised. No JSON is repaired: an answer that was cut short is `truncated`, even if its JSON
+    happens to be complete. Text beside tool calls is not output.
 
-    A partial value comes after each delta that brings the characters since the last one to `every_chars`, `None` for never.
-    `strings` and `numbers` say whether it has what is unfinished; its cost is described at `PartialJson.value`.
+    A partial value is emitted when at least `every_chars` characters have arrived since the last one; `None` emits none.
+    `strings` and `numbers` select whether it includes an incomplete string or number. For its cost see `PartialJson.value`.
     """
 
     assembles = True
@@ -67,9 +67,9 @@ class Structured(Stage[Event, Event], Generic[T]):
     strings: Unfinished = "keep"
     numbers: Unfinished = "drop"
     max_chars: int = MAX_CHARS
-    """JSON that is longer is an `InvalidOutput`."""
+    """Longer JSON is an `InvalidOutput`."""
     max_depth: int = MAX_DEPTH
-    """JSON that is nested deeper is one too."""
+    """JSON that is nested deeper is an `InvalidOutput`."""
     _readers: dict[Key, PartialJson] = field(default_factory=dict[Key, PartialJson], init=False, repr=False)
     _broken: dict[Key, tuple[OutputProblem, str]] = field(
         default_factory=dict[Key, tuple[OutputProblem, str]], init=False, repr=False
@@ -78,7 +78,7 @@ class Structured(Stage[Event, Event], Generic[T]):
     _calls: dict[Key, Identity] = field(default_factory=dict[Key, Identity], init=False, repr=False)
     _choices: dict[int, bool] = field(
         default_factory=dict[int, bool], init=False, repr=False
-    )  # and whether it has ended
+    )  # the value: whether the choice has ended
     _failure: InvalidOutput | None = field(default=None, init=False, repr=False)
     _ended: bool = field(default=False, init=False, repr=False)
 
@@ -92,7 +92,7 @@ class Structured(Stage[Event, Event], Generic[T]):
         return (Buffer(stage_name(self), held, "characters", "the JSON of an object is not whole", released=True),)
 
     def value_of(self, event: Event) -> T | None:
-        """The object, if this event is the structured output of a choice; for type checkers, who know it by `output`."""
+        """The object if the event is the structured output of a choice, else `None`. Its static type follows from `output`."""
         return event.value if isinstance(event, StructuredOutput) and event.tool_index is None else None
 
     def feed(self, item: Event) -> Iterable[Event]:
@@ -115,7 +115,7 @@ class Structured(Stage[Event, Event], Generic[T]):
                     self._choices.setdefault(index, False)
                 case Finish(finish_reason=reason, index=index):
                     out.append(event)
-                    # What a word of a dialect of its own means, the end of the stream says.
+                    # For a dialect-specific finish reason, the end of the stream decides.
                     if (end := meaning(reason)) != "unknown":
                         self._end_choice(index, end not in _WHOLE, out)
                 case StreamEnd():
@@ -141,7 +141,7 @@ class Structured(Stage[Event, Event], Generic[T]):
         known = self._calls.setdefault(key, Identity())
         if event.id or event.name or event.type:
             known.merge(event)
-        # The input of a custom tool is text of any form.
+        # The input of a custom tool is free text.
         if event.arguments and known.type != "custom":
             self._read(key, event.arguments, out)
 
@@ -195,7 +195,7 @@ class Structured(Stage[Event, Event], Generic[T]):
         id, name = self._who(key)
         reader = self._readers.pop(key, None)
         if reader is None and kind is None and not cut and key not in self._broken:
-            return  # A tool without arguments, and no type that requires any.
+            return  # a tool without arguments and without a type that requires any
         try:
             value = self._value(key, reader, kind, cut)
         except OutputError as error:
@@ -225,7 +225,7 @@ class Structured(Stage[Event, Event], Generic[T]):
 
 
 class Objects(Generic[T]):
-    """The reader of `Views.objects`: the text of choice `index`, or of each, as an object of `kind`."""
+    """The reader of `Views.objects`: the text of choice `index`, or of every choice, as an object of `kind`."""
 
     def __init__(self, kind: type[T] | Callable[[Any], T], index: int | None = 0) -> None:
         self._stage = Structured[T](kind, every_chars=None)

@@ -1,4 +1,4 @@
-"""Latency of the answer by the source's clock: time to first token, inter-token latency. The stage has no clock of its own."""
+"""Latency of the answer on the source's clock: time to first token, inter-token latency. The stage has no clock of its own."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,21 +21,22 @@ from streamkit.tokens.responses import RELEVANT, Responses
 
 @dataclass
 class Timing(Stage[Event, Event]):
-    """Pass every event on, and put `Timings` before the `StreamEnd`.
+    """Pass every event through, and emit `Timings` before the `StreamEnd`.
 
-    Seconds count from the moment when the stream is opened. A replay's clock is the recording's, so that its times are what
-    they were. Placed last, it measures both when content arrived, which `Extract` reports to all later stages, and when what
-    `Moderate` released of it left. Without a stage that knows content, content arrives when it comes here. After a `Reset`
-    content, deltas and tokens begin anew. Of a source without times, such as the body of an answer in a file, none are known.
+    Times are in seconds since the stream was opened. The clock of a replay is that of the recording, so it reproduces the
+    original times. As the last stage it measures both the arrival of content, which the engine signals to all stages
+    (`content_arrived`), and its release by an earlier stage such as `Moderate`. In a pipeline without an earlier stage that
+    emits content events, content arrives when this stage receives it. A `Reset` restarts content, deltas and tokens. For a
+    source without times, such as a stored response body, all times are unknown.
 
-    A time is kept for every delta, so that memory grows by 8 bytes for each, and 24 for each network read.
+    A time is stored for every delta: memory grows by 8 bytes per delta and 24 bytes per network read.
     """
 
     _opened: float | None = field(default=None, init=False, repr=False, metadata={"state": False})
     _first_byte: float | None = field(default=None, init=False, repr=False)
     _first_content: float | None = field(default=None, init=False, repr=False)
     _now: float = field(default=0.0, init=False, repr=False)
-    _untimed: bool = field(default=False, init=False, repr=False)  # something came without a `tick` since the opening
+    _untimed: bool = field(default=False, init=False, repr=False)  # events arrived without a `tick` since the opening
     _deltas: list[float] = field(default_factory=list[float], init=False, repr=False)
     _responses: Responses = field(default_factory=Responses, init=False, repr=False)
     _counts: dict[Key, int] = field(default_factory=dict[Key, int], init=False, repr=False)
@@ -45,7 +46,7 @@ class Timing(Stage[Event, Event]):
 
     @property
     def timings(self) -> Timings:
-        """The times so far."""
+        """The latencies so far."""
         tokens, hidden = self._tokens()
         if self._untimed:
             return Timings(None, None, (), None, tokens, hidden)
@@ -53,12 +54,12 @@ class Timing(Stage[Event, Event]):
 
     @property
     def passed(self) -> int:
-        """How many deltas have passed, also where no times are known."""
+        """The number of deltas so far, even if their times are unknown."""
         return len(self._deltas)
 
     def tick(self, now: float) -> None:
         if self._opened is None:
-            # After a checkpoint the clock is another one; the time in between does not count.
+            # After a checkpoint there is a new clock; the time in between is excluded.
             self._opened = now - self._now
             return
         self._now = now - self._opened
@@ -96,7 +97,7 @@ class Timing(Stage[Event, Event]):
                 case TokenCount(tokens=tokens, channel=channel, index=index, tool_index=tool_index):
                     self._counts[index, channel, tool_index] = tokens
                 case UsageReport(completion_tokens=tokens):
-                    # It has also what was counted in each of several responses.
+                    # The report also includes local counts for responses without usage.
                     self._reported = tokens
                 case ReasoningDelta():
                     self._reasoning_shown = True
@@ -108,14 +109,14 @@ class Timing(Stage[Event, Event]):
                     pass
 
     def _begin_anew(self, items: list[Event]) -> None:
-        # Of this read only what stands behind the reset belongs to the answer that is not void.
+        # In this read only the items after the reset belong to the valid answer.
         self._deltas = [self._now for item in items if isinstance(item, CONTENT)]
         self._first_content = self._now if self._deltas else None
         self._counts.clear()
         self._reported, self._reasoning_shown = None, False
 
     def _tokens(self) -> tuple[int | None, int]:
-        """The tokens of the answer, and those of them that were spent on reasoning that was not shown."""
+        """The tokens of the answer, and how many of them are reasoning that was not visible."""
         rows = self._responses.rows(self._counted(), end=self._end)
         if all(row.reported is None for row in rows):
             return self._counted() if self._counts else None, 0

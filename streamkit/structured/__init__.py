@@ -1,4 +1,4 @@
-"""JSON that is still growing, and JSON as the caller's types."""
+"""Incomplete JSON, and JSON validated as the caller's types."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +12,6 @@ __all__ = ["PartialJson"]
 _WHERE: Final = {
     "PartialJson": "streamkit.structured.partial_json:PartialJson",
 }
-# Not for type checkers, which would accept any name.
+# Hidden from type checkers, which would otherwise accept any name.
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -1,8 +1,8 @@
-"""JSON that is still growing: the value so far, at any time, without reading from the beginning again.
+"""Incremental JSON parser: the value so far is available at any time, and no text is parsed twice.
 
-The grammar is that of RFC 8259 and nothing more: no comments, no trailing commas, no NaN. Where the RFC leaves it open, it is as
-in Python's `json`: the last of several equal names counts, whole numbers are exact, and too great a number is infinite. Unlike
-there, half of a surrogate pair that stays alone is U+FFFD, so that every string can be encoded.
+The grammar is exactly that of RFC 8259: no comments, no trailing commas, no NaN. Where the RFC leaves behaviour open, the parser
+follows Python's `json`: the last of several equal names wins, integers are exact, and a float that is too large is infinite.
+Unlike there, a lone surrogate becomes U+FFFD, so that every string can be encoded.
 """
 
 import re
@@ -29,7 +29,7 @@ _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _HALVES = re.compile("[\ud800-\udfff]")
 _WORDS: dict[str, Json] = {"true": True, "false": False, "null": None}
 _NUMBER = re.compile(r"[-+.0-9eE]+")
-# What may follow where, in a number: -, 0, other digits (1), point, fraction (f), e, its sign (+), exponent (x).
+# The state machine of a number. States: -, 0, other digits (1), point, fraction (f), e, its sign (+), exponent (x).
 _NUMBER_STEPS: dict[str, dict[str, str]] = {
     "": {"-": "-", "0": "0", **dict.fromkeys("123456789", "1")},
     "-": {"0": "0", **dict.fromkeys("123456789", "1")},
@@ -54,14 +54,15 @@ _EXPECTED = {
 
 
 class PartialJson:
-    """Read JSON in pieces, cut anywhere.
+    """Parse JSON in pieces, cut anywhere.
 
-    `strings` and `numbers` say whether `value` has what is not finished yet: the beginning of a string is kept, that of a
-    number, which is another number, is not. `true`, `false` and `null` are there when they are whole. What can't become JSON
-    raises `ProtocolError`, at the first character that is wrong, and from then on for every piece; a text longer than
-    `max_chars`, nesting deeper than `max_depth` and a number longer than 4,300 characters raise `LimitExceeded`.
+    `strings` and `numbers` select whether `value` includes an incomplete string or number. By default an incomplete string is
+    kept, and an incomplete number, whose first digits are a different number, is dropped. `true`, `false` and `null` are included
+    when they are complete. Text that can't be JSON raises `ProtocolError` at the first wrong character, and again for every later
+    piece. A text longer than `max_chars`, nesting deeper than `max_depth` and a number longer than 4,300 characters raise
+    `LimitExceeded`.
 
-    All of the feeding takes time in proportion to the text, however it is cut.
+    The total time of all `feed` calls is linear in the length of the text, however it is cut.
     """
 
     def __init__(
@@ -82,15 +83,15 @@ class PartialJson:
         self._expects = "value"
         self._root: Json | UnsetType = UNSET
         self._open: list[list[Json] | dict[str, Json]] = []
-        self._names: list[str] = []  # of each open object, the name whose value comes
-        # The token that is not finished: `string`, `number` or `word`, what it has so far, and the pieces that follow.
+        self._names: list[str] = []  # for each open object, the name of the current member
+        # The incomplete token: its kind (`string`, `number` or `word`), its text so far, and pieces not joined to it yet.
         self._token = ""
         self._text = ""
         self._more: list[str] = []
-        self._rest = ""  # an escape that is cut in two, or the state of a number
+        self._rest = ""  # an incomplete escape, or the state of a number
 
     def feed(self, text: str) -> None:
-        """Take the next piece."""
+        """Parse the next piece."""
         if self._failure:
             raise self._failure
         self._pieces.append(text)
@@ -115,18 +116,18 @@ class PartialJson:
 
     @property
     def complete(self) -> bool:
-        """Whether the text so far is a whole JSON document; only space may follow, or more digits of a number."""
+        """Whether the text so far is a complete JSON document; only white space may follow, or the rest of a number."""
         if self._failure:
             return False
         return self._root is not UNSET or (self._token == "number" and not self._open and self._rest in _WHOLE_NUMBER)
 
     @property
     def value(self) -> "Json | UnsetType":
-        """The value so far, `UNSET` where there is none yet. It does not change when more comes; don't change it either.
+        """The value so far, `UNSET` if there is none yet. Later pieces do not change it; do not modify it.
 
-        It costs a copy of the arrays and objects that are still open, one reference for each of their items, and the text
-        that the unfinished string has got since the last look. If that last value is still kept somewhere, the whole string
-        is copied. What is closed is shared by all values.
+        Each access copies the arrays and objects that are still open (one reference per item), and the text added to the
+        incomplete string since the last access. If the previous value is still referenced, the whole string is copied. Arrays and
+        objects that are complete are shared by all values.
         """
         if self._root is not UNSET:
             return self._root
@@ -141,15 +142,15 @@ class PartialJson:
         return found
 
     def state(self) -> Any:
-        """All of it as plain data, for `restore`."""
+        """The state as plain data, for `restore`."""
         limits = {"max_chars": self.max_chars, "max_depth": self.max_depth}
         return {"text": self.text, "strings": self.strings, "numbers": self.numbers, **limits}
 
     def restore(self, state: Any) -> None:
-        """Be as the one was that gave this `state`; for one that has read nothing yet. Reads the text once more."""
+        """Restore from `state()`, on an object that has parsed nothing yet. Parses the stored text again."""
         self.strings, self.numbers = state["strings"], state["numbers"]
         self.max_chars, self.max_depth = state["max_chars"], state["max_depth"]
-        # One that had failed says so again when it is fed.
+        # If the text is invalid, the next `feed` raises again.
         with suppress(ProtocolError):
             self.feed(state["text"])
 
@@ -169,7 +170,7 @@ class PartialJson:
                     at = _end(_SPACE.match(text, at))
                     if at < end:
                         self._begin(text[at], at)
-                        # A number or a word begins with a character of its own.
+                        # The first character of a number or word belongs to the token.
                         at += self._token not in ("number", "word")
 
     def _begin(self, char: str, at: int) -> None:
@@ -238,7 +239,7 @@ class PartialJson:
         return stop + 1
 
     def _escape(self, text: str, at: int) -> int:
-        # Two escapes at most: the halves of a pair.
+        # The window holds at most two escapes, those of a surrogate pair.
         begun = len(self._rest)
         window = self._rest + text[at : at + 12]
         first = _ESCAPE.match(window)
@@ -260,7 +261,7 @@ class PartialJson:
         else:
             self._more.append(_whole(chr(code)))
         self._rest = ""
-        # An escape after a half that stayed alone may have begun in an earlier piece.
+        # An escape after a lone surrogate may have begun in an earlier piece.
         if stop < begun:
             self._rest = window[stop:begun]
             return at
@@ -274,8 +275,8 @@ class PartialJson:
         raise self._unexpected(text[wrong], wrong, "an escape of JSON")
 
     def _gather(self) -> str:
-        # Extended in place as long as there is no other reference to it, by its reference count: a look after each piece
-        # costs what is new. (CPython's unicode_concatenate)
+        # CPython appends to a string in place while there is no other reference to it (unicode_concatenate), so reading the
+        # value after each piece costs only the new text.
         if self._more:
             text, self._text = self._text, ""
             text += "".join(self._more)
@@ -335,19 +336,19 @@ class PartialJson:
         naming = self._expects in ("name", "first name")
         if self._token == "string" and self.strings == "keep" and not naming:
             return self._gather()
-        # A number that nothing holds may be whole.
+        # A number outside of any array or object may be complete.
         if self._token == "number" and self._rest in _WHOLE_NUMBER and (self.numbers == "keep" or not self._open):
             return self._as_number()
         return UNSET
 
     def _unexpected(self, char: str, at: int, expected: str) -> ProtocolError:
-        # Of what was found only the marks of JSON itself are shown, for all else is text of the answer.
+        # Only the punctuation of JSON is shown, since any other character is text of the answer.
         shown = repr(char) if char in '{}[]:,"' else "a control character" if char < " " else "another character"
         return ProtocolError(f"character {self._chars + at + 1} of the JSON: expected {expected}, found {shown}")
 
 
 def _end(found: re.Match[str] | None) -> int:
-    assert found is not None  # the patterns match the empty string too
+    assert found is not None  # the patterns also match the empty string
     return found.end()
 
 

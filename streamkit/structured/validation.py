@@ -1,6 +1,7 @@
-"""A whole JSON value into the object that the user asked for, by whatever library the user's type belongs to.
+"""Convert a complete JSON value to the requested type, with the library that the type belongs to.
 
-A message of a validator may quote the value, which is text of the answer. The message here has the place and what was expected.
+The message of a validator may quote the value, which is text of the answer. The messages here have only the place and the
+expected type.
 """
 
 import re
@@ -13,24 +14,24 @@ import msgspec
 from streamkit.errors import OutputError, PipelineError
 from streamkit.events import Json
 
-# What msgspec says of a value that does not fit is said by the type alone, as long as it begins so.
+# Messages of msgspec that depend on the type alone and do not quote the value.
 _PLAIN = re.compile(r"(?P<what>Expected [^'\"]*?|Object missing required field `\w+`)(?: - at `(?P<path>[^`]*)`)?")
 _PLACE = re.compile(r" - at `([^`]*)`$")
 
 
 def check_type(kind: Any) -> None:
-    """Raise `PipelineError` for what is neither a type nor a function."""
+    """Raise `PipelineError` unless `kind` is a type or a function."""
     if _reads_json(kind) or _is_type(kind) or callable(kind):
         return
     raise PipelineError(f"expected a type or a function, found an object of type {type(kind).__name__}")
 
 
 def validate(kind: Any, value: Json, text: str) -> Any:
-    """The object that `value` is by `kind`; `text` is its JSON. `OutputError` if it does not fit.
+    """Convert `value`, whose JSON is `text`, to `kind`. Raises `OutputError` if it does not fit.
 
-    A pydantic model, a pydantic dataclass and a `TypeAdapter` read the JSON themselves; any other type is msgspec's to convert
-    to (Struct, dataclass, TypedDict, `list[int]`, …); what is no type is called with the value. A function refuses it by
-    raising ValueError, TypeError, LookupError or AssertionError.
+    A pydantic model, a pydantic dataclass and a `TypeAdapter` parse the JSON themselves. msgspec converts to any other type
+    (Struct, dataclass, TypedDict, `list[int]`, …). A function is called with the value, and rejects it by raising ValueError,
+    TypeError, LookupError or AssertionError.
     """
     if read := _reads_json(kind):
         try:
@@ -51,7 +52,7 @@ def validate(kind: Any, value: Json, text: str) -> Any:
 
 
 def _reads_json(kind: Any) -> Callable[[str], Any] | None:
-    # By what it can do, so that pydantic is never imported here.
+    # Recognized by its methods, so that pydantic is not imported here.
     for name in ("model_validate_json", "validate_json"):
         if callable(read := getattr(kind, name, None)):
             return cast("Callable[[str], Any]", read)
@@ -67,7 +68,7 @@ def _is_type(kind: Any) -> bool:
     from msgspec import inspect
 
     try:
-        # A class of which msgspec knows nothing is a function like any other.
+        # A class that msgspec does not support is called like a function.
         return not isinstance(inspect.type_info(kind), inspect.CustomType)
     except TypeError as error:
         raise PipelineError(f"{_name(kind)} is no type that JSON can be converted to: {error}") from None
@@ -77,7 +78,7 @@ def _unfit(error: msgspec.ValidationError) -> OutputError:
     message = str(error)
     place = _PLACE.search(message)
     path = place[1] if place else "$"
-    # A method of the type's own, as `__post_init__`, may say anything.
+    # The message of a method of the type, such as `__post_init__`, may contain any text.
     said = _PLAIN.fullmatch(message) if error.__cause__ is None else None
     what = said["what"] if said else "expected what the type allows"
     return OutputError(f"{what[0].lower()}{what[1:]} at {path}", problem="invalid", path=path)
@@ -99,7 +100,7 @@ def _refused(error: ValueError, kind: Any) -> OutputError:
 
 
 def _step(part: object, names: set[str]) -> str:
-    # A name that is not the type's own is a key of the answer.
+    # A name that the type does not define is a key from the answer.
     if isinstance(part, int):
         return f"[{part}]"
     return f".{part}" if part in names else "[...]"
