@@ -1,11 +1,11 @@
-"""Counting tokens: of text that grows, of prompts, and what they cost. One idea a file.
+"""Token counts of streamed text and of prompts, provider usage, and costs.
 
-running     the exact count of a growing text
-encodings   tiktoken's tables             models      which encoding a model has
-counters    who counts: encodings, other tokenizers, rules of thumb
-prompts     messages and tools            images      pictures
-usage       the provider's own figures    responses   those of several responses in one stream
-prices      what tokens cost
+running     exact incremental token counts
+encodings   tiktoken's tables                 models      the encoding of a model
+counters    encodings, other tokenizers, and estimates by number of characters
+prompts     messages and tools                images      images in prompts
+usage       the usage that providers report   responses   the usage of several responses in one stream
+prices      prices and costs
 """
 
 from streamkit.tokens.counters import (

@@ -1,6 +1,6 @@
-"""Who counts: an encoding, another library's tokenizer, or a rule of thumb.
+"""Token counters: a tiktoken encoding, another library's tokenizer, or an estimate by number of characters.
 
-A counter makes a count for each text; a count takes the text as it comes and says how many tokens it has so far.
+A counter creates one count per text. A count receives the text in pieces and returns the number of tokens so far.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,10 +17,10 @@ from streamkit.tokens.running import RunningCount
 
 
 class TextCount(Protocol):
-    """The tokens of one growing text."""
+    """The token count of one text that arrives in pieces."""
 
     def feed(self, text: str) -> None:
-        """Take more text."""
+        """Add more text."""
 
     @property
     def tokens(self) -> int:
@@ -40,20 +40,20 @@ class TextCount(Protocol):
 
 @runtime_checkable
 class Counter(Protocol):
-    """Makes counts. `name` is what `TokenCount.encoding` says; `exact` whether the model itself counts like this."""
+    """Creates token counts. `name` is used as `TokenCount.encoding`; `exact` tells whether the model counts in the same way."""
 
     @property
     def name(self) -> str:
-        """Name of the encoding or of the estimate."""
+        """The name of the encoding or the estimate."""
         raise NotImplementedError
 
     @property
     def exact(self) -> bool:
-        """Whether its counts are the model's own, and no estimate."""
+        """Whether the counts equal the model's own; false for an estimate."""
         raise NotImplementedError
 
     def count(self) -> TextCount:
-        """A count of a text that begins."""
+        """Create a count for a new text."""
         raise NotImplementedError
 
 
@@ -61,10 +61,10 @@ CounterLike: TypeAlias = Counter | str | Callable[[str], int]
 
 
 class Encoding:
-    """Counts by tiktoken's encoding of `model`, exactly while the text grows, at a cost proportional to what is new.
+    """Count with tiktoken's encoding of `model`, exactly at any time, at a cost proportional to the new text.
 
-    Loading it takes some tenths of a second, once in a process. An unknown model is counted by a fallback, and a
-    warning says so.
+    Loading an encoding takes some tenths of a second, once per process. An unknown model uses a fallback encoding and emits a
+    warning.
     """
 
     def __init__(self, model: str) -> None:
@@ -74,15 +74,15 @@ class Encoding:
         self._encoding = load_encoding(self.name)
 
     def count(self) -> RunningCount:
-        """A count of a text that begins."""
+        """Create a count for a new text."""
         return RunningCount(self._encoding)
 
 
 class FunctionCounter:
-    """Counts by any `function` of a whole text, which returns its tokens. `name` and `exact` are as in `Counter`.
+    """Count with any `function` that returns the number of tokens of a whole text. `name` and `exact` are as in `Counter`.
 
-    Tokenizers in general promise nothing about the tokens of a growing text. So the count is exact at every
-    moment because the whole text is counted again, when it is read and only then: cheap at the end, quadratic with
+    Tokenizers generally don't guarantee that the tokens of a text stay the same when text is appended. The count is therefore
+    exact because the whole text is counted again whenever the count is read: cheap if it is read once at the end, quadratic with
     `Count(running=True)`.
     """
 
@@ -92,20 +92,19 @@ class FunctionCounter:
         self._function = function
 
     def count(self) -> TextCount:
-        """A count of a text that begins."""
+        """Create a count for a new text."""
         return _Whole(self._function)
 
 
 class HuggingFace(FunctionCounter):
-    """Counts by a tokenizer of Hugging Face's `tokenizers` or `transformers`, without the tokens that frame a text.
-    `name` is as in `Counter`.
+    """Count with a tokenizer of Hugging Face's `tokenizers` or `transformers`, without special tokens. `name` is as in `Counter`.
 
-    Exact when read, as `Function` is. The tokenizer is yours; streamkit imports neither library.
+    The whole text is counted again whenever the count is read, as with `FunctionCounter`. streamkit imports neither library.
     """
 
     def __init__(self, tokenizer: Any, name: str = "") -> None:
         def length(text: str) -> int:
-            # `tokenizers` gives an object with `ids`, `transformers` the list itself.
+            # `tokenizers` returns an object with `ids`, `transformers` returns the list.
             encoded = tokenizer.encode(text, add_special_tokens=False)
             return len(getattr(encoded, "ids", encoded))
 
@@ -113,9 +112,9 @@ class HuggingFace(FunctionCounter):
 
 
 class Characters:
-    """The rule of thumb: `per_token` characters make a token. Always an estimate.
+    """Estimate tokens from the number of characters: `per_token` characters are one token. `exact` is always false.
 
-    Four is OpenAI's figure for English; other languages and code have fewer.
+    Four is OpenAI's value for English; other languages and code have fewer characters per token.
     (https://help.openai.com/en/articles/4936856-what-are-tokens-and-how-to-count-them)
     """
 
@@ -128,7 +127,7 @@ class Characters:
         self._per_token = per_token
 
     def count(self) -> TextCount:
-        """A count of a text that begins."""
+        """Create a count for a new text."""
         return _Length(self._per_token)
 
 
@@ -186,10 +185,10 @@ class _Length:
 
 
 def find_counter(counter: "CounterLike | None", model: str | None) -> Counter:
-    """The counter that is meant: an object, a function, a name of `streamkit.counters`, or the encoding of the `model`.
+    """Resolve a counter: an object, a function, a name in `streamkit.counters`, or by default the encoding of `model`.
 
-    An installed package offers, under a name of its own in the entry-point group `streamkit.counters`, a function that takes
-    the model's name (or `None`) and returns a counter. `characters` is there without any.
+    A package registers a counter under a name in the entry-point group `streamkit.counters`, as a function that takes the model's
+    name (or `None`) and returns a counter. `characters` is built in.
     """
     if isinstance(counter, str):
         return _named(counter, model)
@@ -223,12 +222,12 @@ Key: TypeAlias = tuple[int, Channel, int | None]
 
 
 def state_of(counts: Mapping[Key, TextCount]) -> list[Any]:
-    """Counts as plain data."""
+    """The counts as plain data."""
     return [[*key, count.state()] for key, count in counts.items()]
 
 
 def restored(state: list[Any], counter: Counter) -> dict[Key, TextCount]:
-    """The counts again, made by the same counter."""
+    """Restore the result of `state_of` with the same counter."""
     counts: dict[Key, TextCount] = {}
     for index, channel, tool_index, known in state:
         counts[index, channel, tool_index] = count = counter.count()

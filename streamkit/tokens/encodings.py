@@ -1,4 +1,4 @@
-"""Encodings: tiktoken's, with their tables from an installed package or from the network."""
+"""tiktoken's encodings, with their tables from an installed package or from the network."""
 
 import hashlib
 import threading
@@ -14,10 +14,10 @@ _lock = threading.Lock()
 
 
 def load_encoding(name: str) -> "tiktoken.Encoding":
-    """The encoding, with its table from an installed package (entry points `streamkit.encodings`) or by tiktoken's own way.
+    """Load the encoding, with its table from an installed package (entry points `streamkit.encodings`) or as tiktoken does.
 
-    tiktoken's way is its cache folder, then the network. Where neither works, `PluginError` says what to install. Takes some
-    tenths of a second the first time.
+    tiktoken uses its cache folder, then the network. If both fail, this raises a `PluginError` that names the package to install.
+    The first call takes some tenths of a second.
     """
     import tiktoken
     import tiktoken.load as loader
@@ -29,7 +29,7 @@ def load_encoding(name: str) -> "tiktoken.Encoding":
     if table is None:
         try:
             return tiktoken.get_encoding(name)
-        # Whatever tiktoken's downloading raises: requests' errors are OSErrors, a bad hash is a ValueError.
+        # Errors of tiktoken's download: those of requests are OSErrors, a wrong hash is a ValueError.
         except (OSError, ValueError) as error:
             raise PluginError(
                 f"the table of {name} is not installed and could not be fetched: pip install streamkit-encodings"
@@ -48,7 +48,7 @@ def load_encoding(name: str) -> "tiktoken.Encoding":
 
 
 def _checked(name: str, table: bytes, expected_hash: str | None) -> bytes:
-    # tiktoken pins the SHA-256 of each table; a package must bring exactly that.
+    # tiktoken pins the SHA-256 of each table; that of a package must match.
     if expected_hash and (found := hashlib.sha256(table).hexdigest()) != expected_hash:
         raise PluginError(f"the installed table of {name} has SHA-256 {found}, expected {expected_hash}")
     return table

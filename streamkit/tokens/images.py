@@ -1,4 +1,4 @@
-"""Tokens of an image in a prompt, by the rules that OpenAI documents. Always an estimate: bills have been seen to differ.
+"""Tokens of an image in a prompt, by the rules that OpenAI documents. Always an estimate, since actual bills can differ.
 
 (https://platform.openai.com/docs/guides/images-vision#calculating-costs)
 """
@@ -16,16 +16,16 @@ TILES = {
     "computer-use-preview": (65, 129),
     "": (85, 170),
 }
-"""Tokens of any picture, and of each tile of 512 pixels, by the beginning of the model's name; the rest are as gpt-4o."""
+"""Tokens per image and tokens per tile of 512 pixels, by prefix of the model's name. All other models count like gpt-4o."""
 PATCHES = {"gpt-4.1-mini": 1.62, "gpt-4.1-nano": 2.46, "o4-mini": 1.72, "gpt-5-mini": 1.62, "gpt-5-nano": 2.46}
-"""Models that count patches of 32 pixels, and what one costs."""
+"""Models that count patches of 32 pixels, and the tokens per patch."""
 MOST_PATCHES = 1536
 UNKNOWN_SIZE = (1024, 1024)
-"""The size that is taken for a picture whose own can't be seen, behind an address for example."""
+"""The assumed size of an image whose size is unknown, for example one given by URL."""
 
 
 def image_tokens(model: str, size: tuple[int, int] | None, detail: str = "auto") -> int:
-    """Tokens of a picture of `size`, width and height in pixels. `detail` is `low`, `high`, or `auto`, which is taken as high."""
+    """Tokens of an image of `size` (width and height in pixels). `detail` is `low`, `high` or `auto`, which counts as `high`."""
     width, height = size or UNKNOWN_SIZE
     model = model.removeprefix("openai/")
     for name, price in PATCHES.items():
@@ -36,7 +36,7 @@ def image_tokens(model: str, size: tuple[int, int] | None, detail: str = "auto")
 
 
 def _tiles(width: int, height: int) -> int:
-    # Into a square of 2048, and then down to 768 on the shorter side.
+    # Scaled down to fit into a square of 2048 pixels, then to 768 pixels on the shorter side.
     shrink = min(1.0, 2048 / max(width, height))
     shrink *= min(1.0, 768 / (min(width, height) * shrink))
     return math.ceil(round(width * shrink, 6) / 512) * math.ceil(round(height * shrink, 6) / 512)
@@ -48,13 +48,13 @@ def _patches(width: int, height: int) -> int:
         return patches
     shrink = math.sqrt(32 * 32 * MOST_PATCHES / (width * height))
     across, down = width * shrink / 32, height * shrink / 32
-    # So much smaller that whole patches fit on both sides.
+    # Scaled down further so that whole patches fit on both sides.
     shrink *= min(math.floor(across) / across, math.floor(down) / down)
     return min(MOST_PATCHES, math.ceil(round(width * shrink / 32, 6)) * math.ceil(round(height * shrink / 32, 6)))
 
 
 def data_size(url: str) -> tuple[int, int] | None:
-    """Width and height of a PNG, GIF or JPEG in a `data:` URL; `None` for all else."""
+    """Width and height of a PNG, GIF or JPEG in a `data:` URL; `None` for anything else."""
     head, separator, data = url.partition(";base64,")
     if not separator or not head.startswith("data:image/"):
         return None
@@ -81,7 +81,7 @@ def _jpeg(content: bytes) -> tuple[int, int] | None:
     at = 2
     while content[at] == 0xFF:
         marker, length = struct.unpack(">BH", content[at + 1 : at + 4])
-        # A frame's head, of which there are thirteen kinds (ITU T.81, table B.1).
+        # A frame header, of which there are thirteen kinds (ITU T.81, table B.1).
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", content[at + 5 : at + 9])
             return (width, height) if width and height else None

@@ -1,7 +1,7 @@
-"""Which encoding a model counts by: the one table."""
+"""The encoding of each model."""
 
 FALLBACK = "o200k_base"
-"""Fallback if the model's encoding is unknown; every count then has `exact=False`."""
+"""The encoding for models whose own is unknown; their counts have `exact=False`."""
 
 PREFIXES = {
     "o1": "o200k_base",
@@ -15,14 +15,14 @@ PREFIXES = {
     "computer-use-preview": "o200k_base",
     "gpt-oss": "o200k_harmony",
 }
-"""Families that older releases of tiktoken do not have, or not under every name: it takes `ft:gpt-4.1` for a gpt-4."""
+"""Model families that older releases of tiktoken lack or resolve wrongly: for `ft:gpt-4.1` they return the encoding of gpt-4."""
 
 
 def encoding_name(model: str) -> tuple[str, bool]:
-    """The encoding of a model, or of an encoding's own name, and whether that is known.
+    """The encoding for the name of a model or an encoding, and whether the name is known.
 
-    `PREFIXES`, and then tiktoken's own table; a router's prefix (`openai/gpt-4o`) is left out. A model that neither
-    has gets the newest encoding as a stand-in, and `False`.
+    Looks in `PREFIXES`, then in tiktoken's own table; a router's prefix (`openai/gpt-4o`) is removed. For a model that is in
+    neither, returns the newest encoding and `False`.
     """
     import tiktoken
     from tiktoken.model import encoding_name_for_model

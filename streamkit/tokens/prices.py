@@ -1,4 +1,4 @@
-"""Prices of tokens. They are the user's data: they change, and no table is included here."""
+"""Token prices. The user supplies them: prices change, so no table is included."""
 
 import tomllib
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ _MILLION = 1_000_000
 class BilledTokens(msgspec.Struct, frozen=True):
     """The tokens of one response, as a price table needs them.
 
-    `prompt` contains `cached`, `cache_write` and `input_audio`; `cache_write` contains `cache_write_1h`, which is kept for an
-    hour and not for five minutes; `cached_audio` is part of both `cached` and `input_audio`. `completion` contains `reasoning`,
-    `output_audio` and `output_image`. `service_tier` is that in which the response was processed, if the provider reports it.
+    `prompt` includes `cached`, `cache_write` and `input_audio`. `cache_write` includes `cache_write_1h`, the tokens cached for an
+    hour instead of five minutes. `cached_audio` is part of both `cached` and `input_audio`. `completion` includes `reasoning`,
+    `output_audio` and `output_image`. `service_tier` is the tier in which the response was processed, if the provider reports it.
     """
 
     prompt: int
@@ -37,13 +37,13 @@ class BilledTokens(msgspec.Struct, frozen=True):
     output_audio: int = 0
     output_image: int = 0
     web_searches: int = 0
-    """Calls of the provider's own search."""
+    """Calls of the provider's web search."""
     service_tier: str | None = None
 
 
 @runtime_checkable
 class PriceTable(Protocol):
-    """Protocol of a price table: a `Prices`, or a package's own."""
+    """Protocol of a price table: `Prices`, or a class of another package."""
 
     @property
     def currency(self) -> str:
@@ -51,56 +51,58 @@ class PriceTable(Protocol):
         raise NotImplementedError
 
     def cost(self, tokens: BilledTokens, *models: str | None) -> Decimal | None:
-        """The cost by the first of these names that has a price; `None` where none does."""
+        """The cost at the price of the first of these models that has one; `None` if none has."""
         raise NotImplementedError
 
 
 class _Amounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    # `None` is an amount that is not given.
+    # `None` means that the amount is not given.
     cached_input: Decimal | None = None
-    """Input that a cache served."""
+    """Input tokens served by a cache."""
     cache_write: Decimal | None = None
-    """Input that a cache stores."""
+    """Input tokens stored in a cache."""
     cache_write_1h: Decimal | None = None
-    """Input that a cache stores for an hour."""
+    """Input tokens stored in a cache for an hour."""
     reasoning: Decimal | None = None
-    """Reasoning in the answer."""
+    """Reasoning tokens in the answer."""
     input_audio: Decimal | None = None
-    """Audio in the prompt."""
+    """Audio tokens in the prompt."""
     cached_audio: Decimal | None = None
-    """Audio in the prompt that a cache served."""
+    """Audio tokens in the prompt served by a cache."""
     output_audio: Decimal | None = None
-    """Audio in the answer."""
+    """Audio tokens in the answer."""
     output_image: Decimal | None = None
-    """Images in the answer."""
+    """Image tokens in the answer."""
     web_search: Decimal | None = None
-    """One call of the provider's own search."""
+    """One call of the provider's web search."""
 
 
 class Tier(_Amounts, frozen=True, kw_only=True):
-    """Amounts in the place of the others for a response whose prompt has more than `above` tokens."""
+    """Prices that replace the others for a response whose prompt has more than `above` tokens."""
 
     above: int
     input: Decimal | None = None
-    """Input, for a million tokens."""
+    """Input, per million tokens."""
     output: Decimal | None = None
-    """Output, for a million tokens."""
+    """Output, per million tokens."""
 
 
 class Price(_Amounts, frozen=True, kw_only=True):
-    """The price of a million tokens, and of one `web_search`.
+    """Prices per million tokens, and per `web_search`.
 
-    By default cached input, cache writes and audio cost as much as other input, writes for an hour as much as other
-    writes, cached audio as much as other cached input; reasoning, audio and images as much as other output; a search nothing.
+    Defaults: cached input, cache writes and input audio cost as much as other input, one-hour cache writes as much as other cache
+    writes, cached audio as much as other cached input; reasoning, output audio and images cost as much as other output; a web
+    search costs nothing.
 
-    `tiers` are prices of long prompts: all tokens of a response have the prices of the highest tier that its prompt, with all
-    that a cache served and stored, exceeds. What a tier leaves out is as below it.
+    `tiers` are prices for long prompts: all tokens of a response have the prices of the highest tier whose `above` is less than
+    the number of prompt tokens, including those that a cache served and stored. A price that a tier omits is that of the next
+    lower tier.
     """
 
     input: Decimal
-    """Input, for a million tokens."""
+    """Input, per million tokens."""
     output: Decimal
-    """Output, for a million tokens."""
+    """Output, per million tokens."""
     tiers: tuple[Tier, ...] = ()
 
     def cost(
@@ -118,7 +120,7 @@ class Price(_Amounts, frozen=True, kw_only=True):
         output_image: int = 0,
         web_searches: int = 0,
     ) -> Decimal:
-        """The cost, exactly. Parts are contained in `prompt` and `completion` as in `BilledTokens`."""
+        """The exact cost. `prompt` and `completion` include the other counts as in `BilledTokens`."""
         prices = self._of(prompt)
         with localcontext(EXACT):
             tokens = (
@@ -155,7 +157,7 @@ _AS = {
     "output_audio": "output",
     "output_image": "output",
 }
-"""The default of each price that may be left out."""
+"""The default of each optional price: the name of another price."""
 
 
 def _given(amounts: _Amounts) -> dict[str, Decimal]:
@@ -171,13 +173,13 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
 class Prices:
     """A price table: `{"currency": "USD", "models": {"gpt-4o*": {"input": 2.5, "output": 10}}}`, per million tokens.
 
-    The first pattern (of the shell's kind: `*`, `?`) that a model's name fits is taken; `Price` has all its fields.
-    What is wrong in the table raises `PipelineError`.
+    The first pattern (shell wildcards: `*`, `?`) that matches a model's name is used. The fields of a price are those of `Price`.
+    Raises `PipelineError` for an invalid table.
     """
 
     def __init__(self, table: Mapping[str, Any]) -> None:
         try:
-            # Money in binary fractions does not add up, so that 2.5 is read as "2.5".
+            # Binary fractions are not exact for money, so 2.5 is read as "2.5".
             read = msgspec.convert(_exact(table), _Table, strict=False)
         except msgspec.ValidationError as error:
             raise PipelineError(f"prices: {error}") from error
@@ -186,7 +188,7 @@ class Prices:
             _check(pattern, price)
 
     def of(self, *names: str | None) -> Price | None:
-        """The price of the first of these names that has one; `None` where none does."""
+        """The price of the first of these models that has one; `None` if none has."""
         for name in names:
             for pattern, price in self.models.items():
                 if name is not None and fnmatchcase(name, pattern):
@@ -194,7 +196,7 @@ class Prices:
         return None
 
     def cost(self, tokens: BilledTokens, *models: str | None) -> Decimal | None:
-        """The cost by the first of these names that has a price; `None` where none does."""
+        """The cost at the price of the first of these models that has one; `None` if none has."""
         price = self.of(*models)
         parts = msgspec.structs.asdict(tokens)
         del parts["service_tier"]
@@ -205,7 +207,7 @@ PricesLike: TypeAlias = PriceTable | Mapping[str, Any] | str
 
 
 def from_file(path: str | PathLike[str]) -> Prices:
-    """Prices from a TOML file: `currency`, and a table `[models."gpt-4o*"]` for each pattern."""
+    """Read prices from a TOML file: `currency`, and a table `[models."gpt-4o*"]` for each pattern."""
     try:
         return Prices(tomllib.loads(Path(path).read_text(encoding="utf-8"), parse_float=str))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -213,10 +215,10 @@ def from_file(path: str | PathLike[str]) -> Prices:
 
 
 def find_prices(prices: PricesLike) -> PriceTable:
-    """The table that is meant: an object, a mapping of which `Prices` makes one, or the name of an installed package's.
+    """Resolve a price table: an object, a mapping that `Prices` accepts, or the name of an installed table.
 
-    A package offers, under a name of its own in the entry-point group `streamkit.prices`, a function without arguments (a class,
-    for example) that makes a `PriceTable`.
+    A package registers a table under a name in the entry-point group `streamkit.prices`, as a function without arguments (for
+    example a class) that returns a `PriceTable`.
     """
     if isinstance(prices, str):
         return _named(prices)

@@ -1,7 +1,7 @@
 """Count the tokens of a prompt before it is sent, by the rules of OpenAI's cookbook.
 
-Messages of text are counted exactly for the models that the cookbook names. Tools, pictures and calls in the history are
-estimates: the provider renders them in a way that it does not document.
+Text messages are counted exactly for the models that the cookbook lists. Tools, images and tool calls in the history are
+estimates, because the provider does not document how it renders them.
 (https://github.com/openai/openai-cookbook/blob/main/examples/How_to_count_tokens_with_tiktoken.ipynb)
 """
 
@@ -18,21 +18,21 @@ Messages = Iterable[Mapping[str, Any]]
 
 
 class PromptTokens(msgspec.Struct, frozen=True):
-    """Tokens of a prompt, and whether that is exact or an estimate. `tokens` is the sum of the other three."""
+    """The token count of a prompt. `tokens` is the sum of `messages`, `tools` and `images`."""
 
     tokens: int
     exact: bool
-    """False where a part is estimated."""
+    """False if any part is an estimate."""
     messages: int = 0
     """Tokens of the messages."""
     tools: int = 0
     """Tokens of the tools."""
     images: int = 0
-    """Tokens of the pictures."""
+    """Tokens of the images."""
 
 
 class _Rule(NamedTuple):
-    # Of the cookbook's num_tokens_from_messages and num_tokens_for_tools.
+    # The constants of the cookbook's num_tokens_from_messages and num_tokens_for_tools.
     message: int
     name: int
     tool: int
@@ -44,7 +44,7 @@ _PROPERTIES, _PROPERTY, _ENUM, _ENUM_ITEM, _TOOLS_END = 3, 3, -3, 3, 12
 
 def _rule(model: str, encoding: str) -> _Rule:
     if model == "gpt-3.5-turbo-0301":
-        return _Rule(4, -1, 10)  # <|start|>{role/name}\n{content}<|end|>\n; a name stands in the role's place
+        return _Rule(4, -1, 10)  # <|start|>{role/name}\n{content}<|end|>\n; a name replaces the role
     return _Rule(3, 1, 10 if encoding == "cl100k_base" else 7)
 
 
@@ -55,12 +55,12 @@ def prompt_tokens(
     tools: Iterable[Mapping[str, Any]] = (),
     counter: CounterLike | None = None,
 ) -> PromptTokens:
-    """Tokens that a list of chat messages costs as a prompt to `model`, with the `tools` (or `functions`) it is offered.
+    """Count the tokens of chat messages as a prompt to `model`, with the `tools` (or `functions`) offered to it.
 
-    Since June 2023: three tokens a message, one more for a `name`, and three that prime the answer; `gpt-3.5-turbo-0301` had
-    four, and one less for a name. The result is an estimate (`exact=False`) where tools, pictures, calls or other content than
-    text are in it, or where the model's encoding is not known. `counter` counts the texts in its stead, always an estimate
-    since the rules are OpenAI's.
+    Rules since June 2023: three extra tokens per message, one more for a `name`, and three that prime the answer.
+    `gpt-3.5-turbo-0301` had four per message, and one less for a name. The result is an estimate (`exact=False`) if it includes
+    tools, images, tool calls or other content than text, or if the model's encoding is unknown. A `counter` counts the texts
+    instead of the model's encoding; the result is then always an estimate, since the rules are OpenAI's.
     """
     used = find_counter(counter, model)
     rule = _rule(model, used.name)
@@ -77,14 +77,14 @@ def prompt_tokens(
 
 
 def _documented(model: str) -> bool:
-    # The cookbook has no rule for others, of whom reasoning models are known to have another.
+    # The cookbook has no rules for other models; reasoning models are known to have different ones.
     return model.removeprefix("openai/").removeprefix("ft:").startswith(("gpt-3.5", "gpt-35", "gpt-4")) or (
         model == encoding_name(model)[0]
     )
 
 
 def _value(value: object, counter: Counter, model: str) -> tuple[int, int, bool]:
-    # Tokens of text, tokens of pictures, and whether that is certain.
+    # Returns the tokens of text, the tokens of images, and whether both are exact.
     if value is None:
         return 0, 0, True
     if isinstance(value, str):
@@ -96,7 +96,7 @@ def _value(value: object, counter: Counter, model: str) -> tuple[int, int, bool]
 
 
 def _part(part: object, counter: Counter, model: str) -> tuple[int, int]:
-    # A part of content: text or a picture, of the chat's or of Responses' form; or a call of a tool.
+    # A content part: text or an image, in the format of chat completions or Responses; or a tool call.
     fields = _mapping(part)
     match fields.get("type"):
         case "text" | "input_text" | "output_text":
@@ -117,7 +117,7 @@ def _picture(url: object, detail: object, model: str) -> int:
 def _tools(tools: Iterable[Mapping[str, Any]], counter: Counter, rule: _Rule) -> int:
     total = 0
     for tool in tools:
-        # Of the older `functions`, each is what is in a tool's `function` today.
+        # An item of the older `functions` equals the `function` of a tool.
         function = _mapping(tool.get("function")) or tool
         total += rule.tool + _length(f"{function.get('name', '')}:{_sentence(function)}", counter)
         properties = _mapping(_mapping(function.get("parameters")).get("properties"))

@@ -1,9 +1,9 @@
-"""The responses in one stream, so that all stages report the same usage.
+"""The responses in one stream, tracked here so that all stages report the same usage.
 
-Usage is cumulative within a response and adds up over several: the turns of an agent, for example, that a program joins to one
-stream. **Another response begins** with a `ResponseStart` of another id after a `Finish` or a `StreamEnd`, as soon as a role,
-content or a finish follows it. (A server that gives each chunk an id of its own sends its last usage with a new one, and no
-more.) Without ids everything is one response. After a `Reset` all before it is void.
+Usage is cumulative within a response and is summed over several responses, such as the turns of an agent that a program joins to
+one stream. **Another response begins** with a `ResponseStart` with another id after a `Finish` or a `StreamEnd`, as soon as a
+role, content or a finish follows it. (A server that gives each chunk a new id sends only its last usage with a new id, and
+nothing after it.) Without ids everything is one response. A `Reset` discards everything before it.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,14 +16,14 @@ from streamkit.tokens.prices import BilledTokens
 from streamkit.tokens.usage import UsageParts, billed_of, merged, parts_of, parts_total, summed, total_of
 
 RELEVANT: frozenset[type] = frozenset((ResponseStart, RoleDelta, Finish, Usage, Reset, StreamEnd))
-"""The classes of the events that `Responses.take` needs; content too while a response is `announced`."""
+"""The classes of events that `Responses.take` needs; while a response is `announced` it needs content too."""
 OWN_ENDS: tuple[EndReason, ...] = ("completed", "length", "content_filter", "tool_calls")
-"""Why a stream ends whose last response came to its own end, so that its usage is all of it."""
+"""The end reasons of a stream whose last response ended normally, so that its usage is final."""
 _BEGINS = (*CONTENT, RoleDelta, Finish)
 
 
 class Response(msgspec.Struct):
-    """One response: its identity, the latest usage, and how many tokens of it were counted here."""
+    """One response: its identity, the latest usage, and the number of tokens counted locally."""
 
     id: str | None = None
     model: str | None = None
@@ -34,19 +34,19 @@ class Response(msgspec.Struct):
 
 
 class Responses(msgspec.Struct):
-    """The responses of a stream in their order. `take` events, and read `usage`, or `rows` for each by itself."""
+    """The responses of a stream in order. Pass events to `take`; read `usage` for the total, or `rows` for each response."""
 
     earlier: list[Response] = []
-    """Those that are finished."""
+    """The finished responses."""
     current: Response = msgspec.field(default_factory=Response)
-    """The one that arrives."""
+    """The response that is arriving."""
     announced: Response | None = None
-    """One of which nothing but a `ResponseStart` and perhaps a usage has come."""
+    """A response for which only a `ResponseStart` and possibly a usage has arrived."""
     counted_earlier: int = 0
-    """Tokens that were counted here for the earlier ones."""
+    """The tokens counted locally for the earlier responses."""
 
     def take(self, event: Event, counted: Callable[[], int] = lambda: 0) -> None:
-        """Record the event. `counted` returns how many tokens were counted so far."""
+        """Record the event. `counted` returns the number of tokens counted so far."""
         match event:
             case Usage():
                 response = self.announced or self.current
@@ -65,18 +65,21 @@ class Responses(msgspec.Struct):
 
     @property
     def usage(self) -> Usage | None:
-        """The provider's usage of all of them together."""
+        """The provider's usage of all responses together."""
         if not self.earlier and not self.announced:
             return self.current.usage
         return total_of(response.usage for response in self._all())
 
     @property
     def parts(self) -> UsageParts:
-        """The parts of that."""
+        """The parts of the usage of all responses together."""
         return parts_total(parts_of(response.usage) for response in self._all())
 
     def rows(self, counted: int, prompt: int | None = None, end: str | None = None) -> "list[ResponseUsage]":
-        """The figures of each. `counted` tokens were counted of all, `prompt` of one's prompt; `end` is why the stream ended."""
+        """The usage of each response.
+
+        `counted` is the number of tokens counted locally for all of them, `prompt` that of one prompt, `end` the end reason.
+        """
         responses = self._all()
         *before, last = responses
         rest = counted - sum(response.counted for response in before)
@@ -104,14 +107,14 @@ class Responses(msgspec.Struct):
     def _all(self) -> list[Response]:
         current = self.current
         if self.announced and self.announced.usage:
-            # It is the last usage of the current one, under another id, as long as nothing of another response follows.
+            # Until content of another response follows, this is the last usage of the current one under another id.
             usage = merged(current.usage, self.announced.usage)
             current = msgspec.structs.replace(current, usage=usage)
         return [*self.earlier, current]
 
 
 class UsageSum:
-    """The reader of `Views.usage`: the provider's usage of all responses of a stream, at its end, if there is any."""
+    """The reader of `Views.usage`: the provider's usage of all responses, emitted at the end of the stream if there is any."""
 
     def __init__(self) -> None:
         self._responses = Responses()
@@ -126,9 +129,9 @@ class UsageSum:
 
 
 class ResponseUsage(NamedTuple):
-    """The figures of one response as it is billed: of the provider, or else counted here; `None` is unknown.
+    """The billed tokens of one response: as the provider reports them, or else as counted locally. `None` means unknown.
 
-    `reported` is the completion as the provider reports it.
+    `reported` are the completion tokens that the provider reports.
     """
 
     response: Response
@@ -139,7 +142,7 @@ class ResponseUsage(NamedTuple):
 
     @property
     def billed(self) -> BilledTokens | None:
-        """The tokens for a price table; `None` without the prompt. No part is larger than what contains it."""
+        """The tokens for a price table; `None` if `prompt` is unknown. Parts are limited to the count that includes them."""
         if self.prompt is None:
             return None
         parts = parts_of(self.response.usage)

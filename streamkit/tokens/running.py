@@ -1,20 +1,20 @@
-"""Tokens of a text that is still growing, exact at every moment.
+"""Incremental token counts of a text that arrives in pieces, exact at any time.
 
-An encoding cuts text into pieces by a pattern, and merges bytes within each piece. Whatever lies before a place where a piece
-ends for certain is counted once and for all; only the tail is encoded again. A piece may be endless (a word without spaces,
-a row of dashes), and is then cut inside. That is exact for these reasons:
+An encoding splits text into pieces with a pattern and merges bytes within each piece. Text before a certain end of a piece is
+counted once; only the tail is encoded again. A very long piece (a word without spaces, a row of dashes) is cut inside. The count
+is still exact for these reasons:
 
-- Merging is greedy by rank, from the left. So a row of tokens is the encoding of its bytes if and only if each two neighbours
-  are the encoding of theirs. (Merges happen in one order within any two neighbours, whatever stands around them, as long
-  as none crosses their outer ends; the first merge that crossed any boundary would cross it in a pair by itself too. The
-  fact is also the ground of https://github.com/github/rust-gems/tree/main/crates/bpe.) Whether the tokens before a cut and
-  those after it belong together is therefore known from the two tokens beside the cut.
-- Where the pattern ends pieces depends on what stands before the cut by its first characters and the last ones of each kind
-  that the pattern distinguishes, and no pattern counts further than three. So a short stand-in of the text before the cut,
-  its `context`, shows where the piece ends that the cut lies in.
+- Merging is greedy by rank, from the left. A sequence of tokens is therefore the encoding of its bytes if and only if each pair
+  of adjacent tokens is the encoding of its own bytes. (Within a pair the merges happen in the same order whatever surrounds it,
+  as long as no merge crosses its outer ends; the first merge that crosses a boundary in the sequence would also cross it in the
+  pair alone. https://github.com/github/rust-gems/tree/main/crates/bpe relies on the same fact.) So the two tokens next to a cut
+  are enough to decide whether the tokens before it and after it belong together.
+- The places where the pattern ends pieces depend only on the first characters of the text before the cut, and on its last
+  characters of each kind that the pattern distinguishes; no pattern counts more than three. So a short substitute for the text
+  before the cut, its `context`, is enough to find the end of the piece that contains the cut.
 
-Both are checked each time the count is read. When one fails, the cut is taken back: cuts are a stack, and it is taken down
-as far as needed.
+Both conditions are checked each time the count is read. If one fails, the cut is undone: cuts are a stack, and as many as
+necessary are popped.
 """
 
 import copy
@@ -28,43 +28,41 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     import tiktoken
 
-_SHORT = 16  # characters of tail that are encoded again rather than cut, which costs two encodings
-_KEEP = 256  # characters of news that are worth a look before anybody reads
-_TRY = 128  # characters of tail above which a place to cut is looked for by pattern, and inside a piece
-_LEFT = 48  # characters that a cut inside a piece leaves behind it, and
-_LEFT_TOKENS = (
-    3  # tokens, for the last ones of a row of spaces are its remainder and change; twice as many after each mistake
-)
+_SHORT = 16  # a tail of up to this many characters is encoded again instead of cut, which would cost two encodings
+_KEEP = 256  # characters of new text above which it is processed even if the count is not read
+_TRY = 128  # characters of tail above which a cut is searched for with the pattern, and inside a piece
+_LEFT = 48  # characters that stay in the tail after a cut inside a piece
+_LEFT_TOKENS = 3  # the same in tokens, since the last ones of a row of spaces may change; doubled after a failed cut
 _MOST_LEFT_TOKENS = 48
-_SLICE = 2048  # characters of news that are taken at a time
-_WINDOW = 1024  # bytes of a long piece that are merged at a time
-_LONGEST = 4096  # characters that tiktoken's own pattern matching is given: o200k overflows its stack at a row of 100,000 spaces
+_SLICE = 2048  # characters of new text processed at a time
+_WINDOW = 1024  # bytes of a long piece merged at a time
+_LONGEST = 4096  # characters passed to tiktoken's own pattern matching, whose stack overflows at 100,000 spaces (o200k)
 _MOST_KNOWN = 8192
 _KNOWN: "WeakKeyDictionary[tiktoken.Encoding, dict[str, int]]" = WeakKeyDictionary()
-"""The tokens of short texts, by encoding. None is longer than `_SHORT`, and there are at most `_MOST_KNOWN`."""
-_CONTEXT = 512  # characters of context above which a cut is not worth it
+"""A cache of the token counts of short texts, by encoding, with at most `_MOST_KNOWN` texts of up to `_SHORT` characters."""
+_CONTEXT = 512  # characters of context above which a cut is not made
 _KINDS = (r"[\p{Lu}\p{Lt}]", r"\p{Ll}", r"[\p{Lm}\p{Lo}]", r"\p{M}", r"\p{N}", r"[\r\n]", " ", r"[^\S\r\n ]", "'", "/")
-"""The kinds of characters that any of the patterns distinguishes; all others are one more."""
+"""The kinds of characters that the patterns distinguish; all other characters are one more kind."""
 _KIND = "|".join(f"({kind})" for kind in _KINDS)
 _AMID = "|".join(f"(?<={kind}{kind}){kind}+(?={kind}{kind})" for kind in (*_KINDS, r"[^\s\p{L}\p{M}\p{N}'/]"))
-"""A character between two and two of its own kind."""
+"""A character with two characters of its kind before it and two after it."""
 
 
 class _Cut(NamedTuple):
-    # A cut inside a piece: what stands between it and the cut before, and what must hold for it to be one.
+    # A cut inside a piece: the text since the previous cut, and the data to check whether the cut is still valid.
     text: str
     tokens: int
-    last: bytes  # the token before it
+    last: bytes  # the token before the cut
     context: str
-    ends: list[int]  # where the pieces in the context end
+    ends: list[int]  # the ends of the pieces in the context
 
 
 class RunningCount:
-    """The number of tokens in all text fed so far: always `len(encoding.encode_ordinary(that text))`.
+    """The number of tokens in all text fed so far: always `len(encoding.encode_ordinary(text))`.
 
-    Reading costs the encoding of the last few hundred characters at most, save where new text makes an endless piece another
-    one (a million spaces after a line end turn out to be an indentation), once for each such piece. What is kept is
-    the text of the last piece alone.
+    Reading it encodes at most the last few hundred characters, except when new text changes the pieces of a very long one (for
+    example if a million spaces after a line end turn out to be an indentation); this costs once per such piece. Only the text of
+    the last piece is stored.
     """
 
     def __init__(self, encoding: "tiktoken.Encoding") -> None:
@@ -81,9 +79,9 @@ class RunningCount:
         self._tail_tokens: int | None = 0
 
     def feed(self, text: str) -> None:
-        """Take more text. It is encoded when the count is read, or when enough has gathered."""
+        """Add more text. It is encoded when the count is read, or when enough text is buffered."""
         if self._tail_tokens and text[:1] == " " and not self._cuts and not self._tail[-1].isspace():
-            # The usual delta: it begins a piece, and the tokens before it, which were just counted, stay what they are.
+            # Fast path for the usual delta: it begins a piece, so the tokens before it, just counted, are final.
             self._final += self._tail_tokens
             self._tail = ""
         self._news.append(text)
@@ -94,7 +92,7 @@ class RunningCount:
 
     @property
     def tokens(self) -> int:
-        """The count now."""
+        """The current count."""
         if self._tail_tokens is None:
             if self._cuts or self._waiting + len(self._tail) > _SHORT:
                 self._settle()
@@ -112,7 +110,7 @@ class RunningCount:
         return self._final + self._inside + self._tail_tokens
 
     def _short(self, text: str) -> int:
-        # Words come again and again.
+        # Words are repeated, so the counts are cached.
         if (tokens := self._known.get(text)) is None:
             if len(self._known) == _MOST_KNOWN:
                 self._known.clear()
@@ -128,7 +126,7 @@ class RunningCount:
     def state(self) -> dict[str, Any]:
         """Return the state as plain data, for a checkpoint."""
         text = "".join([*(cut.text for cut in self._cuts), self._tail, *self._news])
-        # JSON in UTF-8 has no place for half a character, which a delta may end with.
+        # A delta may end with a lone surrogate, which JSON in UTF-8 can't represent.
         return {"final": self._final, "text": text.encode("utf-16-le", "surrogatepass").hex()}
 
     def restore(self, state: Any) -> None:
@@ -148,7 +146,7 @@ class RunningCount:
 
     def _shorten(self) -> None:
         cut = _before_a_space(self._tail)
-        # Text without spaces (Chinese, one long word): ask the pattern itself, each time the tail has grown enough.
+        # Text without spaces (Chinese, one long word): use the pattern, each time the tail has grown enough.
         if not cut and len(self._tail) > self._try_at:
             cut = self._between_pieces()
             done = bool(cut) or (_is_whole(self._tail) and self._cut_inside())
@@ -178,7 +176,7 @@ class RunningCount:
             self._spare = min(2 * self._spare, _MOST_LEFT_TOKENS)
 
     def _take_back(self, cuts: int) -> int:
-        # And how many to take back the next time: more and more, for each costs a look at the whole tail.
+        # Returns how many cuts to undo the next time: an increasing number, since each check reads the whole tail.
         undone = self._cuts[-cuts:]
         del self._cuts[-cuts:]
         self._inside -= sum(cut.tokens for cut in undone)
@@ -186,7 +184,8 @@ class RunningCount:
         return 4 * cuts
 
     def _is_inside(self, cut: _Cut) -> bool:
-        # Whether the pieces up to the cut end where they did, and the one that it lies in where the tail's first one ends.
+        # Whether the pieces before the cut end where they did, and the piece that contains the cut ends where the first piece
+        # of the tail ends.
         ends, at = list[int](), 0
         for piece in self._pattern.finditer(cut.context + self._tail):
             at = piece.end()
@@ -198,7 +197,7 @@ class RunningCount:
 
     def _belong(self, last: bytes, token: int) -> bool:
         following = self._encoding.decode_single_token_bytes(token)
-        # As one piece: without the pattern, which may cut elsewhere between the two.
+        # Encoded as one piece, without the pattern, which might split these two tokens elsewhere.
         joined = self._piece(last + following)
         return len(joined) == 2 and joined[1] == token
 
@@ -217,7 +216,7 @@ class RunningCount:
         return False
 
     def _boundaries(self, tail: str, tokens: list[int]) -> Iterator[tuple[int, int]]:
-        # Places where a token and a character end, from the back: how many tokens are before it, and characters.
+        # Places where both a token and a character end, from the back: the number of tokens and of characters before each.
         data = tail.encode()
         at, target = len(data), len(tail[:-_LEFT].encode())
         for position in range(len(tokens) - 1, 0, -1):
@@ -227,7 +226,7 @@ class RunningCount:
 
     def _add(self, cut: _Cut) -> bool:
         tail, self._tail = self._tail, self._tail[len(cut.text) :]
-        # That the tokens belong together is known, for they come from one encoding.
+        # The tokens on both sides belong together, since they are from one encoding.
         if len(cut.context) > _CONTEXT or not self._is_inside(cut):
             self._tail = tail
             return False
@@ -236,10 +235,11 @@ class RunningCount:
         return True
 
     def _between_pieces(self) -> int:
-        # A piece is certain when what decided its end is there: the characters after it, as many as the longest contraction
-        # ('ll) has, and after white space a character that is none. That is not enough in o200k, where a lower-case letter
-        # joins all capitals before it to the Chinese or marks before those; so the piece after it must be certain too.
-        # The part before a cut must itself not end in white space, for at the end of a text white space is cut otherwise.
+        # A piece is final when the text that decides its end has arrived: as many characters after it as the longest
+        # contraction ('ll) has, and after white space a character that is not white space. In o200k this is not enough, since
+        # a lower-case letter joins all capitals before it to the Chinese characters or marks before those; so the following
+        # piece must be final too. The text before a cut must not end in white space, because white space at the end of a text
+        # is split differently.
         context = self._cuts[-1].context if self._cuts else ""
         text = context + self._tail
         limit = min(len(text) - 4, len(text.rstrip()) - 1)
@@ -265,7 +265,7 @@ class RunningCount:
         return [token for piece in pieces for token in self._long_piece(piece)]
 
     def _long_piece(self, piece: bytes) -> list[int]:
-        # In windows: at once a row of a million characters takes tiktoken three times as long.
+        # Encoded in windows: for a row of a million characters, tiktoken takes three times as long without them.
         tokens, at = list[int](), 0
         while at < len(piece):
             found = self._piece(piece[at : at + _WINDOW])
@@ -290,7 +290,7 @@ def _compiled(pattern: str) -> Any:
 
 
 def _before_a_space(text: str) -> int:
-    # In every pattern of OpenAI's encodings a space can only begin a piece, unless it follows other white space.
+    # In all patterns of OpenAI's encodings a space can only begin a piece, unless it follows other white space.
     end = len(text)
     while (at := text.rfind(" ", 1, end)) > 0:
         if not text[at - 1].isspace():
@@ -300,7 +300,7 @@ def _before_a_space(text: str) -> int:
 
 
 def _is_whole(text: str) -> bool:
-    # Half a character (a lone surrogate, from a cut in JSON's \ud83d\ude00) is for tiktoken to replace.
+    # A lone surrogate (from a cut inside JSON's \ud83d\ude00) is left to tiktoken, which replaces it.
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -309,7 +309,7 @@ def _is_whole(text: str) -> bool:
 
 
 def _collapsed(text: str) -> str:
-    # The first two characters, and the last two of each kind, in their order.
+    # The first two characters and the last two of each kind, in order.
     text = _compiled(_AMID).sub("", text)
     seen, kept = Counter[int | None](), list[str]()
     for at in reversed(range(len(text))):

@@ -1,8 +1,8 @@
-"""Read a provider's usage object, under any provider's names: three counts, and the parts that they are made of.
+"""Read the usage objects of all providers: three counts, and the parts that these include.
 
-`prompt_tokens` are all tokens of the input, those that a cache served or stored included, and `completion_tokens` all tokens of
-the output, reasoning included. Providers differ in which figure contains which: `_SHAPES` has the names of each, and the figures
-that it reports beside another.
+`prompt_tokens` counts all input tokens, including those that a cache served or stored; `completion_tokens` counts all output
+tokens, including reasoning. Providers differ in which counts include which: `_SHAPES` lists the names of each provider, and the
+counts that it reports separately.
 """
 
 import math
@@ -17,11 +17,11 @@ from streamkit.events import Usage
 Details: TypeAlias = Mapping[str, Any]
 Amount = TypeVar("Amount", int, Decimal)
 EXACT = Context(prec=1000)
-"""Digits enough for any sum of money."""
+"""A decimal context with enough digits for any sum of money."""
 
 
 class _Shape(NamedTuple):
-    # The names of the three figures, and of those that are not contained in the first and in the second.
+    # The names of the three counts, and of those to add to the first and to the second because they are not included.
     prompt: str
     completion: str
     total: str
@@ -30,13 +30,13 @@ class _Shape(NamedTuple):
 
 
 _SHAPES = (
-    # OpenAI's chat completions and their imitators: cached tokens are part of the prompt, reasoning of the completion.
+    # OpenAI's chat completions and compatible APIs: cached tokens are part of the prompt, reasoning is part of the completion.
     # (https://platform.openai.com/docs/api-reference/chat/object)
     _Shape("prompt_tokens", "completion_tokens", "total_tokens"),
-    # OpenAI's Responses, with the same meaning; and Anthropic, whose input_tokens are those after the last cache breakpoint.
+    # OpenAI's Responses, with the same meaning; and Anthropic, whose input_tokens exclude cached tokens.
     # (https://platform.claude.com/docs/en/build-with-claude/prompt-caching#tracking-cache-performance)
     _Shape("input_tokens", "output_tokens", "total_tokens", ("cache_read_input_tokens", "cache_creation_input_tokens")),
-    # Gemini: the prompt contains what was cached; tool results and thoughts are beside prompt and candidates.
+    # Gemini: the prompt includes cached tokens; tool results and thoughts are separate from prompt and candidates.
     # (https://ai.google.dev/api/generate-content#UsageMetadata)
     _Shape(
         "promptTokenCount",
@@ -53,7 +53,7 @@ _SHAPES = (
         ("total_tool_use_tokens",),
         ("total_thought_tokens",),
     ),
-    # Bedrock's Converse, and the metrics that it adds to a stream of another form; as with Anthropic.
+    # Bedrock's Converse, and the metrics that it adds to streams of other formats; cached tokens are excluded.
     # (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html)
     _Shape("inputTokens", "outputTokens", "totalTokens", ("cacheReadInputTokens", "cacheWriteInputTokens")),
     _Shape("inputTokenCount", "outputTokenCount", "", ("cacheReadInputTokenCount", "cacheWriteInputTokenCount")),
@@ -64,9 +64,9 @@ _SHAPES = (
 )
 _INPUT = ("prompt_tokens_details", "input_tokens_details", "prompt_token_details", "input_token_details")
 _OUTPUT = ("completion_tokens_details", "output_tokens_details", "completion_token_details", "output_token_details")
-"""The objects that hold parts of the input and of the output; some providers have the parts beside the figures themselves."""
+"""The objects with parts of the input and of the output; some providers have the parts next to the counts instead."""
 _CACHED = {
-    "cached_tokens",  # OpenAI; beside the prompt Moonshot's and Together's
+    "cached_tokens",  # OpenAI; Moonshot and Together have it next to the prompt
     "cache_read_input_tokens",  # Anthropic, LiteLLM, Databricks
     "prompt_cache_hit_tokens",  # DeepSeek
     "cachedContentTokenCount",
@@ -89,15 +89,15 @@ _SEARCHES = {"web_search_requests", "num_search_queries"}  # Anthropic, Perplexi
 _MOST = 2**63 - 1
 _MOST_NAMES = 200
 _TICKS = 10_000_000_000
-"""xAI's ticks in a dollar. (https://docs.x.ai/docs/api-reference)"""
+"""xAI's ticks per dollar. (https://docs.x.ai/docs/api-reference)"""
 
 
 class UsageParts(msgspec.Struct, frozen=True, kw_only=True):
-    """Details of a usage beside its three counts. `None` if the provider does not report it.
+    """The parts of a usage besides its three counts. `None` if the provider does not report one.
 
-    `cached` and `cache_write` are tokens of the prompt that a cache served and stored, `cache_write_1h` those of the stored
-    ones that are kept for an hour. `cached_audio` is part of both `cached` and `input_audio`. `reasoning`, `output_audio` and
-    `output_image` are tokens of the completion. `cost` is the charge that the provider reports, mostly in US dollars.
+    `cached` and `cache_write` are prompt tokens that a cache served and stored; `cache_write_1h` are those of `cache_write` that
+    are stored for an hour. `cached_audio` is part of both `cached` and `input_audio`. `reasoning`, `output_audio` and
+    `output_image` are completion tokens. `cost` is the charge that the provider reports, usually in US dollars.
     """
 
     cached: int | None = None
@@ -109,14 +109,14 @@ class UsageParts(msgspec.Struct, frozen=True, kw_only=True):
     output_audio: int | None = None
     output_image: int | None = None
     web_searches: int | None = None
-    """Calls of the provider's own search."""
+    """Calls of the provider's web search."""
     cost: Decimal | None = None
 
 
 def usage_of(details: Details, payload: bytes | None = None) -> Usage:
-    """The usage that a provider's usage object stands for; figures that it does not have are `None`.
+    """Convert a provider's usage object to `Usage`. Counts that it does not have are `None`.
 
-    `payload` is the JSON that it is from, for `Usage.raw`.
+    `payload` is the JSON that contains it, for `Usage.raw`.
     """
     used = _nested(details, "tokens") or _nested(details, "billed_units") or details
     shape = _shape(used)
@@ -129,13 +129,13 @@ def usage_of(details: Details, payload: bytes | None = None) -> Usage:
     elif prompt is not None and completion is not None:
         prompt, completion = _with_parts(details, prompt, completion, total)
     if prompt is not None and completion is not None:
-        # A total may leave out what is beside the figures, and some providers send none.
+        # Some totals exclude the separate counts, and some providers send no total.
         total = prompt + completion if total is None else max(total, prompt + completion)
     return Usage(prompt, completion, total, dict(details), payload=payload)
 
 
 def billed_of(usage: Usage) -> Usage:
-    """The usage with the figures that are billed: those of Cohere's `billed_units`, which are fewer than what was used.
+    """The usage with the billed counts: those of Cohere's `billed_units`, which are lower than the tokens used.
 
     (https://docs.cohere.com/v2/docs/how-does-cohere-pricing-work)
     """
@@ -144,10 +144,10 @@ def billed_of(usage: Usage) -> Usage:
 
 
 def parts_of(usage: Usage | None) -> UsageParts:
-    """The parts in the provider's own object."""
+    """The parts of a usage, from the provider's own object."""
     details: Details = usage.details if usage else {}
     if not details or _nested(details, "billed_units"):
-        # Cohere counts what was cached among what it used, of which it bills only some.
+        # Cohere's cached tokens are part of the used tokens, of which it bills only some.
         return UsageParts()
     if "promptTokenCount" in details:
         return _geminis(details)
@@ -184,7 +184,7 @@ def _geminis(details: Details) -> UsageParts:
 
 
 def _kept(details: Details, within: Iterable[Details] = ()) -> tuple[int | None, int | None]:
-    """Tokens that a cache keeps for five minutes, and for an hour: by Anthropic's names at any place, or in Bedrock's list."""
+    """The tokens cached for five minutes and for an hour: under Anthropic's names at any place, or in Bedrock's list."""
     objects = [found for place in (details, *within) for found in _objects(place, _CREATION)]
     listed = _entries(details.get("cacheDetails"))
 
@@ -196,23 +196,23 @@ def _kept(details: Details, within: Iterable[Details] = ()) -> tuple[int | None,
 
 
 def merged(known: Usage | None, more: Usage) -> Usage:
-    """Combine two usages of one response: the newer one counts, since usage is cumulative.
+    """Merge two usages of one response. Usage is cumulative, so the values of the newer one replace the others.
 
-    A figure that the newer usage has as null, as zero or not at all stays as it was. (Gemini corrects the prompt by a token or
-    two, also downwards.)
+    A value that is null, zero or missing in the newer usage keeps its older value. (Gemini corrects the prompt by a token or two,
+    also downwards.)
     """
     if known is None or _says_all(known, more):
         return more
     prompt, completion, _ = (_newer(*pair) for pair in _figures(known, more))
     total = more.total_tokens
     if not total:
-        # The older total is of the older figures.
+        # The older total belongs to the older counts.
         total = known.total_tokens if None in (prompt, completion) else summed(prompt, completion)
     return Usage(prompt, completion, total, _merged(known.details, more.details))
 
 
 def _says_all(known: Usage, more: Usage) -> bool:
-    # As most do who send a usage with every chunk: nothing needs to be kept of the older one.
+    # Whether the newer usage replaces the older one completely, as with most providers that send one with every chunk.
     for name, before in known.details.items():
         after = more.details.get(name)
         if (before and not after) or (type(before) is dict and before != after):
@@ -233,9 +233,9 @@ def _newer(before: int | None, after: int | None) -> int | None:
 
 
 def total_of(usages: Iterable[Usage | None]) -> Usage | None:
-    """The usage of several responses together: the sums of what is known, and the latest one's `details`.
+    """The usage of several responses together: the sums of the known counts, and the `details` of the latest one.
 
-    A provider's object holds rates and prices too, which don't add up; `parts_total` sums what does.
+    The details are not summed, because they may contain rates and prices; `parts_total` sums the parts.
     """
     known = [usage for usage in usages if usage is not None]
     if len(known) < 2:
@@ -259,22 +259,22 @@ def parts_total(parts: Iterable[UsageParts]) -> UsageParts:
 
 
 def added(*values: Amount | None) -> Amount | None:
-    """The sum of what is known, `None` where nothing is."""
+    """The sum of the known values; `None` if no value is known."""
     known = [value for value in values if value is not None]
     if not any(isinstance(value, Decimal) for value in known):
         return cast("Amount", sum(known)) if known else None
-    # A program's own decimal context may round money.
+    # The application's decimal context might round money.
     with localcontext(EXACT):
         return cast("Amount", sum(known))
 
 
 def summed(*values: Amount | None) -> Amount | None:
-    """The sum, `None` where one of them is unknown."""
+    """The sum; `None` if any value is unknown."""
     return None if None in values else added(*values)
 
 
 def _nested(details: Details, name: str) -> Details | None:
-    # Cohere has its figures in an object within.
+    # Cohere has its counts in a nested object.
     found = details.get(name)
     if found is None or not isinstance(found, Mapping):
         return None
@@ -282,7 +282,7 @@ def _nested(details: Details, name: str) -> Details | None:
 
 
 def _shape(details: Details) -> _Shape:
-    """The first shape of which a figure is there; that of the chat completions where none is."""
+    """The first shape with a valid count in `details`; the shape of chat completions if none has."""
     for shape in _SHAPES:
         if (shape.prompt in details or shape.completion in details) and _has(details, shape):
             return shape
@@ -302,11 +302,11 @@ def _with(figure: int | None, details: Details, beside: tuple[str, ...]) -> int 
 
 
 def _with_parts(details: Details, prompt: int, completion: int, total: int | None) -> tuple[int, int]:
-    """Both figures, also of those who report a part beside the figure that contains it elsewhere.
+    """Add the parts that a provider reports separately although other providers include them.
 
-    The total shows it for xAI, whose completion leaves out the reasoning (https://docs.x.ai/docs/guides/reasoning). Perplexity's
-    deep research, whose total leaves it out too, is known by its citations (https://docs.perplexity.ai/getting-started/pricing).
-    What a cache served and stored is no part of a prompt that is smaller, as some bridges to Anthropic send it.
+    For xAI, whose completion excludes reasoning, the total shows it (https://docs.x.ai/docs/guides/reasoning). Perplexity's deep
+    research, whose total excludes it too, is recognized by its citations (https://docs.perplexity.ai/getting-started/pricing).
+    Cached tokens are not part of the prompt if they are more than the prompt, as sent by some bridges to Anthropic.
     """
     cache = _cache(details)
     if cache > prompt or (cache and total == prompt + cache + completion):
@@ -340,7 +340,7 @@ def _objects(details: Details, names: Iterable[str]) -> list[Details]:
 
 
 def _largest(places: Iterable[Details], names: set[str]) -> int | None:
-    # A bridge may send a zero by one name, and the number by another.
+    # A bridge may send zero under one name and the real number under another.
     return _most([_count(place[name]) for place in places for name in names.intersection(place)])
 
 
@@ -353,7 +353,7 @@ def _entries(value: object) -> list[Details]:
 
 
 def _cost(details: Details) -> Decimal | None:
-    """OpenRouter's and LiteLLM's `cost`, which is an object at Perplexity, DeepInfra's `estimated_cost`, or xAI's ticks."""
+    """The reported cost: `cost` (OpenRouter, LiteLLM; an object at Perplexity), `estimated_cost` (DeepInfra), or xAI's ticks."""
     said = details.get("cost")
     found = _money(_mapping(said).get("total_cost", said))
     if found is None:
@@ -363,14 +363,14 @@ def _cost(details: Details) -> Decimal | None:
 
 
 def _money(value: object) -> Decimal | None:
-    # As it is written; a binary fraction would not be what the provider sent.
+    # Converted from its decimal text, since the binary fraction differs from what the provider sent.
     if type(value) is int or (type(value) is float and math.isfinite(value)):
         return Decimal(str(value))
     return None
 
 
 def _merged(known: Details, more: Details) -> dict[str, Any]:
-    # A provider that makes names up with every usage does not fill the memory.
+    # Bounded, so that a provider that sends new names with every usage can't fill the memory.
     said = {name: value for name, value in more.items() if name in known or len(known) < _MOST_NAMES}
     return {**known, **{name: _later(known.get(name), value) for name, value in said.items()}}
 
