@@ -1,17 +1,17 @@
-"""Small stages between the large ones, as `streamkit.ops`.
+"""Operators: small stages, available as `streamkit.ops`.
 
-They are classes as all stages are, and not functions such as `map(f)`: what one writes is then what is shown, compared,
-pickled, asked for with `stream.stage(ops.Smooth)` and named in a file, and no builtin is hidden.
+They are classes like all stages, not functions such as `map(f)`. The same name is therefore used in code, in a `repr`, in
+pickles, in pipeline files and in `stream.stage(ops.Smooth)`, and no builtin is shadowed.
 
-    each        Map, FlatMap, Filter, Scan, Tap: what is done to each item
-    counted     Take, TakeUntil, Skip, Batch, Window: how many
-    timed       Debounce, Throttle: how often
-    chosen      Select, Choices, Switch: which
-    pieces      Smooth, Sentences, Coalesce: text in other pieces
+    each        Map, FlatMap, Filter, Scan, Tap: operate on each item
+    counted     Take, TakeUntil, Skip, Batch, SlidingWindow: limit and group items by number
+    timed       Debounce, Throttle: limit items by time
+    chosen      Select, Choices, Switch: select and route events
+    pieces      Smooth, Sentences, Coalesce: split and join text
     stop        StopAt: stop sequences
-    sentence    where a sentence ends
+    sentence    sentence boundaries
 
-A `StreamEnd` is no item: it passes all of them, and comes last.
+A `StreamEnd` is not an item: it passes through all operators and is always last.
 """
 
 from streamkit.core.naming import named

@@ -1,4 +1,4 @@
-"""Which events: by their class, by their choice, and each to a pipeline of its own."""
+"""Select events by class or by choice, and route items to different pipelines."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -21,9 +21,9 @@ K = TypeVar("K", bound=Event)
 
 @dataclass(repr=False)
 class Select(ReadsAsWritten, Stage[Event, K | StreamEnd], Generic[K]):
-    """The events of a class, or of several as a tuple (`types`), and the `StreamEnd`.
+    """Keep the events of a class, or of a tuple of classes (`types`), and the `StreamEnd`.
 
-    All others are dropped, unknown ones too.
+    All other events are dropped, including unknown ones.
     """
 
     types: type[K] | tuple[type[K], ...]
@@ -47,7 +47,7 @@ class Select(ReadsAsWritten, Stage[Event, K | StreamEnd], Generic[K]):
 
 @dataclass(repr=False)
 class Choices(ReadsAsWritten, Stage[Event, Event]):
-    """The events of one choice, or of several as a tuple, by their `index`, and those that belong to no choice."""
+    """Keep the events of one choice, or of a tuple of choices, by `index`, and events that belong to no choice."""
 
     index: int | tuple[int, ...]
 
@@ -64,11 +64,11 @@ class Choices(ReadsAsWritten, Stage[Event, Event]):
 
 @dataclass(repr=False)
 class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
-    """Each item to the pipeline in `branches` that `choose` names; with another name it passes as it is.
+    """Pass each item to the pipeline in `branches` that `choose` names. An item with any other name passes through unchanged.
 
-    The branches are sync, have their state for this run, and are flushed at the end in the order in which they stand. A
-    `StreamEnd` goes to all of them and comes out once, last: as branches have changed it, if any has, of several changes the
-    first that is no success, or else the first that is not `completed`. A branch that wants nothing more ends the whole.
+    The branches are sync. Each run has its own copies, which are flushed in order at the end. A `StreamEnd` is passed to all
+    branches and emitted once, last. If branches change it, the changed one is emitted: of several, the first that is not a
+    success, or else the first that is not `completed`. When a branch needs no more input, the whole stage ends.
     """
 
     choose: Callable[[A], str]
@@ -77,7 +77,7 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
         default_factory=dict[str, Stage[A, B]], init=False, repr=False, compare=False, metadata={"state": False}
     )
     _ended: bool = field(default=False, init=False, repr=False)
-    _own: StreamEnd | None = field(default=None, init=False, repr=False)  # of branches that make or change the end
+    _own: StreamEnd | None = field(default=None, init=False, repr=False)  # the end that a branch created or changed
 
     def __post_init__(self) -> None:
         check_function(self, self.choose)

@@ -1,4 +1,4 @@
-"""How many items: the first, the rest, and several at once. A `StreamEnd` is not counted; it passes, and comes last."""
+"""Limit and group items by number. A `StreamEnd` is not counted; it passes through and is always last."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ _EVENTS = get_args(Event)
 
 @dataclass(repr=False)
 class Take(ReadsAsWritten, Stage[A, A]):
-    """The first `count` items; then the source is closed.
+    """Emit the first `count` items, then close the source.
 
-    Events then end with `StreamEnd("cancelled")`, as after `cancel()`: the answer went on, and this is not all of it.
+    Events then end with `StreamEnd("cancelled")`, as after `cancel()`, because the answer is incomplete.
     """
 
     count: int
@@ -41,9 +41,9 @@ class Take(ReadsAsWritten, Stage[A, A]):
 
 @dataclass(repr=False)
 class TakeUntil(ReadsAsWritten, Stage[A, A]):
-    """The items before the first for which `predicate` is true, and with `inclusive` that one; then the source is closed.
+    """Emit the items before the first one for which `predicate` is true, with `inclusive` also that one; then close the source.
 
-    Events then end with `StreamEnd("cancelled")`, as they do with `Take`.
+    Events then end with `StreamEnd("cancelled")`, as with `Take`.
     """
 
     predicate: Callable[[A], object]
@@ -63,7 +63,7 @@ class TakeUntil(ReadsAsWritten, Stage[A, A]):
 
 @dataclass(repr=False)
 class Skip(ReadsAsWritten, Stage[A, A]):
-    """All but the first `count` items."""
+    """Drop the first `count` items."""
 
     count: int
     _skipped: int = field(default=0, init=False, repr=False)
@@ -80,10 +80,10 @@ class Skip(ReadsAsWritten, Stage[A, A]):
 
 @dataclass(repr=False)
 class Batch(ReadsAsWritten, Stage[A, list[A]]):
-    """Lists of items: of `size`, or of what came within `seconds` of the first, or of whichever is there sooner.
+    """Group items into lists: of `size` items, or of the items within `seconds` of the first, or whichever is reached first.
 
-    Time is the source's, and arrives with each burst: a batch whose time is over is released with the next burst, or at the end.
-    The last may be shorter; none is empty. With `seconds` the lists depend on when the items came.
+    The stage receives the source's time with each burst: an expired batch is released with the next burst or at the end. The last
+    list may be shorter; no list is empty. With `seconds` the lists depend on the arrival times.
     """
 
     size: int | None = None
@@ -102,7 +102,7 @@ class Batch(ReadsAsWritten, Stage[A, list[A]]):
 
     @property
     def held(self) -> int:
-        """Items that wait for others."""
+        """The number of buffered items."""
         return len(self._items)
 
     def buffers(self) -> Iterable[Buffer]:
@@ -130,7 +130,7 @@ class Batch(ReadsAsWritten, Stage[A, list[A]]):
 
 @dataclass(repr=False)
 class SlidingWindow(ReadsAsWritten, Stage[A, list[A]]):
-    """The last `size` items as a list, again after every `step` items. Fewer than `size` items make no window."""
+    """Emit a list of the last `size` items, after every `step` items. With fewer than `size` items nothing is emitted."""
 
     size: int
     step: int = 1
@@ -154,5 +154,5 @@ class SlidingWindow(ReadsAsWritten, Stage[A, list[A]]):
 
 
 def _left(item: A) -> tuple[A, ...]:
-    # Only a stream of events has an end of its own.
+    # Only a stream of events has a `StreamEnd`.
     return cast("tuple[Any, ...]", (StreamEnd("cancelled"),)) if isinstance(item, _EVENTS) else ()

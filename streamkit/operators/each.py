@@ -1,4 +1,4 @@
-"""Operators on each item. A `StreamEnd` is not an item: it is passed on, and comes last."""
+"""Operators on each item. A `StreamEnd` is not an item: it passes through and is always last."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -39,7 +39,7 @@ class Map(ReadsAsWritten, Stage[A, B]):
 
 @dataclass(repr=False)
 class FlatMap(ReadsAsWritten, Stage[A, B]):
-    """All that `function` makes of each item: none, one or many."""
+    """Replace each item by the items of `function(item)`: none, one or many."""
 
     function: Callable[[A], Iterable[B]]
 
@@ -52,7 +52,7 @@ class FlatMap(ReadsAsWritten, Stage[A, B]):
 
 @dataclass(repr=False)
 class Filter(ReadsAsWritten, Stage[A, A]):
-    """The items for which `predicate` is true."""
+    """Keep the items for which `predicate` is true."""
 
     predicate: Callable[[A], object]
 
@@ -65,9 +65,9 @@ class Filter(ReadsAsWritten, Stage[A, A]):
 
 @dataclass(repr=False)
 class Scan(ReadsAsWritten, Stage[A, B]):
-    """Emit the running result after each item: `function(result, item)`, which begins with `initial`.
+    """Emit the running result after each item: `function(result, item)`, where the first `result` is `initial`.
 
-    `initial` is copied for each run. `value` is what has come together.
+    `initial` is copied for each run. `value` is the current result.
     """
 
     function: Callable[[B, A], B]
@@ -87,7 +87,7 @@ class Scan(ReadsAsWritten, Stage[A, B]):
 
 @dataclass(repr=False)
 class Tap(ReadsAsWritten, Stage[A, A]):
-    """Pass each item on, after `function` has looked at it; the `StreamEnd` too. What it raises ends the run."""
+    """Call `function` with each item, including the `StreamEnd`, and pass the item through. An exception ends the run."""
 
     function: Callable[[A], object]
 
@@ -100,18 +100,18 @@ class Tap(ReadsAsWritten, Stage[A, A]):
 
 
 def ending(item: Any) -> tuple[Any, ...]:
-    """The `StreamEnd`, if this is it; else nothing."""
+    """A tuple of the item if it is a `StreamEnd`, else an empty tuple."""
     return (item,) if isinstance(item, StreamEnd) else ()
 
 
 def choice_of(event: object) -> int | None:
-    """The index of the choice that an event belongs to; `None` for none."""
+    """The index of the choice that an event belongs to; `None` if it belongs to none."""
     index = getattr(event, "index", None)
     return index if isinstance(index, int) else None
 
 
 def check_function(stage: object, function: object) -> None:
-    """Raise `PipelineError` for what can't be called."""
+    """Raise `PipelineError` unless `function` is callable."""
     if not callable(function):
         raise PipelineError(
             f"{type(stage).__name__} takes a function, found an object of type {type(function).__name__}"
@@ -119,12 +119,12 @@ def check_function(stage: object, function: object) -> None:
 
 
 def check_number(name: str, number: object, least: int = 1) -> None:
-    """Raise `PipelineError` for what is not a whole number of at least `least`."""
+    """Raise `PipelineError` unless `number` is an integer of at least `least`."""
     if not isinstance(number, int) or isinstance(number, bool) or number < least:
         raise PipelineError(f"{name}: expected a whole number of {least} or more, found {number!r}")
 
 
 def check_seconds(name: str, seconds: object) -> None:
-    """Raise `PipelineError` for what is no length of time."""
+    """Raise `PipelineError` unless `seconds` is a finite positive number."""
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds < float("inf"):
         raise PipelineError(f"{name}: expected seconds, more than 0, found {seconds!r}")

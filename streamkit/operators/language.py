@@ -1,14 +1,14 @@
-"""Sentence boundaries by the rules of a language, of the library sentencex, which is an extra: `streamkit-llm[sentences]`.
+"""Sentence boundaries by the rules of a language, with the library sentencex (the extra `streamkit-llm[sentences]`).
 
-sentencex segments a text that is complete; whether a full stop ends a sentence depends on the words behind it. Here a mark that
-may end one is decided as soon as the next word is complete, and always with the same characters behind it, so that the sentences
-don't depend on the pieces that the text came in, whatever version of the library decides.
+sentencex segments complete texts; whether a full stop ends a sentence depends on the words after it. Here each end mark is
+decided as soon as the next word is complete, and always with the same characters after it. The sentences are therefore the same
+however the text is cut, with any version of the library.
 
-- A quotation or bracket that is open is assumed to be closed later: nothing ends inside of it. At the end of the line it is
-  decided without that assumption.
-- The end of a line ends a sentence, and the number or bullet at the beginning of one belongs to it. So neither a list nor a
-  heading waits for the end of its paragraph.
-- Marks of emphasis (`**`, `_`) are hidden from the library, which takes them for words.
+- An open quotation or bracket is assumed to be closed later: no sentence ends inside it. At the end of the line this assumption
+  is dropped.
+- The end of a line ends a sentence, and a number or bullet at the start of a line belongs to the sentence. So lists and headings
+  do not wait for the end of the paragraph.
+- Emphasis marks (`**`, `_`) are removed for the library, which would treat them as words.
 """
 
 import re
@@ -26,7 +26,7 @@ OWN_RULES = (
     "am, ar, bg, bn, ca, da, de, el, en, es, fi, fr, gu, hi, hy, it, ja, kk, kn, ml, mr, my, nl, pa, pl, "
     "pt, ru, sk, ta, te, uk"
 )
-"""Languages that sentencex has rules or abbreviations of. Others have those of a related one or of English, and all end marks."""
+"""Languages for which sentencex has rules or abbreviations. Others use those of a related language or of English."""
 _CODES = {
     "a": "abefkmnrsvyz",
     "b": "aegimnors",
@@ -57,18 +57,18 @@ _CODES = {
 }
 """The codes of ISO 639-1, by their first letter."""
 _TAG = re.compile(r"([a-z]{2})(?:[-_][a-z0-9]{1,8})*", re.IGNORECASE)
-# The next word, behind spaces, marks and references ("[1]"), and the space that completes it. A word of an alphabet other than
-# ASCII's is decided by its first character: what sentencex compares as a whole (initials, names of months, words that begin
-# sentences) begins with an ASCII letter. Behind a full-width mark any character decides.
+# The next word, after spaces, marks and references ("[1]"), with the space that completes it. For a word that begins with a
+# non-ASCII letter the first character is enough: the words that sentencex compares as a whole (initials, names of months, words
+# that begin sentences) begin with an ASCII letter. After a full-width mark any character is enough.
 _MARKS = r"(?:\[[0-9]+\]|\W)*+"
 _CHARACTER = re.compile(rf"{_MARKS}(?!(?<=\[)[0-9]+(?:\]|\Z))\w")
 _WORD = re.compile(rf"{_MARKS}\w\S*\s")
 _WORD_OR_CHARACTER = re.compile(rf"{_MARKS}(?:[^\W\x00-\x7f]|\w\S*\s)")
 _INSIDE = re.compile(r"\.[0-9a-z]")
 _AHEAD = 40
-"""Characters behind a mark with which it is decided, if no word was complete before. (sentencex looks at 30 bytes.)"""
+"""The number of characters after a mark with which it is decided if no word is complete before. (sentencex reads 30 bytes.)"""
 _CONTEXT = 200
-"""Characters before a mark that it is decided with, at least."""
+"""The minimum number of characters before a mark with which it is decided."""
 _SPACES = re.compile(r"\s*")
 _LINE_START = re.compile(
     r"\s*(?:[-*+•◦▪]\s+|#{1,6}\s+|>\s*)*(?:\(?(?:\d{1,3}|[A-Za-z]|[ivx]{2,5}|[IVX]{2,5})[.)]{1,2}(?:\s+|(?=[^\W\x00-\x7f])))?"
@@ -80,7 +80,7 @@ _BEHIND_FULL_WIDTH = re.compile(rf"([{_FULL_WIDTH_MARKS}][」』】〉》）”�
 _FULL_WIDTH = ord("０") - ord("0")
 _DELIMITER = re.compile(r"``|''|[\"'`«»‘’‚“”„‹›《》「」()（）<>{}\[\]]")
 _OPENERS, _CLOSERS = "([{<（", ")]}>）"
-# With what is added to close one that is open first.
+# The closing marks of each quotation mark; the first one is used to close an open quotation.
 _QUOTES = {
     '"': ('"',),
     "“": ("”",),
@@ -100,7 +100,7 @@ _QUOTES = {
 }
 _ONLY_OPEN = "«‹“‘„‚《「"
 _AMBIGUOUS = "'`"
-"""Apostrophes and code: they quote only at the edges of words."""
+"""Marks that are also apostrophes or code: they count as quotation marks only at the edges of words."""
 
 
 def check_language(language: str) -> str:
@@ -118,7 +118,7 @@ def check_language(language: str) -> str:
 
 
 class _Progress(msgspec.Struct):
-    """How far the sentence at the beginning of a text was examined; all are places in the text."""
+    """The progress of examining the first sentence of a text. All fields except `quote` are offsets in the text."""
 
     marks: int = 0
     decided: int = 0
@@ -132,13 +132,13 @@ class _Progress(msgspec.Struct):
 
     @property
     def open_at(self) -> int | None:
-        """Where the quotation or bracket began that is open."""
+        """The offset of the first open quotation or bracket; `None` if none is open."""
         opened = ([self.quote_at] if self.quote else []) + ([self.bracket_at] if self.bracket_at >= 0 else [])
         return min(opened, default=None)
 
 
 class Segmenter(msgspec.Struct):
-    """The sentences of one growing text, each as soon as it is decided. It holds at most `most` characters."""
+    """Splits one streamed text into sentences, each as soon as it is decided. Buffers at most `most` characters."""
 
     text: str = ""
     progress: _Progress = msgspec.field(default_factory=_Progress)
@@ -156,7 +156,7 @@ class Segmenter(msgspec.Struct):
         return found
 
     def flush(self, language: str) -> list[str]:
-        """The sentences of the text that is held, which nothing follows."""
+        """The sentences of the buffered text at its end."""
         text, self.text, self.progress = self.text, "", _Progress()
         found: list[str] = []
         while text:
@@ -179,12 +179,12 @@ class Segmenter(msgspec.Struct):
                 return lengths
         if len(window) <= most:
             return []
-        # Too long to wait: what is a sentence without the rest, or a part of one.
+        # The buffer is full: release the sentences so far, or else a part of one.
         lengths = _lengths(window[:most], min(stop, most), language)
         return lengths[:-1] or lengths
 
     def _marked(self, window: str, stop: int, language: str) -> int | None:
-        """The length of the first sentence, if it is decided by what stands behind its end mark."""
+        """The length of the first sentence if the text after its end mark decides it; `None` otherwise."""
         terminators, progress = _terminators(), self.progress
         for mark in terminators.finditer(window, progress.marks, stop):
             ahead = _decided(window, mark, stop)
@@ -201,7 +201,7 @@ class Segmenter(msgspec.Struct):
                 for end in _ends(window[begin:ahead], _closers(progress), language):
                     if max(progress.decided, begin) < begin + end <= latest and begin + end < ahead:
                         return _spaces_end(window, begin + end, ahead)
-                # What is far behind decides nothing any more, so that many marks cost no more than the text is long.
+                # Text far before the mark does not matter and is skipped, so that the cost of many marks is linear.
                 if mark.end() - progress.next_context > _CONTEXT:
                     progress.context, progress.next_context = progress.next_context, mark.end()
             progress.decided = mark.end()
@@ -210,13 +210,13 @@ class Segmenter(msgspec.Struct):
 
 
 def _lengths(text: str, stop: int, language: str) -> list[int]:
-    """The lengths of all sentences up to `stop`, where a line or the text ends, with the spaces behind each."""
+    """The lengths of all sentences up to `stop`, the end of a line or of the text, including the spaces after each."""
     begin = _line_start(text, stop)
     lengths: list[int] = []
     start = 0
     for end in [*(begin + end for end in _ends(text[begin:stop], "", language)), stop]:
         end = _spaces_end(text, end, len(text))
-        # A number or bullet is no sentence.
+        # A number or bullet alone is not a sentence.
         if end > start and (end >= stop or _line_start(text, stop, start) < end):
             lengths.append(end - start)
             start = end
@@ -234,12 +234,12 @@ def _line_start(text: str, stop: int, start: int = 0) -> int:
 
 
 def _joins(text: str, mark: "re.Match[str]") -> bool:
-    """Whether the mark is in the number or bullet at the beginning, or inside of a word: "3.5", "example.com"."""
+    """Whether the mark is part of the number or bullet at the start, or inside a word: "3.5", "example.com"."""
     return _line_start(text, mark.end() + 1) >= mark.end() or bool(_INSIDE.match(text, mark.start()))
 
 
 def _decided(text: str, mark: "re.Match[str]", stop: int) -> int | None:
-    """How much of the text decides whether a sentence ends at the mark; `None` if it is not all there."""
+    """The length of the text that is needed to decide whether a sentence ends at the mark; `None` if more text is needed."""
     end = mark.end()
     if end == stop:
         return None
@@ -248,7 +248,7 @@ def _decided(text: str, mark: "re.Match[str]", stop: int) -> int | None:
     if mark[0][-1] in _FULL_WIDTH_MARKS:
         next_word = _CHARACTER
     elif mark[0] == "." and text[end - 2 : end - 1].isdecimal() and not text[end].isspace():
-        next_word = _WORD  # as in "7.Bg5", where all of it counts
+        next_word = _WORD  # as in "7.Bg5", where the whole word matters
     else:
         next_word = _WORD_OR_CHARACTER
     if word := next_word.match(text, end, min(stop, end + _AHEAD)):
@@ -257,7 +257,7 @@ def _decided(text: str, mark: "re.Match[str]", stop: int) -> int | None:
 
 
 def _ends(text: str, closers: str, language: str) -> Iterator[int]:
-    """Where the sentences of the text end, but for its last one; `closers` are behind it and are no part of it."""
+    """The ends of all sentences of the text except the last. `closers` are appended for sentencex and not part of the text."""
     hidden = [found.span() for found in _EMPHASIS.finditer(text)]
     plain = _EMPHASIS.sub("", text) if hidden else text
     end = 0
@@ -269,13 +269,13 @@ def _ends(text: str, closers: str, language: str) -> Iterator[int]:
 
 
 def _shown(text: str, end: int, hidden: list[tuple[int, int]]) -> int:
-    """The place in the text of one in the text without marks of emphasis."""
+    """Convert an offset in the text without emphasis marks to one in the original text."""
     closing = False
     for start, stop in hidden:
         if start > end:
             break
         if start == end:
-            # Between two sentences: one that closes belongs to the first of them.
+            # Between two sentences: a closing mark belongs to the first one.
             return stop if closing and not text[end - 1].isspace() else end
         end += stop - start
         closing = not closing
@@ -287,7 +287,7 @@ def _segments(text: str, language: str) -> list[str]:
     try:
         segments = _sentencex().segment(language, text if text.isascii() else _readable(text))
     except BaseException as error:
-        # A panic of Rust's is no Exception, and its message quotes the text.
+        # A Rust panic is not an Exception, and its message quotes the text.
         if type(error).__name__ != "PanicException":
             raise
         raise RuntimeError(f"sentencex failed (language {language!r}, {len(text)} characters)") from None
@@ -295,19 +295,19 @@ def _segments(text: str, language: str) -> list[str]:
 
 
 def _readable(text: str) -> str:
-    """The text with other characters, as many, where sentencex fails or errs."""
-    # It panics at some spaces that are not ASCII's, and half a surrogate pair, which JSON can hold, is no text to it.
+    """The text with the characters replaced, one for one, for which sentencex fails or returns wrong results."""
+    # It panics at some non-ASCII spaces and rejects lone surrogates, which JSON can contain.
     text = _UNREADABLE.sub(lambda found: " " if found[0].isspace() else "\ufffd", text)
-    # A digit or small letter means to it that a sentence continues, also behind a full stop that no space follows in any text.
+    # It treats a digit or lower-case letter as a continuation, even after a full-width stop, which no space ever follows.
     return _BEHIND_FULL_WIDTH.sub(lambda found: found[1] + chr(ord(found[2]) + _FULL_WIDTH), text)
 
 
 def _delimit(progress: _Progress, text: str, stop: int) -> None:
-    """Note which quotation and which bracket are open at `stop`."""
+    """Record which quotation and which bracket are open at `stop`."""
     for found in _DELIMITER.finditer(text, progress.delimiters, stop):
         mark, at = found[0], found.start()
         if found.end() == stop:
-            break  # what follows it decides what it is
+            break  # the next character decides its role
         progress.delimiters = found.end()
         before, behind = text[at - 1 : at], text[found.end()]
         if mark in _CLOSERS:
@@ -326,7 +326,7 @@ def _delimit(progress: _Progress, text: str, stop: int) -> None:
 
 def _closers(progress: _Progress) -> str:
     """The marks that close the open quotation and bracket, so that each counts as one."""
-    # A quotation mark that is ambiguous closes only a word.
+    # An ambiguous quotation mark closes only after a word, so a letter is inserted.
     ends = [(progress.quote_at, f"x{_QUOTES[progress.quote][0]}")] if progress.quote else []
     ends += [(progress.bracket_at, ")")] if progress.bracket_at >= 0 else []
     return "".join(closer for _, closer in sorted(ends, reverse=True))
@@ -337,13 +337,13 @@ def _opens(mark: str, before: str, behind: str) -> bool:
         return behind.isalpha() and not before.isalnum()
     if mark in _ONLY_OPEN:
         return True
-    # Behind a word a straight one closes, or means inches.
+    # After a word a straight quotation mark closes, or means inches.
     return not behind.isspace() and not (mark == '"' and before.isalnum())
 
 
 @cache
 def _terminators() -> Any:
-    """Characters that end sentences in any script: sentencex has the same, and more in Greek, Armenian and Burmese."""
+    """Characters that end sentences in any script: those of sentencex, and more for Greek, Armenian and Burmese."""
     import regex
 
     return regex.compile(r"[\p{SB=STerm}\p{SB=ATerm}…;:՜၏]++")

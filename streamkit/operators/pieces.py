@@ -1,7 +1,7 @@
-"""Text in pieces that are good to read: words, lines, sentences, or by a rule of one's own.
+"""Split text into readable pieces: words, lines, sentences, or by a custom rule.
 
-A rule is asked with the text that waits, from the end of the last piece on, and says how many characters the next piece has,
-or that it can't decide yet. Its result must not change when more text follows; then the pieces are the same for any cuts.
+A rule is called with the buffered text after the last piece, and returns the length of the next piece, or `None` if it can't
+decide yet. Its result must not change when more text follows; the pieces are then the same however the text is cut.
 """
 
 import re
@@ -22,19 +22,19 @@ from streamkit.operators.language import Segmenter, check_language
 from streamkit.operators.sentence import sentence_end
 
 Rule: TypeAlias = Callable[[str], int | None]
-# The same with a memory: how far this text was looked at, so that no part of it is looked at again and again.
+# A rule that also takes and returns the offset up to which the text was examined, so that no text is examined repeatedly.
 _Finder: TypeAlias = Callable[[str, int], tuple[int | None, int]]
 Delta: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
 DELTAS: dict[Channel, type[Delta]] = {"content": TextDelta, "reasoning": ReasoningDelta, "refusal": RefusalDelta}
 CHANNELS: dict[type, Channel] = {kind: channel for channel, kind in DELTAS.items()}
-# Chinese and Japanese are written without spaces; there a character is as good as a word. (Unicode blocks: symbols and
-# punctuation, kana, ideographs and their extensions, full-width forms)
+# Chinese and Japanese are written without spaces; each character counts as a word. (Unicode blocks: symbols and punctuation,
+# kana, ideographs and their extensions, full-width forms)
 _UNSPACED = "\u3000-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _WORD = re.compile(rf"\s*(?:[{_UNSPACED}]|[^\s{_UNSPACED}]+(?:\s|(?=[{_UNSPACED}])))")
 
 
 def _word_end(text: str, looked: int) -> tuple[int | None, int]:
-    # Up to the first space after a word; a character of an alphabet without spaces is a word.
+    # Up to and including the first space after a word; a character of a script without spaces is a word.
     found = _WORD.match(text)
     return (found.end() if found else None), 0
 
@@ -49,13 +49,16 @@ _RULES: dict[str, _Finder] = {"word": _word_end, "line": _line_end, "sentence": 
 
 @dataclass(repr=False)
 class Smooth(ReadsAsWritten, Stage[Event, Event]):
-    """Release text in pieces, `by`: `word`, `line`, `sentence`, each match of a regular expression with what stands before it, or
-    by a function of the buffered text, which returns the length of the next piece or `None` while it can't decide.
+    """Release text in pieces.
 
-    A match counts when a character follows it that is not part of it; an expression that looks further ahead may depend on
-    the cuts. A piece has at most `max_held` characters. Each choice and channel has its pieces. Nothing is put in another
-    order: any other event of a choice, or of none, first releases what waits before it, as the end does. So events that come
-    with each delta, such as `Logprobs`, leave nothing to smooth: put `Select` before it. What leaves has no `raw`.
+    `by` is `word`, `line`, `sentence`, a regular expression, or a function. With an expression, a piece ends with each match. A
+    function is called with the buffered text, and returns the length of the next piece or `None` if it can't decide yet.
+
+    A match counts when a character that is not part of it follows; with an expression that looks further ahead, the pieces may
+    depend on how the text is cut. A piece has at most `max_held` characters. Each choice and channel is split separately. The
+    order of events is kept: any other event of a choice, or of none, first releases the text buffered before it, and so does the
+    end. Events that arrive with each delta, such as `Logprobs`, therefore prevent smoothing: remove them with `Select` before
+    this stage. Emitted deltas have no `raw`.
     """
 
     by: str | Rule = "word"
@@ -74,7 +77,7 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
 
     @property
     def held(self) -> int:
-        """Characters that wait for the rest of their piece."""
+        """The number of buffered characters, which wait for the rest of their piece."""
         return sum(map(len, self._texts.values()))
 
     def buffers(self) -> Iterable[Buffer]:
@@ -96,7 +99,7 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
         return self._release(self._waiting())
 
     def released_by(self, event: Event) -> list[tuple[int, Channel]]:
-        """The texts that must leave before this event."""
+        """The texts to release before this event."""
         index = choice_of(event)
         return [key for key in self._waiting() if index is None or key[0] == index]
 
@@ -105,7 +108,7 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
 
     def _text(self, delta: Delta) -> Iterable[Event]:
         index, channel = delta.index, CHANNELS[type(delta)]
-        # Reasoning that still waits was before the answer.
+        # Text of another channel, such as reasoning, arrived before this delta and is released first.
         yield from self._release([key for key in self._waiting() if key[0] == index and key[1] != channel])
         for piece in self._pieces((index, channel), delta.text):
             yield DELTAS[channel](piece, index)
@@ -114,7 +117,7 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
         find = _finder(self.by)
         text, at = self._texts.pop(key, "") + added, 0
         looked = self._looked.pop(key, 0)
-        # The rule sees a window, so that neither an endless line nor a long delta costs more than its length. (Law 7)
+        # The rule sees a window, so that the cost of a very long line or delta is linear in its length. (Law 7)
         while window := text[at : at + self.max_held + 1]:
             found, looked = find(window, looked)
             if not found or found < 0:
@@ -134,16 +137,16 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
 
 @dataclass(repr=False)
 class Sentences(Smooth):
-    """One `TextDelta` a sentence, of each choice and channel; all of them together are the text, spaces included.
+    """Emit one delta per sentence, for each choice and channel. Joined, they are the whole text, including spaces.
 
-    Sentence boundaries are found by `streamkit.operators.sentence`, which reads no language. With `language`, a code as `de`,
-    `pt-BR` or `zh-Hans`, they follow the rules and abbreviations that the library sentencex has for it (`pip install
-    'streamkit-llm[sentences]'`): a sentence is released when the word behind it is complete, or a quotation or bracket that is
-    open is closed, and at the end of a line. Another code raises `PipelineError`, and so does a missing library.
+    Sentence boundaries follow `streamkit.operators.sentence`, whose rules are independent of the language. With `language`, a
+    code such as `de`, `pt-BR` or `zh-Hans`, they follow the rules and abbreviations of the library sentencex for that language
+    (`pip install 'streamkit-llm[sentences]'`): a sentence is released when the next word is complete, when an open quotation or
+    bracket is closed, or at the end of a line. Raises `PipelineError` for any other code, and if the library is missing.
 
-    A sentence of more than `max_held` characters comes in parts. Unlike `Smooth`, it is not interrupted: events that are beside
-    the text (`Usage`, `Logprobs`, notices, tool calls) pass at once, and may overtake the sentence that they came in. `Finish`
-    and `StreamEnd` come after it.
+    A sentence of more than `max_held` characters is split. Unlike with `Smooth`, other events do not interrupt a sentence:
+    events beside the text (`Usage`, `Logprobs`, notices, tool calls) pass through immediately, and may overtake the sentence in
+    which they arrived. `Finish` and `StreamEnd` are emitted after it.
     """
 
     by: str | Rule = field(default="sentence", init=False, metadata={"state": False})
@@ -160,7 +163,7 @@ class Sentences(Smooth):
 
     @property
     def held(self) -> int:
-        """Characters that wait for the rest of their sentence."""
+        """The number of buffered characters, which wait for the rest of their sentence."""
         return super().held + sum(len(segmenter.text) for segmenter in self._segmenters.values())
 
     def released_by(self, event: Event) -> list[tuple[int, Channel]]:
@@ -188,9 +191,9 @@ class Sentences(Smooth):
 
 @dataclass(repr=False)
 class Coalesce(ReadsAsWritten, Stage[Event, Event]):
-    """Join neighbouring deltas of one choice and channel, those of one burst: one event where one read brought many.
+    """Join adjacent deltas of one choice and channel within a burst, so that one read gives one delta instead of many.
 
-    Nothing waits. The text is the same for any cuts, its pieces follow the reads. What was joined has no `raw`.
+    Nothing is buffered. The text is the same however it is cut, but its pieces depend on the reads. Joined deltas have no `raw`.
     """
 
     def feed(self, item: Event) -> Iterable[Event]:
@@ -225,7 +228,7 @@ def _matches(expression: str) -> _Finder:
         raise PipelineError(f"expected {_EXPECTED}; found {expression!r}: {error}") from error
 
     def find(text: str, looked: int) -> tuple[int | None, int]:
-        # An empty match ends nothing; one at the end of the text may continue.
+        # An empty match does not end a piece; a match at the end of the text may continue.
         ends = (found.end() for found in pattern.finditer(text) if found.start() < found.end() < len(text))
         return next(ends, None), 0
 
@@ -233,7 +236,7 @@ def _matches(expression: str) -> _Finder:
 
 
 def bare(event: Event) -> Event:
-    """The event without the chunk that it was taken from, which may hold text that waits or must not leave."""
+    """The event without the provider's chunk, which may contain text that is still buffered or must not be released."""
     return msgspec.structs.replace(event, payload=None) if getattr(event, "payload", None) is not None else event
 
 

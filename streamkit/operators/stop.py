@@ -1,4 +1,4 @@
-"""Stop sequences, for providers and models that don't know them, and for those that do but send them."""
+"""Stop sequences, for providers that do not support them or that include them in the answer."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -41,15 +41,17 @@ _OF_A_CHOICE = (
 
 @dataclass(repr=False)
 class StopAt(ReadsAsWritten, Stage[Event, Event]):
-    """End a choice's text before the first of the `stops`, one or a tuple, wherever it was cut; no part of it is released.
+    """End the text of a choice before the first of `stops` (a string or a tuple), even if it is split between deltas.
 
-    The one that is complete first counts, of those that end together the longest. With `include` it is released, and what
-    comes after it is not. The choice then ends with `Finish("stop")`, as a provider says it, and what else comes of it is
-    dropped. When `choices` of them (the request's `n`) have stopped, the source is closed and the stream ends with
-    `StreamEnd("completed")`: it is what was asked for. The provider's `Usage`, which arrives later, is then missing.
+    The stop sequence that is complete first counts; of several that end at the same place, the longest. No part of it is
+    released, or with `include` all of it and nothing after it. The choice then ends with `Finish("stop")`, as a provider reports
+    it, and its later events are dropped. When as many choices as `choices` (the request's `n`) have stopped, the source is closed
+    and the stream ends with `StreamEnd("completed")`, since the request was fulfilled. The provider's `Usage`, which arrives
+    later, is then missing.
 
-    Text is held while it could still become a stop sequence; the choice's `Logprobs`, which spell the text out, wait with it
-    and go where it goes. Other events don't wait. What leaves has no `raw`. The `channels` are looked at each by itself.
+    Text is buffered while it could still become a stop sequence. The choice's `Logprobs`, which contain the same text, are
+    buffered with it, and released or dropped with it. Other events are not delayed. Emitted events have no `raw`. Each of the
+    `channels` is searched separately.
     """
 
     stops: str | tuple[str, ...]
@@ -74,7 +76,7 @@ class StopAt(ReadsAsWritten, Stage[Event, Event]):
 
     @property
     def held(self) -> int:
-        """Characters that may be the beginning of a stop sequence."""
+        """The number of buffered characters, which may be the beginning of a stop sequence."""
         return sum(map(len, self._texts.values()))
 
     def buffers(self) -> Iterable[Buffer]:
@@ -155,7 +157,7 @@ def _first(text: str, stops: tuple[str, ...]) -> tuple[int, int] | None:
 
 
 def _undecided(text: str, stops: tuple[str, ...]) -> int:
-    # How much of the end may be the beginning of a stop sequence.
+    # The number of characters at the end that may be the beginning of a stop sequence.
     longest = min(len(text), max(map(len, stops)) - 1)
     ends = (text[-size:] for size in range(longest, 0, -1))
     return next((len(end) for end in ends if any(stop.startswith(end) for stop in stops)), 0)

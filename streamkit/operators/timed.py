@@ -1,8 +1,8 @@
-"""Fewer items, by time.
+"""Limit the rate of items.
 
-A stage has no clock and no task: it receives the time with each burst. What is due is released with the next burst, or at the
-end, and all items of one burst came at one time. So these depend on when items come, and on nothing else.
-They drop items, and are made for states (snapshots, counts, progress), not for deltas, of which every one is needed.
+A stage has no clock and no task: it receives the time with each burst. An item that is due is released with the next burst or at
+the end, and all items of one burst have the same time. The result depends only on the arrival times.
+These stages drop items. Use them for states (snapshots, counts, progress), not for deltas, which must all be delivered.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ A = TypeVar("A")
 
 @dataclass(repr=False)
 class Debounce(ReadsAsWritten, Stage[A, A]):
-    """The last item before each silence of `seconds`, and the last of all."""
+    """Emit the last item before each pause of at least `seconds`, and the last item of the stream."""
 
     seconds: float
     _waiting: list[A] = field(default_factory=list[A], init=False, repr=False)
@@ -52,7 +52,7 @@ class Debounce(ReadsAsWritten, Stage[A, A]):
 
 @dataclass(repr=False)
 class Throttle(ReadsAsWritten, Stage[A, A]):
-    """At most one item every `seconds`: the first at once, then the newest of those that came meanwhile, and the last."""
+    """Emit at most one item every `seconds`: the first immediately, then the newest since, and the last item of the stream."""
 
     seconds: float
     _waiting: list[A] = field(default_factory=list[A], init=False, repr=False)
