@@ -1,4 +1,4 @@
-"""Buffers of the stages and hops of a run: the amount and the reason."""
+"""The amount that each stage and hop of a run buffers, and the reason."""
 
 from typing import Literal, TypeAlias
 
