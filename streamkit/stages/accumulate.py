@@ -169,6 +169,8 @@ class Accumulate(Stage[Event, Event]):
                     self._chars += len(data or "") + len(transcript or "")
                 case ToolCallDelta(arguments=arguments):
                     self._tool_chars += len(arguments)
+                case Reset():
+                    self._chars = self._tool_chars = 0
                 case _:
                     continue
             if _over(self._chars, self.max_chars) or _over(self._tool_chars, self.max_tool_chars):
@@ -240,7 +242,6 @@ class Accumulate(Stage[Event, Event]):
         for known in (self._choices, self._identity, self._conflicts, self._details):
             known.clear()
         self._shape = self._moderation = None
-        self._chars = self._tool_chars = 0
 
     def _of(self, index: int) -> _Gathered:
         gathered = self._choices.get(index)

@@ -389,6 +389,19 @@ def test_a_limit_that_is_reached_and_not_passed_is_none() -> None:
     assert (completion.text, end) == ("abc", END)
 
 
+@pytest.mark.parametrize("burst", [list, iter], ids=["one burst", "one item each"])
+@pytest.mark.parametrize(("text", "reason"), [("abc", "completed"), ("abcd", "limit")])
+def test_only_events_after_a_reset_count_toward_a_limit(burst: Any, text: str, reason: str) -> None:
+    texts: list[Event] = [TextDelta("ab"), Reset("failed"), TextDelta("c"), TextDelta(text[1:]), END]
+    calls: list[Event] = [ToolCallDelta(arguments="ab"), Reset("failed"), ToolCallDelta(arguments=text), END]
+
+    for events in (texts, calls):
+        *_, end = Accumulate(max_chars=3, max_tool_chars=3).run(burst(events))
+
+        assert isinstance(end, StreamEnd)
+        assert end.reason == reason
+
+
 def test_the_end_at_a_limit_names_the_choices_that_were_open() -> None:
     events: list[Event] = [TextDelta("a"), Finish("stop"), TextDelta("b", 1), TextDelta("c", 1)]
 
