@@ -64,7 +64,6 @@ class ResponsesEmitter(BlockEmitter):
     _output: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]], init=False, repr=False)
     _ids: set[str] = field(default_factory=set[str], init=False, repr=False)
     _begun: bool = field(default=False, init=False, repr=False)
-    _length: int = field(default=0, init=False, repr=False)
 
     def opening(self) -> Iterable[Frame]:
         self._begun = True

@@ -44,8 +44,6 @@ from streamkit.requests.openai import (
 
 LOGPROBS = "message.output_text.logprobs"
 _STORED = "content stored at OpenAI is not in the request"
-_IDENTITY = ("id", "status")
-"""Fields that only identify an item of an earlier response."""
 
 
 def read(body: object, losses: Losses) -> Conversation:
