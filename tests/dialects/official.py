@@ -16,7 +16,7 @@ class _Pieces(httpx2.SyncByteStream):
 
 
 def anthropic_message(body: bytes) -> dict[str, Any]:
-    """The message that it accumulates, as JSON without what was not sent."""
+    """The message that the client accumulates, as JSON without unset fields."""
 
     def answer(_: Any) -> httpx2.Response:
         return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=_Pieces(body))
@@ -26,7 +26,7 @@ def anthropic_message(body: bytes) -> dict[str, Any]:
         asked: Any = {"model": "claude-x", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
         with client.messages.stream(**asked) as stream:
             message: dict[str, Any] = stream.get_final_message().to_dict()
-    # It says that there are no details of the stop also where the provider said nothing of them.
+    # The client adds `stop_details: None` even if the provider sent no such field.
     if message.get("stop_details", "") is None and b"stop_details" not in body:
         del message["stop_details"]
     return message

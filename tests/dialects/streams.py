@@ -19,7 +19,7 @@ STRUCTURE = (sk.events.ResponseDetails, sk.events.PartStart, sk.events.PartEnd)
 
 
 class Recording(NamedTuple):
-    """A provider's stream, and what a right client gets out of it."""
+    """A provider's stream, and the result that a correct client reads from it."""
 
     path: Path
     expected: dict[str, Any]
@@ -53,7 +53,7 @@ class Result(NamedTuple):
 
     @property
     def told(self) -> list[sk.Event]:
-        """The events but for those that carry the structure."""
+        """The events except those that carry the structure."""
         return [event for event in self.events if not isinstance(event, STRUCTURE)]
 
     def of(self, kind: type[Any]) -> list[Any]:
@@ -69,7 +69,7 @@ def recordings(*apis: str) -> list[Recording]:
 
 
 def read(*pieces: bytes, dialect: str | None = None, errors: Any = "raise", malformed: Any = "raise") -> Result:
-    """The events of a body in pieces, up to an error of streamkit's."""
+    """Read a body in pieces. Return its events and the streamkit error that ended them, if any."""
     extract = sk.Extract(dialect, errors, malformed=malformed)
     pipeline = sk.sse.Lines() | sk.Parse() | extract | sk.Accumulate()
     events = list[sk.Event]()
@@ -81,7 +81,7 @@ def read(*pieces: bytes, dialect: str | None = None, errors: Any = "raise", malf
 
 
 def tell(*payloads: Any, dialect: str | None = None, errors: Any = "raise") -> Result:
-    """The events read from server-sent events with these data, whose names are their types."""
+    """Read server-sent events with this data; each is named after its `type`."""
     return read(wire(payloads), dialect=dialect, errors=errors)
 
 
@@ -90,13 +90,13 @@ def wire(payloads: Iterable[Any]) -> bytes:
 
 
 def sse(*payloads: Any) -> bytes:
-    """The events without their names; a string is data as it is."""
+    """Return the body of unnamed events; a string is used as data unchanged."""
     texts = (payload if isinstance(payload, str) else json.dumps(payload) for payload in payloads)
     return "".join(f"data: {text}\n\n" for text in texts).encode()
 
 
 def named_events(*payloads: dict[str, Any]) -> bytes:
-    """The events under the names that are their types."""
+    """Return the body of events that are named after their `type`."""
     return b"".join(block(payload) for payload in payloads)
 
 
@@ -111,12 +111,12 @@ def block(payload: Any) -> bytes:
 
 
 def each(found: list[Recording]) -> pytest.MarkDecorator:
-    """Every recording is a test, or there is one that is skipped."""
+    """Parametrize a test by recordings; without any, it is skipped."""
     return pytest.mark.parametrize("recording", found, ids=str)
 
 
 def check_cuts(body: bytes, dialect: str | None = None) -> None:
-    """However the body is cut, the events are the same."""
+    """Check that the events don't depend on how the body is split."""
     whole = read(body, dialect=dialect)
     for pieces in cuts(body):
         result = read(*pieces, dialect=dialect)
@@ -125,7 +125,7 @@ def check_cuts(body: bytes, dialect: str | None = None) -> None:
 
 
 def cuts(body: bytes, times: int = 4) -> Iterator[list[bytes]]:
-    """The body byte by byte, and in random pieces."""
+    """Yield the body byte by byte, and in random pieces."""
     yield [body[at : at + 1] for at in range(len(body))]
     random = Random(len(body))
     for _ in range(times):
@@ -134,6 +134,6 @@ def cuts(body: bytes, times: int = 4) -> Iterator[list[bytes]]:
 
 
 def payloads(body: bytes) -> list[Any]:
-    """The JSON of every event of a body of one `data:` line each, or of lines of JSON."""
+    """Return the JSON of every event of a body with one `data:` line per event, or with one JSON value per line."""
     lines = (line.removeprefix(b"data: ") for line in re.split(rb"\r?\n", body))
     return [json.loads(line) for line in lines if line.startswith(b"{")]

@@ -1,4 +1,4 @@
-"""Anthropic's Messages and text completions: what recordings hold, what the official client makes of them, and odd cases."""
+"""Anthropic's Messages and text completions: recordings, compared with the official client, and edge cases."""
 
 import json
 from typing import Any
@@ -121,7 +121,7 @@ def test_a_call_without_arguments_has_an_empty_object_as_in_the_official_client(
 def test_where_the_official_client_sees_no_end_a_cut_stream_is_truncated() -> None:
     cut = FIXTURE[: FIXTURE.index(b"event: message_delta")]
 
-    # On purpose: it gives a cut message as if it were whole, only without a stop reason.
+    # By design the client returns a truncated message like a whole one, only without a stop reason.
     assert anthropic_message(cut)["stop_reason"] is None
     assert read(cut).end.reason == "truncated"
 

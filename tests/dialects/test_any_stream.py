@@ -1,4 +1,4 @@
-"""Any answer in any dialect, cut anywhere: the answer. Damaged in any way: an outcome that has a name, and no false end."""
+"""Any answer in any dialect is read unchanged however it is split; damage leads to a typed outcome, never to a false success."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.kit import cut
 
 
 class Answer(NamedTuple):
-    """A model's answer: its text and the arguments of its calls, in the pieces in which they are sent."""
+    """A model's answer: its text and the arguments of its calls, in the pieces that are sent."""
 
     texts: list[str]
     thoughts: list[str]
@@ -22,14 +22,14 @@ class Answer(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """The blocks of a stream, and those that say that the answer is over; without them it never is."""
+    """The blocks of a stream, and the blocks that end the answer; without those it is never complete."""
 
     blocks: list[bytes]
     evidence: list[bytes]
 
 
 def in_pieces(draw: st.DrawFn, *, halves: bool = True) -> list[str]:
-    """A text, cut by UTF-16 units, so that an emoji may be cut in two, or by characters."""
+    """A text split at UTF-16 units, which may split an emoji, or at characters."""
     text = draw(st.text(st.sampled_from('ab {}[]":\\\n\u2028é漢😀🇩👩\u200d'), max_size=12))
     if not halves:
         places = sorted(draw(st.sets(st.integers(0, len(text)), max_size=3)) | {0, len(text)})
@@ -46,7 +46,7 @@ def answers(draw: st.DrawFn, *, halves: bool = True) -> Answer:
 
 
 def sse(payload: Any, name: str | None = None) -> bytes:
-    """A block of the stream; the JSON is escaped, as halves of a pair can't be written otherwise."""
+    """A block of the stream. Its JSON is escaped, because lone surrogates can't be encoded otherwise."""
     data = payload if isinstance(payload, str) else json.dumps(payload)
     lines = "".join(f"data: {line}\n" for line in data.split("\n"))
     return (f"event: {name}\n{lines}\n" if name else f"{lines}\n").encode()
@@ -60,7 +60,7 @@ def joined(pieces: list[str]) -> str:
     return "".join(pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
 
 
-# One for each dialect
+# One function per dialect
 
 
 def openai(answer: Answer) -> Wire:
@@ -238,7 +238,7 @@ def tgi(answer: Answer) -> Wire:
 
 
 def dashscope(answer: Answer) -> Wire:
-    """Every chunk has all of the text, the reasoning and the arguments so far."""
+    """Every chunk has the whole text, reasoning and arguments so far."""
     said: dict[str, Any] = {"role": "assistant", "content": "", "reasoning_content": ""}
 
     def chunk(word: str = "null") -> bytes:
@@ -404,7 +404,7 @@ quick = settings(max_examples=40, deadline=None)
 
 
 def read(pieces: list[bytes], dialect: str | None = None) -> tuple[list[sk.Event], sk.StreamkitError | None]:
-    """The events, and the error of streamkit's tree; any other fails the test."""
+    """Return the events and the `StreamkitError`; any other exception fails the test."""
     events: list[sk.Event] = []
     pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract(dialect) | sk.Accumulate()
     try:
@@ -421,12 +421,12 @@ def dialect_of(name: str) -> str:
 def end_of(name: str, answer: Answer) -> str:
     if name in CALLING and answer.calls:
         return "tool_calls"
-    # Writer's format has nothing but text: without any, only the marker comes, and nobody has answered.
+    # Writer's format has only text: an empty answer is only the end marker, which counts as no answer.
     return "completed" if name != "writer" or joined(answer.texts) else "truncated"
 
 
 def drawn(name: str, data: st.DataObject) -> tuple[Answer, Wire]:
-    # Text that is no JSON has no escapes, and no halves either.
+    # Text that is not JSON has no escapes, so it can't have lone surrogates.
     answer = data.draw(answers(halves=name != "replicate"))
     return answer, DIALECTS[name](answer)
 
@@ -458,7 +458,7 @@ def test_any_answer_is_read_for_any_cuts(name: str, data: st.DataObject, at: set
 @given(data=st.data())
 def test_the_dialect_is_found_out(name: str, data: st.DataObject) -> None:
     answer, wire = drawn(name, data)
-    # An empty answer of these is nothing but an end, which others have too.
+    # Their empty answer is only an end marker, which other dialects share.
     if name in ("replicate", "writer") and not answer.texts:
         return
 
@@ -467,7 +467,7 @@ def test_the_dialect_is_found_out(name: str, data: st.DataObject) -> None:
 
 @st.composite
 def damaged(draw: st.DrawFn, blocks: list[bytes]) -> list[bytes]:
-    """The blocks with some left out, doubled or in the wrong order, and perhaps the rest of the body gone."""
+    """The blocks with some removed, duplicated or reordered, and perhaps with the rest of the body cut off."""
     blocks = list(blocks)
     for _ in range(draw(st.integers(0, 4))):
         if not blocks:

@@ -1,4 +1,4 @@
-"""Tool calls on OpenAI's wire: whose each piece is, who the call is, and what its arguments are in the end."""
+"""Tool calls in OpenAI's wire format: the call of each piece, and the identity and final arguments of each call."""
 
 import json
 from itertools import accumulate, pairwise
@@ -50,11 +50,11 @@ PLACES = st.sets(st.integers(1, 11), max_size=6)
 
 
 def could_be_repeated(pieces: list[str]) -> bool:
-    """Whether a piece equals all before it, which no reader can tell from a name that is sent again."""
+    """Whether a piece equals all text before it, which can't be distinguished from a repeated name."""
     return any(piece == known for known, piece in zip(accumulate(pieces), pieces[1:], strict=False))
 
 
-# Who a call is
+# Identity
 
 
 @given(NAMES, PLACES, st.booleans(), st.booleans())
@@ -63,7 +63,7 @@ def test_a_name_in_pieces_is_joined_for_any_cuts(
 ) -> None:
     pieces = cut(name, places)
     assume(not could_be_repeated(pieces))
-    # With its id in every chunk a name that begins with all before it has grown.
+    # If the id is in every chunk, a name that begins with the known name replaces it.
     assume(
         not with_id
         or not any(new.startswith(known) for known, new in zip(accumulate(pieces), pieces[1:], strict=False))
@@ -183,7 +183,7 @@ def test_a_name_in_pieces_is_whole_for_every_stage(name: str, places: set[int]) 
     assert [(call.id, call.name) for call in read(written).choice.tool_calls] == [("t1", name)]
 
 
-# Its arguments
+# Arguments
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Fields beside `choices` and within a choice that have no event of their own: kept, and given back."""
+"""Fields of a response and of a choice without an event of their own are stored and restored."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Cloudflare's Workers AI, its own form."""
+"""Cloudflare Workers AI in its own format."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Cohere's chat of version 2: what the recording holds, and odd cases, each a small fixture."""
+"""Cohere's chat, version 2: a recording, and edge cases, one small fixture each."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Amazon Bedrock: Converse, models of their own form, exceptions, in frames as they are on the wire."""
+"""Amazon Bedrock: Converse, models with their own format, and exceptions, in frames as on the wire."""
 
 import json
 from typing import Any
@@ -33,7 +33,7 @@ def run(*pieces: bytes, **options: Any) -> tuple[list[Any], Exception | None]:
 
 
 def frames_of(name: str) -> bytes:
-    """A fixture of named events as Bedrock sends it."""
+    """Return a fixture of named events in Bedrock's frames."""
     events = sk.Parse().run([(DATA / name).read_bytes()])
     return b"".join(amazon.event(found.event, json.loads(found.payload)) for found in events)
 
@@ -283,7 +283,7 @@ def test_a_damaged_frame_keeps_the_text_before_it() -> None:
     assert error.offset == len(START + TEXT[0] + TEXT[1])
 
 
-# Models of their own form
+# Models with their own format
 
 
 MODELS = sorted(path.stem for path in DATA.glob("bedrock-*.sse"))

@@ -1,4 +1,4 @@
-"""An answer with a field that is missing, doubled, new or of another type ends with a typed outcome."""
+"""An answer with a field that is missing, duplicated, unknown or of another type ends with a typed outcome."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ def events_of(body: bytes) -> list[ServerSentEvent]:
 
 
 def damage(value: Any, data: st.DataObject) -> Any:
-    """Another value in one place of it, or one key or item less, more or twice."""
+    """Return the value with one inner value replaced, or with one key or item removed, added or duplicated."""
     if isinstance(value, dict | list) and value and data.draw(st.integers(0, 4)):
         keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
         key = data.draw(st.sampled_from(keys))
@@ -87,7 +87,7 @@ def test_damage_has_an_outcome(file: Any, data: st.DataObject) -> None:
 
 
 def chunks_of(events: list[ServerSentEvent]) -> list[Any]:
-    """The JSON of the events; several chunks may stand in one array."""
+    """The JSON of the events; one array may hold several chunks."""
     known = list[Any]()
     for event in events:
         try:

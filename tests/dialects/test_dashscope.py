@@ -1,4 +1,4 @@
-"""Alibaba Cloud's DashScope, its own API."""
+"""Alibaba Cloud's DashScope: its own API."""
 
 from itertools import accumulate
 from typing import Any

@@ -1,4 +1,4 @@
-"""JSON of any depth is read, or is a typed error: never a RecursionError, on no version of Python and in no stage."""
+"""JSON of any depth is read or raises a typed error, never a RecursionError, in every stage and Python version."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""How an answer ended: the same in every dialect, in whichever provider's word, and a success only where that is understood."""
+"""The end of an answer is the same in every dialect, for every provider's finish reason; only a known one is a success."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from streamkit.dialects import DIALECTS
 from streamkit.dialects.finish_reasons import is_pending, meaning
 from tests.dialects.streams import read, sse, tell
 
-# A provider's word, and what it means.
+# Providers' finish reasons and their meanings.
 WORDS: dict[str, EndReason] = {
     # OpenAI, Azure, Groq, Together, xAI, Fireworks, Perplexity, Moonshot, Writer, AI21
     "stop": "completed",
@@ -97,14 +97,14 @@ WORDS: dict[str, EndReason] = {
     "token_limit": "length",
     "time_limit": "timeout",
     "canceled": "cancelled",
-    # Bedrock and bridges to it
+    # Bedrock and its proxies
     "guardrail_intervened": "content_filter",
     "content_filtered": "content_filter",
     "malformed_model_output": "provider_error",
     "malformed_tool_use": "provider_error",
     "FINISH": "completed",
     "endoftext": "completed",
-    # Nobody's
+    # No provider
     "a word of tomorrow": "unknown",
     "stopped_halfway": "unknown",
     "완료": "unknown",
@@ -213,7 +213,7 @@ def test_a_word_means_the_same_in_every_dialect(name: str) -> None:
     results = {word: read(WIRES[name](word)) for word in WORDS}
 
     assert {word: result.end.reason for word, result in results.items()} == WORDS
-    # The words themselves, as they were sent.
+    # The finish reasons are kept as they were sent.
     assert {word: result.end.provider_reason for word, result in results.items()} == {word: word for word in WORDS}
     assert all(result.choice.finish_reason == word for word, result in results.items())
 
@@ -373,7 +373,7 @@ def test_a_prompt_that_gemini_blocked_has_its_reason(reason: str) -> None:
     assert (end.reason, end.provider_reason) == ("content_filter", reason)
 
 
-# Calls of tools
+# Tool calls
 
 
 def call(**fields: Any) -> dict[str, Any]:
@@ -389,7 +389,7 @@ ITEM = {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "argum
 
 
 def items(*found: dict[str, Any], streamed: bool = True, status: str = "completed") -> bytes:
-    """A response with these items, each in an event of its own, or in its last event alone."""
+    """A response with these items, each in its own event, or all only in the last event."""
     events = [{"type": "response.output_item.done", "output_index": at, "item": item} for at, item in enumerate(found)]
     output = [] if streamed else [*found]
     response = {"object": "response", "id": "r", "status": status, "output": output}
@@ -545,7 +545,7 @@ def test_one_choice_that_calls_tools_is_enough() -> None:
 
 
 ENDS_ITSELF = ("responses", "ollama", "replicate", "cohere", "tgi", "interactions")
-"""Their finish reason comes with the end marker."""
+"""Dialects with the finish reason in the end marker."""
 FINISHED = {name: make for name, make in WIRES.items() if name not in ENDS_ITSELF}
 CUTS = {
     "nothing more": b"",
@@ -576,7 +576,7 @@ def test_the_usage_that_was_cut_off_is_unknown() -> None:
 
 
 def test_a_finish_reason_with_every_chunk_is_no_evidence_of_the_last_one() -> None:
-    """As some of Gemini's models do."""
+    """Some Gemini models send one."""
     chunks = [{"candidates": [{"index": 0, "content": {"parts": [{"text": t}]}, "finishReason": "STOP"}]} for t in "ab"]
 
     assert read(sse(*chunks)).end.reason == "completed"

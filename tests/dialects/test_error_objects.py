@@ -1,4 +1,4 @@
-"""Errors in every shape are the provider's; an ordinary event is none, whatever words are in it."""
+"""Errors of every shape are recognized; an ordinary event is never an error, whatever its text."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from tests.dialects.streams import read, sse, wire
 
 DONE = b"data: [DONE]\n\n"
 SECRET = "a secret of Alice"
-# The object, and its code, its type and its text.
+# Error objects with their code, type and text.
 ERRORS: dict[str, tuple[Any, str | int | None, str | None, str]] = {
     "OpenAI": ({"error": {"message": SECRET, "type": "t", "param": None, "code": "c"}}, "c", "t", SECRET),
     "Azure": ({"error": {"code": "429", "message": SECRET, "innererror": {}}}, "429", None, SECRET),
@@ -163,7 +163,7 @@ BEGUN = {
 @pytest.mark.parametrize("name", BEGUN)
 @each_error
 def test_an_error_in_the_middle_of_an_answer(name: str, data: Any, code: Any, kind: Any, detail: str) -> None:
-    # Of these fields Anthropic's events have a `type`, which says what an event is.
+    # `type` names the kind of an event in Anthropic's format.
     if name == "anthropic" and isinstance(data, dict) and data.get("type", "error") != "error":
         return
     error = json.dumps(data).encode() + b"\n" if name == "ollama" else sse(data)

@@ -1,4 +1,4 @@
-"""Properties of every dialect but OpenAI's chat: recordings and fixtures, cut anywhere, and non-streaming responses."""
+"""Properties of every dialect except OpenAI's chat: recordings and fixtures split anywhere, and non-streaming responses."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ APIS = {
     "replicate": "replicate",
 }
 OTHERS = {"bedrock-claude-text": "anthropic", "bedrock-command-r": "cohere-v1"}
-"""Fixtures of models on Bedrock with a dialect that others speak as well."""
+"""Fixtures of models on Bedrock whose dialect is not specific to Bedrock."""
 every_recording = each(recordings(*APIS))
 FIXTURES = sorted(path for path in DATA.iterdir() if path.suffix in (".sse", ".ndjson"))
 PAIRS = [path for path in FIXTURES if path.with_suffix(".json").is_file()]
@@ -56,7 +56,7 @@ def test_however_a_plain_answer_is_cut_the_events_are_the_same(fixture: Path) ->
 
 @every_recording
 def test_every_event_knows_its_chunk(recording: Recording) -> None:
-    if "replicate" not in recording.path.stem:  # its chunks are no JSON
+    if "replicate" not in recording.path.stem:  # its chunks are not JSON
         check_chunks(recording.body)
 
 
@@ -67,7 +67,7 @@ def test_a_stream_that_was_cut_is_truncated_and_keeps_what_came(recording: Recor
     for part in (1, 2):
         cut = read(recording.body[: len(recording.body) * part // 3])
         if cut.end.reason != "truncated":
-            # The rest of the recording is not the answer.
+            # The rest of the recording is not part of the answer.
             assert cut.completion == whole
             continue
         assert all(choice.finish_reason is None for choice in cut.completion.choices)
@@ -124,7 +124,7 @@ def test_the_structure_has_none_of_the_text(recording: Recording) -> None:
 
     for choice in result.completion.choices:
         for text in (choice.content, choice.reasoning, choice.refusal, *(c.arguments for c in choice.tool_calls)):
-            # What is short may stand there by chance.
+            # A short text may occur there by chance.
             assert not text or len(text) < 12 or json.dumps(text)[1:-1] not in told
 
 

@@ -1,40 +1,40 @@
-"""Observed behavior of providers: one small body for each fact, as it arrives, and the events read from it.
+"""Observed behavior of providers: for each fact a small body as received, and the events read from it.
 
 | fact | test |
 |---|---|
 | OpenAI: every field of a chunk; `include_usage` has a last chunk without choices | `every field of a chunk` |
 | OpenAI: custom tools | `a custom tool` |
 | OpenAI: a legacy function call | `a legacy function call` |
-| Azure: empty first chunk, `prompt_filter_results`, filters beside the text | `Azure` |
-| Azure: `prompt_annotations`, as it was called before | `Azure, older` |
+| Azure: empty first chunk, `prompt_filter_results`, filter results next to the text | `Azure` |
+| Azure: `prompt_annotations`, the former name | `Azure, older` |
 | Azure: asynchronous filter, `object: ""`, offsets, a choice without a delta | `Azure, asynchronous filter` |
 | Azure: a filter that did not run | `Azure, a filter that failed` |
-| OpenRouter: comments while it works | `OpenRouter, comments`, `test_openrouters_comments_can_be_seen` |
-| OpenRouter: an error beside a choice that finishes with `error` | `OpenRouter, error beside a choice` |
-| OpenRouter: an error beside no choices | `OpenRouter, error without choices` |
+| OpenRouter: comments during processing | `OpenRouter, comments`, `test_openrouters_comments_can_be_seen` |
+| OpenRouter: an error together with a choice that finishes with `error` | `OpenRouter, error beside a choice` |
+| OpenRouter: an error without choices | `OpenRouter, error without choices` |
 | OpenRouter: reasoning details, images | `OpenRouter, details and images` |
-| OpenRouter: the signature of reasoning comes after its text | `OpenRouter, signed reasoning` |
+| OpenRouter: the signature of reasoning follows its text | `OpenRouter, signed reasoning` |
 | OpenRouter: the id of the generation is in a header | `test_openrouters_generation_id_is_in_the_headers` |
-| vLLM: `reasoning`, and `reasoning_content` before | `vLLM, reasoning`, `vLLM, reasoning before` |
+| vLLM: `reasoning`, formerly `reasoning_content` | `vLLM, reasoning`, `vLLM, reasoning before` |
 | vLLM: usage in every chunk (`continuous_usage_stats`) | `vLLM, continuous usage` |
 | vLLM: two entries with one index in a chunk | `vLLM, two entries with one index` |
-| Groq: whole tool calls, one chunk each; usage in `x_groq` | `Groq` |
+| Groq: whole tool calls, one per chunk; usage in `x_groq` | `Groq` |
 | Ollama by adapters: calls before the end, all with index 0 | `Ollama by an adapter` |
-| Ollama's own API: calls in a line before `done`, which stops with `stop` | `Ollama` |
+| Ollama's own API: calls in a line before `done`, with the finish reason `stop` | `Ollama` |
 | Moonshot: usage in the choice | `Moonshot` |
 | Mistral: calls without an index, or all with 0 | `Mistral, no index`, `Mistral, index 0` |
 | Gemini: cumulative `usageMetadata` in each chunk | `Gemini` |
-| Vertex AI: arguments come value by value, the end is a call without a name | `Vertex AI, streamed arguments` |
-| Gemini's Interactions: arguments begin with `{}`, which is none of them | `Interactions` |
-| DashScope: every chunk has all of the text; a finish reason `"null"` | `DashScope` |
+| Vertex AI: arguments are streamed value by value; a call without a name ends them | `Vertex AI, streamed arguments` |
+| Gemini's Interactions: arguments begin with the placeholder `{}` | `Interactions` |
+| DashScope: every chunk has the whole text; a finish reason `"null"` | `DashScope` |
 | DashScope with `incremental_output` | `DashScope, incremental` |
-| Hugging Face: the last token is special; it comes with the whole text | `Text Generation Inference` |
+| Hugging Face: the last token is special and arrives with the whole text | `Text Generation Inference` |
 | Cloudflare: padding, usage before `[DONE]`, no finish reason | `Workers AI` |
 | Anthropic: all kinds of deltas, pings, cumulative output tokens, no `[DONE]` | `Anthropic` |
 | Anthropic: an error after HTTP 200 | `Anthropic, error` |
 | Responses: typed events with sequence numbers | `Responses` |
-| llama.cpp: items of Responses are known by their `item_id` alone | `Responses, llama.cpp` |
-| Responses: a background stream goes on by `starting_after` | `test_a_background_stream_goes_on_after_its_last_sequence_number` |
+| llama.cpp: items of Responses are identified only by `item_id` | `Responses, llama.cpp` |
+| Responses: `starting_after` resumes a background stream | `test_a_background_stream_goes_on_after_its_last_sequence_number` |
 """
 
 import asyncio
@@ -588,7 +588,7 @@ def read(*pieces: bytes) -> tuple[list[sk.Event], sk.ProviderError | None]:
 def test_a_fact_is_read(fact: Fact) -> None:
     events, error = read(fact.body)
 
-    # How the answer is built is told beside it, and has tests of its own.
+    # Other tests cover the events that carry the structure.
     said = [
         event
         for event in events
@@ -645,7 +645,7 @@ async def test_openrouters_generation_id_is_in_the_headers() -> None:
 
 
 def test_a_background_stream_goes_on_after_its_last_sequence_number() -> None:
-    """`GET /responses/{id}?stream=true&starting_after=N` sends what came after event N, without a beginning."""
+    """`GET /responses/{id}?stream=true&starting_after=N` sends the events after event N, without a first event."""
     body = FACTS["Responses"].body
     first, rest = body[: body.index(b"event: response.completed")], body[body.index(b"event: response.completed") :]
 

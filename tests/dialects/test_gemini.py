@@ -1,4 +1,4 @@
-"""Gemini's streams: what recordings hold, and odd cases, each a small fixture."""
+"""Gemini's streams: recordings, and edge cases, one small fixture each."""
 
 import json
 from typing import Any
@@ -246,7 +246,7 @@ def test_of_other_parts_the_text_comes_in_deltas(
         ([[{"text": "a"}], [{"text": ""}]], [{"text": "a"}]),
         ([[{"text": "a"}, {"text": "b"}]], [{"text": "a"}, {"text": "b"}]),
         ([[{"text": "a", "thought": True}], [{"text": "b"}]], [{"text": "a", "thought": True}, {"text": "b"}]),
-        # https://ai.google.dev/gemini-api/docs/thought-signatures: parts with a signature are not to be merged.
+        # https://ai.google.dev/gemini-api/docs/thought-signatures: parts with a signature must not be merged.
         (
             [[{"text": "a"}], [{"text": "", "thoughtSignature": "s"}]],
             [{"text": "a"}, {"text": "", "thoughtSignature": "s"}],

@@ -1,4 +1,4 @@
-"""Gemini's calls of functions: arguments that are streamed value by value, and calls that come twice."""
+"""Gemini's function calls: arguments streamed value by value, and repeated calls."""
 
 import json
 from typing import Any
@@ -115,7 +115,7 @@ VALUES = st.recursive(
 
 
 def streamed(value: Any, path: str, size: int) -> list[dict[str, Any]]:
-    """A value as pieces, in its order, strings cut."""
+    """Return a value as pieces in order, with strings split."""
     match value:
         case dict():
             found = [p for name, inner in value.items() for p in streamed(inner, f"{path}[{json.dumps(name)}]", size)]

@@ -1,4 +1,4 @@
-"""Google's Live API: a turn as text, as speech and with calls, and each way in which it ends."""
+"""Google's Live API: a turn with text, speech or calls, and every way a turn ends."""
 
 from typing import Any
 

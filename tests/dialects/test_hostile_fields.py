@@ -1,4 +1,4 @@
-"""Field values that no provider sends are read, left out, or a typed error after all that arrived before."""
+"""Field values that no provider sends are read, ignored, or raise a typed error after everything received before."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ STOP = '{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
 
 
 def put(form: str, *values: str) -> str:
-    """JSON with others in the place of each `?`."""
+    """Return JSON with each `?` replaced by one of the values."""
     for value in values:
         form = form.replace("?", value, 1)
     return form

@@ -1,4 +1,4 @@
-"""Dialects of installed packages: found by name and by the first event, and harmless where they are broken."""
+"""Dialects of installed packages are found by name and by the first event; broken ones do no harm."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def loaded() -> list[str]:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: list[str]) -> Iterator[Install]:
-    """Put a package on the path that offers a dialect, as an installer would."""
+    """Put a package with a dialect on the path, as an installer would."""
     monkeypatch.setattr("builtins.LOADED", loaded, raising=False)
     dialects.installed.cache_clear()
     modules: list[str] = []

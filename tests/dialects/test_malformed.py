@@ -1,4 +1,4 @@
-"""Events that are no JSON: an error, an end, or skipped and counted; and what comes before them is delivered in any case."""
+"""Events that are not JSON raise, end the stream, or are skipped and counted; events before them are always delivered."""
 
 import json
 from typing import Any
@@ -61,7 +61,7 @@ def test_what_was_skipped_is_counted_and_reported_and_can_be_looked_at() -> None
     assert run.stage(sk.Extract).skipped == 2
     assert [(notice.kind, notice.data["event"]) for notice in notices] == [("malformed", 2), ("malformed", 3)]
     assert notices[0].data["found"] == "54 characters that are not JSON: Input data was truncated"
-    # What was received, for whoever wants to see it; it is in no message, no repr and no `data`.
+    # `raw` has the received data; no message, repr or `data` has it.
     assert notices[0].raw == BAD.decode().removeprefix("data: ").rstrip("\n")
     assert "secr" not in repr(notices)
 

@@ -1,4 +1,4 @@
-"""The message that continues a conversation, and the results of tool calls, in four request formats."""
+"""Messages that continue a conversation, and results of tool calls, in four request formats."""
 
 from pathlib import Path
 from typing import Any

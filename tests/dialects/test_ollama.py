@@ -1,4 +1,4 @@
-"""Ollama's own API: lines of JSON, and one fixture for each rule."""
+"""Ollama's own API: JSON lines, one fixture per rule."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ def test_an_answer_that_stops_anywhere_is_truncated(name: str) -> None:
     body, whole = streamed(name), read(streamed(name)).completion
     second = body.index(b"\n") + 1
 
-    # The last line needs no line end.
+    # The last line needs no line break.
     for at in range(second, len(body) - 1):
         result = read(body[:at])
         assert result.end == StreamEnd("truncated", open_choices=(0,))
@@ -78,7 +78,7 @@ def test_a_generated_text_that_was_cut_by_its_length_says_so() -> None:
         (line(content="", reasoning_content="Hm"), [ReasoningDelta("Hm")]),
         ({**HEAD, "response": "Hi", "thinking": "Hm", "done": False}, [ReasoningDelta("Hm"), TextDelta("Hi")]),
         ({**line(content="Hi"), "logprobs": [{"token": "Hi"}]}, [TextDelta("Hi"), Logprobs({"content": [{"token": "Hi"}]})]),
-        # Two calls in one line, both with the number 0.
+        # Two calls in one line, both with index 0.
         (
             line(tool_calls=[call({"a": 1}, index=0), call({}, index=0)]),
             [ToolCallDelta(0, None, "f", '{"a":1}', type="function"), ToolCallDelta(1, None, "f", "{}", type="function")],
@@ -113,7 +113,7 @@ def test_done_is_the_end_with_or_without_a_reason(more: Any, reason: Any, finish
 
 
 def test_counts_that_were_not_sent_are_unknown() -> None:
-    # A prompt that was in the cache is not counted.
+    # A cached prompt is not counted.
     assert read(ndjson({**END, "eval_count": 3})).completion.usage == Usage(None, 3, details={"eval_count": 3})
     assert read(ndjson(END)).completion.usage is None
 

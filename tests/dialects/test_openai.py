@@ -1,4 +1,4 @@
-"""OpenAI's completions and what their imitators do to them: one small fixture for each fact that was seen."""
+"""OpenAI's completions and deviations of compatible servers: one small fixture per observed fact."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
 
 def extract(*payloads: str | dict[str, Any], event: str = "message", stage: Extract | None = None) -> list[Event]:
-    """The events but the last, which `end` gives."""
+    """The events except the last, which `end` returns."""
     *events, end = run(*payloads, event=event, stage=stage)
     assert isinstance(end, StreamEnd)
     return events
@@ -192,7 +192,7 @@ def test_content_as_a_list_of_parts(content: object, events: list[Event]) -> Non
 
 
 def test_text_beside_a_delta_is_told_once() -> None:
-    """Together's chat chunks have the text in both places."""
+    """Together's chat chunks have the text in both fields."""
     assert extract({"choices": [{"index": 0, "text": "Hi", "delta": {"content": "Hi"}}]}) == [TextDelta("Hi")]
 
 
@@ -326,7 +326,7 @@ def test_calls_without_an_index_are_numbered_in_each_choice_by_itself() -> None:
 
 
 def test_every_usage_is_told_and_a_later_null_is_none() -> None:
-    """A later chunk may say `usage: null` (OpenAI), or say it anew (cumulative, DeepSeek)."""
+    """A later chunk may have `usage: null` (OpenAI) or newer cumulative counts (DeepSeek)."""
     with_text = {**delta(content="a"), "usage": {"completion_tokens": 1}}
 
     events = extract(with_text, {"choices": [], "usage": {"completion_tokens": 2}}, {"choices": [], "usage": None})
@@ -427,7 +427,7 @@ def test_a_field_of_identity_of_another_type_does_not_cost_the_text(field: str, 
     assert getattr(events[0], field) is None
 
 
-# How it ends
+# The end
 
 
 @pytest.mark.parametrize(
@@ -630,7 +630,7 @@ def test_an_error_field_that_says_nothing_does_not_cost_the_text(error: object) 
     assert extract({**delta(content="Hi"), "error": error}) == [TextDelta("Hi")]
 
 
-# What is no chunk
+# Events that are not chunks
 
 
 @pytest.mark.parametrize(
@@ -703,7 +703,7 @@ def test_comments_that_were_asked_for_are_notices() -> None:
     assert events[:-1] == [ProviderNotice("comment", " OPENROUTER PROCESSING"), TextDelta("a")]
 
 
-# Plain answers
+# Non-streaming responses
 
 
 def test_a_plain_chat_answer_gives_the_events_of_a_streamed_one() -> None:

@@ -1,4 +1,4 @@
-"""OpenAI's Realtime API: a response of a session, as text, as speech, with calls, and each way in which it ends."""
+"""OpenAI's Realtime API: a response with text, speech or calls, and every way a response ends."""
 
 import json
 from typing import Any
@@ -115,7 +115,7 @@ def test_speech_is_audio_with_its_transcript(audio: str, transcript: str) -> Non
     assert result.of(AudioDelta) == [AudioDelta(transcript="Hel"), AudioDelta("UklG"), AudioDelta(transcript="lo")]
     assert result.choice.audio == {"data": "UklG", "transcript": "Hello"}
     assert result.end.reason == "completed"
-    # The whole transcript is nowhere else, so that no moderation of the deltas is evaded.
+    # The whole transcript is in no other event, so it can't bypass moderation of the deltas.
     assert not result.of(sk.events.PartDelta)
 
 

@@ -1,4 +1,4 @@
-"""OpenRouter's reasoning_details: merged entry by entry, with their signatures, and seen by a moderation."""
+"""OpenRouter's reasoning_details: merged entry by entry, with signatures, and visible to moderation."""
 
 from typing import Any
 

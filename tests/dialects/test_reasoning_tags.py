@@ -1,4 +1,4 @@
-"""Extract(reasoning_tags=…): reasoning between tags in the text, however the tags are cut."""
+"""Extract(reasoning_tags=…): reasoning between tags in the text, however the tags are split."""
 
 import json
 from itertools import pairwise
@@ -25,7 +25,7 @@ def events(*payloads: Any, tags: tuple[str, str] | None = THINK) -> list[sk.Even
 
 
 def split(*contents: str, tags: tuple[str, str] = THINK) -> tuple[str, str]:
-    """The reasoning and the text of an answer that comes in these pieces and ends."""
+    """Return the reasoning and the text of an answer with these pieces."""
     found = events(*(chunk(content) for content in contents), chunk(finish="stop"), DONE, tags=tags)
     reasoning = "".join(event.text for event in found if isinstance(event, sk.ReasoningDelta))
     return reasoning, "".join(event.text for event in found if isinstance(event, sk.TextDelta))
@@ -84,7 +84,7 @@ def test_nothing_but_tags_and_white_space_is_removed(text: str) -> None:
     told = "".join(event.text for event in found if isinstance(event, sk.TextDelta | sk.ReasoningDelta))
 
     left = list(text)
-    # Character by character: what was emitted is in the text, in its order.
+    # Every emitted character is in the text, in the same order.
     rest = iter(left)
     assert all(any(character == other for other in rest) for character in told)
     assert len(told) == len(reasoning) + len(content)

@@ -1,4 +1,4 @@
-"""An answer in its provider's own shape, and in OpenAI's: what was released of it, and nothing else."""
+"""Non-streaming responses in the provider's own form and in OpenAI's hold the released content and nothing else."""
 
 import json
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def completion_of(name: str, *stages: Any) -> sk.Completion:
     return found
 
 
-# OpenAI's shape
+# OpenAI's form
 
 
 def test_an_answer_of_another_provider_has_openais_chat_shape() -> None:
@@ -51,7 +51,7 @@ def test_an_answer_of_another_provider_has_openais_chat_shape() -> None:
                         },
                         {"id": "toolu_2", "type": "function", "function": {"name": "now", "arguments": "{}"}},
                     ],
-                    "annotations": [],  # that of a document, which has no address
+                    "annotations": [],  # a document's citation has no URL
                 },
                 "logprobs": None,
                 "finish_reason": "tool_calls",
@@ -170,7 +170,7 @@ def test_a_call_of_tools_in_the_responses_api_ends_as_one_in_the_chat_api() -> N
     assert completion.to_openai()["choices"][0]["finish_reason"] == "tool_calls"
 
 
-# The provider's own
+# The provider's own form
 
 
 @pytest.mark.parametrize("name", ["writer.sse", "assistants.sse", "replicate.sse"])
@@ -202,7 +202,7 @@ def test_a_dialect_from_elsewhere_offers_its_form() -> None:
         unregister_form("parrot")
 
 
-# Behind a moderation
+# After moderation
 
 
 def text_of(plain: Any) -> str:
@@ -211,7 +211,7 @@ def text_of(plain: Any) -> str:
 
 def test_a_message_holds_the_released_text() -> None:
     raw = (DATA / "anthropic-messages.sse").read_bytes().decode()
-    assert "Two cities." not in raw  # it comes in two pieces
+    assert "Two cities." not in raw  # it is streamed in two pieces
 
     rules = [
         sk.Rule("x", ("cities",), replacement="[places]"),
@@ -233,7 +233,7 @@ def test_a_response_holds_the_released_text() -> None:
     assert "".join(texts).startswith("[city]은 9°C.")
     assert "서울" not in "".join(texts)
     assert [item["type"] for item in whole["output"]] == [item["type"] for item in before["output"]]
-    # They spell the text out.
+    # Log probabilities contain the text.
     assert all(not part.get("logprobs") for item in whole["output"] for part in item.get("content") or ())
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's Responses: what the official client makes of the same bytes, and one fixture for each rule."""
+"""OpenAI's Responses: compared with the official client on the same bytes, and one fixture per rule."""
 
 import json
 from collections.abc import AsyncIterator
@@ -79,12 +79,12 @@ def test_the_answer_is_what_the_sidecar_says(recording: Recording) -> None:
 
 
 def responses_of(body: bytes) -> list[dict[str, Any]]:
-    """The response as the last event holds it, if there is one."""
+    """The response in the last event, if there is one."""
     ends = ("response.completed", "response.incomplete", "response.failed")
     return [payload["response"] for payload in payloads(body) if payload.get("type") in ends][-1:]
 
 
-# The two others have tests of their own, below.
+# The two others have separate tests below.
 WHOLE = [r for r in RECORDINGS if r.path.stem not in ("openrouter-responses-rawcot", "openai-responses-error")]
 
 
@@ -171,7 +171,7 @@ def assert_equal(completion: Any, response: Response, *, start: bool = False) ->
     assert completion.object == response.object
     if start:
         return
-    # `auto` is what was asked for, not what served. Some servers never say more.
+    # `auto` is the requested tier, not the actual one. Some servers never send the actual one.
     assert completion.service_tier == (None if response.service_tier == "auto" else response.service_tier)
     assert completion.text == response.output_text
     details = response.incomplete_details
@@ -185,7 +185,7 @@ def assert_equal(completion: Any, response: Response, *, start: bool = False) ->
     assert [(call.id, call.name, call.arguments) for call in completion.choices[0].tool_calls] == said
 
 
-# Streamed and plain
+# Streaming and non-streaming
 
 
 def test_every_kind_of_item_is_told_in_order() -> None:
@@ -217,7 +217,7 @@ def test_the_service_tier_that_served_is_told_when_it_is_known() -> None:
     assert second == ResponseStart("resp_1", "response", 1700000000, "gpt-5-mini", service_tier="default")
 
 
-# Which events say what
+# Content of events
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_calls_without_numbers_are_told_apart_by_their_ids() -> None:
 
 
 def test_a_call_does_not_get_the_arguments_of_another() -> None:
-    # Both items have the number 0 in the stream, and their places in the response are others.
+    # Both items have number 0 in the stream, but other positions in the response.
     events = [added(call("a", "f")), delta("function_call_arguments", "[1]"), added(call("b", "f"))]
     whole = {"object": "response", "status": "completed", "output": [call("a", "f", "[1]"), call("b", "f")]}
 
@@ -311,7 +311,7 @@ def test_a_call_does_not_get_the_arguments_of_another() -> None:
     assert [(c.id, c.arguments) for c in calls] == [("a", "[1]"), ("b", "{}")]
 
 
-# Which item an event is about
+# Items of events
 
 
 def calls_of(*events: dict[str, Any]) -> list[tuple[str | None, str]]:
@@ -319,7 +319,7 @@ def calls_of(*events: dict[str, Any]) -> list[tuple[str | None, str]]:
 
 
 def by_id(event: dict[str, Any], id: str | None = None) -> dict[str, Any]:
-    """The event as llama.cpp sends it: its item by the id alone."""
+    """The event in llama.cpp's form, which identifies items only by id."""
     rest = {name: value for name, value in event.items() if name != "output_index"}
     return rest if id is None else {**rest, "item_id": id}
 
@@ -408,7 +408,7 @@ def test_parts_of_the_whole_response_are_told_once(
     assert result.choice.text == text
 
 
-# Events that come again
+# Repeated events
 
 
 def numbered(*events: dict[str, Any], start: int = 0) -> list[dict[str, Any]]:

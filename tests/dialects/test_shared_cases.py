@@ -1,4 +1,4 @@
-"""Bodies after public bug reports, in `../shared/cases`: whole answers, told once and attributed correctly."""
+"""Bodies from public bug reports, in `../shared/cases`: whole answers, emitted once and attributed correctly."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""The dialects of few words: watsonx, Assistants, transcriptions, Writer, Replicate."""
+"""The smaller dialects: watsonx, Assistants, transcriptions, Writer, Replicate."""
 
 import json
 from typing import Any

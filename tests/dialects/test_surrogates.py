@@ -1,4 +1,4 @@
-"""Emoji that were cut in two, as who cuts by UTF-16 units cuts them: whole again, in every dialect and channel."""
+"""Emoji split at UTF-16 units are joined again in every dialect and channel."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ def read(*payloads: str, dialect: str | None = "openai") -> list[sk.Event]:
 
 
 def texts(*contents: str) -> list[str]:
-    """The events of these contents, which are the insides of JSON strings."""
+    """Return the texts of events with these contents, given as the inside of JSON strings."""
     payloads = ['{"choices":[{"index":0,"delta":{"content":"@"}}]}'.replace("@", content) for content in contents]
     return [event.text for event in read(*payloads) if isinstance(event, sk.TextDelta)]
 
@@ -248,7 +248,7 @@ def test_what_is_marked_is_what_python_reads_as_half_a_pair(inside: str) -> None
         value = json.loads(f'"{inside}"')
     except ValueError:
         return
-    # Two halves that were not escaped, or one that was and one that was not, are no pair to Python.
+    # Python does not join two unescaped halves, or an escaped and an unescaped one.
     lone = any("\ud800" <= char <= "\udfff" for char in value)
 
     assert (mark(f'"{inside}"'.encode("utf-8", "surrogatepass")) is not None) == lone

@@ -1,4 +1,4 @@
-"""Hugging Face's Text Generation Inference, its own API."""
+"""Hugging Face's Text Generation Inference: its own API."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Two answers in one body are never joined to one: the beginning of the second is an error, after all of the first."""
+"""Two responses in one body are never merged: the start of the second is an error, raised after the whole first one."""
 
 import json
 from typing import Any
@@ -162,7 +162,7 @@ def test_one_answer_is_no_two(body: bytes) -> None:
 
 
 def test_choices_that_come_one_after_the_other_are_one_answer() -> None:
-    """Some servers give each chunk an id of its own, and one choice after the other."""
+    """Some servers give each chunk its own id and send the choices one after the other."""
     chunks = [
         {"id": f"c{n}", "choices": [{"index": n, "delta": {"content": "x"}, "finish_reason": "stop"}]} for n in range(3)
     ]

@@ -1,4 +1,4 @@
-"""A stream that no dialect recognizes is an error that says what it is made of and who was asked, and shows nothing of it."""
+"""A stream that no dialect recognizes is an error that describes its shape and lists the dialects, without quoting it."""
 
 import json
 from typing import Any
@@ -46,7 +46,7 @@ WIRES: dict[str, tuple[bytes, str]] = {
 @with_or_without_done
 @pytest.mark.parametrize(("body", "expected"), WIRES.values(), ids=WIRES)
 def test_the_error_names_the_shape_and_the_dialects_and_no_value(body: bytes, expected: str, done: bytes) -> None:
-    # What begins as JSON is no event stream, and has the marker in a line of its own.
+    # A body that begins as JSON is not an event stream, so no end marker is appended.
     result = read(body + (done if body.startswith((b"data", b"event")) else b""))
     error = result.error
 

@@ -1,4 +1,4 @@
-"""Usage: where it stands, that no count of it gets smaller, and that a total is known where its parts are."""
+"""Usage is found in every format, its counts never decrease, and a total is known if its parts are."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A text that comes in deltas and once more as a whole: what the deltas left out is emitted, and nothing twice."""
+"""A text sent in deltas and again as a whole: the part missing in the deltas is emitted, and nothing twice."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def named(*events: dict[str, Any]) -> bytes:
     return b"".join(b"event: " + event["type"].encode() + b"\n" + sse(event) for event in events)
 
 
-# A body for each way in which a format says a text twice: the deltas, and the whole
+# One body for each way a format sends a text twice, as deltas and as a whole
 
 
 def chat(deltas: list[str], whole: str, field: str = "content") -> bytes:
@@ -28,7 +28,7 @@ def chat(deltas: list[str], whole: str, field: str = "content") -> bytes:
 
 
 def chat_beside(deltas: list[str], whole: str) -> bytes:
-    """The message beside the delta in every chunk, as Perplexity has it."""
+    """The message next to the delta in every chunk, as Perplexity sends it."""
     said, chunks = "", list[Any]()
     for piece in deltas:
         said += piece

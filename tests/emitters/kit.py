@@ -17,7 +17,7 @@ from tests.clients.gateway import recordings
 
 @cache
 def answers() -> dict[str, list[sk.Event]]:
-    """The events of all recordings that end without a failure, the `Completion` included."""
+    """The events of all recordings that end without a failure, including the `Completion`."""
     read = sk.Parse() | sk.Extract(errors="emit") | sk.Accumulate()
     found = {recording.name: list(read.run([recording.path.read_bytes()])) for recording in recordings()}
     return {name: events for name, events in found.items() if completion_of(events).end in sk.completion.SUCCESSES}
@@ -32,7 +32,7 @@ def body_of(frames: Iterable[ServerSentEvent]) -> bytes:
 
 
 def data_of(frames: Iterable[ServerSentEvent]) -> list[Any]:
-    """The data of the frames, decoded where it is JSON."""
+    """The data of the frames, decoded if it is JSON."""
     return [frame.data if frame.data == "[DONE]" else json.loads(frame.payload) for frame in frames]
 
 
@@ -48,7 +48,7 @@ def _transport(body: bytes) -> httpx2.Client:
 
 
 def read_message(frames: Iterable[ServerSentEvent]) -> anthropic.types.Message:
-    """The message that Anthropic's client assembles."""
+    """Return the message that Anthropic's client assembles."""
     with (
         _transport(body_of(frames)) as http,
         anthropic.Anthropic(api_key="any", base_url="http://test", max_retries=0, http_client=http) as client,
@@ -58,7 +58,7 @@ def read_message(frames: Iterable[ServerSentEvent]) -> anthropic.types.Message:
 
 
 def read_response(frames: Iterable[ServerSentEvent]) -> Response:
-    """The response that OpenAI's client assembles, from its helper for streams; it accepts no other end than `completed`."""
+    """Return the response that the stream helper of OpenAI's client assembles; it only accepts `completed` responses."""
     with (
         _transport(body_of(frames)) as http,
         openai.OpenAI(api_key="any", base_url="http://test", max_retries=0, http_client=http) as client,
@@ -68,7 +68,7 @@ def read_response(frames: Iterable[ServerSentEvent]) -> Response:
 
 
 def last_response(frames: Iterable[ServerSentEvent]) -> Response:
-    """The response in the last event, whatever its end."""
+    """Return the response in the last event, whatever its status."""
     with (
         _transport(body_of(frames)) as http,
         openai.OpenAI(api_key="any", base_url="http://test", max_retries=0, http_client=http) as client,

@@ -1,4 +1,4 @@
-"""AG-UI's events: their schema, the order that `verifyEvents` demands, and what becomes of each kind of end.
+"""AG-UI's events: their schema, the order that `verifyEvents` requires, and the events for each kind of end.
 
 https://docs.ag-ui.com/sdk/js/core/events and `EventSchemas` of npm's `@ag-ui/core`.
 """
@@ -17,7 +17,7 @@ from tests.emitters.kit import answers, completion_of, data_of, written
 START = ResponseStart("resp-1", model="m")
 DONE = sk.StreamEnd("completed", saw_done=True)
 RUN = {"threadId": "thread-resp-1", "runId": "resp-1"}
-# The fields of each event, all but those with `?` required.
+# The fields of each event; those without `?` are required.
 SCHEMA: dict[str, set[str]] = {
     "RUN_STARTED": {"threadId", "runId"},
     "RUN_FINISHED": {"threadId", "runId", "result?", "usage?"},

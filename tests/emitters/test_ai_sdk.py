@@ -1,6 +1,6 @@
-"""The AI SDK's UI message stream: its schema, the order that its reader needs, and what becomes of each kind of end.
+"""The AI SDK's UI message stream: its schema, the order that its reader requires, and the chunks for each kind of end.
 
-The schema is that of `uiMessageChunkSchema` of npm's `ai`, the order what its `processUIMessageStream` throws for.
+The schema is `uiMessageChunkSchema` of npm's `ai`; the order is the one that its `processUIMessageStream` enforces.
 https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
 """
 
@@ -78,7 +78,7 @@ def chunks(*events: sk.Event, **options: Any) -> list[Any]:
 
 
 def assembled(frames: list[ServerSentEvent]) -> dict[str, Any]:
-    """The chunks as assembled by a reader: all texts, all reasoning, and the calls with their input."""
+    """Assemble the chunks like a client: all texts, all reasoning, and the calls with their input."""
     texts, reasoning, calls = "", "", list[tuple[str, Any]]()
     for chunk in data_of(frames[:-1]):
         match chunk:

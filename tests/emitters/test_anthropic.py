@@ -22,7 +22,7 @@ def types(*events: sk.Event) -> list[str]:
 
 
 def blocks(*events: sk.Event) -> list[tuple[Any, ...]]:
-    """The events of blocks, shortened: starts, deltas and stops with their indexes."""
+    """The block events in short form: starts, deltas and stops with their indexes."""
     found: list[tuple[Any, ...]] = []
     for frame in written("anthropic", *events, DONE):
         match frame:
@@ -43,7 +43,7 @@ def accepted(frames: list[ServerSentEvent]) -> None:
     except anthropic.APIStatusError:
         assert any(frame.event == "error" for frame in frames)
     except ValueError as error:
-        # The client refuses input that is no JSON.
+        # The client rejects input that is not JSON.
         if "Unable to parse tool parameter JSON" not in str(error):
             raise
 

@@ -1,4 +1,4 @@
-"""Any legal answer is well-formed in every format: the client's own types, its order of blocks, and the same for any split."""
+"""Any legal answer is well-formed in every format: valid for the client's types, in its order of blocks, however it is split."""
 
 import json
 import os
@@ -46,12 +46,12 @@ from tests.emitters.test_anthropic import accepted as accepted_anthropic
 from tests.emitters.test_responses import accepted as accepted_responses
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2500")) // 100
-"""Each is written and read several times: `make fuzz` tries a hundredth of what it tries elsewhere."""
+"""Each example is written and read several times, so `make fuzz` runs a hundredth of the usual number."""
 MESSAGES: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 RESPONSES = {
     get_args(kind.model_fields["type"].annotation)[0]: kind for kind in get_args(get_args(ResponseStreamEvent)[0])
 }
-"""The client's types of events, by their names."""
+"""The client's event types by name."""
 Written = list[ServerSentEvent]
 
 pieces = st.sampled_from(["", "a", "Hello", " ", "\n", '"', "\u2028", "\U0001f600", "{", "[DONE]"])
@@ -102,7 +102,7 @@ CHANNELS = {"text": "content", "thinking": "reasoning"}
 
 
 PAST_THE_END = (Flagged, Redacted, Blocked, Retracted)
-"""Decisions, which may come of a choice after its finish reason."""
+"""Decisions, which may follow the finish reason of their choice."""
 
 
 @st.composite
@@ -136,7 +136,7 @@ def answers(draw: st.DrawFn) -> list[Any]:
             arguments.clear()
         if isinstance(event, sk.ToolCallDelta) and event.type is None:
             key = (event.index, event.tool_index)
-            # No two calls have one id, and nothing follows a whole JSON value.
+            # Call ids are unique, and nothing follows a whole JSON value.
             id = event.id and f"call_{event.tool_index}"
             more = "" if arguments.get(key, "").endswith("}") else event.arguments
             event = sk.ToolCallDelta(event.tool_index, id, event.name, more, event.index)
@@ -149,7 +149,7 @@ def answers(draw: st.DrawFn) -> list[Any]:
 
 
 def chat(frames: Written) -> None:
-    """OpenAI's chunks: of its types, read by its accumulator, `[DONE]` last unless an error is."""
+    """OpenAI's chunks: valid for its types, read by its accumulator, with `[DONE]` or an error last."""
     *rest, last = frames
     assert (last.data == "[DONE]") or isinstance(last, ErrorFrame)
     state: Any = ChatCompletionStreamState()
@@ -160,7 +160,7 @@ def chat(frames: Written) -> None:
             continue
         chunk = json.loads(frame.payload)
         for choice in chunk["choices"]:
-            # The client's types of chunks have no custom tools yet.
+            # The client's chunk types don't have custom tools yet.
             for call in choice.get("delta", {}).get("tool_calls", ()):
                 if custom := call.pop("custom", None):
                     call["function"] = {name.replace("input", "arguments"): value for name, value in custom.items()}
@@ -175,18 +175,18 @@ def chat(frames: Written) -> None:
 
 
 def legacy(frames: Written) -> None:
-    """OpenAI's older completions."""
+    """OpenAI's legacy completions."""
     for frame in frames:
         if frame.data != "[DONE]" and not isinstance(frame, ErrorFrame):
             chunk = json.loads(frame.payload)
-            # The client's type has a finish reason in each, which OpenAI sends as null.
+            # The client's type requires a finish reason in every chunk; OpenAI sends null.
             for choice in chunk["choices"]:
                 choice["finish_reason"] = choice["finish_reason"] or "stop"
             Completion.model_validate(chunk)
 
 
 def messages(frames: Written) -> None:
-    """Anthropic's events: of its types, one message, blocks one after another with deltas of their kinds."""
+    """Anthropic's events: valid for its types, one message, consecutive blocks with deltas of their kinds."""
     accepted_anthropic(frames)
     kinds = {"text": {"text_delta", "citations_delta"}, "thinking": {"thinking_delta", "signature_delta"},
              "tool_use": {"input_json_delta"}, "server_tool_use": {"input_json_delta"}}  # fmt: skip
@@ -222,7 +222,7 @@ def messages(frames: Written) -> None:
 
 
 def responses(frames: Written) -> None:
-    """Events of Responses: of OpenAI's types, items and parts opened and closed once, `done` texts those of their deltas."""
+    """Events of Responses: valid for OpenAI's types, each item and part opened and closed once, `done` texts equal the deltas."""
     accepted_responses(frames)
     items: dict[int, str] = {}
     texts: dict[tuple[Any, ...], str] = {}
@@ -232,7 +232,7 @@ def responses(frames: Written) -> None:
         assert frame.event == event["type"]
         failure = (event.get("response") or {}).get("error")
         if failure:
-            failure["code"] = "server_error"  # which is only one of a few in the client's types; its helper takes any
+            failure["code"] = "server_error"  # the client's types list only a few codes; its helper accepts any
         if not isinstance(frame, ErrorFrame) or failure:
             RESPONSES[event["type"]].model_validate(event)
         kind = event["type"].removeprefix("response.")
@@ -322,7 +322,7 @@ def test_all_text_of_the_first_choice_is_written(name: str, events: list[Any]) -
     frames = list(sk.Emit(name).run([*said, sk.Finish("stop"), sk.StreamEnd("completed")]))
 
     found = READERS[name](frames)
-    # Some formats have no channel of their own for a refusal.
+    # Some formats have no separate channel for refusals.
     assert sorted(found["text"]) == sorted(text + ("" if "refusal" in found else refusal))
     assert found["reasoning"] == reasoning
     assert found.get("refusal", refusal) == refusal

@@ -1,4 +1,4 @@
-"""Emit: an answer written as the provider would have sent it, and nothing that looks complete and is not."""
+"""Emit writes an answer as the client's own provider would, and never makes an incomplete answer look complete."""
 
 import json
 import re
@@ -25,25 +25,25 @@ READ = sk.Parse() | sk.Extract() | sk.Accumulate()
 
 
 def emitted(*events: sk.Event, emit: Emit | None = None) -> list[Any]:
-    """The data of what is written, decoded where it is JSON."""
+    """The data of the frames, decoded if it is JSON."""
     return [item.data if item.data == DONE else json.loads(item.data) for item in (emit or Emit()).run(list(events))]
 
 
 def choices(*events: sk.Event, emit: Emit | None = None) -> list[Any]:
-    """The choices of the chunks, without the one with the role."""
+    """The choices of the chunks, without the chunk with the role."""
     written = [event for event in (emit or Emit()).run(list(events)) if event.data.startswith('{"object"')]
     chunks = [json.loads(event.data) for event in written]
     return [choice for chunk in chunks for choice in chunk["choices"] if "role" not in choice.get("delta", {})]
 
 
 def calls_of(*events: sk.Event) -> list[Any]:
-    """The pieces of calls that are written for an answer that ends with these events."""
+    """The pieces of calls written for an answer that ends with these events."""
     written = choices(*events, sk.Finish("stop"), sk.StreamEnd("completed"))
     return [call for choice in written for call in choice["delta"].get("tool_calls", ())]
 
 
 def annotations_of(*events: sk.Event) -> list[Any]:
-    """The annotations that are written for an answer that ends with these events."""
+    """The annotations written for an answer that ends with these events."""
     written = choices(*events, sk.Finish("stop"), sk.StreamEnd("completed"))
     return [found for choice in written for found in choice["delta"].get("annotations", ())]
 
@@ -355,7 +355,7 @@ def test_nothing_is_written_after_the_end() -> None:
     assert emitted(sk.StreamEnd("completed"), sk.TextDelta("a"), sk.StreamEnd("cancelled"))[-1] == DONE
 
 
-# Calls of tools
+# Tool calls
 
 
 def test_the_id_and_the_name_of_a_call_are_written_once() -> None:
@@ -373,7 +373,7 @@ def test_the_id_and_the_name_of_a_call_are_written_once() -> None:
 
 @pytest.mark.parametrize("cut", range(1, 9))
 def test_a_name_that_comes_in_pieces_is_written_as_a_whole(cut: int) -> None:
-    """OpenAI's client for Python joins the names of a call's chunks, that for JavaScript takes the last one."""
+    """OpenAI's Python client concatenates the names in a call's chunks; the JavaScript client keeps the last one."""
     name = "edit_file"
     first = calls_of(
         sk.ToolCallDelta(0, "call_1", name[:cut], type="function"),
@@ -660,7 +660,7 @@ def test_a_citation_stays_where_moderation_only_observes_or_finds_nothing() -> N
 
 
 def test_the_citations_of_an_answer_that_breaks_off_are_not_written() -> None:
-    # Its text may have been buffered by a moderation that never decided.
+    # Its text may be buffered by moderation that never decided.
     assert "heron" not in json.dumps(emitted(sk.TextDelta("a "), QUOTE, sk.StreamEnd("truncated")))
 
 
@@ -741,7 +741,7 @@ def test_every_dialect_is_written_as_openais_clients_need_it(file: Path) -> None
             if (place := (choice["index"], call["index"])) not in calls:
                 assert call["id"]
                 assert call["type"] in ("function", "custom")
-            # The input of a custom tool is any text.
+            # The input of a custom tool is free text.
             calls[place] = calls.get(place, "") + call["function"]["arguments"] if "function" in call else "{}"
     if last.data == DONE:
         assert set(ends.values()) <= {"stop", "length", "tool_calls", "content_filter", "function_call"}
@@ -775,8 +775,8 @@ def test_a_real_answer_written_again_is_the_same_answer(recording: Path) -> None
         return
     dialect: Any = "openai-legacy" if completion.object == "text_completion" else "openai"
     again = read_again(events, Emit(dialect, include_usage=True))
-    # A server that sends no role or no finish reason is helped out. What a chunk has no place for, such as the entries of
-    # OpenRouter's reasoning, is not written.
+    # A missing role or finish reason is added. Fields that chunks can't express, such as the entries of OpenRouter's
+    # reasoning, are not written.
     role = "assistant" if again.object == "chat.completion" else None
     finishes = [choice["finish_reason"] for choice in completion.to_openai()["choices"]]
     assert again.choices == tuple(
@@ -787,7 +787,7 @@ def test_a_real_answer_written_again_is_the_same_answer(recording: Path) -> None
     if len({event.id for event in events if isinstance(event, sk.events.ResponseStart)}) == 1:
         assert again.usage == completion.usage
     else:
-        # A sum of several responses is written without the details of one.
+        # The sum of several responses is written without details.
         assert figures(again) == figures(completion)
     assert again.end == ("tool_calls" if "tool_calls" in finishes else completion.end)
     assert (again.id, again.model) == (completion.id or again.id, completion.model or "unknown")

@@ -26,7 +26,7 @@ BLOCKS = ["ag-ui", "ai-sdk", "anthropic", "responses"]
 
 
 def finished(frames: list[ServerSentEvent]) -> None:
-    """Raise for chunks of OpenAI's that do not end with a finish reason and `[DONE]`."""
+    """Raise for OpenAI chunks that do not end with a finish reason and `[DONE]`."""
     *chunks, done = data_of(frames)
     reasons = [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]]
     assert done == "[DONE]"
@@ -76,7 +76,7 @@ def texts() -> st.SearchStrategy[str]:
 
 
 def event_lists() -> st.SearchStrategy[list[sk.Event]]:
-    """Events in any order, that of parts and calls too, for as long as a provider could send it."""
+    """Events in any order, including that of parts and calls, as far as a provider could send it."""
     index = st.sampled_from([0, 0, 0, 1])
     event: st.SearchStrategy[Any] = st.one_of(
         st.builds(sk.TextDelta, texts().filter(bool), index),
@@ -112,7 +112,7 @@ def event_lists() -> st.SearchStrategy[list[sk.Event]]:
 
 
 def run(emit: sk.Emit, bursts: list[list[sk.Event]]) -> tuple[list[ServerSentEvent], type[Exception] | None]:
-    """The frames, and the kind of error behind them if there is one."""
+    """Return the frames, and the type of the error that followed them, if any."""
     running, frames = emit.fresh(), list[ServerSentEvent]()
     try:
         for burst in bursts:
@@ -137,7 +137,7 @@ def test_any_split_gives_the_same_frames(
 
 
 def blocks_of(name: str, frames: list[ServerSentEvent]) -> Iterator[tuple[str, Any]]:
-    """The block of each frame, and whether the frame starts, continues or ends it."""
+    """Yield the block of each frame, and whether the frame starts, continues or ends it."""
     for data in data_of(frames):
         match data:
             case {

@@ -22,7 +22,7 @@ def types(*events: sk.Event) -> list[str]:
 
 
 def output(*events: sk.Event) -> Any:
-    """The output items of the response at the end."""
+    """The output items of the final response."""
     return written("responses", *events)[-1]["response"]["output"]
 
 
@@ -50,7 +50,7 @@ def test_the_official_client_reads_every_recording(name: str) -> None:
     completion = completion_of(events)
     choice = completion.choices[0]
     frames = list(sk.Emit("responses").run(events))
-    # Its helper rejects every other end than `completed`, OpenAI's own too.
+    # The client's helper rejects every status except `completed`, even from OpenAI itself.
     response: Any = read_response(frames) if completion.end in ("completed", "tool_calls") else last_response(frames)
     assert response.status == ("incomplete" if completion.end == "length" else "completed")
     assert response.output_text == choice.text

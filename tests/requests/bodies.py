@@ -1,4 +1,4 @@
-"""A request of each API with everything that is read from it, and how the official clients' types take a body."""
+"""A request of each API with every field that is read, and checks of bodies against the official clients' types."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -258,18 +258,18 @@ _TYPES: dict[str, TypeAdapter[Any]] = {
     "responses": TypeAdapter(ResponseCreateParams),
 }
 OLDER = {"anthropic": ("temperature", "top_p", "top_k")}
-"""Fields that the API reads and the current types of the client lack."""
+"""Fields that the API accepts but the client's current types lack."""
 
 
 def check(format: str, body: dict[str, Any]) -> None:
-    """Raise unless the official client's types have every field of the body, with values that they allow."""
+    """Raise unless the official client's types have every field of the body and allow its value."""
     older = OLDER.get(format, ())
     known = {name: value for name, value in body.items() if name not in older}
     assert read_whole(_TYPES[format].validate_python(known)) == known
 
 
 def read_whole(value: Any) -> Any:
-    """The content of iterables, which pydantic checks only as they are read."""
+    """Read all iterables, because pydantic checks them only when they are read."""
     if isinstance(value, dict):
         return {name: read_whole(item) for name, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, str) or not hasattr(value, "__iter__"):

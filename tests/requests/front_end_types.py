@@ -1,4 +1,4 @@
-"""The types of what front ends send: `useChat` (`UIMessage` of npm's `ai` 7) and `RunAgentInput` (`@ag-ui/core` 1.0)."""
+"""Types of front ends' requests: `useChat` (`UIMessage` of npm's `ai` 7) and `RunAgentInput` (`@ag-ui/core` 1.0)."""
 
 from typing import Any, Literal, Required
 
@@ -125,7 +125,7 @@ class AssistantMessage(TypedDict, total=False):
 
 
 class ChatRequest(TypedDict, total=False):
-    """The body that `DefaultChatTransport` sends, and an option of the application's own."""
+    """The body that `DefaultChatTransport` sends, with an option added by the application."""
 
     id: str
     trigger: Literal["submit-message", "regenerate-message"]

@@ -1,4 +1,4 @@
-"""The types of Gemini's requests, of which no client has those of the body. https://ai.google.dev/api/generate-content"""
+"""Types of Gemini's request bodies, which no client has. https://ai.google.dev/api/generate-content"""
 
 from typing import Any, Literal, Required
 
@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 
 class Schema(TypedDict, total=False):
-    """A schema of OpenAPI."""
+    """An OpenAPI schema."""
 
     type: Required[Literal["OBJECT"]]
     properties: dict[str, dict[Literal["description"], str]]
@@ -24,14 +24,14 @@ class Data(TypedDict, total=False):
 
 
 class File(TypedDict, total=False):
-    """Media at an address."""
+    """Media at a URL."""
 
     fileUri: Required[Literal["https://a/b.png", "https://a/b.pdf", "gs://a/b"]]
     mimeType: Literal["image/png", "application/pdf"]
 
 
 class Call(TypedDict, total=False):
-    """A call of a function."""
+    """A function call."""
 
     id: str
     name: Required[str]
@@ -70,7 +70,7 @@ class Thought(TypedDict):
 
 def _part(name: str, kind: Any) -> Any:
     more = {"thoughtSignature": str, "partMetadata": dict[str, str], "mediaResolution": dict[str, str]}
-    return TypedDict(name, {name: Required[kind], **more}, total=False)  # type: ignore[operator] # one for each kind
+    return TypedDict(name, {name: Required[kind], **more}, total=False)  # type: ignore[operator] # one per kind
 
 
 Part: Any = (
@@ -132,14 +132,14 @@ class Config(TypedDict, total=False):
 
 
 class Tool(TypedDict, total=False):
-    """Functions, or a tool of Google's."""
+    """Functions, or one of Google's own tools."""
 
     functionDeclarations: list[Function]
     googleSearch: dict[str, str]
 
 
 class Calling(TypedDict, total=False):
-    """Which functions the model may call."""
+    """The functions that the model may call."""
 
     mode: Literal["AUTO", "ANY", "NONE", "VALIDATED"]
     allowedFunctionNames: list[str]

@@ -1,4 +1,4 @@
-"""Requests made at random from the official clients' types: every field and every kind of block that they have."""
+"""Generate random requests from the official clients' types, with every field and every kind of block."""
 
 import itertools
 import random
@@ -27,7 +27,7 @@ _WRAPPED = (te.Required, te.NotRequired, te.Annotated)
 
 
 def body_of(kind: Any, seed: int) -> dict[str, Any]:
-    """A request of a TypedDict. Each string that may be any string is another one, so that it is found again."""
+    """Return a request of a TypedDict. Each free string is unique, so that it can be found in the translation."""
     return _Body(random.Random(seed)).fields(kind, 0)
 
 
@@ -45,7 +45,7 @@ class _Body:
         return found
 
     def _value(self, hint: Any, depth: int, name: str = "") -> Any:
-        # The clients take their own models of answers and open files, too, which are no JSON.
+        # The clients also accept their own response models and open files, which are not JSON.
         kinds = [kind for kind in _kinds(hint) if not hasattr(kind, "model_fields") and kind not in _FILES]
         kind = kinds[-1] if name in _MESSAGES and depth == 1 else self._chance.choice(kinds)
         origin, inner = get_origin(kind), get_args(kind)

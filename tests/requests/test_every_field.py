@@ -1,4 +1,4 @@
-"""Requests made at random from the official types: no leaf is lost unseen, and what comes out is what the types allow."""
+"""Random requests of the official types: every lost value is reported, and translations are valid for the target's types."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4000")) // 100
 TYPES = OFFICIAL | FRONT_ENDS
 PAIRS = [(source, target) for source in TYPES for target in TARGETS if source != target]
 IDS = ("id", "messageId", "threadId", "runId")
-"""Ids of earlier items, of a chat or of a run, which no model needs."""
+"""Ids of earlier items, a chat or a run, which no model needs."""
 SO_WITHOUT_IT = {
     # Defaults
     "background=False",
@@ -54,23 +54,23 @@ SO_WITHOUT_IT = {
     "strict=False",
     "tool_choice=auto",
     "truncation=disabled",
-    # The target has it so always.
+    # Always so in the target.
     "include_usage=True",
     "strict=True",
-    # Without calls, none are parallel; twice is as once; a model that shows its effort thinks.
+    # Without calls none are parallel; a duplicate adds nothing; an effort implies thinking.
     "parallel_tool_calls=False",
     "message.output_text.logprobs",
     "effort=high",
     "type=adaptive",
     "responseMimeType=application/json",
-    # About the chat, or how a part arrived.
+    # State of the chat, or of how a part arrived.
     "approved=True",
     "providerExecuted=False",
     "state=done",
     "state=streaming",
     "trigger=regenerate-message",
     "trigger=submit-message",
-    # A kind that is meant without a word
+    # The default kind
     "modalities=text",
     "media_type=application/pdf",
     "mimeType=application/pdf",
@@ -83,7 +83,7 @@ SO_WITHOUT_IT = {
     "type=text",
 }
 IN_THE_ADDRESS = ("model", "stream", "stream_options.include_usage")
-"""Of Gemini's API."""
+"""Options in the URL of Gemini's API."""
 seeds = st.integers(0, 2**32)
 
 
@@ -155,7 +155,7 @@ def test_an_option_of_another_type_raises_with_its_place_and_without_its_text(na
 
 
 def leaves(body: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The values that are no list and no object, with their paths."""
+    """Yield the values that are neither lists nor objects, with their paths."""
     for path in places(body):
         value = body
         for step in path:
@@ -165,7 +165,7 @@ def leaves(body: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
 
 
 def without(body: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
-    """The body without the value at a path."""
+    """Return the body without the value at a path."""
     found = copy.deepcopy(body)
     parent: Any = found
     for step in path[:-1]:
@@ -175,7 +175,7 @@ def without(body: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def translated(body: dict[str, Any], source: str, target: str) -> Any:
-    """The translation; nothing for what is no request."""
+    """Return the translation; `None` for an invalid request."""
     try:
         return translate(body, source=source, target=target)
     except ProtocolError:
@@ -183,5 +183,5 @@ def translated(body: dict[str, Any], source: str, target: str) -> Any:
 
 
 def shown(path: tuple[Any, ...]) -> str:
-    """A path as losses and errors write it."""
+    """Return a path in the form of losses and errors."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")

@@ -1,4 +1,4 @@
-"""Requests of front ends, `useChat` and AG-UI, in the forms of providers' APIs."""
+"""Requests of front ends, `useChat` and AG-UI, translated to providers' APIs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A request that two APIs can both express comes back from the other one as it was."""
+"""A request that two APIs can both express is unchanged after translation there and back."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ tools = st.builds(OfferedTool, names, st.none() | texts, schemas, st.booleans())
 
 @st.composite
 def exchanges(draw: st.DrawFn) -> list[Turn]:
-    """A question, perhaps with calls and their results, and an answer."""
+    """A question, optional calls with their results, and an answer."""
     turns: list[Turn] = [Turn("user", list(draw(contents)))]
     for number in range(draw(st.integers(0, 2))):
         arguments = draw(st.dictionaries(st.text(max_size=4), values, max_size=2))
@@ -93,7 +93,7 @@ def conversations(draw: st.DrawFn) -> Conversation:
 
 
 def written(conversation: Conversation, format: str) -> dict[str, Any]:
-    """The body in one API, as its reader and writer agree on it."""
+    """The body in one API, normalized by its writer and reader."""
     losses = Losses(format)
     body = TARGETS[format](conversation, losses, 1)
     return TARGETS[format](SOURCES[format](body, losses), losses, 1)

@@ -1,4 +1,4 @@
-"""Requests between the APIs: nothing is lost unseen, and what comes out is what the official clients' types allow."""
+"""Requests translated between APIs: every loss is reported, and the results are valid for the official clients' types."""
 
 import copy
 import json
@@ -22,9 +22,9 @@ ANYTHING = st.recursive(
 )
 PAIRS = [(source, target) for source in BODIES for target in (*BODIES, "gemini") if source != target]
 SAYS_NOTHING = ("id", "status", "media_type")
-"""Of items: their ids and successful ends in an earlier response."""
+"""Fields of items without content: ids, and the status of earlier responses."""
 SO_WITHOUT_IT = {
-    # The target has it so always, or a kind is the one that is meant without a word.
+    # Always so in the target, or the default kind.
     "stream_options.include_usage",
     "response_format.json_schema.strict",
     "text.format.strict",
@@ -37,7 +37,7 @@ SO_WITHOUT_IT = {
     "input[8].type",
 }
 IN_THE_ADDRESS = {"model", "stream", "stream_options"}
-"""Of Gemini's API."""
+"""Options in the URL of Gemini's API."""
 
 
 def each_pair(test: Any) -> Any:
@@ -82,7 +82,7 @@ def test_a_field_that_nobody_knows_is_reported_wherever_it_is(source: str, targe
         here: Any = within
         for step in path:
             here = here[step]
-        # Schemas and metadata are carried as they are.
+        # Schemas and metadata are copied unchanged.
         if not isinstance(here, dict) or {"properties", "metadata", "input", "logit_bias"} & {*map(str, path)}:
             continue
         if "parameters" in path or ("schema" in str(path) and "properties" in here):
@@ -247,7 +247,7 @@ def test_a_conversation_with_tools_from_responses_to_messages() -> None:
 
 
 def asked(format: str, **more: Any) -> dict[str, Any]:
-    """A request of one message with these fields."""
+    """Return a request with one message and these fields."""
     said = {"input": "Hi"} if format == "responses" else {"messages": [{"role": "user", "content": "Hi"}]}
     return {"model": "m", **said, **({"max_tokens": 9000} if format == "anthropic" else {}), **more}
 
@@ -270,7 +270,7 @@ TOOL = {
         ("responses", {"max_output_tokens": 5}, "openai", {"max_completion_tokens": 5}),
         # Stop sequences
         ("openai", {"stop": "END"}, "anthropic", {"stop_sequences": ["END"]}),
-        # Streaming: clients of Messages and Responses get the usage always
+        # Streaming: Messages and Responses always return the usage
         ("anthropic", {"stream": True}, "openai", {"stream": True, "stream_options": {"include_usage": True}}),
         ("responses", {"stream": True}, "openai", {"stream": True, "stream_options": {"include_usage": True}}),
         ("responses", {"stream": False}, "openai", {"stream": False}),
@@ -539,7 +539,7 @@ def test_what_is_stated_twice_or_with_a_value_of_one_api_alone_is_reported(
 @pytest.mark.parametrize(
     ("source", "items", "target", "lost"),
     [
-        # Blocks with a speaker who cannot have them
+        # Blocks that their speaker can't have
         (
             "anthropic",
             [{"role": "user", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {"b": 1}}]}],
@@ -595,7 +595,7 @@ def test_what_is_stated_twice_or_with_a_value_of_one_api_alone_is_reported(
             "responses",
             ["messages[1].content[0]"],
         ),
-        # Nothing that the provider would take
+        # Nothing that the provider would accept
         (
             "openai",
             [{"role": "user", "content": [{"type": "file", "file": {"file_id": "a"}}]}],
@@ -614,7 +614,7 @@ def test_what_is_stated_twice_or_with_a_value_of_one_api_alone_is_reported(
             "openai",
             ["messages[1].content[0]", "messages[1]"],
         ),
-        # Items that only refer to others
+        # Items that only reference others
         ("responses", [{"id": "msg_1"}], "openai", ["input[1]"]),
         ("responses", [{"type": "function_call_output", "name": "f", "output": "a"}], "openai", ["input[1]"]),
         (
