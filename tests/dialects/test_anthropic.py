@@ -61,7 +61,7 @@ def test_there_are_recordings_of_both_apis() -> None:
 
 
 @pytest.mark.parametrize("recording", MESSAGES, ids=str)
-def test_the_answer_is_what_the_recording_holds(recording: Recording) -> None:
+def test_the_answer_matches_the_recording(recording: Recording) -> None:
     expected, result = recording.expected, read(recording.body)
     choice, usage = result.choice, result.completion.usage
 
@@ -80,7 +80,7 @@ def test_the_answer_is_what_the_recording_holds(recording: Recording) -> None:
 
 
 @pytest.mark.parametrize("recording", MESSAGES, ids=str)
-def test_blocks_are_parts_in_their_order(recording: Recording) -> None:
+def test_blocks_are_parts_in_order(recording: Recording) -> None:
     parts = read(recording.body).choice.parts
 
     assert [part.kind for part in parts] == [block["type"] for block in recording.expected["blocks"]]
@@ -90,7 +90,7 @@ def test_blocks_are_parts_in_their_order(recording: Recording) -> None:
 
 
 @pytest.mark.parametrize("recording", COMPLETIONS, ids=str)
-def test_a_text_completion_is_what_the_recording_holds(recording: Recording) -> None:
+def test_a_text_completion_matches_the_recording(recording: Recording) -> None:
     result = read(recording.body)
 
     assert result.choice.text == recording.expected["text"]
@@ -100,7 +100,7 @@ def test_a_text_completion_is_what_the_recording_holds(recording: Recording) -> 
 
 
 @pytest.mark.parametrize("recording", MESSAGES, ids=str)
-def test_the_message_is_field_by_field_what_the_official_client_makes_of_it(recording: Recording) -> None:
+def test_the_message_equals_the_official_clients_field_by_field(recording: Recording) -> None:
     assert read(recording.body).completion.to_dict() == anthropic_message(recording.body)
 
 
@@ -118,7 +118,7 @@ def test_a_call_without_arguments_has_an_empty_object_as_in_the_official_client(
     assert [block["input"] for block in message["content"][4:]] == [{"city": "Zürich"}, {}]
 
 
-def test_where_the_official_client_sees_no_end_a_cut_stream_is_truncated() -> None:
+def test_a_cut_stream_is_truncated_though_the_official_client_shows_no_error() -> None:
     cut = FIXTURE[: FIXTURE.index(b"event: message_delta")]
 
     # By design the client returns a truncated message like a whole one, only without a stop reason.
@@ -126,7 +126,7 @@ def test_where_the_official_client_sees_no_end_a_cut_stream_is_truncated() -> No
     assert read(cut).end.reason == "truncated"
 
 
-def test_a_message_is_told_in_its_order() -> None:
+def test_a_message_is_emitted_in_order() -> None:
     events = read(FIXTURE).events
 
     assert events[:9] == [
@@ -144,7 +144,7 @@ def test_a_message_is_told_in_its_order() -> None:
     assert events[-3:] == [sk.Finish("tool_use"), read(FIXTURE).completion, sk.StreamEnd("tool_calls", True)]
 
 
-def test_usage_is_cumulative_with_the_cache_and_a_later_null_is_none() -> None:
+def test_usage_is_cumulative_with_the_cache_and_a_later_null_is_ignored() -> None:
     first, last = (event for event in read(FIXTURE).events if isinstance(event, sk.Usage))
 
     assert (first.prompt_tokens, first.completion_tokens, first.total_tokens) == (125, 2, 127)
@@ -171,7 +171,7 @@ def test_a_count_that_was_not_sent_is_unknown() -> None:
         ("refusal", "content_filter"),
     ],
 )
-def test_the_stop_reason_is_the_providers_word_and_the_end_says_what_it_means(reason: str, end: str) -> None:
+def test_the_stop_reason_is_the_providers_and_the_end_has_its_meaning(reason: str, end: str) -> None:
     result = tell(START, stop(reason), STOP)
 
     assert result.choice.finish_reason == reason
@@ -194,7 +194,7 @@ def test_why_an_answer_was_refused_is_a_notice() -> None:
 
 
 @pytest.mark.parametrize("kind", ["text", "thinking"])
-def test_what_a_block_begins_with_belongs_to_it(kind: str) -> None:
+def test_the_content_of_a_block_start_belongs_to_the_block(kind: str) -> None:
     more = delta(0, type=f"{kind}_delta", **{kind: "b"})
     choice = tell(START, begin(0, type=kind, **{kind: "a"}), more, STOP).choice
 
@@ -208,7 +208,7 @@ def test_a_call_that_begins_with_its_input_has_it_once() -> None:
     assert tell(START, call, again, STOP).choice.tool_calls == (sk.events.ToolCall("t", "f", '{"a":[1,"ü"]}'),)
 
 
-def test_calls_are_numbered_by_themselves_and_their_pieces_may_be_mixed() -> None:
+def test_calls_have_their_own_numbers_and_may_interleave() -> None:
     calls = [begin(index, type="tool_use", id=f"t{index}", name="f", input={}) for index in (3, 7)]
     pieces = [delta(index, type="input_json_delta", partial_json=piece) for piece in "{}" for index in (7, 3)]
 
@@ -218,7 +218,7 @@ def test_calls_are_numbered_by_themselves_and_their_pieces_may_be_mixed() -> Non
     )
 
 
-def test_arguments_are_verbatim_also_where_they_are_no_json() -> None:
+def test_arguments_are_verbatim_even_if_they_are_not_json() -> None:
     call = begin(0, type="tool_use", id="t", name="f", input={})
 
     cut = tell(START, call, delta(0, type="input_json_delta", partial_json='{ "a" :\n1'))
@@ -240,19 +240,19 @@ def test_arguments_are_verbatim_also_where_they_are_no_json() -> None:
     ],
     ids=str,
 )
-def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
+def test_an_unknown_event_is_a_notice_with_all_of_its_data(payload: Any) -> None:
     (notice,) = (event for event in tell(START, payload, STOP).events if isinstance(event, sk.events.ProviderNotice))
 
     assert notice.raw == payload
 
 
-def test_a_block_of_a_kind_not_known_is_a_part_that_has_all_of_it() -> None:
+def test_a_block_of_an_unknown_kind_is_a_part_with_all_of_its_data() -> None:
     block = {"type": "container_upload", "file_id": "f"}
 
     assert sk.events.PartStart("container_upload", 0, block) in tell(START, begin(0, **block), STOP).events
 
 
-def test_the_text_of_blocks_that_run_together_goes_to_each_its_own() -> None:
+def test_the_text_of_interleaved_blocks_goes_to_the_right_block() -> None:
     blocks = [begin(0, type="text", text=""), begin(1, type="text", text="")]
     pieces = [delta(index, type="text_delta", text=piece) for index, piece in [(0, "a"), (1, "b"), (0, "c"), (1, "d")]]
 
@@ -280,7 +280,7 @@ def test_a_compaction_is_part_of_the_message() -> None:
         ("authentication_error", False),
     ],
 )
-def test_an_error_in_the_stream_is_raised_after_what_came(kind: str, retryable: bool) -> None:
+def test_an_error_in_the_stream_is_raised_after_the_events_before_it(kind: str, retryable: bool) -> None:
     error = {"type": "error", "error": {"type": kind, "message": "a secret prompt"}, "request_id": "req_1"}
 
     result = tell(START, delta(0, type="text_delta", text="Hel"), error)
@@ -302,7 +302,7 @@ def test_an_error_in_the_stream_is_raised_after_what_came(kind: str, retryable: 
     ],
     ids=["named", "of the old API", "plain"],
 )
-def test_an_error_may_come_first_or_in_place_of_a_stream(body: bytes) -> None:
+def test_an_error_may_be_first_or_instead_of_a_stream(body: bytes) -> None:
     result = read(body)
 
     assert isinstance(result.error, sk.ProviderError)
@@ -310,7 +310,7 @@ def test_an_error_may_come_first_or_in_place_of_a_stream(body: bytes) -> None:
     assert result.error.body == {"type": "overloaded_error", "message": "Overloaded"}
 
 
-def test_an_error_may_only_end_the_stream_if_that_is_wished() -> None:
+def test_with_errors_emit_an_error_only_ends_the_stream() -> None:
     error = {"type": "error", "error": {"type": "overloaded_error", "message": ""}}
 
     result = tell(START, error, dialect="anthropic", errors="emit")
@@ -319,20 +319,20 @@ def test_an_error_may_only_end_the_stream_if_that_is_wished() -> None:
 
 
 @pytest.mark.parametrize("body", [FIXTURE, LEGACY, b": hello\n\n" + FIXTURE])
-def test_the_first_event_tells_the_dialect(body: bytes) -> None:
+def test_the_first_event_identifies_the_dialect(body: bytes) -> None:
     (first, *_) = (sk.sse.Lines() | sk.Parse()).run([body])
 
     assert for_event(first) is AnthropicMessages
     assert read(body).events == read(body, dialect="anthropic").events
 
 
-def test_events_without_their_names_are_known_by_their_types() -> None:
+def test_events_without_names_are_identified_by_their_types() -> None:
     bare = b"".join(line + b"\n" for line in FIXTURE.splitlines() if not line.startswith(b"event:"))
 
     assert read(bare).events == read(FIXTURE).events
 
 
-def test_one_event_a_line_is_read_too() -> None:
+def test_one_event_per_line_is_read_too() -> None:
     lines = b"".join(json.dumps(payload).encode() + b"\n" for payload in payloads(FIXTURE))
 
     assert read(lines).completion == read(FIXTURE).completion
@@ -355,7 +355,7 @@ ENDED = [{"type": "message_delta", "delta": {"stop_reason": "tool_use"}}, {"type
 
 
 @pytest.mark.parametrize("late", [0, 1, 2], ids=["within its block", "after its block", "after the next one"])
-def test_a_signature_is_kept_wherever_it_comes(late: int) -> None:
+def test_a_signature_is_kept_in_any_position(late: int) -> None:
     events = [
         delta_of(0, "thinking_delta", thinking="Hm"),
         stop_of(0),
@@ -373,7 +373,7 @@ def test_a_signature_is_kept_wherever_it_comes(late: int) -> None:
     ]
 
 
-def test_text_that_comes_after_its_block_has_ended_belongs_to_it() -> None:
+def test_text_after_the_end_of_its_block_belongs_to_the_block() -> None:
     result = tell(
         MESSAGE,
         block(0, "text", text=""),
@@ -397,7 +397,7 @@ def test_a_call_without_input_has_an_empty_object(ends: bool, pieces: list[str])
     assert [(c.id, c.name, c.arguments) for c in result.choice.tool_calls] == [("t1", "f", "{}")]
 
 
-def test_a_call_that_was_cut_off_before_its_input_has_none() -> None:
+def test_a_call_cut_before_its_input_has_no_arguments() -> None:
     end = {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}}
 
     result = tell(MESSAGE, block(0, "tool_use", id="t1", name="f", input={}), stop_of(0), end, {"type": "message_stop"})

@@ -434,7 +434,7 @@ def drawn(name: str, data: st.DataObject) -> tuple[Answer, Wire]:
 @each_dialect
 @quick
 @given(data=st.data(), at=st.sets(st.integers(0, 3000), max_size=20))
-def test_any_answer_is_read_for_any_cuts(name: str, data: st.DataObject, at: set[int]) -> None:
+def test_any_answer_is_read_however_it_is_split(name: str, data: st.DataObject, at: set[int]) -> None:
     answer, wire = drawn(name, data)
     body = b"".join(wire.blocks)
 
@@ -456,7 +456,7 @@ def test_any_answer_is_read_for_any_cuts(name: str, data: st.DataObject, at: set
 @each_dialect
 @quick
 @given(data=st.data())
-def test_the_dialect_is_found_out(name: str, data: st.DataObject) -> None:
+def test_the_dialect_is_recognized(name: str, data: st.DataObject) -> None:
     answer, wire = drawn(name, data)
     # Their empty answer is only an end marker, which other dialects share.
     if name in ("replicate", "writer") and not answer.texts:
@@ -488,7 +488,7 @@ def damaged(draw: st.DrawFn, blocks: list[bytes]) -> list[bytes]:
 @each_dialect
 @quick
 @given(data=st.data())
-def test_without_the_evidence_of_its_end_no_answer_is_complete(name: str, data: st.DataObject) -> None:
+def test_without_its_end_marker_no_answer_is_complete(name: str, data: st.DataObject) -> None:
     _, wire = drawn(name, data)
     rest = [block for block in wire.blocks if block not in wire.evidence]
 
@@ -504,7 +504,7 @@ def test_without_the_evidence_of_its_end_no_answer_is_complete(name: str, data: 
 @each_dialect
 @quick
 @given(data=st.data())
-def test_a_stream_that_is_cut_before_its_evidence_is_never_complete(name: str, data: st.DataObject) -> None:
+def test_a_stream_cut_before_its_end_marker_is_never_complete(name: str, data: st.DataObject) -> None:
     _, wire = drawn(name, data)
     before = b"".join(wire.blocks[: wire.blocks.index(wire.evidence[0])])
 
@@ -520,7 +520,7 @@ def test_a_stream_that_is_cut_before_its_evidence_is_never_complete(name: str, d
     changes=st.lists(st.tuples(st.integers(0, 3000), st.binary(max_size=3)), min_size=1, max_size=6),
     at=st.sets(st.integers(0, 3000), max_size=8),
 )
-def test_any_damage_has_an_outcome_which_cuts_do_not_change(
+def test_any_damage_has_a_typed_outcome_however_the_body_is_split(
     name: str, data: st.DataObject, changes: list[tuple[int, bytes]], at: set[int]
 ) -> None:
     _, wire = drawn(name, data)

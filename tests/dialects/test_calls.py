@@ -58,7 +58,7 @@ def could_be_repeated(pieces: list[str]) -> bool:
 
 
 @given(NAMES, PLACES, st.booleans(), st.booleans())
-def test_a_name_in_pieces_is_joined_for_any_cuts(
+def test_a_name_in_pieces_is_joined_however_it_is_split(
     name: str, places: set[int], with_arguments: bool, with_id: bool
 ) -> None:
     pieces = cut(name, places)
@@ -82,7 +82,7 @@ def test_a_name_in_pieces_is_joined_for_any_cuts(
 
 
 @given(NAMES, st.lists(st.sampled_from(["", "{", '"a":', "1", "}"]), min_size=1, max_size=6), st.booleans())
-def test_a_name_that_is_sent_whole_with_every_chunk_is_not_doubled(name: str, pieces: list[str], with_id: bool) -> None:
+def test_a_whole_name_in_every_chunk_is_not_duplicated(name: str, pieces: list[str], with_id: bool) -> None:
     id = "t1" if with_id else None
 
     found = calls_of(piece(pieces[0], id="t1", name=name), *(piece(more, id=id, name=name) for more in pieces[1:]))
@@ -91,7 +91,7 @@ def test_a_name_that_is_sent_whole_with_every_chunk_is_not_doubled(name: str, pi
 
 
 @given(NAMES, PLACES)
-def test_a_name_that_grows_with_its_id_in_every_chunk_is_the_last_one(name: str, places: set[int]) -> None:
+def test_a_name_that_grows_with_the_id_in_every_chunk_is_the_last_one(name: str, places: set[int]) -> None:
     grown = [name[:end] for end in sorted({*(place for place in places if place < len(name)), len(name)})]
 
     assert calls_of(*(piece("", id="t1", name=known) for known in grown), piece("{}")) == [("t1", name, "{}")]
@@ -150,7 +150,7 @@ def test_an_id_in_pieces_is_joined(id: str, places: set[int]) -> None:
         "a call that comes again whole, after its pieces",
     ],
 )  # fmt: skip
-def test_who_a_call_is(calls: list[dict[str, Any]], found: list[Any]) -> None:
+def test_the_identity_of_a_call(calls: list[dict[str, Any]], found: list[Any]) -> None:
     known = [(id or None, name, arguments) for id, name, arguments in calls_of_any(calls)]
     assert known == [(id or None, name, arguments) for id, name, arguments in found]
 
@@ -159,7 +159,7 @@ def calls_of_any(calls: list[dict[str, Any]]) -> list[tuple[str | None, str | No
     return [(call.id, call.name, call.arguments) for call in result(*calls).choice.tool_calls]
 
 
-def test_another_name_of_a_call_that_is_known_is_a_conflict() -> None:
+def test_another_name_of_a_known_call_is_a_conflict() -> None:
     events = [sk.ToolCallDelta(0, "t1", "f", "{"), sk.ToolCallDelta(0, "t1", "g", "}"), sk.StreamEnd("completed")]
 
     *_, completion, _ = sk.Accumulate().run(events)
@@ -225,7 +225,7 @@ def test_the_arguments_of_a_call(calls: list[dict[str, Any]], arguments: str, en
 
 @pytest.mark.parametrize("form", ["delta", "message"])
 @pytest.mark.parametrize("arguments", [None, "", {}, "{}"], ids=json.dumps)
-def test_a_call_without_arguments_is_an_empty_object_streamed_or_not(form: str, arguments: Any) -> None:
+def test_a_call_without_arguments_has_an_empty_object_streamed_or_not(form: str, arguments: Any) -> None:
     call = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": arguments}}
     body = {"choices": [{"index": 0, form: {"role": "assistant", "tool_calls": [call]}, "finish_reason": "tool_calls"}]}
 
@@ -235,7 +235,7 @@ def test_a_call_without_arguments_is_an_empty_object_streamed_or_not(form: str, 
     assert found.completion.to_openai()["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
-def test_a_legacy_function_call_without_arguments_is_an_empty_object() -> None:
+def test_a_legacy_function_call_without_arguments_has_an_empty_object() -> None:
     delta = {"choices": [{"index": 0, "delta": {"function_call": {"name": "f"}}}]}
 
     found = read(sse(delta, chunk(finish="function_call"), DONE))
@@ -254,14 +254,14 @@ def test_a_legacy_function_call_without_arguments_is_an_empty_object() -> None:
     ],
     ids=["a stream that is cut", "cut after an empty object", "too long", "damaged", "a custom tool"],
 )
-def test_what_may_not_be_complete_is_left_as_it_came(body: list[Any], arguments: str) -> None:
+def test_possibly_incomplete_arguments_are_not_changed(body: list[Any], arguments: str) -> None:
     found = read(sse(*body))
 
     deltas = [event for event in found.events if isinstance(event, sk.ToolCallDelta)]
     assert "".join(event.arguments for event in deltas) == arguments
 
 
-def test_calls_that_run_together_keep_their_own_arguments() -> None:
+def test_interleaved_calls_keep_their_own_arguments() -> None:
     calls = [
         piece("{}", id="a", name="f"),
         piece("", index=1, id="b", name="g"),

@@ -35,7 +35,7 @@ def details(result: Result) -> list[tuple[dict[str, Any], int | None]]:
     ids=lambda beside: next(iter(beside)),
 )
 @pytest.mark.parametrize("where", ["first", "last", "every", "alone"])
-def test_what_stands_beside_the_choices_is_kept(beside: dict[str, Any], where: str) -> None:
+def test_other_fields_of_a_response_are_kept(beside: dict[str, Any], where: str) -> None:
     alone = [{**HEAD, "choices": [], **beside}] if where == "alone" else []
     first, middle, last = (beside if where in (name, "every") else {} for name in ("first", "middle", "last"))
     body = sse(chunk("Hi", **first), *alone, chunk(" you", **middle), chunk(".", "stop", **last), DONE)
@@ -48,7 +48,7 @@ def test_what_stands_beside_the_choices_is_kept(beside: dict[str, Any], where: s
     assert details(result) == [(beside, None)]
 
 
-def test_what_stands_in_a_choice_is_kept() -> None:
+def test_other_fields_of_a_choice_are_kept() -> None:
     body = sse(
         chunk("Hi", choice={"native_finish_reason": None}),
         chunk("", "stop", choice={"native_finish_reason": "end_turn", "stop_reason": 128009}),
@@ -64,7 +64,7 @@ def test_what_stands_in_a_choice_is_kept() -> None:
     )
 
 
-def test_what_changes_is_told_when_it_is_first_there_and_as_it_is_in_the_end() -> None:
+def test_a_changing_field_is_emitted_first_and_with_its_last_value_at_the_end() -> None:
     body = sse(
         *(chunk("a", timings={"n": n}, choice={"seen": n}) for n in range(1, 50)),
         chunk("", "stop", timings={"n": 50}),
@@ -83,26 +83,26 @@ def test_what_changes_is_told_when_it_is_first_there_and_as_it_is_in_the_end() -
 
 
 @pytest.mark.parametrize("empty", [None, "", [], {}], ids=repr)
-def test_what_is_empty_later_does_not_replace_what_was_there(empty: Any) -> None:
+def test_a_later_empty_value_does_not_replace_an_earlier_one(empty: Any) -> None:
     result = read(sse(chunk("Hi", citations=["a"]), chunk("", "stop", citations=empty), DONE))
 
     assert result.completion.details == {"citations": ["a"]}
 
 
-def test_padding_is_none_of_the_answer() -> None:
+def test_padding_is_not_part_of_the_answer() -> None:
     result = read(sse(chunk("Hi", obfuscation="xyz", p="ab"), chunk("", "stop", obfuscation="z"), DONE))
 
     assert details(result) == []
 
 
 @pytest.mark.parametrize("ending", [[], ["{broken"], [{"error": {"code": 1}}]], ids=["cut", "damaged", "an error"])
-def test_what_changed_last_is_not_lost_where_the_answer_breaks_off(ending: list[Any]) -> None:
+def test_the_last_change_is_kept_if_the_stream_is_cut(ending: list[Any]) -> None:
     result = read(sse(chunk("a", timings={"n": 1}), chunk("b", timings={"n": 2}), *ending))
 
     assert result.of(sk.events.ResponseDetails)[-1].details == {"timings": {"n": 2}}
 
 
-def test_a_known_name_is_read_by_the_decoder_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_learnt_name_is_then_read_by_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     from streamkit.dialects.openai import chunks as openai_chunks
 
     reader, read_leniently = ChunkReader(), list[str]()
@@ -120,14 +120,14 @@ def test_a_known_name_is_read_by_the_decoder_from_then_on(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", ["", "\x1f", '"', "\\", "é", "\ufdd0", "beside", "x" * 500, "choices\n", "__class__"])
-def test_a_name_of_any_characters_is_kept(name: str) -> None:
+def test_a_name_with_any_characters_is_kept(name: str) -> None:
     result = read(sse(chunk("a", **{name: 1}), chunk("b", **{name: 1}), chunk("", "stop"), DONE))
 
     assert result.completion.text == "ab"
     assert result.completion.details == {name: 1}
 
 
-def test_a_server_that_makes_its_names_up_is_read_all_the_same() -> None:
+def test_a_server_that_generates_names_is_read_too() -> None:
     chunks = [chunk("a", **{f"field {number}": number}) for number in range(200)]
 
     result = read(sse(*chunks, chunk("", "stop"), DONE))

@@ -40,12 +40,12 @@ def test_without_the_marker_it_is_truncated() -> None:
 @pytest.mark.parametrize(
     ("word", "reason"), [("stop", "completed"), ("length", "length"), ("tool_calls", "tool_calls")]
 )
-def test_a_finish_reason_is_evidence_too(word: str, reason: str) -> None:
+def test_a_finish_reason_proves_the_end_too(word: str, reason: str) -> None:
     assert read(sse({"response": "Hi"}, {"response": "", "finish_reason": word})).end.reason == reason
 
 
 @pytest.mark.parametrize(("said", "text"), [("a", "a"), (7, "7"), (1.5, "1.5"), (True, "true"), ("", ""), (None, "")])
-def test_what_is_no_string_is_its_json(said: Any, text: str) -> None:
+def test_a_value_that_is_not_a_string_becomes_json(said: Any, text: str) -> None:
     assert read(sse({"response": said, "p": ""}, DONE)).completion.text == text
 
 
@@ -68,7 +68,7 @@ def test_what_is_no_string_is_its_json(said: Any, text: str) -> None:
     ],
     ids=["objects", "one in each chunk", "none", "OpenAI's form in pieces"],
 )
-def test_calls_of_tools(chunks: list[list[Any]], calls: list[Any]) -> None:
+def test_tool_calls(chunks: list[list[Any]], calls: list[Any]) -> None:
     found = read(sse(*({"response": None, "tool_calls": chunk} for chunk in chunks), DONE))
 
     assert [(c.id, c.name, c.arguments) for c in found.choice.tool_calls] == calls
@@ -95,7 +95,7 @@ BINDING = {
     ],
     ids=["of a binding", "over REST", "the least", "JSON mode", "a call alone"],
 )
-def test_a_non_streaming_answer_gives_itself_back(answer: dict[str, Any]) -> None:
+def test_a_non_streaming_response_is_restored_exactly(answer: dict[str, Any]) -> None:
     found = read(json.dumps(answer).encode())
 
     assert found.completion.shape == "cloudflare"
@@ -122,11 +122,11 @@ def test_an_error_over_rest() -> None:
     ],
     ids=["Responses", "Ollama", "a response", "chat"],
 )
-def test_it_does_not_take_what_others_speak(data: dict[str, Any]) -> None:
+def test_it_does_not_claim_the_formats_of_others(data: dict[str, Any]) -> None:
     assert not WorkersAI.speaks(sk.sse.ServerSentEvent.of(""), data)
 
 
-def test_the_first_event_tells_the_dialect() -> None:
+def test_the_first_event_identifies_the_dialect() -> None:
     first = next(iter((sk.sse.Lines() | sk.Parse()).run([STREAMED])))
 
     assert for_event(first) is WorkersAI

@@ -40,7 +40,7 @@ def test_there_is_a_recording() -> None:
 
 
 @every_recording
-def test_the_answer_is_what_the_recording_holds(recording: Recording) -> None:
+def test_the_answer_matches_the_recording(recording: Recording) -> None:
     expected, result = recording.expected, read(recording.body)
     choice, usage = result.choice, result.completion.usage
 
@@ -110,7 +110,7 @@ def test_thinking_is_reasoning() -> None:
     assert (choice.reasoning, choice.text) == ("Hm.", "Hi")
 
 
-def test_calls_are_numbered_by_themselves() -> None:
+def test_calls_have_their_own_numbers() -> None:
     def call(index: int) -> dict[str, Any]:
         function = {"name": f"f{index}", "arguments": ""}
         return {"type": "tool-call-start", "index": index, "delta": {"message": {"tool_calls": {"function": function}}}}
@@ -125,13 +125,13 @@ def test_calls_are_numbered_by_themselves() -> None:
     )
 
 
-def test_where_only_billed_tokens_are_counted_they_count() -> None:
+def test_billed_tokens_are_used_if_there_are_no_others() -> None:
     usage = {"billed_units": {"input_tokens": 3, "output_tokens": 4}}
 
     assert tell(START, stop("COMPLETE", usage=usage)).completion.usage == sk.Usage(3, 4, 7, usage)
 
 
-def test_log_probabilities_are_told_as_they_came() -> None:
+def test_log_probabilities_are_emitted_unchanged() -> None:
     said = [{**text("a"), "logprobs": {"text": "a", "token_ids": [1], "logprobs": [-0.5]}}]
 
     assert tell(START, *said, stop("COMPLETE")).choice.logprobs == {
@@ -150,7 +150,7 @@ def test_log_probabilities_are_told_as_they_came() -> None:
         ("TIMEOUT", "provider_error"),
     ],
 )
-def test_the_finish_is_in_the_providers_word_and_the_end_says_what_it_means(reason: str, end: str) -> None:
+def test_the_finish_reason_is_the_providers_and_the_end_has_its_meaning(reason: str, end: str) -> None:
     result = tell(START, text("Hi"), stop(reason))
 
     assert (result.choice.text, result.choice.finish_reason) == ("Hi", reason)
@@ -158,7 +158,7 @@ def test_the_finish_is_in_the_providers_word_and_the_end_says_what_it_means(reas
     assert isinstance(result.error, sk.ProviderError) is (end == "provider_error")
 
 
-def test_what_went_wrong_is_in_the_last_event() -> None:
+def test_the_error_is_in_the_last_event() -> None:
     result = tell(START, text("Hi"), stop("ERROR", error="a secret prompt"))
 
     assert result.completion.text == "Hi"
@@ -167,13 +167,13 @@ def test_what_went_wrong_is_in_the_last_event() -> None:
     assert "secret" not in str(result.error)
 
 
-def test_an_error_may_only_end_the_stream_if_that_is_wished() -> None:
+def test_with_errors_emit_an_error_only_ends_the_stream() -> None:
     result = tell(START, stop("ERROR", error="x"), dialect="cohere", errors="emit")
 
     assert (result.error, result.end.reason) == (None, "provider_error")
 
 
-def test_an_error_in_place_of_an_answer_is_an_error() -> None:
+def test_an_error_instead_of_an_answer_is_an_error() -> None:
     result = read(b'{"id":"e-1","message":"invalid request"}', dialect="cohere")
 
     assert isinstance(result.error, sk.ProviderError)
@@ -181,14 +181,14 @@ def test_an_error_in_place_of_an_answer_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("payload", [{"type": "debug", "prompt": "x"}, {"type": 3}, {"a": 1}, [1], None], ids=str)
-def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
+def test_an_unknown_event_is_a_notice_with_all_of_its_data(payload: Any) -> None:
     (notice,) = (e for e in tell(START, payload, stop("COMPLETE")).events if isinstance(e, sk.events.ProviderNotice))
 
     assert (notice.data, notice.raw) == (payload, payload)
 
 
 @pytest.mark.parametrize("body", [FIXTURE, b": hello\n\n" + FIXTURE, PLAIN], ids=["stream", "comment", "plain"])
-def test_the_first_event_tells_the_dialect(body: bytes) -> None:
+def test_the_first_event_identifies_the_dialect(body: bytes) -> None:
     first = next(iter(sk.Parse().run([body])))
 
     assert for_event(first) is CohereChat
@@ -196,7 +196,7 @@ def test_the_first_event_tells_the_dialect(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("with_type", [True, False], ids=["with their type", "without"])
-def test_deltas_go_on_with_their_part_whether_they_say_its_type_or_not(with_type: bool) -> None:
+def test_deltas_continue_their_part_with_or_without_its_type(with_type: bool) -> None:
     def content(event: str, kind: str, index: int, said: str) -> dict[str, Any]:
         typed = {"type": kind} if with_type or event == "content-start" else {}
         return {"type": event, "index": index, "delta": {"message": {"content": {**typed, kind: said}}}}
@@ -221,7 +221,7 @@ def test_deltas_go_on_with_their_part_whether_they_say_its_type_or_not(with_type
     ]
 
 
-def test_text_after_thinking_in_one_place_is_a_part_of_its_own() -> None:
+def test_text_after_thinking_at_the_same_index_is_a_separate_part() -> None:
     def content(**said: Any) -> dict[str, Any]:
         return {"type": "content-delta", "index": 0, "delta": {"message": {"content": said}}}
 

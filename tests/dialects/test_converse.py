@@ -45,7 +45,7 @@ def texts(events: list[Any]) -> str:
 # Converse
 
 
-def test_an_answer_in_frames_is_the_one_of_the_same_events() -> None:
+def test_an_answer_in_frames_equals_the_one_in_events() -> None:
     events, error = run(frames_of("converse.sse"))
 
     assert error is None
@@ -53,7 +53,7 @@ def test_an_answer_in_frames_is_the_one_of_the_same_events() -> None:
     assert events[-1] == sk.StreamEnd("tool_calls", saw_done=True)
 
 
-def test_however_frames_are_cut_the_answer_is_the_same() -> None:
+def test_the_answer_does_not_depend_on_how_frames_are_split() -> None:
     body = frames_of("converse.sse")
     whole = run(body)
 
@@ -62,7 +62,7 @@ def test_however_frames_are_cut_the_answer_is_the_same() -> None:
         assert run(*(body[at : at + size] for at in range(0, len(body), size))) == whole
 
 
-def test_usage_comes_behind_the_stop_reason() -> None:
+def test_usage_follows_the_stop_reason() -> None:
     events, _ = run(START, *TEXT, STOP, END, COST)
 
     *_, usage, completion, end = events
@@ -78,7 +78,7 @@ def test_a_stop_reason_without_usage_is_an_end() -> None:
     assert events[-1] == sk.StreamEnd("completed")
 
 
-def test_metadata_without_a_stop_reason_is_none() -> None:
+def test_metadata_without_a_stop_reason_is_not_an_end() -> None:
     events, _ = run(START, *TEXT, STOP, COST)
 
     assert events[-1].reason == "truncated"
@@ -98,13 +98,13 @@ def test_metadata_without_a_stop_reason_is_none() -> None:
         ("something_new", "unknown"),
     ],
 )
-def test_every_stop_reason_has_its_meaning(word: str, reason: str) -> None:
+def test_every_stop_reason_has_a_meaning(word: str, reason: str) -> None:
     events, _ = run(START, *TEXT, STOP, amazon.event("messageStop", {"stopReason": word}), COST)
 
     assert (events[-1].reason, events[-1].provider_reason) == (reason, word)
 
 
-def test_the_tool_that_the_caller_runs_and_the_one_that_bedrock_runs_are_told_apart() -> None:
+def test_tools_of_the_caller_and_of_bedrock_are_distinguished() -> None:
     result = read((DATA / "converse-events.ndjson").read_bytes())
 
     assert result.choice.tool_calls == ()
@@ -120,7 +120,7 @@ def test_the_tool_that_the_caller_runs_and_the_one_that_bedrock_runs_are_told_ap
     assert [note.annotation["location"]["web"]["domain"] for note in result.of(Annotation)] == ["example.org"]
 
 
-def test_a_call_without_input_has_the_arguments_of_an_empty_object() -> None:
+def test_a_call_without_input_has_an_empty_object_as_arguments() -> None:
     start = {"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "t", "name": "now"}}}
 
     events, _ = run(START, amazon.event("contentBlockStart", start), STOP, END, COST)
@@ -129,7 +129,7 @@ def test_a_call_without_input_has_the_arguments_of_an_empty_object() -> None:
     assert events[-1].reason == "tool_calls"
 
 
-def test_a_call_that_was_cut_has_what_came_of_it_and_no_end() -> None:
+def test_a_cut_call_has_the_received_arguments_and_no_end() -> None:
     start = {"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "t", "name": "f"}}}
     piece = {"contentBlockIndex": 0, "delta": {"toolUse": {"input": '{"a":'}}}
 
@@ -140,7 +140,7 @@ def test_a_call_that_was_cut_has_what_came_of_it_and_no_end() -> None:
     assert events[-1].reason == "truncated"
 
 
-def test_reasoning_that_is_encrypted_is_kept_whole() -> None:
+def test_encrypted_reasoning_is_kept_whole() -> None:
     def delta(**said: str) -> bytes:
         return amazon.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": said}})
 
@@ -167,7 +167,7 @@ def test_an_image_in_pieces_is_put_together() -> None:
     assert content == [{"image": {"format": "png", "source": {"bytes": "aGVsbG8="}}}]
 
 
-def test_what_a_guardrail_quotes_is_in_no_event() -> None:
+def test_quotes_of_a_guardrail_are_in_no_event() -> None:
     found = {"name": "Email", "match": "alice@example.org", "action": "ANONYMIZED"}
     trace = {
         "guardrail": {
@@ -188,7 +188,7 @@ def vars_of(event: Any) -> dict[str, Any]:
     return {name: repr(value) for name, value in event.__rich_repr__()}
 
 
-def test_a_kind_of_delta_that_is_not_known_is_a_notice() -> None:
+def test_an_unknown_kind_of_delta_is_a_notice() -> None:
     unknown = amazon.event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"smell": {"of": "rain"}}})
 
     events, error = run(START, unknown, *TEXT, STOP, amazon.event("mood", {"good": True}), END, COST)
@@ -206,7 +206,7 @@ def test_two_answers_in_one_body_are_an_error() -> None:
     assert isinstance(error, sk.errors.ProtocolError)
 
 
-def test_events_of_an_sdk_are_read_as_lines_of_json() -> None:
+def test_events_of_an_sdk_are_read_as_json_lines() -> None:
     stream = [
         {"messageStart": {"role": "assistant"}},
         {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "Hi"}}},
@@ -236,7 +236,7 @@ def test_events_of_an_sdk_are_read_as_lines_of_json() -> None:
     ],
 )
 @pytest.mark.parametrize("wire", ["converse", "anthropic", "first"])
-def test_an_exception_ends_the_answer_and_keeps_what_came(name: str, retryable: bool, wire: str) -> None:
+def test_an_exception_ends_the_answer_and_keeps_the_events_before_it(name: str, retryable: bool, wire: str) -> None:
     before = {
         "converse": [START, *TEXT],
         "anthropic": [
@@ -291,7 +291,7 @@ METRICS = {"inputTokenCount": 5, "outputTokenCount": 2, "invocationLatency": 300
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_of_its_own_form_is_read_out_of_its_frames(name: str) -> None:
+def test_a_model_with_its_own_format_is_read_from_frames(name: str) -> None:
     chunks = [json.loads(event.payload) for event in sk.Parse().run([(DATA / f"{name}.sse").read_bytes()])]
     chunks[-1]["amazon-bedrock-invocationMetrics"] = METRICS
 
@@ -307,7 +307,7 @@ def test_a_model_of_its_own_form_is_read_out_of_its_frames(name: str) -> None:
     assert cut[-1].reason == "truncated"
 
 
-def test_novas_events_in_chunks_are_those_of_converse() -> None:
+def test_novas_events_in_chunks_equal_those_of_converse() -> None:
     events, _ = run(
         amazon.chunk({"messageStart": {"role": "assistant"}}),
         *(amazon.chunk({"contentBlockDelta": {"delta": {"text": word}, "contentBlockIndex": 0}}) for word in "Hi!"),
@@ -347,7 +347,7 @@ def test_mistrals_chat_has_pieces_of_messages_and_a_stop_reason() -> None:
 
 
 @pytest.mark.parametrize(("reason", "end"), [("stop", "completed"), ("length", "length"), ("soon", "unknown")])
-def test_a_whole_answer_of_mistrals_chat_ends_with_its_stop_reason(reason: str, end: str) -> None:
+def test_a_non_streaming_answer_of_mistrals_chat_ends_with_its_stop_reason(reason: str, end: str) -> None:
     message = {"role": "assistant", "content": "Hello"}
     body = json.dumps({"choices": [{"index": 0, "message": message, "stop_reason": reason}]}).encode()
 
@@ -356,7 +356,7 @@ def test_a_whole_answer_of_mistrals_chat_ends_with_its_stop_reason(reason: str, 
     assert (completion.text, found.reason, found.provider_reason) == ("Hello", end, reason)
 
 
-def test_calls_of_coheres_first_chat_come_once_with_what_was_said_before_them() -> None:
+def test_calls_of_coheres_first_chat_are_emitted_once_after_the_text_before_them() -> None:
     plan = [{"event_type": "tool-calls-chunk", "text": word} for word in ("I ", "look.")]
     deltas = [{"name": "f"}, {"parameters": '{"a"'}, {"parameters": ":1}"}]
     pieces = [{"event_type": "tool-calls-chunk", "tool_call_delta": {"index": 0, **delta}} for delta in deltas]
@@ -423,7 +423,7 @@ def test_openais_chunks_in_frames_are_read_by_its_dialect() -> None:
     ],
     ids=["watsonx", "tgi", "dashscope", "cloudflare", "ollama", "writer"],
 )
-def test_the_chunks_of_others_are_not_taken_for_bedrocks(first: dict[str, Any]) -> None:
+def test_other_providers_chunks_are_not_mistaken_for_bedrocks(first: dict[str, Any]) -> None:
     own = (DIALECTS["bedrock"], DIALECTS["converse"])
     event = next(iter(sk.Parse().run([sse(first)])))
 

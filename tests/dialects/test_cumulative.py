@@ -46,7 +46,7 @@ def texts(events: list[sk.Event], kind: type[Any] = sk.TextDelta) -> list[str]:
     ],
     ids=["grows", "stays", "empty", "shorter", "a character that is cut by bytes", "to the end", "alike"],
 )
-def test_only_what_is_new_is_emitted(contents: list[str], pieces: list[str]) -> None:
+def test_only_new_text_is_emitted(contents: list[str], pieces: list[str]) -> None:
     found, error = read(*(chunk(content=content) for content in contents), chunk("stop"), DONE)
 
     assert error is None
@@ -63,7 +63,7 @@ KINDS: dict[str, tuple[Callable[[str], dict[str, Any]], type[Any]]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.lists(st.text("ab 😀", max_size=3), max_size=6), st.lists(st.text("cd", max_size=2), max_size=6))
-def test_every_text_of_every_choice_by_itself(kind: str, first: list[str], second: list[str]) -> None:
+def test_every_text_of_every_choice_is_tracked_separately(kind: str, first: list[str], second: list[str]) -> None:
     make, event = KINDS[kind]
     both = [(0, text) for text in accumulate(first)] + [(1, text) for text in accumulate(second)]
     ends = [chunk("stop", 0), chunk("stop", 1)]
@@ -102,7 +102,9 @@ def test_a_full_message_at_the_end_is_one_more_whole() -> None:
     [({"content": "Red sky"}, "content"), ({"reasoning_content": "Ah, no"}, "reasoning")],
     ids=["text", "reasoning"],
 )
-def test_a_text_that_is_another_than_before_is_an_error_after_all_that_came(last: dict[str, Any], channel: str) -> None:
+def test_a_text_that_differs_from_before_is_an_error_after_all_events_before_it(
+    last: dict[str, Any], channel: str
+) -> None:
     found, error = read(chunk(content="Blue", reasoning_content="Hm"), chunk(content="Blue sky"), chunk(**last), DONE)
 
     assert (texts(found), texts(found, sk.ReasoningDelta)) == (["Blue", " sky"], ["Hm"])
@@ -136,7 +138,7 @@ def test_tags_are_found_in_the_text_as_it_grows() -> None:
     assert (texts(found, sk.ReasoningDelta), texts(found)) == (["Hm"], ["Four"])
 
 
-def test_without_the_option_every_chunk_is_a_piece() -> None:
+def test_without_the_option_every_chunk_is_a_delta() -> None:
     found, _ = read(chunk(content="a"), chunk(content="ab"), DONE, cumulative=None)
 
     assert texts(found) == ["a", "ab"]

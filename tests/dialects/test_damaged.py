@@ -64,7 +64,7 @@ def damaged(events: list[ServerSentEvent], data: st.DataObject) -> list[ServerSe
 @pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
 @given(data=st.data())
 @settings(deadline=None, max_examples=40)
-def test_damage_has_an_outcome(file: Any, data: st.DataObject) -> None:
+def test_damage_has_a_typed_outcome(file: Any, data: st.DataObject) -> None:
     events = damaged(events_of(file.read_bytes()), data)
     dialect = file.stem.partition("-")[0] if file.parent == DATA else "openai"
     out, error = list[Event](), None

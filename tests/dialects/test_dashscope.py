@@ -29,7 +29,7 @@ def result(*chunks: dict[str, Any], **options: Any) -> Result:
     return Result(events, None)
 
 
-def test_text_that_is_resent_is_told_once() -> None:
+def test_resent_text_is_emitted_once() -> None:
     found = read(CUMULATIVE)
     choice = found.choice
 
@@ -40,7 +40,7 @@ def test_text_that_is_resent_is_told_once() -> None:
     assert found.completion.usage == sk.Usage(9, 10, 19, {"input_tokens": 9, "output_tokens": 10, "total_tokens": 19})
 
 
-def test_text_in_pieces_is_told_as_it_comes() -> None:
+def test_incremental_text_is_emitted_as_received() -> None:
     found = read(INCREMENTAL)
 
     assert [event.text for event in found.of(sk.TextDelta)] == ["Grü", "ße", "!"]
@@ -58,7 +58,7 @@ def test_text_in_pieces_is_told_as_it_comes() -> None:
     ],
     ids=str,
 )
-def test_both_ways_are_told_apart(pieces: list[str], counts: list[int]) -> None:
+def test_both_ways_are_distinguished(pieces: list[str], counts: list[int]) -> None:
     whole = "".join(pieces)
     last = counts[-1]
     grown = [chunk(text, tokens=n) for text, n in zip(accumulate(pieces), counts, strict=True)]
@@ -68,7 +68,7 @@ def test_both_ways_are_told_apart(pieces: list[str], counts: list[int]) -> None:
     assert result(*single, chunk("", "stop", last)).choice.content == whole
 
 
-def test_the_option_says_it_where_it_can_not_be_seen() -> None:
+def test_the_option_decides_if_the_stream_does_not_show_it() -> None:
     chunks = [chunk("1", tokens=1), chunk("10", tokens=2), chunk("", "stop", 2)]
 
     assert result(*chunks).choice.content == "10"
@@ -76,7 +76,7 @@ def test_the_option_says_it_where_it_can_not_be_seen() -> None:
     assert result(*chunks, cumulative=True).choice.content == "10"
 
 
-def test_a_text_that_is_another_than_before_is_an_error_after_what_came() -> None:
+def test_a_text_that_differs_from_before_is_an_error_after_the_events_before_it() -> None:
     found = result(chunk("Blue"), chunk("Blue sky"), chunk("No, red"))
 
     assert [event.text for event in found.of(sk.TextDelta)] == ["Blue", " sky"]
@@ -97,7 +97,7 @@ def test_without_a_finish_reason_it_is_truncated() -> None:
     assert found.choice.finish_reason is None
 
 
-def test_a_call_without_arguments_is_an_empty_object() -> None:
+def test_a_call_without_arguments_has_an_empty_object() -> None:
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
 
     found = result(chunk(tool_calls=[call]), chunk(word="tool_calls", tool_calls=[call]))
@@ -115,7 +115,7 @@ def test_content_may_be_a_list_of_parts() -> None:
     assert found.completion.to_dict()["output"]["choices"][0]["message"]["content"] == [{"text": "Blue sky"}]
 
 
-def test_an_error_ends_the_answer_after_what_came() -> None:
+def test_an_error_ends_the_answer_after_the_events_before_it() -> None:
     found = result(chunk("Hi"), {"code": "Throttling", "message": "a secret prompt", "request_id": "r"})
 
     assert found.completion.text == "Hi"
@@ -123,7 +123,7 @@ def test_an_error_ends_the_answer_after_what_came() -> None:
     assert (found.error.code, found.error.detail) == ("Throttling", "a secret prompt")
 
 
-def test_what_stands_beside_the_choices_is_kept() -> None:
+def test_other_fields_of_a_response_are_kept() -> None:
     search = {"search_results": [{"index": 1, "title": "Grus"}]}
     body = {**chunk("Hi", "stop"), "output": {**chunk("Hi", "stop")["output"], "search_info": search}}
 
@@ -131,7 +131,7 @@ def test_what_stands_beside_the_choices_is_kept() -> None:
 
 
 @pytest.mark.parametrize("body", [CUMULATIVE, INCREMENTAL], ids=["cumulative", "incremental"])
-def test_the_first_event_tells_the_dialect(body: bytes) -> None:
+def test_the_first_event_identifies_the_dialect(body: bytes) -> None:
     first = next(iter((sk.sse.Lines() | sk.Parse()).run([body])))
 
     assert for_event(first) is DashScope

@@ -44,7 +44,7 @@ KINDS = ["chat", "chat, in a delta", "messages", "messages, an unknown event", "
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("depth", [DEEPEST + 1, 500, 900, 2000, 5000, 100_000])
-def test_json_that_is_nested_too_deep_is_a_typed_error(kind: str, depth: int) -> None:
+def test_json_nested_too_deep_is_a_typed_error(kind: str, depth: int) -> None:
     pipeline = sk.Parse() | sk.Extract() | sk.Moderate(RULE) | sk.Accumulate()
 
     with pytest.raises((sk.errors.ProtocolError, sk.errors.UnknownDialect)) as caught:
@@ -63,12 +63,12 @@ def test_json_of_some_depth_is_read_by_all_stages(kind: str, emit: str) -> None:
     assert list((read | sk.Emit(emit)).run([body(kind, DEEPEST - 10)]))
 
 
-def test_the_message_says_what_was_found() -> None:
+def test_the_message_describes_what_was_found() -> None:
     with pytest.raises(sk.errors.ProtocolError, match="characters nested deeper than 128 levels"):
         list((sk.Parse() | sk.Extract("openai")).run([body("chat", 500)]))
 
 
-def test_arguments_that_are_nested_too_deep_stay_a_string() -> None:
+def test_arguments_nested_too_deep_stay_a_string() -> None:
     arguments = "[" * 5000 + "]" * 5000
     delta = sk.ToolCallDelta(0, "call_1", "find", arguments)
 
@@ -78,7 +78,7 @@ def test_arguments_that_are_nested_too_deep_stay_a_string() -> None:
 
 
 @given(st.integers(1, 2 * DEEPEST), st.text('[]{}"\\a', max_size=300))
-def test_depth_is_that_of_brackets_outside_of_strings(depth: int, text: str) -> None:
+def test_depth_counts_brackets_outside_strings(depth: int, text: str) -> None:
     value = json.dumps([text, nested(depth), {text: text}]).encode()
 
     assert is_too_deep(value) == (depth + 1 > DEEPEST)
@@ -94,7 +94,7 @@ def test_the_depth_of_a_value_is_counted_up_to_the_limit(value: object, depth: i
 @pytest.mark.parametrize("source", ["openai", "anthropic", "responses"])
 @pytest.mark.parametrize("target", ["openai", "anthropic", "responses", "gemini"])
 @pytest.mark.parametrize("depth", [DEEPEST + 1, 900, 5000])
-def test_a_request_that_is_nested_too_deep_is_a_typed_error(source: str, target: str, depth: int) -> None:
+def test_a_request_nested_too_deep_is_a_typed_error(source: str, target: str, depth: int) -> None:
     with pytest.raises(sk.errors.ProtocolError, match="nested at most 128 levels deep"):
         sk.requests.translate(
             {"model": "m", "messages": [], "input": "", "new": nested(depth)}, source=source, target=target

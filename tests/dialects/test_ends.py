@@ -209,7 +209,7 @@ each_wire = pytest.mark.parametrize("name", WIRES)
 
 
 @each_wire
-def test_a_word_means_the_same_in_every_dialect(name: str) -> None:
+def test_a_finish_reason_has_the_same_meaning_in_every_dialect(name: str) -> None:
     results = {word: read(WIRES[name](word)) for word in WORDS}
 
     assert {word: result.end.reason for word, result in results.items()} == WORDS
@@ -219,7 +219,7 @@ def test_a_word_means_the_same_in_every_dialect(name: str) -> None:
 
 
 @each_wire
-def test_what_a_word_means_is_not_changed_by_an_end_marker(name: str) -> None:
+def test_an_end_marker_does_not_change_the_meaning_of_a_finish_reason(name: str) -> None:
     results = {
         word: read(WIRES[name](word) + b"data: [DONE]\n\n") for word in WORDS if name not in ("ollama", "replicate")
     }
@@ -228,13 +228,13 @@ def test_what_a_word_means_is_not_changed_by_an_end_marker(name: str) -> None:
 
 
 @each_wire
-def test_an_error_is_raised_for_a_word_that_says_so_and_for_no_other(name: str) -> None:
+def test_only_a_finish_reason_that_reports_a_failure_raises(name: str) -> None:
     raised = {word for word in WORDS if isinstance(read(WIRES[name](word)).error, sk.ProviderError)}
 
     assert raised == {word for word, end in WORDS.items() if end == "provider_error"}
 
 
-def test_what_a_dialect_says_of_its_own_words_comes_first() -> None:
+def test_a_dialects_own_meanings_take_precedence() -> None:
     assert meaning("TIMEOUT") == "timeout"
     assert read(cohere("TIMEOUT")).end.reason == "provider_error"
     assert read(openai("TIMEOUT")).end.reason == "timeout"
@@ -242,7 +242,7 @@ def test_what_a_dialect_says_of_its_own_words_comes_first() -> None:
 
 @each_wire
 @given(word=st.text(min_size=1).filter(lambda word: meaning(word) == "unknown" and not is_pending(word)))
-def test_no_word_that_is_not_known_is_a_success(name: str, word: str) -> None:
+def test_no_unknown_finish_reason_is_a_success(name: str, word: str) -> None:
     end = read(WIRES[name](word)).end
 
     assert end.reason == "unknown"
@@ -251,7 +251,7 @@ def test_no_word_that_is_not_known_is_a_success(name: str, word: str) -> None:
 
 
 @given(st.sampled_from(sorted(WORDS)), st.sampled_from(["upper", "lower", "title", "-", " ", ""]))
-def test_case_and_punctuation_make_no_other_word(word: str, how: str) -> None:
+def test_case_and_punctuation_are_ignored(word: str, how: str) -> None:
     spelled = word.replace("_", how) if how in ("-", " ", "") else getattr(word, how)()
 
     assert meaning(spelled) == meaning(word)
@@ -261,7 +261,7 @@ def test_case_and_punctuation_make_no_other_word(word: str, how: str) -> None:
 @pytest.mark.parametrize(
     "name", ["openai", "openai, not streamed", "openai, legacy", "anthropic", "gemini", "watsonx", "dashscope"]
 )
-def test_what_stands_for_no_word_ends_nothing(name: str, word: Any) -> None:
+def test_a_placeholder_ends_nothing(name: str, word: Any) -> None:
     result = read(WIRES[name](word))
 
     assert result.end == sk.StreamEnd("truncated", open_choices=(0,))
@@ -269,7 +269,7 @@ def test_what_stands_for_no_word_ends_nothing(name: str, word: Any) -> None:
     assert result.choice.finish_reason is None
 
 
-def test_the_words_for_not_yet_of_gemini_and_watsonx_end_nothing() -> None:
+def test_the_placeholders_of_gemini_and_watsonx_end_nothing() -> None:
     assert read(gemini("FINISH_REASON_UNSPECIFIED")).end.reason == "truncated"
     assert read(watsonx("not_finished")).end.reason == "truncated"
 
@@ -288,7 +288,7 @@ def test_the_words_for_not_yet_of_gemini_and_watsonx_end_nothing() -> None:
     ],
     ids=str,
 )
-def test_a_finish_reason_that_is_no_text_is_not_lost(reason: Any, end: str, word: str | None) -> None:
+def test_a_finish_reason_that_is_not_text_is_kept(reason: Any, end: str, word: str | None) -> None:
     result = read(openai(reason) + b"data: [DONE]\n\n")
 
     assert (result.end.reason, result.end.provider_reason) == (end, word)
@@ -296,13 +296,13 @@ def test_a_finish_reason_that_is_no_text_is_not_lost(reason: Any, end: str, word
 
 @pytest.mark.parametrize("reason", [{"type": "odd"}, {"why": 1}, 7, ["odd"]], ids=str)
 @pytest.mark.parametrize("name", [name for name in WIRES if name not in ("responses", "assistants")])
-def test_nor_is_it_a_success_in_any_dialect(name: str, reason: Any) -> None:
+def test_a_finish_reason_that_is_not_text_is_never_a_success(name: str, reason: Any) -> None:
     result = read(WIRES[name](reason) + b"data: [DONE]\n\n" * (name not in ("ollama", "replicate")))
 
     assert (result.end.reason, result.error) == ("unknown", None)
 
 
-def test_every_reason_is_a_success_a_failure_or_the_users_own_doing() -> None:
+def test_every_end_reason_is_a_success_a_failure_or_caused_by_the_user() -> None:
     others = {"cancelled", "limit"}
 
     assert SUCCESSES | FAILURES | others == set(get_args(EndReason))
@@ -334,7 +334,7 @@ def choices(*words: str | None) -> bytes:
     ],
     ids=str,
 )
-def test_the_worst_choice_gives_the_reason_and_the_first_with_it_the_word(
+def test_the_worst_choice_determines_the_reason_and_the_first_such_choice_the_word(
     words: list[str | None], reason: str, word: str | None
 ) -> None:
     end = read(choices(*words)).end
@@ -342,7 +342,7 @@ def test_the_worst_choice_gives_the_reason_and_the_first_with_it_the_word(
     assert (end.reason, end.provider_reason) == (reason, word)
 
 
-def test_the_word_of_the_first_choice_is_that_of_its_index_not_of_its_arrival() -> None:
+def test_the_first_choice_is_first_by_index_not_by_arrival() -> None:
     late = sse({"choices": [{"index": 1, "finish_reason": "max_tokens"}, {"index": 0, "finish_reason": "length"}]})
 
     assert read(late).end.provider_reason == "length"
@@ -367,7 +367,7 @@ def test_the_provider_reason_of_an_error_is_its_code_or_its_type() -> None:
 
 
 @pytest.mark.parametrize("reason", ["SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "JAILBREAK"])
-def test_a_prompt_that_gemini_blocked_has_its_reason(reason: str) -> None:
+def test_a_prompt_blocked_by_gemini_has_a_reason(reason: str) -> None:
     end = read(sse({"promptFeedback": {"blockReason": reason}, "usageMetadata": {"promptTokenCount": 3}})).end
 
     assert (end.reason, end.provider_reason) == ("content_filter", reason)
@@ -467,7 +467,7 @@ CALLED = {
 
 
 @pytest.mark.parametrize("body", CALLED.values(), ids=CALLED)
-def test_an_answer_that_calls_tools_ends_so_in_every_dialect(body: bytes) -> None:
+def test_an_answer_with_tool_calls_ends_as_tool_calls_in_every_dialect(body: bytes) -> None:
     assert read(body).end.reason == "tool_calls"
 
 
@@ -526,11 +526,11 @@ def test_tools_that_the_provider_runs_itself_leave_the_answer_completed(body: by
 
 
 @pytest.mark.parametrize("word", ["length", "content_filter", "odd", "abort"])
-def test_a_call_that_was_cut_short_ends_as_it_was_cut(word: str) -> None:
+def test_a_cut_call_ends_with_the_reason_of_the_cut(word: str) -> None:
     assert read(chat({"tool_calls": [call()]}, word=word)).end.reason == WORDS.get(word, "unknown")
 
 
-def test_an_incomplete_response_with_a_call_is_no_call_of_tools() -> None:
+def test_an_incomplete_response_with_a_call_does_not_end_as_tool_calls() -> None:
     assert read(items(ITEM, status="incomplete")).end.reason == "truncated"
 
 
@@ -557,7 +557,7 @@ CUTS = {
 
 @pytest.mark.parametrize("more", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("name", FINISHED)
-def test_a_body_that_breaks_off_behind_the_finish_reasons_is_complete(name: str, more: bytes) -> None:
+def test_a_body_cut_after_the_finish_reasons_is_complete(name: str, more: bytes) -> None:
     word = "end_turn" if name == "anthropic" else "stop"
 
     assert read(FINISHED[name](word) + more).end == sk.StreamEnd("completed")
@@ -569,13 +569,13 @@ def test_a_choice_without_its_finish_reason_is_truncated(more: bytes) -> None:
     assert read(choices("stop", None) + more).end == sk.StreamEnd("truncated", open_choices=(1,))
 
 
-def test_the_usage_that_was_cut_off_is_unknown() -> None:
+def test_usage_that_was_cut_off_is_unknown() -> None:
     result = read(openai("stop") + b'data: {"choices": [], "usage": {"prompt_tok')
 
     assert (result.end.reason, result.completion.usage, result.error) == ("completed", None, None)
 
 
-def test_a_finish_reason_with_every_chunk_is_no_evidence_of_the_last_one() -> None:
+def test_a_finish_reason_in_every_chunk_does_not_prove_the_end() -> None:
     """Some Gemini models send one."""
     chunks = [{"candidates": [{"index": 0, "content": {"parts": [{"text": t}]}, "finishReason": "STOP"}]} for t in "ab"]
 
@@ -606,6 +606,6 @@ def test_a_stream_without_an_answer_is_never_completed(dialect: str | None, done
     assert result.error is None
 
 
-def test_usage_alone_is_no_answer() -> None:
+def test_usage_alone_is_not_an_answer() -> None:
     assert tell({"choices": [], "usage": {"total_tokens": 1}}).end.reason == "truncated"
     assert read(sse({"choices": [], "prompt_filter_results": [{}]}, "[DONE]")).end.reason == "truncated"

@@ -124,7 +124,7 @@ def check(error: sk.StreamkitError | None, code: Any, kind: Any, detail: str) ->
 
 @pytest.mark.parametrize("done", [b"", DONE], ids=["", "[DONE]"])
 @each_error
-def test_an_error_that_comes_alone(data: Any, code: Any, kind: Any, detail: str, done: bytes) -> None:
+def test_an_error_without_other_events(data: Any, code: Any, kind: Any, detail: str, done: bytes) -> None:
     result = read(sse(data) + done)
 
     check(result.error, code, kind, detail)
@@ -132,7 +132,7 @@ def test_an_error_that_comes_alone(data: Any, code: Any, kind: Any, detail: str,
 
 
 @each_error
-def test_an_error_in_place_of_a_stream(data: Any, code: Any, kind: Any, detail: str) -> None:
+def test_an_error_instead_of_a_stream(data: Any, code: Any, kind: Any, detail: str) -> None:
     check(read(json.dumps(data).encode()).error, code, kind, detail)
     check(read(json.dumps(data, indent=2).encode()).error, code, kind, detail)
 
@@ -175,7 +175,7 @@ def test_an_error_in_the_middle_of_an_answer(name: str, data: Any, code: Any, ki
 
 
 @each_error
-def test_with_emit_nothing_is_raised_and_the_end_has_the_code_or_the_type(
+def test_with_errors_emit_nothing_is_raised_and_the_end_has_the_code_or_the_type(
     data: Any, code: Any, kind: Any, detail: str
 ) -> None:
     result = read(OPENAI + sse(data), errors="emit")
@@ -185,7 +185,7 @@ def test_with_emit_nothing_is_raised_and_the_end_has_the_code_or_the_type(
     assert result.end.provider_reason == (kind if code is None else str(code))
 
 
-def test_minimax_says_an_error_beside_the_rest_of_the_answer() -> None:
+def test_minimax_sends_an_error_together_with_the_rest_of_the_answer() -> None:
     last = {"choices": [{"index": 0, "delta": {"content": "!"}}], "base_resp": {"status_code": 1027, "status_msg": "m"}}
 
     result = read(OPENAI + sse(last))
@@ -194,7 +194,7 @@ def test_minimax_says_an_error_beside_the_rest_of_the_answer() -> None:
     assert result.completion.text == "Hi!"
 
 
-def test_a_success_of_minimax_is_none() -> None:
+def test_a_success_of_minimax_is_not_an_error() -> None:
     last = {"choices": [{"index": 0, "finish_reason": "stop"}], "base_resp": {"status_code": 0, "status_msg": ""}}
 
     assert read(OPENAI + sse(last)).end == sk.StreamEnd("completed")
@@ -205,7 +205,7 @@ def test_a_success_of_minimax_is_none() -> None:
     [{"message": SECRET}, {"message": SECRET, "id": "x"}, {"message": SECRET, "request_id": "r"}, {"Message": SECRET}],
     ids=["Cohere", "with an id", "Mistral's gateway", "Amazon"],
 )
-def test_a_message_is_an_error_where_it_is_the_whole_body(data: Any) -> None:
+def test_a_message_is_an_error_if_it_is_the_whole_body(data: Any) -> None:
     error = read(json.dumps(data).encode()).error
 
     check(error, None, None, SECRET)
@@ -240,7 +240,7 @@ ORDINARY: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("data", ORDINARY.values(), ids=ORDINARY)
-def test_an_ordinary_event_is_no_error(data: Any) -> None:
+def test_an_ordinary_event_is_not_an_error(data: Any) -> None:
     assert error_in(data) is None
 
 
@@ -265,7 +265,7 @@ def test_an_answer_about_errors_is_an_answer() -> None:
     ],
     ids=str,
 )
-def test_whether_to_try_again(data: Any, retryable: bool) -> None:
+def test_whether_an_error_is_retryable(data: Any, retryable: bool) -> None:
     error = read(sse(data)).error
 
     assert isinstance(error, sk.ProviderError)

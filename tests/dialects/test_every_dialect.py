@@ -40,28 +40,28 @@ def check_chunks(body: bytes) -> None:
 
 
 @every_recording
-def test_however_a_recording_is_cut_the_events_are_the_same(recording: Recording) -> None:
+def test_the_events_do_not_depend_on_how_a_recording_is_split(recording: Recording) -> None:
     check_cuts(recording.body)
 
 
 @every_fixture
-def test_however_a_fixture_is_cut_the_events_are_the_same(fixture: Path) -> None:
+def test_the_events_do_not_depend_on_how_a_fixture_is_split(fixture: Path) -> None:
     check_cuts(fixture.read_bytes())
 
 
 @every_pair
-def test_however_a_plain_answer_is_cut_the_events_are_the_same(fixture: Path) -> None:
+def test_the_events_do_not_depend_on_how_a_non_streaming_response_is_split(fixture: Path) -> None:
     check_cuts(fixture.with_suffix(".json").read_bytes(), dialect_of(fixture))
 
 
 @every_recording
-def test_every_event_knows_its_chunk(recording: Recording) -> None:
+def test_every_event_has_its_chunk(recording: Recording) -> None:
     if "replicate" not in recording.path.stem:  # its chunks are not JSON
         check_chunks(recording.body)
 
 
 @every_recording
-def test_a_stream_that_was_cut_is_truncated_and_keeps_what_came(recording: Recording) -> None:
+def test_a_cut_stream_is_truncated_and_keeps_the_received_events(recording: Recording) -> None:
     whole = read(recording.body).completion
 
     for part in (1, 2):
@@ -75,14 +75,14 @@ def test_a_stream_that_was_cut_is_truncated_and_keeps_what_came(recording: Recor
 
 
 @every_pair
-def test_a_plain_answer_gives_itself_back(fixture: Path) -> None:
+def test_a_non_streaming_response_is_restored_exactly(fixture: Path) -> None:
     plain = fixture.with_suffix(".json").read_bytes()
 
     assert read(plain, dialect=dialect_of(fixture)).completion.to_dict() == json.loads(plain)
 
 
 @every_pair
-def test_a_streamed_answer_and_its_plain_twin_accumulate_to_the_same(fixture: Path) -> None:
+def test_streaming_and_non_streaming_responses_accumulate_to_the_same(fixture: Path) -> None:
     plain = fixture.with_suffix(".json").read_bytes()
     streamed = read(fixture.read_bytes()).completion
 
@@ -91,7 +91,7 @@ def test_a_streamed_answer_and_its_plain_twin_accumulate_to_the_same(fixture: Pa
 
 
 @every_recording
-def test_an_answer_as_a_plain_one_gives_itself_back(recording: Recording) -> None:
+def test_an_answer_built_as_a_non_streaming_response_is_read_back_equal(recording: Recording) -> None:
     sent = read(recording.body).completion
     if sent.shape is None or sent.end == "provider_error":
         return  # OpenAI's own shape, or no answer
@@ -104,7 +104,7 @@ def test_an_answer_as_a_plain_one_gives_itself_back(recording: Recording) -> Non
 
 
 @every_recording
-def test_every_answer_has_openais_chat_shape_too(recording: Recording) -> None:
+def test_every_answer_can_be_built_as_a_chat_completion(recording: Recording) -> None:
     completion = read(recording.body).completion
     chat = completion.to_openai()
 
@@ -118,7 +118,7 @@ def vars_of(event: Any) -> dict[str, Any]:
 
 
 @every_recording
-def test_the_structure_has_none_of_the_text(recording: Recording) -> None:
+def test_the_structure_contains_no_text(recording: Recording) -> None:
     result = read(recording.body)
     told = json.dumps([vars_of(event) for kind in STRUCTURE for event in result.of(kind)])
 
@@ -128,7 +128,7 @@ def test_the_structure_has_none_of_the_text(recording: Recording) -> None:
             assert not text or len(text) < 12 or json.dumps(text)[1:-1] not in told
 
 
-def test_wire_and_payloads_are_each_others_inverse() -> None:
+def test_wire_and_payloads_are_inverse() -> None:
     body = (DATA / "anthropic-messages.sse").read_bytes()
 
     assert payloads(wire(payloads(body))) == payloads(body)

@@ -34,7 +34,7 @@
 | Anthropic: an error after HTTP 200 | `Anthropic, error` |
 | Responses: typed events with sequence numbers | `Responses` |
 | llama.cpp: items of Responses are identified only by `item_id` | `Responses, llama.cpp` |
-| Responses: `starting_after` resumes a background stream | `test_a_background_stream_goes_on_after_its_last_sequence_number` |
+| Responses: `starting_after` resumes a background stream | `test_a_background_stream_resumes_after_its_last_sequence_number` |
 """
 
 import asyncio
@@ -599,7 +599,7 @@ def test_a_fact_is_read(fact: Fact) -> None:
 
 
 @each
-def test_a_fact_is_read_the_same_for_any_cut(fact: Fact) -> None:
+def test_a_fact_is_read_the_same_however_it_is_split(fact: Fact) -> None:
     whole = read(fact.body)
 
     for pieces in cuts(fact.body):
@@ -644,7 +644,7 @@ async def test_openrouters_generation_id_is_in_the_headers() -> None:
             assert [event async for event in events] == [sk.Finish("stop"), STOPPED]
 
 
-def test_a_background_stream_goes_on_after_its_last_sequence_number() -> None:
+def test_a_background_stream_resumes_after_its_last_sequence_number() -> None:
     """`GET /responses/{id}?stream=true&starting_after=N` sends the events after event N, without a first event."""
     body = FACTS["Responses"].body
     first, rest = body[: body.index(b"event: response.completed")], body[body.index(b"event: response.completed") :]

@@ -32,7 +32,7 @@ def test_there_are_recordings_of_both_services() -> None:
 
 
 @every_recording
-def test_the_answer_is_what_the_official_client_made_of_it(recording: Recording) -> None:
+def test_the_answer_equals_the_official_clients(recording: Recording) -> None:
     expected, result = recording.expected, read(recording.body)
     choice, usage = result.choice, result.completion.usage
 
@@ -91,12 +91,12 @@ def test_candidates_are_choices() -> None:
     assert read(FIXTURE).end == sk.StreamEnd("content_filter")
 
 
-def test_what_stands_beside_the_answer_is_a_notice() -> None:
+def test_data_besides_the_answer_is_a_notice() -> None:
     assert read(FIXTURE).notices("safety_ratings") == [RATINGS]
     assert sk.events.PartEnd(2, {"thoughtSignature": "c2ln"}) in read(FIXTURE).events
 
 
-def test_a_stream_that_comes_as_one_array_gives_the_same_events() -> None:
+def test_a_stream_in_one_array_has_the_same_events() -> None:
     array = ("[" + ",\n".join(json.dumps(payload, indent=1) for payload in payloads(FIXTURE)) + "]").encode()
 
     assert read(array).events == read(FIXTURE).events
@@ -114,7 +114,7 @@ def test_usage_is_cumulative_and_the_last_one_counts() -> None:
     assert read(FIXTURE).completion.usage == usages[-1]
 
 
-def test_a_later_null_is_no_count() -> None:
+def test_a_later_null_is_ignored() -> None:
     first, later = {"promptTokenCount": 7, "totalTokenCount": 7}, {"promptTokenCount": None, "totalTokenCount": 9}
 
     usage = tell({"usageMetadata": first}, {"usageMetadata": later}).completion.usage
@@ -122,7 +122,7 @@ def test_a_later_null_is_no_count() -> None:
     assert usage == sk.Usage(7, None, 9, {"promptTokenCount": 7, "totalTokenCount": 9})
 
 
-def test_what_googles_own_tools_found_is_part_of_the_prompt() -> None:
+def test_results_of_googles_own_tools_count_as_prompt() -> None:
     counts = {"promptTokenCount": 5, "toolUsePromptTokenCount": 10, "candidatesTokenCount": 2, "totalTokenCount": 17}
 
     assert tell({"usageMetadata": counts}).completion.usage == sk.Usage(15, 2, 17, counts)
@@ -142,7 +142,7 @@ def test_what_googles_own_tools_found_is_part_of_the_prompt() -> None:
         ("MALFORMED_FUNCTION_CALL", "provider_error"),
     ],
 )
-def test_the_finish_is_in_the_providers_word_and_the_end_says_what_it_means(reason: str, end: str) -> None:
+def test_the_finish_reason_is_the_providers_and_the_end_has_its_meaning(reason: str, end: str) -> None:
     result = tell(chunk({"text": "Hi"}), chunk({"text": "."}, finish=reason))
 
     assert (result.choice.text, result.choice.finish_reason) == ("Hi.", reason)
@@ -151,7 +151,7 @@ def test_the_finish_is_in_the_providers_word_and_the_end_says_what_it_means(reas
 
 
 @pytest.mark.parametrize("reason", [None, "", "FINISH_REASON_UNSPECIFIED"])
-def test_a_reason_that_is_none_is_no_end(reason: str | None) -> None:
+def test_a_placeholder_reason_is_not_an_end(reason: str | None) -> None:
     result = tell(chunk({"text": "Hi"}, finish=reason))
 
     assert result.choice.finish_reason is None
@@ -164,14 +164,14 @@ def test_one_candidate_without_an_end_makes_the_stream_truncated() -> None:
     assert result.end == sk.StreamEnd("truncated", open_choices=(1,))
 
 
-def test_a_reason_that_is_sent_with_every_chunk_is_told_once() -> None:
+def test_a_reason_sent_with_every_chunk_is_emitted_once() -> None:
     result = tell(chunk({"text": "a"}, finish="STOP"), chunk({"text": "b"}, finish="STOP"))
 
     assert [event for event in result.events if isinstance(event, sk.Finish)] == [sk.Finish("STOP")]
     assert result.choice.text == "ab"
 
 
-def test_a_call_of_a_function_finishes_with_stop_and_ends_as_calls() -> None:
+def test_a_function_call_finishes_with_stop_and_ends_as_tool_calls() -> None:
     result = tell(chunk({"functionCall": {"name": "f", "args": {"a": 1}}}, finish="STOP"))
 
     assert (result.choice.finish_reason, result.end.reason) == ("STOP", "tool_calls")
@@ -229,7 +229,7 @@ def test_a_blocked_prompt_ends_without_a_candidate() -> None:
     ],
     ids=lambda part: next(iter(part)) if isinstance(part, dict) else "",
 )
-def test_of_other_parts_the_text_comes_in_deltas(
+def test_the_text_of_other_parts_is_emitted_in_deltas(
     part: dict[str, Any], structure: dict[str, Any], texts: list[sk.events.PartDelta]
 ) -> None:
     result = tell(chunk(part, finish="STOP"))
@@ -257,19 +257,19 @@ def test_of_other_parts_the_text_comes_in_deltas(
         ),
     ],
 )
-def test_a_text_goes_on_in_the_next_chunk(chunks: list[list[dict[str, Any]]], parts: list[dict[str, Any]]) -> None:
+def test_a_text_continues_in_the_next_chunk(chunks: list[list[dict[str, Any]]], parts: list[dict[str, Any]]) -> None:
     whole = tell(*(chunk(*said) for said in chunks), chunk(finish="STOP")).completion.to_dict()
 
     assert whole["candidates"][0]["content"]["parts"] == parts
 
 
-def test_a_blocked_prompt_gives_itself_back() -> None:
+def test_a_blocked_prompt_is_restored_exactly() -> None:
     plain = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 4}, "modelVersion": "m"}
 
     assert tell(plain).completion.to_dict() == plain
 
 
-def test_grounding_and_citations_stand_in_their_places() -> None:
+def test_grounding_and_citations_are_restored_in_place() -> None:
     plain = chunk(
         {"text": "Hi"},
         finish="STOP",
@@ -296,7 +296,7 @@ def test_grounding_and_log_probabilities_belong_to_their_candidate() -> None:
     ("code", "status", "retryable"),
     [(503, "UNAVAILABLE", True), (429, "RESOURCE_EXHAUSTED", True), (400, "INVALID_ARGUMENT", False)],
 )
-def test_an_error_in_the_stream_is_raised_after_what_came(code: int, status: str, retryable: bool) -> None:
+def test_an_error_in_the_stream_is_raised_after_the_events_before_it(code: int, status: str, retryable: bool) -> None:
     error = {"error": {"code": code, "message": "a secret prompt", "status": status}}
 
     result = tell(chunk({"text": "Hel"}), error)
@@ -308,7 +308,7 @@ def test_an_error_in_the_stream_is_raised_after_what_came(code: int, status: str
 
 
 @pytest.mark.parametrize("form", ["{}", "[{}]"])
-def test_an_error_in_place_of_a_stream_is_an_error(form: str) -> None:
+def test_an_error_instead_of_a_stream_is_an_error(form: str) -> None:
     error = '{"error": {"code": 503, "message": "Overloaded", "status": "UNAVAILABLE"}}'
 
     result = read(form.replace("{}", error).encode())
@@ -318,7 +318,7 @@ def test_an_error_in_place_of_a_stream_is_an_error(form: str) -> None:
 
 
 @pytest.mark.parametrize("payload", [{"a": 1}, None, 3, {"candidate": []}], ids=str)
-def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
+def test_an_unknown_event_is_a_notice_with_all_of_its_data(payload: Any) -> None:
     result = tell(chunk({"text": "a"}), payload, chunk(finish="STOP"))
 
     (notice,) = (event for event in result.events if isinstance(event, sk.events.ProviderNotice))
@@ -329,7 +329,7 @@ def test_what_is_not_known_is_a_notice_that_has_all_of_it(payload: Any) -> None:
 @pytest.mark.parametrize(
     "candidates", [None, [], [None], [{}], [{"content": None}], [{"content": {"parts": None}}], "x"]
 )
-def test_candidates_may_say_nothing(candidates: object) -> None:
+def test_candidates_may_be_empty(candidates: object) -> None:
     result = tell({"candidates": candidates})
 
     assert result.told[:-2] == []
@@ -337,12 +337,12 @@ def test_candidates_may_say_nothing(candidates: object) -> None:
 
 
 @pytest.mark.parametrize("time", [None, 3, "soon"])
-def test_a_time_of_another_form_is_none(time: object) -> None:
+def test_a_time_of_another_form_is_ignored(time: object) -> None:
     assert tell({"modelVersion": "m", "createTime": time}).completion.created is None
 
 
 @pytest.mark.parametrize("body", [FIXTURE, b": hello\n\n" + FIXTURE, PLAIN], ids=["stream", "comment", "plain"])
-def test_the_first_event_tells_the_dialect(body: bytes) -> None:
+def test_the_first_event_identifies_the_dialect(body: bytes) -> None:
     first = next(iter(sk.Parse().run([body])))
 
     assert for_event(first) is Gemini

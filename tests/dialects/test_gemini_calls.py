@@ -93,7 +93,7 @@ def calls_of(*parts: dict[str, Any]) -> list[tuple[str | None, str | None, str]]
         "no arguments and no last part",
     ],
 )
-def test_arguments_that_are_streamed_are_one_document(parts: list[dict[str, Any]], arguments: str) -> None:
+def test_streamed_arguments_are_one_json_document(parts: list[dict[str, Any]], arguments: str) -> None:
     found = result(BEGIN, *parts)
 
     assert [(c.id, c.name, c.arguments) for c in found.choice.tool_calls] == [("q1", "write", arguments)]
@@ -130,7 +130,7 @@ def streamed(value: Any, path: str, size: int) -> list[dict[str, Any]]:
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=4), st.integers(1, 3))
-def test_any_arguments_come_back_whole_however_they_are_cut(arguments: dict[str, Any], size: int) -> None:
+def test_any_arguments_are_reassembled_however_they_are_split(arguments: dict[str, Any], size: int) -> None:
     found = [piece for name, value in arguments.items() for piece in streamed(value, f"$[{json.dumps(name)}]", size)]
 
     ((_, _, whole),) = calls_of(BEGIN, *(pieces(piece) for piece in found), call())
@@ -139,7 +139,7 @@ def test_any_arguments_come_back_whole_however_they_are_cut(arguments: dict[str,
     assert calls_of(BEGIN, pieces(*found), call()) == [("q1", "write", whole)]
 
 
-def test_a_moderation_sees_the_arguments() -> None:
+def test_moderation_sees_the_arguments() -> None:
     rule = sk.Rule("file", ("a.txt",), replacement="[file]")
     body = sse(
         *(
@@ -215,17 +215,17 @@ def test_a_moderation_sees_the_arguments() -> None:
         "a piece of a call that has not begun",
     ],
 )
-def test_which_call_a_part_belongs_to(parts: list[dict[str, Any]], found: list[Any]) -> None:
+def test_a_part_is_assigned_to_its_call(parts: list[dict[str, Any]], found: list[Any]) -> None:
     assert calls_of(*parts) == found
 
 
-def test_a_signature_comes_with_the_part_of_its_call() -> None:
+def test_a_signature_is_in_the_part_of_its_call() -> None:
     found = result({**BEGIN, "thoughtSignature": "c2ln"}, pieces(at("$.a", 1)), call())
 
     assert found.completion.to_dict()["candidates"][0]["content"]["parts"][0]["thoughtSignature"] == "c2ln"
 
 
-def test_arguments_of_an_answer_that_is_cut_are_not_completed() -> None:
+def test_arguments_of_a_cut_answer_are_not_completed() -> None:
     body = sse(*(chunk(part) for part in (BEGIN, pieces(at("$.path", "a.t", goes_on=True)))))
 
     found = read(body)
@@ -249,21 +249,21 @@ def test_arguments_of_an_answer_that_is_cut_are_not_completed() -> None:
     ],
     ids=lambda partial: " ".join(piece["jsonPath"] for piece in partial),
 )
-def test_a_piece_that_has_no_place_is_an_error_after_all_that_came(partial: list[dict[str, Any]]) -> None:
+def test_a_piece_without_a_valid_path_is_an_error_after_all_events_before_it(partial: list[dict[str, Any]]) -> None:
     found = read(sse(chunk({"text": "Hi"}), chunk(BEGIN), *(chunk(pieces(piece)) for piece in partial), END))
 
     assert isinstance(found.error, sk.errors.ProtocolError)
     assert sk.TextDelta("Hi") in found.events
 
 
-def test_with_emit_it_ends_the_stream() -> None:
+def test_with_errors_emit_it_ends_the_stream() -> None:
     found = read(sse(chunk({"text": "Hi"}), chunk(BEGIN), chunk(pieces(at("$.a[1]", 1))), END), errors="emit")
 
     assert (found.error, found.end.reason, found.completion.text) == (None, "error", "Hi")
     assert len(found.notices("protocol_error")) == 1
 
 
-def test_a_body_with_streamed_arguments_is_read_the_same_for_any_cut() -> None:
+def test_a_body_with_streamed_arguments_is_read_the_same_however_it_is_split() -> None:
     body = sse(
         *(chunk(part) for part in (BEGIN, pieces(at("$.a", "é😀", goes_on=True)), pieces(at("$.a", "b")), call())), END
     )
@@ -272,7 +272,7 @@ def test_a_body_with_streamed_arguments_is_read_the_same_for_any_cut() -> None:
         assert read(*pieces_).events == read(body).events
 
 
-def test_what_is_written_so_far_is_always_the_beginning_of_the_whole() -> None:
+def test_the_text_so_far_is_always_a_prefix_of_the_whole() -> None:
     writer, written = PartialArguments(), ""
     for piece in (
         at("$.a", "x", goes_on=True),

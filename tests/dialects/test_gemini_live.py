@@ -58,7 +58,7 @@ def test_speech_is_audio_with_its_transcript() -> None:
     assert result.end.reason == "completed"
 
 
-def test_calls_of_functions_end_the_turn_for_the_client() -> None:
+def test_function_calls_end_the_turn() -> None:
     calls = [{"id": "c1", "name": "f", "args": {"a": 1}}, {"id": "c2", "name": "g", "args": {}}]
     result = tell(SETUP, turn({"text": "Let me see."}), {"toolCall": {"functionCalls": calls}})
 
@@ -98,11 +98,11 @@ def test_messages_of_the_session_are_notices() -> None:
 
 
 @pytest.mark.parametrize("message", [SETUP, turn({"text": "a"}), complete(), {"toolCall": {"functionCalls": []}}])
-def test_the_dialect_is_known_by_any_of_its_messages(message: dict[str, Any]) -> None:
+def test_any_message_identifies_the_dialect(message: dict[str, Any]) -> None:
     (found,) = sk.Parse().run([ndjson(message)])
 
     assert for_event(found) is DIALECTS["gemini-live"]
 
 
-def test_however_a_turn_is_cut_the_events_are_the_same() -> None:
+def test_the_events_do_not_depend_on_how_a_turn_is_split() -> None:
     check_cuts(ndjson(SETUP, turn({"text": "Hel"}), turn({"text": "lo ☃"}), complete()))

@@ -33,7 +33,7 @@ NUMBERS = {"beyond a double": "1e999", "too many digits": "9" * 5000}
 
 @pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
 @pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "replicate"])
-def test_a_number_that_can_not_be_read_is_a_typed_error(dialect: str, number: str) -> None:
+def test_an_unreadable_number_is_a_typed_error(dialect: str, number: str) -> None:
     result = read(sse(put('{"x": ?}', number)), dialect=dialect)
 
     assert isinstance(result.error, sk.errors.ProtocolError)
@@ -41,7 +41,7 @@ def test_a_number_that_can_not_be_read_is_a_typed_error(dialect: str, number: st
 
 
 @pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
-def test_what_came_before_it_in_the_same_read_is_delivered(number: str) -> None:
+def test_events_before_it_in_the_same_read_are_delivered(number: str) -> None:
     body = sse(TEXT, put('{"x": ?}', number), STOP, "[DONE]")
 
     for pieces in ([body], *cuts(body, times=1)):
@@ -55,7 +55,7 @@ def test_what_came_before_it_in_the_same_read_is_delivered(number: str) -> None:
     [("1e999", float("inf")), ("9" * 5000, float("inf")), ("-1e999", float("-inf")), ("9" * 30, int("9" * 30))],
     ids=["beyond a double", "too many digits", "negative", "beyond 64 bits"],
 )
-def test_a_number_in_a_field_that_is_not_read_is_in_raw(number: str, shown: float) -> None:
+def test_an_unreadable_number_in_an_unread_field_is_in_raw(number: str, shown: float) -> None:
     body = sse(*[chat(put('{"content": "Blue", "x": ?}', number))] * 3, STOP, "[DONE]")
     result = read(body, dialect="openai")
 
@@ -73,7 +73,7 @@ def test_a_whole_message_with_such_a_number_is_read_without_its_details() -> Non
 
 
 @pytest.mark.parametrize("index", ["1e999", "9" * 4300, str(2**63), "true", "[]"])
-def test_an_index_that_is_none_is_0(index: str) -> None:
+def test_an_invalid_index_is_0(index: str) -> None:
     delta = put('{"tool_calls": [{"index": ?, "id": "c", "function": {"name": "f"}}]}', index)
     body = sse(put('{"choices": [{"index": ?, "delta": ?, "finish_reason": "tool_calls"}]}', index, delta), "[DONE]")
     result = read(body)
@@ -86,7 +86,7 @@ def test_an_index_that_is_none_is_0(index: str) -> None:
 
 @pytest.mark.parametrize("other", ["refusal", "reasoning_text", "output_text"])
 @pytest.mark.parametrize("first", ["refusal", "reasoning_text", "output_text"])
-def test_text_of_another_kind_than_its_part_is_a_part_of_its_own(first: str, other: str) -> None:
+def test_text_of_another_kind_than_its_part_is_a_separate_part(first: str, other: str) -> None:
     result = tell(
         CREATED,
         {"type": "response.output_item.added", "output_index": 0, "item": {"id": "i", "type": "message"}},
@@ -104,7 +104,7 @@ def test_text_of_another_kind_than_its_part_is_a_part_of_its_own(first: str, oth
 
 @pytest.mark.parametrize("kind", [{}, [], 5, None, {"type": {}}])
 @pytest.mark.parametrize("event", ["response.output_item.added", "response.output_item.done"])
-def test_a_type_that_is_no_string_is_no_type(kind: Any, event: str) -> None:
+def test_a_type_that_is_not_a_string_is_ignored(kind: Any, event: str) -> None:
     result = tell(CREATED, {"type": event, "output_index": 0, "item": {"type": kind}}, COMPLETED)
 
     assert (result.error, result.end.reason) == (None, "completed")
@@ -113,7 +113,7 @@ def test_a_type_that_is_no_string_is_no_type(kind: Any, event: str) -> None:
 
 @pytest.mark.parametrize("value", ["5", "true", "{}", '["a"]', "null", "1.5"])
 @pytest.mark.parametrize("name", ["data", "transcript", "id"])
-def test_audio_that_is_no_string_is_left_out(name: str, value: str) -> None:
+def test_audio_that_is_not_a_string_is_left_out(name: str, value: str) -> None:
     good = '{"audio": {"id": "a", "data": "QQ", "transcript": "A", "expires_at": 7}}'
     result = read(sse(chat(good), chat(put('{"audio": {"?": ?}}', name, value)), chat(good), STOP, "[DONE]"))
 
@@ -122,7 +122,7 @@ def test_audio_that_is_no_string_is_left_out(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["5", "null", "{}", "[]", "true"])
-def test_a_token_that_is_no_string_is_in_no_log_probabilities_of_a_chat(token: str) -> None:
+def test_a_token_that_is_not_a_string_is_left_out_of_chat_log_probabilities(token: str) -> None:
     logprobs = put('{"tokens": ["a", ?, "c"], "token_logprobs": [-1, -2, -3]}', token)
     chunk = put('{"object": "text_completion", "choices": [{"index": 0, "text": "abc", "logprobs": ?}]}', logprobs)
     completion = read(sse(chunk, "[DONE]")).completion
@@ -152,7 +152,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("events", KEPT.values(), ids=KEPT)
-def test_half_of_a_pair_that_a_dialect_keeps_is_replaced_in_every_later_event(events: tuple[str, ...]) -> None:
+def test_a_stored_lone_surrogate_is_replaced_in_every_later_event(events: tuple[str, ...]) -> None:
     dialect, *payloads = events
     body = sse(*payloads)
 
@@ -164,7 +164,7 @@ def test_half_of_a_pair_that_a_dialect_keeps_is_replaced_in_every_later_event(ev
         assert "\ufffd" in told
 
 
-def test_a_run_with_half_of_a_pair_is_resumed_from_its_checkpoint() -> None:
+def test_a_run_with_a_lone_surrogate_is_resumed_from_its_checkpoint() -> None:
     events = [
         sk.sse.ServerSentEvent.of(chat(put('{"content": "?"}', text))) for text in ("\\ude00\\ud83d", "\\ude00 \\\\d")
     ]
@@ -193,7 +193,7 @@ def test_a_chunk_is_read_in_the_same_way_after_a_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("dialect", ["openai", "replicate"])
-def test_half_of_a_pair_that_is_not_escaped_is_joined_or_replaced(dialect: str) -> None:
+def test_an_unescaped_lone_surrogate_is_joined_or_replaced(dialect: str) -> None:
     def event(text: str) -> sk.sse.ServerSentEvent:
         return sk.sse.ServerSentEvent.of(chat(put('{"content": "?"}', text)) if dialect == "openai" else text, "output")
 
@@ -204,7 +204,7 @@ def test_half_of_a_pair_that_is_not_escaped_is_joined_or_replaced(dialect: str) 
     assert all(msgspec.json.encode(one) for one in found)
 
 
-def test_what_comes_after_the_end_of_a_step_does_not_change_events_that_were_emitted() -> None:
+def test_data_after_the_end_of_a_step_does_not_change_emitted_events() -> None:
     events = [
         sk.sse.ServerSentEvent.of(json.dumps(data))
         for data in (
@@ -236,7 +236,7 @@ def test_a_text_that_contradicts_in_the_middle_of_a_read_ends_the_answer_there()
 
 
 @pytest.mark.parametrize("word", ["-", "…", "☃", "\\ud83d", "{}", "[1]", "5", "true"])
-def test_a_finish_reason_of_no_letters_is_no_success(word: str) -> None:
+def test_a_finish_reason_without_letters_is_not_a_success(word: str) -> None:
     said = word if word in ("{}", "[1]", "5", "true") else f'"{word}"'
     result = read(
         sse(put('{"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": ?}]}', said), "[DONE]")

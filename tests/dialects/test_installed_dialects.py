@@ -72,28 +72,28 @@ def read(*bodies: bytes, dialect: str | None = None) -> tuple[list[sk.Event], sk
 SPOKEN = [sk.TextDelta("Polly "), sk.TextDelta("wants"), sk.StreamEnd("completed", True, (0,))]
 
 
-def test_the_first_event_chooses_the_dialect_of_a_package(install: Install) -> None:
+def test_the_first_event_selects_the_dialect_of_a_package(install: Install) -> None:
     install("parrot", PARROT, "Parrot")
 
     assert read(WORDS) == (SPOKEN, None)
     assert read(WORDS, dialect="parrot") == (SPOKEN, None)
 
 
-def test_a_ping_before_does_not_decide(install: Install) -> None:
+def test_a_ping_before_it_does_not_decide(install: Install) -> None:
     install("parrot", PARROT, "Parrot")
 
     assert read(PING, WORDS) == ([sk.events.ProviderNotice("ping", {"type": "ping"}), *SPOKEN], None)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_the_choice_is_the_same_for_any_cut(install: Install, size: int) -> None:
+def test_the_dialect_does_not_depend_on_how_the_body_is_split(install: Install, size: int) -> None:
     install("parrot", PARROT, "Parrot")
     body = PING + WORDS
 
     assert read(*(body[at : at + size] for at in range(0, len(body), size))) == read(body)
 
 
-def test_packages_are_loaded_once_and_only_when_no_dialect_of_ours_speaks(install: Install, loaded: list[str]) -> None:
+def test_packages_are_loaded_once_and_only_if_no_built_in_dialect_matches(install: Install, loaded: list[str]) -> None:
     install("parrot", PARROT, "Parrot")
 
     read(OPENAI)
@@ -105,7 +105,7 @@ def test_packages_are_loaded_once_and_only_when_no_dialect_of_ours_speaks(instal
     assert len(loaded) == 1
 
 
-def test_a_dialect_of_ours_comes_before_one_of_a_package(install: Install) -> None:
+def test_a_built_in_dialect_takes_precedence_over_a_packages(install: Install) -> None:
     install("greedy", PARROT.replace('"squawk" in data', "True"), "Parrot")
 
     assert read(OPENAI)[0][0] == sk.TextDelta("Hi")
@@ -126,7 +126,7 @@ broken = pytest.mark.parametrize("how", BROKEN)
 
 
 @broken
-def test_a_broken_package_does_not_touch_streams_of_ours(install: Install, how: str) -> None:
+def test_a_broken_package_does_not_affect_built_in_dialects(install: Install, how: str) -> None:
     source, target, _ = BROKEN[how]
     install("broken", source, target)
 
@@ -137,7 +137,7 @@ def test_a_broken_package_does_not_touch_streams_of_ours(install: Install, how: 
 
 
 @broken
-def test_a_broken_package_does_not_touch_the_dialect_of_another(install: Install, how: str) -> None:
+def test_a_broken_package_does_not_affect_the_dialect_of_another(install: Install, how: str) -> None:
     source, target, _ = BROKEN[how]
     install("broken", source, target)
     install("parrot", PARROT, "Parrot")
@@ -146,7 +146,7 @@ def test_a_broken_package_does_not_touch_the_dialect_of_another(install: Install
 
 
 @broken
-def test_a_broken_package_is_named_when_nobody_spoke(install: Install, how: str) -> None:
+def test_a_broken_package_is_named_if_no_dialect_matches(install: Install, how: str) -> None:
     source, target, message = BROKEN[how]
     install("broken", source, target)
 
@@ -159,7 +159,7 @@ def test_a_broken_package_is_named_when_nobody_spoke(install: Install, how: str)
     assert "Polly" not in str(error)
 
 
-def test_two_packages_that_offer_one_name_are_named(install: Install) -> None:
+def test_two_packages_with_the_same_dialect_name_are_reported(install: Install) -> None:
     install("parrot", PARROT, "Parrot")
     install("parrot", PARROT + "\nCockatoo = Parrot\n", "Cockatoo")
 
@@ -168,7 +168,7 @@ def test_two_packages_that_offer_one_name_are_named(install: Install) -> None:
     assert "expected one package to offer 'parrot', found several: parrot-1, parrot-2" in str(error)
 
 
-def test_an_error_that_comes_before_the_end_names_a_broken_package_in_its_notes(install: Install) -> None:
+def test_an_error_before_the_end_names_a_broken_package_in_its_notes(install: Install) -> None:
     install("broken", "import no_such_module_anywhere", "Parrot")
 
     _, error = read(b"data: squawk, squawk\n\n")
@@ -178,7 +178,7 @@ def test_an_error_that_comes_before_the_end_names_a_broken_package_in_its_notes(
 
 
 @pytest.mark.parametrize("done", [b"", b"data: [DONE]\n\n"], ids=["to its end", "behind [DONE]"])
-def test_without_packages_an_answer_that_nobody_speaks_is_an_error(install: Install, done: bytes) -> None:
+def test_without_packages_an_unrecognized_answer_is_an_error(install: Install, done: bytes) -> None:
     events, error = read(b'data: {"squawk": "Polly"}\n\n' + done)
 
     assert [*map(type, events)] == [sk.events.ProviderNotice, sk.StreamEnd]
@@ -187,7 +187,7 @@ def test_without_packages_an_answer_that_nobody_speaks_is_an_error(install: Inst
     assert error.shape == "event 'message' with {squawk: string}"
 
 
-def test_the_dialects_of_packages_are_named_among_those_that_were_tried(install: Install) -> None:
+def test_dialects_of_packages_are_listed_among_those_tried(install: Install) -> None:
     install("parrot", PARROT, "Parrot")
 
     _, error = read(b'data: {"growl": "Grr"}\n\n')

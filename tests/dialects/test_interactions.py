@@ -39,7 +39,7 @@ def result(*events: dict[str, Any], end: dict[str, Any] | None = None) -> Result
     return read(sse(CREATED, *events, end or completed()))
 
 
-def test_steps_are_told_in_their_order() -> None:
+def test_steps_are_emitted_in_order() -> None:
     found = read(STEPS)
     choice, usage = found.choice, found.completion.usage
 
@@ -91,7 +91,7 @@ def test_how_an_interaction_ends(status: str, reason: str) -> None:
     assert (found.choice.finish_reason, found.end.reason) == (status, reason)
 
 
-def test_an_interaction_that_failed_is_an_error_with_its_own_words_apart() -> None:
+def test_a_failed_interaction_is_an_error_with_the_providers_message_in_detail() -> None:
     error = {"code": "internal", "message": "a secret prompt"}
 
     found = result(end=completed("failed", errors=[error]))
@@ -101,7 +101,7 @@ def test_an_interaction_that_failed_is_an_error_with_its_own_words_apart() -> No
     assert "secret" not in str(found.error)
 
 
-def test_an_error_event_ends_the_answer_after_what_came() -> None:
+def test_an_error_event_ends_the_answer_after_the_events_before_it() -> None:
     error = {"code": "overloaded", "message": "m"}
     found = read(
         sse(CREATED, start({"type": "model_output"}), delta(type="text", text="Hi"), event("error", error=error))
@@ -147,7 +147,7 @@ def test_the_arguments_of_a_call(events: list[dict[str, Any]], arguments: str) -
     assert [(c.id, c.name, c.arguments) for c in found.choice.tool_calls] == [("c", "f", arguments)]
 
 
-def test_what_comes_only_with_the_completion_is_told() -> None:
+def test_content_only_in_the_completion_is_emitted() -> None:
     steps = [
         {"type": "user_input", "content": [{"type": "text", "text": "Hello"}]},
         {"type": "thought", "summary": [{"type": "text", "text": "Hm."}], "signature": "c2ln"},
@@ -177,7 +177,7 @@ def test_the_usage_of_a_status_is_not_lost() -> None:
     assert (found.completion.usage.prompt_tokens, found.completion.usage.total_tokens) == (7, 9)
 
 
-def test_what_is_not_known_is_a_notice() -> None:
+def test_an_unknown_event_is_a_notice() -> None:
     found = result(
         event("interaction.new", a=1), start({"type": "new_step", "x": 1}), delta(type="new_step", y=2), STOP
     )
@@ -189,13 +189,13 @@ def test_what_is_not_known_is_a_notice() -> None:
 @pytest.mark.parametrize(
     "body", [STEPS, CONTENTS, (DATA / "interactions.json").read_bytes()], ids=["steps", "contents", "plain"]
 )
-def test_the_first_event_tells_the_dialect(body: bytes) -> None:
+def test_the_first_event_identifies_the_dialect(body: bytes) -> None:
     first = next(iter(sk.Parse().run([body])))
 
     assert for_event(first) is GeminiInteractions
 
 
-def test_a_moderation_sees_thoughts_and_text() -> None:
+def test_moderation_sees_thoughts_and_text() -> None:
     rule = sk.Rule("x", ("cities", "Grüße"), replacement="[x]")
     pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract() | sk.Moderate(rule) | sk.Accumulate()
 

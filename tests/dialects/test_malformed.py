@@ -17,7 +17,7 @@ END = sse({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, "[D
 STREAM = TEXT[0] + BAD + TEXT[1] + END
 
 
-def test_it_is_an_error_after_what_came_before() -> None:
+def test_it_is_an_error_after_the_events_before_it() -> None:
     result = read(STREAM)
 
     assert isinstance(result.error, sk.errors.ProtocolError)
@@ -36,7 +36,7 @@ def test_the_partial_answer_is_in_accumulate() -> None:
     assert run.stage(sk.Accumulate).snapshot.text == "Blue "
 
 
-def test_with_emit_nothing_is_raised_and_the_end_says_it() -> None:
+def test_with_errors_emit_nothing_is_raised_and_the_end_reports_it() -> None:
     result = read(STREAM, errors="emit")
 
     assert result.error is None
@@ -46,14 +46,14 @@ def test_with_emit_nothing_is_raised_and_the_end_says_it() -> None:
     assert "secr" not in notice["message"]
 
 
-def test_with_skip_the_rest_of_the_answer_is_there() -> None:
+def test_with_skip_the_rest_of_the_answer_is_emitted() -> None:
     result = read(STREAM, malformed="skip")
 
     assert result.error is None
     assert (result.completion.text, result.end) == ("Blue sky", sk.StreamEnd("completed", True))
 
 
-def test_what_was_skipped_is_counted_and_reported_and_can_be_looked_at() -> None:
+def test_skipped_events_are_counted_and_reported_and_available_in_raw() -> None:
     run = (sk.sse.Lines() | sk.Parse() | sk.Extract(malformed="skip")).run([TEXT[0] + BAD + BAD + END])
 
     notices = [event for event in run if isinstance(event, sk.events.ProviderNotice)]
@@ -89,13 +89,13 @@ def test_every_kind_is_skipped_in_every_dialect(dialect: str, data: str) -> None
 
 
 @pytest.mark.parametrize("data", KINDS.values(), ids=KINDS)
-def test_a_first_event_that_is_skipped_decides_nothing(data: str) -> None:
+def test_a_skipped_first_event_does_not_select_a_dialect(data: str) -> None:
     result = read(f"data: {data}\n\n".encode() + TEXT[0] + END, malformed="skip")
 
     assert (result.completion.text, result.end.reason) == ("Blue ", "completed")
 
 
-def test_events_that_were_skipped_before_the_dialect_was_known_are_counted() -> None:
+def test_events_skipped_before_the_dialect_is_known_are_counted() -> None:
     run = (sk.sse.Lines() | sk.Parse() | sk.Extract(malformed="skip")).run([BAD + TEXT[0] + BAD + END])
 
     list(run)
@@ -103,7 +103,7 @@ def test_events_that_were_skipped_before_the_dialect_was_known_are_counted() -> 
     assert run.stage(sk.Extract).skipped == 2
 
 
-def test_a_stream_of_nothing_but_skipped_events_is_an_unknown_one() -> None:
+def test_a_stream_of_only_skipped_events_has_an_unknown_dialect() -> None:
     result = read(b"data: hello\n\n" * 3 + b"data: [DONE]\n\n", malformed="skip")
 
     assert isinstance(result.error, sk.errors.UnknownDialect)
@@ -111,7 +111,7 @@ def test_a_stream_of_nothing_but_skipped_events_is_an_unknown_one() -> None:
     assert "hello" not in str(result.error)
 
 
-def test_an_event_that_the_end_of_the_body_cuts_off_is_no_malformed_one() -> None:
+def test_an_event_cut_by_the_end_of_the_body_is_not_malformed() -> None:
     result = read(TEXT[0] + BAD.rstrip(b"\n"), malformed="skip")
 
     assert (result.notices("malformed"), result.end.reason) == ([], "truncated")
@@ -124,7 +124,7 @@ def test_the_order_of_an_error_event_and_a_malformed_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["errors", "malformed"])
-def test_another_word_for_an_option_is_refused(name: str) -> None:
+def test_an_unknown_value_of_an_option_is_rejected(name: str) -> None:
     options: dict[str, Any] = {name: "ignore"}
 
     with pytest.raises(
@@ -134,7 +134,7 @@ def test_another_word_for_an_option_is_refused(name: str) -> None:
 
 
 @given(st.lists(st.sampled_from(["good", "bad"]), max_size=8), st.sampled_from([None, "openai"]))
-def test_the_good_events_give_what_they_give_alone(kinds: list[str], dialect: str | None) -> None:
+def test_the_valid_events_give_the_same_result_as_alone(kinds: list[str], dialect: str | None) -> None:
     blocks = {"good": TEXT[0], "bad": BAD}
     body = b"".join(blocks[kind] for kind in kinds)
 
@@ -147,7 +147,7 @@ def test_the_good_events_give_what_they_give_alone(kinds: list[str], dialect: st
         assert read(*pieces, dialect=dialect, malformed="skip").events == result.events
 
 
-def test_a_run_that_goes_on_from_a_checkpoint_goes_on_counting() -> None:
+def test_a_run_resumed_from_a_checkpoint_continues_to_count() -> None:
     pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract(malformed="skip")
     run = pipeline.run(iter([TEXT[0] + BAD, b""]))
     next(run)

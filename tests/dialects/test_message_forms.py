@@ -84,7 +84,7 @@ FORMATS: dict[Any, tuple[list[Any], list[Any]]] = {
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_another_format_gets_text_and_calls_and_failed_results(to: Any) -> None:
+def test_another_format_receives_text_calls_and_failed_results(to: Any) -> None:
     answer = msgspec.structs.replace(ANSWER, shape="cohere" if to == "openai" else None)
     messages, results = FORMATS[to]
 
@@ -105,7 +105,7 @@ def test_all_results_of_anthropic_and_gemini_are_one_message_and_of_openai_one_e
     assert ANSWER.tool_results(results, "gemini")[0]["parts"][1]["functionResponse"]["response"] == {"degrees": 18}
 
 
-def test_anthropic_gets_its_thinking_back_with_the_signature() -> None:
+def test_anthropic_receives_its_thinking_with_the_signature() -> None:
     answer = completion_of("dialects/anthropic-messages.sse")
 
     message = answer.message()
@@ -117,7 +117,7 @@ def test_anthropic_gets_its_thinking_back_with_the_signature() -> None:
     assert "reasoning_content" not in other
 
 
-def test_the_responses_api_gets_its_items_back() -> None:
+def test_the_responses_api_receives_its_own_items() -> None:
     answer = completion_of("dialects/responses.sse")
 
     assert answer.messages() == answer.to_dict()["output"]
@@ -125,7 +125,7 @@ def test_the_responses_api_gets_its_items_back() -> None:
         answer.message()
 
 
-def test_gemini_gets_its_parts_back() -> None:
+def test_gemini_receives_its_own_parts() -> None:
     answer = completion_of("dialects/gemini-two-candidates.sse")
 
     for index in (0, 1):
@@ -143,7 +143,7 @@ def test_chat_tools_as_openai_sent_them() -> None:
     ]
 
 
-def test_a_call_without_an_id_gets_the_same_one_in_the_message_and_its_result() -> None:
+def test_a_call_without_an_id_gets_the_same_id_in_the_message_and_its_result() -> None:
     call = ToolCall(None, "weather", "{}")
     answer = sk.Completion((Choice(0, None, "STOP", tool_calls=(call,)),), id="r1", end="completed")
 
@@ -156,7 +156,7 @@ def test_a_call_without_an_id_gets_the_same_one_in_the_message_and_its_result() 
         assert message(answer.message(form)) == result(answer.tool_result(call, "x", form))
 
 
-def test_what_is_not_there_is_an_error() -> None:
+def test_an_unknown_format_or_choice_is_an_error() -> None:
     wrong: Any = "telegram"
     with pytest.raises(sk.PipelineError, match=r"expected a request format \(anthropic, .*\), found 'telegram'"):
         ANSWER.message(wrong)

@@ -32,7 +32,7 @@ def call(arguments: Any, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_answer_that_stops_anywhere_is_truncated(name: str) -> None:
+def test_an_answer_cut_anywhere_is_truncated(name: str) -> None:
     body, whole = streamed(name), read(streamed(name)).completion
     second = body.index(b"\n") + 1
 
@@ -45,7 +45,7 @@ def test_an_answer_that_stops_anywhere_is_truncated(name: str) -> None:
     assert read(body[:-1]).end == read(body).end
 
 
-def test_a_chat_is_told_whole() -> None:
+def test_a_chat_is_emitted_completely() -> None:
     result = read(streamed("ollama-chat"))
     choice, usage = result.choice, result.completion.usage
 
@@ -62,7 +62,7 @@ def test_a_chat_is_told_whole() -> None:
     assert not result.of(ProviderNotice)
 
 
-def test_a_generated_text_that_was_cut_by_its_length_says_so() -> None:
+def test_a_text_cut_at_its_length_limit_ends_as_length() -> None:
     result = read(streamed("ollama-generate"))
 
     assert (result.completion.text, result.end) == ("The sky is", StreamEnd("length", saw_done=True))
@@ -88,7 +88,7 @@ def test_a_generated_text_that_was_cut_by_its_length_says_so() -> None:
         ({"new": 1}, [ProviderNotice("message", {"new": 1})]),
     ],
 )  # fmt: skip
-def test_what_a_line_says(payload: dict[str, Any], events: list[Any]) -> None:
+def test_the_events_of_a_line(payload: dict[str, Any], events: list[Any]) -> None:
     first = line(content="")
 
     assert read(ndjson(first, payload)).told[1:-2] == events
@@ -104,7 +104,9 @@ def test_what_a_line_says(payload: dict[str, Any], events: list[Any]) -> None:
         ({}, "completed", [], (0,)),
     ],
 )
-def test_done_is_the_end_with_or_without_a_reason(more: Any, reason: Any, finishes: Any, open_choices: Any) -> None:
+def test_done_is_the_end_with_or_without_a_finish_reason(
+    more: Any, reason: Any, finishes: Any, open_choices: Any
+) -> None:
     result = read(ndjson({**HEAD, "response": "", "done": True, **more}, line(content="after the end")))
 
     assert result.of(Finish) == finishes
@@ -118,7 +120,7 @@ def test_counts_that_were_not_sent_are_unknown() -> None:
     assert read(ndjson(END)).completion.usage is None
 
 
-def test_an_error_in_the_stream_is_raised_after_what_came_before() -> None:
+def test_an_error_in_the_stream_is_raised_after_the_events_before_it() -> None:
     result = read(ndjson(line(content="Hi"), {"error": "an error was encountered while running the model"}))
 
     assert result.completion.text == "Hi"
@@ -127,7 +129,7 @@ def test_an_error_in_the_stream_is_raised_after_what_came_before() -> None:
     assert result.error.detail == "an error was encountered while running the model"
 
 
-def test_an_error_in_place_of_the_answer_is_one_too() -> None:
+def test_an_error_instead_of_the_answer_is_an_error() -> None:
     result = read(b'{"error":"model \\"x\\" not found"}')
 
     assert result.error is not None
@@ -135,7 +137,7 @@ def test_an_error_in_place_of_the_answer_is_one_too() -> None:
 
 
 @pytest.mark.parametrize("rest", [b"<html>oops</html>\n", b'{"model": oops}\n', b'{"model":\n{"x": 1}\n'])
-def test_a_line_that_is_no_json_is_no_end(rest: bytes) -> None:
+def test_a_line_that_is_not_json_is_not_an_end(rest: bytes) -> None:
     result = read(ndjson(line(content="Hi")) + rest)
 
     assert isinstance(result.error, ProtocolError)
@@ -144,5 +146,5 @@ def test_a_line_that_is_no_json_is_no_end(rest: bytes) -> None:
 
 
 @pytest.mark.parametrize("payload", [END, line(content="Hi"), {**HEAD, "response": "", "done": False}])
-def test_the_dialect_is_known_by_the_first_line(payload: dict[str, Any]) -> None:
+def test_the_first_line_identifies_the_dialect(payload: dict[str, Any]) -> None:
     assert for_event(ServerSentEvent.of(json.dumps(payload))) is Ollama

@@ -115,7 +115,7 @@ CHAT = {"id": "c-1", "object": "chat.completion.chunk", "created": 17, "model": 
         "identity",
     ],
 )
-def test_a_chunk_says(payload: dict[str, Any], events: list[Event]) -> None:
+def test_the_events_of_a_chunk(payload: dict[str, Any], events: list[Event]) -> None:
     assert extract(payload) == events
 
 
@@ -139,22 +139,22 @@ def test_a_chunk_says(payload: dict[str, Any], events: list[Event]) -> None:
     ],
     ids=json.dumps,
 )
-def test_a_choice_that_says_nothing_gives_nothing(choice: dict[str, Any]) -> None:
+def test_an_empty_choice_has_no_events(choice: dict[str, Any]) -> None:
     assert extract({"choices": [{"index": 0, **choice}]}) == []
 
 
 @pytest.mark.parametrize("choices", [[], None, {}, [None], ["x"]], ids=json.dumps)
-def test_choices_may_be_empty_or_of_no_form_at_all(choices: object) -> None:
+def test_choices_may_be_empty_or_of_any_type(choices: object) -> None:
     assert extract({"choices": choices}, delta(content="a")) == [TextDelta("a")]
 
 
-def test_an_event_knows_the_whole_chunk_that_it_was_taken_from() -> None:
+def test_an_event_has_the_whole_chunk_that_it_was_read_from() -> None:
     (event,) = extract('{"choices": [{"index": 0, "delta": {"content": "Hi", "x_ray": 1}}]}')
 
     assert event.raw == {"choices": [{"index": 0, "delta": {"content": "Hi", "x_ray": 1}}]}
 
 
-def test_events_are_equal_whatever_chunk_they_were_taken_from() -> None:
+def test_events_from_different_chunks_may_be_equal() -> None:
     (one,), (other,) = extract(delta(content="Hi")), extract({"choices": [{"text": "Hi"}]})
 
     assert one.raw != other.raw
@@ -191,7 +191,7 @@ def test_content_as_a_list_of_parts(content: object, events: list[Event]) -> Non
     assert extract(delta(content=content)) == events
 
 
-def test_text_beside_a_delta_is_told_once() -> None:
+def test_text_next_to_a_delta_is_emitted_once() -> None:
     """Together's chat chunks have the text in both fields."""
     assert extract({"choices": [{"index": 0, "text": "Hi", "delta": {"content": "Hi"}}]}) == [TextDelta("Hi")]
 
@@ -230,7 +230,7 @@ def test_choices_come_interleaved_out_of_order_one_based_or_several_in_a_chunk()
     ]
 
 
-def test_a_role_that_is_sent_with_every_chunk_is_told_once_for_each_choice() -> None:
+def test_a_role_sent_with_every_chunk_is_emitted_once_per_choice() -> None:
     def of(index: int) -> dict[str, Any]:
         return {"choices": [{"index": index, "delta": {"role": "assistant", "content": "a"}}]}
 
@@ -311,7 +311,7 @@ def test_tool_calls(payloads: list[dict[str, Any]], events: list[Event]) -> None
     assert extract(*payloads) == events
 
 
-def test_calls_without_an_index_are_numbered_in_each_choice_by_itself() -> None:
+def test_calls_without_an_index_are_numbered_per_choice() -> None:
     def of(index: int, id: str) -> dict[str, Any]:
         return {"choices": [{"index": index, "delta": {"tool_calls": [{"id": id}]}}]}
 
@@ -325,7 +325,7 @@ def test_calls_without_an_index_are_numbered_in_each_choice_by_itself() -> None:
 # Usage, filters, log probabilities, identity
 
 
-def test_every_usage_is_told_and_a_later_null_is_none() -> None:
+def test_every_usage_is_emitted_and_a_later_null_is_ignored() -> None:
     """A later chunk may have `usage: null` (OpenAI) or newer cumulative counts (DeepSeek)."""
     with_text = {**delta(content="a"), "usage": {"completion_tokens": 1}}
 
@@ -347,16 +347,16 @@ def test_every_usage_is_told_and_a_later_null_is_none() -> None:
     ],
     ids=["without choices", "with choices null", "with numbers that are none"],
 )
-def test_usage_comes_in_odd_chunks_too(payload: dict[str, Any], usage: Usage) -> None:
+def test_usage_may_be_in_unusual_chunks(payload: dict[str, Any], usage: Usage) -> None:
     assert extract(payload) == [usage]
 
 
 @pytest.mark.parametrize("usage", [None, {}, [], "12"], ids=json.dumps)
-def test_a_usage_that_says_nothing_gives_nothing(usage: object) -> None:
+def test_an_empty_usage_is_ignored(usage: object) -> None:
     assert extract({"choices": [], "usage": usage}) == []
 
 
-def test_azures_filters_are_notices_and_its_empty_identity_is_none() -> None:
+def test_azures_filters_are_notices_and_its_empty_identity_is_ignored() -> None:
     first = {
         "choices": [],
         "created": 0,
@@ -390,7 +390,7 @@ def test_openais_moderation_in_the_stream_is_a_notice() -> None:
     assert extract(chunk)[1:] == [ProviderNotice("moderation", {"output": {"results": [{"flagged": True}]}})]
 
 
-def test_log_probabilities_are_told_as_they_came() -> None:
+def test_log_probabilities_are_emitted_unchanged() -> None:
     chat = {
         "choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [{"token": "a"}], "refusal": None}}]
     }
@@ -404,7 +404,7 @@ def test_log_probabilities_are_told_as_they_came() -> None:
     ]
 
 
-def test_identity_is_told_once_and_again_only_when_it_changes() -> None:
+def test_identity_is_emitted_once_and_again_only_if_it_changes() -> None:
     again = {**CHAT, "id": "c-2"}
 
     events = extract({**CHAT, "choices": []}, {**CHAT, "choices": []}, {"choices": []}, {**again, "choices": []})
@@ -420,7 +420,7 @@ def test_identity_is_told_once_and_again_only_when_it_changes() -> None:
     [("created", "17"), ("id", 7), ("model", None), ("service_tier", {}), ("system_fingerprint", [])],
     ids=["created", "id", "model", "service_tier", "system_fingerprint"],
 )
-def test_a_field_of_identity_of_another_type_does_not_cost_the_text(field: str, value: object) -> None:
+def test_an_identity_field_of_another_type_does_not_lose_the_text(field: str, value: object) -> None:
     events = extract({**CHAT, field: value, **delta(content="Hi")})
 
     assert events[-1] == TextDelta("Hi")
@@ -480,14 +480,14 @@ def test_the_end(payloads: list[str | dict[str, Any]], expected: StreamEnd) -> N
 
 
 @pytest.mark.parametrize("reason", ["stop", "eos", "end_turn"])
-def test_a_finish_is_in_the_providers_words(reason: str) -> None:
+def test_a_finish_has_the_providers_word(reason: str) -> None:
     assert run({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}) == [
         Finish(reason),
         StreamEnd("completed"),
     ]
 
 
-def test_what_comes_late_after_a_finish_is_still_told() -> None:
+def test_data_after_a_finish_is_still_emitted() -> None:
     events = extract(STOP, delta(content="late"), {"choices": [], "usage": {"total_tokens": 1}}, DONE)
 
     assert events == [Finish("stop"), TextDelta("late"), Usage(total_tokens=1, details={"total_tokens": 1})]
@@ -510,7 +510,7 @@ def test_an_end_marker_inside_the_text_is_text() -> None:
     ]
 
 
-def test_a_chunk_that_the_end_of_the_body_cut_in_two_makes_the_stream_truncated_unless_the_answer_had_ended() -> None:
+def test_a_chunk_cut_by_the_end_of_the_body_is_truncated_unless_the_answer_had_ended() -> None:
     text, finish, cut = (
         f"data: {json.dumps(delta(content='a'))}\n\n",
         f"data: {json.dumps(STOP)}\n\n",
@@ -529,7 +529,7 @@ def test_a_chunk_that_the_end_of_the_body_cut_in_two_makes_the_stream_truncated_
 
 
 @pytest.mark.parametrize("end_of_body", ["\n", ""], ids=["without its blank line", "without its line end"])
-def test_an_unfinished_event_that_is_whole_counts(end_of_body: str) -> None:
+def test_a_whole_event_without_its_blank_line_counts(end_of_body: str) -> None:
     body = f"data: {json.dumps(delta(content='a'))}\n\ndata: [DONE]{end_of_body}"
 
     assert list((Lines() | Parse() | Extract()).run([body])) == [TextDelta("a"), StreamEnd("completed", True, (0,))]
@@ -596,7 +596,7 @@ def test_everything_before_an_error_is_delivered_before_it_is_raised() -> None:
     )
 
 
-def test_an_error_may_only_end_the_stream_if_that_is_wished() -> None:
+def test_with_errors_emit_an_error_only_ends_the_stream() -> None:
     assert run(delta(content="a"), {"error": RATE}, delta(content="b"), stage=Extract(errors="emit")) == [
         TextDelta("a"),
         StreamEnd("provider_error", False, (0,)),
@@ -604,7 +604,7 @@ def test_an_error_may_only_end_the_stream_if_that_is_wished() -> None:
 
 
 @pytest.mark.parametrize("marker", [[DONE], []], ids=["with the end marker", "without"])
-def test_an_answer_that_finishes_with_error_fails_when_all_of_it_was_told(marker: list[str]) -> None:
+def test_an_answer_that_finishes_with_error_fails_after_all_of_its_events(marker: list[str]) -> None:
     finish = {"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}
     usage = {"choices": [], "usage": {"total_tokens": 1}}
 
@@ -619,14 +619,14 @@ def test_an_answer_that_finishes_with_error_fails_when_all_of_it_was_told(marker
     assert isinstance(error, ProviderError)
 
 
-def test_an_answer_that_finishes_with_error_only_ends_so_if_that_is_wished() -> None:
+def test_with_errors_emit_an_answer_that_finishes_with_error_only_ends() -> None:
     finish = {"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}
 
     assert run(finish, DONE, stage=Extract(errors="emit")) == [Finish("error"), StreamEnd("provider_error", True)]
 
 
 @pytest.mark.parametrize("error", [None, {}, "", False, []], ids=json.dumps)
-def test_an_error_field_that_says_nothing_does_not_cost_the_text(error: object) -> None:
+def test_an_empty_error_field_does_not_lose_the_text(error: object) -> None:
     assert extract({**delta(content="Hi"), "error": error}) == [TextDelta("Hi")]
 
 
@@ -658,7 +658,9 @@ def test_an_error_field_that_says_nothing_does_not_cost_the_text(error: object) 
         "nesting without end",
     ],
 )
-def test_what_is_no_json_raises_after_what_came_before_and_is_not_quoted(payload: str, found: str) -> None:
+def test_an_event_that_is_not_json_raises_after_the_events_before_it_and_is_not_quoted(
+    payload: str, found: str
+) -> None:
     before, error = failure(delta(content="a"), payload, delta(content="b"))
 
     assert before == [TextDelta("a")]
@@ -691,11 +693,11 @@ def test_what_is_no_json_raises_after_what_came_before_and_is_not_quoted(payload
         "an empty event",
     ],
 )
-def test_what_is_json_but_no_chunk_is_a_notice(event: str, payload: str, notice: ProviderNotice) -> None:
+def test_json_that_is_not_a_chunk_is_a_notice(event: str, payload: str, notice: ProviderNotice) -> None:
     assert extract(payload, event=event) == [notice]
 
 
-def test_comments_that_were_asked_for_are_notices() -> None:
+def test_requested_comments_are_notices() -> None:
     body = f": OPENROUTER PROCESSING\n\ndata: {json.dumps(delta(content='a'))}\n\n"
 
     events = list((Lines() | Parse(comments=True) | Extract()).run([body]))
@@ -706,7 +708,7 @@ def test_comments_that_were_asked_for_are_notices() -> None:
 # Non-streaming responses
 
 
-def test_a_plain_chat_answer_gives_the_events_of_a_streamed_one() -> None:
+def test_a_non_streaming_chat_response_has_the_events_of_a_streamed_one() -> None:
     message = {
         "role": "assistant",
         "content": "Hi",
@@ -734,7 +736,7 @@ def test_a_plain_chat_answer_gives_the_events_of_a_streamed_one() -> None:
     ['{"error": {"message": "No, Alice"}}', '{\n  "error": {\n    "message": "No, Alice"\n  }\n}\n'],
     ids=["in one line", "in many"],
 )
-def test_an_error_in_place_of_a_stream_is_an_error(body: str) -> None:
+def test_an_error_instead_of_a_stream_is_an_error(body: str) -> None:
     events = list[Event]()
     with pytest.raises(ProviderError) as caught:
         events.extend((Lines() | Parse() | Extract() | Accumulate()).run([body]))
@@ -743,7 +745,7 @@ def test_an_error_in_place_of_a_stream_is_an_error(body: str) -> None:
     assert isinstance(events[-1], StreamEnd)
 
 
-def test_one_chunk_a_line_is_read_too() -> None:
+def test_one_chunk_per_line_is_read_too() -> None:
     body = f"{json.dumps(delta(content='a'))}\n{json.dumps(delta(content='b'))}\n{json.dumps(STOP)}\n"
 
     assert list((Lines() | Parse() | Extract()).run([body])) == [
@@ -761,7 +763,7 @@ def test_the_dialect_may_be_named() -> None:
     assert extract(delta(content="a"), stage=Extract(dialect="openai")) == [TextDelta("a")]
 
 
-def test_an_unknown_dialect_is_said_when_the_stage_is_made() -> None:
+def test_an_unknown_dialect_raises_when_the_stage_is_made() -> None:
     with pytest.raises(PipelineError, match=r"expected one of the dialects .*openai.*; found 'telex'"):
         Extract(dialect="telex")
 

@@ -119,7 +119,7 @@ def test_speech_is_audio_with_its_transcript(audio: str, transcript: str) -> Non
     assert not result.of(sk.events.PartDelta)
 
 
-def test_a_call_of_a_tool_is_for_the_client() -> None:
+def test_a_function_call_is_for_the_client() -> None:
     call = {"id": "f", "type": "function_call", "call_id": "c", "name": "weather", "arguments": ""}
     at = {"response_id": "r", "item_id": "f", "output_index": 0, "call_id": "c"}
     whole = {**call, "arguments": '{"a":1}', "status": "completed"}
@@ -154,7 +154,7 @@ def test_how_a_response_ends(end: dict[str, Any], reason: str, word: str) -> Non
     assert (result.end.reason, result.end.provider_reason) == (reason, word)
 
 
-def test_a_response_that_failed_has_the_providers_reason() -> None:
+def test_a_failed_response_has_the_providers_reason() -> None:
     error = {"type": "server_error", "code": "rate_limit_exceeded", "message": "slow down"}
     result = tell(CREATED, ADDED, text("Hel"), done("failed", type="failed", error=error))
 
@@ -163,7 +163,7 @@ def test_a_response_that_failed_has_the_providers_reason() -> None:
     assert (result.completion.text, result.end.reason) == ("Hel", "provider_error")
 
 
-def test_an_error_of_the_session_is_one_of_the_provider() -> None:
+def test_an_error_of_the_session_is_a_provider_error() -> None:
     error = {"type": "invalid_request_error", "code": "invalid_event", "message": "no such item", "event_id": "mine"}
     result = tell(SESSION, {"type": "error", "event_id": "e", "error": error})
 
@@ -176,7 +176,7 @@ def test_without_a_response_nothing_is_complete() -> None:
     assert tell(SESSION, CREATED, ADDED, text("Hel")).end == sk.StreamEnd("truncated", open_choices=(0,))
 
 
-def test_notices_of_the_conversation_have_none_of_what_the_model_wrote() -> None:
+def test_notices_of_the_conversation_contain_no_text_of_the_model() -> None:
     said = {**message("output_text", text="a secret"), "name": "a secret"}
     result = tell(SESSION, {"type": "conversation.item.done", "previous_item_id": "u", "item": said}, done())
 
@@ -190,20 +190,20 @@ def test_notices_of_the_conversation_have_none_of_what_the_model_wrote() -> None
 
 
 @pytest.mark.parametrize("event", [SESSION, ASKED, CREATED, done(), {"type": "input_audio_buffer.committed"}])
-def test_the_dialect_is_known_by_any_of_its_own_events(event: dict[str, Any]) -> None:
+def test_any_of_its_own_events_identifies_the_dialect(event: dict[str, Any]) -> None:
     (found,) = sk.Parse().run([ndjson(event)])
 
     assert for_event(found) is DIALECTS["realtime"]
 
 
-def test_a_response_of_the_responses_api_is_none_of_a_session() -> None:
+def test_a_response_of_the_responses_api_is_not_taken_for_one_of_a_session() -> None:
     created = {"type": "response.created", "response": {"id": "r", "object": "response", "output": []}}
     (found,) = sk.Parse().run([ndjson(created)])
 
     assert for_event(found) is DIALECTS["responses"]
 
 
-def test_however_a_response_is_cut_the_events_are_the_same() -> None:
+def test_the_events_do_not_depend_on_how_a_response_is_split() -> None:
     check_cuts(
         ndjson(SESSION, ASKED, CREATED, ADDED, text("Hel"), text("lo"), done(output=[message("text", text="Hello")]))
     )

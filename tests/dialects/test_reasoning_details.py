@@ -122,7 +122,7 @@ def message(result: Result) -> dict[str, Any]:
         "encrypted beside reasoning",
     ],
 )
-def test_the_entries_are_merged_and_their_text_is_reasoning_once(
+def test_entries_are_merged_and_their_text_is_emitted_once_as_reasoning(
     chunks: list[Any], reasoning: str | None, entries: list[Any] | None
 ) -> None:
     result = read(sse(*chunks, END, DONE))
@@ -143,7 +143,7 @@ def test_each_choice_has_its_own_entries() -> None:
     ]
 
 
-def test_a_non_streaming_response_gives_itself_back() -> None:
+def test_a_non_streaming_response_is_restored_exactly() -> None:
     entries = [text("Let me", signature="c2ln"), {"type": "reasoning.encrypted", "data": "QQ==", "id": "a", "index": 1}]
     said = {"role": "assistant", "content": "391", "reasoning": "Let me", "reasoning_details": entries}
     whole = {
@@ -161,7 +161,7 @@ def test_a_non_streaming_response_gives_itself_back() -> None:
     assert result.choice.reasoning == "Let me"
 
 
-def test_a_moderation_sees_the_text_of_the_entries() -> None:
+def test_moderation_sees_the_text_of_the_entries() -> None:
     rule = sk.Rule("bird", ("blue heron",), replacement="[bird]")
     body = sse(
         chunk(text("a blue"), reasoning="a blue"),

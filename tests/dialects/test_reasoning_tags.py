@@ -56,7 +56,7 @@ def split(*contents: str, tags: tuple[str, str] = THINK) -> tuple[str, str]:
     ],
     ids=repr,
 )
-def test_the_tags_are_removed_and_what_is_between_them_is_reasoning(text: str, reasoning: str, content: str) -> None:
+def test_the_tags_are_removed_and_the_text_between_them_is_reasoning(text: str, reasoning: str, content: str) -> None:
     assert split(text) == (reasoning, content)
     assert split(*text) == (reasoning, content)
 
@@ -71,14 +71,16 @@ TEXTS = st.lists(
     st.sets(st.integers(1, 60), max_size=10),
     st.sampled_from([THINK, ("", "</think>"), ("aab", "baa"), ("a", "b")]),
 )
-def test_it_makes_no_difference_how_the_text_is_cut(text: str, places: set[int], tags: tuple[str, str]) -> None:
+def test_the_result_does_not_depend_on_how_the_text_is_split(
+    text: str, places: set[int], tags: tuple[str, str]
+) -> None:
     ends = sorted({0, len(text), *(place for place in places if place < len(text))})
 
     assert split(*(text[start:end] for start, end in pairwise(ends)), tags=tags) == split(text, tags=tags)
 
 
 @given(TEXTS)
-def test_nothing_but_tags_and_white_space_is_removed(text: str) -> None:
+def test_only_tags_and_white_space_are_removed(text: str) -> None:
     reasoning, content = split(text)
     found = events(chunk(text), chunk(finish="stop"), DONE)
     told = "".join(event.text for event in found if isinstance(event, sk.TextDelta | sk.ReasoningDelta))
@@ -92,13 +94,13 @@ def test_nothing_but_tags_and_white_space_is_removed(text: str) -> None:
         assert (reasoning, content) == ("", text)
 
 
-def test_only_what_may_be_a_tag_is_buffered() -> None:
+def test_only_a_possible_tag_is_buffered() -> None:
     found = events(chunk("Four <"), chunk("b <thi"), chunk("s"), chunk(finish="stop"), DONE)
 
     assert [event.text for event in found if isinstance(event, sk.TextDelta)] == ["Four ", "<b ", "<this"]
 
 
-def test_an_answer_may_begin_with_reasoning_whose_tag_is_in_the_request() -> None:
+def test_an_answer_may_begin_with_reasoning_if_the_tag_is_in_the_request() -> None:
     assert split("\nHm", "</thi", "nk>\nFour", tags=("", "</think>")) == ("Hm", "Four")
     assert split("Hm", tags=("", "</think>")) == ("Hm", "")
 
@@ -139,14 +141,14 @@ CALL = {"index": 0, "id": "t1", "type": "function", "function": {"name": "f", "a
     ],
     ids=["its end", "a call", "reasoning", "a refusal", "usage", "the marker", "a cut"],
 )  # fmt: skip
-def test_what_is_buffered_comes_before_what_follows(follows: list[Any], kinds: list[str]) -> None:
+def test_buffered_text_is_emitted_before_later_events(follows: list[Any], kinds: list[str]) -> None:
     found = events(chunk("<thi"), *follows)
 
     assert [type(event).__name__ for event in found] == kinds
     assert next(event.text for event in found if isinstance(event, sk.TextDelta)) == "<thi"
 
 
-def test_what_is_buffered_is_not_lost_in_an_error() -> None:
+def test_buffered_text_is_not_lost_on_an_error() -> None:
     seen = list[sk.Event]()
     with pytest.raises(sk.ProviderError):
         seen.extend(
@@ -180,7 +182,7 @@ def test_it_holds_for_every_dialect() -> None:
     assert (completion.text, completion.choices[0].reasoning) == ("Four", "Hm")
 
 
-def test_a_checkpoint_has_what_is_buffered() -> None:
+def test_a_checkpoint_has_the_buffered_text() -> None:
     stage = sk.Extract(reasoning_tags=THINK)
     body = sse(chunk("<think>Hm</thi"), chunk("nk>Four"), chunk(finish="stop"), DONE)
     pipeline = sk.sse.Lines() | sk.Parse() | stage
@@ -200,7 +202,7 @@ def test_a_checkpoint_has_what_is_buffered() -> None:
 
 
 @pytest.mark.parametrize("tags", [("<a>", ""), ("", ""), ("<a>", "<a>"), ("<a>",), "<a>", (1, 2)], ids=repr)
-def test_tags_that_are_none_are_refused(tags: Any) -> None:
+def test_invalid_tags_are_rejected(tags: Any) -> None:
     with pytest.raises(sk.PipelineError, match="expected an opening and another closing tag"):
         sk.Extract(reasoning_tags=tags)
 

@@ -26,7 +26,7 @@ def completion_of(name: str, *stages: Any) -> sk.Completion:
 # OpenAI's form
 
 
-def test_an_answer_of_another_provider_has_openais_chat_shape() -> None:
+def test_an_answer_of_another_provider_can_be_built_as_a_chat_completion() -> None:
     completion = completion_of("anthropic-messages.sse")
 
     assert completion.choices[0].finish_reason == "tool_use"
@@ -62,7 +62,7 @@ def test_an_answer_of_another_provider_has_openais_chat_shape() -> None:
     }
 
 
-def test_a_legacy_completion_has_openais_chat_shape_too() -> None:
+def test_a_legacy_completion_can_be_built_as_a_chat_completion() -> None:
     logprobs = {
         "tokens": ["Hi", "é"],
         "token_logprobs": [None, -0.5],
@@ -94,7 +94,7 @@ def test_a_legacy_completion_has_openais_chat_shape_too() -> None:
     }
 
 
-def test_log_probabilities_that_openai_has_no_form_for_are_left_out() -> None:
+def test_log_probabilities_that_openais_format_cannot_express_are_left_out() -> None:
     choice = sk.events.Choice(0, "Hi", "STOP", logprobs={"chosenCandidates": [{"token": "Hi"}]})
 
     assert sk.Completion((choice,)).to_openai()["choices"][0]["logprobs"] is None
@@ -114,20 +114,20 @@ def test_log_probabilities_that_openai_has_no_form_for_are_left_out() -> None:
         (None, None),
     ],
 )
-def test_a_word_for_the_end_is_openais_where_that_has_one(word: str | None, finish: str | None) -> None:
+def test_a_finish_reason_is_converted_to_openais_if_it_has_one(word: str | None, finish: str | None) -> None:
     assert chat_finish(word) == finish
 
 
 @pytest.mark.parametrize("word", ["stop", "STOP", "tool_use", "function_call"])
 @pytest.mark.parametrize("called", [None, "tool_calls", "function_call"])
-def test_a_word_for_a_normal_end_is_what_was_called(word: str, called: Any) -> None:
+def test_a_normal_finish_reason_depends_on_the_calls(word: str, called: Any) -> None:
     assert chat_finish(word, called) == (called or "stop")
 
 
 @pytest.mark.parametrize(
     ("end", "finish"), [("completed", "stop"), ("moderated", "content_filter"), ("truncated", "odd"), (None, "odd")]
 )
-def test_an_answer_with_a_word_of_its_own_ends_by_how_the_stream_ended(end: Any, finish: str) -> None:
+def test_an_answer_with_an_unknown_finish_reason_gets_the_one_of_the_stream_end(end: Any, finish: str) -> None:
     completion = sk.Completion((sk.events.Choice(0, "a", "odd"),), end=end)
     assert completion.to_openai()["choices"][0]["finish_reason"] == finish
 
@@ -151,20 +151,20 @@ def test_a_call_of_any_provider_has_what_openais_clients_need() -> None:
 
 
 @pytest.mark.parametrize("end", ["truncated", "length", "content_filter", "unheard of"])
-def test_the_arguments_of_a_call_that_was_cut_are_not_completed(end: Any) -> None:
+def test_the_arguments_of_a_cut_call_are_not_completed(end: Any) -> None:
     completion = sk.Completion((sk.events.Choice(0, None, tool_calls=(sk.events.ToolCall(None, "f"),)),), end=end)
     assert completion.to_openai()["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] == ""
 
 
 @pytest.mark.parametrize("action", ["redact", "replace", "block", "stop"])
-def test_an_answer_of_which_something_was_withheld_has_no_citations(action: Any) -> None:
+def test_a_partly_withheld_answer_has_no_citations(action: Any) -> None:
     citation = {"type": "url_citation", "url_citation": {"url": "https://a.b", "title": "secret"}}
     verdict = sk.events.Verdict(action, "x", 0, 1)
     completion = sk.Completion((sk.events.Choice(0, "a", "stop", annotations=(citation,), verdicts=(verdict,)),))
     assert completion.to_openai()["choices"][0]["message"]["annotations"] == []
 
 
-def test_a_call_of_tools_in_the_responses_api_ends_as_one_in_the_chat_api() -> None:
+def test_a_tool_call_of_the_responses_api_ends_like_one_of_the_chat_api() -> None:
     call = sk.events.ToolCall("call_1", "f", "{}")
     completion = sk.Completion((sk.events.Choice(0, None, "completed", tool_calls=(call,)),), object="response")
     assert completion.to_openai()["choices"][0]["finish_reason"] == "tool_calls"
@@ -174,14 +174,14 @@ def test_a_call_of_tools_in_the_responses_api_ends_as_one_in_the_chat_api() -> N
 
 
 @pytest.mark.parametrize("name", ["writer.sse", "assistants.sse", "replicate.sse"])
-def test_a_dialect_without_a_form_of_its_own_gives_openais(name: str) -> None:
+def test_a_dialect_without_its_own_form_uses_openais(name: str) -> None:
     completion = completion_of(name)
 
     assert completion.shape is None
     assert completion.to_dict() == completion.to_openai()
 
 
-def test_a_dialect_from_elsewhere_offers_its_form() -> None:
+def test_a_third_party_dialect_can_have_its_own_form() -> None:
     class Parrot(sk.dialects.Dialect):
         shape = "parrot"
         plain = staticmethod(lambda completion: {"words": completion.text})
@@ -248,7 +248,7 @@ def test_generated_content_holds_the_released_text() -> None:
     assert "Grüße" not in text_of(whole)
 
 
-def test_a_citation_that_quotes_what_was_not_released_is_left_out() -> None:
+def test_a_citation_that_quotes_unreleased_text_is_left_out() -> None:
     rule = sk.Rule("x", ("Grüße",), replacement="[greeting]")
 
     cohere = completion_of("cohere-chat.sse", sk.Moderate(rule)).to_dict()
@@ -257,7 +257,7 @@ def test_a_citation_that_quotes_what_was_not_released_is_left_out() -> None:
     assert "Grüße" not in text_of(cohere)
 
 
-def test_grounding_that_quotes_what_was_not_released_is_left_out() -> None:
+def test_grounding_that_quotes_unreleased_text_is_left_out() -> None:
     supports = [{"segment": {"endIndex": 2, "text": word}} for word in ("Hi", "Bob")]
     plain = {
         "candidates": [
@@ -292,7 +292,7 @@ BLOCK = {
 
 
 @pytest.mark.parametrize("name", BLOCK)
-def test_of_a_blocked_answer_nothing_after_the_block_is_there(name: str) -> None:
+def test_a_blocked_answer_has_nothing_after_the_block(name: str) -> None:
     word, finish = BLOCK[name]
     completion = completion_of(name, sk.Moderate(sk.Rule("x", (word,), action="block")))
     whole = completion.to_dict()
@@ -311,7 +311,7 @@ def test_of_a_blocked_answer_nothing_after_the_block_is_there(name: str) -> None
             assert whole["candidates"][0]["finishReason"] == finish
 
 
-def test_no_part_of_a_blocked_candidate_comes_after_the_block() -> None:
+def test_a_blocked_candidate_has_no_part_after_the_block() -> None:
     code = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
     chunks = [
         {
@@ -355,7 +355,7 @@ class WithoutCalls(sk.Stage[sk.Event, sk.Event]):
         ("ollama-chat.ndjson", '"name": "get_weather"'),
     ],
 )
-def test_a_call_that_was_not_released_is_not_there(name: str, inside: str) -> None:
+def test_an_unreleased_call_is_left_out(name: str, inside: str) -> None:
     whole, without = completion_of(name).to_dict(), completion_of(name, WithoutCalls()).to_dict()
 
     assert inside in text_of(whole)

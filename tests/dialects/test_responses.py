@@ -59,7 +59,7 @@ def call(id: str, name: str, arguments: str = "") -> dict[str, Any]:
 
 
 @every_recording
-def test_the_answer_is_what_the_sidecar_says(recording: Recording) -> None:
+def test_the_answer_matches_the_sidecar(recording: Recording) -> None:
     expected, result = recording.expected, read(recording.body)
     choices = result.completion.choices
     calls = [{"name": c.name, "arguments": c.arguments} for choice in choices for c in choice.tool_calls]
@@ -89,11 +89,11 @@ WHOLE = [r for r in RECORDINGS if r.path.stem not in ("openrouter-responses-rawc
 
 
 @each(WHOLE)
-def test_the_whole_response_is_the_one_that_the_last_event_holds(recording: Recording) -> None:
+def test_the_whole_response_equals_the_one_in_the_last_event(recording: Recording) -> None:
     assert [read(recording.body).completion.to_dict()] == responses_of(recording.body)
 
 
-def test_output_text_is_the_text_also_where_the_server_leaves_it_empty() -> None:
+def test_output_text_is_the_text_even_if_the_server_leaves_it_empty() -> None:
     part = {"type": "output_text", "text": "4", "annotations": []}
     sent = {"object": "response", "status": "completed", "output_text": "", "output": [message(part)]}
 
@@ -102,7 +102,7 @@ def test_output_text_is_the_text_also_where_the_server_leaves_it_empty() -> None
     assert whole == {**CREATED["response"], **sent, "output_text": "4"}
 
 
-def test_a_response_whose_stream_had_an_error_before_its_failure_ends_at_the_error() -> None:
+def test_a_response_with_an_error_before_its_failure_ends_at_the_error() -> None:
     error = {"type": "error", "code": "server_error", "message": "m"}
     failed = {"type": "response.failed", "response": {"status": "failed", "error": {"code": "server_error"}}}
 
@@ -111,7 +111,7 @@ def test_a_response_whose_stream_had_an_error_before_its_failure_ends_at_the_err
 
 
 @every_recording
-def test_the_end_and_an_error_are_told_as_they_came(recording: Recording) -> None:
+def test_the_end_and_an_error_are_emitted_unchanged(recording: Recording) -> None:
     expected, result = recording.expected, read(recording.body)
     error = expected.get("error")
     ends = {"completed": "tool_calls" if expected.get("final_function_calls") else "completed", "incomplete": "length"}
@@ -188,7 +188,7 @@ def assert_equal(completion: Any, response: Response, *, start: bool = False) ->
 # Streaming and non-streaming
 
 
-def test_every_kind_of_item_is_told_in_order() -> None:
+def test_every_kind_of_item_is_emitted_in_order() -> None:
     result = read(STREAMED)
     choice = result.choice
 
@@ -210,7 +210,7 @@ def test_every_kind_of_item_is_told_in_order() -> None:
     assert result.end == StreamEnd("tool_calls", saw_done=True)
 
 
-def test_the_service_tier_that_served_is_told_when_it_is_known() -> None:
+def test_the_actual_service_tier_is_emitted_once_known() -> None:
     first, second = read(STREAMED).of(ResponseStart)
 
     assert first == ResponseStart("resp_1", "response", 1700000000, "gpt-5-mini")
@@ -239,13 +239,13 @@ def test_the_service_tier_that_served_is_told_when_it_is_known() -> None:
         ([1], [ProviderNotice("message", [1])]),
     ],
 )  # fmt: skip
-def test_what_an_event_says(payload: dict[str, Any], events: list[Any]) -> None:
+def test_the_events_of_a_wire_event(payload: dict[str, Any], events: list[Any]) -> None:
     result = read(sse(CREATED, payload if isinstance(payload, dict) else json.dumps(payload), COMPLETED))
 
     assert result.told[1:-3] == events
 
 
-def test_what_comes_only_as_a_whole_is_told_once() -> None:
+def test_content_sent_only_as_a_whole_is_emitted_once() -> None:
     text = {"type": "output_text", "text": "Hi", "annotations": [{"n": 1}], "logprobs": [{"token": "Hi"}]}
     part = {"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": text}
     item, response = message(text), {"object": "response", "status": "completed", "output": [message(text)]}
@@ -264,7 +264,7 @@ def test_what_comes_only_as_a_whole_is_told_once() -> None:
         assert result.choice.logprobs == {"content": [{"token": "Hi"}]}
 
 
-def test_a_whole_call_is_told_once_with_or_without_its_pieces() -> None:
+def test_a_whole_call_is_emitted_once_with_or_without_its_pieces() -> None:
     item, pieces = call("c", "f", "{}"), delta("function_call_arguments", "{}")
     whole = {**COMPLETED, "response": {"object": "response", "status": "completed", "output": [item]}}
     for events in (
@@ -278,7 +278,7 @@ def test_a_whole_call_is_told_once_with_or_without_its_pieces() -> None:
         assert [(c.id, c.name, c.arguments) for c in result.choice.tool_calls] == [("c", "f", "{}")]
 
 
-def test_calls_that_run_together_are_told_apart_by_their_items() -> None:
+def test_interleaved_calls_are_distinguished_by_their_items() -> None:
     events = [added(call("a", "f"), 1), added(call("b", "g"), 4)]
     events += [
         delta("function_call_arguments", piece, item) for piece, item in (("[", 4), ("{", 1), ("]", 4), ("}", 1))
@@ -289,7 +289,7 @@ def test_calls_that_run_together_are_told_apart_by_their_items() -> None:
     assert [(c.index, c.id, c.arguments) for c in calls] == [(0, "a", "{}"), (1, "b", "[]")]
 
 
-def test_calls_without_numbers_are_told_apart_by_their_ids() -> None:
+def test_calls_without_numbers_are_distinguished_by_their_ids() -> None:
     events = list[Any]()
     for id in "ab":
         events += [added(call(id, "f")), delta("function_call_arguments", f'"{id}"')]
@@ -328,7 +328,7 @@ def arguments(piece: str, id: str) -> dict[str, Any]:
     return by_id(delta("function_call_arguments", piece), id)
 
 
-def test_items_that_are_known_by_their_ids_alone_are_told_apart() -> None:
+def test_items_identified_only_by_ids_are_distinguished() -> None:
     events = [
         by_id(added(call("a", "f"))),
         arguments('{"p":', "fc_a"),
@@ -343,7 +343,7 @@ def test_items_that_are_known_by_their_ids_alone_are_told_apart() -> None:
     assert calls_of(*events) == [("a", '{"p":"x"}'), ("b", '{"p":"y"}')]
 
 
-def test_texts_that_are_known_by_their_ids_alone_go_to_their_items() -> None:
+def test_texts_identified_only_by_ids_go_to_their_items() -> None:
     events = [
         by_id(added({"type": "reasoning", "id": "rs", "summary": []})),
         by_id(delta("reasoning_text", "Hm"), "rs"),
@@ -362,13 +362,13 @@ def test_texts_that_are_known_by_their_ids_alone_go_to_their_items() -> None:
     ]
 
 
-def test_deltas_alone_are_told_apart_by_their_ids() -> None:
+def test_deltas_alone_are_distinguished_by_their_ids() -> None:
     events = [arguments("[", "x"), arguments("{", "y"), arguments("]", "x"), arguments("}", "y")]
 
     assert [a for _, a in calls_of(*events)] == ["[]", "{}"]
 
 
-def test_items_that_all_have_the_number_0_are_told_apart_by_their_ids() -> None:
+def test_items_that_all_have_number_0_are_distinguished_by_their_ids() -> None:
     events = [added(call("a", "f")), added(call("b", "f"))]
     for id, piece in (("fc_a", "[1"), ("fc_b", "[2"), ("fc_a", "]"), ("fc_b", "]")):
         events.append({**delta("function_call_arguments", piece), "item_id": id})
@@ -376,7 +376,7 @@ def test_items_that_all_have_the_number_0_are_told_apart_by_their_ids() -> None:
     assert calls_of(*events) == [("a", "[1]"), ("b", "[2]")]
 
 
-def test_an_item_whose_id_is_another_in_each_event_is_known_by_its_number() -> None:
+def test_an_item_with_another_id_in_each_event_is_identified_by_its_number() -> None:
     events = [{**added({**call("a", "f"), "id": "1"})}]
     events += [{**delta("function_call_arguments", piece), "item_id": f"id {piece}"} for piece in ("[", "1", "]")]
     events += [finished({**call("a", "f", "[1]"), "id": "9"})]
@@ -396,7 +396,7 @@ def test_an_item_whose_id_is_another_in_each_event_is_known_by_its_number() -> N
     ],
     ids=["the same", "joined in the end", "at another place", "one part more", "one part more of the second", "all"],
 )
-def test_parts_of_the_whole_response_are_told_once(
+def test_parts_of_the_whole_response_are_emitted_once(
     streamed: list[tuple[int, int, str]], whole: list[list[str]], text: str
 ) -> None:
     items = [message(*({"type": "output_text", "text": part} for part in parts)) for parts in whole]
@@ -427,13 +427,13 @@ ANSWER = numbered(
 
 @pytest.mark.parametrize("again", [*range(6)], ids=lambda again: f"from {again}")
 @pytest.mark.parametrize("came", [*range(1, 6)], ids=lambda came: f"after {came}")
-def test_events_that_are_replayed_after_a_reconnect_are_ignored(came: int, again: int) -> None:
+def test_events_replayed_after_a_reconnect_are_ignored(came: int, again: int) -> None:
     result = read(sse(*ANSWER[:came], *ANSWER[min(came, again) :]))
 
     assert result.told == read(sse(*ANSWER)).told
 
 
-def test_a_whole_answer_that_begins_again_with_its_own_numbers_is_ignored_up_to_what_came() -> None:
+def test_a_restarted_answer_with_the_same_numbers_is_ignored_up_to_the_received_part() -> None:
     calls = numbered(
         CREATED, added(call("a", "f")), delta("function_call_arguments", "[1"), delta("function_call_arguments", "]")
     )
@@ -448,7 +448,7 @@ def test_a_whole_answer_that_begins_again_with_its_own_numbers_is_ignored_up_to_
     [lambda n: 0, lambda n: None, lambda n: "1", lambda n: n % 3],
     ids=["all 0", "null", "text", "anew for each item"],
 )
-def test_a_server_that_numbers_its_events_otherwise_loses_nothing(number: Any) -> None:
+def test_a_server_that_numbers_events_differently_loses_nothing(number: Any) -> None:
     events = [
         added({**message(), "id": "m"}),
         {**delta("output_text", "Blue"), "item_id": "m"},
@@ -508,7 +508,9 @@ def test_without_the_end_of_the_response_it_is_truncated(rest: tuple[str, ...]) 
         ({"error": {"code": "server_error", "message": "m"}}, "server_error", True),
     ],
 )  # fmt: skip
-def test_every_form_of_an_error_is_an_error_after_what_came_before(event: Any, code: str, *, retryable: bool) -> None:
+def test_every_form_of_an_error_is_an_error_after_the_events_before_it(
+    event: Any, code: str, *, retryable: bool
+) -> None:
     result = read(sse(CREATED, delta("output_text", "Hi"), event))
 
     assert result.completion.text == "Hi"
@@ -517,7 +519,7 @@ def test_every_form_of_an_error_is_an_error_after_what_came_before(event: Any, c
     assert (result.error.code, result.error.retryable, result.error.detail) == (code, retryable, "m")
 
 
-def test_a_failure_without_an_error_is_one_too() -> None:
+def test_a_failure_without_an_error_object_is_an_error_too() -> None:
     result = read(sse(CREATED, {"type": "response.failed", "response": {"error": None, "usage": {"input_tokens": 3}}}))
 
     assert result.error is not None
@@ -540,5 +542,5 @@ def test_a_response_that_still_runs_in_the_background_is_not_complete() -> None:
         ServerSentEvent.of(json.dumps(delta("output_text", "a stream that was resumed"))),
     ],
 )
-def test_the_dialect_is_known_by_the_first_event(event: ServerSentEvent) -> None:
+def test_the_first_event_identifies_the_dialect(event: ServerSentEvent) -> None:
     assert for_event(event) is OpenAIResponses

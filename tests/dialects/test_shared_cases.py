@@ -53,7 +53,7 @@ CASES = {
 
 @needs_shared
 @pytest.mark.parametrize("name", CASES)
-def test_an_answer_is_whole_told_once_and_attributed_correctly(name: str) -> None:
+def test_an_answer_is_whole_emitted_once_and_attributed_correctly(name: str) -> None:
     case, body = CASES[name], (SHARED / "cases" / f"{name}.sse").read_bytes()
     pipeline = sk.sse.Lines() | sk.Parse() | case.extract | sk.Accumulate()
 
@@ -84,7 +84,7 @@ def test_an_answer_is_whole_told_once_and_attributed_correctly(name: str) -> Non
         ("think_tags", "Hm", "[x]"),
     ],
 )
-def test_a_moderation_sees_all_of_it(name: str, phrase: str, rest: str) -> None:
+def test_moderation_sees_all_of_it(name: str, phrase: str, rest: str) -> None:
     body = (SHARED / "cases" / f"{name}.sse").read_bytes()
     moderate = sk.Moderate(sk.Rule("x", (phrase,), replacement="[x]"))
     pipeline = sk.sse.Lines() | sk.Parse() | CASES[name].extract | moderate | sk.Accumulate()

@@ -31,7 +31,7 @@ def fixture(name: str) -> bytes:
 
 
 @every_recording
-def test_the_text_is_what_the_sidecar_says(recording: Recording) -> None:
+def test_the_text_matches_the_sidecar(recording: Recording) -> None:
     expected = recording.expected
     text = expected["text"] or "".join(expected["final_text"])
 
@@ -49,7 +49,7 @@ def test_an_answer_is_complete_if_its_format_can_say_so(recording: Recording) ->
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_dialect_is_known_by_the_first_event(name: str) -> None:
+def test_the_first_event_identifies_the_dialect(name: str) -> None:
     assert read(fixture(name)).events == read(fixture(name), dialect=name).events
 
 
@@ -69,7 +69,7 @@ def test_the_raw_of_every_event_is_its_chunk(name: str) -> None:
         assert event.payload is None or event.raw in chunks
 
 
-def test_no_dialect_takes_the_first_event_of_another() -> None:
+def test_no_dialect_claims_the_first_event_of_another() -> None:
     for name in NAMES:
         first = next(block for block in fixture(name).decode().split("\n\n") if block.startswith(("event", "data")))
         fields = dict(line.split(": ", 1) for line in first.split("\n"))
@@ -80,7 +80,7 @@ def test_no_dialect_takes_the_first_event_of_another() -> None:
 # watsonx
 
 
-def test_watsonx_counts_are_cumulative_and_its_words_are_kept() -> None:
+def test_counts_of_watsonx_are_cumulative_and_its_finish_reasons_are_kept() -> None:
     result = read(fixture("watsonx"))
 
     assert result.events[0] == ResponseStart(created=1710081637, model="ibm/granite")
@@ -112,7 +112,7 @@ def test_an_error_of_watsonx() -> None:
 # Assistants
 
 
-def test_a_run_says_its_text_its_calls_and_why_it_waits() -> None:
+def test_a_run_has_its_text_its_calls_and_why_it_waits() -> None:
     result = read(fixture("assistants"))
 
     assert result.events[0] == ResponseStart("run_1", "thread.run", 1700000000, "gpt-4o-mini")
@@ -133,7 +133,7 @@ def test_done_alone_does_not_complete_a_run() -> None:
     assert read(body).end.reason == "truncated"
 
 
-def test_a_run_that_failed_is_an_error() -> None:
+def test_a_failed_run_is_an_error() -> None:
     error = {"code": "rate_limit_exceeded", "message": "m"}
     head, failed = (
         fixture("assistants").split(b"event: thread.run.requires_action")[0],
@@ -148,7 +148,7 @@ def test_a_run_that_failed_is_an_error() -> None:
 # Transcriptions
 
 
-def test_a_transcription_says_its_text_and_its_log_probabilities_once() -> None:
+def test_a_transcription_has_its_text_and_log_probabilities_once() -> None:
     result = read(fixture("transcription"))
 
     assert result.choice.text == "안녕, Ruby"

@@ -70,7 +70,7 @@ def texts(*contents: str) -> list[str]:
         "what is no escape",
     ],
 )
-def test_halves_are_joined_and_one_alone_is_a_replacement_character(contents: list[str], told: list[str]) -> None:
+def test_halves_are_joined_and_a_lone_one_is_a_replacement_character(contents: list[str], told: list[str]) -> None:
     assert texts(*contents) == told
 
 
@@ -99,7 +99,7 @@ def test_a_legacy_completion_is_mended() -> None:
     )
 
 
-def test_a_half_waits_for_its_own_choice_and_channel() -> None:
+def test_a_half_is_buffered_per_choice_and_channel() -> None:
     events = read(
         chunk(0, content="\ud83d"),
         chunk(1, content="\ud83c"),
@@ -111,7 +111,7 @@ def test_a_half_waits_for_its_own_choice_and_channel() -> None:
     assert events[:-1] == [sk.ReasoningDelta("Hm"), sk.TextDelta("🌍", 1), sk.TextDelta("😀", 0)]
 
 
-def test_a_half_that_waits_in_vain_is_told_before_its_choice_ends() -> None:
+def test_a_half_without_its_other_half_is_emitted_before_its_choice_ends() -> None:
     events = read(chunk(0, content="\ud83d"), chunk(1, content="\ud83d"), finish(1), finish(0), "[DONE]")
 
     assert events[:-1] == [
@@ -122,7 +122,7 @@ def test_a_half_that_waits_in_vain_is_told_before_its_choice_ends() -> None:
     ]
 
 
-def test_the_beginning_of_a_call_is_kept_when_its_half_waits() -> None:
+def test_the_start_of_a_call_is_kept_while_its_half_is_buffered() -> None:
     begin = chunk(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": "\ud83d"}}])
     more = chunk(tool_calls=[{"index": 0, "function": {"arguments": "\ude00"}}])
 
@@ -130,7 +130,7 @@ def test_the_beginning_of_a_call_is_kept_when_its_half_waits() -> None:
 
 
 @pytest.mark.parametrize("bad", ["<html>", '{"error": {"message": "no \\ud83d", "code": 500}}'], ids=["page", "error"])
-def test_a_half_that_an_error_leaves_alone_is_told_before_it_is_raised(bad: str) -> None:
+def test_a_half_left_by_an_error_is_emitted_before_the_error_is_raised(bad: str) -> None:
     events: list[sk.Event] = []
     with pytest.raises((sk.errors.ProtocolError, sk.ProviderError)) as caught:
         events.extend((sk.Parse() | sk.Extract()).run(body(chunk(content="a\ud83d"), bad)))
@@ -141,7 +141,7 @@ def test_a_half_that_an_error_leaves_alone_is_told_before_it_is_raised(bad: str)
         assert caught.value.body == {"message": "no \ufffd", "code": 500}
 
 
-def test_elsewhere_in_a_chunk_half_a_pair_is_a_replacement_character() -> None:
+def test_a_half_in_another_field_of_a_chunk_is_a_replacement_character() -> None:
     start = json.dumps(
         {"id": "\ud83d", "choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"x": ["\ud83d"]}}]}
     )
@@ -200,7 +200,7 @@ def test_a_dialect_of_an_event_that_is_named_is_mended() -> None:
     assert sk.TextDelta("😀") in events
 
 
-def test_lines_of_json_are_mended() -> None:
+def test_json_lines_are_mended() -> None:
     line = (
         '{"model":"m","created_at":"2024-01-01T00:00:00Z","message":{"role":"assistant","content":"@"},"done":false}\n'
     )
@@ -211,7 +211,7 @@ def test_lines_of_json_are_mended() -> None:
     assert [event.text for event in events if isinstance(event, sk.TextDelta)] == ["😀", "!"]
 
 
-def test_bytes_that_are_no_utf_8_and_were_kept_as_surrogates_are_replacement_characters() -> None:
+def test_invalid_utf_8_kept_as_surrogates_becomes_replacement_characters() -> None:
     payload = b'data: {"choices":[{"index":0,"delta":{"content":"a\xffb"}}]}\n\n'
 
     events = list((sk.sse.Lines(errors="surrogateescape") | sk.Parse() | sk.Extract()).run([payload]))
@@ -225,7 +225,7 @@ CONTENTS = st.lists(
 
 
 @given(CONTENTS, st.integers(1, 8))
-def test_the_text_is_that_of_all_halves_joined_for_any_bursts(contents: list[str], size: int) -> None:
+def test_all_halves_are_joined_however_events_are_batched(contents: list[str], size: int) -> None:
     payloads = ['{"choices":[{"index":0,"delta":{"content":"@"}}]}'.replace("@", content) for content in contents]
     events = [sk.sse.ServerSentEvent.of(payload) for payload in payloads]
     reader = sk.Extract("openai").fresh()
@@ -243,7 +243,7 @@ def test_the_text_is_that_of_all_halves_joined_for_any_bursts(contents: list[str
 
 
 @given(st.text(st.sampled_from(["\\", "u", "d", "8", "3", "e", "0", '"', "n", "\ud83d", "\ude00", "a"])))
-def test_what_is_marked_is_what_python_reads_as_half_a_pair(inside: str) -> None:
+def test_marks_agree_with_python_on_lone_surrogates(inside: str) -> None:
     try:
         value = json.loads(f'"{inside}"')
     except ValueError:

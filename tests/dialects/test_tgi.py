@@ -18,7 +18,7 @@ def token(text: str, *, special: bool = False, **more: Any) -> dict[str, Any]:
     return {"token": said, "generated_text": None, "details": None, **more}
 
 
-def test_an_answer_is_its_tokens_but_for_the_special_ones() -> None:
+def test_an_answer_is_its_tokens_without_the_special_ones() -> None:
     found = read(STREAMED)
 
     assert [event.text for event in found.of(sk.TextDelta)] == ["Grüße", " 👩‍💻"]
@@ -49,7 +49,7 @@ def test_an_answer_without_details_is_complete() -> None:
     assert found.completion.to_dict() == {"generated_text": "Blue sky"}
 
 
-def test_a_prompt_that_is_repeated_in_the_full_text_is_not_told() -> None:
+def test_a_prompt_repeated_in_the_full_text_is_not_emitted() -> None:
     found = read(sse(token(" sky"), token(".", generated_text="A secret prompt sky.")))
 
     assert found.completion.text == " sky."
@@ -72,11 +72,11 @@ def test_a_prompt_that_is_repeated_in_the_full_text_is_not_told() -> None:
     ids=["the least", "with details", "with tokens"],
 )
 @pytest.mark.parametrize("form", ["{}", "[{}]"])
-def test_a_non_streaming_answer_gives_itself_back(answer: dict[str, Any], form: str) -> None:
+def test_a_non_streaming_response_is_restored_exactly(answer: dict[str, Any], form: str) -> None:
     assert read(form.replace("{}", json.dumps(answer)).encode()).completion.to_dict() == answer
 
 
-def test_an_error_ends_the_answer_after_what_came() -> None:
+def test_an_error_ends_the_answer_after_the_events_before_it() -> None:
     found = read(sse(token("Blue"), {"error": "a secret prompt", "error_type": "overloaded"}))
 
     assert found.completion.text == "Blue"
@@ -93,7 +93,7 @@ def test_top_tokens_are_kept() -> None:
     assert (found.choice.logprobs or {})["top_tokens"] == [top]
 
 
-def test_the_first_event_tells_the_dialect() -> None:
+def test_the_first_event_identifies_the_dialect() -> None:
     first = next(iter((sk.sse.Lines() | sk.Parse()).run([STREAMED])))
 
     assert for_event(first) is TextGenerationInference

@@ -102,7 +102,7 @@ each = pytest.mark.parametrize("body", TWO.values(), ids=TWO)
 
 
 @each
-def test_the_second_answer_is_an_error_and_nothing_of_it_is_given(body: bytes) -> None:
+def test_the_second_answer_is_an_error_and_nothing_of_it_is_emitted(body: bytes) -> None:
     result = read(body)
 
     assert isinstance(result.error, sk.errors.ProtocolError)
@@ -114,7 +114,7 @@ def test_the_second_answer_is_an_error_and_nothing_of_it_is_given(body: bytes) -
 
 
 @each
-def test_with_emit_the_first_answer_ends_with_an_error(body: bytes) -> None:
+def test_with_errors_emit_the_first_answer_ends_with_an_error(body: bytes) -> None:
     result = read(body, errors="emit")
 
     assert result.error is None
@@ -154,14 +154,14 @@ ONE = {
 
 
 @pytest.mark.parametrize("body", ONE.values(), ids=ONE)
-def test_one_answer_is_no_two(body: bytes) -> None:
+def test_one_answer_is_not_taken_for_two(body: bytes) -> None:
     result = read(body)
 
     assert result.error is None
     assert result.completion.text == "First"
 
 
-def test_choices_that_come_one_after_the_other_are_one_answer() -> None:
+def test_choices_sent_one_after_the_other_are_one_answer() -> None:
     """Some servers give each chunk its own id and send the choices one after the other."""
     chunks = [
         {"id": f"c{n}", "choices": [{"index": n, "delta": {"content": "x"}, "finish_reason": "stop"}]} for n in range(3)

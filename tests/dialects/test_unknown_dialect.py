@@ -45,7 +45,7 @@ WIRES: dict[str, tuple[bytes, str]] = {
 
 @with_or_without_done
 @pytest.mark.parametrize(("body", "expected"), WIRES.values(), ids=WIRES)
-def test_the_error_names_the_shape_and_the_dialects_and_no_value(body: bytes, expected: str, done: bytes) -> None:
+def test_the_error_has_the_shape_and_the_dialects_but_no_value(body: bytes, expected: str, done: bytes) -> None:
     # A body that begins as JSON is not an event stream, so no end marker is appended.
     result = read(body + (done if body.startswith((b"data", b"event")) else b""))
     error = result.error
@@ -60,7 +60,7 @@ def test_the_error_names_the_shape_and_the_dialects_and_no_value(body: bytes, ex
 
 
 @with_or_without_done
-def test_what_came_is_delivered_as_notices_before_the_error(done: bytes) -> None:
+def test_received_events_are_delivered_as_notices_before_the_error(done: bytes) -> None:
     result = read(sse({"w": 1}, {"w": 2}) + done)
 
     assert result.notices("message") == [{"w": 1}, {"w": 2}]
@@ -68,11 +68,11 @@ def test_what_came_is_delivered_as_notices_before_the_error(done: bytes) -> None
 
 
 @with_or_without_done
-def test_it_is_the_same_for_any_cuts(done: bytes) -> None:
+def test_it_does_not_depend_on_how_the_body_is_split(done: bytes) -> None:
     check_cuts(sse({"w": 1}, {"v": "x"}) + done)
 
 
-def test_text_that_is_no_json_says_so_and_names_the_dialects() -> None:
+def test_text_that_is_not_json_is_reported_with_the_dialects() -> None:
     result = read(b"data: a secret word\n\n")
 
     assert isinstance(result.error, sk.errors.UnknownDialect)
@@ -85,14 +85,14 @@ def test_text_that_is_no_json_says_so_and_names_the_dialects() -> None:
 
 
 @with_or_without_done
-def test_with_emit_the_end_says_it(done: bytes) -> None:
+def test_with_errors_emit_the_end_reports_it(done: bytes) -> None:
     result = read(sse({"w": 1}) + done, errors="emit")
 
     assert result.error is None
     assert result.end == sk.StreamEnd("error", bool(done))
 
 
-def test_an_event_that_tells_later_decides_all_the_same() -> None:
+def test_a_later_event_may_still_identify_the_dialect() -> None:
     chunk = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
 
     assert read(sse({"queue": 3}, {"queue": 0}, chunk) + DONE).end == sk.StreamEnd("completed", True)
@@ -112,7 +112,7 @@ async def test_a_stream_ends_with_it(done: bytes) -> None:
     assert stream.end == sk.StreamEnd("error")
 
 
-def test_a_run_that_goes_on_from_a_checkpoint_still_knows_its_first_event() -> None:
+def test_a_run_resumed_from_a_checkpoint_still_has_its_first_event() -> None:
     pipeline = sk.sse.Lines() | sk.Parse() | sk.Extract()
     run = pipeline.run(iter([sse({"w": 1}), b""]))
     next(run)
@@ -151,7 +151,7 @@ def _marked(data: Any) -> Any:
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=8), JSON, max_size=3), min_size=1, max_size=4), st.booleans())
-def test_no_json_of_any_form_is_an_answer_by_accident(payloads: list[dict[str, Any]], done: bool) -> None:
+def test_no_arbitrary_json_is_taken_for_an_answer(payloads: list[dict[str, Any]], done: bool) -> None:
     body = sse(*(json.dumps(payload) for payload in payloads)) + (DONE if done else b"")
 
     result = read(body)

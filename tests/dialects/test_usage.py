@@ -43,7 +43,7 @@ def spent(prompt: int | None, completion: int | None, total: int | None) -> dict
         "no total",
     ],
 )
-def test_where_usage_stands(chunk: dict[str, Any]) -> None:
+def test_the_places_of_usage(chunk: dict[str, Any]) -> None:
     assert usage_of({"choices": [{"index": 0, "delta": {"content": "Hi"}}]}, chunk, STOP, DONE) == (19, 2, 21)
 
 
@@ -60,13 +60,13 @@ def test_where_usage_stands(chunk: dict[str, Any]) -> None:
     ],
     ids=["zeros", "nulls", "empty", "a part of it", "one of them", "more", "less"],
 )
-def test_a_later_chunk_does_not_take_a_count_back(later: dict[str, Any], expected: tuple[int, int, int]) -> None:
+def test_a_later_chunk_does_not_decrease_a_count(later: dict[str, Any], expected: tuple[int, int, int]) -> None:
     first = {"choices": [{"index": 0, "delta": {"content": "Hi"}}], "usage": spent(19, 2, 21)}
 
     assert usage_of(first, {**STOP, "usage": later}, DONE) == expected
 
 
-def test_details_of_a_usage_are_not_taken_back_either() -> None:
+def test_a_later_chunk_does_not_decrease_details_of_usage() -> None:
     first = {**STOP, "usage": {**spent(19, 2, 21), "prompt_tokens_details": {"cached_tokens": 8}, "cost": 0.5}}
     later = {"choices": [], "usage": {**spent(19, 2, 21), "prompt_tokens_details": {"cached_tokens": 0}, "cost": None}}
 
@@ -132,7 +132,7 @@ WIRES: dict[str, Callable[[list[tuple[int, int]]], bytes]] = {
 
 @pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=5))
-def test_no_count_gets_smaller_in_any_dialect(
+def test_no_count_decreases_in_any_dialect(
     wire: Callable[[list[tuple[int, int]]], bytes], spent: list[tuple[int, int]]
 ) -> None:
     said = [event for event in read(wire(spent)).events if isinstance(event, sk.Usage)]
@@ -146,14 +146,14 @@ def test_no_count_gets_smaller_in_any_dialect(
         assert said[-1].total_tokens == prompt + completion
 
 
-def test_gemini_may_correct_an_estimate_but_not_to_nothing() -> None:
+def test_gemini_may_correct_an_estimate_but_not_to_zero() -> None:
     first = {"promptTokenCount": 10, "candidatesTokenCount": 3, "totalTokenCount": 13}
     later = {"promptTokenCount": 9, "candidatesTokenCount": 0, "totalTokenCount": 12}
 
     assert usage_of({"usageMetadata": first}, {"usageMetadata": later}) == (9, 3, 12)
 
 
-def test_a_total_is_the_sum_where_the_provider_says_none() -> None:
+def test_a_total_is_the_sum_if_the_provider_sends_none() -> None:
     line = {"model": "m", "created_at": "x", "message": {"content": ""}, "done": True}
 
     ollama = read(ndjson({**line, "prompt_eval_count": 3, "eval_count": 4})).completion.usage
@@ -164,7 +164,7 @@ def test_a_total_is_the_sum_where_the_provider_says_none() -> None:
     assert (ollama.total_tokens, unknown.total_tokens) == (7, None)
 
 
-def test_several_results_of_watsonx_count_their_prompt_once() -> None:
+def test_several_results_of_watsonx_count_the_prompt_once() -> None:
     result = {"generated_text": "a", "stop_reason": "eos_token", "input_token_count": 5, "generated_token_count": 2}
 
     assert usage_of({"results": [result, {**result, "generated_token_count": 3}]}) == (5, 5, 10)

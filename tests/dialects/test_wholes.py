@@ -139,7 +139,7 @@ def said(result: Result) -> str:
 
 @each
 @given(st.lists(st.text("ab😀 ", max_size=3), max_size=4), st.text("ab😀 ", max_size=4))
-def test_what_the_deltas_left_out_is_emitted_and_nothing_twice(
+def test_the_part_missing_in_deltas_is_emitted_and_nothing_twice(
     way: Callable[[list[str], str], bytes], deltas: list[str], rest: str
 ) -> None:
     whole = "".join(deltas) + rest
@@ -152,7 +152,7 @@ def test_what_the_deltas_left_out_is_emitted_and_nothing_twice(
 
 
 @each
-def test_where_the_whole_says_something_else_what_was_streamed_stands(way: Callable[[list[str], str], bytes]) -> None:
+def test_if_the_whole_contradicts_the_deltas_the_streamed_text_stands(way: Callable[[list[str], str], bytes]) -> None:
     result = read(way(["Blue ", "sea"], "Blue sky is far"))
 
     assert said(result) == "Blue sea"
@@ -166,7 +166,7 @@ def test_a_whole_that_is_shorter_adds_nothing(way: Callable[[list[str], str], by
     assert said(read(way(["Blue ", "sky"], whole))) == "Blue sky"
 
 
-def test_a_full_message_is_the_whole_of_its_choice_alone() -> None:
+def test_a_full_message_belongs_only_to_its_choice() -> None:
     def of(index: int, **more: Any) -> dict[str, Any]:
         return {"choices": [{"index": index, **more}]}
 
@@ -184,7 +184,7 @@ def test_a_full_message_is_the_whole_of_its_choice_alone() -> None:
     assert [choice.content for choice in result.completion.choices] == ["ab", "xy", "n"]
 
 
-def test_all_of_a_message_is_told_once() -> None:
+def test_a_whole_message_is_emitted_once() -> None:
     call = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
     note = {"type": "url_citation", "url": "https://example.com"}
     details = {"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "index": 0}
@@ -258,12 +258,12 @@ def test_arguments_of_a_done_event(
 
 
 @pytest.mark.parametrize("whole", ["", "{}", None], ids=json.dumps)
-def test_a_response_that_calls_without_arguments_has_an_empty_object(whole: str | None) -> None:
+def test_a_call_without_arguments_in_a_response_has_an_empty_object(whole: str | None) -> None:
     result = read(call_events([], whole))
 
     assert [call.arguments for call in result.choice.tool_calls] == ["{}"]
     assert result.completion.to_dict()["output"][0]["arguments"] == "{}"
 
 
-def test_a_custom_call_without_input_has_none() -> None:
+def test_a_custom_call_without_input_has_empty_input() -> None:
     assert [call.arguments for call in read(call_events([], "", "custom_tool_call")).choice.tool_calls] == [""]

@@ -137,7 +137,7 @@ def test_an_answer_is_a_run_with_messages_and_calls() -> None:
     ]
 
 
-def test_thread_and_run_are_those_of_the_request() -> None:
+def test_thread_and_run_ids_are_those_of_the_request() -> None:
     request = {"threadId": "t-1", "runId": "r-1", "messages": []}
     events = written("ag-ui", START, sk.TextDelta("a"), DONE, request=request)
     assert [(event["threadId"], event["runId"]) for event in (events[0], events[-1])] == [("t-1", "r-1")] * 2
@@ -167,7 +167,7 @@ def test_a_failure_is_an_error_of_the_run(end: Any) -> None:
     assert (last["type"], last["code"]) == ("RUN_ERROR", end)
 
 
-def test_a_moderated_answer_finishes_and_decisions_are_custom_events_by_option() -> None:
+def test_a_moderated_answer_finishes_and_decisions_are_optional_custom_events() -> None:
     moderated: list[sk.Event] = [sk.TextDelta("a"), sk.Blocked("secret", 1, 2), sk.StreamEnd("moderated")]
     assert written("ag-ui", *moderated)[-1]["result"] == {"finishReason": "content-filter"}
     assert "CUSTOM" not in types(*moderated)

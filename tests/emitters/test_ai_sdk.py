@@ -112,7 +112,7 @@ def test_every_recording_is_a_valid_stream(name: str) -> None:
     }
 
 
-def test_an_answer_is_a_message_with_a_part_for_each_run() -> None:
+def test_an_answer_is_a_message_with_a_part_per_run() -> None:
     usage = sk.Usage(10, 2, 12, {})
     answer: list[sk.Event] = [START, sk.ReasoningDelta("Hm"), sk.TextDelta("Po"), sk.TextDelta("ng"), usage, DONE]
     assert written("ai-sdk", *answer, include_usage=True) == [
@@ -144,7 +144,7 @@ def test_a_call_is_streamed_and_then_available() -> None:
     ]
 
 
-def test_input_that_is_no_json_is_an_error_of_the_tool() -> None:
+def test_input_that_is_not_json_is_a_tool_input_error() -> None:
     assert chunks(sk.ToolCallDelta(0, "c", "f", "{not"))[-1] == {
         "type": "tool-input-error",
         "toolCallId": "c",
@@ -189,7 +189,7 @@ def test_a_cancelled_stream_is_aborted() -> None:
     assert written("ai-sdk", sk.TextDelta("a"), sk.StreamEnd("cancelled"))[-2:] == [{"type": "abort"}, "[DONE]"]
 
 
-def test_citations_are_sources_but_not_behind_moderation() -> None:
+def test_citations_are_sources_unless_text_was_withheld() -> None:
     cited: list[sk.Event] = [sk.TextDelta("a"), Annotation({"type": "any", "url": "https://example.com", "title": "t"})]
     assert chunks(*cited)[-1] == {
         "type": "source-url",
@@ -215,7 +215,7 @@ def test_signatures_of_anthropic_can_be_sent_back() -> None:
     ]
 
 
-def test_decisions_are_data_parts_by_option() -> None:
+def test_decisions_are_optional_data_parts() -> None:
     decisions: list[sk.Event] = [
         sk.Redacted("secret", 10, 17),
         sk.TextDelta("a"),
@@ -232,6 +232,6 @@ def test_decisions_are_data_parts_by_option() -> None:
     assert [chunk["type"] for chunk in chunks(*decisions)] == ["text-start", "text-delta", "text-end"]
 
 
-def test_there_is_no_response_without_streaming() -> None:
+def test_there_is_no_non_streaming_response() -> None:
     with pytest.raises(PipelineError, match="only streams"):
         sk.Emit("ai-sdk").response(sk.Completion())

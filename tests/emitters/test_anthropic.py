@@ -48,7 +48,7 @@ def accepted(frames: list[ServerSentEvent]) -> None:
             raise
 
 
-def test_a_citation_that_comes_before_any_text_is_of_the_first_text() -> None:
+def test_a_citation_before_any_text_belongs_to_the_first_text() -> None:
     place = {"document_index": 0, "document_title": None, "start_char_index": 0, "end_char_index": 1, "file_id": None}
     citation = {"type": "char_location", "cited_text": "a", **place}
     call = sk.ToolCallDelta(0, "call_1", "f", "{}")
@@ -82,7 +82,7 @@ def test_the_official_client_reads_every_recording(name: str) -> None:
 
 @needs_shared
 @pytest.mark.parametrize("name", sorted(answers()))
-def test_the_whole_response_is_the_message_that_is_streamed(name: str) -> None:
+def test_the_non_streaming_response_equals_the_streamed_message(name: str) -> None:
     events = answers()[name]
     streamed: dict[str, Any] = json.loads(read_message(sk.Emit("anthropic").run(events)).to_json())
     for block in streamed["content"]:
@@ -128,7 +128,7 @@ def test_the_name_of_each_event_is_its_type() -> None:
     assert [frame.event for frame in frames] == [json.loads(frame.payload)["type"] for frame in frames]
 
 
-def test_calls_whose_pieces_alternate_do_not_interleave() -> None:
+def test_alternating_pieces_of_calls_do_not_interleave() -> None:
     assert blocks(
         sk.ToolCallDelta(0, "call_1", "one", '{"a":'),
         sk.ToolCallDelta(1, "call_2", "two", '{"b":'),
@@ -165,7 +165,7 @@ def test_a_later_call_is_written_as_soon_as_the_earlier_one_is_whole() -> None:
     ]
 
 
-def test_more_arguments_for_a_call_that_was_closed_are_an_error() -> None:
+def test_more_arguments_for_a_closed_call_are_an_error() -> None:
     running = sk.Emit("anthropic").fresh()
     list(
         running.feed_all([sk.ToolCallDelta(0, "a", "f", "{}"), sk.TextDelta("b"), sk.ToolCallDelta(0, arguments=" \n")])
@@ -174,7 +174,7 @@ def test_more_arguments_for_a_call_that_was_closed_are_an_error() -> None:
         list(running.feed(sk.ToolCallDelta(0, arguments='{"b": 1}')))
 
 
-def test_thinking_and_text_are_blocks_of_their_own_and_the_signature_is_kept() -> None:
+def test_thinking_and_text_are_separate_blocks_and_the_signature_is_kept() -> None:
     assert blocks(
         sk.events.PartStart("thinking", 0, {"type": "thinking", "signature": ""}, "reasoning"),
         sk.ReasoningDelta("Hm"),
@@ -192,7 +192,7 @@ def test_thinking_and_text_are_blocks_of_their_own_and_the_signature_is_kept() -
     ]
 
 
-def test_the_signature_of_thinking_that_is_not_shown_is_kept() -> None:
+def test_the_signature_of_hidden_thinking_is_kept() -> None:
     start = sk.events.PartStart("thinking", 0, {"type": "thinking"}, "reasoning")
     assert blocks(start, sk.events.PartEnd(0, {"signature": "c2ln"}), sk.TextDelta("a"))[:3] == [
         ("start", 0, "thinking"),
@@ -263,14 +263,14 @@ def test_every_success_has_one_of_its_stop_reasons(events: list[sk.Event], stop_
 
 
 @pytest.mark.parametrize("reason", ["unknown", "truncated", "provider_error", "cancelled", "timeout", "limit", "error"])
-def test_a_failure_is_an_error_event_and_no_end_of_the_message(reason: Any) -> None:
+def test_a_failure_is_an_error_event_and_does_not_end_the_message(reason: Any) -> None:
     frames = list(sk.Emit("anthropic").run([START, sk.TextDelta("a"), sk.StreamEnd(reason)]))
     assert [frame.event for frame in frames][-2:] == ["content_block_delta", "error"]
     with pytest.raises(anthropic.APIStatusError):
         read_message(frames)
 
 
-def test_a_call_in_which_a_stream_broke_off_is_not_closed() -> None:
+def test_a_call_cut_by_a_failure_is_not_closed() -> None:
     call = sk.ToolCallDelta(0, "call_1", "delete", '{"path": "/tmp')
     assert types(call, sk.StreamEnd("truncated"))[-2:] == ["content_block_delta", "error"]
 
@@ -282,7 +282,7 @@ def test_a_second_choice_is_not_written() -> None:
     assert [block.to_dict() for block in message.content] == [{"type": "text", "text": "a"}]
 
 
-def test_citations_of_anthropic_are_kept_but_not_behind_moderation() -> None:
+def test_citations_of_anthropic_are_kept_unless_text_was_withheld() -> None:
     citation = {"type": "web_search_result_location", "url": "https://example.com", "cited_text": "a"}
     other = {"type": "url_citation", "url": "https://example.com"}
     cited: list[sk.Event] = [sk.TextDelta("a"), sk.events.Annotation(citation), sk.events.Annotation(other)]

@@ -276,7 +276,7 @@ steady = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=li
 @given(
     events=answers(), end=st.sampled_from(ENDS), cuts=st.lists(st.integers(0, 14), max_size=4), verdicts=st.booleans()
 )
-def test_any_answer_is_well_formed_and_the_same_for_any_split(
+def test_any_answer_is_well_formed_however_it_is_split(
     name: str, events: list[Any], end: Any, cuts: list[int], verdicts: bool
 ) -> None:
     emit = sk.Emit(name, include_usage=True, **({"verdicts": verdicts} if name in ("ai-sdk", "ag-ui") else {}))
@@ -296,7 +296,7 @@ def test_any_answer_is_well_formed_and_the_same_for_any_split(
 @each_format
 @steady
 @given(events=answers(), at=st.integers(0, 14))
-def test_an_answer_that_an_error_breaks_off_is_well_formed(name: str, events: list[Any], at: int) -> None:
+def test_an_answer_cut_by_an_error_is_well_formed(name: str, events: list[Any], at: int) -> None:
     running = sk.Emit(name, include_usage=True).fresh()
 
     frames = [*running.feed_all(events[:at])]

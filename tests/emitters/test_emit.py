@@ -98,11 +98,11 @@ def test_a_chat_is_written_in_chunks() -> None:
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, dict) else "",
 )
-def test_each_delta_has_its_place_in_the_chunk(event: sk.Event, delta: dict[str, Any]) -> None:
+def test_each_delta_has_its_field_in_the_chunk(event: sk.Event, delta: dict[str, Any]) -> None:
     assert choices(event) == [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]
 
 
-def test_log_probabilities_and_finish_reasons_stand_beside_the_delta() -> None:
+def test_log_probabilities_and_finish_reasons_are_next_to_the_delta() -> None:
     logprobs = {"content": [{"token": "a", "logprob": -0.1}]}
     assert choices(sk.events.Logprobs(logprobs, 1), sk.Finish("length", 1)) == [
         {"index": 1, "delta": {}, "logprobs": logprobs, "finish_reason": None},
@@ -128,7 +128,7 @@ def test_each_choice_begins_with_its_role() -> None:
     ]
 
 
-def test_what_streamkit_adds_is_not_on_the_wire() -> None:
+def test_additions_of_streamkit_are_not_written() -> None:
     added: list[sk.Event] = [
         sk.TokenCount(1),
         sk.events.Flagged("secret", 0, 1),
@@ -143,7 +143,7 @@ def test_what_streamkit_adds_is_not_on_the_wire() -> None:
     )
 
 
-def test_who_answers_is_the_same_in_every_chunk() -> None:
+def test_the_identity_is_the_same_in_every_chunk() -> None:
     written = emitted(
         START,
         sk.TextDelta("a"),
@@ -164,7 +164,7 @@ def test_who_answers_is_the_same_in_every_chunk() -> None:
     ],
     ids=["chat", "legacy", "chosen"],
 )
-def test_who_answers_is_said_where_the_provider_did_not(emit: Emit, expected: tuple[str, int, str]) -> None:
+def test_the_identity_has_defaults_if_the_provider_sent_none(emit: Emit, expected: tuple[str, int, str]) -> None:
     for chunk in emitted(sk.TextDelta("a"), START, sk.TextDelta("b"), emit=emit)[:-1]:
         assert (chunk["id"], chunk["created"], chunk["model"]) == expected
 
@@ -174,7 +174,7 @@ def test_the_time_is_in_whole_seconds(created: float, written: int) -> None:
     assert emitted(sk.events.ResponseStart(created=created), sk.TextDelta("a"))[0]["created"] == written
 
 
-def test_usage_is_written_once_and_last_however_often_it_came() -> None:
+def test_usage_is_written_once_and_last_however_often_it_was_received() -> None:
     written = emitted(
         sk.Usage(1, 1, 2, {"total_tokens": 2}),
         sk.TextDelta("a"),
@@ -214,7 +214,7 @@ def test_events_that_stop_without_an_end_are_truncated() -> None:
     assert emitted()[-1]["error"]["code"] == "truncated"
 
 
-def test_a_completion_has_text_alone() -> None:
+def test_a_completion_has_only_text() -> None:
     logprobs = {"tokens": ["a"]}
     events = [
         sk.events.RoleDelta("assistant"),
@@ -234,7 +234,7 @@ def test_a_completion_has_text_alone() -> None:
     assert emitted(sk.TextDelta("a"), emit=Emit("openai-legacy"))[0]["object"] == "text_completion"
 
 
-def test_what_came_before_a_value_that_is_no_json_is_written() -> None:
+def test_events_before_a_value_that_is_not_json_are_written() -> None:
     run = Emit().run([sk.TextDelta("a"), sk.events.Logprobs({"content": [object()]})])
     assert "role" in next(run).data
     assert json.loads(next(run).data)["choices"][0]["delta"] == {"content": "a"}
@@ -242,7 +242,7 @@ def test_what_came_before_a_value_that_is_no_json_is_written() -> None:
         next(run)
 
 
-def test_an_unknown_dialect_is_refused_by_name() -> None:
+def test_an_unknown_dialect_is_rejected_by_name() -> None:
     with pytest.raises(sk.PipelineError, match=r"openai, openai-legacy, .*; found 'morse'"):
         Emit("morse")
 
@@ -268,7 +268,7 @@ def test_two_runs_share_nothing() -> None:
 )
 @pytest.mark.parametrize("before", [[], [sk.TextDelta("a")], [sk.TextDelta("a"), sk.Finish("ended")]])
 @pytest.mark.parametrize("emit", [Emit(), Emit("openai-legacy")], ids=["chat", "legacy"])
-def test_a_successful_answer_without_a_word_that_openai_has_ends_by_its_own_end(
+def test_a_successful_answer_with_an_unknown_finish_reason_gets_the_one_of_its_end(
     end: Any, finish: str, before: list[sk.Event], emit: Emit
 ) -> None:
     found = [choice["finish_reason"] for choice in choices(*before, sk.StreamEnd(end), emit=emit)]
@@ -277,13 +277,13 @@ def test_a_successful_answer_without_a_word_that_openai_has_ends_by_its_own_end(
 
 
 @pytest.mark.parametrize("end", ["truncated", "provider_error", "error"])
-def test_a_word_that_openai_does_not_have_is_no_finish_of_an_answer_that_failed(end: Any) -> None:
+def test_an_unknown_finish_reason_of_a_failed_answer_is_not_written(end: Any) -> None:
     *chunks, last = emitted(sk.TextDelta("a"), sk.Finish("abort"), sk.StreamEnd(end))
     assert last["error"]["code"] == end
     assert all(choice["finish_reason"] is None for chunk in chunks for choice in chunk["choices"])
 
 
-def test_an_end_that_is_not_known_is_no_success() -> None:
+def test_an_unknown_end_is_not_a_success() -> None:
     *_, last = emitted(sk.TextDelta("a"), sk.Finish("abort"), sk.StreamEnd("unheard of"))  # type: ignore[arg-type]
     assert last["error"]["code"] == "unheard of"
 
@@ -292,22 +292,22 @@ def test_an_end_that_is_not_known_is_no_success() -> None:
     ("word", "finish"),
     [("STOP", "tool_calls"), ("completed", "tool_calls"), ("tool_use", "tool_calls"), ("max_tokens", "length")],
 )
-def test_a_choice_that_calls_tools_ends_with_that_unless_it_was_cut(word: str, finish: str) -> None:
+def test_a_choice_with_tool_calls_ends_as_tool_calls_unless_it_was_cut(word: str, finish: str) -> None:
     written = choices(sk.ToolCallDelta(0, "call_1", "f", "{}"), sk.Finish(word), sk.StreamEnd("completed"))
     assert [choice["finish_reason"] for choice in written] == [None, finish]
 
 
-def test_a_choice_whose_calls_were_withheld_does_not_end_with_calls() -> None:
+def test_a_choice_whose_calls_were_withheld_does_not_end_as_tool_calls() -> None:
     written = choices(sk.TextDelta("a"), sk.Finish("tool_calls"), sk.StreamEnd("tool_calls"))
     assert written[-1]["finish_reason"] == "stop"
 
 
-def test_a_choice_that_calls_a_function_of_the_older_kind_ends_with_that() -> None:
+def test_a_choice_with_a_legacy_function_call_ends_as_function_call() -> None:
     call = sk.ToolCallDelta(0, None, "f", "{}", type="function_call")
     assert choices(call, sk.Finish("stop"))[-1]["finish_reason"] == "function_call"
 
 
-def test_of_several_choices_each_has_its_own_finish() -> None:
+def test_each_of_several_choices_has_its_own_finish() -> None:
     written = choices(sk.TextDelta("a"), sk.TextDelta("b", 1), sk.Finish("length"), sk.StreamEnd("length"))
     assert [(choice["index"], choice["finish_reason"]) for choice in written if choice["finish_reason"]] == [
         (0, "length"),
@@ -315,12 +315,12 @@ def test_of_several_choices_each_has_its_own_finish() -> None:
     ]
 
 
-def test_a_finish_that_is_repeated_is_written_once() -> None:
+def test_a_repeated_finish_is_written_once() -> None:
     written = choices(sk.TextDelta("a"), sk.Finish("STOP"), sk.Finish("stop"), sk.StreamEnd("completed"))
     assert [choice["finish_reason"] for choice in written] == [None, "stop"]
 
 
-def test_choices_are_introduced_in_order_for_clients_that_keep_a_list() -> None:
+def test_choices_are_introduced_in_order_for_clients_that_store_a_list() -> None:
     written = emitted(sk.TextDelta("a", 2), sk.TextDelta("b", 0))[:-1]
     assert [(choice["index"], choice["delta"]) for chunk in written for choice in chunk["choices"]] == [
         (0, {"role": "assistant"}),
@@ -331,17 +331,17 @@ def test_choices_are_introduced_in_order_for_clients_that_keep_a_list() -> None:
     ]
 
 
-def test_an_index_that_no_request_can_ask_for_introduces_no_more_than_a_request_can() -> None:
+def test_an_impossible_index_introduces_no_more_choices_than_a_request_can_have() -> None:
     assert len(emitted(sk.TextDelta("a", 2**40))) == 128 + 3
 
 
-def test_an_answer_that_begins_anew_after_text_was_written_ends_with_an_error() -> None:
+def test_a_restart_after_text_was_written_ends_with_an_error() -> None:
     written = emitted(sk.TextDelta("a"), sk.events.Reset("again"), sk.TextDelta("b"), sk.StreamEnd("completed"))
     assert written[-1]["error"]["code"] == "reset"
     assert '"b"' not in json.dumps(written)
 
 
-def test_an_answer_that_begins_anew_before_text_was_written_is_the_new_one() -> None:
+def test_a_restart_before_text_was_written_writes_the_new_answer() -> None:
     written = choices(
         sk.events.RoleDelta("assistant"), sk.events.Reset("again"), sk.TextDelta("b"), sk.StreamEnd("completed")
     )
@@ -372,7 +372,7 @@ def test_the_id_and_the_name_of_a_call_are_written_once() -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 9))
-def test_a_name_that_comes_in_pieces_is_written_as_a_whole(cut: int) -> None:
+def test_a_name_in_pieces_is_written_as_a_whole(cut: int) -> None:
     """OpenAI's Python client concatenates the names in a call's chunks; the JavaScript client keeps the last one."""
     name = "edit_file"
     first = calls_of(
@@ -384,7 +384,7 @@ def test_a_name_that_comes_in_pieces_is_written_as_a_whole(cut: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["openai", "anthropic", "responses", "ai-sdk", "ag-ui"])
-def test_a_call_of_one_response_has_the_same_id_whenever_it_is_written(name: str) -> None:
+def test_a_call_has_the_same_id_every_time_it_is_written(name: str) -> None:
     start, other = (sk.events.ResponseStart(id, model="gemini") for id in ("r-1", "r-2"))
     rest: list[sk.Event] = [sk.ToolCallDelta(0, None, "f", "{}"), sk.Finish("STOP"), sk.StreamEnd("completed")]
 
@@ -396,7 +396,7 @@ def test_a_call_of_one_response_has_the_same_id_whenever_it_is_written(name: str
     assert ids(start, 1) == ids(start, 2) != ids(other, 1)
 
 
-def test_a_call_without_an_id_gets_one_that_is_its_own() -> None:
+def test_a_call_without_an_id_gets_a_unique_one() -> None:
     first, again = (
         calls_of(
             START,
@@ -436,13 +436,13 @@ def test_the_first_piece_of_a_call_has_its_id_its_type_and_its_name(
     assert not any(name in delta for delta in deltas[1:] for name in ("id", "type"))
 
 
-def test_the_arguments_of_a_call_that_was_cut_are_not_completed() -> None:
+def test_the_arguments_of_a_cut_call_are_not_completed() -> None:
     *chunks, _ = emitted(sk.ToolCallDelta(0, None, "f"), sk.StreamEnd("truncated"))
     assert chunks[-1]["choices"][0]["delta"]["tool_calls"][0]["function"] == {"name": "f", "arguments": ""}
 
 
 @pytest.mark.parametrize("end", ["length", "content_filter"])
-def test_nor_those_of_a_call_in_a_choice_that_was_cut(end: Any) -> None:
+def test_the_arguments_of_a_call_in_a_cut_choice_are_not_completed(end: Any) -> None:
     for events in ([sk.Finish(end), sk.StreamEnd(end)], [sk.StreamEnd(end)]):
         first, last = choices(sk.ToolCallDelta(0, None, "f"), *events)
         assert first["delta"]["tool_calls"][0]["function"] == {"name": "f", "arguments": ""}
@@ -472,7 +472,7 @@ def test_calls_are_numbered_in_the_order_in_which_they_are_written() -> None:
 
 
 @pytest.mark.parametrize("kind", [None, "function", "function_call", "custom"])
-def test_a_call_of_which_nothing_is_known_is_not_written(kind: str | None) -> None:
+def test_a_call_without_id_name_and_arguments_is_not_written(kind: str | None) -> None:
     assert choices(sk.TextDelta("a"), sk.ToolCallDelta(0, type=kind), sk.Finish("stop"), sk.StreamEnd("completed")) == [
         {"index": 0, "delta": {"content": "a"}, "logprobs": None, "finish_reason": None},
         {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"},
@@ -596,7 +596,7 @@ CITATIONS: dict[str, tuple[list[sk.Event], list[Any]]] = {
 
 
 @pytest.mark.parametrize("name", CITATIONS)
-def test_a_citation_of_any_provider_is_one_of_chat(name: str) -> None:
+def test_a_citation_of_any_provider_is_converted_to_chat(name: str) -> None:
     events, found = CITATIONS[name]
     before: list[sk.Event] = [sk.events.ResponseDetails(shape="gemini"), sk.TextDelta("Zürich"), sk.TextDelta(" it.")]
     assert annotations_of(*before, *events) == found
@@ -604,7 +604,7 @@ def test_a_citation_of_any_provider_is_one_of_chat(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CITATIONS)
-def test_a_whole_answer_has_the_same_citations(name: str) -> None:
+def test_a_non_streaming_answer_has_the_same_citations(name: str) -> None:
     events, found = CITATIONS[name]
     before: list[sk.Event] = [
         sk.events.PartStart("text", channel="content"),
@@ -620,7 +620,7 @@ def test_a_whole_answer_has_the_same_citations(name: str) -> None:
     assert message["annotations"] == [{name: value for name, value in one.items() if name != "index"} for one in found]
 
 
-def test_citations_come_before_the_finish() -> None:
+def test_citations_precede_the_finish() -> None:
     written = choices(
         sk.events.Annotation({"url": "https://a.b/c"}), sk.TextDelta("a"), sk.Finish("stop"), sk.StreamEnd("completed")
     )
@@ -653,13 +653,13 @@ def test_no_citation_quotes_what_moderation_withheld(action: Any, at: int) -> No
     assert "heron" not in "".join(written)
 
 
-def test_a_citation_stays_where_moderation_only_observes_or_finds_nothing() -> None:
+def test_a_citation_is_kept_if_moderation_only_observes_or_finds_nothing() -> None:
     events = [sk.TextDelta("a blue heron"), QUOTE, sk.Finish("stop"), sk.StreamEnd("completed")]
     for moderate in (sk.Moderate(secret("redact"), mode="observe"), sk.Moderate(secret("annotate"))):
         assert any("A blue heron" in event.data for event in (moderate | Emit()).run(events))
 
 
-def test_the_citations_of_an_answer_that_breaks_off_are_not_written() -> None:
+def test_citations_of_a_cut_answer_are_not_written() -> None:
     # Its text may be buffered by moderation that never decided.
     assert "heron" not in json.dumps(emitted(sk.TextDelta("a "), QUOTE, sk.StreamEnd("truncated")))
 
@@ -692,7 +692,7 @@ ENDINGS = st.sampled_from(["completed", "length", "tool_calls", "content_filter"
 
 
 @given(st.lists(DELTAS, max_size=12), ENDINGS, st.integers(1, 5))
-def test_what_is_written_does_not_depend_on_the_bursts(events: list[sk.Event], end: Any, size: int) -> None:
+def test_the_frames_do_not_depend_on_the_batches(events: list[sk.Event], end: Any, size: int) -> None:
     items = [*events, sk.StreamEnd(end)]
     writer = Emit(include_usage=True)
     bursts = [frame for at in range(0, len(items), size) for frame in writer.feed_all(items[at : at + size])]
@@ -700,7 +700,7 @@ def test_what_is_written_does_not_depend_on_the_bursts(events: list[sk.Event], e
 
 
 @given(st.lists(DELTAS, max_size=12), ENDINGS)
-def test_whatever_comes_clients_that_keep_lists_can_read_it(events: list[sk.Event], end: Any) -> None:
+def test_clients_that_store_lists_can_read_any_answer(events: list[sk.Event], end: Any) -> None:
     state, lists = ChatCompletionStreamState(), list[Any]()
     for frame in Emit(include_usage=True).run([*events, sk.StreamEnd(end)]):
         if frame.data.startswith('{"object"'):
@@ -724,14 +724,14 @@ WRITTEN: Any = sk.sse.Lines() | sk.Parse() | sk.Extract(errors="emit") | Emit(in
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 @pytest.mark.parametrize("size", [1, 7])
-def test_what_is_written_does_not_depend_on_the_pieces_of_the_input(file: Path, size: int) -> None:
+def test_the_frames_do_not_depend_on_how_the_input_is_split(file: Path, size: int) -> None:
     body = file.read_bytes()
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     assert list(WRITTEN.run(pieces)) == list(WRITTEN.run([body]))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_every_dialect_is_written_as_openais_clients_need_it(file: Path) -> None:
+def test_every_dialect_is_written_as_openais_clients_require(file: Path) -> None:
     *frames, last = WRITTEN.run([file.read_bytes()])
     choices = [choice for frame in frames for choice in json.loads(frame.data)["choices"]]
     ends = {choice["index"]: choice["finish_reason"] for choice in choices}
@@ -766,7 +766,7 @@ RECORDINGS = [
 
 @needs_shared
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_real_answer_written_again_is_the_same_answer(recording: Path) -> None:
+def test_a_recorded_answer_is_unchanged_when_written_and_read_again(recording: Path) -> None:
     events = list((sk.Parse() | sk.Extract(errors="emit") | sk.Accumulate()).run([recording.read_bytes()]))
     (completion,) = (event for event in events if isinstance(event, sk.Completion))
     if completion.end not in ("completed", "length", "content_filter", "tool_calls"):

@@ -157,7 +157,7 @@ def blocks_of(name: str, frames: list[ServerSentEvent]) -> Iterator[tuple[str, A
 
 @pytest.mark.parametrize("name", ["anthropic", "responses"])
 @given(events=event_lists())
-def test_blocks_never_interleave_and_are_numbered_in_their_order(name: str, events: list[sk.Event]) -> None:
+def test_blocks_never_interleave_and_are_numbered_in_order(name: str, events: list[sk.Event]) -> None:
     frames, _ = run(sk.Emit(name), [[*events, DONE]])
     opened, current = 0, None
     for act, number in blocks_of(name, frames):
@@ -199,7 +199,7 @@ def test_no_text_of_the_answer_is_lost(name: str, events: list[sk.Event]) -> Non
 @pytest.mark.parametrize("mode", ["hold", "optimistic"])
 @pytest.mark.parametrize("action", ["annotate", "redact", "replace", "block", "stop"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_moderated_answer_ends_well_formed_and_without_the_text_withheld(name: str, action: Any, mode: Any) -> None:
+def test_a_moderated_answer_ends_well_formed_without_the_withheld_text(name: str, action: Any, mode: Any) -> None:
     moderate = sk.Moderate(sk.Rule("secret", phrases=["blue heron"], action=action), mode=mode)
     answer: list[sk.Event] = [
         sk.ReasoningDelta("Hm"),
@@ -220,7 +220,7 @@ def test_the_names_of_all_emitters() -> None:
     assert emitter_names() == ["ag-ui", "ai-sdk", "anthropic", "openai", "openai-legacy", "responses"]
 
 
-def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
+def test_an_unknown_name_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(PipelineError, match=r"expected one of the emitters ag-ui, ai-sdk, .*; found 'morse'"):
         sk.Emit("morse")
 
@@ -243,7 +243,7 @@ def test_an_emitter_can_be_named_by_its_module() -> None:
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_an_answer_that_begins_anew_after_text_fails(name: str) -> None:
+def test_a_restart_after_text_fails(name: str) -> None:
     reset = sk.events.Reset("another source")
     again = list(sk.Emit(name).run([sk.TextDelta("a"), reset, sk.TextDelta("b"), DONE]))
     assert "was restarted" in "".join(frame.data for frame in again)
@@ -251,7 +251,7 @@ def test_an_answer_that_begins_anew_after_text_fails(name: str) -> None:
     assert "was restarted" not in "".join(frame.data for frame in anew)
 
 
-def test_what_is_no_json_is_raised_behind_what_was_written() -> None:
+def test_a_value_that_is_not_json_raises_after_the_written_frames() -> None:
     running = sk.Emit("anthropic").fresh()
     frames = iter(running.feed_all([sk.TextDelta("a"), sk.TextDelta("\ud800")]))
     assert [json.loads(next(frames).payload)["type"] for _ in range(3)][-1] == "content_block_delta"

@@ -75,7 +75,7 @@ def test_the_official_client_reads_every_recording(name: str) -> None:
 
 @needs_shared
 @pytest.mark.parametrize("name", sorted(answers()))
-def test_the_whole_response_is_the_one_that_is_streamed(name: str) -> None:
+def test_the_non_streaming_response_equals_the_streamed_one(name: str) -> None:
     events = answers()[name]
     streamed = written("responses", *events)[-1]["response"]
     whole = sk.Emit("responses").response(completion_of(events))
@@ -90,7 +90,7 @@ def test_the_whole_response_is_the_one_that_is_streamed(name: str) -> None:
 
 @needs_shared
 @pytest.mark.parametrize("name", ["openai-responses-tool", "openai-responses-websearch-ja", "openai-responses-text"])
-def test_an_answer_of_openai_is_written_as_it_came(name: str) -> None:
+def test_an_answer_of_openai_is_written_unchanged(name: str) -> None:
     events = answers()[f"public/{name}"]
     completion = completion_of(events)
     assert output(*events) == completion.to_dict()["output"]
@@ -168,7 +168,7 @@ def test_encrypted_reasoning_is_kept_with_and_without_a_summary() -> None:
     ]
 
 
-def test_citations_of_any_provider_are_annotations_but_not_behind_moderation() -> None:
+def test_citations_of_any_provider_are_annotations_unless_text_was_withheld() -> None:
     cited: list[sk.Event] = [sk.TextDelta("a"), Annotation({"type": "any", "url": "https://example.com", "title": "t"})]
     assert output(*cited, DONE)[0]["content"][0]["annotations"] == [
         {"type": "url_citation", "start_index": 0, "end_index": 1, "title": "t", "url": "https://example.com"}
@@ -181,14 +181,14 @@ def test_citations_of_any_provider_are_annotations_but_not_behind_moderation() -
     ("end", "reason"),
     [("length", "max_output_tokens"), ("content_filter", "content_filter"), ("moderated", "content_filter")],
 )
-def test_an_answer_that_was_cut_is_incomplete(end: Any, reason: str) -> None:
+def test_a_cut_answer_is_incomplete(end: Any, reason: str) -> None:
     last = written("responses", START, sk.TextDelta("a"), sk.StreamEnd(end))[-1]
     assert (last["type"], last["response"]["status"]) == ("response.incomplete", "incomplete")
     assert last["response"]["incomplete_details"] == {"reason": reason}
     assert last["response"]["output"][0]["status"] == "incomplete"
 
 
-def test_the_input_of_a_custom_tool_may_continue_whatever_brackets_it_has() -> None:
+def test_the_input_of_a_custom_tool_may_continue_after_any_brackets() -> None:
     pieces = [sk.ToolCallDelta(0, "call_1", "run", piece, type="custom") for piece in ("[1]", "[0]")]
 
     found = output(pieces[0], sk.ToolCallDelta(1, "call_2", "f", "{}"), pieces[1], sk.StreamEnd("tool_calls"))
@@ -197,7 +197,7 @@ def test_the_input_of_a_custom_tool_may_continue_whatever_brackets_it_has() -> N
 
 
 @pytest.mark.parametrize("reason", ["unknown", "truncated", "provider_error", "cancelled", "timeout", "limit", "error"])
-def test_a_failure_is_an_error_and_a_response_that_failed(reason: Any) -> None:
+def test_a_failure_is_an_error_and_a_failed_response(reason: Any) -> None:
     frames = list(sk.Emit("responses").run([START, sk.TextDelta("a"), sk.StreamEnd(reason)]))
     assert [frame.event for frame in frames][-2:] == ["error", "response.failed"]
     failed = decoded(frames[-1])["response"]
@@ -206,12 +206,12 @@ def test_a_failure_is_an_error_and_a_response_that_failed(reason: Any) -> None:
         read_response(frames)
 
 
-def test_an_identity_that_comes_late_does_not_change_the_response() -> None:
+def test_a_late_identity_does_not_change_the_response() -> None:
     response = read_response(sk.Emit("responses", id="resp_0").run([sk.TextDelta("a"), START, sk.TextDelta("b"), DONE]))
     assert (response.id, response.output_text) == ("resp_0", "ab")
 
 
-def test_a_failure_before_the_response_is_an_error_alone() -> None:
+def test_a_failure_before_the_response_is_only_an_error() -> None:
     assert types(START, sk.StreamEnd("timeout")) == ["error"]
 
 

@@ -117,7 +117,7 @@ def test_every_leaf_is_in_the_translation_or_among_the_losses(source: str, targe
 @given(
     seed=seeds, value=st.sampled_from([None, True, 7, 1.5, "", "x", [], ["x"], [[]], {}, {"type": "x"}, {7: 7}, b"x"])
 )
-def test_any_other_value_anywhere_is_translated_or_named_with_its_place(
+def test_any_other_value_anywhere_is_translated_or_reported_with_its_path(
     source: str, target: str, seed: int, value: Any
 ) -> None:
     body = body_of(TYPES[source], seed)
@@ -140,7 +140,7 @@ def test_any_other_value_anywhere_is_translated_or_named_with_its_place(
     "name", [name for name in KINDS if name not in ("top_k", "include_usage", "include_obfuscation")]
 )
 @pytest.mark.parametrize("value", [["secret"], {"secret": 1}, True, 1.5, "secret"], ids=repr)
-def test_an_option_of_another_type_raises_with_its_place_and_without_its_text(name: str, value: Any) -> None:
+def test_an_option_of_another_type_raises_with_its_path_and_without_its_text(name: str, value: Any) -> None:
     kinds = {list: "array", dict: "object", bool: "boolean", float: "number", str: "string"}
     body = {"model": "m", "messages": [], name: value}
     if kinds[type(value)] == KINDS[name]:

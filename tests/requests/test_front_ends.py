@@ -52,7 +52,7 @@ CHAT: dict[str, Any] = {
 }
 
 
-def test_a_chat_of_use_chat_is_a_chat_of_openais() -> None:
+def test_a_chat_of_use_chat_is_translated_to_chat_completions() -> None:
     body, losses = translate(CHAT, source="ai-sdk", target="openai")
 
     assert body == {
@@ -149,7 +149,7 @@ def test_a_call_of_use_chat_in_any_state(
         ),
     ],
 )
-def test_what_a_provider_has_no_place_for_is_reported(part: dict[str, Any], reason: str) -> None:
+def test_fields_that_a_provider_cannot_express_are_reported(part: dict[str, Any], reason: str) -> None:
     answer = {"role": "assistant", "parts": [{"type": "text", "text": "Yes."}, part]}
 
     body, losses = translate({"messages": [answer]}, source="ai-sdk", target="openai")
@@ -192,7 +192,7 @@ RUN: dict[str, Any] = {
 }
 
 
-def test_a_run_of_ag_ui_is_a_request_for_messages() -> None:
+def test_a_run_of_ag_ui_is_translated_to_messages() -> None:
     body, losses = translate(RUN, source="ag-ui", target="anthropic", max_tokens=100)
 
     assert body == {
@@ -236,7 +236,7 @@ def test_a_run_of_ag_ui_is_a_request_for_messages() -> None:
     assert losses == []
 
 
-def test_a_front_ends_form_is_no_target() -> None:
+def test_a_front_ends_format_is_not_a_target() -> None:
     with pytest.raises(PipelineError) as caught:
         translate({"messages": []}, source="openai", target="ai-sdk")
 

@@ -218,7 +218,7 @@ def test_options(fields: dict[str, Any], target: str, expected: dict[str, Any], 
     assert [loss.path for loss in untranslated] == [f"generationConfig.{path}" for path in lost]
 
 
-def test_names_in_snake_case_are_read_and_shown_as_they_were_written() -> None:
+def test_names_in_snake_case_are_read_and_reported_as_written() -> None:
     body, untranslated = translate(
         {
             "system_instruction": {"parts": [{"text": "Be brief."}]},
@@ -256,7 +256,7 @@ def test_tools_of_googles_own_and_the_modes_of_choice() -> None:
 
 
 @pytest.mark.parametrize("target", ["openai", "anthropic", "responses"])
-def test_what_another_format_was_made_of_comes_back_to_it(target: str) -> None:
+def test_a_request_translated_from_another_format_is_restored(target: str) -> None:
     chat = {
         "max_completion_tokens": 100,
         "stop": ["END"],
@@ -297,6 +297,6 @@ def test_what_another_format_was_made_of_comes_back_to_it(target: str) -> None:
         ({"toolConfig": {"functionCallingConfig": {"mode": "x"}}}, "functionCallingConfig.mode: expected AUTO, ANY"),
     ],
 )
-def test_what_is_no_request_raises_with_its_place(body: dict[str, Any], message: str) -> None:
+def test_an_invalid_request_raises_with_the_path(body: dict[str, Any], message: str) -> None:
     with pytest.raises(ProtocolError, match=message):
         translate(body, source="gemini", target="openai")

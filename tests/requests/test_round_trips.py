@@ -102,7 +102,9 @@ def written(conversation: Conversation, format: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("here", "there"), PAIRS, ids=lambda name: name)
 @settings(deadline=None, max_examples=40)
 @given(conversation=conversations())
-def test_there_and_back_again_it_is_the_same_request(here: str, there: str, conversation: Conversation) -> None:
+def test_a_request_is_the_same_after_translation_there_and_back(
+    here: str, there: str, conversation: Conversation
+) -> None:
     body = written(conversation, here)
     way = translate(body, source=here, target=there)
     back = translate(way.body, source=there, target=here)

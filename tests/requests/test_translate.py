@@ -45,7 +45,7 @@ def each_pair(test: Any) -> Any:
 
 
 @each_pair
-def test_no_field_is_dropped_unseen(source: str, target: str) -> None:
+def test_no_field_is_dropped_silently(source: str, target: str) -> None:
     body = BODIES[source]
     whole = translate(body, source=source, target=target)
     unseen: list[str] = []
@@ -74,7 +74,7 @@ def _shown(path: tuple[Any, ...]) -> str:
 
 
 @each_pair
-def test_a_field_that_nobody_knows_is_reported_wherever_it_is(source: str, target: str) -> None:
+def test_an_unknown_field_is_reported_wherever_it_is(source: str, target: str) -> None:
     body = BODIES[source]
     lost = [loss.path for loss in translate(body, source=source, target=target).untranslated]
     for path in ((), *places(body)):
@@ -115,7 +115,7 @@ def test_the_official_types_allow_what_is_read(source: str) -> None:
 
 
 @pytest.mark.parametrize("source", BODIES)
-def test_between_equals_the_body_stays_as_it_is(source: str) -> None:
+def test_with_equal_source_and_target_the_body_is_unchanged(source: str) -> None:
     body, untranslated = translate(BODIES[source], source=source, target=source)
 
     assert (body, untranslated) == (BODIES[source], [])
@@ -376,9 +376,7 @@ TOOL = {
         ("openai", {"logprobs": True}, "responses", {"include": ["message.output_text.logprobs"], "store": False}),
     ],
 )  # fmt: skip
-def test_an_option_has_its_form_in_the_other_api(
-    source: str, fields: dict[str, Any], target: str, expected: dict[str, Any]
-) -> None:
+def test_an_option_is_translated(source: str, fields: dict[str, Any], target: str, expected: dict[str, Any]) -> None:
     found = translate(asked(source, **fields), source=source, target=target)
     plain = translate(asked(source), source=source, target=target).body
 
@@ -412,13 +410,15 @@ def test_an_option_has_its_form_in_the_other_api(
         ("openai", {"Grüße an alle": 1}, "anthropic", "?"),
     ],
 )
-def test_what_the_other_api_lacks_is_reported(source: str, fields: dict[str, Any], target: str, path: str) -> None:
+def test_fields_that_the_other_api_lacks_are_reported(
+    source: str, fields: dict[str, Any], target: str, path: str
+) -> None:
     found = translate(asked(source, **fields), source=source, target=target)
 
     assert [loss.path for loss in found.untranslated] == [path]
 
 
-def test_thinking_of_messages_takes_no_sampling_options_and_no_demanded_call() -> None:
+def test_thinking_of_messages_excludes_sampling_options_and_required_calls() -> None:
     asked_for = {"reasoning_effort": "high", "temperature": 0.2, "top_p": 0.9, "tools": TOOL["openai"]}
 
     free = translate(asked("openai", **asked_for), source="openai", target="anthropic")
@@ -432,7 +432,7 @@ def test_thinking_of_messages_takes_no_sampling_options_and_no_demanded_call() -
     assert [loss.path for loss in demanded.untranslated] == ["reasoning_effort"]
 
 
-def test_a_strict_schema_that_openai_would_refuse_is_written_without_strict() -> None:
+def test_a_strict_schema_that_openai_would_reject_is_written_without_strict() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
     body = asked("anthropic", output_config={"format": {"type": "json_schema", "schema": schema}})
 
@@ -442,7 +442,7 @@ def test_a_strict_schema_that_openai_would_refuse_is_written_without_strict() ->
     assert [loss.path for loss in found.untranslated] == ["output_config.format"]
 
 
-def test_tools_that_are_not_allowed_are_left_out_where_a_list_of_the_allowed_does_not_exist() -> None:
+def test_tools_that_are_not_allowed_are_left_out_if_the_target_has_no_list_of_allowed_tools() -> None:
     tools = [{"type": "function", "function": {"name": name}} for name in ("f", "g", "h")]
     allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": name}} for name in ("f", "h")]}
     body = asked("openai", tools=tools, tool_choice={"type": "allowed_tools", "allowed_tools": allowed})
@@ -454,7 +454,7 @@ def test_tools_that_are_not_allowed_are_left_out_where_a_list_of_the_allowed_doe
     assert [loss.path for loss in found.untranslated] == ["tools[1]"]
 
 
-def test_an_image_in_a_result_moves_to_a_message_behind_all_results() -> None:
+def test_an_image_in_a_result_moves_to_a_message_after_all_results() -> None:
     found = translate(MESSAGES, source="anthropic", target="openai")
     roles = [message["role"] for message in found.body["messages"]]
 
@@ -467,7 +467,7 @@ def test_an_image_in_a_result_moves_to_a_message_behind_all_results() -> None:
     )
 
 
-def test_arguments_that_are_no_json_object_are_kept_as_text() -> None:
+def test_arguments_that_are_not_a_json_object_are_kept_as_text() -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": '}}
     body = asked("openai")
     body["messages"].append({"role": "assistant", "content": "", "tool_calls": [call]})
@@ -480,7 +480,7 @@ def test_arguments_that_are_no_json_object_are_kept_as_text() -> None:
     assert [loss.path for loss in found.untranslated] == ["messages[1].tool_calls[0]"]
 
 
-def test_the_older_functions_are_calls_and_results() -> None:
+def test_legacy_functions_are_calls_and_results() -> None:
     body = asked("openai")
     body["messages"] += [
         {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
@@ -492,7 +492,7 @@ def test_the_older_functions_are_calls_and_results() -> None:
     assert found[1]["content"][0]["id"] == found[2]["content"][0]["tool_use_id"]
 
 
-def test_results_of_the_older_functions_find_the_call_of_their_name() -> None:
+def test_results_of_legacy_functions_find_the_call_by_name() -> None:
     calls = [
         {"role": "assistant", "content": None, "function_call": {"name": name, "arguments": "{}"}} for name in "fg"
     ]
@@ -528,7 +528,7 @@ def test_results_of_the_older_functions_find_the_call_of_their_name() -> None:
         ),
     ],
 )
-def test_what_is_stated_twice_or_with_a_value_of_one_api_alone_is_reported(
+def test_a_field_set_twice_or_with_a_value_of_only_one_api_is_reported(
     source: str, fields: dict[str, Any], target: str, lost: list[str]
 ) -> None:
     found = translate(asked(source, **fields), source=source, target=target)
@@ -625,7 +625,7 @@ def test_what_is_stated_twice_or_with_a_value_of_one_api_alone_is_reported(
         ),
     ],
 )
-def test_parts_that_have_no_place_are_reported_and_messages_without_a_part_left_out(
+def test_parts_that_are_not_allowed_are_reported_and_messages_without_parts_left_out(
     source: str, items: list[Any], target: str, lost: list[str]
 ) -> None:
     name = "input" if source == "responses" else "messages"
@@ -644,7 +644,7 @@ def test_parts_that_have_no_place_are_reported_and_messages_without_a_part_left_
     ("target", "tool"),
     [("openai", lambda body: body["tools"][0]["function"]), ("responses", lambda body: body["tools"][0])],
 )
-def test_a_strict_tool_that_openai_would_refuse_is_written_without_strict(target: str, tool: Any) -> None:
+def test_a_strict_tool_that_openai_would_reject_is_written_without_strict(target: str, tool: Any) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
     tools = [{"name": "f", "input_schema": schema, "strict": True}]
 
@@ -661,7 +661,7 @@ def test_items_of_an_answer_that_calls_two_tools_are_one_turn_of_messages() -> N
     assert len(body["messages"][2]["tool_calls"]) == 2
 
 
-def test_a_beginning_to_be_continued_is_reported() -> None:
+def test_a_prefill_is_reported() -> None:
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hel"}]
     body = {"model": "m", "max_tokens": 9, "messages": messages}
 
@@ -669,7 +669,7 @@ def test_a_beginning_to_be_continued_is_reported() -> None:
         assert [loss.path for loss in translate(body, source=source, target=target).untranslated] == ["messages[1]"]
 
 
-def test_calls_in_gemini_have_the_mark_of_another_models_and_results_the_names() -> None:
+def test_calls_in_gemini_have_the_placeholder_signature_and_results_the_names() -> None:
     body, _ = translate(CHAT, source="openai", target="gemini")
     calls = [part for turn in body["contents"] for part in turn["parts"] if "functionCall" in part]
     results = [part for turn in body["contents"] for part in turn["parts"] if "functionResponse" in part]
@@ -705,7 +705,7 @@ def test_calls_in_gemini_have_the_mark_of_another_models_and_results_the_names()
         ("responses", {"input": [{"role": "x", "content": ""}]}, r"input\[0\].role: expected user"),
     ],
 )
-def test_what_is_no_request_raises_with_its_place_and_without_its_text(source: str, body: Any, message: str) -> None:
+def test_an_invalid_request_raises_with_the_path_and_without_its_text(source: str, body: Any, message: str) -> None:
     target = "openai" if source != "openai" else "anthropic"
 
     with pytest.raises(ProtocolError, match=message) as caught:
@@ -714,7 +714,7 @@ def test_what_is_no_request_raises_with_its_place_and_without_its_text(source: s
 
 
 @pytest.mark.parametrize(("source", "target"), [("cohere", "openai"), ("openai", "cohere")])
-def test_an_api_that_is_not_known_is_refused(source: str, target: str) -> None:
+def test_an_unknown_api_is_rejected(source: str, target: str) -> None:
     with pytest.raises(PipelineError, match=r"(source|target): expected one of openai, .*; found 'cohere'"):
         translate({}, source=source, target=target)
 
@@ -722,7 +722,7 @@ def test_an_api_that_is_not_known_is_refused(source: str, target: str) -> None:
 @each_pair
 @settings(deadline=None, max_examples=30)
 @given(data=st.data())
-def test_any_other_json_in_any_place_is_a_translation_or_a_protocol_error(source: str, target: str, data: Any) -> None:
+def test_any_other_json_anywhere_is_translated_or_a_protocol_error(source: str, target: str, data: Any) -> None:
     body = copy.deepcopy(BODIES[source])
     path = data.draw(st.sampled_from([*places(body)]))
     parent: Any = body
