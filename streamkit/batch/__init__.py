@@ -1,11 +1,12 @@
-"""One pipeline over many recordings: files, folders, globs, gzip, JSONL with one exchange per line.
+"""Batches: run one pipeline over many recordings (files, folders, globs, gzip, JSONL with one exchange per line).
 
     from streamkit import batch
 
     summary = batch.run("recordings", pipeline, out="results.jsonl")
 
-Inputs are cut into shards, which worker processes read, or another `Executor`. Only the process that calls `run` writes: results,
-dead letters, a journal. The same call continues after a crash, and the files are the same byte for byte.
+The inputs are divided into shards, which worker processes or another `Executor` process. Only the process that calls `run`
+writes results, dead letters and a journal. After a crash, the same call resumes the batch; the resulting files are identical
+byte for byte.
 """
 
 from streamkit.batch.executor import Done, Executor

@@ -1,6 +1,6 @@
-"""One exchange in a line of JSON, as the bytes that a provider sent.
+"""One exchange in a line of JSON, decoded to the bytes that the provider sent.
 
-Known forms, of which the first that fits counts:
+Supported forms; the first that matches is used:
 
     {"id": "a", "body": "data: {…}\\n\\n"}                     the body as text (or `b64`), such as an event stream
     {"id": "b", "pieces": [{"t": 0.4, "text": "data: …"}, …]}  a recording's lines, with times; `headers` as in its first line
@@ -44,7 +44,7 @@ class _BatchResult(msgspec.Struct):
 
 
 def read_line(line: bytes) -> tuple[str | None, bytes]:
-    """The id of the exchange, if it has one, and its bytes: a body, or a recording. `ProtocolError` if it is neither."""
+    """Return the id of the exchange, if it has one, and its bytes: a body or a recording. Raises `ProtocolError` otherwise."""
     try:
         found = msgspec.json.decode(line, type=_Exchange)
         content = _content(found)
@@ -64,7 +64,7 @@ def _content(found: _Exchange) -> bytes | None:
         return _recording(found.pieces, found.headers)
     if _begins(found.result, b"{"):
         return _of_result(msgspec.json.decode(found.result, type=_BatchResult))
-    # A text in this place is Ollama's own: https://docs.ollama.com/api/generate
+    # A string in `response` is Ollama's format: https://docs.ollama.com/api/generate
     if _begins(found.response, b"{"):
         body = msgspec.json.decode(found.response, type=_Response).body
         return _body(body if _given(body) else found.response)
@@ -78,7 +78,7 @@ def _of_result(result: _BatchResult) -> bytes:
         return bytes(result.message)
     if _given(result.error):
         error = bytes(result.error)
-        # It is the whole error response, or what that has as its `error`.
+        # Either the whole error response, or only its `error` field.
         whole = "error" in msgspec.json.decode(error, type=dict[str, msgspec.Raw])
         return error if whole else b'{"type":"error","error":' + error + b"}"
     kind = result.type if result.type in ("canceled", "expired") else "another one"
@@ -86,7 +86,7 @@ def _of_result(result: _BatchResult) -> bytes:
 
 
 def _body(raw: msgspec.Raw) -> bytes:
-    """A text is the body itself; anything else is JSON that was the body."""
+    """Return the body: a JSON string contains it as text; any other JSON value is the body itself."""
     return msgspec.json.decode(raw, type=str).encode() if _begins(raw, b'"') else bytes(raw)
 
 

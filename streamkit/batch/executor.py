@@ -1,4 +1,4 @@
-"""Where shards are run: the interface of local processes and of clusters."""
+"""The interface to run shards on local processes or on a cluster."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -7,35 +7,35 @@ from streamkit.batch.pipeline import AnyPipeline
 from streamkit.batch.shard import Shard, ShardOutcome
 
 Done: TypeAlias = tuple[Shard, ShardOutcome | None]
-"""A shard and its outcome; `None` if the worker that ran it died."""
+"""A shard and its outcome; `None` if its worker died."""
 
 
 @runtime_checkable
 class Executor(Protocol):
     """Runs shards on workers, in any order, each with `streamkit.batch.run_shard`.
 
-    A batch calls `start` once, then `submit` and `wait` in turn from one thread, and `close` in any case. It keeps a bounded
-    number of shards submitted, runs a shard whose worker died again one input at a time, and writes everything itself, so that an
-    executor needs no order, no state and no retries.
+    A batch calls `start` once, then `submit` and `wait` alternately from one thread, and always `close`. It bounds the number of
+    submitted shards, reruns a shard whose worker died one input at a time, and writes all output itself, so an executor
+    need not preserve order, persist state or retry.
     """
 
     @property
     def workers(self) -> int:
-        """How many shards run at once."""
+        """The number of shards that run at once."""
         ...
 
     def start(self, pipeline: AnyPipeline) -> None:
-        """Prepare for this pipeline, which each worker gets once."""
+        """Prepare the workers for this pipeline; each receives it once."""
         ...
 
     def submit(self, shard: Shard) -> None:
-        """Let a worker run it. Returns at once."""
+        """Queue a shard for a worker. Returns immediately."""
         ...
 
     def wait(self) -> Sequence[Done]:
-        """Wait until at least one of the submitted shards is done or its worker has died, and return all that are."""
+        """Wait until at least one submitted shard is done or its worker has died; return all such shards."""
         ...
 
     def close(self) -> None:
-        """Stop all workers, whatever they do."""
+        """Stop all workers, including busy ones."""
         ...

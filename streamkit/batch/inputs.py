@@ -1,6 +1,6 @@
 """The inputs of a batch: files, folders, globs, gzip, and JSONL with one exchange per line, always in the same order.
 
-Nothing here keeps more than a bounded number of names in memory, however many files there are.
+Only a bounded number of names is kept in memory, for any number of files.
 """
 
 import glob
@@ -22,18 +22,18 @@ from streamkit.plugins.config_files import name_of, reason_of
 from streamkit.sources.recording import is_recording
 
 SUFFIXES = (".sse", ".jsonl", ".ndjson", ".json")
-"""The files that are taken of a folder, each also with `.gz`. A file that is named itself may have any name."""
+"""Suffixes of the files that are read from a folder, each also with `.gz`. A file named explicitly may have any suffix."""
 MAX_BYTES = 256 * 1024 * 1024
-"""An exchange of more is a dead letter, so that memory stays bounded; a gzip bomb is one as well."""
+"""A larger exchange, such as a gzip bomb, becomes a dead letter, so that memory stays bounded."""
 SORTED_NAMES = 20_000
-"""So many names are sorted in memory; of larger folders, sorted runs are merged from a temporary file."""
+"""Maximum number of names sorted in memory; for larger folders, sorted runs are merged from temporary files."""
 GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 class Input(msgspec.Struct, frozen=True):
-    """One exchange: a whole file, or a line of one. `offset` is its first byte in the file, uncompressed.
+    """One exchange: a whole file, or one line of it. `offset` is its first byte in the uncompressed file.
 
-    `data` is the line itself where a worker can't seek to it, which is in gzip; `problem` is why it can't be read.
+    `data` is the content of a line in a gzip file, where a worker can't seek. `problem` is the reason why it can't be read.
     """
 
     path: str
@@ -42,17 +42,20 @@ class Input(msgspec.Struct, frozen=True):
     line: int | None = None
     """The line in the file, from 1; `None` for a whole file."""
     length: int | None = None
-    """Bytes of the exchange, where it is a line."""
+    """The length in bytes, for a line."""
     data: bytes | None = None
     problem: str | None = None
 
     @property
     def name(self) -> str:
-        """The path as text that can be written; bytes of a file name that are no UTF-8 are escaped."""
+        """The path as valid text; bytes that are not UTF-8 are escaped."""
         return name_as_text(self.path)
 
     def read(self, folder: str) -> bytes:
-        """The bytes of the exchange, uncompressed; relative paths begin at `folder`. Raises `RecordingError`."""
+        """Return the uncompressed bytes of the exchange; relative paths start at `folder`.
+
+        Raises `RecordingError` if it can't be read, and `LimitExceeded` above `MAX_BYTES`.
+        """
         if self.problem is not None:
             raise RecordingError(self.problem)
         if self.length is not None and self.length > MAX_BYTES:
@@ -76,19 +79,19 @@ class Input(msgspec.Struct, frozen=True):
 
 
 def name_as_text(path: str) -> str:
-    """A path as text that can be written; bytes that are no UTF-8 are escaped."""
+    """Return a path as valid text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """An input, and how many files are read when it is: 2.5 in the middle of the third."""
+    """An input, and the number of files read up to its end: 2.5 in the middle of the third file."""
 
     input: Input
     files: float
 
 
 def check(inputs: Sequence[str]) -> None:
-    """Raise `RecordingError` for an input that names nothing, before anything is written."""
+    """Raise `RecordingError` for an input that matches nothing, before anything is written."""
     if not inputs:
         raise RecordingError("expected at least one file, folder or glob, found none")
     for name in inputs:
@@ -101,25 +104,25 @@ def check(inputs: Sequence[str]) -> None:
 
 
 def files(inputs: Sequence[str], without: Iterable[str] = ()) -> Iterator[str]:
-    """The paths of all files, in the order of `inputs`, each folder sorted by name; `without` are those of the output."""
+    """Yield the paths of all files except `without`, in the order of `inputs`; each folder is sorted by name."""
     own = {os.path.realpath(path) for path in without}
     names = {os.path.basename(path) for path in own}
     for name in inputs:
-        # A look at the name first, which costs no look at the disk.
+        # Compare names first, which needs no file system access.
         for path in _files(name):
             if os.path.basename(path) not in names or os.path.realpath(path) not in own:
                 yield path
 
 
 def places(inputs: Sequence[str], without: Iterable[str] = ()) -> Iterator[Place]:
-    """All exchanges, in order."""
+    """Yield all exchanges, in order."""
     for number, path in enumerate(files(inputs, without)):
         for share, found in _exchanges(path):
             yield Place(found, number + share)
 
 
 def why(error: Exception) -> str:
-    """Why a file can't be read, without its name."""
+    """Return the reason why a file can't be read, without its name."""
     if isinstance(error, EOFError):
         return "its gzip data ends too early"
     if isinstance(error, gzip.BadGzipFile | zlib.error):
@@ -128,7 +131,7 @@ def why(error: Exception) -> str:
 
 
 def open_file(path: str) -> IO[bytes]:
-    """The file, uncompressed if it begins as gzip does. (RFC 1952, 2.3.1)"""
+    """Open a file; a file that starts with the gzip signature is decompressed. (RFC 1952, 2.3.1)"""
     file = open(path, "rb")  # noqa: SIM115 -- it is the caller's to close, or that of the file around it
     try:
         if file.peek(2)[:2] != b"\x1f\x8b":
@@ -140,7 +143,7 @@ def open_file(path: str) -> IO[bytes]:
 
 
 class _Unzipped(gzip.GzipFile):
-    # Closes the file within it, which GzipFile leaves open.
+    # Also closes the underlying file, which GzipFile leaves open.
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(fileobj=file, mode="rb")
         self.compressed = file
@@ -165,7 +168,7 @@ def _matches(pattern: str) -> Iterator[str]:
     folders: set[str] = set()
     last = ""
     for path in in_order(_glob(pattern.rstrip(os.sep))):
-        # Each file once: two `**` may match it in several ways, and `**/*` its folder as well.
+        # Each file once: two `**` may match it in several ways, and `**/*` also matches its folder.
         if path == last or (folders and not folders.isdisjoint(_parents(path))):
             continue
         last = path
@@ -182,7 +185,7 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _glob(pattern: str) -> Iterator[str]:
-    """`glob.iglob`, of which `**` would follow links to folders, in circles too."""
+    """Like `glob.iglob`, but `**` does not follow symbolic links to folders, which may form cycles."""
     parts = pattern.split(os.sep)
     if "**" not in parts:
         yield from glob.iglob(pattern)
@@ -196,7 +199,7 @@ def _glob(pattern: str) -> Iterator[str]:
 
 
 def _folders(folder: str) -> Iterator[str]:
-    """A folder and all in it, at any depth."""
+    """Yield a folder and all its subfolders, at any depth."""
     left = [folder]
     while left:
         yield (folder := left.pop())
@@ -204,7 +207,7 @@ def _folders(folder: str) -> Iterator[str]:
 
 
 def _folder(folder: str) -> Iterator[str]:
-    # Without recursion, since folders may be nested deeper than calls.
+    # Without recursion, because folders may be nested deeper than the recursion limit.
     left = [_children(folder)]
     while left:
         path = next(left[-1], None)
@@ -221,8 +224,8 @@ def _children(folder: str) -> Iterator[str]:
 
 
 def _entries(folder: str) -> Iterator[str]:
-    # Folders end in a separator; a lone `.` is a folder that can't be read. Links to folders are not followed, since they may
-    # lead in a circle.
+    # Folders are yielded with a trailing separator; `.` stands for a folder that can't be read. Symbolic links to folders are not
+    # followed, because they may form cycles.
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -237,12 +240,12 @@ def _entries(folder: str) -> Iterator[str]:
 
 
 def _is_file(path: str) -> bool:
-    # A link that leads nowhere or in a circle is one too: whoever reads it reports that.
+    # A broken or cyclic link counts as a file: reading it reports the error.
     return os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path))
 
 
 def in_order(names: Iterable[str], at_once: int = SORTED_NAMES) -> Iterator[str]:
-    """The names, sorted; more than `at_once` of them by merging sorted runs from a temporary file."""
+    """Yield the names in sorted order; more than `at_once` names are sorted in runs and merged from temporary files."""
     with ExitStack() as stack:
         names = iter(names)
         runs: list[Iterable[str]] = []
@@ -256,7 +259,7 @@ def in_order(names: Iterable[str], at_once: int = SORTED_NAMES) -> Iterator[str]
 
 def _spooled(names: list[str], file: IO[bytes]) -> Iterator[str]:
     encoder = msgspec.json.Encoder()
-    # JSON has no line end within a string, whatever the name has; bytes that are no UTF-8 need latin-1 to get there.
+    # JSON escapes a line end in a name; latin-1 carries bytes that are not UTF-8 through JSON.
     file.writelines(encoder.encode(os.fsencode(name).decode("latin-1")) + b"\n" for name in names)
     file.seek(0)
     return (os.fsdecode(cast("str", msgspec.json.decode(line)).encode("latin-1")) for line in file)
@@ -266,7 +269,7 @@ def _spooled(names: list[str], file: IO[bytes]) -> Iterator[str]:
 
 
 def _exchanges(path: str) -> Iterator[tuple[float, Input]]:
-    """The exchanges of a file, each with the share of the file that ends with it."""
+    """Yield the exchanges of a file, each with the fraction of the file read up to its end."""
     if os.path.basename(path) == os.curdir:
         yield 1.0, Input(os.path.dirname(path), problem=f"the folder can't be read: {_why_not_listed(path)}")
         return
@@ -280,7 +283,7 @@ def _exchanges(path: str) -> Iterator[tuple[float, Input]]:
                 yield 1.0, Input(path)
             else:
                 yield from _lines(path, file, head)
-    # Whoever reads the file meets the same, and reports it.
+    # Reading the input raises the same error and reports it.
     except (OSError, *GZIP_ERRORS):
         yield 1.0, Input(path)
 
@@ -311,7 +314,7 @@ def _lines(path: str, file: IO[bytes], head: tuple[bytes, int]) -> Iterator[tupl
 
 
 def _next(file: IO[bytes]) -> tuple[bytes, int]:
-    """The next line and its length; of one that is longer than an exchange may be, the beginning."""
+    """Return the next line and its length; a line longer than `MAX_BYTES` is truncated to that."""
     line = rest = file.readline(MAX_BYTES)
     length = len(line)
     while rest and not rest.endswith(b"\n"):

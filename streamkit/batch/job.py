@@ -1,4 +1,4 @@
-"""One pipeline over many recordings: `run`."""
+"""Runs one pipeline over many recordings: `run`."""
 
 import os
 import time
@@ -27,45 +27,45 @@ from streamkit.plugins.config_files import as_path, name_of
 from streamkit.plugins.pipeline_files import from_file
 
 SHARD = 50
-"""Inputs of a shard: enough that its journal line and its way to a worker cost nothing, few enough to lose when one dies."""
+"""Default inputs per shard: enough to amortize its journal line and transfer, few enough to repeat if a worker dies."""
 WINDOW = 4
-"""Shards for each worker that are under way or wait to be written, which bounds memory."""
+"""Shards per worker that are in flight or not written yet; bounds memory."""
 DEATHS = 3
-"""An input is a dead letter when so many workers died on it alone: one that was killed for another reason is no proof."""
+"""Worker deaths on a single input before it is a dead letter; one death may have another cause."""
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a batch is. `share` is from 0 to 1, of files; `resumed` inputs and `resumed_share` were done before this run."""
+    """The progress of a batch. `share` is the fraction of files done; earlier runs did `resumed` inputs and `resumed_share`."""
 
     inputs: int
-    """Inputs that are done, in earlier runs too."""
+    """Inputs done, including earlier runs."""
     dead: int
-    """How many of them are dead letters."""
+    """Number of dead letters among them."""
     share: float
     seconds: float
-    """Since this run began."""
+    """Seconds since the start of this run."""
     resumed: int = 0
     resumed_share: float = 0.0
 
     @property
     def rate(self) -> float:
-        """Inputs a second in this run."""
+        """Inputs per second in this run."""
         return (self.inputs - self.resumed) / self.seconds if self.seconds > 0 else 0.0
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """A batch that is complete. `ends` counts the results by the reason of their end; `seconds` are those of this run."""
+    """The totals of a complete batch. `ends` counts the results by end reason; `seconds` is the duration of this run."""
 
     inputs: int
-    """How many were read."""
+    """Number of inputs."""
     results: int
-    """Lines of results."""
+    """Number of results."""
     dead_letters: int
-    """Lines of dead letters."""
+    """Number of dead letters."""
     ends: dict[str, int]
     seconds: float
     resumed: int = 0
-    """Inputs that earlier runs had done."""
+    """Inputs done by earlier runs."""
 
 
 Report: TypeAlias = Callable[[Progress], None]
@@ -83,16 +83,17 @@ def run(
     progress: Report | None = None,
     executor: Executor | None = None,
 ) -> Summary:
-    """Run the pipeline over all inputs, and write a `Result` of each to `out` as JSON lines, in the order of the inputs.
+    """Run the pipeline over all inputs, and write one `Result` per input to `out` as JSON lines, in the order of the inputs.
 
-    `inputs`: files, folders and globs; files may be gzip, `.jsonl` files may have one exchange per line. `pipeline`: stages
-    or a pipeline file; `Parse`, `Extract`, `Accumulate` and `Timing` are added where they are missing. `workers` are
-    processes, by default one for each core, each of which gets `shard` inputs at a time, and `executor` runs the shards
-    elsewhere. An `out` that ends in `.parquet` is written at the end. `progress` is called with a `Progress` now and then.
+    `inputs`: files, folders and globs; files may be gzip, and `.jsonl` files may have one exchange per line. `pipeline`: a
+    pipeline or a pipeline file; missing `Parse`, `Extract`, `Accumulate` and `Timing` are added. `workers`: the number of
+    processes, by default one per core; each receives `shard` inputs at a time. `executor` runs the shards elsewhere. An `out`
+    that ends in `.parquet` is written at the end. `progress` is called with a `Progress` after each shard written.
 
-    What can't be read goes to `dead_letters` (`out` with `.dead` appended). `out.journal` records what is written: the same call
-    continues after a crash or a kill, and the files are the same byte for byte. `restart` begins anew. Resuming with other
-    inputs, another pipeline or shard size raises `PipelineError`, as do wrong arguments; missing inputs raise `RecordingError`.
+    Unreadable inputs are written to `dead_letters` (default: `out` with `.dead` appended). `out.journal` records what is written:
+    after a crash or a kill, the same call resumes, and the resulting files are identical byte for byte. `restart` discards
+    earlier output. Resuming with other inputs, another pipeline or shard size raises `PipelineError`, as do invalid arguments;
+    missing inputs raise `RecordingError`.
     """
     named = _paths(inputs)
     check(named)
@@ -118,7 +119,7 @@ def run(
 
 @dataclass
 class _PendingShard:
-    """A shard of the window: its outcome, or the inputs that are run alone because a worker died."""
+    """A shard in the window: its outcome, or the inputs that are run one at a time because a worker died."""
 
     shard: Shard
     outcome: ShardOutcome | None = None
@@ -128,7 +129,7 @@ class _PendingShard:
 
 
 class _RunningBatch:
-    """The loop in the process that writes. Only a bounded window of shards is in memory."""
+    """The main loop, in the process that writes. Only a bounded window of shards is in memory."""
 
     def __init__(self, inputs: Sequence[str], journal: Journal, own: Sequence[Path], report: Report | None) -> None:
         self._inputs = inputs
@@ -142,7 +143,7 @@ class _RunningBatch:
         self._resumed_files = 0.0
 
     def run(self, pipeline: AnyPipeline, size: int, executor: Executor) -> None:
-        # Walking the folders is fast and gives the total; a job without progress output skips it.
+        # Walking the folders first gives the total; it is skipped without a progress callback.
         self._total = sum(1 for _ in files(self._inputs, self._own)) if self._report else 0
         todo = self._todo(shards(places(self._inputs, self._own), size, os.getcwd()))
         first = next(todo, None)
@@ -163,7 +164,7 @@ class _RunningBatch:
         return Summary(journal.inputs, results, journal.dead, dict(journal.ends.most_common()), seconds, self._resumed)
 
     def _todo(self, all: Iterator[Shard]) -> Iterator[Shard]:
-        """The shards that are not written yet, after a check that those which are were the same."""
+        """Yield the shards that are not written yet, after checking that the written ones are unchanged."""
         number = 0
         for number, shard in enumerate(all, 1):
             if number > self._journal.shards:
@@ -186,12 +187,12 @@ class _RunningBatch:
             self._write()
 
     def _take(self, entry: _PendingShard, shard: Shard, outcome: ShardOutcome | None) -> Shard | None:
-        """Note what became of a shard; returns what of it is to be run next."""
+        """Store the outcome of a shard; return the part of it to run next, if any."""
         if shard.alone is None:
             if outcome is not None:
                 entry.outcome = outcome
                 return None
-            # One of its inputs may be to blame: each is run alone, so that the others have their results.
+            # One of the inputs may have caused this: each is run alone, so that the others get their results.
             entry.left.extend(range(len(shard.inputs)))
             return entry.shard.only(entry.left[0])
         if outcome is None:
@@ -207,7 +208,7 @@ class _RunningBatch:
         return None
 
     def _write(self) -> None:
-        """Write the outcomes that are next in the order of the inputs."""
+        """Write the finished outcomes that are next in input order."""
         while self._window:
             number, entry = next(iter(self._window.items()))
             if entry.outcome is None:
@@ -259,10 +260,10 @@ def _version() -> str:
 
 
 def _digest(pipeline: AnyPipeline) -> str:
-    """Identify the pipeline, so that a batch is resumed only with the one that it was started with."""
+    """Return a digest of the pipeline, so that a batch can be resumed only with the same pipeline."""
     try:
         data = msgspec.json.encode(to_data(pipeline), order="deterministic")
     except PipelineError:
-        # What has no name in data has at least a class, in whatever process.
+        # A pipeline without a data form is identified by the classes of its stages.
         data = " ".join(f"{type(stage).__module__}:{type(stage).__qualname__}" for stage in parts(pipeline)).encode()
     return blake2b(data, digest_size=8).hexdigest()

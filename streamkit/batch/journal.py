@@ -1,12 +1,12 @@
-"""The files of a batch, which one process alone writes: results, dead letters, then a line of the journal.
+"""The files of a batch, written by a single process: results, dead letters, then a line of the journal.
 
     {"streamkit": "batch/1", "inputs": ["recordings"], "shard": 50, "pipeline": "9f…", "version": "0.1.0"}
     {"shard": 0, "digest": "5c…", "content": "08…", "results": 84120, "dead_letters": 0, "inputs": 50, "dead": 0, "ends": {…}}
 
-A line of the journal has the lengths of both files when the shard was in them. Whatever they have beyond the last one was
-written by a process that was killed before its line, and is cut off when the batch is resumed. Both files are synced before the
-line is written, so that this holds after a power failure too. `content` is the digest of what was written for the shard: that of
-the last one is checked, and is another one if lines before it were added or removed.
+A line of the journal has the lengths of both files after its shard. Data beyond the last recorded length was written by a process
+that was killed before it wrote the line, and is truncated when the batch is resumed. Both files are synced before the line is
+written, so this also holds after a power failure. `content` is the digest of the shard's output. The digest of the last shard is
+checked on resume; it differs if earlier lines were added or removed.
 """
 
 import os
@@ -28,7 +28,7 @@ _WORDS = {"inputs": "list of inputs", "shard": "shard size", "pipeline": "pipeli
 
 
 class JournalSettings(msgspec.Struct, frozen=True):
-    """Settings that must be equal when a batch is resumed. `pipeline` is a digest."""
+    """Settings that must be unchanged when a batch is resumed. `pipeline` is a digest."""
 
     inputs: tuple[str, ...]
     shard: int
@@ -49,7 +49,7 @@ class _JournalHead(msgspec.Struct):
 
 
 class JournalEntry(msgspec.Struct, frozen=True):
-    """A shard that is in the files: digests of its inputs and of what was written, the files' lengths after it, and counts."""
+    """A written shard: digests of its inputs and of its output, the lengths of the files after it, and counts."""
 
     shard: int
     digest: str
@@ -67,9 +67,10 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class Journal:
-    """The open files. Use it with `with`; another process that has them open raises `PipelineError`.
+    """The open files of a batch, as a context manager.
 
-    A batch of other settings raises `PipelineError`, and so do results without a journal: nothing is ever written over.
+    Entering raises `PipelineError` if another process has them open, if the batch was started with other settings, or if there
+    are results without a journal, which are never overwritten.
     """
 
     def __init__(self, out: Path, dead_letters: Path, settings: JournalSettings, *, restart: bool = False) -> None:
@@ -88,7 +89,7 @@ class Journal:
             if not journal.exists():
                 self._refuse_other_files(out, dead_letters)
             for path in (out, dead_letters, journal):
-                # Neither truncated nor created anew: what is in there counts until the lock is held.
+                # Not truncated: another process may be using the files until the lock is acquired.
                 self._files.append(os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666), "r+b"))
             lock(self._files[2], name_of(journal))
             self._recover()
@@ -104,20 +105,20 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close the files; the lock goes with them."""
+        """Close the files, which releases the lock."""
         files, self._files = self._files, []
         for file in files:
-            # What is in a buffer after a failed write can't be written now either, and is not in the journal.
+            # Data buffered after a failed write is not in the journal, so it may be lost.
             with suppress(OSError):
                 file.close()
 
     def check(self, shard: Shard) -> None:
-        """Raise `PipelineError` if this is not the shard of its number that is in the files already."""
+        """Raise `PipelineError` if this shard differs from the written shard of the same number."""
         if int(digest_of(shard), 16) != self._digests[shard.number]:
             raise PipelineError(self._other_inputs(f", from {_named(shard)} on"))
 
     def check_number(self, shards: int) -> None:
-        """Raise `PipelineError` if there are fewer shards than are in the files already."""
+        """Raise `PipelineError` if there are fewer shards than were written."""
         if shards < self.shards:
             raise PipelineError(self._other_inputs(": some at the end are gone"))
 
@@ -128,7 +129,7 @@ class Journal:
         )
 
     def write(self, shard: Shard, outcome: ShardOutcome) -> None:
-        """Write what became of the next shard. `RecordingError` if the disk is full, for example."""
+        """Write the outcome of the next shard. Raises `RecordingError`, for example if the disk is full."""
         try:
             self._write(shard, outcome)
         except OSError as error:
@@ -169,7 +170,7 @@ class Journal:
         lengths = (0, 0, 0)
         head = journal.readline()
         if not head.endswith(b"\n"):
-            # It is synced before anything else is written.
+            # An incomplete head: it is synced before anything else is written, so the batch wrote no results.
             self._refuse_other_files(*self.paths[:2])
         elif not self._restart:
             self._check_head(head)
@@ -201,7 +202,7 @@ class Journal:
         last = ""
         for line in journal:
             entry = _entry(line)
-            # The rest of a journal behind a line that is cut or damaged was not synced, and is done again.
+            # Everything after an incomplete or damaged line was not synced, so these shards are run again.
             if entry is None or entry.shard != self.shards:
                 break
             if entry.results > sizes[0] or entry.dead_letters > sizes[1]:
@@ -226,12 +227,12 @@ class Journal:
 
 
 def path_of(out: Path) -> Path:
-    """The journal of these results."""
+    """Return the path of the journal for these results."""
     return out.with_name(f"{out.name}.journal")
 
 
 def digest_of(shard: Shard) -> str:
-    """Identify the inputs of a shard by their paths and positions, not by their content."""
+    """Return a digest of the paths and positions of a shard's inputs, not of their content."""
     digest = blake2b(digest_size=8)
     for found in shard.inputs:
         digest.update(msgspec.json.encode((found.name, found.offset, found.length)))
@@ -275,7 +276,7 @@ _BINARY: int = getattr(os, "O_BINARY", 0)
 
 
 def lock(file: IO[bytes], name: str) -> None:
-    """Lock the file for this process, until it is closed. `PipelineError` if another one has the lock."""
+    """Lock the file until it is closed. Raises `PipelineError` if another process holds the lock."""
     try:
         if os.name == "nt":
             import msvcrt  # pyright: ignore

@@ -1,4 +1,4 @@
-"""Results as Parquet, by pyarrow, which is an extra: `pip install streamkit-llm[parquet]`."""
+"""Results as Parquet. Needs pyarrow: `pip install streamkit-llm[parquet]`."""
 
 import os
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from streamkit.errors import PipelineError, RecordingError
 from streamkit.plugins.config_files import name_of, reason_of
 
 ROWS = 5_000
-"""Rows of a row group, of which one is in memory."""
+"""Rows per row group; one row group is in memory at a time."""
 TEXTS = ("input", "id", "end", "provider_reason", "error", "model", "response_id", "text", "reasoning", "refusal")
 NUMBERS = ("offset", "line", "tokens", "prompt_tokens", "completion_tokens", "total_tokens")
 SECONDS = ("first_byte_seconds", "first_token_seconds", "seconds")
 JSON = ("tool_calls", "choices", "output", "usage")
-"""Values that have no columns of their own, since each provider's differ; they are JSON."""
+"""Nested fields whose structure differs between providers; stored as JSON text."""
 
 
 def check_pyarrow() -> None:
@@ -28,9 +28,9 @@ def check_pyarrow() -> None:
 
 
 def write_parquet(lines: Path, out: Path) -> None:
-    """Write the results in `lines` to `out`, which is replaced when the new file is complete.
+    """Write the results in `lines` to `out`, which is replaced atomically when the new file is complete.
 
-    `RecordingError` if that can't be written, `PipelineError` for lines that are no results.
+    Raises `RecordingError` if it can't be written, and `PipelineError` for lines that are not results.
     """
     pa, pq = _pyarrow()
     schema = _schema(pa)

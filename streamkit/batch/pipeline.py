@@ -1,4 +1,4 @@
-"""The whole of a pipeline whose beginning or end was left out."""
+"""Completes a pipeline whose first or last stages were left out."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias, cast, get_args
@@ -18,9 +18,9 @@ _EVENTS = frozenset(get_args(Event))
 
 
 def whole(pipeline: AnyStage | None = None) -> AnyPipeline:
-    """The pipeline from bytes to events, with `Accumulate` and `Timing`: what is missing of that is added.
+    """Return the pipeline from bytes to events: missing `Parse`, `Extract`, `Accumulate` and `Timing` are added.
 
-    One that returns something else than events raises `PipelineError`.
+    A pipeline that emits anything but events raises `PipelineError`.
     """
     made: Any = Parse() | Extract() if pipeline is None else _from_bytes(pipeline)
     for needed in (Accumulate, Timing):

@@ -1,7 +1,7 @@
-"""Shards in processes of this machine.
+"""Runs shards in local processes.
 
-Neither of the standard library's pools fits: `multiprocessing.Pool` never returns after one of its workers was killed, and a
-`ProcessPoolExecutor` then fails everything that is under way. Here a pipe for each worker says which shard died with it.
+Neither pool of the standard library fits: if a worker is killed, `multiprocessing.Pool` never returns, and `ProcessPoolExecutor`
+fails all pending work. Here each worker has its own pipe, whose end shows which shard was lost.
 """
 
 import multiprocessing
@@ -21,13 +21,13 @@ from streamkit.batch.shard import Shard, ShardOutcome, run_shard
 from streamkit.errors import PipelineError
 
 STARTS = 3
-"""So many workers in a row may die before they are ready."""
+"""Consecutive workers that end before they are ready until the batch fails."""
 CLOSE_SECONDS = 5.0
 READY = "ready"
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -40,9 +40,9 @@ class _Worker:
 
 
 class Processes:
-    """Worker processes: `workers` of them, by default one for each core. One that died is replaced.
+    """Local worker processes, by default one per core. A worker that dies is replaced.
 
-    They are started by `spawn`, on every platform, so that a script which starts a batch needs `if __name__ == "__main__"`.
+    They are started with `spawn` on every platform, so a script that starts a batch needs `if __name__ == "__main__"`.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -54,7 +54,7 @@ class Processes:
         self._failed_starts = 0
 
     def start(self, pipeline: AnyPipeline) -> None:
-        """Start the workers. A pipeline that can't be sent to them raises `PipelineError`."""
+        """Start the workers. A pipeline that can't be pickled raises `PipelineError`."""
         try:
             self._pipeline = pickle.dumps(pipeline)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -65,12 +65,12 @@ class Processes:
         self._workers = [self._started() for _ in range(self.workers)]
 
     def submit(self, shard: Shard) -> None:
-        """Queue it for the next worker that has nothing to do."""
+        """Queue a shard for the next idle worker."""
         self._queue.append(shard)
         self._dispatch()
 
     def wait(self) -> Sequence[Done]:
-        """Wait for outcomes. `PipelineError` if the workers can't make the pipeline, or die before they are ready."""
+        """Wait for outcomes. Raises `PipelineError` if the workers can't load the pipeline, or die before they are ready."""
         done: list[Done] = []
         while not done:
             ready = cast("list[Any]", wait([worker.connection for worker in self._workers]))
@@ -80,7 +80,7 @@ class Processes:
         return done
 
     def close(self) -> None:
-        """Stop the workers: one that waits by the end of its pipe, one that works by a signal."""
+        """Stop the workers: idle ones by closing their pipe, busy ones with SIGKILL."""
         for worker in self._workers:
             worker.connection.close()
             if worker.shard is not None or not worker.ready:
@@ -97,7 +97,7 @@ class Processes:
         for worker in self._workers:
             if worker.ready and worker.shard is None and self._queue:
                 shard = self._queue.popleft()
-                # Set also if the send fails: then the worker is dead, and its pipe says so.
+                # Also set if the send fails: then the worker is dead, and its pipe reports that.
                 worker.shard = shard
                 try:
                     worker.connection.send(shard)
@@ -107,7 +107,7 @@ class Processes:
     def _receive(self, worker: _Worker) -> list[Done]:
         try:
             message: object = worker.connection.recv()
-        # A message that was cut in two ends in one or the other.
+        # A truncated message raises one of these.
         except (EOFError, OSError, pickle.UnpicklingError):
             return self._buried(worker)
         if not worker.ready:
@@ -136,7 +136,7 @@ class Processes:
 
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        # A daemon ends with this process; if that is killed, the end of the pipe ends it.
+        # A daemon process ends with this process; if this one is killed, the closed pipe ends the worker.
         process = self._context.Process(target=work, args=(theirs, self._pipeline), name="streamkit-batch", daemon=True)
         process.start()
         theirs.close()
@@ -144,8 +144,8 @@ class Processes:
 
 
 def work(connection: "Connection[Any, Any]", pickled: bytes) -> None:
-    """The life of a worker: make the pipeline, then run shards until the other end of the pipe is closed."""
-    # Ctrl-C reaches all processes of a terminal; the parent stops its workers.
+    """Main function of a worker: load the pipeline, then run shards until the other end of the pipe is closed."""
+    # Ctrl-C reaches all processes of a terminal, but the parent stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         pipeline = _made(pickled)
@@ -156,7 +156,7 @@ def work(connection: "Connection[Any, Any]", pickled: bytes) -> None:
         connection.send(READY)
         while True:
             connection.send(_outcome(pipeline, connection.recv()))
-    # The parent is gone, and whoever starts the batch again needs nothing of this.
+    # The parent has ended, so the outcome is not needed.
     except (EOFError, OSError):
         return
 
@@ -170,6 +170,6 @@ def _outcome(pipeline: AnyPipeline, shard: Shard) -> ShardOutcome | str:
 
 def _made(pickled: bytes) -> AnyPipeline:
     pipeline: AnyPipeline = pickle.loads(pickled)
-    # What a run would need and does not find, such as the table of an encoding, stops the batch and not each input.
+    # A missing resource, such as the table of an encoding, must fail the batch and not each input.
     pipeline.fresh()
     return pipeline

@@ -1,4 +1,4 @@
-"""The output for each input of a batch: a `Result`, or a `DeadLetter` if it can't be read as an answer."""
+"""The output for each input of a batch: a `Result`, or a `DeadLetter` if the input can't be read as a response."""
 
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -22,51 +22,51 @@ Verdict: TypeAlias = Flagged | Redacted | Blocked
 
 
 class Flag(msgspec.Struct, frozen=True):
-    """A verdict of moderation; positions are those of the verdict event. The matched text is not in it."""
+    """A moderation verdict, without the matched text."""
 
     action: VerdictAction
     """The decision."""
     category: str
-    """The rule's or the classifier's."""
+    """The category of the rule or the classifier."""
     start: int
-    """In code points of the channel's original text."""
+    """Offset in code points of the channel's original text."""
     end: int
-    """Where it ends."""
+    """End offset, exclusive."""
     channel: Channel = "content"
-    """The channel that the text is in."""
+    """The channel of the text."""
     index: int = 0
-    """The choice's number."""
+    """The index of the choice."""
     severity: str | None = None
-    """That of the rule or the decision."""
+    """The severity of the rule or the decision."""
     tool_index: int | None = None
-    """The call, in the channels of tool calls."""
+    """The index of the tool call, in the channels of tool calls."""
     source: VerdictSource = "rules"
-    """Who decided."""
+    """The origin of the decision: rules, a classifier or the provider."""
 
 
 class OtherChoice(msgspec.Struct, frozen=True):
-    """An answer beside the first, of a request for several."""
+    """A further choice, of a request for several."""
 
     index: int
-    """The choice's number, from 1."""
+    """The index of the choice, from 1."""
     text: str | None
-    """Its text."""
+    """The text."""
     finish_reason: str | None = None
-    """The provider's word."""
+    """The provider's finish reason."""
     reasoning: str | None = None
     """The visible reasoning."""
     refusal: str | None = None
-    """The refusal's text."""
+    """The text of the refusal."""
     tool_calls: tuple[ToolCall, ...] = ()
-    """In their order."""
+    """The tool calls, in order."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the results: what a live run of the pipeline would have given.
+    """One line of the results: the outcome of the pipeline for one exchange, the same as of a live run.
 
-    `input`, `offset` and `line` are where the exchange is, `id` is its own. What is not known is null: `tokens` without `Count`,
-    `flagged` without moderation, times of a body without times. `error` is that of a stream that broke off, or of the
-    provider; a truncated recording is a result.
+    `input`, `offset` and `line` locate the exchange; `id` is its own id. Unknown values are null: `tokens` without `Count`,
+    `flagged` without moderation, times of a body without arrival times. `error` is the error of a broken connection or of the
+    provider. A truncated recording is a result, not a dead letter.
     """
 
     input: str
@@ -79,50 +79,50 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """`StreamEnd.provider_reason`."""
     error: str | None = None
     model: str | None = None
-    """The model that answered."""
+    """The model of the response."""
     response_id: str | None = None
     """The provider's id of the response."""
     text: str | None = None
-    """The first choice's text."""
+    """The text of the first choice."""
     reasoning: str | None = None
-    """Its visible reasoning."""
+    """The visible reasoning of the first choice."""
     refusal: str | None = None
-    """Its refusal."""
+    """The refusal of the first choice."""
     tool_calls: tuple[ToolCall, ...] = ()
-    """Its tool calls."""
+    """The tool calls of the first choice."""
     choices: tuple[OtherChoice, ...] = ()
     """The other choices."""
     output: Any = None
     """The object of `Structured`."""
     tokens: int | None = None
     prompt_tokens: int | None = None
-    """As the provider reports it, or counted here."""
+    """The number reported by the provider."""
     completion_tokens: int | None = None
-    """As the provider reports it, or counted here."""
+    """The number reported by the provider."""
     total_tokens: int | None = None
-    """As the provider reports it."""
+    """The number reported by the provider."""
     usage: dict[str, Any] | None = None
-    """The provider's own object."""
+    """The provider's usage object."""
     cost: Decimal | None = None
-    """By the prices given to `Count`."""
+    """The cost by the prices of `Count`."""
     currency: str | None = None
-    """That of the cost."""
+    """The currency of the cost."""
     flagged: bool | None = None
     flags: tuple[Flag, ...] = ()
-    """Every verdict of moderation."""
+    """All moderation verdicts."""
     first_byte_seconds: float | None = None
-    """From the request to the first byte."""
+    """Seconds from the request to the first byte."""
     first_token_seconds: float | None = None
-    """From the request to the first content."""
+    """Seconds from the request to the first content."""
     seconds: float | None = None
-    """From the request to the end."""
+    """Seconds from the request to the end."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the dead letters: an input that gave no result, and why.
+    """One line of the dead letters: an input without a result, and the reason.
 
-    `offset` is that of the exchange in its file; `body_line` and `body_offset` are the place of the damage within the
-    exchange, where it is known. `reason` holds no text of the answer.
+    `offset` is the offset of the exchange in its file; `body_line` and `body_offset` are the position of the error within the
+    exchange, if known. `reason` contains no text of the response.
     """
 
     input: str
@@ -131,7 +131,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     line: int | None = None
     """The line in the file, from 1."""
     id: str | None = None
-    """The exchange's own id."""
+    """The id of the exchange."""
     error: str
     """The class of the error."""
     reason: str
@@ -140,17 +140,17 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read(pipeline: AnyPipeline, found: Input, folder: str) -> Result | DeadLetter:
-    """Run the pipeline over one input. `PipelineError` if that can't be done here, whatever the input."""
+    """Run the pipeline over one input. Raises `PipelineError` if the pipeline can't run here, for any input."""
     id: str | None = None
     try:
         content = found.read(folder)
         if found.line is not None:
             id, content = read_line(content)
         return await _result(pipeline.open(Recorded(content, found.name)), found, id)
-    # A module that this worker lacks is missing for every input.
+    # A module missing on this worker is missing for every input.
     except ImportError as error:
         raise PipelineError(f"a worker can't run the pipeline: {type(error).__name__}: {error}") from error
-    # Whatever else it is, also of a stage's own, the other inputs are read.
+    # Any other error, also of a stage, must not stop the other inputs.
     except Exception as error:
         return _dead_letter(error, found, id)
 
@@ -168,7 +168,7 @@ async def _result(stream: Stream[Event], found: Input, id: str | None) -> Result
                         output = msgspec.to_builtins(value)
                     case _:
                         pass
-    # The recording of a failure is a result; what can't be read at all is not.
+    # A recorded failure is a result; an unreadable input is not.
     except (Disconnected, ProviderError) as error:
         failure = f"{type(error).__name__}: {error}"
     end = stream.end or StreamEnd("error")
@@ -214,7 +214,7 @@ def _other(choice: Choice) -> OtherChoice:
 
 
 def _cost(stream: Stream[Event]) -> dict[str, Any]:
-    """Use the counts of `Count`, if there is one; otherwise those of the provider."""
+    """Return tokens, cost and currency of `Count`; empty without one."""
     if not any(isinstance(stage, Count) for stage in with_inner(stream.stages)):
         return {}
     count = stream.stage(Count)
@@ -262,6 +262,6 @@ def _dead_letter(error: Exception, found: Input, id: str | None) -> DeadLetter:
 
 
 def _foreign(error: Exception) -> str:
-    # The message of a foreign exception may quote the answer; the notes are ours and name the stage.
+    # The message of a foreign exception may quote the response; the notes are added by streamkit and name the stage.
     notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str) and note.startswith("in stage")]
     return "; ".join(["a stage raised an exception", *notes])

@@ -1,4 +1,4 @@
-"""The work of one worker: a shard of inputs through the pipeline. Any executor, here or on a cluster, runs this function."""
+"""The work of one worker: run a shard of inputs through the pipeline. Every executor, local or remote, calls `run_shard`."""
 
 import json
 from collections import Counter
@@ -12,40 +12,40 @@ from streamkit.batch.pipeline import AnyPipeline
 from streamkit.batch.result import DeadLetter, Result, read
 
 CARRIED_BYTES = 8 * 1024 * 1024
-"""A shard ends early when its inputs carry that much themselves, as lines of gzip files do."""
+"""A shard ends early when its inputs contain this much data, as lines of gzip files do."""
 _encode = msgspec.json.Encoder().encode
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """Inputs that are read together. `files` is how many files are read when it is done.
+    """Inputs that are processed together. `files` is the number of files read up to its end.
 
-    `folder` is where relative paths begin. `alone` is the position of its one input in the shard that it was cut from.
+    Relative paths start at `folder`. For a shard of a single input cut from another shard, `alone` is its position there.
     """
 
     number: int
-    """From 0, in the order of the inputs."""
+    """The number of the shard, from 0, in the order of the inputs."""
     inputs: tuple[Input, ...]
-    """In their order."""
+    """The inputs, in order."""
     folder: str
     files: float = 0.0
     alone: int | None = None
 
     def only(self, position: int) -> "Shard":
-        """A shard of one of the inputs."""
+        """Return a shard of only the input at `position`."""
         return Shard(self.number, (self.inputs[position],), self.folder, self.files, position)
 
 
 class ShardOutcome(msgspec.Struct, frozen=True):
-    """The outcome of a shard: lines of results and of dead letters, ready to be written, and the number of each end."""
+    """The outcome of a shard: encoded lines of results and dead letters, and counts."""
 
     results: bytes = b""
-    """JSON lines."""
+    """Results as JSON lines."""
     dead_letters: bytes = b""
-    """JSON lines."""
+    """Dead letters as JSON lines."""
     ends: dict[str, int] = {}
-    """How many results ended for each reason."""
+    """Number of results per end reason."""
     dead: int = 0
-    """How many dead letters there are."""
+    """Number of dead letters."""
 
     def __add__(self, other: "ShardOutcome") -> "ShardOutcome":
         return ShardOutcome(
@@ -57,7 +57,7 @@ class ShardOutcome(msgspec.Struct, frozen=True):
 
 
 def shards(places: Iterable[Place], size: int, folder: str) -> Iterator[Shard]:
-    """Cut the inputs into shards of `size`, the same ones each time."""
+    """Divide the inputs into shards of `size`. Deterministic."""
     inputs: list[Input] = []
     number, carried, files = 0, 0, 0.0
     for place in places:
@@ -72,10 +72,9 @@ def shards(places: Iterable[Place], size: int, folder: str) -> Iterator[Shard]:
 
 
 def run_shard(pipeline: AnyPipeline, shard: Shard) -> ShardOutcome:
-    """Read all inputs of the `shard` through the pipeline, in order. It has no effect but what it returns, so that it may run
-    any number of times.
+    """Run all inputs of the `shard` through the pipeline, in order. It has no side effects, so it may be repeated.
 
-    `PipelineError` if the pipeline can't be run here at all.
+    Raises `PipelineError` if the pipeline can't run here at all.
     """
     return anyio.run(_run, pipeline, shard)
 
@@ -95,7 +94,7 @@ async def _run(pipeline: AnyPipeline, shard: Shard) -> ShardOutcome:
 
 
 def died(found: Input, times: int) -> ShardOutcome:
-    """The outcome of an input on which so many workers died."""
+    """Return the outcome of an input on which `times` workers died."""
     letter = DeadLetter(
         input=found.name,
         offset=found.offset,
@@ -107,9 +106,9 @@ def died(found: Input, times: int) -> ShardOutcome:
 
 
 def line_of(found: Result | DeadLetter) -> bytes:
-    """The line of JSON, the same wherever it is made."""
+    """Encode a line of JSON; the same on every worker."""
     try:
         return _encode(found) + b"\n"
     except UnicodeEncodeError:
-        # Half of a surrogate pair, which a model may write, has no UTF-8 but an escape. (RFC 8259, 8.2)
+        # A lone surrogate, which a model may write, has no UTF-8 encoding and must be escaped. (RFC 8259, 8.2)
         return json.dumps(msgspec.to_builtins(found), separators=(",", ":")).encode() + b"\n"
