@@ -1,4 +1,4 @@
-"""Answers shown while they arrive, comparisons and charts."""
+"""Live display of responses, comparisons and charts."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,6 @@ _WHERE: Final = {
     "compare": "streamkit.display.comparison:compare",
     "show": "streamkit.display.live:show",
 }
-# Not for type checkers, which would accept any name.
+# Hidden from type checkers: with a module `__getattr__` they would accept any name.
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -1,4 +1,4 @@
-"""The state of an answer that is shown while it arrives: text, reasoning, calls, verdicts, and the line of figures below it."""
+"""The state of a response displayed live: text, reasoning, tool calls, verdicts, and a line of metrics."""
 
 import re
 from collections.abc import Callable
@@ -29,16 +29,16 @@ from streamkit.stages.count import Count
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 AT_ONCE_SECONDS = 0.01
 MOST_VERDICTS = 5
-"""So many verdicts are shown by themselves, the last ones; the others are counted."""
+"""Maximum number of verdicts shown, the latest ones; earlier ones are only counted."""
 
 
 def printable(text: str) -> str:
-    """Make characters visible that a terminal would obey: a model's text must not move the cursor or set the title."""
+    """Replace control characters that a terminal would execute: a model's text must not move the cursor or set the title."""
     return _OBEYED.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
 class ShownAnswer:
-    """The first choice of an answer, as far as it has arrived. `now` is a clock in seconds."""
+    """The first choice of a response, as far as it has arrived. `now` is a clock in seconds."""
 
     def __init__(self, stream: Stream[Event], now: Callable[[], float]) -> None:
         self.completion: Completion | None = None
@@ -65,7 +65,7 @@ class ShownAnswer:
     @property
     def text(self) -> str:
         """All text so far."""
-        # Joined in place, so that the next call joins only what is new.
+        # Joined in place, so that the next call joins only the new pieces.
         self._texts[:] = ["".join(self._texts)]
         return self._texts[0]
 
@@ -76,7 +76,7 @@ class ShownAnswer:
         return self._reasoning[0]
 
     def take(self, event: Event) -> None:
-        """Update the state."""
+        """Update the state from an event."""
         match event:
             case TextDelta(text=text, index=0) | RefusalDelta(text=text, index=0):
                 self._texts.append(text)
@@ -108,13 +108,13 @@ class ShownAnswer:
                 pass
 
     def finish(self, end: str) -> None:
-        """Set the reason for the end, unless there is one."""
+        """Set the end reason, unless it is set already."""
         if self.end is None:
             self.end, self._ended = end, self._now()
             self._close_calls()
 
     def figures(self) -> str:
-        """Tokens (deltas where they are not known), rate, cost, seconds, and the end."""
+        """Return the line of metrics: tokens (deltas if tokens are unknown), rate, cost, seconds, and the end reason."""
         tokens = self._tokens()
         parts = [f"{self._deltas} deltas" if tokens is None else f"{tokens} tokens"]
         if (rate := self._rate(tokens)) is not None:
@@ -125,12 +125,12 @@ class ShownAnswer:
         return "  ".join([*parts, *([self.end] if self.end else [])])
 
     def shown_verdicts(self) -> list[str]:
-        """The last verdicts, and how many there were before them."""
+        """Return the latest verdicts, preceded by the number of earlier ones."""
         before = len(self.verdicts) - MOST_VERDICTS
         return [*([f"{before} verdicts before"] if before > 0 else []), *self.verdicts[-MOST_VERDICTS:]]
 
     def shown_calls(self) -> list[str]:
-        """Calls of tools and their results; of one that is not complete what has arrived."""
+        """Return the tool calls and their results, including incomplete calls."""
         return [*self.calls, *self._open_calls.values()]
 
     def _content(self) -> None:
@@ -154,7 +154,7 @@ class ShownAnswer:
         return self._count.tokens() if self._count else None
 
     def _rate(self, tokens: int | None) -> float | None:
-        # What came at once, as a recording does that does not wait, has no rate.
+        # A response that arrived at once, such as a replay without waiting, has no rate.
         if tokens is None or self._first is None or self._last is None or self._last - self._first < AT_ONCE_SECONDS:
             return None
         return (tokens - 1) / (self._last - self._first)

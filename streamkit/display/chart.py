@@ -1,4 +1,4 @@
-"""A picture of what grows over time, as SVG 1.1: one line for each thing, axes, a legend. Nothing but text is needed for it."""
+"""A line chart of growing values over time, as SVG 1.1 with axes and a legend, generated without a drawing library."""
 
 import html
 import math
@@ -10,9 +10,9 @@ from typing import TypeAlias
 WIDTH, HEIGHT = 880, 460
 LEFT, TOP = 80, 60
 PLOT_WIDTH, PLOT_HEIGHT = 600, 300
-# Distinguishable with red-green color blindness as well. (Okabe and Ito, https://jfly.uni-koeln.de/color/)
+# Distinguishable with red-green color blindness. (Okabe and Ito, https://jfly.uni-koeln.de/color/)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-# Characters that no XML 1.0 document may hold, not even escaped. (https://www.w3.org/TR/xml/#charsets)
+# Characters that XML 1.0 forbids, even escaped. (https://www.w3.org/TR/xml/#charsets)
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Point: TypeAlias = tuple[float, float]
@@ -21,7 +21,7 @@ Placing: TypeAlias = Callable[[Point], Point]
 
 @dataclass(frozen=True)
 class Curve:
-    """The values from each moment on, ordered by time, and the end; before the first moment there is none."""
+    """A step function: `points` are (time, value from then on), ordered by time; 0 before the first; `end` is the last time."""
 
     label: str
     points: Sequence[Point]
@@ -30,7 +30,7 @@ class Curve:
 
 
 def draw(title: str, curves: Sequence[Curve], x_label: str, y_label: str) -> str:
-    """The whole document. Both axes begin at zero."""
+    """Return the chart as an SVG document. Both axes start at zero."""
     x_step, x_end = scale(max((curve.end for curve in curves), default=0.0))
     y_step, y_end = scale(max((value for curve in curves for _, value in curve.points), default=0.0))
 
@@ -61,7 +61,7 @@ def draw(title: str, curves: Sequence[Curve], x_label: str, y_label: str) -> str
 
 
 def steps(curve: Curve) -> Iterator[Point]:
-    """The corners of a curve: what is there stays until more comes."""
+    """Yield the corners of a curve: each value holds until the next point."""
     there = 0.0
     yield 0.0, there
     for at, value in curve.points:
@@ -72,7 +72,7 @@ def steps(curve: Curve) -> Iterator[Point]:
 
 
 def scale(largest: float) -> tuple[float, float]:
-    """The step from tick to tick, a round number, and the end of an axis that reaches that far with five to ten steps."""
+    """Return the distance between ticks, a round number, and the end of an axis up to `largest` with five to ten ticks."""
     if largest <= 0:
         return 0.2, 1.0
     power = 10.0 ** math.floor(math.log10(largest))
@@ -101,5 +101,5 @@ def _points(points: Iterable[Point]) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text as XML holds it."""
+    """Return the text escaped for XML."""
     return html.escape(_NOT_XML.sub("\ufffd", text))

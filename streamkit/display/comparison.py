@@ -1,4 +1,4 @@
-"""How much sooner an answer can be read when it is streamed: the comparison of OpenAI's guide, against any endpoint.
+"""Measures how much sooner a response can be read if it is streamed: the comparison of OpenAI's guide, for any endpoint.
 
     compared = await streamkit.compare(url, chat_body, text_body, headers=headers)
     print(compared)
@@ -34,7 +34,7 @@ _CHAT, _TEXT = "/chat/completions", "/completions"
 
 
 class ComparedAnswer(msgspec.Struct, frozen=True):
-    """One answer as it came: its times, why it ended, and how many characters of text had left at which second."""
+    """One measured response: its timings, its end reason, and `growth`: (seconds, characters of text released by then)."""
 
     timings: Timings
     end: EndReason
@@ -42,10 +42,10 @@ class ComparedAnswer(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One way to ask. Its figures are medians of its answers, in seconds; `None` where no answer has the figure.
+    """One request and mode. The metrics are medians over its responses, in seconds; `None` if no response has the value.
 
-    `total` is until the last event. `tokens_per_second` does not count the wait for the first content, so that an answer
-    in one piece has none.
+    `total` is the time until the last event. `tokens_per_second` excludes the time to first token, so a response in one piece
+    has none.
     """
 
     api: str
@@ -78,12 +78,12 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def typical(self) -> ComparedAnswer:
-        """The answer whose total is the median, the lower one of two."""
+        """The response with the median total time; the lower one if there are two."""
         ordered = sorted(self.answers, key=lambda answer: answer.timings.total or 0.0)
         return ordered[(len(ordered) - 1) // 2]
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures by their names, ready for JSON."""
+        """Return the metrics by name, as JSON-compatible data."""
         figures = ("first_byte", "first_content", "first_released", "total", "tokens", "tokens_per_second")
         return {
             "api": self.api,
@@ -97,11 +97,11 @@ class Comparison(msgspec.Struct, frozen=True):
     """The result of a comparison. `str` returns a table, rich prints one, a notebook shows a chart."""
 
     rows: tuple[Row, ...]
-    """One for each request, in the order in which they were sent."""
+    """One row per body and mode, in the order of the requests."""
 
     @property
     def saved(self) -> dict[str, float]:
-        """By how many seconds sooner the first text can be read when it is streamed, for each API."""
+        """For each API, the seconds by which streaming releases the first text earlier."""
         first = {(row.api, row.mode): row.first_released for row in self.rows}
         return {
             api: waited - streamed
@@ -110,7 +110,7 @@ class Comparison(msgspec.Struct, frozen=True):
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures, ready for JSON."""
+        """Return all metrics as JSON-compatible data."""
         return {"rows": [row.to_dict() for row in self.rows], "saved": self.saved}
 
     def __str__(self) -> str:
@@ -137,7 +137,7 @@ class Comparison(msgspec.Struct, frozen=True):
         return table
 
     def svg(self) -> str:
-        """The text of each row's typical answer over time, as an SVG document."""
+        """Return a chart of the text of each row's typical response over time, as an SVG document."""
         curves = [
             Curve(
                 f"{row.api}, {row.mode}",
@@ -152,7 +152,7 @@ class Comparison(msgspec.Struct, frozen=True):
     _repr_svg_ = svg
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the chart to a file, replacing an existing one. Blocks until it is written."""
+        """Write the chart to a file, replacing an existing one. Blocking."""
         Path(path).write_text(self.svg(), encoding="utf-8")
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
@@ -183,16 +183,16 @@ async def compare(
     through: Stage[Event, Event] | AsyncStage[Event, Event] | None = None,
     **options: Any,
 ) -> Comparison:
-    """Send each of the `bodies` with and without streaming, and measure when what arrived.
+    """Send each of the `bodies` with and without streaming, and measure the times of the responses.
 
-    `url` is where they are posted. If it ends in `/chat/completions`, `/completions` or `/v1`, a body with a `prompt` goes to
-    the legacy completions beside it, and all others to the chat; streams of these two are also asked for their usage. The
-    field `stream` is set in every body. `through`: stages between reading and timing, such as `Moderate` or `Count`. `runs`:
-    how often to ask each; the figures are medians. `headers` and further options (`deadlines`, `session`, …) go to
-    `http.post`.
+    The bodies are posted to `url`. If it ends in `/chat/completions`, `/completions` or `/v1`, a body with a `prompt` is posted
+    to the legacy completions endpoint beside it, and all others to chat completions; streams of these two also request usage.
+    The field `stream` is set in every body. `through`: stages between `Extract` and `Timing`, such as `Moderate` or `Count`. `runs`:
+    the number of requests per body and mode; the metrics are medians. `headers` and further options (`deadlines`, `session`, …)
+    go to `http.post`.
 
-    The requests are sent one after the other, in turns, so that none slows another down. What a request raises is raised,
-    with a note that names it.
+    The requests are sent one at a time, alternating between bodies and modes, so that none slows another down. An error of a
+    request is raised with a note that names the request.
     """
     if not bodies or runs < 1:
         raise PipelineError(f"expected at least one body and one run, found {len(bodies)} and {runs}")
@@ -217,7 +217,7 @@ async def compare(
 
 @dataclass
 class _Growth(Stage[Event, Event]):
-    """Note how many characters of text have passed, and when."""
+    """Records the number of characters of text over time."""
 
     points: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]], init=False)
     _opened: float | None = field(default=None, init=False)
@@ -244,14 +244,14 @@ async def _take(source: http.Http, through: Stage[Event, Event] | AsyncStage[Eve
         async for event in events:
             if isinstance(event, Timings):
                 timings = event
-        # Both are there when a stream has ended by itself.
+        # Both are set after the natural end of a stream.
         assert timings is not None
         assert events.end is not None
         return ComparedAnswer(timings, events.end.reason, tuple(events.stage(_Growth).points))
 
 
 def endpoint(url: str, body: Mapping[str, Any]) -> str:
-    """Where a body is posted; an address that is none of OpenAI's two completions is taken as it is."""
+    """Return the URL for a body; a URL that is none of OpenAI's two completions endpoints is returned unchanged."""
     base = _base(url)
     if base is None:
         return url
@@ -276,7 +276,7 @@ def _api(url: str, body: Mapping[str, Any]) -> str:
 
 
 def _names(apis: Sequence[str]) -> list[str]:
-    """The APIs, numbered where one is asked several times."""
+    """Return the API names, numbered if one occurs several times."""
     return [api if apis.count(api) == 1 else f"{api} {apis[: at + 1].count(api)}" for at, api in enumerate(apis)]
 
 
@@ -284,7 +284,7 @@ def _asked(url: str, body: Mapping[str, Any], *, streamed: bool) -> dict[str, An
     asked = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
     options = dict(body.get("stream_options") or {})
     if _base(url) is not None:
-        # What was asked for otherwise stays; that OpenAI's own take this field is known, of others it is not.
+        # Only OpenAI's endpoints are known to accept this field. The caller's own options have priority.
         options = {"include_usage": True} | options
     if streamed and options:
         asked["stream_options"] = options

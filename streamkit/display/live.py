@@ -1,11 +1,11 @@
-"""An answer shown while it arrives: in a notebook, in a terminal, or as plain text.
+"""Live display of a response: in a notebook, in a terminal, or as plain text.
 
     completion = await sk.show(sk.http.post(url, json=body) | sk.Parse() | sk.Extract() | sk.Accumulate())
 
-A notebook gets HTML that markdown-it makes of the Markdown: HTML in a model's text is only text, and images are not loaded,
-since their address could carry away what the model has read. A terminal gets Markdown by rich, anything else the text as it is.
+In a notebook, markdown-it renders Markdown to HTML. HTML in a model's text is escaped, and images are not loaded, because their
+URL could exfiltrate data that the model has read. In a terminal, rich renders Markdown. Any other output gets the plain text.
 
-Whoever reads the stream only stores what arrives; a task beside it draws, so that no screen slows the stream.
+The consumer of the stream only stores what arrives; a separate task draws, so a slow screen does not slow down the stream.
 """
 
 import sys
@@ -25,19 +25,19 @@ from streamkit.events import Completion, Event, RefusalDelta, TextDelta
 from streamkit.hops.tasks import beside
 
 DRAW_SECONDS = 0.1
-"""The shortest time between two drawings."""
+"""Minimum time between two redraws."""
 SHARE = 10
-"""A drawing that takes long, as one of a long text does, is followed by a pause of so many times its length."""
+"""After a slow redraw, as of a long text, the pause is this multiple of its duration."""
 
 
 async def show(stream: Stream[Event]) -> Completion | None:
-    """Show the answer while it arrives, and return it, if the pipeline has `Accumulate`.
+    """Show the response while it arrives, and return its `Completion` if the pipeline has `Accumulate`.
 
-    `stream` is `source | pipeline`, a stream of events; it is read to its end and closed. Below the text is a line with tokens,
-    rate, cost, seconds and the reason for the end: the tokens are those of `Count`, if the pipeline has one, until the provider
-    reports its own; the cost is that of `Count(…, prices=…)`. Verdicts, calls of tools and their results are listed.
+    `stream` (`source | pipeline`) is a stream of events; it is read to its end and closed. A line below the text shows tokens,
+    rate, cost, seconds and the end reason. The tokens are those of `Count`, if the pipeline has one, until the provider reports
+    its own; the cost is that of `Count(…, prices=…)`. Verdicts, tool calls and their results are listed.
 
-    Raises what the stream raises, after the last drawing. An interrupted cell cancels the stream, and leaves what has arrived.
+    Raises the errors of the stream, after the last redraw. Interrupting the cell cancels the stream; the text shown so far stays.
     """
     if not isinstance(cast(object, stream), Stream):
         raise PipelineError(f"show: expected a stream (source | pipeline), found {kind_of(stream)}")
@@ -61,19 +61,19 @@ async def show(stream: Stream[Event]) -> Completion | None:
 
 
 class Screen(Protocol):
-    """Where an answer is shown."""
+    """An output that shows a response."""
 
     def begin(self, answer: ShownAnswer) -> None:
-        """Before anything has arrived."""
+        """Called before anything has arrived."""
 
     def write(self, event: Event) -> None:
-        """An event has arrived."""
+        """Called for each event."""
 
     def draw(self, answer: ShownAnswer) -> None:
-        """Show the state."""
+        """Show the current state."""
 
     def end(self, answer: ShownAnswer) -> None:
-        """Show the last state, and leave the screen as it was."""
+        """Show the final state, and restore the screen."""
 
 
 async def _keep_drawing(screen: Screen, answer: ShownAnswer) -> None:
@@ -92,8 +92,8 @@ def _screen() -> Screen:
 
 
 def _notebook() -> "Callable[..., Any] | None":
-    """IPython's `display`, if this is the kernel of a notebook."""
-    # Nothing is imported to find out: in a kernel it is there already.
+    """Return IPython's `display` inside a notebook kernel; otherwise `None`."""
+    # IPython is not imported for this check: a kernel has already imported it.
     ipython: Any = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None or getattr(shell, "kernel", None) is None:
@@ -103,7 +103,7 @@ def _notebook() -> "Callable[..., Any] | None":
 
 
 class PlainScreen:
-    """The text as it is, at once, and the figures in a line at the end."""
+    """Writes the plain text immediately, and the metrics in a line at the end."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
@@ -112,7 +112,7 @@ class PlainScreen:
         """Nothing to do."""
 
     def write(self, event: Event) -> None:
-        """Write its text."""
+        """Write the text of the event."""
         match event:
             case TextDelta(text=text, index=0) | RefusalDelta(text=text, index=0):
                 self._write(text)
@@ -124,7 +124,7 @@ class PlainScreen:
         """Nothing to do."""
 
     def end(self, answer: ShownAnswer) -> None:
-        """End the last line, and write verdicts, calls and figures."""
+        """End the last line, and write tool calls, verdicts and metrics."""
         if answer.text and not answer.text.endswith("\n"):
             self._write("\n")
         lines = [*answer.shown_calls(), *answer.shown_verdicts(), answer.figures()]
@@ -132,7 +132,7 @@ class PlainScreen:
 
 
 class NotebookScreen:
-    """One output of a cell, which is replaced."""
+    """One output of a notebook cell, which is updated in place."""
 
     def __init__(self, display: Callable[..., Any]) -> None:
         self._display = display
@@ -140,14 +140,14 @@ class NotebookScreen:
         self._drawn: object = None
 
     def begin(self, answer: ShownAnswer) -> None:
-        """Make the output."""
+        """Create the output."""
         self._handle = self._display(NotebookPage(answer), display_id=True)
 
     def write(self, event: Event) -> None:
         """Nothing to do."""
 
     def draw(self, answer: ShownAnswer) -> None:
-        """Replace the output, if there is something new."""
+        """Replace the output if the state has changed."""
         state = (answer.figures(), len(answer.text), len(answer.reasoning))
         if state != self._drawn:
             self._drawn = state
@@ -159,7 +159,7 @@ class NotebookScreen:
 
 
 class NotebookPage:
-    """An answer as HTML and as text, for a notebook."""
+    """A response as HTML and as text, for a notebook."""
 
     def __init__(self, answer: ShownAnswer) -> None:
         self._html = as_html(answer)
@@ -178,7 +178,7 @@ class NotebookPage:
 
 
 def as_html(answer: ShownAnswer) -> str:
-    """The answer as HTML that loads nothing and in which no text of a model is markup."""
+    """Return the response as HTML that loads no resource and treats no text of the model as HTML."""
     parts: list[str] = []
     if answer.reasoning:
         shown = f"<div style='white-space: pre-wrap; opacity: .7'>{escape(answer.reasoning)}</div>"
@@ -191,19 +191,19 @@ def as_html(answer: ShownAnswer) -> str:
 
 
 def markdown_to_html(text: str) -> str:
-    """Markdown as HTML: HTML in it is escaped, images become their description, and only harmless links are links."""
+    """Render Markdown to HTML: HTML in it is escaped, images are not rendered, and only harmless links become links."""
     return str(_parser().render(text))
 
 
 def _parser() -> Any:
-    # As markdown-it's own default: HTML is text, and `javascript:` is no link. (https://markdown-it-py.readthedocs.io, security)
+    # The preset `js-default` escapes HTML and rejects `javascript:` links. (https://markdown-it-py.readthedocs.io, security)
     from markdown_it import MarkdownIt
 
     return MarkdownIt("js-default").disable("image")
 
 
 class TerminalScreen:
-    """Markdown by rich, drawn again while it grows; of what is longer than the screen, the last rows."""
+    """Markdown rendered by rich and redrawn while it grows; if it is longer than the screen, the last rows are shown."""
 
     def __init__(self, console: Any = None) -> None:
         from rich.console import Console
@@ -229,7 +229,7 @@ class TerminalScreen:
         self._live.update(Segments([segment for row in rows for segment in (*row, Segment.line())][:-1]), refresh=True)
 
     def end(self, answer: ShownAnswer) -> None:
-        """Replace what was drawn by the whole answer, and show the cursor."""
+        """Replace the live rows by the whole response, and show the cursor."""
         self._live.update("")
         self._live.stop()
         self._console.print(self._whole(answer))
@@ -244,7 +244,7 @@ class TerminalScreen:
             parts += [Text(printable(answer.reasoning), "dim italic"), Text()]
         text = printable(answer.text)
         markdown = Markdown(text, hyperlinks=False)
-        # rich's own parser knows HTML, and leaves it out: `List<int>` would lose its parameter.
+        # rich's own parser drops HTML, so `List<int>` would lose its parameter.
         markdown.parsed = _parser().parse(text)
         parts.append(markdown)
         parts += [Text(printable(line), "cyan") for line in answer.shown_calls()]

@@ -1,7 +1,7 @@
-"""When an answer arrived: one row for each, from the request to the end, as text, SVG 1.1 or an HTML page.
+"""Timelines of responses: one row per response, from the request to the end, as text, SVG 1.1 or an HTML page.
 
-A row shows the wait for the first content, every delta, the waits that were too long (stalls), and the end. The text of the
-answer is in none of them.
+A row shows the time to first token, every delta, the stalls (inter-token latency above a limit), and the end. It does not
+contain the text of the response.
 """
 
 import html
@@ -16,7 +16,7 @@ from streamkit.latency import Stall, stalls
 WIDTH, LEFT, RIGHT, TOP, ROW = 960, 220, 110, 54, 34
 _LEVELS = "▁▂▃▄▅▆▇█"
 _ASCII_LEVELS = ".:-=+*#@"
-# Told apart also by who does not see red and green. (Okabe and Ito, https://jfly.uni-koeln.de/color/)
+# Distinguishable with red-green color blindness. (Okabe and Ito, https://jfly.uni-koeln.de/color/)
 _WAIT, _DELTA, _STALL, _END = "#cccccc", "#0072b2", "#d55e00", "#222222"
 _PAGE = """\
 <!doctype html>
@@ -52,7 +52,7 @@ th:first-child, td:first-child, td:last-child, th:last-child {{ text-align: left
 
 @dataclass(frozen=True)
 class TimelineRow:
-    """One answer: its name, its times, the reason for its end, and the waits of more than `stall_seconds`."""
+    """One response: its name, timings and end reason; `stall_seconds` is the inter-token latency above which it is a stall."""
 
     label: str
     timings: Timings
@@ -61,24 +61,25 @@ class TimelineRow:
 
     @property
     def timed(self) -> bool:
-        """Whether times of arrival are known."""
+        """Whether the arrival times are known."""
         return self.timings.total is not None
 
     @property
     def seconds(self) -> float:
-        """From the request to the end; 0 where that is unknown."""
+        """The seconds from the request to the end; 0 if unknown."""
         return self.timings.total or 0.0
 
     @property
     def stalls(self) -> list[Stall]:
-        """The waits between deltas that were too long."""
+        """The stalls between deltas."""
         return stalls(self.timings.deltas, self.stall_seconds)
 
 
 def as_text(row: TimelineRow, width: int = 60, *, ascii_only: bool = False) -> str:
-    """One line: `·` is the wait for the first content, a bar shows how many deltas arrived in its time, a space none.
+    """Return the timeline as one line of text.
 
-    A stall is `!`. Without times of arrival it says so.
+    `·` is the time to first token, the height of a bar the number of deltas in its interval, a space an interval without deltas,
+    and `!` a stall. Without arrival times, the line says so.
     """
     if not row.timed:
         return "no times of arrival"
@@ -108,7 +109,7 @@ def _cells(row: TimelineRow, width: int) -> list[int]:
 
 
 def as_svg(rows: Sequence[TimelineRow], title: str = "When the answers arrived") -> str:
-    """All rows on one axis of seconds, as an SVG document."""
+    """Return all rows on one time axis, as an SVG document."""
     step, end = scale(max((row.seconds for row in rows), default=0.0))
     plot, height = WIDTH - LEFT - RIGHT, TOP + ROW * max(1, len(rows)) + 84
     bottom = TOP + ROW * max(1, len(rows))
@@ -148,7 +149,7 @@ def _bars(row: TimelineRow, place: Callable[[float], float], y: float) -> Iterat
     yield _rectangle(place(0.0), place(first), y + 14, 4, _WAIT)
     for stall in row.stalls:
         yield _rectangle(place(stall.at), place(stall.at + stall.seconds), y + 12, 8, _STALL)
-    # One path, since an answer may have thousands of deltas; those that share a pixel are one stroke.
+    # One path, because a response may have thousands of deltas; deltas in the same tenth of a pixel share a stroke.
     strokes = sorted({round(place(at), 1) for at in deltas})
     if strokes:
         path = "".join(f"M{at:g} {y + 6}v20" for at in strokes)
@@ -171,7 +172,7 @@ def _legend(y: int) -> Iterator[str]:
 
 
 def as_html(rows: Sequence[TimelineRow], title: str = "When the answers arrived") -> str:
-    """The chart and a table with the same figures, as a page that needs nothing else."""
+    """Return the chart and a table with the same metrics, as a self-contained HTML page."""
     table = "\n".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _figures(row))}</tr>" for row in rows)
     return _PAGE.format(title=escaped(title), svg=as_svg(rows, title), rows=table)
 
