@@ -1,4 +1,4 @@
-"""Installed packages that extend streamkit, stages by name, and pipeline files."""
+"""Plugins of installed packages, stages by name, and pipeline files."""
 
 from streamkit.plugins.entry_points import API as API
 from streamkit.plugins.entry_points import GROUPS as GROUPS

@@ -1,4 +1,4 @@
-"""Files of rules, pipelines and the like: read whole, within a bound; what is wrong with one is a typed error."""
+"""Reads configuration files, such as rules and pipelines, up to a maximum size; every failure is a typed error."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,11 @@ from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 
 MAX_BYTES = 16 * 1024 * 1024
-"""More is no file of rules or of a pipeline, but one that was named by mistake; a device never ends."""
+"""A larger file is not a configuration file but was named by mistake; a device such as `/dev/zero` never ends."""
 
 
 def as_path(path: object) -> Path:
-    """The path. What is none raises `PipelineError`."""
+    """Return a `Path`. Raises `PipelineError` for an object that is not a path."""
     try:
         return Path(cast("str | os.PathLike[str]", path))
     except TypeError:
@@ -20,8 +20,10 @@ def as_path(path: object) -> Path:
 
 
 def read(path: str | os.PathLike[str], called: str | None = None) -> bytes:
-    """All of a file. One that is missing, unreadable, no file or too large raises `PipelineError`, which has its path or what
-    it is `called`."""
+    """Return the content of a file.
+
+    A file that is missing, unreadable, a directory or too large raises `PipelineError`, which names its path, or `called`.
+    """
     file = as_path(path)
     name = called or name_of(file)
     try:
@@ -35,7 +37,7 @@ def read(path: str | os.PathLike[str], called: str | None = None) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], called: str | None = None) -> str:
-    """All of a file as UTF-8. What is none raises `PipelineError` too."""
+    """Return the content of a file as text. Invalid UTF-8 raises `PipelineError` as well."""
     try:
         return read(path, called).decode()
     except UnicodeDecodeError as error:
@@ -43,14 +45,14 @@ def read_text(path: str | os.PathLike[str], called: str | None = None) -> str:
 
 
 def name_of(path: Path) -> str:
-    """The path for a message: printable, and of a long one the end."""
+    """Return the path for a message: escaped if it is not printable, and shortened to its end if it is long."""
     text = str(path) if str(path).isprintable() else repr(str(path))[1:-1]
     return text if len(text) <= 300 else f"…{text[-300:]}"
 
 
 def reason_of(error: OSError | ValueError) -> str:
-    """Why a file can't be opened, without its name."""
+    """Return the reason why a file can't be opened, without its name."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    # A NUL, or half of a surrogate pair, is in no name of a file; a closed file raises the same error.
+    # ValueError: a NUL or a lone surrogate in the name, or a closed file.
     return "it is closed" if "closed" in str(error) else "its name can't be that of a file"

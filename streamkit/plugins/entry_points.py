@@ -1,21 +1,21 @@
-"""Entry points: how separately installed packages are found. Nothing is imported before it is asked for.
+"""Entry points: plugins of separately installed packages. A plugin is imported when it is first used.
 
-A package offers objects by name in a group `streamkit.<group>`:
+A package registers objects by name in a group `streamkit.<group>`:
 
     [project.entry-points."streamkit.stages"]
     shout = "my_package:Shout"
 
-    stages      a class of stages, or a function that makes one          used by name in pipeline files
-    dialects    a subclass of `Dialect`                                  `Extract("name")`, or by its first event
-    moderators  what a rule names as a check
-    counters    what `Count` names as a counter
-    sources     a function that makes a source
-    encodings   a function that gives a table of tiktoken's
+    stages      a stage class, or a function that returns a stage        by name in pipeline files
+    dialects    a subclass of `Dialect`                                  `Extract("name")`, or detected by its first event
+    moderators  a check function                                         by name in a rule
+    counters    a token counter                                          by name in `Count`
+    sources     a function that returns a source
+    encodings   a function that returns a tiktoken table
     emitters    a class or function that takes `Settings`                `Emit("name")`, `respond(…, emit="name")`
-    prices      a function that makes a price table                      `Count(prices="name")`, `Budget(prices="name")`
+    prices      a function that returns a price table                    `Count(prices="name")`, `Budget(prices="name")`
 
-Its module may say `STREAMKIT_API = 1`, the version of all this that it was written for. The environment variable
-`STREAMKIT_PLUGINS` restricts what is used to the packages that it names, with commas between; empty, to none.
+The plugin's module may declare `STREAMKIT_API = 1`, the plugin API version that it was written for. The environment variable
+`STREAMKIT_PLUGINS` is a comma-separated list of the packages whose plugins may be used; an empty value disables all plugins.
 """
 
 import difflib
@@ -34,7 +34,7 @@ GROUPS = ("stages", "dialects", "moderators", "counters", "sources", "encodings"
 
 
 class Plugin(NamedTuple):
-    """One entry point, as `installed` found it."""
+    """One entry point and its state, as returned by `installed`."""
 
     group: str
     name: str
@@ -43,14 +43,14 @@ class Plugin(NamedTuple):
     target: str
     state: Literal["ok", "broken", "clash", "restricted"]
     problem: str = ""
-    """The error message; `None` if there is no error."""
+    """The error message; empty if there is no error."""
 
 
 def find(group: str, name: str) -> Any:
-    """The object that an installed package offers under `name` in `streamkit.<group>`; `None` if no package does.
+    """Return the object registered under `name` in `streamkit.<group>`; `None` if there is none.
 
-    Two packages that offer the same name, one that can't be imported, and one that was written for another version raise
-    `PluginError`.
+    Raises `PluginError` if two packages register the same name, if the object can't be imported, or if it was written for another
+    API version.
     """
     found = [entry for entry in entry_points(group=f"streamkit.{group}", name=name) if _allowed(entry)]
     if not found:
@@ -61,14 +61,14 @@ def find(group: str, name: str) -> Any:
 
 
 def names(group: str) -> list[str]:
-    """The names that installed packages offer in a group. Imports nothing."""
+    """Return the names that installed packages register in a group. Imports no plugin."""
     return sorted({entry.name for entry in entry_points(group=f"streamkit.{group}") if _allowed(entry)})
 
 
 def unknown(group: str, name: str, own: Iterable[str] = (), *, by_module: bool = False) -> str:
-    """The error message for a name that is neither one of streamkit's `own` in a group nor one that a package offers.
+    """Return the error message for an unknown name in a group: neither one of streamkit's `own` nor a plugin.
 
-    It lists all of them. `by_module`: `package.module:name` would do, too.
+    The message lists all known names. `by_module`: `package.module:name` is also accepted.
     """
     known = sorted({*own, *names(group)})
     near = difflib.get_close_matches(name, known, 1)
@@ -79,7 +79,7 @@ def unknown(group: str, name: str, own: Iterable[str] = (), *, by_module: bool =
 
 
 def installed() -> list[Plugin]:
-    """All that is offered, each loaded to see whether it can be. What is broken is reported and disturbs nothing else."""
+    """Load every plugin of the installed packages and return their states. A broken plugin is reported and does not raise."""
     return [_look(group, entry) for group in GROUPS for entry in sorted(entry_points(group=f"streamkit.{group}"))]
 
 

@@ -1,4 +1,4 @@
-"""Pipelines written down: as data, in TOML or in JSON.
+"""Pipelines as data, in TOML or JSON.
 
     [[stage]]
     use = "Parse"
@@ -7,9 +7,9 @@
     use = "Moderate"
     rules = "rules.toml"
 
-`use` is the name of one of streamkit's stages, of an installed package's stage or function that makes one, or
-`package.module:name` of a class, a stage or a function; what else stands there are the options. A function as an option is
-`{ named = "package.module:name" }`. What is named is imported, so that a pipeline file is to be trusted as a program is.
+`use` is the name of a streamkit stage or of a plugin, or `package.module:name` of a class, a stage or a function; the other
+keys are the options. A function as an option is written `{ named = "package.module:name" }`. The named modules are imported, so
+a pipeline file must be trusted like a program.
 """
 
 import dataclasses
@@ -49,20 +49,20 @@ _MOST_STAGES = 500
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BETWEEN = re.compile(r"[ \t\r\n,:]*")
 _Lines: TypeAlias = dict[TomlPath, int]
-"""Where the stages and their options are in a document, by the path of each: `("stage", 0, "use")`."""
+"""The lines of stages and options in a document, by path: `("stage", 0, "use")`."""
 
 
 class _Misfit(Exception):
-    # Something else was expected of an option.
+    # The value of an option has the wrong type.
     def __init__(self, message: str, option: str | None = None) -> None:
         super().__init__(message)
         self.option = option
 
 
 def from_file(path: str | PathLike[str]) -> AnyStage:
-    """The pipeline of a `.json` file, or else of a TOML file. Files that it names lie beside it.
+    """Load a pipeline from a `.json` file, or else from a TOML file. Relative paths in it start at the file's folder.
 
-    What is wrong raises `PipelineError`, which names the file and the line.
+    Raises `PipelineError`, which names the file and the line.
     """
     file = as_path(path)
     text = read_text(file)
@@ -73,9 +73,9 @@ def from_file(path: str | PathLike[str]) -> AnyStage:
 
 
 def loads(text: str, format: Format = "toml", *, folder: str | PathLike[str] = "") -> AnyStage:
-    """The pipeline that `text` says, in TOML or JSON (`format`); relative paths in it begin at `folder`.
+    """Load a pipeline from text in TOML or JSON (`format`). Relative paths in it start at `folder`.
 
-    Raises as `from_file` does.
+    Raises `PipelineError`, which names the line.
     """
     data = _decoded(text, format)
     match data:
@@ -90,14 +90,15 @@ def loads(text: str, format: Format = "toml", *, folder: str | PathLike[str] = "
 
 
 def from_data(data: Iterable[Mapping[str, object]]) -> AnyStage:
-    """The pipeline of which `to_data` gives these tables. What is wrong raises `PipelineError`, which names the stage."""
+    """Build a pipeline from the tables that `to_data` returns. Raises `PipelineError`, which names the stage."""
     if isinstance(data, str | Mapping) or not isinstance(data, Iterable):
         raise PipelineError(f"expected a list of stages, found {kind_of(cast(object, data))}")
     return _read(list(data), {}, Path())
 
 
 def dumps(pipeline: Step[Any, Any], format: Format = "toml") -> str:
-    """The pipeline as text that `loads` reads. What has no name, or no form in the format, raises `PipelineError`."""
+    """Return the pipeline as text for `loads`. An object without an importable name, or a value that the format can't represent,
+    raises `PipelineError`."""
     data = to_data(pipeline)
     if format == "json":
         return json.dumps({"stage": data}, indent=2, ensure_ascii=False) + "\n"
@@ -117,14 +118,14 @@ def _decoded(text: object, format: str) -> Any:
         return tomllib.loads(text) if format == "toml" else json.loads(text)
     except RecursionError:
         raise PipelineError(_TOO_DEEP) from None
-    # Also a number of more than 4,300 digits, which is no mistake in the language.
+    # Also raised for an integer of more than 4,300 digits, although its syntax is valid.
     except ValueError as error:
         last = f"at line {_line(text, len(text))}, the end of the document"
         raise PipelineError(bounded(str(error).replace("at end of document", last))) from error
 
 
 def _line(text: str, at: int) -> int:
-    # Not `splitlines`, which has more ends of a line than TOML and JSON.
+    # Not `splitlines`, which also splits at characters that are no line end in TOML and JSON.
     return text.count("\n", 0, at) + 1
 
 
@@ -136,12 +137,12 @@ def _read(data: list[object], lines: _Lines, folder: Path) -> AnyStage:
 
 
 def _check_data(value: object, within: list[object], seen: set[int]) -> None:
-    """Raise `PipelineError` for text that has no UTF-8 form, and for data that is too deep to be read."""
+    """Raise `PipelineError` for text with a lone surrogate, and for data that is nested too deeply."""
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
         raise PipelineError("expected text, found half of a surrogate pair")
     if not isinstance(value, Mapping | list | tuple):
         return
-    # Data from Python may contain itself.
+    # Python data may contain itself.
     if len(within) >= _DEEPEST or any(value is outer for outer in within):
         raise PipelineError(_TOO_DEEP)
     whole = cast(object, value)
@@ -167,7 +168,7 @@ def _joined(data: Sequence[object], lines: _Lines, folder: Path) -> AnyStage:
             raise PipelineError(f"{_place(lines, number)}: {bounded(str(error))}") from error
         except PluginError:
             raise
-        # Whatever the code of a stage, or of a module that is named, raises at options that it did not expect.
+        # The code of a stage or of a named module may raise anything for unexpected options.
         except Exception as error:
             raise PipelineError(f"{_place(lines, number)}: {_called(table)} raised {type(error).__name__}") from error
     return cast(AnyStage, pipeline)
@@ -216,7 +217,7 @@ def _stage(table: object, folder: Path) -> Step[Any, Any]:
 
 
 def makes_a_stage(use: str, kind: object) -> bool:
-    """Whether what `use` names is a function that makes a stage, as an installed package may offer one."""
+    """Whether `use` names a plugin that is a function returning a stage."""
     return ":" not in use and not is_stage_class(kind) and not isinstance(kind, Step)
 
 
@@ -244,7 +245,7 @@ def _made_by(use: str, make: Callable[..., object], options: dict[str, Any], fol
 def _hints_of(make: Callable[..., object]) -> dict[str, Any]:
     try:
         return get_type_hints(make)
-    # It may name what only a type checker imports, and an object that can be called has none; it checks for itself.
+    # Hints may refer to names imported only for type checking, and a callable object has none; the function checks its arguments.
     except (NameError, TypeError):
         return {}
 
@@ -259,13 +260,13 @@ def _hint(kind: type, field: "dataclasses.Field[Any]") -> Any:
     owner = next(base for base in kind.__mro__ if field.name in vars(base).get("__annotations__", {}))
     try:
         return eval(cast(str, field.type), vars(sys.modules[owner.__module__]))
-    # It may name what only a type checker imports; the stage itself then says what is wrong.
+    # The hint may refer to a name imported only for type checking; the stage then checks the value itself.
     except NameError:
         return Any
 
 
 def _fit(value: object, hint: Any, folder: Path) -> Any:
-    """`value`, which data can hold, as what `hint` asks for."""
+    """Convert `value`, which is JSON-like data, to the type in `hint`."""
     table = cast("dict[str, Any]", value) if isinstance(value, dict) else None
     if table is not None and list(table) == ["named"]:
         return named(table["named"])
@@ -273,7 +274,7 @@ def _fit(value: object, hint: Any, folder: Path) -> Any:
     if value is None:
         return _converted(value, hint)
     if origin in (Union, types.UnionType):
-        # A path is also a text; only this one knows where it begins.
+        # Paths first: a string would also fit `str`, but a path must be resolved relative to `folder`.
         members = sorted((member for member in get_args(hint) if member is not types.NoneType), key=_is_no_path)
         return _first_that_fits(value, members, folder)
     if table is not None and isinstance(origin, type) and (hints := _fields(origin)):
@@ -302,7 +303,7 @@ def _fit(value: object, hint: Any, folder: Path) -> Any:
 
 
 def _fields(kind: Any) -> dict[str, Any]:
-    """The hints of a Struct's or a dataclass's options; of any other class none."""
+    """Return the field types of a Struct or a dataclass; empty for any other class."""
     if issubclass(kind, msgspec.Struct):
         return {field.name: field.type for field in msgspec.structs.fields(kind)}
     if dataclasses.is_dataclass(kind):
@@ -341,7 +342,7 @@ def _converted(value: object, hint: Any) -> Any:
         kind = get_origin(hint) or hint
         if isinstance(kind, type) and kind is not object and not getattr(kind, "_is_protocol", False):
             raise _Misfit(f"expected {kind.__name__}, which data can't hold") from None
-        # A type that only the stage knows: a type variable, a protocol. It checks for itself.
+        # A type variable or a protocol can't be checked here; the stage checks the value itself.
         return value
 
 
@@ -364,7 +365,7 @@ def _is_stage(origin: Any) -> bool:
 
 
 def _is_many(origin: Any) -> bool:
-    # `Iterable`, `Sequence`, `tuple`, …; a class of someone's own that can be iterated is something else.
+    # `Iterable`, `Sequence`, `tuple`, …, but not a user's iterable class.
     known = isinstance(origin, type) and origin.__module__ in ("builtins", "collections.abc")
     return known and hasattr(origin, "__iter__") and not issubclass(origin, str | bytes | Mapping)
 
@@ -373,14 +374,14 @@ def _is_many(origin: Any) -> bool:
 
 
 def _json_lines(text: str, stages: int) -> _Lines:
-    # What is in the list, and in the tables in it, is decoded one by one, to see where each begins.
+    # Decodes the items of the list, and of the tables in it, one by one, to find their offsets.
     found: dict[TomlPath, int] = {}
     try:
         for number, (at, table) in enumerate(_items(text, text.find("[") + 1)):
             found["stage", number] = at
             if isinstance(table, dict):
                 found.update({("stage", number, key): start for start, key in list(_items(text, at + 1))[::2]})
-    # The first bracket was not that of the list.
+    # The first bracket was not that of the list of stages.
     except ValueError:
         return {}
     ends = [match.start() for match in re.finditer("\n", text)]
@@ -389,7 +390,7 @@ def _json_lines(text: str, stages: int) -> _Lines:
 
 
 def _items(text: str, at: int) -> Iterator[tuple[int, Any]]:
-    # The items of a list from there on, or the keys and values of an object, each with its place.
+    # Yields the items of a list from `at` on, or the keys and values of an object, each with its offset.
     decoder = json.JSONDecoder()
     while at and (at := _skip(text, at)) < len(text) and text[at] not in "]}":
         item, end = decoder.raw_decode(text, at)
@@ -417,7 +418,7 @@ def _toml(value: Any) -> str:
         case float():
             return repr(value)
         case str():
-            # JSON's escapes are TOML's; of the control characters TOML escapes one more.
+            # TOML has the escapes of JSON, and requires one more control character to be escaped (U+007F).
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list():
             return f"[{', '.join(map(_toml, cast('list[Any]', value)))}]"

@@ -1,4 +1,4 @@
-"""Stages by name: streamkit's own, installed packages' (entry points `streamkit.stages`), and anyone's by module."""
+"""Stages by name: streamkit's own, plugins (entry points `streamkit.stages`), and any others as `package.module:name`."""
 
 from typing import Any
 
@@ -29,13 +29,13 @@ _ROOMS = {
     "streamkit.hops.stages": ("ConcurrentMap", "FromGenerator", "GroupBy", "Latest", "Prefetch", "RateLimit"),
 }
 BUILT_IN: dict[str, str] = {name: f"{room}:{name}" for room, names in _ROOMS.items() for name in names}
-"""streamkit's own stages: where each is, imported when it is asked for."""
+"""The locations of streamkit's own stages, as `module:name`."""
 
 
 def stage_named(name: str) -> Any:
-    """The class of stages, or the stage that a function has become, of that name.
+    """Return the object of that name: a stage class, a stage, or a function.
 
-    An unknown name raises `PipelineError`, and a package that can't be loaded `PluginError`.
+    An unknown name raises `PipelineError`, and a plugin that can't be loaded `PluginError`.
     """
     if place := BUILT_IN.get(name):
         return resolved(place)

@@ -1,6 +1,6 @@
-"""The lines of a TOML file, which `tomllib` doesn't return: where each table, key and element of an array is.
+"""The line numbers of tables, keys and array elements in a TOML document, which `tomllib` doesn't return.
 
-For documents that `tomllib` has read: they are well-formed, so that a few kinds of token are all that matters.
+Only for documents that `tomllib` has already parsed: they are well-formed, so a few kinds of tokens are sufficient.
 (https://toml.io/en/v1.0.0)
 """
 
@@ -25,9 +25,9 @@ _TOKEN = re.compile(
 
 
 def lines(text: str) -> dict[Path, int]:
-    """The line, from 1, of each table, key and element of an array, by its path: `("rule", 0, "phrases", 2)`.
+    """Return the line, from 1, of each table, key and array element, by path: `("rule", 0, "phrases", 2)`.
 
-    Of what is in an inline array or table, only the elements of arrays have a line of their own.
+    Inside inline arrays and tables, only the elements of a top-level array have their own entry.
     """
     found: dict[Path, int] = {}
     table: Path = ()
@@ -48,7 +48,7 @@ def lines(text: str) -> dict[Path, int]:
 
 
 def line_of(found: dict[Path, int], path: Path) -> int:
-    """The line of `path`, or of the innermost thing around it that has one."""
+    """Return the line of `path`, or of its innermost parent that has one."""
     while path and path not in found:
         path = path[:-1]
     return found.get(path, 1)
@@ -81,7 +81,7 @@ def _key(token: str) -> str:
 
 
 def _inside(keys: Path, counts: dict[Path, int]) -> Path:
-    # `[rule.x]` after a `[[rule]]` is in the last of these.
+    # `[rule.x]` after `[[rule]]` belongs to the last element of that array.
     path: Path = ()
     named: Path = ()
     for key in keys:
