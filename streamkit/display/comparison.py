@@ -187,9 +187,9 @@ async def compare(
 
     The bodies are posted to `url`. If it ends in `/chat/completions`, `/completions` or `/v1`, a body with a `prompt` is posted
     to the legacy completions endpoint beside it, and all others to chat completions; streams of these two also request usage.
-    The field `stream` is set in every body. `through`: stages between `Extract` and `Timing`, such as `Moderate` or `Count`. `runs`:
-    the number of requests per body and mode; the metrics are medians. `headers` and further options (`deadlines`, `session`, …)
-    go to `http.post`.
+    The field `stream` is set in every body. `through`: stages between `Extract` and `Timing`, such as `Moderate` or `Count`.
+    `runs`: the number of requests per body and mode; the metrics are medians. `headers` and further options (`deadlines`,
+    `session`, …) go to `http.post`.
 
     The requests are sent one at a time, alternating between bodies and modes, so that none slows another down. An error of a
     request is raised with a note that names the request.
