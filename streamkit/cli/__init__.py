@@ -1,1 +1,1 @@
-"""The `streamkit` command and the demo provider it can talk to."""
+"""The `streamkit` command and its demo provider."""

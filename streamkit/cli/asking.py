@@ -1,4 +1,4 @@
-"""Options of the commands that send a request: address, body, key. A key is never an argument."""
+"""Options of the commands that send a request: URL, body, key. A key is never a command-line argument."""
 
 import argparse
 import difflib
@@ -27,13 +27,13 @@ NO_PROMPT = "expected PROMPT, as an argument or on standard input, or a request 
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
-    """Add the address and the options."""
+    """Add the URL and the options of the request."""
     describe_address(parser, "url")
     describe_key(parser)
 
 
 def describe_address(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add the address, as an argument or as the option of this name."""
+    """Add the URL, as a positional argument or as an option of this name."""
     url: Any = parser.add_argument(
         name,
         metavar="URL",
@@ -43,7 +43,7 @@ def describe_address(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def describe_key(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the key and of other headers, and `--verbose`."""
+    """Add the options for the key and other headers, and `--verbose`."""
     add = parser.add_argument
     add(
         "--key-from",
@@ -68,7 +68,7 @@ def describe_key(parser: argparse.ArgumentParser) -> None:
 
 
 def headers(options: argparse.Namespace) -> dict[str, str]:
-    """The request's headers. `PipelineError` if the key's variable is not set."""
+    """Return the request headers. Raises `PipelineError` if the environment variable of the key is not set."""
     preset = PRESETS.get(options.url)
     found = {**dict(preset.headers if preset else ()), **dict(options.header)}
     names = (options.key_from,) if options.key_from else preset.keys if preset else ()
@@ -82,7 +82,7 @@ def headers(options: argparse.Namespace) -> dict[str, str]:
 
 
 def address(options: argparse.Namespace) -> str:
-    """The URL, or that of the preset. An unknown preset, and one that needs `--model` without it, are wrong arguments."""
+    """Return the URL, or that of the preset. Exits with a usage error for an unknown preset or a missing `--model`."""
     url: str = options.url
     if preset := PRESETS.get(url):
         if "{model}" in preset.url and not options.model:
@@ -99,7 +99,7 @@ def address(options: argparse.Namespace) -> str:
 
 @asynccontextmanager
 async def served(url: str) -> AsyncGenerator[str, None]:
-    """The URL; in place of the demo's that of the embedded provider, which runs until the block is left."""
+    """Yield the URL. For the demo, start the embedded provider, which runs until the block is left, and yield its URL."""
     if not url.startswith(DEMO):
         yield url
         return
@@ -108,7 +108,7 @@ async def served(url: str) -> AsyncGenerator[str, None]:
 
 
 def endpoint_of(url: str, body: Mapping[str, Any]) -> str:
-    """Where a request is posted: a base that ends in `/v1` is completed by the form of its body, as `compare` has it."""
+    """Return the URL for a request: a base URL that ends in `/v1` is completed according to the body, as in `compare`."""
     parts = urlsplit(url)
     base = parts.path.rstrip("/")
     if not base.endswith("/v1"):
@@ -119,7 +119,7 @@ def endpoint_of(url: str, body: Mapping[str, Any]) -> str:
 
 
 def body(path: str) -> dict[str, Any]:
-    """The JSON object in that file, or on standard input if it is `-`. `PipelineError` for anything else."""
+    """Return the JSON object in a file, or on standard input for `-`. Raises `PipelineError` for anything else."""
     if path == "-":
         return _object(sys.stdin.buffer.read(), "standard input")
     try:
@@ -130,9 +130,9 @@ def body(path: str) -> dict[str, Any]:
 
 
 def body_or_prompt() -> dict[str, Any] | str:
-    """Standard input: the request if it is a JSON object, or else the prompt, without white space around it.
+    """Read standard input: a request if it is a JSON object, otherwise a prompt, stripped of white space.
 
-    `PipelineError` if it is empty, begins as an object does and is none, or is no text.
+    Raises `PipelineError` if it is empty, starts with `{` and is not a JSON object, or is not UTF-8.
     """
     content = sys.stdin.buffer.read().removeprefix(BOM_UTF8).strip()
     if content.startswith(b"{"):
@@ -149,15 +149,15 @@ def _object(content: bytes, name: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = msgspec.json.decode(content, type=dict[str, Any])
     except NOT_JSON:
-        # What it is may be a prompt, and is not shown.
+        # The content may be a prompt, so it is not shown.
         raise PipelineError(f"{name}: expected a JSON object") from None
     return found
 
 
 def body_of(prompt: str, model: str | None, url: str) -> dict[str, Any]:
-    """The smallest request with this prompt, in the form that the endpoint takes, known by its path.
+    """Return a minimal request with this prompt, in the format of the endpoint, which is detected by its path.
 
-    Anthropic's needs `max_tokens` (https://docs.claude.com/en/api/messages); Gemini's has the model in its path.
+    Anthropic requires `max_tokens` (https://docs.claude.com/en/api/messages); Gemini has the model in the path.
     """
     path = urlsplit(url).path.rstrip("/")
     messages = [{"role": "user", "content": prompt}]
@@ -173,7 +173,7 @@ def body_of(prompt: str, model: str | None, url: str) -> dict[str, Any]:
 
 
 def is_gemini(url: str) -> bool:
-    """Whether it is a method of Gemini's: `…/models/NAME:streamGenerateContent`, which knows neither `model` nor `stream`."""
+    """Whether it is a Gemini URL, `…/models/NAME:streamGenerateContent`; its requests have no fields `model` and `stream`."""
     return ":" in urlsplit(url).path.rpartition("/")[2]
 
 
@@ -181,7 +181,7 @@ def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    # An address of IPv6 without its bracket, or a port that is no number.
+    # An IPv6 address without its closing bracket, or a port that is not a number.
     except ValueError:
         return False
 
@@ -194,7 +194,7 @@ def _header(text: str) -> tuple[str, str]:
     name, colon, value = (part.strip() for part in text.partition(":"))
     if not (name and colon):
         raise argparse.ArgumentTypeError("expected 'NAME: VALUE'")
-    # An argument is in the shell's history, and any user of the machine can read it while the command runs.
+    # Arguments are stored in the shell's history, and any user of the machine can read them while the command runs.
     if cleaned({"headers": {name: value}})["headers"] == {name: REDACTED}:
         raise argparse.ArgumentTypeError(
             f"{name} sounds like a secret: put it into the environment, and use --key-from"

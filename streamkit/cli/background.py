@@ -1,4 +1,4 @@
-"""The Responses API of the demo provider: responses that are generated in the background, and read on from any event."""
+"""The Responses API of the demo provider, with background responses that can be resumed from any event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streamkit.sse.events import ServerSentEvent
 from streamkit.stages.accumulate import Accumulate
 
 KEPT = 1000
-"""How many responses are remembered."""
+"""Maximum number of stored responses; the oldest are removed first."""
 
 
 class ResponseTool(msgspec.Struct):
@@ -50,7 +50,7 @@ class ResponseRequest(msgspec.Struct, kw_only=True):
 
     @property
     def offered(self) -> set[str]:
-        """The tools that may be called now."""
+        """The tools that this turn may call."""
         if isinstance(self.input, list) and self.input[-1].role != "user":
             return set()
         return {tool.name for tool in self.tools or () if tool.name}
@@ -58,7 +58,7 @@ class ResponseRequest(msgspec.Struct, kw_only=True):
 
 @dataclass
 class StoredResponse:
-    """A response: its frames with the seconds after `began` at which each is generated."""
+    """A response: its frames, each with the time of its generation in seconds after `began`."""
 
     emit: Emit
     events: list[Event]
@@ -70,18 +70,18 @@ class StoredResponse:
 
     @property
     def seconds(self) -> float:
-        """How long it takes in all."""
+        """The total duration."""
         return self.frames[-1][0]
 
     def behind(self, number: int, now: float) -> Iterator[tuple[float, bytes]]:
-        """The frames behind a sequence number, with the seconds from `now`."""
+        """Yield the frames after a sequence number, each with the seconds from `now`."""
         for at, data in self.frames[number + 1 :]:
             if self.cancelled is not None and self.began + at > self.cancelled:
                 return
             yield max(0.0, self.began + at - now), data
 
     def status(self, now: float) -> Json:
-        """The response object as it is now."""
+        """Return the response object in its current state."""
         if self.cancelled is None and now >= self.began + self.seconds:
             return self.emit.fresh().response(_completion(self.events))
         status = "in_progress" if self.cancelled is None else "cancelled"
@@ -103,7 +103,7 @@ def respond(
     usage: Usage,
     began: float,
 ) -> StoredResponse:
-    """The response that a scripted turn makes. `identity` is id, time of creation, and the id of a call."""
+    """Return the response of a scripted turn. `identity`: id, creation time, and the id of a tool call."""
     id, created, call_id = identity
     deltas: list[Event] = [TextDelta(piece) for piece in take.pieces]
     if take.tool:
@@ -116,7 +116,7 @@ def respond(
     moments = [0.0, *accumulate(waits)]
     frames: list[tuple[float, bytes]] = []
     for number, event in enumerate(events):
-        # The opening of a call comes with its first piece, the end with the last.
+        # The start of a tool call is sent with its first piece, the end with the last one.
         at = moments[min(number + (0 if take.tool else 1), len(moments) - 1)]
         frames += [(at, encode(frame)) for frame in emit.feed(event) if isinstance(frame, ServerSentEvent)]
     return StoredResponse(emit, events, frames, began, bool(asked.background), bool(asked.stream))

@@ -21,7 +21,7 @@ from streamkit.cli import inputs, reading, values
 from streamkit.cli.commands import CommandParser
 
 LINE_SECONDS = 10.0
-"""Without a terminal, a line of progress so often."""
+"""Interval of progress lines if standard error is not a terminal."""
 EXAMPLES = """\
 streamkit batch recordings/ --model gpt-4o --rules rules.toml --out results.jsonl
     text, tokens, flags and times of every .sse, .jsonl, .ndjson and .json file in a folder, also gzip
@@ -43,7 +43,7 @@ def describe(parser: CommandParser) -> None:
         EXAMPLES,
         EXIT_CODES,
     )
-    # The results are in a file.
+    # The results are written to a file.
     parser.set_defaults(needs_output=False)
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="a file, a folder or a glob; .jsonl may have an exchange per line")
@@ -64,7 +64,7 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the batch, and give the exit code."""
+    """Run the batch and return the exit code."""
     inputs.check(options.inputs)
     values.check_outputs(options.out, options.dead_letters)
     pipeline = _pipeline(options)
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def summary_line(summary: batch.Summary) -> str:
-    """The summary in one line."""
+    """Return the summary in one line."""
     ends = ", ".join(f"{count} {reason}" for reason, count in summary.ends.items())
     parts = [f"{summary.inputs} inputs: {summary.results} results" + (f" ({ends})" if ends else "")]
     if summary.dead_letters:
@@ -107,7 +107,7 @@ def _pipeline(options: argparse.Namespace) -> AnyPipeline:
 
 @contextmanager
 def _shown(console: Console) -> Generator[Callable[[batch.Progress], None]]:
-    """Return the progress display: a bar in a terminal, else a line from time to time."""
+    """Yield the progress callback: a bar in a terminal, otherwise a line every `LINE_SECONDS`."""
     if not console.is_interactive:
         yield ProgressLines()
         return
@@ -127,7 +127,7 @@ def _draw(bar: Progress, task: TaskID, progress: batch.Progress) -> None:
 
 
 class _Left(ProgressColumn):
-    # rich's own estimate would count what an earlier run did as done in no time.
+    # rich's own estimate would count the inputs of earlier runs as done in this one.
     def render(self, task: Any) -> str:
         return str(task.fields.get("left", ""))
 
@@ -145,7 +145,7 @@ class ProgressLines:
 
 
 def figures(progress: batch.Progress) -> str:
-    """Inputs, rate and dead letters."""
+    """Return inputs, rate and dead letters as text."""
     dead = f", {_dead(progress.dead)}" if progress.dead else ""
     return f"{progress.inputs} inputs, {progress.rate:.0f}/s{dead}"
 
@@ -155,7 +155,7 @@ def _dead(number: int) -> str:
 
 
 def left(progress: batch.Progress) -> str:
-    """The time remaining, if the rest is like what this run read."""
+    """Return the time remaining as text, extrapolated from this run."""
     gained = progress.share - progress.resumed_share
     if gained <= 0:
         return "time remaining unknown"

@@ -1,4 +1,4 @@
-"""`streamkit bench`: what a pipeline costs for each event on this machine, next to the floor."""
+"""`streamkit bench`: the cost of a pipeline per event on this machine, compared with the floor."""
 
 import argparse
 import json
@@ -65,7 +65,7 @@ def describe(parser: CommandParser) -> None:
 
 
 class BenchRow(NamedTuple):
-    """One pipeline, or the floor: microseconds an event, as a multiple of the floor, and events a second."""
+    """One pipeline or the floor: microseconds per event, the multiple of the floor, and events per second."""
 
     pipeline: str
     read: str
@@ -75,7 +75,7 @@ class BenchRow(NamedTuple):
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and print a row as soon as it is known."""
+    """Measure, and print each row as soon as it is measured."""
     body = _recorded(options.file) if options.file else _generated(options.events)
     events = [block + b"\n\n" for block in body.replace(b"\r\n", b"\n").split(b"\n\n") if block.strip()]
     payloads = [event[event.index(b"data:") + 5 :].strip() for event in events if b"data:" in event]
@@ -109,14 +109,14 @@ def run(options: argparse.Namespace) -> int:
 def _measured(
     read: str, chunks: list[bytes], payloads: list[bytes], pipelines: dict[str, Any], rounds: int
 ) -> Iterator[BenchRow]:
-    # A short answer is read several times, since clocks are coarse.
+    # A short response is read several times, because clocks are coarse.
     repeats = max(1, 1000 // len(payloads))
     floor = _floor(payloads * repeats)
     for name, pipeline in pipelines.items():
         costs: list[tuple[float, float]] = []
         work = floor if pipeline is None else partial(_repeat, pipeline, chunks, repeats)
         for _ in range(rounds):
-            # The floor just before it, since the speed of a machine drifts.
+            # The floor is measured right before each pipeline, because the speed of a machine drifts.
             costs.append((_seconds(floor), _seconds(work)))
         least = statistics.median(one for one, _ in costs) / (repeats * len(payloads))
         each = least if pipeline is None else statistics.median(one for _, one in costs) / (repeats * len(payloads))
@@ -128,7 +128,7 @@ def _floor(payloads: list[bytes]) -> Callable[[], object]:
     try:
         for payload in payloads:
             decode(payload)
-    # Another dialect's payloads, of which no type is known here.
+    # Payloads of another dialect are decoded without a type.
     except msgspec.DecodeError:
         decode = msgspec.json.Decoder().decode
     return lambda: _drain(map(decode, payloads))
@@ -149,7 +149,7 @@ class _TypedChunk(msgspec.Struct, gc=False):
 
 
 def _pipelines(options: argparse.Namespace) -> dict[str, Any]:
-    """The rows; `None` is the floor."""
+    """Return the pipelines of the rows by name; `None` is the floor."""
     read = sk.Parse() | sk.Extract()
     rules = [sk.Rule(f"rule {number}", phrases=(f"forbidden phrase {number}",)) for number in range(100)]
     found: dict[str, Any] = {
@@ -167,7 +167,7 @@ def _pipelines(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(pipeline: Any, body: bytes) -> None:
-    """Report an input that can't be read, or a pipeline that needs an event loop, before anything is measured."""
+    """Raise for an unreadable input or an async pipeline before anything is measured."""
     if pipeline is None:
         return
     if isinstance(pipeline, sk.AsyncStage):
@@ -208,7 +208,7 @@ def _recorded(path: str) -> bytes:
 
 
 def _generated(events: int) -> bytes:
-    """A chat with `obfuscation` of varying length, `logprobs` and `usage`, as OpenAI sends it."""
+    """Return a chat stream as OpenAI sends it, with `obfuscation` of varying length, `logprobs` and `usage`."""
     random = Random(20)
     words = (
         "stream",

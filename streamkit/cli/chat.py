@@ -1,4 +1,4 @@
-"""`streamkit chat`: turn after turn, with the functions of a Python file as tools."""
+"""`streamkit chat`: a conversation of several turns, with the functions of a Python file as tools."""
 
 import argparse
 import asyncio
@@ -61,7 +61,7 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Talk until the end of the input, and give the exit code of the last answer; 0 in a terminal."""
+    """Chat until the end of the input. Return the exit code of the last response; 0 in a terminal."""
     url = asking.address(options)
     if not options.model and not asking.is_gemini(url):
         options.error("expected --model")
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def form_of(url: str) -> RequestFormat:
-    """The format of the requests, by the URL's path. `PipelineError` for the legacy completions, which know no turns."""
+    """Return the request format for the URL's path. Raises `PipelineError` for legacy completions, which have no turns."""
     path = urlsplit(url).path.rstrip("/")
     if asking.is_gemini(url):
         return "gemini"
@@ -102,7 +102,7 @@ def _talk(runner: asyncio.Runner, talk: "ChatSession", options: argparse.Namespa
                 print("streamkit: expected a question in UTF-8, found other bytes", file=sys.stderr)
                 code = WRONG_ARGUMENTS
         except KeyboardInterrupt:
-            # A second one, at the prompt, ends the chat.
+            # In a terminal, Ctrl-C ends only the response; at the prompt it ends the chat.
             if not interactive:
                 raise
             print(file=sys.stderr)
@@ -116,7 +116,7 @@ def _questions(*, interactive: bool) -> Iterator[str]:
     if not interactive:
         yield from (line for line in map(str.strip, sys.stdin) if line)
         return
-    # Gives `input` history and editing, where there is one.
+    # If available, readline adds history and line editing to `input`.
     with suppress(ImportError):
         import_module("readline")
     with suppress(EOFError):
@@ -127,7 +127,7 @@ def _questions(*, interactive: bool) -> Iterator[str]:
 
 
 class ChatSession:
-    """The messages so far, and how the next answer is asked for."""
+    """The messages so far, and the settings of the next request."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class ChatSession:
         self._stream: sk.Stream[sk.Event] | None = None
 
     async def ask(self, question: str) -> int:
-        """Ask, write the answer, keep it, and give the exit code. An answer that failed leaves its question out."""
+        """Send a question, write and store the response, and return the exit code. If it fails, the question is not stored."""
         options = self._options
         out, err = show.make_console(widest=None), Console(stderr=True, highlight=False)
         asked = [*self.messages, self._question(question)]
@@ -165,7 +165,7 @@ class ChatSession:
         except StreamkitError as error:
             problem = complaint(error, verbose=options.verbose)
         except asyncio.CancelledError:
-            # What came until Ctrl-C stays part of the conversation, unless a call of a tool has no result.
+            # The text received before Ctrl-C stays in the conversation, unless a tool call has no result.
             self._keep_partial(turns)
             raise
         end = turns.end or "error"
@@ -220,7 +220,7 @@ class ChatSession:
 
 
 class _Turns:
-    """The answer to one question so far."""
+    """The response to one question so far."""
 
     def __init__(self, messages: list[Message], form: RequestFormat) -> None:
         self.messages = messages
@@ -261,14 +261,14 @@ class _Turns:
                 pass
 
     def line(self) -> str:
-        """The line below the text."""
+        """Return the line below the text."""
         tokens = self.usage.completion_tokens if self.usage else None
         return live.line(
             tokens=tokens, deltas=self._deltas, rate=None, cost=None, seconds=self._clock() - self._began, end=self.end
         )
 
     def to_dict(self) -> dict[str, Json]:
-        """The answer, ready for JSON."""
+        """Return the response as JSON-compatible data."""
         calls: list[Json] = [{"name": one.name, "content": one.content, "failed": one.failed} for one in self.outputs]
         usage: Json = None
         if self.usage:

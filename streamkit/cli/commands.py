@@ -1,7 +1,7 @@
-"""The commands by name, in groups, and the parser of their arguments.
+"""The commands by name, in groups, and the argument parser.
 
 A command is a module with `describe(parser)`, which adds its options, and `run(options)`, which returns the exit code. Only the
-module of the command that is called is imported, so that `streamkit --help` and completion start at once.
+module of the called command is imported, so that `streamkit --help` and completion start fast.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import streamkit
 
 
 class Command(NamedTuple):
-    """One command: the module that it is in, and its line in the list of commands."""
+    """One command: its module, and its line in the list of commands."""
 
     module: str
     help: str
@@ -56,11 +56,11 @@ options:
 Exit codes: 0 success, 1 an error, 2 wrong arguments and what they name in vain (a stage, a file, a key), 130 Ctrl-C;
 `streamkit COMMAND --help` has those of a command."""
 EXIT_CODES = "2 wrong arguments, 130 Ctrl-C, 143 SIGTERM, 141 the reader of the output has closed it"
-"""Those that every command has."""
+"""The exit codes common to all commands."""
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose list of commands is in groups, and whose examples keep their lines."""
+    """A parser whose help has examples and exit codes, with line breaks preserved."""
 
     examples: str = ""
     exit_codes: str = ""
@@ -71,9 +71,9 @@ class CommandParser(argparse.ArgumentParser):
         self.set_defaults(error=self.error)
 
     def describe(self, text: str, examples: str, exit_codes: str) -> None:
-        """Set what `--help` says before and after the options.
+        """Set the text of `--help` before and after the options.
 
-        In `examples` each command is followed by what it does; `exit_codes` are those beside the ones of every command.
+        In `examples`, each command is followed by its description; `exit_codes` are those in addition to the common ones.
         """
         self.description, self.examples, self.exit_codes = text, examples, exit_codes
         codes = f"{exit_codes}\n{EXIT_CODES}"
@@ -95,12 +95,12 @@ def _indented(text: str) -> str:
 
 
 def make_parser(described: Sequence[str]) -> CommandParser:
-    """The parser of all commands, with the options of those that are named."""
+    """Return the parser of all commands; only those in `described` have their options."""
     return _made(described)[0]
 
 
 def command_parsers() -> dict[str, CommandParser]:
-    """Every command's own parser, with its options."""
+    """Return the parser of each command, with its options."""
     return _made(list(COMMANDS))[1]
 
 

@@ -1,4 +1,4 @@
-"""`streamkit compare`: the guide's comparison against an endpoint."""
+"""`streamkit compare`: the comparison of OpenAI's streaming guide, for any endpoint."""
 
 import argparse
 import asyncio
@@ -58,13 +58,13 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare, and print the table."""
+    """Compare and print the table."""
     values.check_outputs(options.svg)
     console = show.make_console()
     url, headers = asking.address(options), asking.headers(options)
     bodies = [asking.body(path) for path in options.body] if options.body else _of_the_guide(options)
     done: list[sk.display.Comparison] = []
-    # After Ctrl-C too: the runs that are complete.
+    # Complete runs are shown after Ctrl-C as well.
     try:
         asyncio.run(_compare(url, bodies, headers, options.runs, done))
     finally:

@@ -14,10 +14,10 @@ _OURS = str(Path(streamkit.__file__).parent)
 
 
 def complaint(error: Exception, *, verbose: bool = False) -> str:
-    """The error's message, in one line.
+    """Return the error message in one line.
 
-    With `verbose` the provider's own reason follows it, which may quote the prompt, and of an exception that is not streamkit's,
-    such as a stage of the user's raises, the traceback.
+    With `verbose`, it is followed by the provider's own reason, which may quote the prompt. For an exception that is not
+    streamkit's, for example of a user's stage, it is followed by the traceback.
     """
     if isinstance(error, OSError):
         return _of_the_system(error)
@@ -41,7 +41,7 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _foreign(error: Exception, *, verbose: bool) -> str:
-    # Its message may have any text in it, such as that of the answer.
+    # The message of a foreign exception may contain any text, such as that of the response.
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
     place = f", {name_of(Path(frames[-1].filename))}, line {frames[-1].lineno}" if frames else ""
     notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))

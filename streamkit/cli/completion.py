@@ -1,4 +1,4 @@
-"""`streamkit completion`: commands, options and their values, completed by the shell."""
+"""`streamkit completion`: shell completion of commands, options and their values."""
 
 import argparse
 import sys

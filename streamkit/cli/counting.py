@@ -1,4 +1,4 @@
-"""`streamkit count`: tokens of texts, prompts and answers."""
+"""`streamkit count`: tokens of texts, prompts and responses."""
 
 import argparse
 import sys
@@ -62,7 +62,7 @@ def describe(parser: CommandParser) -> None:
 
 
 class Counted(NamedTuple):
-    """One input: its tokens of prompt and answer, its characters, and the provider's figures."""
+    """One input: its tokens and characters, and the usage reported by the provider."""
 
     file: str
     kind: str
@@ -73,13 +73,13 @@ class Counted(NamedTuple):
     error: str | None = None
 
     def cost(self, price: live.LivePrice) -> Decimal:
-        """In the currency of the price."""
+        """Return the cost in the currency of the price."""
         rate = price.prompt if self.kind == "prompt" else price.completion
         return self.tokens * rate / 1_000_000
 
 
 def run(options: argparse.Namespace) -> int:
-    """Count, and print a line for each input."""
+    """Count and print a line for each input."""
     rows: list[Counted] = []
     code = 0
     for row in _counted(options):

@@ -1,6 +1,7 @@
-"""The demo: a provider inside this process, the requests of OpenAI's guide to streaming, and what a pipeline makes of them.
+"""The demo: sends the requests of OpenAI's streaming guide to a provider in this process, and runs the responses through a
+pipeline.
 
-The guide is https://github.com/openai/openai-cookbook, How_to_stream_completions. Its figures are quoted; all others are
+The guide is https://github.com/openai/openai-cookbook, How_to_stream_completions. Its numbers are quoted; all others are
 measured or counted while the demo runs.
 """
 
@@ -27,7 +28,7 @@ E = TypeVar("E", bound=sk.Event)
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """The request body without `stream`."""
+    """The path of a request, and its body without `stream`."""
 
     path: str
     body: dict[str, Any]
@@ -35,7 +36,7 @@ class DemoRequest:
 
 @dataclass
 class Came(sk.Stage[sk.Event, sk.Event]):
-    """Remember how the provider had cut the text."""
+    """Records the text deltas as the provider sent them."""
 
     deltas: list[str] = field(default_factory=list[str], init=False)
 
@@ -91,7 +92,7 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show everything on standard output."""
+    """Run the demo and write it to standard output."""
     if options.json:
         print(json.dumps(asyncio.run(figures(fast=options.fast))))
     else:
@@ -100,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _provider(*, fast: bool) -> Provider:
-    # Both load something when first used; no answer should wait for that.
+    # Both load data at their first use, which would delay the first response.
     load_encoding(encoding_name(MODEL)[0])
     await anyio.lowlevel.checkpoint()
     return Provider(
@@ -111,7 +112,7 @@ async def _provider(*, fast: bool) -> Provider:
 
 
 async def figures(*, fast: bool) -> dict[str, Any]:
-    """The demo's results as data: the completion, the verdicts on the secret, token counts and times."""
+    """Return the demo's results as data: the completion, the verdicts on the secret, token counts and times."""
     async with serve(await _provider(fast=fast)) as root:
         url = f"{root}/v1"
         chat = await ask(url, COUNT_TO_100, PIPELINE).collect()
@@ -156,7 +157,7 @@ def ask(
 
 
 def the(kind: type[E], events: Iterable[sk.Event]) -> E:
-    """The one event of that class."""
+    """Return the first event of that class."""
     return next(event for event in events if isinstance(event, kind))
 
 
@@ -180,7 +181,7 @@ async def _show_legacy(console: Console, url: str) -> None:
 
 
 async def _write(console: Console, url: str, request: DemoRequest, before: str = "") -> list[sk.Event]:
-    """Write the text as it comes, and what the clock said. Gives all events."""
+    """Write the text as it arrives, then the measured times. Return all events."""
     seen: list[sk.Event] = []
     writer = show.Writer(console)
     writer.write(before, "dim")

@@ -1,4 +1,4 @@
-"""`streamkit doctor`: what this installation has, what it lacks, and how to add it."""
+"""`streamkit doctor`: checks what is installed, what is missing, and how to add it."""
 
 import argparse
 import json
@@ -41,7 +41,7 @@ streamkit doctor --json
 
 
 class Diagnosis(NamedTuple):
-    """One thing that was looked at. `well` is false where something does not work; `fix` is what to do about it."""
+    """The result of one check. `well` is false if something does not work; `fix` describes the remedy."""
 
     name: str
     found: str
@@ -60,7 +60,7 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it. 1 if something is missing that is needed."""
+    """Print the results. Return 1 if a requirement is not met."""
     console = show.make_console(widest=None)
     findings = [*_python(), *_packages(), *_plugins(), *_tables(), *_keys(), *_terminal(console)]
     if options.json:
@@ -77,7 +77,7 @@ _PIP = "python -m pip install"
 
 def _python() -> Iterator[Diagnosis]:
     found = f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()})"
-    # Not compared with a literal, which checkers take to be known.
+    # Type checkers evaluate a comparison with a literal and would consider one branch unreachable.
     if sys.version_info[:2] >= OLDEST:
         yield Diagnosis("Python", found)
     else:
@@ -94,7 +94,7 @@ def _packages() -> Iterator[Diagnosis]:
         unknown = "streamkit-llm is not installed as a package, so that what it needs is not known"
         yield Diagnosis("packages", unknown, False, f"{_PIP} streamkit-llm, or {_PIP} -e . in a checkout")
     for requirement in map(Requirement, lines):
-        # Those of extras, and of other Pythons, are not needed here.
+        # Skip the requirements of extras and of other Python versions.
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield _package(requirement)
     for name, use in OPTIONAL.items():

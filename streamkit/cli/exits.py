@@ -1,6 +1,6 @@
-"""Exit codes, and how a command ends: by itself, by an error, by a signal, or because nobody reads its output.
+"""Exit codes, and the handling of errors, signals and closed pipes.
 
-However it ends, the cursor is visible again, what was received until then is written, and there is no traceback.
+At every end of a command, the cursor is visible again, everything received so far is written, and no traceback is printed.
 """
 
 import os
@@ -31,23 +31,23 @@ EXIT_CODES: dict[EndReason, int] = {
     "unknown": 10,
     "cancelled": 130,
 }
-"""The exit code for the reason for which an answer ended."""
+"""The exit code for each end reason of a response."""
 WRONG_ARGUMENTS = 2
-"""As argparse has it."""
+"""The exit code of argparse."""
 OF_AN_ANSWER = "how the answer ended: " + ", ".join(
     f"{code} {reason}" for reason, code in EXIT_CODES.items() if reason != "cancelled"
 )
 OF_A_COMMAND = "0 success, 1 an error"
 CLOSED_PIPE = 141
-"""As a shell has it for SIGPIPE: 128 and the number of the signal, 13."""
+"""The exit code of shells for SIGPIPE: 128 plus the signal number, 13."""
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 def run(command: Callable[[], int], *, verbose: bool = False, needs_output: bool = True) -> int:
-    """Run the command, and return its exit code.
+    """Run the command and return its exit code.
 
-    An error is one line on standard error. Ctrl-C and SIGTERM cancel what runs, which then closes
-    its connections and writes what it has.
+    An error is printed as one line on standard error. Ctrl-C and SIGTERM cancel the command, which then closes its connections
+    and writes its partial output.
     """
     code = _opened(needs_output)
     if code:
@@ -59,12 +59,12 @@ def run(command: Callable[[], int], *, verbose: bool = False, needs_output: bool
             sys.stdout.flush()
         except BrokenPipeError:
             code = CLOSED_PIPE
-        # Also what a stage, a tool or a plugin of the user's raises.
+        # Includes exceptions of the user's stages, tools and plugins.
         except Exception as error:
             code = code_of(error)
             _say(complaint(error, verbose=verbose))
         except KeyboardInterrupt:
-            # The shell's prompt begins on a line of its own.
+            # The shell's prompt must start on a new line.
             with suppress(OSError):
                 print(file=sys.stderr)
             code = 128 + (received[0] if received else signal.SIGINT)
@@ -73,16 +73,16 @@ def run(command: Callable[[], int], *, verbose: bool = False, needs_output: bool
 
 
 def code_of(error: Exception) -> int:
-    """The exit code of a command that fails so: 2 if it was called wrongly, and 1 for everything else.
+    """Return the exit code for an error: 2 for wrong arguments, and 1 for everything else.
 
-    Whatever an argument names can be wrong: a stage, a file of rules or with a request, an input, the variable of a key.
+    Wrong arguments include a stage, a rule file, a request file, an input or the variable of a key that can't be used.
     """
     called_wrongly = isinstance(error, PipelineError) and not isinstance(error, QueueOverflow)
     return WRONG_ARGUMENTS if called_wrongly else 1
 
 
 def _opened(needs_output: bool) -> int:
-    """Open what the caller has closed, such as by `>&-`, so that no file of ours gets the number of a standard stream."""
+    """Reopen standard streams that the caller has closed, for example with `>&-`, so that no other file gets their number."""
     closed = sys.stdout is None  # pyright: ignore[reportUnnecessaryComparison]
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
@@ -90,9 +90,9 @@ def _opened(needs_output: bool) -> int:
     if closed and needs_output:
         _say("standard output is closed; to discard the output, redirect it to the null device")
         return 1
-    # A character that the encoding of the output lacks becomes a question mark; a byte of the input that is none is kept.
+    # Characters that the output encoding can't represent become question marks; invalid input bytes become surrogates.
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace"), (sys.stderr, "replace")):
-        # What stands in for a file may lack the method.
+        # A replacement of a standard stream may not have the method.
         reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
         if reconfigure:
             reconfigure(errors=errors)
@@ -109,7 +109,7 @@ def _null(number: int, mode: str) -> Any:
 
 @contextmanager
 def _signals() -> Generator[list[int]]:
-    """Let SIGTERM, and SIGHUP where there is one, do what Ctrl-C does; the list has what was received."""
+    """Handle SIGTERM, and SIGHUP if it exists, like Ctrl-C; the yielded list has the received signals."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
@@ -118,7 +118,7 @@ def _signals() -> Generator[list[int]]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         received.append(number)
         handler = signal.getsignal(signal.SIGINT)
-        # asyncio's, while a loop runs. It is none where SIGINT is ignored, as in a job that a script runs in the background.
+        # While a loop runs, this is asyncio's handler. It is not callable if SIGINT is ignored, as in background jobs of scripts.
         if callable(handler):
             handler(signal.SIGINT, frame)
         else:
@@ -126,7 +126,7 @@ def _signals() -> Generator[list[int]]:
 
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [getattr(signal, name) for name in names]
-    # One that is ignored, as `nohup` does with SIGHUP, stays so.
+    # An ignored signal stays ignored, such as SIGHUP under `nohup`.
     before = {number: handler for number in numbers if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, interrupt)
@@ -144,7 +144,7 @@ def _restore() -> None:
                 stream.write(_SHOW_CURSOR)
             stream.flush()
         except (OSError, ValueError):
-            # Python would flush again when it exits, and print a traceback.
+            # Otherwise Python would flush again at exit and print a traceback.
             _discard(stream)
 
 

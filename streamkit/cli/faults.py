@@ -1,4 +1,4 @@
-"""How an answer of the demo provider goes wrong on demand: what the header `x-demo-fault` may say, and what comes of it."""
+"""Faults of the demo provider's responses: the values of the header `x-demo-fault`, and their implementation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DONE = re.compile(rb"(?:(?<=[\r\n])|\A)data: ?\[DONE\][\r\n]*")
 
 @dataclass(frozen=True)
 class Sending:
-    """An answer as it goes out. Where its pieces raise `Disconnected`, the connection is closed, or reset."""
+    """A response to send. If its pieces raise `Disconnected`, the connection is closed, or with `reset` it is reset."""
 
     pieces: Iterator[Piece]
     headers: Mapping[str, str]
@@ -37,9 +37,9 @@ Make: TypeAlias = Callable[..., Sending]
 
 
 def sending(pieces: Iterator[Piece], demand: str | None, content_type: str | None = None) -> Sending:
-    """The answer with these pieces, with the fault that the header demands. `ValueError` says what it may demand.
+    """Return the response with these pieces and the fault that the header requests. Raises `ValueError` for an invalid header.
 
-    `content_type` is that of an answer which is no event stream.
+    `content_type` is the content type of a response that is not an event stream.
     """
     answer = _sending(pieces, demand)
     if content_type and answer.headers["content-type"] == EVENT_STREAM["content-type"]:
@@ -61,7 +61,7 @@ def _sending(pieces: Iterator[Piece], demand: str | None) -> Sending:
 
 
 def _of(fault: Callable[..., Fault]) -> Make:
-    # A fault of the bytes: what comes over HTTP is what a replay gives.
+    # Faults of the bytes are those of `replay`, so both deliver the same body.
     def make(pieces: Iterator[Piece], *values: str | None) -> Sending:
         return Sending(fault(*values)(pieces), EVENT_STREAM)
 
@@ -134,7 +134,7 @@ def _gzip_cut(pieces: Iterator[Piece], after: str | None) -> Sending:
 
 def _whole(pieces: Iterator[Piece]) -> list[Piece]:
     came: list[Piece] = []
-    # A recording may end with a fault of its own; what came before it is the body.
+    # A recording may end with a recorded error; the pieces before it are the body.
     with suppress(StreamkitError):
         for piece in pieces:
             came.append(piece)

@@ -1,4 +1,4 @@
-"""The end of a connection in the middle of an answer."""
+"""Closes or resets a connection in the middle of a response."""
 
 import asyncio
 import socket
@@ -9,12 +9,12 @@ from aiohttp import web
 
 
 async def hang_up(request: web.Request, *, reset: bool) -> None:
-    """Close the connection in the middle of an answer, or reset it; what was written still arrives."""
+    """Close the connection, or reset it, in the middle of a response. Data already written is still sent."""
     transport = request.transport
     if transport is None:
         return
     if reset:
-        # An abort drops what is not sent yet, and closing without it would wait for that.
+        # `abort` discards unsent data, so wait until the buffer is empty.
         while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.001)
         # With SO_LINGER of zero seconds, closing sends RST instead of FIN.

@@ -1,6 +1,6 @@
-"""The recorded answers that a command reads: files, folders, globs, gzip, JSONL with one exchange per line, standard input.
+"""The recorded responses that a command reads: files, folders, globs, gzip, JSONL with one exchange per line, standard input.
 
-An argument that names nothing that can be read raises `PipelineError` before anything is read: the command was called wrongly.
+An argument that matches nothing readable raises `PipelineError` before anything is read: it is a wrong argument.
 """
 
 import errno
@@ -19,7 +19,7 @@ from streamkit.plugins.config_files import name_of, reason_of
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The bytes of an exchange, a body or a recording; or the `problem` for which they can't be read."""
+    """The bytes of an exchange (a body or a recording), or the `problem` why they can't be read."""
 
     name: str
     content: bytes = b""
@@ -27,7 +27,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def answers(names: Sequence[str]) -> Iterator[Answer]:
-    """All of them, in order; `-` is standard input."""
+    """Yield all responses, in order; `-` is standard input."""
     check(name for name in names if name != "-")
     for name in names:
         if name == "-":
@@ -38,7 +38,7 @@ def answers(names: Sequence[str]) -> Iterator[Answer]:
 
 
 def check(names: Iterable[str]) -> None:
-    """Raise `PipelineError` for a name that is none of a file, a folder with recordings or a glob that matches."""
+    """Raise `PipelineError` for a name that is not a file, a folder with recordings or a matching glob."""
     for name in names:
         try:
             inputs.check([name])
@@ -47,7 +47,7 @@ def check(names: Iterable[str]) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raise `PipelineError` for what can't be read as a file. It is not opened: a pipe can be only once."""
+    """Raise `PipelineError` for a path that can't be read as a file. It is not opened, because a pipe can be opened only once."""
     try:
         if stat.S_ISDIR(path.stat().st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

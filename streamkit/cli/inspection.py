@@ -1,4 +1,4 @@
-"""`streamkit inspect`: what is in a recording. The text of the answer is not shown."""
+"""`streamkit inspect`: describes a recording without showing the text of the response."""
 
 import argparse
 import asyncio
@@ -59,13 +59,13 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it, answer by answer. 1 if one of them can't be read to its end."""
+    """Print the facts of each response. Return 1 if one of them can't be read to its end."""
     values.check_outputs(options.svg, options.html)
     console = show.make_console(widest=None)
     timeline = options.timeline or console.is_terminal
     rows: list[TimelineRow] = []
     code = 0
-    # What is drawn is drawn after Ctrl-C as well, of the answers until then.
+    # After Ctrl-C, the charts are written for the responses read so far.
     try:
         for number, answer in enumerate(answers(options.files)):
             found, row = inspect(answer, options.stall)
@@ -99,7 +99,7 @@ def _print(found: Mapping[str, Any]) -> None:
 
 
 def inspect(answer: Answer, stall: float) -> tuple[dict[str, Any], TimelineRow]:
-    """The facts of an answer, ready for JSON, and its row of a timeline."""
+    """Return the facts of a response as JSON-compatible data, and its row of the timeline."""
     if answer.problem:
         return {"file": answer.name, "error": answer.problem}, TimelineRow(answer.name, Timings(None, None, (), None))
     head = {"file": answer.name, "recording": _head(answer.content), "pieces": _pieces(answer.content)}
@@ -108,7 +108,7 @@ def inspect(answer: Answer, stall: float) -> tuple[dict[str, Any], TimelineRow]:
 
 
 async def _read(answer: Answer, stall: float) -> tuple[dict[str, Any], Timings]:
-    """The events of the recording, read by the pipeline."""
+    """Read the recording through a pipeline; return the facts and the timings."""
     stream = Recorded(answer.content, answer.name) | sk.Parse() | sk.Extract() | sk.Accumulate() | sk.Timing()
     counts: Counter[str] = Counter()
     timings, error = None, None
@@ -137,7 +137,7 @@ async def _read(answer: Answer, stall: float) -> tuple[dict[str, Any], Timings]:
 
 
 def _usage(usage: sk.Usage | None) -> dict[str, Any] | None:
-    """The provider's own object, or of several responses the sums."""
+    """Return the provider's usage object, or the sums for several responses."""
     if usage is None:
         return None
     if usage.responses == 1:
@@ -147,7 +147,7 @@ def _usage(usage: sk.Usage | None) -> dict[str, Any] | None:
 
 
 def _head(content: bytes) -> dict[str, Any]:
-    """Describe the request from the recording's first line; any other file has none."""
+    """Return the facts of the request in a recording's first line; any other file has only a format."""
     with suppress(*NOT_JSON):
         match msgspec.json.decode(content.partition(b"\n")[0]):
             case {"streamkit": str(version), **facts}:
@@ -159,13 +159,13 @@ def _head(content: bytes) -> dict[str, Any]:
 
 def _pieces(content: bytes) -> dict[str, Any]:
     pieces: list[tuple[float, int]] = []
-    # The replay meets the same error and tells it.
+    # The replay raises the same error and reports it.
     with suppress(StreamkitError):
         pieces.extend((at, len(data)) for at, data in read_recording(content))
     return {
         "number": sum(1 for _, size in pieces if size),
         "bytes": sum(size for _, size in pieces),
-        # A body without times came at no time that is known, and not at 0.
+        # The arrival times of a plain body are unknown, not 0.
         "seconds": max((at for at, _ in pieces), default=0.0) if is_timed(content) else None,
     }
 

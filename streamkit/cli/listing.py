@@ -1,4 +1,4 @@
-"""`streamkit plugins`: what installed packages offer, and what is wrong with it."""
+"""`streamkit plugins`: lists the plugins of installed packages and their problems."""
 
 import argparse
 
@@ -31,7 +31,7 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it. 1 if something is broken or clashes; what STREAMKIT_PLUGINS leaves out is meant to be."""
+    """Print the list. Return 1 if a plugin is broken or clashes; plugins disabled by STREAMKIT_PLUGINS don't count."""
     console = show.make_console(widest=None)
     found = plugins.installed()
     if options.json:
@@ -47,5 +47,5 @@ def run(options: argparse.Namespace) -> int:
 def _lines(found: list[Plugin]) -> list[str]:
     rows = [_COLUMNS, *(tuple(str(getattr(plugin, column)) for column in _COLUMNS) for plugin in found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    # A problem is as long as it is; nothing stands behind it.
+    # The last column, the problem, is not padded.
     return ["  ".join(map(str.ljust, row, [*widths[:-1], 0])).rstrip() for row in rows]

@@ -1,7 +1,7 @@
-"""An answer in the terminal: the text as it comes, and below it a line with tokens, rate and cost.
+"""A response in the terminal: the text as it arrives, and below it a line with tokens, rate and cost.
 
-Whoever reads the stream only leaves the text here; a task draws ten times a second, so that no terminal slows the stream.
-Without a terminal the text is written as it is, at once, and there is no line.
+The consumer of the stream only stores the text; a task draws ten times per second, so that the terminal does not slow down the
+stream. Without a terminal, the text is written unchanged and immediately, without the line.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ DRAW_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class LivePrice:
-    """Price of a million tokens, in any currency: of the prompt, and of the answer."""
+    """Price per million tokens of the prompt and of the completion, in any currency."""
 
     prompt: Decimal
     completion: Decimal
 
     def of(self, prompt: int | None, completion: int | None) -> str:
-        """The cost; at least that much where not all tokens are known."""
+        """Return the cost as text, with `>=` if not all tokens are known."""
         cost = ((prompt or 0) * self.prompt + (completion or 0) * self.completion) / 1_000_000
         return f"{'>= ' if None in (prompt, completion) else ''}{cost:.6f}"
 
@@ -37,7 +37,7 @@ class LivePrice:
 def line(
     *, tokens: int | None, deltas: int, rate: float | None, cost: str | None, seconds: float, end: str | None = None
 ) -> str:
-    """The line itself. Where the tokens are not known it has the deltas, which are not the same."""
+    """Return the line. If the number of tokens is unknown, it shows the number of deltas."""
     parts = [f"{deltas} deltas" if tokens is None else f"{tokens} tokens"]
     if rate is not None:
         parts.append(f"{rate:.1f} tokens/s")
@@ -47,43 +47,43 @@ def line(
 
 
 class Plain:
-    """Standard output as it is; the line stands alone."""
+    """Writes to standard output without drawing; the line, if any, is drawn separately."""
 
     def __init__(self) -> None:
         self._last = "\n"
 
     def write(self, text: str) -> None:
-        """Write, and let it be seen at once."""
+        """Write and flush the text."""
         self._last = (self._last + text)[-1]
         sys.stdout.write(text)
         sys.stdout.flush()
 
     def end(self) -> None:
-        """End the last row, if it isn't ended."""
+        """End the last row, unless it is already ended."""
         if self._last != "\n":
             self.write("\n")
 
     def take(self, width: int) -> tuple[list[str], str]:
-        """Nothing remains to be drawn."""
+        """Return nothing to draw."""
         return [], ""
 
 
 class Drawn:
-    """Text for a terminal, which is drawn above the line."""
+    """Buffers text that is drawn above the line in a terminal."""
 
     def __init__(self) -> None:
         self._news: list[str] = []
         self._row = ""
 
     def write(self, text: str) -> None:
-        """Leave the text for the next drawing."""
+        """Buffer the text for the next redraw."""
         self._news.append(text)
 
     def end(self) -> None:
         """Nothing to do: the line below ends the last row."""
 
     def take(self, width: int) -> tuple[list[str], str]:
-        """The rows that are full or ended since the last time, and the one that is not."""
+        """Return the rows completed since the last call, and the incomplete row."""
         text = printable(self._row + "".join(self._news)).expandtabs(8)
         self._news.clear()
         *ended, rest = text.split("\n")
@@ -93,9 +93,9 @@ class Drawn:
 
 @asynccontextmanager
 async def shown(out: Console, err: Console, status: Callable[[], str]) -> AsyncGenerator[Plain | Drawn, None]:
-    """Where to write the text, with the line below it where standard error is a terminal.
+    """Yield the object to write the text to, with the line below the text if standard error is a terminal.
 
-    However the block is left, the terminal is as it was and the line's last state stays.
+    At every exit of the block, the terminal is restored, and the last state of the line stays visible.
     """
     text = Drawn() if out.is_terminal and err.is_interactive else Plain()
     if not err.is_interactive:
@@ -111,7 +111,7 @@ async def shown(out: Console, err: Console, status: Callable[[], str]) -> AsyncG
             rows, row = text.take(console.width)
             below = Text(status(), "dim", no_wrap=True, overflow="ellipsis")
             live.update(Group(Text(row), below) if row else below)
-            # In one write, so that nothing flickers.
+            # In one write, to avoid flicker.
             with console:
                 if rows:
                     console.print(Text("\n".join(rows)))

@@ -11,7 +11,7 @@ from streamkit.cli.commands import COMMANDS, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and give its exit code. Wrong arguments raise `SystemExit(2)`."""
+    """Run the command and return its exit code. Wrong arguments raise `SystemExit(2)`."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     if "_ARGCOMPLETE" in os.environ:
         _complete()
@@ -25,11 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _let_modules_of_this_folder_be_named() -> None:
-    """Let `--stage mine:Stage` name `mine.py` in the current folder, as `python -m streamkit` does by itself.
+    """Add the current folder to `sys.path`, so that `--stage mine:Stage` finds `mine.py`, as with `python -m streamkit`.
 
-    Last, so that no file there stands in for an installed module. Not with `-P` or PYTHONSAFEPATH, which forbid it.
+    It is added last, so that no file there shadows an installed module. Skipped with `-P` or PYTHONSAFEPATH.
     """
-    with suppress(OSError):  # The folder may be gone.
+    with suppress(OSError):  # The folder may have been deleted.
         if not sys.flags.safe_path and (here := os.getcwd()) not in sys.path:
             sys.path.append(here)
 
@@ -37,7 +37,7 @@ def _let_modules_of_this_folder_be_named() -> None:
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser(_named(arguments))
     options, rest = parser.parse_known_args(arguments)
-    # argparse decides that an optional argument is missing when an option comes before it.
+    # argparse treats an optional positional argument as missing if an option precedes it.
     if rest and getattr(options, "prompt", "") is None and not rest[0].startswith("-"):
         options.prompt = rest.pop(0)
     if rest:
@@ -46,12 +46,12 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _named(words: Sequence[str]) -> list[str]:
-    """The command, which is the first word that is no option."""
+    """Return the command: the first word that is not an option; empty if it is unknown."""
     return [name for name in [next((word for word in words if not word.startswith("-")), "")] if name in COMMANDS]
 
 
 def _complete() -> None:
-    """Answer a shell that completes a line, and exit; see `streamkit completion`."""
+    """Answer a completion request of the shell and exit; see `streamkit completion`."""
     from argcomplete.finders import CompletionFinder
 
     CompletionFinder()(make_parser(_named(os.environ.get("COMP_LINE", "").split()[1:])))

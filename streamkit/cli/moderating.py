@@ -1,4 +1,4 @@
-"""`streamkit moderate`: what rules buffer, redact and block in a text or an answer, why, and at which offset."""
+"""`streamkit moderate`: reports what rules buffer, redact and block in a text or a response, why, and at which offset."""
 
 import argparse
 import sys
@@ -77,7 +77,7 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Moderate all inputs, and give the exit code."""
+    """Moderate all inputs and return the exit code."""
     stage = sk.Moderate(sk.rules.from_file(options.rules), mode=options.mode, keep_raw=True)
     report = sys.stderr if options.released else sys.stdout
     code = 0
@@ -122,7 +122,7 @@ def _is_text(name: str) -> bool:
 
 
 def _begins_a_stream(head: bytes) -> bool:
-    """Whether a body begins as server-sent events or as JSON, and not as text."""
+    """Whether a body starts like server-sent events or JSON."""
     return (
         head.removeprefix(b"\xef\xbb\xbf")
         .lstrip()
@@ -131,7 +131,7 @@ def _begins_a_stream(head: bytes) -> bool:
 
 
 def _arriving(form: Form, cut: int) -> Iterator[tuple[float | None, sk.Event]]:
-    # `read1` returns what is there, so that a stream is moderated while it arrives.
+    # `read1` returns the available data, so that a stream is moderated while it arrives.
     read = cast("BufferedReader", sys.stdin.buffer).read1
     chunks = iter(lambda: read(65536), b"")
     head = next(chunks, b"")
@@ -171,7 +171,7 @@ def _of_answer(answer: Answer) -> Generator[tuple[float | None, sk.Event]]:
 
 
 class ReportedSpan(msgspec.Struct):
-    """Text that was buffered: from `start` until the decision, after `decided` characters; `most` of them at once."""
+    """Buffered text: from offset `start` until the decision after `decided` characters, at most `most` characters at once."""
 
     channel: Channel
     index: int
@@ -181,7 +181,7 @@ class ReportedSpan(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """A verdict, and after how many characters of its channel it was reached."""
+    """A verdict; `decided` is the number of characters of its channel that had arrived by then."""
 
     what: str
     category: str
@@ -197,7 +197,7 @@ class Found(msgspec.Struct):
 
 
 class Moderation:
-    """One input, delta by delta."""
+    """The moderation of one input, delta by delta."""
 
     def __init__(self, stage: sk.Moderate, *, quote: bool = False) -> None:
         self.verdicts: list[Found] = []
@@ -215,7 +215,7 @@ class Moderation:
         return any(found.what in ("redacted", "blocked") for found in self.verdicts)
 
     def run(self, events: Iterable[tuple[float | None, sk.Event]], write: Any = None, release: Any = None) -> None:
-        """Moderate all events; `write` gets the lines of the report as they become known, `release` the released text."""
+        """Moderate all events. `write` is called with each line of the report, `release` with the released text."""
         try:
             for now, event in events:
                 if now is not None:
@@ -300,7 +300,7 @@ class Moderation:
         return "; ".join([*parts, *([f"end {self.end}"] if self.end else [])])
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return the report as JSON-compatible data."""
         report = self._stage.report
         verdicts = [msgspec.to_builtins(found) for found in self.verdicts]
         if not self._quote:

@@ -1,4 +1,4 @@
-"""`streamkit new-plugin NAME`: a package with one stage or emitter, its tests and its entry point, ready to be changed."""
+"""`streamkit new-plugin NAME`: creates a package with one stage or emitter, its tests and its entry point."""
 
 import argparse
 import json
@@ -44,7 +44,7 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write it, and say what to do next."""
+    """Write the package and print the next steps."""
     console = show.make_console(widest=None)
     folder = write(options.name, options.into, emitter=options.emitter)
     if options.json:
@@ -59,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
 def write(name: str, into: Path, *, emitter: bool = False) -> Path:
     """Write the package to the folder `into / name`, which must not exist, and return that folder.
 
-    It has one stage, or with `emitter` one emitter. `name` is that of the distribution: lower-case words with hyphens between.
-    Anything else raises `PipelineError`.
+    It has one stage, or with `emitter` one emitter. `name` is the name of the distribution: lower-case words joined by hyphens.
+    Any other name, and an existing folder, raise `PipelineError`.
     """
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name) or keyword.iskeyword(module):

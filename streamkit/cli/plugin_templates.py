@@ -1,4 +1,4 @@
-"""The files of a new plugin, by their paths. `$name`, `$module`, `$class` and the like are substituted."""
+"""The files of a new plugin, by path. `$name`, `$module`, `$class` and other names are substituted."""
 
 from collections.abc import Mapping
 

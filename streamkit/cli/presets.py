@@ -1,17 +1,16 @@
-"""Providers by name: where each is asked, and which environment variable has the key.
+"""Providers by name: the URL of each, and the environment variable of its key.
 
-Addresses and headers are those of the providers' own documentation. There is no default model, since models are replaced
-within months.
+URLs and headers are from the providers' own documentation. There is no default model, because models are replaced within months.
 """
 
 from typing import NamedTuple
 
 DEMO = "http://demo.invalid/v1"
-"""Stands for the embedded provider until it is started. (https://www.rfc-editor.org/rfc/rfc2606 reserves `.invalid`)"""
+"""Placeholder for the embedded provider until it is started. (https://www.rfc-editor.org/rfc/rfc2606 reserves `.invalid`)"""
 
 
 class Preset(NamedTuple):
-    """One provider. `{model}` in the `url` is replaced by the model's name. The first of `keys` that is set has the key."""
+    """One provider. `{model}` in `url` is replaced by the model's name. `keys` are environment variables."""
 
     url: str
     keys: tuple[str, ...] = ()

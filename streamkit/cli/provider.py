@@ -1,4 +1,4 @@
-"""An LLM provider that runs on this machine: the wire of the OpenAI completion APIs, scripted answers, a settable pace.
+"""A local LLM provider with the wire format of OpenAI's APIs, scripted answers and a configurable pace.
 
     provider = Provider(answers={"Ping?": "Pong."})
     async with serve(provider) as url:
@@ -6,34 +6,34 @@
 
     POST /v1/chat/completions, /v1/completions    `stream`, `stream_options`, `n`, `max_tokens`, `tools`
     POST /v1/responses                            `stream`, `background`, `max_output_tokens`, `tools`
-    GET /v1/responses/ID                          `stream=true`, `starting_after`, of one that was created in the background
+    GET /v1/responses/ID                          `stream=true`, `starting_after`, for a background response
     POST /v1/responses/ID/cancel
     POST /v1/moderations, GET /v1/models
-    POST /recordings/NAME/v1/chat/completions     the bytes of NAME.sse, or of NAME.jsonl as `streamkit.record` wrote it
+    POST /recordings/NAME/v1/chat/completions     the bytes of NAME.sse, or of NAME.jsonl as written by `streamkit.record`
                                                   (also /v1/completions, and GET /recordings/NAME)
 
-A moderation takes a string, several, or the parts of one message, with one image at most; a category is flagged when one of
-its words (`Provider.flagged`) occurs in the text, or in the image's address if the category is one that images are judged by.
+A moderation request has a string, several strings, or the parts of one message with at most one image. A category is flagged if
+one of its words (`Provider.flagged`) occurs in the text, or in the URL of the image if the category applies to images.
 
-A header `x-demo-status: 429`, or a model named `error-429`, is answered with that error. With a header `x-demo-fault` a
-streamed answer, a recording or a moderation goes wrong; BYTES counts in its body:
+A request with the header `x-demo-status: 429`, or with a model named `error-429`, is answered with that error. The header
+`x-demo-fault` adds a fault to a streamed response, a recording or a moderation; BYTES is an offset in its body:
 
-    cut=BYTES                     the connection is closed after BYTES, in the middle of the answer
-    cut=BYTES:clean               the answer ends there as if it were complete
+    cut=BYTES                     the connection is closed after BYTES, in the middle of the response
+    cut=BYTES:clean               the response ends there as if it were complete
     reset=BYTES                   the connection is reset (TCP RST)
-    stall=BYTES[:SECONDS]         after BYTES nothing comes for SECONDS, or ever
-    garbage=BYTES                 a few bytes come that are neither text nor JSON
-    duplicate=BYTES:LENGTH        the LENGTH bytes before that place come twice
-    drip=BYTES:SECONDS            BYTES at a time, one such drop each SECONDS
+    stall=BYTES[:SECONDS]         after BYTES nothing is sent for SECONDS, or forever
+    garbage=BYTES                 a few bytes are inserted that are neither text nor JSON
+    duplicate=BYTES:LENGTH        the LENGTH bytes before that offset are sent twice
+    drip=BYTES:SECONDS            BYTES at a time, one piece every SECONDS
     no-done                       without `data: [DONE]`
-    endless-line[=BYTES]          after BYTES, or at once, a line that never ends
-    wrong-length                  Content-Length promises one byte more than comes before the connection is closed
-    gzip-cut[=BYTES]              compressed, and ending after BYTES of that, or after half of it
+    endless-line[=BYTES]          a line that never ends, after BYTES or from the start
+    wrong-length                  Content-Length is one byte more than is sent before the connection is closed
+    gzip-cut[=BYTES]              compressed, and truncated after BYTES of that, or after half of it
     html                          a web page with status 200
     json-error                    an error as JSON with status 200
-    wrong-json                    JSON with status 200 that answers another question
+    wrong-json                    the JSON of an unrelated response with status 200
 
-What else a request asks for is ignored, and no request is ever logged.
+Other request fields are ignored, and no request is logged.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Refusal(Exception):
-    """A request is answered with an error, in the form that OpenAI gives it."""
+    """An error response in OpenAI's format."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -90,18 +90,18 @@ class Refusal(Exception):
 class Provider:
     """Settings of a demo provider; any number of servers may run from one.
 
-    `answers` maps a prompt to its answer, or is a function that returns None for what it leaves to the built-in script.
-    The prompt of a chat is the text of its last user message. The pieces of a written-out answer are sent as they are.
+    `answers` maps a prompt to its answer, or is a function that returns None to use the built-in script. The prompt of a chat is
+    the text of its last user message. An answer given as a list of pieces is sent in these pieces.
 
     `usage` and `max_tokens` are counted as OpenAI counts for the requested model: by its encoding, with the tokens that frame
-    a chat's messages, and for gpt-3.5-turbo the one that ends an answer. Where the encoding's table is not on this machine, which
-    is not fetched for it, a piece is a token. A `count` of your own counts the texts and nothing beside them.
+    the messages of a chat, and for gpt-3.5-turbo the token that ends an answer. If the encoding's table is not on this machine,
+    it is not downloaded, and each piece counts as a token. A custom `count` counts only the texts.
 
-    A stream waits `first_token_seconds`, then `token_seconds` before each further token; an answer in one piece takes as
-    long. `recordings` is the folder of the recordings, `models` what `/v1/models` lists, and `flagged` has the words of each
-    category of moderation. A recording is sent whole, or an event each `event_seconds`; one that has times is sent as it
-    came. Each piece has its moment on `timer`, so that a delay is made up for and not added to. `clock` dates the answers,
-    and `sleep` waits. With a `seed`, a server's ids are repeatable.
+    A stream waits `first_token_seconds`, then `token_seconds` before each further token; a non-streaming response takes the
+    same total time. `recordings` is the folder of the recordings, `models` the list of `/v1/models`, and `flagged` maps words to
+    moderation categories. A recording with times is sent at its recorded pace; any other is sent whole, or one event every
+    `event_seconds`. Pieces are scheduled at absolute times on `timer`, so delays do not accumulate. `clock` returns the creation
+    time of responses, and `sleep` waits. With a `seed`, the ids of a server are repeatable.
     """
 
     answers: Answers = field(default_factory=dict[str, Answer])
@@ -118,7 +118,7 @@ class Provider:
     timer: Callable[[], float] = time.monotonic
 
     def app(self) -> web.Application:
-        """Make one server of it. Run by other means than `serve`, give the runner `handler_cancellation=True`."""
+        """Return a server application. If it is not run by `serve`, its runner needs `handler_cancellation=True`."""
         app = web.Application(middlewares=[_tracked, _refusals])
         app[_IDS] = Random(self.seed)
         app[_RUNNING] = set()
@@ -164,7 +164,7 @@ class Provider:
         prompt = sum(map(count, asked.texts))
         completion = sum(count(choice.take.text) for choice in choices)
         if self.count is None and isinstance(asked, ChatRequest):
-            # Three tokens and the role's for each message, three that prime the answer.
+            # Three tokens and the role for each message, and three that prime the answer.
             # (https://github.com/openai/openai-cookbook, How_to_count_tokens_with_tiktoken)
             prompt += 4 * len(asked.texts) + 3
             completion += sum(_bills_end(asked.model) for choice in choices if choice.take.finish_reason != "length")
@@ -172,7 +172,7 @@ class Provider:
         return {**counts, **asked.usage_details}
 
     def _waits(self, choices: Sequence[WireChoice]) -> list[float]:
-        """The pause before each token of the longest choice, and none before the end of the stream."""
+        """Return the pause before each token of the longest choice, and 0 before the end of the stream."""
         tokens = max(len(choice.take.pieces) for choice in choices)
         return [self.first_token_seconds, *[self.token_seconds] * (tokens - 1), 0]
 
@@ -226,7 +226,7 @@ class Provider:
     async def _moderate(self, request: web.Request) -> web.StreamResponse:
         asked = await _read(request, ModerationRequest)
         if len(asked.images) > 1:
-            # As OpenAI words it. (https://github.com/antiwork/gumroad/pull/4709)
+            # OpenAI's wording. (https://github.com/antiwork/gumroad/pull/4709)
             message = f"Number of images ({len(asked.images)}) exceeds maximum of 1"
             raise Refusal(400, message, param="input", code="too_many_images")
         results = [script.verdict(text, self.flagged, asked.images, omni=asked.omni) for text in asked.texts]
@@ -238,7 +238,7 @@ class Provider:
         return _json({"object": "list", "data": [{"id": model, **shared} for model in self.models]})
 
     async def _replay(self, request: web.Request) -> web.StreamResponse:
-        # The name is looked up among the files found, never joined to the folder: it cannot lead out of it.
+        # The name is looked up among the existing files and never joined to the folder, which prevents path traversal.
         paths = sorted(self.recordings.iterdir()) if self.recordings else []
         found = {path.stem: path for path in paths if path.suffix in (".sse", ".jsonl")}
         name = request.match_info["name"]
@@ -255,14 +255,14 @@ class Provider:
     async def _send(
         self, request: web.Request, pieces: Iterator[Piece], content_type: str | None = None
     ) -> web.StreamResponse:
-        """Send each piece when its time has come, as it is or with the fault that the request demands."""
+        """Send each piece at its time, with the fault that the request demands, if any."""
         try:
             answer = sending(pieces, request.headers.get("x-demo-fault"), content_type)
         except ValueError as error:
             raise Refusal(400, str(error)) from None
         response = web.StreamResponse(headers=answer.headers)
         began = self.timer()
-        # A client may be gone before the server has noticed; then nobody is left to tell.
+        # The client may have disconnected before the server notices; that is not an error.
         with suppress(ConnectionResetError):
             await response.prepare(request)
             try:
@@ -273,7 +273,7 @@ class Provider:
 
     async def _write(self, response: web.StreamResponse, pieces: Iterator[Piece], began: float) -> None:
         for at, data in pieces:
-            # Until the moment itself: what writing and waking up cost would add up over a long answer.
+            # Wait until an absolute time: the durations of writing and waking up would accumulate over a long answer.
             await self.sleep(max(0.0, began + at - self.timer()))
             await response.write(data)
 
@@ -282,9 +282,9 @@ class Provider:
 async def serve(provider: Provider, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str, None]:
     """Serve `provider` at `host` until the block is left, and yield the root URL, such as `http://127.0.0.1:49152`.
 
-    The tables of its models' encodings are loaded first, so that no answer is delayed by that. A `port` of 0 takes a free one. A
-    client's base URL is `f"{url}/v1"`, or `f"{url}/recordings/{name}/v1"` for a recording. Answers still under way when the block
-    is left are cut off.
+    The tables of its models' encodings are loaded first, so that this delays no answer. Port 0 selects a free port. The base URL
+    of clients is `f"{url}/v1"`, or `f"{url}/recordings/{name}/v1"` for a recording. Responses in flight when the block is left
+    are cancelled.
     """
     for model in provider.models if provider.count is None else ():
         tokenizer(model)
@@ -301,7 +301,7 @@ async def serve(provider: Provider, host: str = "127.0.0.1", port: int = 0) -> A
 
 
 def tokenizer(model: str) -> Callable[[str], int]:
-    """How many tokens a text has for that model, or how many pieces where the table of its encoding is not here."""
+    """Return the token counter of a model; if the table of its encoding is not on this machine, a counter of pieces."""
     return _tokenizer(encoding_name(model)[0])
 
 
@@ -323,13 +323,13 @@ _IDS = web.AppKey("ids", Random)
 _RESPONSES = web.AppKey("responses", dict[str, StoredResponse])
 _RUNNING = web.AppKey("running", set[asyncio.Task[object]])
 
-# One event with the blank line that ends it, whatever its line ends; the last may lack it.
+# One event with the blank line that ends it, for all kinds of line ends; the last event may lack it.
 _EVENT = re.compile(rb".+?(?:(?:\r\n|\n|\r(?!\n)){2}|\Z)", re.DOTALL)
 
 
 @web.middleware
 async def _tracked(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Keep the task that answers where the end of the server finds it."""
+    """Track the task of each request, so that `_stop` can cancel it."""
     running, task = request.app[_RUNNING], asyncio.current_task()
     assert task is not None
     running.add(task)
@@ -340,7 +340,7 @@ async def _tracked(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def _stop(app: web.Application) -> None:
-    """Cut off what still runs; aiohttp would give it a minute."""
+    """Cancel requests in flight; aiohttp would wait a minute for them."""
     running = app[_RUNNING]
     for task in running:
         task.cancel()

@@ -1,4 +1,4 @@
-"""An answer as text, while it arrives, and an exit code that says how it ended: shared by `run`, `replay` and `batch`."""
+"""Writes a response as text while it arrives, and returns an exit code for its end. Shared by several commands."""
 
 import argparse
 import re
@@ -25,7 +25,7 @@ from streamkit.tokens.usage import summed
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the commands that read an answer."""
+    """Add the options of the commands that read a response."""
     describe_pipeline(parser)
     add = parser.add_argument
     add("--json", action="store_true", help="write the completion as JSON when it has ended, instead of the text")
@@ -33,7 +33,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 
 def describe_pipeline(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which stages an answer passes through."""
+    """Add the options that define the pipeline."""
     add = parser.add_argument
     add("--pipeline", metavar="FILE", help="read through the pipeline in this TOML or JSON file")
     stage: Any = add(
@@ -50,7 +50,7 @@ def describe_pipeline(parser: argparse.ArgumentParser) -> None:
 
 
 def pipeline(options: argparse.Namespace, body: Mapping[str, Any]) -> AnyPipeline:
-    """The pipeline that the options say, made before anything is sent."""
+    """Return the pipeline of the options. Built before anything is sent."""
     if options.pipeline:
         if options.stage or options.rules:
             options.error("--pipeline has all stages: leave out --stage and --rules")
@@ -60,14 +60,14 @@ def pipeline(options: argparse.Namespace, body: Mapping[str, Any]) -> AnyPipelin
 
 
 async def read_source(stream: sk.Stream[sk.Event], options: argparse.Namespace, body: Mapping[str, Any]) -> int:
-    """Read an answer to its end, as the options say, and give the exit code."""
+    """Read a response to its end according to the options, and return the exit code."""
     out, err = show.make_console(widest=None), Console(stderr=True, highlight=False)
     meter = Meter(stream, options.price, body)
     return await read(meter, out, err, as_json=options.json, verbose=options.verbose)
 
 
 def written(path: str) -> AnyPipeline:
-    """The pipeline of a file, with what a command needs before and after it."""
+    """Return the pipeline of a file, with the missing stages that a command needs."""
     return _whole(sk.pipelines.from_file(path), "--pipeline")
 
 
@@ -79,9 +79,9 @@ def _whole(pipeline: Any, option: str) -> AnyPipeline:
 
 
 def pipeline_of(stages: Iterable[StageOption], rules: str | None, model: str | None) -> AnyPipeline:
-    """These stages, the rules, a count of the tokens as this model has them, and what a command needs before and after them.
+    """Return a pipeline of these stages, the rules, a token count for the model, and the missing stages that a command needs.
 
-    A stage that reads bytes, lines or server-sent events takes the place of the command's own `Parse` and `Extract`.
+    If the first stage is `Lines`, `Parse` or `Extract`, the command does not add its own `Parse` and `Extract`.
     """
     made = [make_stage(option) for option in stages]
     built: Any = None
@@ -89,7 +89,7 @@ def pipeline_of(stages: Iterable[StageOption], rules: str | None, model: str | N
         built = sk.Parse() | sk.Extract()
     for stage in made:
         built = stage if built is None else built | stage
-    # Last, so that the rules see what the stages make of the text.
+    # The rules come last, so that they apply to the output of the stages.
     if rules:
         built = built | sk.Moderate(sk.rules.from_file(rules))
     if model:
@@ -102,13 +102,13 @@ def _reads_input(stage: Any) -> bool:
 
 
 def table_here(model: object) -> str | None:
-    """The encoding of that model, if its table is here: nothing is fetched for a number in a line."""
+    """Return the encoding of a model if its table is on this machine; a live token count does not justify a download."""
     encoding = encoding_name(model)[0] if isinstance(model, str) else None
     return encoding if encoding and where_table(encoding) else None
 
 
 class Meter:
-    """The content of the line below the text."""
+    """Measures the values of the line below the text."""
 
     def __init__(self, stream: sk.Stream[sk.Event], price: live.LivePrice | None, body: Mapping[str, Any]) -> None:
         self.stream = stream
@@ -123,7 +123,7 @@ class Meter:
         self._began = time.monotonic()
 
     def line(self) -> str:
-        """The line now."""
+        """Return the current line."""
         timings = self._timing.timings
         if timings.tokens is None and self._count:
             timings = msgspec.structs.replace(timings, tokens=self._count.tokens())
@@ -134,15 +134,15 @@ class Meter:
             deltas=self._timing.passed,
             rate=timings.tokens_per_second,
             cost=self._price.of(prompt, timings.tokens) if self._price else None,
-            # Not the source's clock, which stands still while nothing comes.
+            # Not the source's clock: that of a replay does not advance while nothing arrives.
             seconds=time.monotonic() - self._began,
             end=end.reason if end else None,
         )
 
 
 async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = False, verbose: bool = False) -> int:
-    """Write the answer, and give the exit code. What goes wrong with it is one line on standard error; with `verbose` the
-    provider's own reason follows."""
+    """Write the response and return the exit code. An error is one line on standard error; with `verbose`, the provider's own
+    reason follows."""
     stream, problem, code = meter.stream, None, 0
     async with live.shown(out, err, meter.line) as text:
         try:
@@ -156,7 +156,7 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
         except StreamkitError as error:
             problem, code = complaint(error, verbose=verbose), code_of(error)
         finally:
-            # Also after Ctrl-C: the answer as far as it came.
+            # After Ctrl-C too, with the part of the response received so far.
             completion = stream.stage(sk.Accumulate).snapshot
             if as_json and completion.choices:
                 text.write(msgspec.json.encode(completion.to_dict()).decode() + "\n")
@@ -169,7 +169,7 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
 
 
 def _word(end: sk.StreamEnd | None) -> str:
-    # The provider's own, if it is a word that can be shown.
+    # The provider's own finish reason, if it is a printable word.
     word = end.provider_reason if end and end.reason == "unknown" else None
     return f" ({word})" if word and re.fullmatch(r"[A-Za-z0-9_.: -]{1,64}", word) else ""
 
@@ -189,7 +189,7 @@ def _write_calls(completion: sk.Completion, text: live.Plain | live.Drawn) -> No
 
 def _write(event: sk.Event, text: live.Plain | live.Drawn) -> None:
     match event:
-        # Of several answers one can be read while it comes: the first.
+        # Of several choices, only the first is written while it arrives.
         case sk.TextDelta(text=piece, index=0) | sk.RefusalDelta(text=piece, index=0):
             text.write(piece)
         case _:

@@ -1,4 +1,4 @@
-"""`streamkit replay`: the text of a recorded answer, at its own pace."""
+"""`streamkit replay`: writes the text of a recorded response at the recorded pace."""
 
 import argparse
 import asyncio
@@ -41,14 +41,14 @@ def describe(parser: CommandParser) -> None:
 
 
 def describe_pace(parser: argparse.ArgumentParser) -> None:
-    """Add the pace of a replay."""
+    """Add the option for the pace of a replay."""
     parser.add_argument(
         "--pace", type=_pace, default=1.0, metavar="TIMES", help="how many times as fast; 0 does not wait (%(default)s)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Replay it, and give the exit code."""
+    """Replay the file and return the exit code."""
     body = {"model": options.model}
     built = reading.pipeline(options, body)
     return asyncio.run(reading.read_source(_source(options) | built, options, body))

@@ -1,4 +1,4 @@
-"""`streamkit run`: ask an endpoint, and write the answer while it arrives."""
+"""`streamkit run`: sends a request to an endpoint and writes the response while it arrives."""
 
 import argparse
 import asyncio
@@ -53,7 +53,7 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask, and give the exit code."""
+    """Send the request and return the exit code."""
     values.check_outputs(options.record)
     url = asking.address(options)
     headers, body = asking.headers(options), _body(options, url)

@@ -1,4 +1,4 @@
-"""The scripted answers of the demo provider: a prompt goes in, an answer comes out, cut into its deltas."""
+"""The scripted answers of the demo provider: maps a prompt to an answer, split into deltas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 @dataclass(frozen=True, slots=True)
 class ScriptedCall:
-    """Call the tool `name`. A request that does not offer that tool, or brings its result, is answered with `text`."""
+    """A call of the tool `name`. A request that does not offer that tool, or contains its result, is answered with `text`."""
 
     name: str
     arguments: str
@@ -24,7 +24,7 @@ Answers: TypeAlias = Mapping[str, Answer] | Callable[[str], Answer | None]
 
 @dataclass(frozen=True, slots=True)
 class ScriptedTurn:
-    """An answer as it is given once: the pieces that the limit allows, of a text or of the arguments of `tool`."""
+    """One answer, cut to the token limit: the pieces of a text, or of the arguments of `tool`."""
 
     pieces: list[str]
     finish_reason: str
@@ -38,9 +38,9 @@ class ScriptedTurn:
 def play(
     prompt: str, answers: Answers, tools: Collection[str], limit: int | None, count: Callable[[str], int]
 ) -> ScriptedTurn:
-    """Answer from `answers`; where they have none, from the built-in script. Only `tools` are called.
+    """Return the answer of `answers`, or else of the built-in script. Only tools in `tools` are called.
 
-    An answer of more than `limit` tokens, which `count` counts, is cut.
+    An answer of more than `limit` tokens, as counted by `count`, is truncated.
     """
     given = answers(prompt) if callable(answers) else answers.get(prompt)
     answer = _scripted(prompt) if given is None else given
@@ -57,7 +57,7 @@ def _within(whole: Sequence[str], limit: int, count: Callable[[str], int]) -> li
 
 
 def pieces(answer: Answer) -> list[str]:
-    """Cut a text about where a tokenizer would. A list of pieces stays as it was written."""
+    """Split a text approximately as a tokenizer would. A list of pieces is returned unchanged."""
     match answer:
         case str():
             return _PIECE.findall(answer)
@@ -67,7 +67,7 @@ def pieces(answer: Answer) -> list[str]:
             return list(answer)
 
 
-# Every character falls into exactly one alternative, so the pieces of a text join to that text.
+# Every character matches exactly one alternative, so the pieces of a text join to that text.
 _PIECE = re.compile(r"[0-9]+|, ?| ?[^\s0-9,]+|\s+")
 
 
@@ -97,7 +97,7 @@ PARAGRAPH = (
     "When the last piece has come, nothing is left to do but to say so."
 )
 
-# The phrase "the code word is blue heron 42" is cut inside its words: no single delta shows it.
+# The phrase "the code word is blue heron 42" is split inside its words, so no single delta contains it.
 LAUNCH_CODE = (
     *("Certainly", ".", " The", " launch", " is", " at", " dawn", ",", " th", "e co", "de", " wo", "rd is", " bl"),
     *("ue", " her", "on 4", "2", ",", " and", " nobody", " else", " should", " hear", " of", " it", "."),
@@ -135,7 +135,7 @@ FLAGGED: Mapping[str, Category] = {
 }
 
 
-# By the guide to OpenAI's moderation, of which the endpoint's types in the official SDKs say the same.
+# From OpenAI's moderation guide; the types of the endpoint in the official SDKs agree.
 BY_IMAGE: frozenset[Category] = frozenset(
     ("self-harm", "self-harm/instructions", "self-harm/intent", "sexual", "violence", "violence/graphic")
 )
@@ -145,7 +145,7 @@ OMNI_ALONE: frozenset[Category] = frozenset(("illicit", "illicit/violent"))
 def verdict(
     text: str, flagged: Mapping[str, Category], images: Sequence[str] = (), *, omni: bool = True
 ) -> dict[str, object]:
-    """Judge as the moderation endpoint does: a category is flagged when one of its words occurs in it."""
+    """Return a moderation result: a category is flagged if one of its words occurs in the text or an image URL."""
     found = _flagged(text, flagged) | {category for url in images for category in _flagged(url, flagged) & BY_IMAGE}
     categories = [category for category in get_args(Category) if omni or category not in OMNI_ALONE]
     judged: dict[str, object] = {

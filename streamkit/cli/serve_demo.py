@@ -1,4 +1,4 @@
-"""`streamkit serve-demo`: the embedded provider alone."""
+"""`streamkit serve-demo`: runs the embedded provider on its own."""
 
 import argparse
 import asyncio
@@ -91,7 +91,7 @@ def _announce(root: str, provider: Provider, *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps({"url": f"{root}/v1"}), flush=True)
         return
-    # The URL stands alone in the first line, for scripts.
+    # The first line is only the URL, for scripts.
     lines = [f"{root}/v1", "", "Try:", f"  {TRY.format(url=f'{root}/v1')}", ""]
     if provider.recordings:
         lines += [f"Recordings: {root}/recordings/NAME/v1 for NAME.sse in {provider.recordings}", ""]
@@ -100,10 +100,10 @@ def _announce(root: str, provider: Provider, *, as_json: bool = False) -> None:
 
 @contextmanager
 def _asked_to_stop() -> Generator[asyncio.Event]:
-    """Give an event that Ctrl-C and SIGTERM set, in place of what they do otherwise."""
+    """Yield an event that Ctrl-C and SIGTERM set, replacing their usual handlers."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
-    # Not `loop.add_signal_handler`, which Windows does not have.
+    # Not `loop.add_signal_handler`, which is missing on Windows.
     def hear(*_: object) -> None:
         loop.call_soon_threadsafe(stop.set)
 

@@ -1,4 +1,4 @@
-"""How the demo looks: drawn in a terminal, plain text in a pipe."""
+"""The output of the demo: drawn in a terminal, plain text otherwise."""
 
 import asyncio
 import sys
@@ -23,13 +23,13 @@ WIDEST = 100
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        # rich would exit with 1; `exits.run` has the code for every command, whichever way it writes.
+        # rich would exit with 1; `exits.run` maps BrokenPipeError to the same code for all commands.
         raise BrokenPipeError
 
 
 def make_console(widest: int | None = WIDEST) -> Console:
-    """Standard output, no wider than that. What its encoding does not have becomes a question mark."""
-    # Files have it; what stands in for one, as in a notebook, may not.
+    """Return a console for standard output, at most `widest` columns. Unencodable characters become question marks."""
+    # A replacement of standard output, as in a notebook, may not have the method.
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="replace")
@@ -50,14 +50,14 @@ def put(console: Console, item: RenderableType, style: str = "") -> None:
     if console.is_terminal:
         console.print(_indented(item), style=style)
         return
-    # rich fills lines with spaces, which nobody wants in a file.
+    # rich pads lines with spaces, which are unwanted in a file.
     with console.capture() as printed:
         console.print(_indented(item))
     console.out("\n".join(line.rstrip() for line in printed.get().splitlines()), highlight=False)
 
 
 def code(console: Console, lines: str) -> None:
-    """Print as it stands, so that it can be copied."""
+    """Print the lines unchanged, so that they can be copied."""
     console.print()
     for line in lines.splitlines():
         console.out(INDENT + line, style="green", highlight=False)
@@ -65,13 +65,13 @@ def code(console: Console, lines: str) -> None:
 
 @asynccontextmanager
 async def drawn(console: Console, draw: Callable[[], RenderableType]) -> AsyncGenerator[None]:
-    """Draw again and again while the block runs; without a terminal only once, when it is done."""
+    """Redraw periodically while the block runs; without a terminal, draw once when it is done."""
     if not console.is_interactive:
         yield
         put(console, draw())
         return
     console.print()
-    # Not Live's own thread: that may still run when Live has ended.
+    # Not Live's own refresh thread, which may still run after Live has ended.
     with Live(get_renderable=lambda: _indented(draw()), console=console, auto_refresh=False) as live:
         task = asyncio.create_task(_keep_drawing(live))
         try:
@@ -92,7 +92,7 @@ def _indented(item: RenderableType) -> RenderableType:
 
 
 class Writer:
-    """Write the pieces of an answer as they come; near the right edge a comma ends the line."""
+    """Writes the pieces of a response as they arrive; near the right edge, the line is broken after a comma."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -116,7 +116,7 @@ class Writer:
 
 
 def redaction(deltas: Sequence[str], released: Sequence[str], verdicts: Sequence[Redacted]) -> RenderableType:
-    """The deltas with a mark at each cut, and below them what was released."""
+    """Return the deltas with a mark at each boundary, and below them the released text."""
     came = Text("|".join(deltas))
     for verdict in verdicts:
         came.stylize("bold red", _marked(deltas, verdict.start), _marked(deltas, verdict.end - 1) + 1)
@@ -140,12 +140,12 @@ def _shown(verdict: Redacted) -> str:
 
 
 def _marked(deltas: Sequence[str], at: int) -> int:
-    """Where the character number `at` of the text stands when there is a mark at each cut."""
+    """Convert an offset in the text to an offset in the text with a mark at each boundary."""
     return at + sum(end <= at for end in accumulate(map(len, deltas)))
 
 
 def as_json(response: Json) -> RenderableType:
-    """A response; the middle of long texts and the details of the usage are left out."""
+    """Return a response as JSON, without the middle of long texts and the details of the usage."""
     return JSON.from_data(_shortened(response))
 
 
@@ -162,7 +162,7 @@ def _shortened(value: Json) -> Json:
 
 
 def tokens(usages: Mapping[str, Usage]) -> RenderableType:
-    """A column for each of the usages."""
+    """Return a table with a column for each usage."""
     table = _table("", *usages)
     for name in ("prompt", "completion", "total"):
         table.add_row(name, *(str(getattr(usage, f"{name}_tokens")) for usage in usages.values()))
@@ -174,7 +174,7 @@ def tokens(usages: Mapping[str, Usage]) -> RenderableType:
 
 @dataclass
 class ShownText:
-    """One of the requests that are compared: seconds to its first text and to its end, when they are known."""
+    """One of the compared requests: the seconds to its first text and to its end, once known."""
 
     api: str
     streams: bool
@@ -183,7 +183,7 @@ class ShownText:
 
 
 def race(console: Console, lanes: Iterable[ShownText], now: float, scale: float) -> RenderableType:
-    """How far each request is `now`, where a whole bar is `scale` seconds."""
+    """Return the progress of each request at `now`; a full bar is `scale` seconds."""
     still, moving = _cells(console)
     table = _table("", "", f"{still} nothing yet  {moving} text arrives", "first text", "    all")
     width = max(8, console.width - _BESIDE_BARS)
@@ -207,10 +207,10 @@ def seconds(value: float | None) -> str:
 
 
 def _bar(lane: ShownText, now: float, cells_a_second: float) -> range:
-    """The cells during which text arrived; those before it were spent waiting."""
+    """Return the cells in which text arrived; the cells before them are the wait."""
     first = round((now if lane.first is None else lane.first) * cells_a_second)
     end = round((now if lane.total is None else lane.total) * cells_a_second)
-    # An answer that came at once is a bar too.
+    # A response that arrived in one piece gets one cell.
     return range(min(first, end - 1), end) if lane.first is not None else range(first, first)
 
 

@@ -1,4 +1,4 @@
-"""`--stage`: a stage by its name, with options as Python writes them: `Smooth`, `Smooth("word")`, `StopAt(stops=["END"])`."""
+"""`--stage`: a stage by name, with options in Python syntax: `Smooth`, `Smooth("word")`, `StopAt(stops=["END"])`."""
 
 import argparse
 import ast
@@ -19,7 +19,7 @@ _FORM = re.compile(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
 class StageOption(NamedTuple):
-    """A stage as it was named on the command line."""
+    """A stage and its options, parsed from the command line."""
 
     name: str
     positional: tuple[Any, ...] = ()
@@ -27,7 +27,7 @@ class StageOption(NamedTuple):
 
 
 def stage_option(text: str) -> StageOption:
-    """Parse the option. Raises as argparse has it."""
+    """Parse the option. Raises `argparse.ArgumentTypeError`."""
     match = _FORM.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError(f"expected a stage such as Smooth or 'Smooth(\"word\")', found {text!r}")
@@ -46,13 +46,13 @@ def stage_option(text: str) -> StageOption:
 
 
 def make_stage(option: StageOption) -> AnyStage:
-    """The stage. Unknown names, and options that it does not have, raise `PipelineError`."""
+    """Return the stage. Unknown names and options raise `PipelineError`."""
     try:
         return _made(option)
     except PluginError:
         raise
     except PipelineError as error:
-        # The place is that of a file, where there is none.
+        # Remove the position in a pipeline file, since there is no file.
         raise PipelineError(f"--stage: {str(error).removeprefix('stage 1: ')}") from error
 
 
@@ -70,7 +70,7 @@ def _made(option: StageOption) -> AnyStage:
 
 
 def _fields(name: str, kind: Any) -> list[str]:
-    """The options that may be given without a name."""
+    """Return the names of the options that may be positional."""
     if is_stage_class(kind):
         return [one.name for one in dataclasses.fields(kind) if one.init]
     if makes_a_stage(name, kind):
@@ -81,5 +81,5 @@ def _fields(name: str, kind: Any) -> list[str]:
 
 
 def complete_stage(prefix: str, **_: object) -> list[str]:
-    """Names for the shell."""
+    """Return the stage names for shell completion."""
     return [name for name in (*BUILT_IN, *sk.plugins.names("stages")) if name.startswith(prefix)]

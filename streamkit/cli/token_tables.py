@@ -1,4 +1,4 @@
-"""Which encodings' rank tables are on this machine, so that counting needs no network."""
+"""Finds the token tables that are on this machine, with which counting needs no network."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from streamkit import plugins
 
 
 def where_table(encoding: str) -> str | None:
-    """Where the table of an encoding is found without the network: in a package or in tiktoken's cache; else `None`."""
+    """Return where the table of an encoding is available offline: in a package or in tiktoken's cache; otherwise `None`."""
     # Encodings that differ only in their special tokens share a table.
     table = {"o200k_harmony": "o200k_base", "p50k_edit": "p50k_base"}.get(encoding, encoding)
     if plugins.find("encodings", table):
@@ -18,7 +18,7 @@ def where_table(encoding: str) -> str | None:
 
 
 def _cached(table: str) -> bool:
-    # As tiktoken.load.read_file_cached finds it: the folder by these variables, the file by the address's SHA-1.
+    # Same lookup as tiktoken.load.read_file_cached: the folder from these variables, the file name from the URL's SHA-1.
     default = os.path.join(tempfile.gettempdir(), "data-gym-cache")
     folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR", default))
     address = f"https://openaipublic.blob.core.windows.net/encodings/{table}.tiktoken"

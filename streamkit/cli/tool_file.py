@@ -18,9 +18,9 @@ Functions = dict[str, Callable[..., Any]]
 
 
 def load(path: Path) -> Functions:
-    """The public functions that the file defines, or those of its `__all__`. The file is run, as a program is.
+    """Return the public functions that the file defines, or those in its `__all__`. The file is executed.
 
-    `PipelineError` for a file that can't be imported, and for one without functions.
+    Raises `PipelineError` for a file that can't be imported, and for one without functions.
     """
     module = _imported(path)
     named: Any = getattr(module, "__all__", None)
@@ -41,18 +41,18 @@ def _imported(path: Path) -> ModuleType:
     if spec is None or spec.loader is None or not path.is_file():
         raise PipelineError(f"--tools: expected a Python file, found {path.name}")
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up.
+    # Dataclasses look up their module in `sys.modules`.
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    # A file of somebody's can raise anything, `sys.exit` included.
+    # A user's file may raise anything, including SystemExit.
     except (Exception, SystemExit) as error:
         raise PipelineError(f"--tools: {path.name} can't be imported: {type(error).__name__}: {error}") from error
     return module
 
 
 def definitions(functions: Functions, form: RequestFormat) -> list[dict[str, Any]]:
-    """The functions as a request's `tools`: JSON schemas of their annotations, and the docstrings as descriptions."""
+    """Return the functions as `tools` of a request: JSON schemas from the annotations, descriptions from the docstrings."""
     tools = as_tools(functions)
     entries = [_entry(name, functions[name], tools[name]) for name in tools]
     match form:
@@ -64,7 +64,7 @@ def definitions(functions: Functions, form: RequestFormat) -> list[dict[str, Any
         case "responses":
             return [{"type": "function", **each} for each in entries]
         case "gemini":
-            # Gemini's own field for JSON Schema; `parameters` takes a part of OpenAPI's. (https://ai.google.dev/api/caching)
+            # Gemini's field for JSON Schema; `parameters` accepts only a subset of OpenAPI. (https://ai.google.dev/api/caching)
             declared = [
                 {"name": each["name"], "description": each["description"], "parametersJsonSchema": each["parameters"]}
                 for each in entries
@@ -87,7 +87,7 @@ def _schema(name: str, kind: Any) -> dict[str, Any]:
         (top,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     except TypeError as error:
         raise PipelineError(f"--tools: the annotations of {name} have no JSON schema: {error}") from error
-    # The arguments themselves are no reference, which not every provider follows at the top.
+    # Inline the top-level schema: not every provider resolves a top-level `$ref`.
     own = parts.pop(str(top["$ref"]).rpartition("/")[2]) if "$ref" in top else top
     own.pop("title", None)
     return {**own, "$defs": parts} if parts else own

@@ -1,4 +1,4 @@
-"""Values of options: numbers within bounds, text, and files that are written. What does not fit is a wrong argument."""
+"""Types of option values: bounded numbers, text, and output files. An invalid value is a wrong argument."""
 
 import argparse
 import errno
@@ -12,7 +12,7 @@ from streamkit.plugins.config_files import name_of, reason_of
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Whole numbers from `least`, up to `most`."""
+    """Return a type for integers from `least` up to `most`."""
     expected = f"{least} or more" if most is None else f"{least} to {most}"
 
     def convert(text: str) -> int:
@@ -27,7 +27,7 @@ port = whole(0, 65535)
 
 
 def seconds(text: str) -> float:
-    """Seconds, up to an hour."""
+    """Parse seconds, up to an hour."""
     with suppress(ValueError):
         if 0 <= (found := float(text)) <= 3600:
             return found
@@ -35,19 +35,19 @@ def seconds(text: str) -> float:
 
 
 def sent(text: str) -> str:
-    """Text that is sent. Bytes of an argument that are no UTF-8 have no form in a request."""
+    """Check text that is sent in a request: it must be valid UTF-8."""
     if not has_utf8_form(text):
         raise argparse.ArgumentTypeError("expected text in UTF-8")
     return text
 
 
 def has_utf8_form(text: str) -> bool:
-    """Whether it is without the halves of surrogate pairs that stand for bytes that are no UTF-8."""
+    """Whether the text has no lone surrogates, by which Python represents bytes that are not UTF-8."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def check_outputs(*names: str | None) -> None:
-    """Raise `PipelineError` for a file that can't be written, before anything is read or sent for it."""
+    """Raise `PipelineError` for a file that can't be written, before anything is read or sent."""
     for path in (Path(name) for name in names if name is not None):
         try:
             if path.is_dir():

@@ -1,4 +1,4 @@
-"""`streamkit watch`: answers live on a local web page, while they pass through a pipeline."""
+"""`streamkit watch`: shows responses live on a local web page while they pass through a pipeline."""
 
 import argparse
 import asyncio
@@ -66,14 +66,14 @@ def describe(parser: CommandParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve the page, and read what is to be shown."""
+    """Serve the page and read the responses to show."""
     if bool(options.files) == bool(options.url):
         options.error("expected either FILE or --url")
     if options.price and not options.model:
         options.error("--price needs --model")
     for file in options.files:
         check_file(file)
-    # All of it before the page is there, which wrong arguments would leave empty.
+    # Check all arguments before the page is served; otherwise it would stay empty.
     request = _request(options) if options.url else None
     _pipeline(options, {})
     return asyncio.run(_watch(options, request))
@@ -128,7 +128,7 @@ def _body(options: argparse.Namespace, url: str) -> dict[str, Any]:
 
 
 def _pipeline(options: argparse.Namespace, body: dict[str, Any]) -> Any:
-    """The pipeline of the options, with a running count where the model's tokens can be counted here."""
+    """Return the pipeline of the options, with a `Count` if the model's token table is on this machine."""
     made: Any = reading.pipeline(options, {})
     model = reading.table_here(options.model or body.get("model"))
     if model is None or any(isinstance(stage, sk.Count) for stage in parts(made)):
@@ -140,7 +140,7 @@ def _pipeline(options: argparse.Namespace, body: dict[str, Any]) -> Any:
 
 
 async def _read(stream: sk.Stream[Any], title: str, options: argparse.Namespace) -> bool:
-    """Read to the end; whether that was possible. What is wrong is one line on standard error, and on the page."""
+    """Read to the end; return False if that failed. An error is one line on standard error, and shown on the page."""
     problem: StreamkitError | None = None
     try:
         async with stream as events:
@@ -154,7 +154,7 @@ async def _read(stream: sk.Stream[Any], title: str, options: argparse.Namespace)
 
 
 def _say(options: argparse.Namespace, text: str | None, data: dict[str, str] | None = None) -> None:
-    """Write a line of text, or with `--json` of JSON."""
+    """Write a line of text, or with `--json` a line of JSON."""
     line = json.dumps(data, ensure_ascii=False) if options.json and data else None if options.json else text
     if line is not None:
         print(line, flush=True)

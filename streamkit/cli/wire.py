@@ -1,4 +1,4 @@
-"""The wire of OpenAI's completion APIs, as far as the demo provider speaks it: what it can be asked, and how it answers."""
+"""The wire format of OpenAI's completion APIs, as far as the demo provider supports it: requests and responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Json: TypeAlias = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class WireChoice:
-    """One of a response's answers."""
+    """One choice of a response."""
 
     index: int
     take: ScriptedTurn
@@ -104,7 +104,7 @@ class ChatRequest(WireRequest):
 
     @property
     def offered(self) -> set[str]:
-        """The tools that may be called now: none for a request that brings a tool's result."""
+        """The tools that this turn may call: none if the request contains a tool result."""
         if self.tool_choice == "none" or self.messages[-1].role != "user":
             return set()
         return {tool.function.name for tool in self.tools or () if tool.function}
@@ -183,12 +183,12 @@ class ModerationRequest(msgspec.Struct):
 
     @property
     def omni(self) -> bool:
-        """Whether it is a model that knows images; those before it know fewer categories too."""
+        """Whether the model accepts images; older models also have fewer categories."""
         return not self.model.startswith("text-moderation-")
 
     @property
     def texts(self) -> list[str]:
-        """The texts to judge one by one; the parts of one message are judged as one."""
+        """The texts to moderate separately; the parts of one message are moderated as one text."""
         if isinstance(self.input, str):
             return [self.input]
         return [item for item in self.input if isinstance(item, str)] or [
@@ -197,7 +197,7 @@ class ModerationRequest(msgspec.Struct):
 
     @property
     def images(self) -> list[str]:
-        """The images' addresses."""
+        """The URLs of the images."""
         parts = () if isinstance(self.input, str) else self.input
         return [part.image_url.url for part in parts if isinstance(part, ModerationPart) and part.image_url]
 
@@ -206,7 +206,7 @@ Completion: TypeAlias = ChatRequest | TextRequest
 
 
 def bursts(asked: Completion, head: Json, choices: Iterable[WireChoice], usage: Json) -> Iterator[bytes]:
-    """Encode a stream: the n-th tokens of all choices together, then the end."""
+    """Encode a stream: each burst has the n-th tokens of all choices; the last one is the end."""
     no_usage = {"usage": None} if asked.wants_usage else {}
     for beat in zip_longest(*map(asked.beats, choices), fillvalue=list[Json]()):
         yield b"".join(_event({**head, "choices": [entry], **no_usage}) for entry in chain.from_iterable(beat))
@@ -215,7 +215,7 @@ def bursts(asked: Completion, head: Json, choices: Iterable[WireChoice], usage: 
 
 
 def _beats(opening: list[Json], tokens: Iterable[Json], closing: Json) -> list[list[Json]]:
-    """Group what a choice sends by token: the opening goes with the first, the closing with the last."""
+    """Group the entries of a choice by token: the opening with the first token, the closing with the last."""
     beats = [[token] for token in tokens] or [[]]
     beats[0][:0] = opening
     beats[-1].append(closing)
