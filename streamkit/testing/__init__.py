@@ -1,4 +1,4 @@
-"""The kit for people who write stages and applications: the laws as checks, streams that misbehave, and cassettes.
+"""Test helpers for authors of stages and applications: the laws as checks, scripted and faulty streams, and cassettes.
 
     from streamkit import TextDelta
     from streamkit.testing import check_stage
@@ -6,8 +6,8 @@
     def test_my_stage_keeps_the_laws() -> None:
         check_stage(MyStage(), [TextDelta("some text"), TextDelta(" in pieces")])
 
-pytest loads `streamkit.testing.plugin` by its entry point: the marker and the fixture `cassette`, and further fixtures.
-`streamkit.testing.strategies` has strategies for hypothesis, if that is installed.
+pytest loads `streamkit.testing.plugin` through its entry point: the marker and fixture `cassette`, and further fixtures.
+`streamkit.testing.strategies` has strategies for hypothesis, which must be installed.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -51,7 +51,7 @@ __all__ = [
     "strategies",
 ]
 
-# pytest imports this package in every run, so that nothing is imported before it is used.
+# pytest imports this package in every run, so the modules are imported lazily.
 _WHERE: Final = {
     "HANG": "streamkit.testing.sources:HANG",
     "HOP_LAWS": "streamkit.testing.laws:HOP_LAWS",
@@ -70,6 +70,6 @@ _WHERE: Final = {
     "no_leaks": "streamkit.testing.leaks:no_leaks",
     "strategies": "streamkit.testing.strategies",
 }
-# Not for type checkers, which would accept any name.
+# Hidden from type checkers: with a module `__getattr__` they would accept any name.
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -1,4 +1,4 @@
-"""The rules for emitters, as a check for one that it has not seen."""
+"""The rules for emitters, as a check for any emitter."""
 
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ from streamkit.sse.events import ServerSentEvent
 from streamkit.testing.laws import Unknown
 
 Validate: TypeAlias = Callable[[list[ServerSentEvent]], object]
-"""Takes all frames of one response, and raises for those that a client of the format would not accept."""
+"""Receives all frames of one response, and raises if a client of the format would reject them."""
 
 _START: list[Event] = [ResponseStart("resp-1", "chat.completion", 1795466043, "some-model"), RoleDelta("assistant")]
 _USAGE = Usage(3, 2, 5, {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5})
@@ -98,7 +98,7 @@ ANSWERS: Mapping[str, list[Event]] = {
     "an identity that comes late": [TextDelta("a"), *_START, TextDelta("b"), Finish("stop")],
     "an event of an unknown kind": [cast("Event", Unknown(1)), TextDelta("a"), cast("Event", Unknown(2))],
 }
-"""Answers without their ends, one for each case that an emitter meets."""
+"""Sequences of events without an end, one for each case that an emitter must handle."""
 ENDS: tuple[EndReason, ...] = get_args(EndReason)
 
 
@@ -109,11 +109,11 @@ def check_emitter(
     validate: Validate = lambda frames: None,
     **options: Any,
 ) -> None:
-    """Hold an emitter to the rules of `Emitter`, with each of the `answers`, every end and every split.
+    """Check an emitter against the rules of `Emitter`, with each of the `answers`, every end reason and many splits.
 
-    `emitter` is a name, or a class or function that can be imported. `validate` takes the frames of one response, and raises for
-    those that the format's client would not accept; without it only what every format must keep is checked. `options` are
-    those of `Emit`. What breaks a rule raises `AssertionError`, with the name of the answer and the end.
+    `emitter` is a name, or an importable class or function. `validate` receives the frames of one response, and raises if a
+    client of the format would reject them; without it, only the rules common to all formats are checked. `options` are those of
+    `Emit`. A violation raises `AssertionError`, with a note that names the answer and the end.
     """
     name = emitter if isinstance(emitter, str) else name_of(emitter)
     if name is None:
@@ -136,7 +136,7 @@ def check_emitter(
 
 @contextmanager
 def _noted(note: str) -> Generator[None, None, None]:
-    """Add where it was to whatever is raised."""
+    """Add a note to any exception raised in the block."""
     try:
         yield
     except BaseException as error:

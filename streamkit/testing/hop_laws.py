@@ -1,4 +1,4 @@
-"""The laws of a hop, as checks: how far it reads ahead, order, the end, failures, and that nothing is left."""
+"""The laws of a hop, as checks: read-ahead, order, the end, failures, and clean-up."""
 
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -17,16 +17,16 @@ from streamkit.testing.sources import HANG, Scripted
 HopLaw: TypeAlias = Callable[[Candidate, list[Any], Read, int], None]
 
 _TURNS = 100
-"""Turns of the loop without an item, after which all that needs no time has happened."""
+"""Turns of the loop without an item after which a stream counts as idle."""
 _PLACES = 6
-"""Of how many places in the items each is tried."""
+"""Number of positions in the items at which failures and cancellations are tried."""
 _SLOW = 20
 _HANGS = 30.0
 _ITEMS_READ = 3
 
 
 def end(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
-    """The end of the items comes through, last and once, and the source is closed."""
+    """The `StreamEnd` of the items is emitted once, as the last item, and the source is closed."""
     for backend in BACKENDS:
         source = _Script(*items)
         found = _limited("end", partial(_all, stage, source), backend)
@@ -39,7 +39,7 @@ def end(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
 
 
 def order(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
-    """Whether the source or the consumer is slow makes no difference, and what passes unchanged keeps its order."""
+    """The output does not depend on the pace of the source or the consumer, and unchanged items keep their order."""
     first = _limited("order", partial(_all, stage, _Script(*items)))
     places = {id(item): at for at, item in enumerate(items)}
     unchanged = [item for item in first if id(item) in places]
@@ -52,7 +52,7 @@ def order(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
 
 
 def bounds(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
-    """Of an endless source it reads at most `ahead` items more than the consumer's reads need, and stops there."""
+    """It reads at most `ahead` items of an endless source beyond those that the consumer's reads need."""
     body = [item for item in items if not isinstance(item, StreamEnd)]
     if body:
         for backend in BACKENDS:
@@ -60,7 +60,7 @@ def bounds(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
 
 
 def composition(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
-    """An observer before or behind it, or between two stages of a pipeline, changes nothing. (Law 11)"""
+    """An observer before or after it, or between two stages of a pipeline, changes nothing. (Law 11)"""
     expected = read(_limited("composition", partial(_all, stage, _Script(*items))))
     alone: list[Any] = list(parts(stage))
     for at in range(len(alone) + 1):
@@ -72,7 +72,8 @@ def composition(stage: Candidate, items: list[Any], read: Read, ahead: int) -> N
 
 
 def source_failure(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
-    """When the source fails, what was received comes, then that very error; nothing ends as if complete. (Laws 1, 5)"""
+    """When the source fails, the items received so far are emitted, then the same error is raised; the stream does not end as if
+    complete. (Laws 1, 5)"""
     for backend in BACKENDS:
         for size in _sizes(items):
             for turns in (0, _SLOW):
@@ -80,7 +81,7 @@ def source_failure(stage: Candidate, items: list[Any], read: Read, ahead: int) -
 
 
 def early_exit(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
-    """A block that is left early, by its end or an error, closes the source and ends the tasks before control returns. (Law 3)"""
+    """Leaving the block early, at its end or by an error, closes the source and ends the tasks before control returns. (Law 3)"""
     body = [item for item in items if not isinstance(item, StreamEnd)]
     for backend in BACKENDS:
         for size in range(_ITEMS_READ):
@@ -89,7 +90,7 @@ def early_exit(stage: Candidate, items: list[Any], read: Read, ahead: int) -> No
 
 
 def cancellation(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
-    """Cancelled at any place, by `cancel` or with its consumer, it ends as cancelled, and nothing is left. (Law 3)"""
+    """If cancelled at any position, by `cancel` or with its consumer, it ends as cancelled and leaves no task. (Law 3)"""
     for backend in BACKENDS:
         for size in _sizes(items):
             _limited("cancellation", partial(_cancelled, stage, items[:size]), backend)
@@ -100,7 +101,7 @@ def cancellation(stage: Candidate, items: list[Any], read: Read, ahead: int) -> 
 
 
 class _Script(Scripted[Any]):
-    """A script that takes some turns of the loop before each read."""
+    """A script that yields to the loop `turns` times before each read."""
 
     def __init__(self, *steps: Any, turns: int = 0) -> None:
         super().__init__(*steps)
@@ -112,7 +113,7 @@ class _Script(Scripted[Any]):
 
 
 class _Endless(Source[Any]):
-    """The items again and again, but not for ever: a reader without bounds would never stop."""
+    """Repeats the items up to `most` times, then blocks: a reader without a bound would otherwise never stop."""
 
     def __init__(self, items: list[Any], most: int) -> None:
         self._items = items
@@ -137,7 +138,7 @@ class _Endless(Source[Any]):
 
 
 def _limited(law: str, work: Callable[[], Awaitable[Any]], backend: str = "asyncio") -> Any:
-    """Run it in a thread, so that a hop that never ends fails its test instead of stopping it."""
+    """Run it in a thread, so that a hop that never ends fails the test instead of blocking it."""
     results: list[Any] = []
     errors: list[BaseException] = []
 
@@ -178,7 +179,7 @@ async def _unread(stage: Candidate, items: list[Any], ahead: int) -> None:
             if most > ahead:
                 break
             await anext(stream)
-    # Outside of the block, since a hop may change what leaves it.
+    # Outside the block, because a hop may replace the exception.
     assert most <= ahead, f"bounds: while nobody reads, it has read {most} items ahead; expected at most {ahead}"
 
 
@@ -208,7 +209,7 @@ async def _failing(stage: Candidate, items: list[Any], turns: int) -> None:
 
 
 async def _received(stage: Candidate, items: list[Any]) -> list[Any]:
-    """The items that came out until the source gave nothing more."""
+    """Return the items emitted before the source blocks."""
     found: list[Any] = []
 
     async def read(stream: Stream[Any]) -> None:
@@ -276,7 +277,7 @@ def _check_closed(law: str, source: _Script) -> None:
 
 
 class _NothingLeft:
-    """Enter the stream, and look for tasks of its hops when it was left."""
+    """Enters the stream, and fails if tasks remain after it was left."""
 
     def __init__(self, law: str, stream: Stream[Any]) -> None:
         self._law = law
@@ -322,7 +323,7 @@ def _paces(items: list[Any]) -> dict[str, tuple[_Script, int]]:
 
 
 def _sizes(items: list[Any]) -> Iterable[int]:
-    """Places in the items, the first and the last before the end among them."""
+    """Return positions in the items, including the first one and the last one before the end."""
     count = sum(1 for item in items if not isinstance(item, StreamEnd))
     step = max(1, -(-count // _PLACES))
     return sorted({*range(0, count + 1, step), count})

@@ -1,7 +1,7 @@
-"""The laws of the house, as checks for a stage that they have not seen.
+"""The laws of streamkit, as checks for any stage.
 
-Each takes a stage, items that it might get, and `read`, which makes of what comes out what must be the same. Each raises
-`AssertionError` and says what it found.
+Each check takes a stage, possible input items, and `read`, which normalizes the output for comparisons. A violation raises
+`AssertionError` with the value found.
 """
 
 import gc
@@ -40,17 +40,17 @@ Law: TypeAlias = Callable[[Candidate, list[Any], Read], None]
 _TEXTS = (TextDelta, ReasoningDelta, RefusalDelta, PartDelta)
 _TIMES = 8
 _LINEAR = _TIMES * 2.5
-"""A machine that is busy with other things is allowed for; eight times the input takes a quadratic stage 64 times as long."""
+"""Tolerates a busy machine; a quadratic stage takes 64 times as long for eight times the input."""
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """An event of a kind that no stage can know. `number` distinguishes it from others."""
+    """An event of a class that no stage knows. `number` identifies it."""
 
     number: int
 
 
 def joined(items: Sequence[Any]) -> list[Any]:
-    """The items, neighbouring deltas of one text made one: what must be the same for any cuts of that text."""
+    """Return the items with adjacent deltas of the same text joined; the result is the same for any split of that text."""
     found: list[Any] = []
     for item in items:
         last: Any = found[-1] if found else None
@@ -66,13 +66,13 @@ def joined(items: Sequence[Any]) -> list[Any]:
 def check_stage(
     stage: Candidate, items: Iterable[Any], *, read: Read = joined, skip: Collection[str] = (), ahead: int = 1000
 ) -> None:
-    """Hold a stage to all the laws, with `items` that it might get; the more of its cases they show, the better.
+    """Check a stage against all laws, with `items` as input; they should cover as many of its cases as possible.
 
-    A hop, or a pipeline with one, is held to `HOP_LAWS`, any other to `LAWS`. `read` makes of what comes out what must be the
-    same however the text was cut: by default neighbouring deltas are joined. `skip` names laws that the stage does not promise:
-    a stage that counts deltas has no split invariance, and a hop that gives results as they are ready no order. `ahead` is how
-    many items a hop may read while nobody reads its own. The checks run event loops of their own, so call this from a plain
-    test function. What breaks a law raises `AssertionError`.
+    A hop, or a pipeline with one, is checked against `HOP_LAWS`, any other stage against `LAWS`. `read` normalizes the output, so
+    that it is the same for any split of the text; by default adjacent deltas are joined. `skip` names laws that the stage does
+    not guarantee: a stage that counts deltas has no split invariance, and a hop that emits results as they are ready no order.
+    `ahead` is the number of items that a hop may read while its consumer does not read. The checks run their own event loops, so
+    call this from a synchronous test function. A violation raises `AssertionError`.
     """
     hop = any(part.joins for part in parts(stage))
     if unknown := set(skip) - set(HOP_LAWS if hop else LAWS):
@@ -93,7 +93,7 @@ def check_stage(
 
 
 def fresh_state(stage: Candidate, items: list[Any], read: Read) -> None:
-    """Two runs share nothing, and a run leaves its stage as it was. (Law 4)"""
+    """Two runs share nothing, and a run does not change its stage. (Law 4)"""
     before = json.dumps(stage.state())
     first, second = outcome(stage, items), outcome(stage, items)
     same("fresh state: a second run", second, first)
@@ -107,8 +107,8 @@ def fresh_state(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def bursts(stage: Candidate, items: list[Any], read: Read) -> None:
-    """It makes no difference how many items come at a time, but for how text is split, or that none do: a read may hold no
-    complete line."""
+    """Except for the split of text, the output does not depend on the number of items per read, which may be none: a read may
+    contain no complete line."""
     if isinstance(stage, Stage):
         alone = read(list(started(stage, iter(items))))
         same("bursts: all items in one feed_all", read(_in_bursts(stage, [items])), alone)
@@ -117,7 +117,7 @@ def bursts(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def split_invariance(stage: Candidate, items: list[Any], read: Read) -> None:
-    """However the text or the bytes are cut, what comes out says the same. (Law 2)"""
+    """The output is the same for any split of the text or the bytes. (Law 2)"""
     expected = read(outcome(stage, items))
     for how, cut in _cuts(items).items():
         found = read(outcome(stage, cut))
@@ -125,7 +125,7 @@ def split_invariance(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def unknown_events(stage: Candidate, items: list[Any], read: Read) -> None:
-    """Unknown events are passed on once, in order, and change nothing; the end stays last. (Law 10)"""
+    """Unknown events are passed on once, in order, and change nothing else; the end stays last. (Law 10)"""
     if not any(isinstance(item, get_args(Event)) for item in items):
         return
     mixed = [part for number, item in enumerate(items) for part in (Unknown(number), item)]
@@ -140,7 +140,8 @@ def unknown_events(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def source_failure(stage: Candidate, items: list[Any], read: Read) -> None:
-    """When the source fails, what was produced comes, then the error; nothing ends as if complete. (Laws 1, 5)"""
+    """When the source fails, the items produced so far are emitted, then the error is raised; the stream does not end as if
+    complete. (Laws 1, 5)"""
     for size in range(_taken(stage, items) if items else 0):
         expected = run(partial(_without_flush, stage, items[:size]))
         found, error = run(partial(_until_failure, stage, items[:size]))
@@ -149,7 +150,7 @@ def source_failure(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def pickling(stage: Candidate, items: list[Any], read: Read) -> None:
-    """A pickled stage does the same elsewhere."""
+    """A pickled and restored stage has the same output."""
     try:
         again: Candidate = pickle.loads(pickle.dumps(stage))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -158,7 +159,7 @@ def pickling(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def checkpoints(stage: Candidate, items: list[Any], read: Read) -> None:
-    """Its state is plain data, and another copy resumes from it as if it were the first."""
+    """The state is plain data, and another copy that resumes from it continues with the same output."""
     expected = list(started(stage, iter(items))) if isinstance(stage, Stage) else outcome(stage, items)
     for size in range(len(expected)):
         if isinstance(stage, Stage):
@@ -181,20 +182,20 @@ def linear_time(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def composition(stage: Candidate, items: list[Any], read: Read) -> None:
-    """An observer before or behind it, or between two stages of a pipeline, changes nothing; a sync stage gives in a `Switch`
-    and in a thread what it gives outside of them. (Law 11)"""
+    """An observer before or after it, or between two stages of a pipeline, changes nothing; a sync stage has the same output in a
+    `Switch` and in a thread. (Law 11)"""
     alone = outcome(stage, items)
     for where, composed in _compositions(stage).items():
         given = outcome(composed, items)
         if isinstance(composed, Switch) and not any(isinstance(item, StreamEnd) for item in alone):
-            # A Switch passes the end on by itself, also for a branch that writes it as bytes.
+            # A Switch passes the end on itself, also for a branch that encodes it as bytes.
             given = [item for item in given if not isinstance(item, StreamEnd)]
         found, expected = read(given), read(alone)
         assert found == expected, f"composition: {where}, it gives {found!r}; alone, {expected!r}"
 
 
 def cancellation(stage: Candidate, items: list[Any], read: Read) -> None:
-    """Cancelled at any place, it ends as cancelled, the source is closed, and nothing is left. (Law 3)"""
+    """If cancelled at any position, it ends as cancelled, the source is closed, and nothing is leaked. (Law 3)"""
     with no_leaks():
         for size in range(_taken(stage, items) if items else 0):
             for backend in BACKENDS:
@@ -217,7 +218,7 @@ LAWS: Final[Mapping[str, Law]] = {
         cancellation,
     )
 }
-"""Of a stage."""
+"""The laws of a stage, by name."""
 
 
 def _also(law: Law) -> hop_laws.HopLaw:
@@ -239,7 +240,7 @@ HOP_LAWS: Final[Mapping[str, hop_laws.HopLaw]] = {
     "pickling": _also(pickling),
     "composition": hop_laws.composition,
 }
-"""Of a hop. It has no checkpoints."""
+"""The laws of a hop, by name. A hop has no checkpoints."""
 
 
 # Running
@@ -265,7 +266,7 @@ def _compositions(stage: Candidate) -> dict[str, Candidate]:
     }
     if isinstance(stage, Stage):
         found["in a Switch"] = Switch(_the_only, {"only": stage})
-        # Each item that has text takes a thread.
+        # With `over=0`, each item with text is processed in a thread.
         found["in Threaded"] = Threaded(stage, over=0)
     return found
 
@@ -349,7 +350,7 @@ async def _without_flush(stage: Candidate, items: list[Any]) -> list[Any]:
 
 
 def _taken(stage: Candidate, items: list[Any]) -> int:
-    """How many of the items it takes until it is done."""
+    """Return the number of items that the stage reads before it is done."""
     taken = 0
 
     def counted() -> Iterator[Any]:

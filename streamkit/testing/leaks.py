@@ -1,4 +1,4 @@
-"""A watch on what a block of code leaves behind."""
+"""Detects resources that a block of code leaks."""
 
 import asyncio
 import gc
@@ -12,10 +12,11 @@ from typing import Any
 
 @contextmanager
 def no_leaks() -> Generator[None, None, None]:
-    """Raise `AssertionError` if the block leaves a task or an open file, or if something it dropped complains.
+    """Raise `AssertionError` if the block leaks a task or an open file, or causes an unraisable exception or a
+    `ResourceWarning`.
 
-    Tasks are those of the asyncio loop that runs, files are counted where the system shows them in `/proc`. A complaint is
-    an exception that was lost in a finalizer, or a `ResourceWarning`.
+    Tasks are those of the running asyncio loop. Open files are counted in `/proc`, if the system has it. An unraisable exception
+    is one that was raised in a finalizer.
     """
     complaints: list[str] = []
 
@@ -42,7 +43,7 @@ def no_leaks() -> Generator[None, None, None]:
 def _tasks() -> "set[asyncio.Task[Any]]":
     try:
         return {task for task in asyncio.all_tasks() if not task.done()}
-    # No loop of asyncio's runs here.
+    # No asyncio loop is running.
     except RuntimeError:
         return set()
 

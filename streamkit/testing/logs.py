@@ -1,10 +1,10 @@
-"""Tests of a store of logs for `streamkit.relay`: what `Relay` relies on.
+"""Checks of a log store for `streamkit.relay`: the contract that `Relay` requires.
 
     @pytest.mark.parametrize("check", LOG_CHECKS.values(), ids=LOG_CHECKS.keys())
     async def test_my_store_keeps_the_contract(check) -> None:
         await check(MyLog(...))
 
-Each uses keys of its own, so that all of them may run on one store.
+Each check uses its own keys, so all of them can run on one store.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -57,7 +57,7 @@ async def _until_claimed(log: Log, key: str, claim: Claim) -> Claimed:
 
 
 async def new_and_unknown(log: Log) -> None:
-    """A new log begins with its claim; an unknown one is `None`, `unknown`, `lost` and False."""
+    """A new log starts with its claim. For an unknown log, the calls return `None`, `unknown`, `lost` and False."""
     key = _key()
     assert await log.read(key, None) is None
     assert await log.states([key]) == [None]
@@ -80,7 +80,7 @@ async def new_and_unknown(log: Log) -> None:
 
 
 async def keys_are_used_once(log: Log) -> None:
-    """A second new claim is refused, while the log is active and when it has ended."""
+    """A second new claim is rejected, both while the log is active and after it has ended."""
     key = _key()
     claimed = await _claimed(log, key)
     assert (await log.claim(key, _claim("b"))).result == "exists"
@@ -91,7 +91,7 @@ async def keys_are_used_once(log: Log) -> None:
 
 
 async def order(log: Log) -> None:
-    """Batches follow without a gap, in one append or in several, and are read behind any position, in pages."""
+    """Batches have consecutive positions, in one append or several, and can be read after any position, in pages."""
     key = _key()
     at = (await _claimed(log, key)).position
     assert (await _append(log, key, "a", at, b"[1]", b"[2]")).result == "appended"
@@ -108,7 +108,7 @@ async def order(log: Log) -> None:
 
 
 async def repeated_calls(log: Log) -> None:
-    """A claim or an append whose reply was lost has the same result again, and stores nothing twice."""
+    """Repeating a claim or an append whose reply was lost returns the same result and stores nothing twice."""
     key = _key()
     claimed = await _claimed(log, key)
     assert await _claimed(log, key) == claimed
@@ -121,7 +121,7 @@ async def repeated_calls(log: Log) -> None:
 
 
 async def fencing(log: Log) -> None:
-    """After another claim the previous owner can append nothing, renew nothing, release nothing and end nothing."""
+    """After another claim, the previous owner can no longer append, renew, release or end."""
     key = _key()
     first = await _claimed(log, key, lease=SHORT)
     assert (await _append(log, key, "a", first.position, b"[1]", lease=SHORT)).result == "appended"
@@ -138,7 +138,7 @@ async def fencing(log: Log) -> None:
 
 
 async def leases(log: Log) -> None:
-    """A lease is renewed by appends without batches, ended by `release`, and lists the log as `expired` when it is over."""
+    """Appends without batches renew the lease, `release` ends it, and `expired` lists a log whose lease is over."""
     key = _key()
     claimed = await _claimed(log, key, lease=SHORT)
     assert (await _append(log, key, "a", claimed.position)).result == "appended"
@@ -159,7 +159,7 @@ async def leases(log: Log) -> None:
 
 
 async def instead_of(log: Log) -> None:
-    """An owner may claim again before its own lease is over; nobody else may."""
+    """With `instead_of`, a claim may replace a running lease only if it names the current owner."""
     key = _key()
     first = await _claimed(log, key)
     assert (await log.claim(key, _claim("b", new=False, instead_of="x"))).result == "held"
@@ -168,7 +168,7 @@ async def instead_of(log: Log) -> None:
 
 
 async def stop_flag(log: Log) -> None:
-    """The stop flag is returned by appends and by later claims, until the log has ended."""
+    """Appends and later claims return the stop flag, until the log has ended."""
     key = _key()
     claimed = await _claimed(log, key)
     assert not (await _append(log, key, "a", claimed.position)).stopped
@@ -183,7 +183,7 @@ async def stop_flag(log: Log) -> None:
 
 
 async def checkpoints(log: Log) -> None:
-    """A checkpoint is stored with its batches, kept by appends without one, and deleted at the end."""
+    """A checkpoint is stored with its batches, kept by appends without one, and deleted at the end of the log."""
     key = _key()
     claimed = await _claimed(log, key, request=b"1")
     at = claimed.position
@@ -200,7 +200,7 @@ async def checkpoints(log: Log) -> None:
 
 
 async def resets(log: Log) -> None:
-    """Without a position the reading begins at the latest batch that begins with a `Reset`."""
+    """Without a position, reading starts at the latest batch that starts with a `Reset`."""
     key = _key()
     at = (await _claimed(log, key)).position
     assert (await _append(log, key, "a", at, b"[1]", b"[2]", b"[3]", resets=[1])).result == "appended"
@@ -212,7 +212,7 @@ async def resets(log: Log) -> None:
 
 
 async def behind(log: Log) -> None:
-    """An append behind an entry that is not there is refused, with the position of the last one that is."""
+    """An append after a missing entry is rejected with the position of the last existing entry."""
     key = _key()
     at = (await _claimed(log, key)).position
     assert (await _append(log, key, "a", at, b"[1]")).result == "appended"
@@ -224,13 +224,13 @@ async def behind(log: Log) -> None:
 
 
 async def restoring(log: Log) -> None:
-    """An epoch that was lost is stored again where nothing else has happened, and nowhere else."""
+    """A lost epoch can be restored only if the log has not changed since."""
     source, key = _key(), _key()
     claim = _claim("a", request=b"1")
     claimed = await log.claim(source, claim)
     restore = Restore(key=key, claim=claim, claimed=claimed, batches=[b"[1]", b"[2]"], resets=[1])
     assert await log.restore(restore)
-    assert await log.restore(restore)  # whose reply was lost
+    assert await log.restore(restore)  # repeated after a lost reply
     at = claimed.position
     assert await _entries(log, key, at) == [(at.next(1), b"[1]"), (at.next(2), b"[2]")]
     assert (await _append(log, key, "a", at.next(2), b"[3]")).result == "appended"
@@ -250,7 +250,7 @@ async def restoring(log: Log) -> None:
 
 
 async def several_logs(log: Log) -> None:
-    """One call appends to several logs, each for itself, with its own result."""
+    """One call appends to several logs independently, each with its own result."""
     keys = [_key() for _ in range(3)]
     claims = [await _claimed(log, key) for key in keys[:2]]
     positions = [*(claimed.position for claimed in claims), Position(1, 0)]
@@ -269,7 +269,7 @@ async def several_logs(log: Log) -> None:
 
 
 async def tailing(log: Log) -> None:
-    """`tail` returns what is there, waits for what is not, of several logs, and returns early on `wake`."""
+    """`tail` returns the existing entries of several logs, or waits for new ones, and returns early on `wake`."""
     one, other = _key(), _key()
     first, second = (await _claimed(log, one)).position, (await _claimed(log, other)).position
     await _append(log, one, "a", first, b"[1]")
@@ -298,7 +298,7 @@ def _found(found: Any) -> dict[str, Sequence[bytes | None]]:
 
 
 async def any_key(log: Log) -> None:
-    """A key is any text."""
+    """A key may be any text."""
     for key in ("é ✓", "a b\nc", "{x}:y", "}", "*", "a:log", "%s"):
         key = f"{key}{uuid4().hex}"
         at = (await _claimed(log, key)).position
@@ -310,7 +310,7 @@ async def any_key(log: Log) -> None:
 
 
 async def expiry(log: Log) -> None:
-    """A log that has ended is deleted after its time, and its key may be used again, by greater positions."""
+    """An ended log is deleted after its retention time, and its key can be used again, with greater positions."""
     key = _key()
     at = (await _claimed(log, key)).position
     assert (await _append(log, key, "a", at, b"[1]", ends=True, keep=SHORT)).result == "appended"
@@ -334,7 +334,7 @@ async def epochs(log: Log) -> None:
 
 
 async def names(log: Log) -> None:
-    """A name is bound to one key at a time, for a time."""
+    """A name is bound to one key at a time, for a limited time."""
     name = _key()
     assert await log.bound(name) is None
     await log.bind(name, "one", LONG)
@@ -369,11 +369,11 @@ LOG_CHECKS: Final[dict[str, LogCheck]] = {
         names,
     )
 }
-"""The checks by their names; each is awaited with a store."""
+"""The checks by name; each is awaited with a store."""
 
 
 async def check_log(log: Log) -> None:
-    """Run all checks. `AssertionError` names the one that the store fails, as a note."""
+    """Run all checks. Raises `AssertionError` with a note that names the failed check."""
     for name, check in LOG_CHECKS.items():
         try:
             await check(log)

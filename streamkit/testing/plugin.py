@@ -1,6 +1,6 @@
-"""The plugin that pytest loads by its entry point: cassettes, and fixtures for tests of streams.
+"""The pytest plugin, loaded through its entry point: cassettes, and fixtures for tests of streams.
 
-It is imported in every run of pytest, and imports what a test uses when a test uses it.
+It is imported in every pytest run, so other modules are imported when a test first uses them.
 """
 
 import os
@@ -32,7 +32,7 @@ _LONGEST_NAME = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--cassette-mode`, `cassette_mode` and `cassette_dir`."""
+    """Add the option `--cassette-mode` and the settings `cassette_mode` and `cassette_dir`."""
     help = (
         "once: record a cassette that is missing (default); new: and requests without a recording; all: record all anew; "
         "none: never record (default where the environment has CI)"
@@ -48,18 +48,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test with the marker has a cassette, also if it names no fixture."""
+    """Add the fixture `cassette` to tests that have the marker but do not request the fixture."""
     for item in items:
         if not isinstance(item, pytest.Function) or item.get_closest_marker("cassette") is None:
             continue
         if "cassette" not in item.fixturenames:
-            # First, so that a fixture that makes the client finds the variables of `env`.
+            # First, so that a fixture that creates the client sees the variables of `env`.
             item.fixturenames.insert(0, "cassette")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note whether the test has failed, for the end of its cassette."""
+    """Record whether the test has failed, for saving its cassette."""
     report = yield
     if report.failed:
         item.stash[_FAILED] = True
@@ -68,9 +68,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture
 def cassette(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Cassette]":
-    """A server that records the provider's answers once and replays them: give `cassette.url` to the client as its base URL.
+    """A server that records the provider's responses once and then replays them. Use `cassette.url` as the client's base URL.
 
-    For tests with `@pytest.mark.cassette("https://api.example/v1")`. At the end the test fails if a request had no recording and
+    For tests with `@pytest.mark.cassette("https://api.example/v1")`. The test fails at its end if a request had no recording and
     could not be recorded.
     """
     found = request.node.get_closest_marker("cassette")
@@ -105,7 +105,7 @@ def nothing_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def virtual_clock() -> "VirtualClock":
-    """A clock that stands still until it is told to move."""
+    """A clock that only changes with `advance`."""
     return testing.VirtualClock()
 
 
@@ -135,7 +135,7 @@ def _folder(request: pytest.FixtureRequest, name: str | None) -> Path:
     named = name or request.node.nodeid.partition("::")[2].replace("::", ".")
     plain = _PLAIN.sub("-", named).strip("-.")
     if plain != named or len(plain) > _LONGEST_NAME:
-        # What a file system has no name for must not make two tests one.
+        # A hash keeps tests apart whose names differ only in characters that were replaced.
         plain = f"{plain[:_LONGEST_NAME]}-{sha256(named.encode()).hexdigest()[:8]}"
     return file.parent / str(request.config.getini("cassette_dir")) / file.stem / plain
 

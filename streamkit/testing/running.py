@@ -1,4 +1,4 @@
-"""Running a stage or a hop for a check."""
+"""Runs a stage or a hop for a check."""
 
 import importlib.util
 from collections.abc import Awaitable, Callable, Iterable
@@ -18,21 +18,21 @@ BACKENDS = ("asyncio", "trio") if importlib.util.find_spec("trio") else ("asynci
 
 
 class Broken(Exception):
-    """The failure of a source."""
+    """The error of a failing source."""
 
 
 def outcome(stage: Candidate, items: list[Any]) -> list[Any]:
-    """All that comes out."""
+    """Return the whole output of a stage."""
     return list(started(stage, items)) if isinstance(stage, Stage) else run(partial(_collect, stage, items))
 
 
 def started(stage: Stage[Any, Any], items: Iterable[Any], checkpoint: Any = None) -> Run[Any]:
-    """A run on a clock that stands still, so that two runs have the same times."""
+    """Return a run on a constant clock, so that two runs have the same times."""
     return stage.run(items, clock=VirtualClock(), checkpoint=checkpoint)
 
 
 def run(work: Callable[[], Awaitable[Any]], backend: str = "asyncio") -> Any:
-    """Run it in an event loop of its own."""
+    """Run `work` in a new event loop."""
     return anyio.run(work, backend=backend)
 
 

@@ -1,4 +1,4 @@
-"""Scripted sources, on a clock that is advanced by the test."""
+"""Scripted sources, on a clock that the test advances."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar, cast
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class VirtualClock:
-    """A clock that stands at `now` until `advance`. Called, it returns the time in seconds."""
+    """A clock that only changes with `advance`. Calling it returns the time in seconds."""
 
     def __init__(self, now: float = 0.0) -> None:
         self._now = now
@@ -22,12 +22,12 @@ class VirtualClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self._now += seconds
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """A step of a script: `seconds` pass on the source's clock. Nothing waits in real time."""
+    """A script step: advance the source's clock by `seconds`, without waiting in real time."""
 
     seconds: float
 
@@ -38,14 +38,14 @@ class _Hang:
 
 
 HANG: Final = _Hang()
-"""A step of a script: nothing more comes, until the read is cancelled."""
+"""A script step: block until the read is cancelled."""
 
 
 class Scripted(Source[T], Generic[T]):
-    """Give what the steps say: an item, a list of items as one burst, an exception to raise, a `Wait`, `HANG`, or a function
-    to call.
+    """A source that follows a script. Each step is an item, a list of items for one read, an exception to raise, a `Wait`,
+    `HANG`, or a function to call.
 
-    `clock` is one to share with others. `opened` and `closed` count the calls, `left` has the steps that were not come to.
+    `clock` may be shared with other sources. `opened` and `closed` count the calls; `left` has the remaining steps.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Scripted(Source[T], Generic[T]):
                 case _Hang():
                     await anyio.sleep_forever()
                 case list():
-                    # An empty burst would be the end.
+                    # An empty list would mean the end of the input.
                     if burst := cast("list[T]", step):
                         return burst
                 case _ if callable(step):

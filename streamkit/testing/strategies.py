@@ -1,4 +1,4 @@
-"""Strategies for hypothesis: texts that are hard on a stage, cuts, events and whole bodies."""
+"""Strategies for hypothesis: difficult texts, splits, events and whole response bodies."""
 
 import json
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ from streamkit.events import PartDelta
 
 _HARD = ["e\u0301", "ﬁ", "👩‍👩‍👧", "🇩🇪", "İ", "ß", "\u200b", "\u2028", "\r\n", "\x00", '"', "\\", "안", "語", " ", "\n"]
 
-# All but the surrogates. `st.characters` first makes tables of them, for longer than hypothesis lets a slow machine take.
+# All characters except surrogates. `st.characters` first builds tables, which exceeds hypothesis' deadline on a slow machine.
 _CHARACTERS = st.integers(0, 0x10FFFF - 0x800).map(lambda number: chr(number + 0x800 * (number >= 0xD800)))
 
 
 def texts(*, max_size: int = 30) -> st.SearchStrategy[str]:
-    """Texts without lone surrogates: letters, and what breaks code that takes a character for a letter."""
+    """Texts without lone surrogates: plain letters, and characters that break code which assumes one code point per letter."""
     plain = st.lists(st.sampled_from("abc ."), max_size=5).map("".join)
     pieces = st.one_of(st.sampled_from(_HARD), plain, _CHARACTERS)
     return st.lists(pieces, max_size=max_size).map("".join)
 
 
 def cuts(body: bytes) -> st.SearchStrategy[list[bytes]]:
-    """All ways to cut a body into pieces; a piece may be empty."""
+    """Splits of a body into pieces; a piece may be empty."""
     places = st.lists(st.integers(0, len(body)), max_size=20)
     return places.map(lambda at: [body[a:b] for a, b in pairwise([0, *sorted(at), len(body)])])
 
 
 @st.composite
 def answers(draw: st.DrawFn, *, choices: int = 2) -> list[Event]:
-    """The events of an answer, as `Extract` gives them: deltas of several choices, a finish for each, `StreamEnd` last."""
+    """Events of a response, as emitted by `Extract`: deltas of several choices, a `Finish` for each, and `StreamEnd` last."""
     numbers = st.integers(0, draw(st.integers(1, choices)) - 1)
     said = texts().filter(bool)
     delta: st.SearchStrategy[Event] = st.one_of(
@@ -46,7 +46,7 @@ def answers(draw: st.DrawFn, *, choices: int = 2) -> list[Event]:
 
 
 def chat_bodies() -> st.SearchStrategy[tuple[str, bytes]]:
-    """The text of an answer, and the body of OpenAI's chat API that streams it."""
+    """Pairs of a response's text and the streamed body of OpenAI's chat API with that text."""
     return st.lists(texts().filter(bool), max_size=8).map(lambda pieces: ("".join(pieces), _chat(pieces)))
 
 
