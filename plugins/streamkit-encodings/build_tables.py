@@ -1,8 +1,8 @@
 """Compress the published rank files into `src/streamkit_encodings/tables`.
 
-Takes packages (`.whl`, `.zip`, `.tgz`, `.tar.gz`), folders and plain files, and never
-downloads. A table is recognized by its SHA-256, under whatever name it is kept; unless
-all are found, nothing is written.
+Takes packages (`.whl`, `.zip`, `.tgz`, `.tar.gz`), folders and plain files, and downloads
+nothing. A table is recognized by its SHA-256, under any file name. Nothing is written
+unless all tables are found.
 """
 
 import argparse
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Find, compress and write every table, or exit saying which are missing."""
+    """Find, compress and write all tables, or exit with a list of the missing ones."""
     parser = argparse.ArgumentParser(description="Compress the published rank files.")
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=HERE / "src/streamkit_encodings/tables")
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def find(paths: Iterable[Path]) -> dict[str, bytes]:
-    """Return the published tables among everything that `paths` hold."""
+    """Return the published tables found in `paths`."""
     names = {SHA256[name]: name for name in TABLES}
     return {
         names[digest]: data
@@ -63,9 +63,9 @@ def contents(path: Path) -> Iterator[bytes]:
 
 
 def compress(table: bytes) -> bytes:
-    """Return `table` as xz, which records no time and no name: equal in, equal out.
+    """Return `table` as xz. The format has no timestamp and no file name, so the output is reproducible.
 
-    Another release of liblzma may choose other bytes; what they decompress to is pinned.
+    Another release of liblzma may produce other bytes; only the decompressed content is pinned.
     """
     return lzma.compress(table, preset=9 | lzma.PRESET_EXTREME)
 

@@ -19,10 +19,10 @@ __all__ = ["Dask"]
 
 
 class Dask:
-    """Runs shards on the cluster of `client`, or at that address; a client that was given stays open.
+    """Runs shards on the cluster of `client`, or at that address; a given `Client` stays open.
 
-    Workers read the inputs themselves, so that paths mean the same on each. Give each one thread (`--nthreads 1`), as reading
-    is work for a core.
+    Workers read the inputs themselves, so paths must be valid on each. Start each with one thread (`--nthreads 1`), because
+    reading is CPU-bound.
     """
 
     def __init__(self, client: Client | str) -> None:
@@ -33,16 +33,16 @@ class Dask:
 
     @property
     def workers(self) -> int:
-        """The threads of all workers at this moment, at least one."""
+        """The current number of threads of all workers, at least one."""
         return max(1, sum(self._client.nthreads().values()))
 
     def start(self, pipeline: Any) -> None:
-        """Wait for a first worker. Each makes the pipeline once."""
+        """Wait for the first worker. Each worker unpickles the pipeline once."""
         self._pipeline = pickle.dumps(pipeline)
         self._client.wait_for_workers(1)
 
     def submit(self, shard: Shard) -> None:
-        """Let a worker run it."""
+        """Submit a shard as a task."""
         self._shards[self._client.submit(_run, self._pipeline, shard, pure=False)] = shard
 
     def wait(self) -> Sequence[Done]:
@@ -51,7 +51,7 @@ class Dask:
         return [(self._shards.pop(future), _outcome(future)) for future in done]
 
     def close(self) -> None:
-        """Cancel what is under way."""
+        """Cancel the tasks in flight, and close the client if this object created it."""
         self._client.cancel(list(self._shards), force=True)
         self._shards.clear()
         if self._own:
@@ -62,7 +62,7 @@ def _outcome(future: Any) -> ShardOutcome | None:
     if future.status == "finished":
         found: ShardOutcome = future.result()
         return found
-    # Lost or cancelled is a shard whose worker went away; Dask gives up after several of them (`allowed-failures`).
+    # The worker of a lost or cancelled task has died; Dask gives up after several workers (`allowed-failures`).
     error = future.exception() if future.status == "error" else None
     if error is None or isinstance(error, KilledWorker):
         return None

@@ -1,8 +1,8 @@
-"""The rank tables of tiktoken's encodings, without a network.
+"""The rank tables of tiktoken's encodings, without network access.
 
 Each function returns the published `.tiktoken` file, byte for byte, and raises
-`TableError` if the stored copy is damaged. Importing reads no table, and nothing is
-cached: a caller builds its encoding once and lets the bytes go.
+`TableError` if the stored copy is damaged. Importing reads no table. Nothing is
+cached, because a caller builds its encoding only once.
 """
 
 import lzma
@@ -34,16 +34,16 @@ _TABLES = files(__name__) / "tables"
 
 
 class TableError(ValueError):
-    """A stored table is not the published one: the installation is damaged."""
+    """A stored table differs from the published one: the installation is damaged."""
 
 
 def cl100k_base() -> bytes:
-    """Return the ranks that GPT-4 and GPT-3.5 use."""
+    """Return the ranks of GPT-4 and GPT-3.5."""
     return _table("cl100k_base")
 
 
 def o200k_base() -> bytes:
-    """Return the ranks that GPT-4o and later models use."""
+    """Return the ranks of GPT-4o and later models."""
     return _table("o200k_base")
 
 
@@ -53,7 +53,7 @@ def o200k_harmony() -> bytes:
 
 
 def p50k_base() -> bytes:
-    """Return the ranks that Codex and text-davinci-003 use."""
+    """Return the ranks of Codex and text-davinci-003."""
     return _table("p50k_base")
 
 
@@ -63,7 +63,7 @@ def p50k_edit() -> bytes:
 
 
 def r50k_base() -> bytes:
-    """Return the ranks that GPT-3 uses."""
+    """Return the ranks of GPT-3."""
     return _table("r50k_base")
 
 

@@ -1,4 +1,4 @@
-"""One OpenTelemetry span a stream, and the metrics of the GenAI semantic conventions.
+"""One OpenTelemetry span per stream, and the metrics of the GenAI semantic conventions.
 
 pipeline = sk.Parse() | sk.Extract() | sk.Moderate(rules) | Trace(model="gpt-4o") | sk.Accumulate()
 """
@@ -6,6 +6,6 @@ pipeline = sk.Parse() | sk.Extract() | sk.Moderate(rules) | Trace(model="gpt-4o"
 from streamkit_otel.trace import Trace
 
 STREAMKIT_API = 1
-"""The version of streamkit's plugin interface that this was written for."""
+"""The version of streamkit's plugin API that this package was written for."""
 
 __all__ = ["Trace"]

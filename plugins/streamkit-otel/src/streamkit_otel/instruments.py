@@ -1,4 +1,4 @@
-"""The histograms, made once for each provider of meters: the SDK complains of a second one with the same name."""
+"""The histograms, created once per meter provider: the SDK warns about a second one with the same name."""
 
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -7,7 +7,7 @@ from opentelemetry.metrics import Histogram, MeterProvider, get_meter_provider
 
 from streamkit_otel import names
 
-# The bounds that the conventions advise.
+# The bucket boundaries that the conventions recommend.
 _SECONDS = [0.01 * 2**power for power in range(14)]
 _TOKENS = [4.0**power for power in range(14)]
 
@@ -25,7 +25,7 @@ _made: WeakKeyDictionary[MeterProvider, Instruments] = WeakKeyDictionary()
 
 
 def instruments(provider: MeterProvider | None) -> Instruments:
-    """Those of this provider, or else of the one that is set for the process."""
+    """Return the instruments of this meter provider, or else of the global one."""
     provider = provider or get_meter_provider()
     if (found := _made.get(provider)) is None:
         found = _made[provider] = _make(provider)

@@ -1,4 +1,4 @@
-"""The answer as the conventions write it, for those who ask for its text."""
+"""The content of a response in the format of the semantic conventions, for `capture_content`."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ _KINDS = {TextDelta: "text", RefusalDelta: "text", ReasoningDelta: "reasoning"}
 
 
 class Part(msgspec.Struct):
-    """A text, or a call of a tool: its number, its id and name, and pieces of its arguments."""
+    """A text, or a tool call with its index, its id and name, and the pieces of its arguments."""
 
     kind: str
     pieces: list[str] = []
@@ -20,20 +20,20 @@ class Part(msgspec.Struct):
     identity: Identity = msgspec.field(default_factory=Identity)
 
     def to_dict(self) -> dict[str, Any]:
-        """As the conventions' schema has it."""
+        """Return the part in the schema of the conventions."""
         text = "".join(self.pieces)
         if self.number is None:
             return {"type": self.kind, "content": text}
         try:
             arguments: Any = json.loads(text)
         except ValueError:
-            # Of a call that was cut off; what came of it is text.
+            # The arguments of an incomplete call are reported as text.
             arguments = text
         return {"type": self.kind, "id": self.identity.id, "name": self.identity.name or "", "arguments": arguments}
 
 
 class Messages:
-    """The parts of each choice, in the order in which they began.
+    """The parts of each choice, in the order of their first deltas.
 
     https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-output-messages.json
     """
@@ -43,7 +43,7 @@ class Messages:
         self._calls: dict[tuple[int, int | None], Part] = {}
 
     def add(self, event: Event) -> None:
-        """Take what an event says of the answer."""
+        """Add the content of an event."""
         match event:
             case TextDelta() | RefusalDelta() | ReasoningDelta():
                 self._text(_KINDS[type(event)], event.text, event.index)
@@ -53,7 +53,7 @@ class Messages:
                 pass
 
     def json(self, finished: dict[int, str]) -> str:
-        """All choices, as JSON."""
+        """Return all choices as JSON; `finished` has the finish reasons by choice."""
         messages = [
             {"role": "assistant", "parts": [part.to_dict() for part in parts], "finish_reason": finished.get(index, "")}
             for index, parts in sorted(self._choices.items())
@@ -75,7 +75,7 @@ class Messages:
         part.pieces.append(delta.arguments)
 
     def state(self) -> Any:
-        """The same as plain data."""
+        """Return the state as plain data."""
         return msgspec.to_builtins(list(self._choices.items()))
 
     def restore(self, state: Any) -> None:

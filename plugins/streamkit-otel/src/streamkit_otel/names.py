@@ -1,7 +1,7 @@
-"""The names of the GenAI semantic conventions, as OpenTelemetry's packages of 2026 have them, all in development still.
+"""The names of the GenAI semantic conventions in OpenTelemetry's packages of 2026; all have the status "development".
 
-https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ and …/gen-ai-metrics/. Python's generated constants live in
-a private module of another package, so they stand here; a test compares them.
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ and …/gen-ai-metrics/. Python's generated constants are in a
+private module of another package, so they are repeated here; a test compares them.
 """
 
 from typing import Final
@@ -25,7 +25,7 @@ ERROR_TYPE: Final = "error.type"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 END_REASON: Final = "streamkit.end_reason"
-"""streamkit's own: why the stream ended, which the conventions have no word for."""
+"""streamkit's own attribute: the end reason, for which the conventions have no name."""
 
 DURATION: Final = "gen_ai.client.operation.duration"
 TIME_TO_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
@@ -43,4 +43,4 @@ PROVIDERS: Final = {
     "transcription": "openai",
     "watsonx": "ibm.watsonx.ai",
 }
-"""The conventions' names for those whose form a response has, by streamkit's names of the forms."""
+"""The conventions' provider names, by streamkit's names of the response formats."""

@@ -1,4 +1,4 @@
-"""The stage."""
+"""The stage `Trace`."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -35,15 +35,15 @@ _NOT_STATE = {"state": False}
 
 @dataclass
 class Trace(AsyncStage[Event, Event]):
-    """Report the stream to OpenTelemetry: a span from its opening to its end of any kind, and the GenAI metrics. Every event
-    passes as it is.
+    """Report the stream to OpenTelemetry: a span from its opening to any kind of end, and the GenAI metrics. All events pass
+    unchanged.
 
-    The span is a child of the one that is current where the stream is opened. `model` is the request's, `attributes` are
-    added to the span. `provider` is determined from the response's form by default. Nothing of the answer's text is reported
-    without `capture_content`; then `gen_ai.output.messages` has what has passed this stage, so let it stand behind
+    The span is a child of the span that is current where the stream is opened. `model` is the model of the request; `attributes`
+    are added to the span. By default, `provider` is determined from the format of the response. The text of the response is
+    reported only with `capture_content`: `gen_ai.output.messages` then has the content that passed this stage, so put it after
     `Moderate`.
 
-    It is an `AsyncStage`, though it never waits: only such a stage is notified of every end, by `close`.
+    It is an `AsyncStage` although it never waits, because only an `AsyncStage` is notified of every end, by `close`.
     """
 
     model: str | None = None
@@ -63,7 +63,7 @@ class Trace(AsyncStage[Event, Event]):
     _reason: str | None = field(default=None, init=False, repr=False)
     _flushed: bool = field(default=False, init=False, repr=False)
     _messages: Messages = field(default_factory=Messages, init=False, repr=False)
-    # A run that is resumed elsewhere has another span there, and another clock.
+    # Not part of a checkpoint: a run that is resumed elsewhere has another span and another clock.
     _span: Span | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
     _handled: BaseException | None = field(default=None, init=False, repr=False, compare=False, metadata=_NOT_STATE)
     _began: float = field(default=0.0, init=False, repr=False, compare=False, metadata=_NOT_STATE)
@@ -75,7 +75,7 @@ class Trace(AsyncStage[Event, Event]):
     def tick(self, now: float) -> None:
         self._now = now
         if self._opened is None:
-            # In the consumer's own context, before the source is opened.
+            # The first tick runs in the consumer's context, before the source is opened.
             self._opened = now
             self._begin()
         elif self._first is None:
@@ -95,7 +95,7 @@ class Trace(AsyncStage[Event, Event]):
             case Finish():
                 self._finished[item.index] = item.finish_reason
             case TokenCount():
-                # Of one text the last count is the one that counts.
+                # Counts are cumulative per text, so the last one replaces the others.
                 self._counted[f"{item.index} {item.channel} {item.tool_index}"] = item.tokens
             case Reset():
                 self._forget()
@@ -110,13 +110,13 @@ class Trace(AsyncStage[Event, Event]):
         return ()
 
     async def close(self) -> None:
-        # It is called while the failure is handled that ends the stream. One that the consumer was handling when it opened
-        # the stream is none of this stream's.
+        # `close` is called while the failure that ends the stream is being handled. An exception that the consumer was already
+        # handling when it opened the stream does not belong to this stream.
         error = sys.exception()
         self._end(None if error is self._handled else error)
 
     def __del__(self) -> None:
-        # The coroutine that read the stream was dropped, so that nothing could wait for `close` any more.
+        # The coroutine that read the stream was garbage-collected, so nothing awaited `close`.
         if getattr(self, "_span", None):
             self._end(None)
 
@@ -124,12 +124,12 @@ class Trace(AsyncStage[Event, Event]):
         self._began, self._handled = perf_counter(), sys.exception()
         tracer = get_tracer("streamkit_otel", tracer_provider=self.tracer_provider)
         name = f"{self.operation} {self.model}" if self.model else self.operation
-        # What a sampler may decide by is there from the beginning.
+        # Set all attributes that a sampler may use when the span starts.
         known = {**self.attributes, **self._about(), names.REQUEST_STREAM: True}
         self._span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=known)
 
     def _provider(self) -> str:
-        # Those who speak as OpenAI does send no details of another form.
+        # Only providers with another format than OpenAI's send `ResponseDetails`.
         return self.provider or self._spoken or "openai"
 
     def _about(self) -> dict[str, AttributeValue]:
@@ -164,13 +164,13 @@ class Trace(AsyncStage[Event, Event]):
         for name, value in self._outcome(reason, failure).items():
             span.set_attribute(name, value)
         if failure:
-            # Without the message, which may quote what came.
+            # Without the message, which may quote the response.
             span.set_status(StatusCode.ERROR)
         self._measure(failure)
         span.end()
 
     def _why(self, error: BaseException | None) -> tuple[str, str | None]:
-        # What is no Exception is a cancellation, whatever the event loop calls it.
+        # A BaseException that is not an Exception is a cancellation, on any event loop.
         if isinstance(error, Exception) and self._reason is None and not self._flushed:
             kind = type(error)
             return str(getattr(error, "end_reason", "error")), f"{kind.__module__}.{kind.__qualname__}"
@@ -192,7 +192,7 @@ class Trace(AsyncStage[Event, Event]):
 
     def _measure(self, failure: str | None) -> None:
         made, about = instruments(self.meter_provider), self._measured()
-        # The wall's, since the source's time is not known at a failure.
+        # Wall-clock time, because the source's time is not known at a failure.
         made.duration.record(perf_counter() - self._began, about | ({names.ERROR_TYPE: failure} if failure else {}))
         if self._first is not None:
             made.first_chunk.record(self._first, about)
@@ -202,8 +202,8 @@ class Trace(AsyncStage[Event, Event]):
                 made.tokens.record(tokens, about | {names.TOKEN_TYPE: kind})
 
     def _usage(self) -> dict[str, int | None]:
-        # What the provider bills counts before what was counted here. The parts are contained in the figures, as the
-        # conventions say that they should be.
+        # The provider's usage takes precedence over the tokens counted here. The totals include the cached and reasoning tokens,
+        # as the conventions require.
         rows, parts = self._responses.rows(self._tokens_counted(), end=self._reason), self._responses.parts
         known = self._counted or any(row.reported is not None for row in rows)
         prompts = [row.prompt for row in rows if row.prompt is not None]

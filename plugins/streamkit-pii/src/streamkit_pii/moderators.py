@@ -1,4 +1,4 @@
-"""The checks by name, for rule files: `check = "pii-iban"`."""
+"""The checks for rule files, by name: `check = "pii-iban"`."""
 
 from streamkit_pii.numbers import NATIONAL
 from streamkit_pii.searches import NationalIds, Numbers, Phones

@@ -1,7 +1,7 @@
-"""The written form of each kind of number, and the standard whose check digits validate it.
+"""The written form of each kind of number, and its validation.
 
-A shape is an upper bound for candidates; python-stdnum decides. Where a number has no checksum, its shape asks for the
-separators that it is written with, since bare digits may be anything.
+A shape selects candidates; python-stdnum decides. For numbers without a checksum, the shape requires the usual separators,
+because digits alone may be anything.
 """
 
 import re
@@ -14,7 +14,7 @@ from stdnum import iban, luhn
 
 
 class Number(NamedTuple):
-    """A kind of number: the longest candidate by `shape`, and `accept`, which takes it as it was written."""
+    """A kind of number: `shape` matches the longest candidate, and `accept` validates it as it is written."""
 
     shape: re.Pattern[str]
     accept: Callable[[str], bool]
@@ -24,14 +24,14 @@ def _digits(text: str) -> str:
     return "".join(character for character in text if character.isdigit())
 
 
-# How the networks' numbers begin, and how long they are. (ISO/IEC 7812-1; the ranges are those that the networks publish)
+# Prefixes and lengths of card numbers by network. (ISO/IEC 7812-1; the ranges are published by the networks)
 _CARD = re.compile(
     r"4[0-9]{12}(?:[0-9]{3}){0,2}"  # Visa: 13, 16, 19
     r"|(?:5[1-5][0-9]{2}|222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"  # Mastercard
     r"|3[47][0-9]{13}"  # American Express
     r"|(?:30[0-5]|36[0-9]|3[89][0-9])[0-9]{11}"  # Diners Club
     r"|(?:6011|64[4-9][0-9]|65[0-9]{2}|62[0-9]{2}|81[0-9]{2}|35(?:2[89]|[3-8][0-9]))[0-9]{12,15}"  # Discover, UnionPay, JCB
-    r"|(?:50|5[6-9]|6[0-9])[0-9]{14}"  # Maestro, of 16
+    r"|(?:50|5[6-9]|6[0-9])[0-9]{14}"  # Maestro, 16 digits
     r"|220[0-4][0-9]{12}"  # Mir
 )
 
@@ -46,7 +46,7 @@ def _iban(text: str) -> bool:
 
 
 def _stdnum(name: str) -> Callable[[str], bool]:
-    """python-stdnum's `is_valid` for that number; its module is imported when a candidate is seen."""
+    """Return python-stdnum's `is_valid` for a number; its module is imported when the first candidate is found."""
     return lambda text: _validator(name)(text)
 
 
@@ -90,4 +90,4 @@ NATIONAL: dict[str, tuple[Number, ...]] = {
     "US": (_number(r"\d{3}[ -]\d\d[ -]\d{4}", "us.ssn"), _number(r"9\d\d[ -]\d\d[ -]\d{4}", "us.itin")),
     "ZA": (_number(r"\d{6} ?\d{4} ?\d{3}", "za.idnr"),),
 }
-"""By country, ISO 3166."""
+"""National identity numbers by country code (ISO 3166)."""

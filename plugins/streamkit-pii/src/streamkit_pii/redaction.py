@@ -1,4 +1,4 @@
-"""The stages to put into a pipeline."""
+"""The rules, and a stage with them."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -8,7 +8,7 @@ from streamkit_pii.numbers import NATIONAL
 from streamkit_pii.searches import WINDOW, NationalIds, Numbers, Phones
 
 KINDS = ("card", "iban", "email", "phone")
-"""Detectors for every region; of phone numbers, those with a country code."""
+"""Kinds that are found for every region; without `countries`, only phone numbers with a country code."""
 COUNTRIES = tuple(NATIONAL)
 """The countries whose national identity numbers are known."""
 
@@ -20,7 +20,7 @@ def redact(
     action: Literal["annotate", "redact", "replace", "block", "stop"] = "redact",
     replacement: str | None = None,
 ) -> Moderate:
-    """A stage that lets personal data leave as marks; see `rules`, which puts the same into a `Moderate` of your own."""
+    """Return a stage that replaces personal data by marks. Use `rules` to add the same rules to your own `Moderate`."""
     return Moderate(rules(countries=countries, kinds=kinds, action=action, replacement=replacement))
 
 
@@ -31,10 +31,10 @@ def rules(
     action: Literal["annotate", "redact", "replace", "block", "stop"] = "redact",
     replacement: str | None = None,
 ) -> list[Rule]:
-    """A rule for each kind, and one for the identity numbers of each country.
+    """Return a rule for each kind, and one for the identity numbers of each country.
 
-    `countries` (ISO 3166, such as `DE`) also says whose phone numbers are written without their country's code. Without a
-    `replacement`, each mark names what stood there: `[phone]`, `[US id]`. Unknown names raise `PipelineError`.
+    `countries` (ISO 3166, such as `DE`) are also the countries whose phone numbers are found without a country code. Without a
+    `replacement`, each mark names the kind: `[phone]`, `[US id]`. Unknown names raise `PipelineError`.
     """
     chosen = [country.upper() for country in _several("countries", countries)]
     wanted = _several("kinds", kinds)
@@ -63,9 +63,9 @@ def _rule(
     action: Literal["annotate", "redact", "replace", "block", "stop"],
     check: Numbers | Phones | NationalIds | None,
 ) -> Rule:
-    # Characters of no width between the digits hide nothing.
+    # Normalize zero-width characters, so that they can't hide a number.
     if check is None:
-        # streamkit has a detector of its own for these.
+        # streamkit has its own e-mail detector.
         return Rule(category, detectors=(category,), action=action, replacement=replacement, normalize=("zero_width",))
     return Rule(category, check=check, window=WINDOW, action=action, replacement=replacement, normalize=("zero_width",))
 

@@ -1,7 +1,7 @@
-"""Checks for `streamkit.Rule`: text in, the places of what was found out.
+"""Checks for `streamkit.Rule`: functions from a text to the spans of the matches.
 
-Whether something begins at a place is decided by the `WINDOW` characters after it and the one before, and by nothing else:
-so a text gives the same places whole and in windows, which a test holds them to.
+Whether a match starts at an offset depends only on the `WINDOW` characters after it and the one before it. A text therefore has
+the same matches as a whole and in windows; a test checks this.
 """
 
 import re
@@ -15,13 +15,13 @@ import phonenumbers
 from streamkit_pii.numbers import EVERYWHERE, NATIONAL, Number
 
 WINDOW = 48
-"""Characters that a check sees before and after those it decides on: more than the longest shape, an IBAN with its spaces."""
+"""Characters of context before and after the text to decide on: more than the longest shape, an IBAN with spaces."""
 
 _BEGINS = re.compile(r"(?<![^\W_])(?=[^\W_])")
 _ENDS = re.compile(r"(?<=[^\W_])(?![^\W_])")
 _PHONE_BEGINS = re.compile(r"(?:(?<![^\W_])(?=[(\d])|(?=\+))(?=\+?\(?\d(?:[ .()/-]{0,3}\d){6})", re.ASCII)
 _PLAIN = {
-    # Spaces and hyphens that keep a number on one line; what a model writes between digits is as often one of them.
+    # Non-breaking spaces, hyphens and dashes, which models also write between digits.
     **dict.fromkeys(map(ord, "\u00a0\u2007\u2009\u202f"), " "),
     **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-"),
 }
@@ -29,7 +29,7 @@ _PLAIN = {
 
 @dataclass(frozen=True)
 class Numbers:
-    """Find one kind of number that is the same everywhere: `card` or `iban`."""
+    """Find one kind of international number: `card` or `iban`."""
 
     kind: str
     window: ClassVar[int] = WINDOW
@@ -40,7 +40,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class NationalIds:
-    """Find the identity numbers of these countries."""
+    """Find the national identity numbers of these countries."""
 
     countries: tuple[str, ...]
     window: ClassVar[int] = WINDOW
@@ -51,14 +51,14 @@ class NationalIds:
 
 @dataclass(frozen=True)
 class Phones:
-    """Find phone numbers that are valid in their country's plan: with its code, and without it those of `countries`."""
+    """Find phone numbers that are valid in their country's plan: with a country code, or for `countries` also without."""
 
     countries: tuple[str, ...] = ()
     window: ClassVar[int] = WINDOW
 
     @staticmethod
     def regions() -> Iterable[str]:
-        """The countries whose plans are known."""
+        """Return the codes of the countries whose numbering plans are known."""
         return sorted(phonenumbers.SUPPORTED_REGIONS)
 
     def __call__(self, text: str) -> Iterable[tuple[int, int]]:
@@ -87,7 +87,7 @@ def _found(text: str, numbers: tuple[Number, ...]) -> Iterator[tuple[int, int]]:
 
 
 def _longest(text: str, start: int, until: int, number: Number) -> int:
-    # Of a card and the year behind it, the card alone has the sum.
+    # Try shorter candidates too: of a card number followed by a year, only the card number has a valid checksum.
     for place in sorted((match.start() for match in _ENDS.finditer(text, start, until + 1)), reverse=True):
         if place <= until and number.shape.fullmatch(text, start, place) and number.accept(text[start:place]):
             return place
@@ -95,7 +95,7 @@ def _longest(text: str, start: int, until: int, number: Number) -> int:
 
 
 def _plain(text: str) -> str:
-    """The same text, character by character, with plain spaces, hyphens and digits."""
+    """Return a text of the same length with ASCII spaces, hyphens and digits."""
     if text.isascii():
         return text
     return "".join(map(_plain_character, text))

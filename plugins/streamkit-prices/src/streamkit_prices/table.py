@@ -1,4 +1,4 @@
-"""The table."""
+"""The price table."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,16 +11,16 @@ from streamkit import PipelineError
 from streamkit.tokens import BilledTokens
 
 _DIGITS = 100
-"""Enough that no price is rounded, whatever decimal context the program has set."""
+"""Precision with which no price is rounded, independent of the program's decimal context."""
 
 
 @dataclass(frozen=True)
 class GenaiPrices:
-    """A price table for `Count` and `Budget`: what `genai_prices.calc_price` gives, from the data in that package.
+    """A price table for `Count` and `Budget`, with the prices of `genai_prices.calc_price` and the data in that package.
 
-    Without a `provider` (`anthropic`, `azure`, `openrouter`, … or another of genai-prices' names) or an `api_url` that determines
-    it, the provider is the one whose models have such names. `at` is the time whose prices count, now if it isn't given. Neither
-    importing it nor computing a price uses the network. A provider that is not in genai-prices raises `PipelineError`.
+    The provider is `provider` (`anthropic`, `azure`, `openrouter`, … or another name of genai-prices), or is determined by
+    `api_url`, or else by the model name. `at` is the time for which prices are looked up; the default is now. Neither importing
+    it nor computing a price uses the network. A provider that is not in genai-prices raises `PipelineError`.
     """
 
     provider: str | None = None
@@ -40,11 +40,11 @@ class GenaiPrices:
 
     @property
     def currency(self) -> str:
-        """All prices are in US dollars."""
+        """The currency of all prices, US dollars."""
         return "USD"
 
     def cost(self, tokens: BilledTokens, *models: str | None) -> Decimal | None:
-        """The cost of the response by the first of these names that genai-prices has; `None` if it has none."""
+        """Return the cost of a response for the first of `models` that genai-prices has; `None` if it has none of them."""
         usage, tier = usage_of(tokens), tokens.service_tier
         for model in models:
             if model is not None and (cost := self._cost(usage, model, tier)) is not None:
@@ -74,7 +74,7 @@ class GenaiPrices:
 
 
 def usage_of(tokens: BilledTokens) -> Usage:
-    """The same tokens by genai-prices' names."""
+    """Convert the tokens to the usage of genai-prices."""
     return Usage(
         input_tokens=tokens.prompt,
         cache_read_tokens=tokens.cached,

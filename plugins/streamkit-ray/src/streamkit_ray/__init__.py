@@ -1,4 +1,4 @@
-"""Batches of streamkit on a Ray cluster, as plain tasks.
+"""Batches of streamkit on a Ray cluster, as Ray tasks.
 
 from streamkit import batch
 from streamkit_ray import Ray
@@ -20,10 +20,10 @@ __all__ = ["Ray"]
 
 
 class Ray:
-    """Runs shards as tasks of the Ray cluster to which this process is connected, or else of `ray.init(**options)`.
+    """Runs shards as tasks on the Ray cluster that this process is connected to, or else on that of `ray.init(**options)`.
 
-    Workers read the inputs themselves, so that paths mean the same on each node. A task takes one CPU, Ray's default, and is not
-    retried by Ray: the batch runs the inputs of a shard whose worker died again, one at a time.
+    Workers read the inputs themselves, so paths must be valid on each node. A task takes one CPU, Ray's default. Ray does not
+    retry it: if a worker dies, the batch reruns the inputs of its shard one at a time.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -36,15 +36,15 @@ class Ray:
 
     @property
     def workers(self) -> int:
-        """The CPUs of all nodes at this moment, at least one."""
+        """The current number of CPUs of all nodes, at least one."""
         return max(1, int(ray.cluster_resources().get("CPU", 0)))
 
     def start(self, pipeline: Any) -> None:
-        """Keep the pipeline for the workers, each of which makes it once."""
+        """Store the pickled pipeline; each worker unpickles it once."""
         self._pipeline = pickle.dumps(pipeline)
 
     def submit(self, shard: Shard) -> None:
-        """Let a worker run it."""
+        """Submit a shard as a task."""
         self._shards[self._task.remote(self._pipeline, shard)] = shard
 
     def wait(self) -> Sequence[Done]:
@@ -53,7 +53,7 @@ class Ray:
         return [(self._shards.pop(task), _outcome(task)) for task in done]
 
     def close(self) -> None:
-        """Cancel what is under way."""
+        """Cancel the tasks in flight, and disconnect from Ray if this object connected to it."""
         for task in self._shards:
             ray.cancel(task, force=True)
         self._shards.clear()
