@@ -282,9 +282,9 @@ class Provider:
 async def serve(provider: Provider, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str, None]:
     """Serve `provider` at `host` until the block is left, and yield the root URL, such as `http://127.0.0.1:49152`.
 
-    The tables of its models' encodings are loaded first, so that this delays no answer. Port 0 selects a free port. The base URL
-    of clients is `f"{url}/v1"`, or `f"{url}/recordings/{name}/v1"` for a recording. Responses in flight when the block is left
-    are cancelled.
+    The tables of its models' encodings are loaded first, so that this delays no answer. A `port` of 0 selects a free one. The
+    base URL of clients is `f"{url}/v1"`, or `f"{url}/recordings/{name}/v1"` for a recording. Responses in flight when the block
+    is left are cancelled.
     """
     for model in provider.models if provider.count is None else ():
         tokenizer(model)

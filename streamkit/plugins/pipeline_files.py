@@ -97,8 +97,10 @@ def from_data(data: Iterable[Mapping[str, object]]) -> AnyStage:
 
 
 def dumps(pipeline: Step[Any, Any], format: Format = "toml") -> str:
-    """Return the pipeline as text for `loads`. An object without an importable name, or a value that the format can't represent,
-    raises `PipelineError`."""
+    """Return the pipeline as text for `loads`, in TOML or JSON (`format`).
+
+    An object without an importable name, or a value that the format can't represent, raises `PipelineError`.
+    """
     data = to_data(pipeline)
     if format == "json":
         return json.dumps({"stage": data}, indent=2, ensure_ascii=False) + "\n"
