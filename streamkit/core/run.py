@@ -16,7 +16,7 @@ A = TypeVar("A")
 class Run(Iterator[Out], Generic[Out]):
     """A sync pipeline running over an iterable. After a failure each `next` raises the same error instead of `StopIteration`.
 
-    Made by `Stage.run`.
+    Created by `Stage.run`.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
 
     A stream with a hop, such as `source | Prefetch() | …`, needs `async with`: the hop's tasks start and end with the block.
 
-    Made by `source | pipeline` and by `Stage.open`.
+    Created by `source | pipeline` and by `Stage.open`.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ Function: TypeAlias = Callable[..., Any]
 Tools: TypeAlias = Mapping[str, Function] | Iterable[Function]
 DecidesOnTool: TypeAlias = Literal["result", "raise"]
 OnToolError: TypeAlias = DecidesOnTool | Callable[[Exception, ToolCall], DecidesOnTool]
-"""What a failed call does: one of the words, or a function of the exception and the call that returns one."""
+"""The effect of a failed call: one of these words, or a function of the exception and the call that returns one."""
 _LONE = re.compile("[\ud800-\udfff]")
 
 

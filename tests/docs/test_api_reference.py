@@ -74,7 +74,7 @@ ALSO = {
 PROTOCOLS = (Emitter, Log)
 """Their methods are explained in them, and not again in what implements them."""
 MADE_BY = re.compile(r"[Cc]reated by `")
-MADE_BY = re.compile(r"(?:[Cc]reated|[Mm]ade) by `")
+MADE_BY = re.compile(r"[Cc]reated by `")
 
 
 def find(path: str) -> Any:
