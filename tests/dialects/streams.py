@@ -52,7 +52,7 @@ class Result(NamedTuple):
         return self.events[-1]
 
     @property
-    def told(self) -> list[sk.Event]:
+    def without_structure(self) -> list[sk.Event]:
         """The events except those that carry the structure."""
         return [event for event in self.events if not isinstance(event, STRUCTURE)]
 
@@ -80,7 +80,7 @@ def read(*pieces: bytes, dialect: str | None = None, errors: Any = "raise", malf
     return Result(events, None)
 
 
-def tell(*payloads: Any, dialect: str | None = None, errors: Any = "raise") -> Result:
+def read_data(*payloads: Any, dialect: str | None = None, errors: Any = "raise") -> Result:
     """Read server-sent events with this data; each is named after its `type`."""
     return read(wire(payloads), dialect=dialect, errors=errors)
 

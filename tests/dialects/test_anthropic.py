@@ -15,8 +15,8 @@ from tests.dialects.streams import (
     Recording,
     payloads,
     read,
+    read_data,
     recordings,
-    tell,
 )
 
 MESSAGES = recordings("anthropic.messages")
@@ -153,7 +153,7 @@ def test_usage_is_cumulative_with_the_cache_and_a_later_null_is_ignored() -> Non
 
 
 def test_a_count_that_was_not_sent_is_unknown() -> None:
-    (usage,) = (event for event in tell(stop("end_turn", output_tokens=4)).events if isinstance(event, sk.Usage))
+    (usage,) = (event for event in read_data(stop("end_turn", output_tokens=4)).events if isinstance(event, sk.Usage))
 
     assert usage == sk.Usage(None, 4, None, {"output_tokens": 4})
 
@@ -172,31 +172,31 @@ def test_a_count_that_was_not_sent_is_unknown() -> None:
     ],
 )
 def test_the_stop_reason_is_the_providers_and_the_end_has_its_meaning(reason: str, end: str) -> None:
-    result = tell(START, stop(reason), STOP)
+    result = read_data(START, stop(reason), STOP)
 
     assert result.choice.finish_reason == reason
     assert result.end == sk.StreamEnd(end, True)
 
 
 def test_the_end_marker_without_a_stop_reason_leaves_the_choice_open() -> None:
-    assert tell(START, STOP).end == sk.StreamEnd("completed", True, (0,))
+    assert read_data(START, STOP).end == sk.StreamEnd("completed", True, (0,))
 
 
 def test_nothing_after_the_end_is_read() -> None:
-    assert tell(START, STOP, delta(0, type="text_delta", text="late")).completion.text == ""
+    assert read_data(START, STOP, delta(0, type="text_delta", text="late")).completion.text == ""
 
 
 def test_why_an_answer_was_refused_is_a_notice() -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": None}
     last = {"type": "message_delta", "delta": {"stop_reason": "refusal", "stop_details": details}}
 
-    assert tell(START, last, STOP).notices("stop_details") == [details]
+    assert read_data(START, last, STOP).notices("stop_details") == [details]
 
 
 @pytest.mark.parametrize("kind", ["text", "thinking"])
 def test_the_content_of_a_block_start_belongs_to_the_block(kind: str) -> None:
     more = delta(0, type=f"{kind}_delta", **{kind: "b"})
-    choice = tell(START, begin(0, type=kind, **{kind: "a"}), more, STOP).choice
+    choice = read_data(START, begin(0, type=kind, **{kind: "a"}), more, STOP).choice
 
     assert (choice.text or choice.reasoning) == "ab"
 
@@ -205,14 +205,14 @@ def test_a_call_that_begins_with_its_input_has_it_once() -> None:
     call = begin(0, type="tool_use", id="t", name="f", input={"a": [1, "ü"]})
     again = delta(0, type="input_json_delta", partial_json='{"a": [1, "ü"]}')
 
-    assert tell(START, call, again, STOP).choice.tool_calls == (sk.events.ToolCall("t", "f", '{"a":[1,"ü"]}'),)
+    assert read_data(START, call, again, STOP).choice.tool_calls == (sk.events.ToolCall("t", "f", '{"a":[1,"ü"]}'),)
 
 
 def test_calls_have_their_own_numbers_and_may_interleave() -> None:
     calls = [begin(index, type="tool_use", id=f"t{index}", name="f", input={}) for index in (3, 7)]
     pieces = [delta(index, type="input_json_delta", partial_json=piece) for piece in "{}" for index in (7, 3)]
 
-    assert tell(START, begin(0, type="text", text=""), *calls, *pieces, STOP).choice.tool_calls == (
+    assert read_data(START, begin(0, type="text", text=""), *calls, *pieces, STOP).choice.tool_calls == (
         sk.events.ToolCall("t3", "f", "{}", 0),
         sk.events.ToolCall("t7", "f", "{}", 1),
     )
@@ -221,7 +221,7 @@ def test_calls_have_their_own_numbers_and_may_interleave() -> None:
 def test_arguments_are_verbatim_even_if_they_are_not_json() -> None:
     call = begin(0, type="tool_use", id="t", name="f", input={})
 
-    cut = tell(START, call, delta(0, type="input_json_delta", partial_json='{ "a" :\n1'))
+    cut = read_data(START, call, delta(0, type="input_json_delta", partial_json='{ "a" :\n1'))
 
     assert cut.choice.tool_calls[0].arguments == '{ "a" :\n1'
     assert cut.end.reason == "truncated"
@@ -241,7 +241,9 @@ def test_arguments_are_verbatim_even_if_they_are_not_json() -> None:
     ids=str,
 )
 def test_an_unknown_event_is_a_notice_with_all_of_its_data(payload: Any) -> None:
-    (notice,) = (event for event in tell(START, payload, STOP).events if isinstance(event, sk.events.ProviderNotice))
+    (notice,) = (
+        event for event in read_data(START, payload, STOP).events if isinstance(event, sk.events.ProviderNotice)
+    )
 
     assert notice.raw == payload
 
@@ -249,14 +251,14 @@ def test_an_unknown_event_is_a_notice_with_all_of_its_data(payload: Any) -> None
 def test_a_block_of_an_unknown_kind_is_a_part_with_all_of_its_data() -> None:
     block = {"type": "container_upload", "file_id": "f"}
 
-    assert sk.events.PartStart("container_upload", 0, block) in tell(START, begin(0, **block), STOP).events
+    assert sk.events.PartStart("container_upload", 0, block) in read_data(START, begin(0, **block), STOP).events
 
 
 def test_the_text_of_interleaved_blocks_goes_to_the_right_block() -> None:
     blocks = [begin(0, type="text", text=""), begin(1, type="text", text="")]
     pieces = [delta(index, type="text_delta", text=piece) for index, piece in [(0, "a"), (1, "b"), (0, "c"), (1, "d")]]
 
-    message = tell(START, *blocks, *pieces, stop("end_turn"), STOP).completion.to_dict()
+    message = read_data(START, *blocks, *pieces, stop("end_turn"), STOP).completion.to_dict()
 
     assert [block["text"] for block in message["content"]] == ["ac", "bd"]
 
@@ -264,7 +266,7 @@ def test_the_text_of_interleaved_blocks_goes_to_the_right_block() -> None:
 def test_a_compaction_is_part_of_the_message() -> None:
     events = [begin(0, type="compaction", content=None), delta(0, type="compaction_delta", content="So far: …")]
 
-    message = tell(START, *events, {"type": "content_block_stop", "index": 0}, STOP).completion.to_dict()
+    message = read_data(START, *events, {"type": "content_block_stop", "index": 0}, STOP).completion.to_dict()
 
     assert message["content"] == [{"type": "compaction", "content": "So far: …"}]
 
@@ -283,7 +285,7 @@ def test_a_compaction_is_part_of_the_message() -> None:
 def test_an_error_in_the_stream_is_raised_after_the_events_before_it(kind: str, retryable: bool) -> None:
     error = {"type": "error", "error": {"type": kind, "message": "a secret prompt"}, "request_id": "req_1"}
 
-    result = tell(START, delta(0, type="text_delta", text="Hel"), error)
+    result = read_data(START, delta(0, type="text_delta", text="Hel"), error)
 
     assert result.completion.text == "Hel"
     assert result.end == sk.StreamEnd("provider_error", open_choices=(0,))
@@ -313,7 +315,7 @@ def test_an_error_may_be_first_or_instead_of_a_stream(body: bytes) -> None:
 def test_with_errors_emit_an_error_only_ends_the_stream() -> None:
     error = {"type": "error", "error": {"type": "overloaded_error", "message": ""}}
 
-    result = tell(START, error, dialect="anthropic", errors="emit")
+    result = read_data(START, error, dialect="anthropic", errors="emit")
 
     assert (result.error, result.end.reason) == (None, "provider_error")
 
@@ -365,7 +367,7 @@ def test_a_signature_is_kept_in_any_position(late: int) -> None:
     ]
     events.insert({0: 1, 1: 2, 2: 5}[late], delta_of(0, "signature_delta", signature="c2ln"))
 
-    result = tell(MESSAGE, block(0, "thinking", thinking="", signature=""), *events, *ENDED)
+    result = read_data(MESSAGE, block(0, "thinking", thinking="", signature=""), *events, *ENDED)
 
     assert result.completion.to_dict()["content"] == [
         {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
@@ -374,7 +376,7 @@ def test_a_signature_is_kept_in_any_position(late: int) -> None:
 
 
 def test_text_after_the_end_of_its_block_belongs_to_the_block() -> None:
-    result = tell(
+    result = read_data(
         MESSAGE,
         block(0, "text", text=""),
         delta_of(0, "text_delta", text="Blue"),
@@ -392,7 +394,7 @@ def test_a_call_without_input_has_an_empty_object(ends: bool, pieces: list[str])
     deltas = [delta_of(0, "input_json_delta", partial_json=piece) for piece in pieces]
     stop = [stop_of(0)] if ends else []
 
-    result = tell(MESSAGE, block(0, "tool_use", id="t1", name="f", input={}), *deltas, *stop, *ENDED)
+    result = read_data(MESSAGE, block(0, "tool_use", id="t1", name="f", input={}), *deltas, *stop, *ENDED)
 
     assert [(c.id, c.name, c.arguments) for c in result.choice.tool_calls] == [("t1", "f", "{}")]
 
@@ -400,6 +402,8 @@ def test_a_call_without_input_has_an_empty_object(ends: bool, pieces: list[str])
 def test_a_call_cut_before_its_input_has_no_arguments() -> None:
     end = {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}}
 
-    result = tell(MESSAGE, block(0, "tool_use", id="t1", name="f", input={}), stop_of(0), end, {"type": "message_stop"})
+    result = read_data(
+        MESSAGE, block(0, "tool_use", id="t1", name="f", input={}), stop_of(0), end, {"type": "message_stop"}
+    )
 
     assert [c.arguments for c in result.choice.tool_calls] == [""]

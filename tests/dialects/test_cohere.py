@@ -8,7 +8,7 @@ import streamkit as sk
 from streamkit.dialects import for_event
 from streamkit.dialects.cohere import CohereChat
 from tests.conftest import needs_shared
-from tests.dialects.streams import DATA, Recording, payloads, read, recordings, tell
+from tests.dialects.streams import DATA, Recording, payloads, read, read_data, recordings
 
 RECORDINGS = recordings("cohere.v2")
 every_recording = pytest.mark.parametrize("recording", RECORDINGS, ids=str)
@@ -105,7 +105,7 @@ def test_a_chat_is_one_choice() -> None:
 def test_thinking_is_reasoning() -> None:
     thought = {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"thinking": "Hm."}}}}
 
-    choice = tell(START, thought, text("Hi"), stop("COMPLETE")).choice
+    choice = read_data(START, thought, text("Hi"), stop("COMPLETE")).choice
 
     assert (choice.reasoning, choice.text) == ("Hm.", "Hi")
 
@@ -119,7 +119,7 @@ def test_calls_have_their_own_numbers() -> None:
         function = {"arguments": f'"{index}"'}
         return {"type": "tool-call-delta", "index": index, "delta": {"message": {"tool_calls": {"function": function}}}}
 
-    assert tell(START, call(1), call(4), piece(4), piece(1), stop("TOOL_CALL")).choice.tool_calls == (
+    assert read_data(START, call(1), call(4), piece(4), piece(1), stop("TOOL_CALL")).choice.tool_calls == (
         sk.events.ToolCall(None, "f1", '"1"', 0),
         sk.events.ToolCall(None, "f4", '"4"', 1),
     )
@@ -128,13 +128,13 @@ def test_calls_have_their_own_numbers() -> None:
 def test_billed_tokens_are_used_if_there_are_no_others() -> None:
     usage = {"billed_units": {"input_tokens": 3, "output_tokens": 4}}
 
-    assert tell(START, stop("COMPLETE", usage=usage)).completion.usage == sk.Usage(3, 4, 7, usage)
+    assert read_data(START, stop("COMPLETE", usage=usage)).completion.usage == sk.Usage(3, 4, 7, usage)
 
 
 def test_log_probabilities_are_emitted_unchanged() -> None:
     said = [{**text("a"), "logprobs": {"text": "a", "token_ids": [1], "logprobs": [-0.5]}}]
 
-    assert tell(START, *said, stop("COMPLETE")).choice.logprobs == {
+    assert read_data(START, *said, stop("COMPLETE")).choice.logprobs == {
         "items": [{"text": "a", "token_ids": [1], "logprobs": [-0.5]}]
     }
 
@@ -151,7 +151,7 @@ def test_log_probabilities_are_emitted_unchanged() -> None:
     ],
 )
 def test_the_finish_reason_is_the_providers_and_the_end_has_its_meaning(reason: str, end: str) -> None:
-    result = tell(START, text("Hi"), stop(reason))
+    result = read_data(START, text("Hi"), stop(reason))
 
     assert (result.choice.text, result.choice.finish_reason) == ("Hi", reason)
     assert (result.end.reason, result.end.saw_done) == (end, True)
@@ -159,7 +159,7 @@ def test_the_finish_reason_is_the_providers_and_the_end_has_its_meaning(reason: 
 
 
 def test_the_error_is_in_the_last_event() -> None:
-    result = tell(START, text("Hi"), stop("ERROR", error="a secret prompt"))
+    result = read_data(START, text("Hi"), stop("ERROR", error="a secret prompt"))
 
     assert result.completion.text == "Hi"
     assert isinstance(result.error, sk.ProviderError)
@@ -168,7 +168,7 @@ def test_the_error_is_in_the_last_event() -> None:
 
 
 def test_with_errors_emit_an_error_only_ends_the_stream() -> None:
-    result = tell(START, stop("ERROR", error="x"), dialect="cohere", errors="emit")
+    result = read_data(START, stop("ERROR", error="x"), dialect="cohere", errors="emit")
 
     assert (result.error, result.end.reason) == (None, "provider_error")
 
@@ -182,7 +182,9 @@ def test_an_error_instead_of_an_answer_is_an_error() -> None:
 
 @pytest.mark.parametrize("payload", [{"type": "debug", "prompt": "x"}, {"type": 3}, {"a": 1}, [1], None], ids=str)
 def test_an_unknown_event_is_a_notice_with_all_of_its_data(payload: Any) -> None:
-    (notice,) = (e for e in tell(START, payload, stop("COMPLETE")).events if isinstance(e, sk.events.ProviderNotice))
+    (notice,) = (
+        e for e in read_data(START, payload, stop("COMPLETE")).events if isinstance(e, sk.events.ProviderNotice)
+    )
 
     assert (notice.data, notice.raw) == (payload, payload)
 
@@ -201,7 +203,7 @@ def test_deltas_continue_their_part_with_or_without_its_type(with_type: bool) ->
         typed = {"type": kind} if with_type or event == "content-start" else {}
         return {"type": event, "index": index, "delta": {"message": {"content": {**typed, kind: said}}}}
 
-    result = tell(
+    result = read_data(
         {"type": "message-start", "id": "m", "delta": {"message": {"role": "assistant"}}},
         content("content-start", "thinking", 0, ""),
         *(content("content-delta", "thinking", 0, piece) for piece in ("Two", " cities", ".")),
@@ -225,7 +227,7 @@ def test_text_after_thinking_at_the_same_index_is_a_separate_part() -> None:
     def content(**said: Any) -> dict[str, Any]:
         return {"type": "content-delta", "index": 0, "delta": {"message": {"content": said}}}
 
-    result = tell(
+    result = read_data(
         {"type": "message-start", "id": "m", "delta": {"message": {"role": "assistant"}}},
         content(type="thinking", thinking="Hm"),
         content(type="thinking", thinking="."),

@@ -12,7 +12,7 @@ import streamkit as sk
 from streamkit.completion import FAILURES, SUCCESSES, EndReason
 from streamkit.dialects import DIALECTS
 from streamkit.dialects.finish_reasons import is_pending, meaning
-from tests.dialects.streams import read, sse, tell
+from tests.dialects.streams import read, read_data, sse
 
 # Providers' finish reasons and their meanings.
 WORDS: dict[str, EndReason] = {
@@ -607,5 +607,5 @@ def test_a_stream_without_an_answer_is_never_completed(dialect: str | None, done
 
 
 def test_usage_alone_is_not_an_answer() -> None:
-    assert tell({"choices": [], "usage": {"total_tokens": 1}}).end.reason == "truncated"
+    assert read_data({"choices": [], "usage": {"total_tokens": 1}}).end.reason == "truncated"
     assert read(sse({"choices": [], "prompt_filter_results": [{}]}, "[DONE]")).end.reason == "truncated"

@@ -120,12 +120,12 @@ def vars_of(event: Any) -> dict[str, Any]:
 @every_recording
 def test_the_structure_contains_no_text(recording: Recording) -> None:
     result = read(recording.body)
-    told = json.dumps([vars_of(event) for kind in STRUCTURE for event in result.of(kind)])
+    emitted = json.dumps([vars_of(event) for kind in STRUCTURE for event in result.of(kind)])
 
     for choice in result.completion.choices:
         for text in (choice.content, choice.reasoning, choice.refusal, *(c.arguments for c in choice.tool_calls)):
             # A short text may occur there by chance.
-            assert not text or len(text) < 12 or json.dumps(text)[1:-1] not in told
+            assert not text or len(text) < 12 or json.dumps(text)[1:-1] not in emitted
 
 
 def test_wire_and_payloads_are_inverse() -> None:

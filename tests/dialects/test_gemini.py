@@ -9,7 +9,7 @@ import streamkit as sk
 from streamkit.dialects import for_event
 from streamkit.dialects.gemini import Gemini
 from tests.conftest import needs_shared
-from tests.dialects.streams import DATA, Recording, payloads, read, recordings, tell
+from tests.dialects.streams import DATA, Recording, payloads, read, read_data, recordings
 
 RECORDINGS = recordings("gemini")
 every_recording = pytest.mark.parametrize("recording", RECORDINGS, ids=str)
@@ -117,7 +117,7 @@ def test_usage_is_cumulative_and_the_last_one_counts() -> None:
 def test_a_later_null_is_ignored() -> None:
     first, later = {"promptTokenCount": 7, "totalTokenCount": 7}, {"promptTokenCount": None, "totalTokenCount": 9}
 
-    usage = tell({"usageMetadata": first}, {"usageMetadata": later}).completion.usage
+    usage = read_data({"usageMetadata": first}, {"usageMetadata": later}).completion.usage
 
     assert usage == sk.Usage(7, None, 9, {"promptTokenCount": 7, "totalTokenCount": 9})
 
@@ -125,7 +125,7 @@ def test_a_later_null_is_ignored() -> None:
 def test_results_of_googles_own_tools_count_as_prompt() -> None:
     counts = {"promptTokenCount": 5, "toolUsePromptTokenCount": 10, "candidatesTokenCount": 2, "totalTokenCount": 17}
 
-    assert tell({"usageMetadata": counts}).completion.usage == sk.Usage(15, 2, 17, counts)
+    assert read_data({"usageMetadata": counts}).completion.usage == sk.Usage(15, 2, 17, counts)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_results_of_googles_own_tools_count_as_prompt() -> None:
     ],
 )
 def test_the_finish_reason_is_the_providers_and_the_end_has_its_meaning(reason: str, end: str) -> None:
-    result = tell(chunk({"text": "Hi"}), chunk({"text": "."}, finish=reason))
+    result = read_data(chunk({"text": "Hi"}), chunk({"text": "."}, finish=reason))
 
     assert (result.choice.text, result.choice.finish_reason) == ("Hi.", reason)
     assert result.end.reason == end
@@ -152,27 +152,27 @@ def test_the_finish_reason_is_the_providers_and_the_end_has_its_meaning(reason: 
 
 @pytest.mark.parametrize("reason", [None, "", "FINISH_REASON_UNSPECIFIED"])
 def test_a_placeholder_reason_is_not_an_end(reason: str | None) -> None:
-    result = tell(chunk({"text": "Hi"}, finish=reason))
+    result = read_data(chunk({"text": "Hi"}, finish=reason))
 
     assert result.choice.finish_reason is None
     assert result.end == sk.StreamEnd("truncated", open_choices=(0,))
 
 
 def test_one_candidate_without_an_end_makes_the_stream_truncated() -> None:
-    result = tell(chunk({"text": "a"}, finish="STOP"), chunk({"text": "b"}, index=1))
+    result = read_data(chunk({"text": "a"}, finish="STOP"), chunk({"text": "b"}, index=1))
 
     assert result.end == sk.StreamEnd("truncated", open_choices=(1,))
 
 
 def test_a_reason_sent_with_every_chunk_is_emitted_once() -> None:
-    result = tell(chunk({"text": "a"}, finish="STOP"), chunk({"text": "b"}, finish="STOP"))
+    result = read_data(chunk({"text": "a"}, finish="STOP"), chunk({"text": "b"}, finish="STOP"))
 
     assert [event for event in result.events if isinstance(event, sk.Finish)] == [sk.Finish("STOP")]
     assert result.choice.text == "ab"
 
 
 def test_a_function_call_finishes_with_stop_and_ends_as_tool_calls() -> None:
-    result = tell(chunk({"functionCall": {"name": "f", "args": {"a": 1}}}, finish="STOP"))
+    result = read_data(chunk({"functionCall": {"name": "f", "args": {"a": 1}}}, finish="STOP"))
 
     assert (result.choice.finish_reason, result.end.reason) == ("STOP", "tool_calls")
 
@@ -188,13 +188,13 @@ def test_a_function_call_finishes_with_stop_and_ends_as_tool_calls() -> None:
     ids=str,
 )
 def test_arguments_are_the_json_of_the_object(call: dict[str, Any], delta: sk.ToolCallDelta) -> None:
-    assert delta in tell(chunk({"functionCall": call}, finish="STOP")).events
+    assert delta in read_data(chunk({"functionCall": call}, finish="STOP")).events
 
 
 def test_a_blocked_prompt_ends_without_a_candidate() -> None:
     feedback = {"blockReason": "PROHIBITED_CONTENT"}
 
-    result = tell({"promptFeedback": feedback, "usageMetadata": {"promptTokenCount": 4, "totalTokenCount": 4}})
+    result = read_data({"promptFeedback": feedback, "usageMetadata": {"promptTokenCount": 4, "totalTokenCount": 4}})
 
     assert result.notices("prompt_feedback") == [feedback]
     assert result.completion.choices == ()
@@ -232,7 +232,7 @@ def test_a_blocked_prompt_ends_without_a_candidate() -> None:
 def test_the_text_of_other_parts_is_emitted_in_deltas(
     part: dict[str, Any], structure: dict[str, Any], texts: list[sk.events.PartDelta]
 ) -> None:
-    result = tell(chunk(part, finish="STOP"))
+    result = read_data(chunk(part, finish="STOP"))
 
     assert sk.events.PartStart(next(iter(part)), 0, structure) in result.events
     assert result.of(sk.events.PartDelta) == texts
@@ -258,7 +258,7 @@ def test_the_text_of_other_parts_is_emitted_in_deltas(
     ],
 )
 def test_a_text_continues_in_the_next_chunk(chunks: list[list[dict[str, Any]]], parts: list[dict[str, Any]]) -> None:
-    whole = tell(*(chunk(*said) for said in chunks), chunk(finish="STOP")).completion.to_dict()
+    whole = read_data(*(chunk(*said) for said in chunks), chunk(finish="STOP")).completion.to_dict()
 
     assert whole["candidates"][0]["content"]["parts"] == parts
 
@@ -266,7 +266,7 @@ def test_a_text_continues_in_the_next_chunk(chunks: list[list[dict[str, Any]]], 
 def test_a_blocked_prompt_is_restored_exactly() -> None:
     plain = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 4}, "modelVersion": "m"}
 
-    assert tell(plain).completion.to_dict() == plain
+    assert read_data(plain).completion.to_dict() == plain
 
 
 def test_grounding_and_citations_are_restored_in_place() -> None:
@@ -279,14 +279,16 @@ def test_grounding_and_citations_are_restored_in_place() -> None:
         avgLogprobs=-0.1,
     )
 
-    assert tell(plain).completion.to_dict() == plain
+    assert read_data(plain).completion.to_dict() == plain
 
 
 def test_grounding_and_log_probabilities_belong_to_their_candidate() -> None:
     grounding = {"webSearchQueries": ["q"], "groundingChunks": [{"web": {"uri": "https://example.com"}}]}
     logprobs = {"chosenCandidates": [{"token": "Hi", "logProbability": -0.1}]}
 
-    choice = tell(chunk({"text": "Hi"}, finish="STOP", groundingMetadata=grounding, logprobsResult=logprobs)).choice
+    choice = read_data(
+        chunk({"text": "Hi"}, finish="STOP", groundingMetadata=grounding, logprobsResult=logprobs)
+    ).choice
 
     assert choice.annotations == (grounding,)
     assert choice.logprobs == logprobs
@@ -299,7 +301,7 @@ def test_grounding_and_log_probabilities_belong_to_their_candidate() -> None:
 def test_an_error_in_the_stream_is_raised_after_the_events_before_it(code: int, status: str, retryable: bool) -> None:
     error = {"error": {"code": code, "message": "a secret prompt", "status": status}}
 
-    result = tell(chunk({"text": "Hel"}), error)
+    result = read_data(chunk({"text": "Hel"}), error)
 
     assert result.completion.text == "Hel"
     assert result.end == sk.StreamEnd("provider_error", open_choices=(0,))
@@ -319,7 +321,7 @@ def test_an_error_instead_of_a_stream_is_an_error(form: str) -> None:
 
 @pytest.mark.parametrize("payload", [{"a": 1}, None, 3, {"candidate": []}], ids=str)
 def test_an_unknown_event_is_a_notice_with_all_of_its_data(payload: Any) -> None:
-    result = tell(chunk({"text": "a"}), payload, chunk(finish="STOP"))
+    result = read_data(chunk({"text": "a"}), payload, chunk(finish="STOP"))
 
     (notice,) = (event for event in result.events if isinstance(event, sk.events.ProviderNotice))
     assert (notice.data, notice.raw) == (payload, payload)
@@ -330,15 +332,15 @@ def test_an_unknown_event_is_a_notice_with_all_of_its_data(payload: Any) -> None
     "candidates", [None, [], [None], [{}], [{"content": None}], [{"content": {"parts": None}}], "x"]
 )
 def test_candidates_may_be_empty(candidates: object) -> None:
-    result = tell({"candidates": candidates})
+    result = read_data({"candidates": candidates})
 
-    assert result.told[:-2] == []
+    assert result.without_structure[:-2] == []
     assert result.end.reason == "truncated"
 
 
 @pytest.mark.parametrize("time", [None, 3, "soon"])
 def test_a_time_of_another_form_is_ignored(time: object) -> None:
-    assert tell({"modelVersion": "m", "createTime": time}).completion.created is None
+    assert read_data({"modelVersion": "m", "createTime": time}).completion.created is None
 
 
 @pytest.mark.parametrize("body", [FIXTURE, b": hello\n\n" + FIXTURE, PLAIN], ids=["stream", "comment", "plain"])

@@ -21,12 +21,12 @@ def complete(**more: Any) -> dict[str, Any]:
     return {"serverContent": {"turnComplete": True, **more}, "usageMetadata": usage}
 
 
-def tell(*messages: dict[str, Any]) -> Result:
+def read_data(*messages: dict[str, Any]) -> Result:
     return read(ndjson(*messages))
 
 
 def test_the_text_of_a_turn_ends_with_the_turn() -> None:
-    result = tell(
+    result = read_data(
         SETUP,
         turn({"text": "I think", "thought": True}),
         turn({"text": "Hel"}),
@@ -46,7 +46,7 @@ def test_the_text_of_a_turn_ends_with_the_turn() -> None:
 
 def test_speech_is_audio_with_its_transcript() -> None:
     sound = {"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": "UklG"}}
-    result = tell(
+    result = read_data(
         {"serverContent": {"inputTranscription": {"text": "Hi"}}},
         turn(sound),
         {"serverContent": {"outputTranscription": {"text": "Hello"}}},
@@ -60,7 +60,7 @@ def test_speech_is_audio_with_its_transcript() -> None:
 
 def test_function_calls_end_the_turn() -> None:
     calls = [{"id": "c1", "name": "f", "args": {"a": 1}}, {"id": "c2", "name": "g", "args": {}}]
-    result = tell(SETUP, turn({"text": "Let me see."}), {"toolCall": {"functionCalls": calls}})
+    result = read_data(SETUP, turn({"text": "Let me see."}), {"toolCall": {"functionCalls": calls}})
 
     assert result.choice.tool_calls == (ToolCall("c1", "f", '{"a":1}', 0), ToolCall("c2", "g", "{}", 1))
     assert (result.end.reason, result.end.saw_done) == ("tool_calls", True)
@@ -81,12 +81,12 @@ def test_function_calls_end_the_turn() -> None:
     ],
 )
 def test_how_a_turn_ends(messages: list[dict[str, Any]], reason: str) -> None:
-    assert tell(SETUP, turn({"text": "Hel"}), *messages).end.reason == reason
+    assert read_data(SETUP, turn({"text": "Hel"}), *messages).end.reason == reason
 
 
 def test_messages_of_the_session_are_notices() -> None:
     messages = [{"goAway": {"timeLeft": "5s"}}, {"sessionResumptionUpdate": {"resumable": True}}]
-    result = tell(SETUP, *messages, {"toolCallCancellation": {"ids": ["c"]}})
+    result = read_data(SETUP, *messages, {"toolCallCancellation": {"ids": ["c"]}})
 
     assert [event.kind for event in result.of(ProviderNotice)] == [
         "setupComplete",

@@ -8,7 +8,7 @@ import pytest
 
 import streamkit as sk
 from streamkit.dialects import DIALECTS
-from tests.dialects.streams import cuts, read, sse, tell
+from tests.dialects.streams import cuts, read, read_data, sse
 
 CREATED = {"type": "response.created", "response": {"id": "r", "object": "response"}}
 PLACE = {"item_id": "i", "output_index": 0, "content_index": 0}
@@ -87,7 +87,7 @@ def test_an_invalid_index_is_0(index: str) -> None:
 @pytest.mark.parametrize("other", ["refusal", "reasoning_text", "output_text"])
 @pytest.mark.parametrize("first", ["refusal", "reasoning_text", "output_text"])
 def test_text_of_another_kind_than_its_part_is_a_separate_part(first: str, other: str) -> None:
-    result = tell(
+    result = read_data(
         CREATED,
         {"type": "response.output_item.added", "output_index": 0, "item": {"id": "i", "type": "message"}},
         {"type": "response.content_part.added", **PLACE, "part": {"type": first, "text": ""}},
@@ -98,14 +98,14 @@ def test_text_of_another_kind_than_its_part_is_a_separate_part(first: str, other
 
     assert result.error is None
     (item,) = result.completion.to_dict()["output"]
-    told = [(part["type"], part["refusal" if part["type"] == "refusal" else "text"]) for part in item["content"]]
-    assert told == ([(first, "Blue sky")] if first == other else [(first, "Blue"), (other, " sky")])
+    emitted = [(part["type"], part["refusal" if part["type"] == "refusal" else "text"]) for part in item["content"]]
+    assert emitted == ([(first, "Blue sky")] if first == other else [(first, "Blue"), (other, " sky")])
 
 
 @pytest.mark.parametrize("kind", [{}, [], 5, None, {"type": {}}])
 @pytest.mark.parametrize("event", ["response.output_item.added", "response.output_item.done"])
 def test_a_type_that_is_not_a_string_is_ignored(kind: Any, event: str) -> None:
-    result = tell(CREATED, {"type": event, "output_index": 0, "item": {"type": kind}}, COMPLETED)
+    result = read_data(CREATED, {"type": event, "output_index": 0, "item": {"type": kind}}, COMPLETED)
 
     assert (result.error, result.end.reason) == (None, "completed")
     assert json.dumps(result.completion.to_dict())
@@ -158,10 +158,10 @@ def test_a_stored_lone_surrogate_is_replaced_in_every_later_event(events: tuple[
 
     for pieces in ([body], *cuts(body, times=1)):
         result = read(*pieces, dialect=dialect)
-        told = repr([*result.events, result.error, vars(result.error or sk.StreamkitError())])
-        assert "\\ufdd" not in ascii(told)
-        assert "\\ud83d" not in ascii(told)
-        assert "\ufffd" in told
+        emitted = repr([*result.events, result.error, vars(result.error or sk.StreamkitError())])
+        assert "\\ufdd" not in ascii(emitted)
+        assert "\\ud83d" not in ascii(emitted)
+        assert "\ufffd" in emitted
 
 
 def test_a_run_with_a_lone_surrogate_is_resumed_from_its_checkpoint() -> None:

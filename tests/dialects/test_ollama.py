@@ -91,7 +91,7 @@ def test_a_text_cut_at_its_length_limit_ends_as_length() -> None:
 def test_the_events_of_a_line(payload: dict[str, Any], events: list[Any]) -> None:
     first = line(content="")
 
-    assert read(ndjson(first, payload)).told[1:-2] == events
+    assert read(ndjson(first, payload)).without_structure[1:-2] == events
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ CHAT = {"id": "c-1", "object": "chat.completion.chunk", "created": 17, "model": 
         "text of a legacy completion",
         "reasoning as most have it",
         "reasoning as vLLM and OpenRouter have it",
-        "reasoning twice in a chunk is told once",
+        "reasoning twice in a chunk is emitted once",
         "refusal",
         "role",
         "the beginning of a tool call",

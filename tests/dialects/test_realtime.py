@@ -51,7 +51,7 @@ def message(kind: str, **part: Any) -> dict[str, Any]:
     }
 
 
-def tell(*events: dict[str, Any]) -> Result:
+def read_data(*events: dict[str, Any]) -> Result:
     return read(ndjson(*events))
 
 
@@ -62,7 +62,7 @@ def tell(*events: dict[str, Any]) -> Result:
 )
 def test_the_text_of_a_response_is_emitted_once(kind: str, delta: str) -> None:
     whole = message(kind, text="Hello")
-    result = tell(
+    result = read_data(
         SESSION,
         ASKED,
         CREATED,
@@ -97,7 +97,7 @@ def test_the_text_of_a_response_is_emitted_once(kind: str, delta: str) -> None:
 )
 def test_speech_is_audio_with_its_transcript(audio: str, transcript: str) -> None:
     part = {"type": "audio", "transcript": "Hello"}
-    result = tell(
+    result = read_data(
         SESSION,
         CREATED,
         ADDED,
@@ -123,7 +123,7 @@ def test_a_function_call_is_for_the_client() -> None:
     call = {"id": "f", "type": "function_call", "call_id": "c", "name": "weather", "arguments": ""}
     at = {"response_id": "r", "item_id": "f", "output_index": 0, "call_id": "c"}
     whole = {**call, "arguments": '{"a":1}', "status": "completed"}
-    result = tell(
+    result = read_data(
         CREATED,
         {"type": "response.output_item.added", "output_index": 0, "item": call},
         {"type": "response.function_call_arguments.delta", **at, "delta": '{"a":'},
@@ -148,7 +148,7 @@ def test_a_function_call_is_for_the_client() -> None:
     ],
 )
 def test_how_a_response_ends(end: dict[str, Any], reason: str, word: str) -> None:
-    result = tell(CREATED, ADDED, text("Hel"), end)
+    result = read_data(CREATED, ADDED, text("Hel"), end)
 
     assert result.error is None
     assert (result.end.reason, result.end.provider_reason) == (reason, word)
@@ -156,7 +156,7 @@ def test_how_a_response_ends(end: dict[str, Any], reason: str, word: str) -> Non
 
 def test_a_failed_response_has_the_providers_reason() -> None:
     error = {"type": "server_error", "code": "rate_limit_exceeded", "message": "slow down"}
-    result = tell(CREATED, ADDED, text("Hel"), done("failed", type="failed", error=error))
+    result = read_data(CREATED, ADDED, text("Hel"), done("failed", type="failed", error=error))
 
     assert isinstance(result.error, sk.ProviderError)
     assert (result.error.code, result.error.detail) == ("rate_limit_exceeded", "slow down")
@@ -165,20 +165,20 @@ def test_a_failed_response_has_the_providers_reason() -> None:
 
 def test_an_error_of_the_session_is_a_provider_error() -> None:
     error = {"type": "invalid_request_error", "code": "invalid_event", "message": "no such item", "event_id": "mine"}
-    result = tell(SESSION, {"type": "error", "event_id": "e", "error": error})
+    result = read_data(SESSION, {"type": "error", "event_id": "e", "error": error})
 
     assert isinstance(result.error, sk.ProviderError)
     assert (result.error.code, result.error.type) == ("invalid_event", "invalid_request_error")
 
 
 def test_without_a_response_nothing_is_complete() -> None:
-    assert tell(SESSION, ASKED, {"type": "rate_limits.updated", "rate_limits": []}).end.reason == "truncated"
-    assert tell(SESSION, CREATED, ADDED, text("Hel")).end == sk.StreamEnd("truncated", open_choices=(0,))
+    assert read_data(SESSION, ASKED, {"type": "rate_limits.updated", "rate_limits": []}).end.reason == "truncated"
+    assert read_data(SESSION, CREATED, ADDED, text("Hel")).end == sk.StreamEnd("truncated", open_choices=(0,))
 
 
 def test_notices_of_the_conversation_contain_no_text_of_the_model() -> None:
     said = {**message("output_text", text="a secret"), "name": "a secret"}
-    result = tell(SESSION, {"type": "conversation.item.done", "previous_item_id": "u", "item": said}, done())
+    result = read_data(SESSION, {"type": "conversation.item.done", "previous_item_id": "u", "item": said}, done())
 
     (notice,) = [event for event in result.of(ProviderNotice) if event.kind == "conversation.item.done"]
     assert notice.data == {

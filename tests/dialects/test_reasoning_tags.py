@@ -83,13 +83,13 @@ def test_the_result_does_not_depend_on_how_the_text_is_split(
 def test_only_tags_and_white_space_are_removed(text: str) -> None:
     reasoning, content = split(text)
     found = events(chunk(text), chunk(finish="stop"), DONE)
-    told = "".join(event.text for event in found if isinstance(event, sk.TextDelta | sk.ReasoningDelta))
+    emitted = "".join(event.text for event in found if isinstance(event, sk.TextDelta | sk.ReasoningDelta))
 
     left = list(text)
     # Every emitted character is in the text, in the same order.
     rest = iter(left)
-    assert all(any(character == other for other in rest) for character in told)
-    assert len(told) == len(reasoning) + len(content)
+    assert all(any(character == other for other in rest) for character in emitted)
+    assert len(emitted) == len(reasoning) + len(content)
     if "<think>" not in text:
         assert (reasoning, content) == ("", text)
 

@@ -242,7 +242,7 @@ def test_the_actual_service_tier_is_emitted_once_known() -> None:
 def test_the_events_of_a_wire_event(payload: dict[str, Any], events: list[Any]) -> None:
     result = read(sse(CREATED, payload if isinstance(payload, dict) else json.dumps(payload), COMPLETED))
 
-    assert result.told[1:-3] == events
+    assert result.without_structure[1:-3] == events
 
 
 def test_content_sent_only_as_a_whole_is_emitted_once() -> None:
@@ -430,7 +430,7 @@ ANSWER = numbered(
 def test_events_replayed_after_a_reconnect_are_ignored(came: int, again: int) -> None:
     result = read(sse(*ANSWER[:came], *ANSWER[min(came, again) :]))
 
-    assert result.told == read(sse(*ANSWER)).told
+    assert result.without_structure == read(sse(*ANSWER)).without_structure
 
 
 def test_a_restarted_answer_with_the_same_numbers_is_ignored_up_to_the_received_part() -> None:

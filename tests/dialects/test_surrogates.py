@@ -36,7 +36,7 @@ def texts(*contents: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("contents", "told"),
+    ("contents", "emitted"),
     [
         ([HIGH, LOW], ["😀"]),
         (["a" + HIGH, LOW + "b"], ["a", "😀b"]),
@@ -70,8 +70,8 @@ def texts(*contents: str) -> list[str]:
         "what is no escape",
     ],
 )
-def test_halves_are_joined_and_a_lone_one_is_a_replacement_character(contents: list[str], told: list[str]) -> None:
-    assert texts(*contents) == told
+def test_halves_are_joined_and_a_lone_one_is_a_replacement_character(contents: list[str], emitted: list[str]) -> None:
+    assert texts(*contents) == emitted
 
 
 @pytest.mark.parametrize(
@@ -229,17 +229,17 @@ def test_all_halves_are_joined_however_events_are_batched(contents: list[str], s
     payloads = ['{"choices":[{"index":0,"delta":{"content":"@"}}]}'.replace("@", content) for content in contents]
     events = [sk.sse.ServerSentEvent.of(payload) for payload in payloads]
     reader = sk.Extract("openai").fresh()
-    told: list[sk.Event] = []
+    emitted: list[sk.Event] = []
     for at in range(0, len(events), size):
-        told.extend(reader.feed_all(events[at : at + size]))
-    told.extend(reader.flush())
+        emitted.extend(reader.feed_all(events[at : at + size]))
+    emitted.extend(reader.flush())
 
-    assert told == list(sk.Extract("openai").run(events))
+    assert emitted == list(sk.Extract("openai").run(events))
     whole = (
         json.loads('"' + "".join(contents) + '"').encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     )
-    assert "".join(event.text for event in told if isinstance(event, sk.TextDelta)) == whole
-    assert all(event.text for event in told if isinstance(event, sk.TextDelta))
+    assert "".join(event.text for event in emitted if isinstance(event, sk.TextDelta)) == whole
+    assert all(event.text for event in emitted if isinstance(event, sk.TextDelta))
 
 
 @given(st.text(st.sampled_from(["\\", "u", "d", "8", "3", "e", "0", '"', "n", "\ud83d", "\ude00", "a"])))

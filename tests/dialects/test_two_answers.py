@@ -148,8 +148,8 @@ ONE = {
     "dashscope, usage behind the end": sse(
         dashscope("a", "First"), {**dashscope("b", ""), "usage": {"input_tokens": 1, "output_tokens": 1}}
     ),
-    "interactions, told again of the same": sse(*interaction("a", "Fir"), *interaction("a", "st")),
-    "responses, told again of the same": sse(*response("a", "Fir"), *response("a", "st")),
+    "interactions, sent again with the same id": sse(*interaction("a", "Fir"), *interaction("a", "st")),
+    "responses, sent again with the same id": sse(*response("a", "Fir"), *response("a", "st")),
 }
 
 
