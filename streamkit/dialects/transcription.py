@@ -43,7 +43,7 @@ class OpenAITranscription(Dialect):
     plain: ClassVar[ResponseForm | None] = transcription
 
     _emitted: EmittedText = field(default_factory=EmittedText, init=False, repr=False)
-    _weighed: bool = field(default=False, init=False, repr=False)
+    _has_logprobs: bool = field(default=False, init=False, repr=False)
 
     @classmethod
     def speaks(cls, event: ServerSentEvent, data: object) -> bool:
@@ -60,9 +60,9 @@ class OpenAITranscription(Dialect):
             self.fail(error or data, number, out)
         elif kind == "transcript.text.delta":
             self._emit(fields, fields.get("delta"), payload, out)
-            self._weighed |= bool(fields.get("logprobs"))
+            self._has_logprobs |= bool(fields.get("logprobs"))
         elif kind == "transcript.text.done" or ("type" not in fields and "text" in fields):
-            whole = {} if self._weighed else fields
+            whole = {} if self._has_logprobs else fields
             rest = self._emitted.rest(text(fields.get("text")) or "")
             if rest is None:
                 self.conflict("content", 0, payload, out)

@@ -127,7 +127,7 @@ class OpenAIChunks(Checkpointed):
     _shape: str | None = field(default=None, init=False, repr=False)
     _counts_bytes: bool = field(default=False, init=False, repr=False)
     _responses: Responses = field(default_factory=Responses, init=False, repr=False)
-    _spoke: bool = field(default=False, init=False, repr=False)
+    _wrote: bool = field(default=False, init=False, repr=False)
 
     def head(self) -> Iterable[ServerSentEvent]:
         # Each choice has its own head, the chunk with its role.
@@ -162,7 +162,7 @@ class OpenAIChunks(Checkpointed):
         self._choices = {index: _Choice(index) for index in self._choices}
         self._withheld, self._bytes = WithheldChoices(), {}
         self._responses.take(Reset(""))
-        return not self._spoke
+        return not self._wrote
 
     def end(self, reason: EndReason) -> Iterable[ServerSentEvent]:
         out: list[ServerSentEvent] = []
@@ -195,7 +195,7 @@ class OpenAIChunks(Checkpointed):
             f'"text":{content},"index":{index}' if self.legacy else f'"index":{index},"delta":{{"content":{content}}}'
         )
         data = f'{self._head or self._begin()}{{{fields},"logprobs":null,"finish_reason":null}}]}}'
-        self._spoke = True
+        self._wrote = True
         out.append(ServerSentEvent.of(data))
 
     def _take(self, event: Event, out: list[ServerSentEvent]) -> None:
@@ -391,7 +391,7 @@ class OpenAIChunks(Checkpointed):
                 self._write_finish(choice, end_finish(end, choice.called), out)
 
     def _write(self, choice: ChatChoice | TextChoice, out: list[ServerSentEvent]) -> None:
-        self._spoke = True
+        self._wrote = True
         out.append(self._chunk(choice))
 
     def _chunk(self, choice: ChatChoice | TextChoice | None, usage: dict[str, Any] | None = None) -> ServerSentEvent:

@@ -72,7 +72,7 @@ _CALLS = {"function_call": "function", "custom_tool_call": "custom"}
 _ENDS = ("completed", "incomplete", "failed", "cancelled")
 # Items that the client must answer, with a tool's result or an approval. The provider runs all other calls itself: searches, the
 # code interpreter, MCP servers. (https://platform.openai.com/docs/guides/tools)
-_ASKING = {
+_WAITING = {
     *_CALLS,
     "computer_call",
     "local_shell_call",
@@ -123,10 +123,12 @@ class OpenAIResponses(Dialect):
         default_factory=dict[str, dict[int, dict[int, EmittedText]]], init=False, repr=False
     )
     # (kind,), (kind, item) and (kind, item, part) for emitted log probabilities and annotations.
-    _told: set[tuple[str | int, ...]] = field(default_factory=set[tuple[str | int, ...]], init=False, repr=False)
+    _emitted_beside: set[tuple[str | int, ...]] = field(
+        default_factory=set[tuple[str | int, ...]], init=False, repr=False
+    )
     _calls: dict[int, _ItemCall] = field(default_factory=dict[int, _ItemCall], init=False, repr=False)
     # The ids of calls that wait for the client, and of calls that the provider has run.
-    _asking: set[str] = field(default_factory=set[str], init=False, repr=False)
+    _waiting: set[str] = field(default_factory=set[str], init=False, repr=False)
     _ran: set[str] = field(default_factory=set[str], init=False, repr=False)
     _outline: Outline = field(default_factory=Outline, init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
@@ -257,7 +259,7 @@ class OpenAIResponses(Dialect):
             return
         word = text(mapping(response.get("incomplete_details")).get("reason")) if status == "incomplete" else None
         self.finished[0] = word = word or status
-        if self._asking or any(call.identity.type is None for call in self._calls.values()):
+        if self._waiting or any(call.identity.type is None for call in self._calls.values()):
             # A call has no type if its item was never received.
             self.called.add(0)
         if status == "completed":
@@ -440,11 +442,11 @@ class OpenAIResponses(Dialect):
             out.append(Annotation(annotation, part=number, payload=payload))
 
     def _mark(self, kind: str, place: Place) -> None:
-        self._told.update(((kind,), (kind, place[0]), (kind, *place)))
+        self._emitted_beside.update(((kind,), (kind, place[0]), (kind, *place)))
 
     def _known(self, *place: int) -> set[str]:
         """Return which of "logprobs" and "annotations" were emitted for the response, an item or a part."""
-        return {kind for kind in ("logprobs", "annotations") if (kind, *place) in self._told}
+        return {kind for kind in ("logprobs", "annotations") if (kind, *place) in self._emitted_beside}
 
     def _take_role(self, item: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         role = text(item.get("role")) if item.get("type") == "message" else None
@@ -458,10 +460,10 @@ class OpenAIResponses(Dialect):
         kind, id = text(item.get("type")) or "", text(item.get("call_id")) or text(item.get("id")) or ""
         if kind.endswith("_output"):
             # The provider ran the call itself, as with a shell in a container.
-            self._asking.discard(id)
+            self._waiting.discard(id)
             self._ran.add(id)
-        elif kind in _ASKING and id not in self._ran and not _is_hosted(item):
-            self._asking.add(id)
+        elif kind in _WAITING and id not in self._ran and not _is_hosted(item):
+            self._waiting.add(id)
 
     def _call(self, place: int) -> _ItemCall:
         if place not in self._calls:
