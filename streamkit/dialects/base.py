@@ -236,7 +236,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
     def not_known(self, kind: str, data: Any, payload: bytes, out: list[Event], index: int | None = None) -> None:
         """Emit an event of an unknown kind as a notice, and count it by its kind."""
         if kind not in EXPECTED:
-            # Bound the memory for a server that generates kinds.
+            # Bound the memory for a server that generates new kinds.
             counted = kind if kind in self.unknown or len(self.unknown) < _KINDS else "others"
             self.unknown[counted] = self.unknown.get(counted, 0) + 1
         out.append(ProviderNotice(kind, data, index, payload=payload))

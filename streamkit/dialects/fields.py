@@ -131,7 +131,7 @@ def corrected(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bounded(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    # Every usage holds all known fields. Bound the memory for a server that generates names.
+    # Every usage holds all known fields. Bound the memory for a server that generates new names.
     return said if len(known) < _MOST_NAMES else {name: value for name, value in said.items() if name in known}
 
 

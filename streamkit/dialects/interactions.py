@@ -125,7 +125,7 @@ class GeminiInteractions(Dialect):
 
     There is one choice. Its steps are emitted in order, each between a `PartStart` and a `PartEnd`, with their contents as
     parts within them. The summary of a thought is reasoning; its signature is in the `PartEnd`. Text in steps of Google's own
-    tools is emitted as `PartDelta`s. `Usage` counts thoughts as output, and the input of Google's tools as input.
+    tools is emitted as `PartDelta`s. `Usage` counts thoughts as output, and tokens of Google's tools as input.
     """
 
     shape: ClassVar[str | None] = "interactions"

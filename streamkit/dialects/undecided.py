@@ -14,7 +14,7 @@ from streamkit.sse.events import JsonBody, ServerSentEvent
 
 @dataclass
 class Undecided(Dialect):
-    """Comments, pings, an error without other events, and events that no dialect recognizes. Except for errors all are notices.
+    """Comments, pings, an error without other events, and events that no dialect recognizes. All except errors become notices.
 
     After an unrecognized event the stream ends as `error`, even with `[DONE]`, which many dialects share. Otherwise it ends as
     `truncated`, because there was no answer.

@@ -159,8 +159,8 @@ class Emit(Stage[Event, ServerSentEvent]):
     def response(self, completion: Completion, withheld: Container[int] | None = None) -> dict[str, Any]:
         """Return the non-streaming response: the whole answer as one JSON object.
 
-        `withheld`: the choices of which moderation withheld text; by default all with verdicts. Raises `PipelineError` if the
-        format has no non-streaming response.
+        `withheld`: the choices of which moderation withheld text; by default those with a verdict other than `annotate`. Raises
+        `PipelineError` if the format has no non-streaming response.
         """
         if self.streams_only:
             raise PipelineError(

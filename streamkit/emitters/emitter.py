@@ -87,7 +87,7 @@ class Emitter(Protocol):
     def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
         """Return the non-streaming response; not called if `streams_only`.
 
-        `withheld`: the choices of which moderation withheld text; by default all with verdicts.
+        `withheld`: the choices of which moderation withheld text; by default those with a verdict other than `annotate`.
         """
         ...
 

@@ -1,6 +1,6 @@
 """Read requests of Vercel's `useChat`: `{"id": …, "messages": [UIMessage, …]}`. (https://ai-sdk.dev/docs/reference/ai-sdk-core/ui-message)
 
-Parts are converted like in the AI SDK's own `convertToModelMessages`.
+Parts are converted as in the AI SDK's own `convertToModelMessages`.
 """
 
 import json

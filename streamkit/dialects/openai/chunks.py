@@ -91,7 +91,7 @@ class Chunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     prompt_filter_results: Any = None
     prompt_annotations: Any = None  # Azure's former name for it
     moderation: Any = None
-    base_resp: dict[str, Any] | None = None  # has MiniMax's errors
+    base_resp: dict[str, Any] | None = None  # MiniMax's errors
     # Padding of OpenAI and Mistral, and echoed request fields: they are not part of a response.
     obfuscation: Any = None
     p: Any = None
@@ -147,7 +147,7 @@ class ChunkReader:
         known = len(self._of_chunks) + len(self._of_choices)
         for names, found in ((self._of_chunks, chunk.beside or ()), (self._of_choices, of_choices)):
             for name in found:
-                # Bound the memory for a server that generates names. Not every name can be a field of a struct.
+                # Bound the memory for a server that generates new names. Not every name can be a struct field.
                 if len(names) < _MOST_NAMES and _NAME.fullmatch(name):
                     names.setdefault(name, f"beside_{len(names)}")
         if len(self._of_chunks) + len(self._of_choices) > known:

@@ -80,8 +80,8 @@ def own_completion(completion: Completion) -> dict[str, Any]:
 def chat_completion(completion: Completion, withheld: Container[int] | None = None) -> dict[str, Any]:
     """Build the response as a chat completion that OpenAI's clients accept, whichever provider answered.
 
-    `withheld`: the choices whose text moderation withheld in part; their annotations are left out. By default these are the
-    choices with verdicts.
+    `withheld`: the choices of which moderation withheld text; their annotations are left out. By default these are the choices
+    with a verdict other than `annotate`.
     """
     choices = [_client_choice(completion, choice, withheld) for choice in completion.choices]
     return _response(completion, "chat.completion", choices)
