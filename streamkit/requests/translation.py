@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from streamkit.errors import PipelineError, ProtocolError
 from streamkit.requests import ag_ui, ai_sdk, anthropic, chat, gemini, responses
 from streamkit.requests.conversation import CallPart, Conversation, TextPart, Turn, TurnPart
+from streamkit.requests.fields import Fields
 from streamkit.requests.losses import Losses, Untranslated
 from streamkit.sse.json_text import DEEPEST, depth_of
 
@@ -62,9 +63,10 @@ def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: 
             raise PipelineError(f"{name}: expected one of {', '.join(known)}; found {value!r}")
     if depth_of(body) > DEEPEST:
         raise ProtocolError(f"expected a request that is nested at most {DEEPEST} levels deep, found a deeper one")
-    if source == target:
-        return Translation(copy.deepcopy(dict(body)), [])
     losses = Losses(_PROSE[target])
+    if source == target:
+        Fields(body, "", losses)  # raises unless the body is an object
+        return Translation(copy.deepcopy(dict(body)), [])
     conversation = SOURCES[source](body, losses)
     turns = (_prepared(turn, target, losses) for turn in conversation.turns)
     conversation.turns = [turn for turn in turns if turn.parts]

@@ -123,6 +123,24 @@ def test_with_equal_source_and_target_the_body_is_unchanged(source: str) -> None
     assert body.get("tools") is not BODIES[source]["tools"]
 
 
+@pytest.mark.parametrize("target", BODIES)
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ([], "an object, found array"),
+        ("x", "an object, found string"),
+        (None, "an object, found nothing"),
+        ({1: 2}, "names that are strings, found int"),
+    ],
+)
+def test_a_body_that_is_not_an_object_raises_with_equal_source_and_target_too(
+    body: Any, found: str, target: str
+) -> None:
+    for source in ("openai", target):
+        with pytest.raises(ProtocolError, match=f"^request: expected {found}$"):
+            translate(body, source=source, target=target)
+
+
 @each_pair
 def test_the_body_is_not_changed(source: str, target: str) -> None:
     body = copy.deepcopy(BODIES[source])
