@@ -158,7 +158,7 @@ class OpenAIChunks(Checkpointed):
         return ()
 
     def restart(self) -> bool:
-        # The client has a choice for each that was introduced, and needs the end of each.
+        # Clients store every introduced choice and expect each to end.
         self._choices = {index: _Choice(index) for index in self._choices}
         self._withheld, self._bytes = WithheldChoices(), {}
         self._responses.take(Reset(""))
