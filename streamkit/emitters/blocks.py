@@ -150,6 +150,7 @@ class BlockEmitter(Checkpointed):
     details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     word: str | None = field(default=None, init=False, repr=False)
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
+    _headed: bool = field(default=False, init=False, repr=False)
     _blocks: list[Block] = field(default_factory=list[Block], init=False, repr=False)
     _front: int = field(default=0, init=False, repr=False)
     # By part number: its data, its start, and the index of its block. By call: the index of its block, and its part.
@@ -253,7 +254,7 @@ class BlockEmitter(Checkpointed):
 
     def head(self) -> Iterable[Frame]:
         # A value that was written must not change later, not even a default.
-        self._identity = self.identity
+        self._identity, self._headed = self.identity, True
         return self.opening()
 
     def events(self, events: list[Event]) -> Iterable[Frame]:
@@ -293,6 +294,9 @@ class BlockEmitter(Checkpointed):
         self._containers.clear()
         self._front, self._last_text = 0, None
         self._current, self._early, self.late, self._withheld, self.word = {}, {}, [], WithheldChoices(), None
+        self.shape, self.details = None, {}
+        if not self._headed:
+            self._identity.clear()
         self._responses.take(Reset(""))
         return not spoke
 

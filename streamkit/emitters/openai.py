@@ -158,6 +158,9 @@ class OpenAIChunks(Checkpointed):
         return ()
 
     def restart(self) -> bool:
+        if self.legacy or not self._choices:  # No chunk was written.
+            self._identity, self._head = {}, ""
+        self._shape, self._counts_bytes = None, False
         # Clients store every introduced choice and expect each to end.
         self._choices = {index: _Choice(index) for index in self._choices}
         self._withheld, self._bytes = WithheldChoices(), {}

@@ -251,6 +251,30 @@ def test_a_restart_after_text_fails(name: str) -> None:
     assert "was restarted" not in "".join(frame.data for frame in anew)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_restart_before_any_frame_leaves_nothing_of_the_discarded_answer(name: str) -> None:
+    discarded = [
+        sk.events.ResponseStart("msg_1", None, 1, "claude", service_tier="standard"),
+        sk.events.ResponseDetails({"type": "message", "container": {"id": "c"}, "stop_sequence": "X"}, "anthropic"),
+        sk.events.Reset("another source"),
+    ]
+    answer = [sk.events.ResponseStart("b", None, 2, "gpt"), sk.TextDelta("hi"), sk.Finish("stop"), DONE]
+
+    assert list(sk.Emit(name).run([*discarded, *answer])) == list(sk.Emit(name).run(answer))
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"openai-legacy"}))
+def test_a_restart_after_the_head_keeps_the_identity_that_was_written(name: str) -> None:
+    start = [sk.events.ResponseStart("a", None, 1, "claude"), sk.events.PartStart("text", 0, {}, "content")]
+    head = data_of(sk.Emit(name).run([*start, sk.events.RoleDelta("assistant"), sk.StreamEnd("truncated")]))[0]
+    again = [sk.events.Reset("another source"), sk.events.ResponseStart("b", None, 2, "gpt"), sk.TextDelta("hi"), DONE]
+
+    frames = data_of(sk.Emit(name).run([*start, sk.events.RoleDelta("assistant"), *again]))
+
+    assert frames[0] == head
+    assert '"gpt"' not in json.dumps(frames)
+
+
 def test_a_value_that_is_not_json_raises_after_the_written_frames() -> None:
     running = sk.Emit("anthropic").fresh()
     frames = iter(running.feed_all([sk.TextDelta("a"), sk.TextDelta("\ud800")]))
