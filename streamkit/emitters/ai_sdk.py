@@ -94,16 +94,20 @@ class UIMessagesEmitter(BlockEmitter):
             return
         text = block.text
         whole, code_points = CitationSpan(0, len(text)), Bytes([text])
-        for annotation in block.annotations:
-            for number, chat in enumerate(chat_annotations(annotation, whole, code_points, self.shape)):
-                if url := chat.get("url_citation", {}).get("url"):
-                    title = chat["url_citation"].get("title")
-                    yield _chunk(
-                        "source-url",
-                        sourceId=f"{block.id}-source-{number}",
-                        url=url,
-                        **({"title": title} if isinstance(title, str) and title else {}),
-                    )
+        found = (
+            chat
+            for annotation in block.annotations
+            for chat in chat_annotations(annotation, whole, code_points, self.shape)
+        )
+        for number, chat in enumerate(found):
+            if url := chat.get("url_citation", {}).get("url"):
+                title = chat["url_citation"].get("title")
+                yield _chunk(
+                    "source-url",
+                    sourceId=f"{block.id}-source-{number}",
+                    url=url,
+                    **({"title": title} if isinstance(title, str) and title else {}),
+                )
 
     def decided(self, decision: Decision) -> Iterable[Frame]:
         return [_chunk("data-moderation", data=decision_fields(decision))] if self.settings.verdicts else ()

@@ -200,6 +200,16 @@ def test_citations_are_sources_unless_text_was_withheld() -> None:
     assert [chunk["type"] for chunk in chunks(*cited, sk.Redacted("secret", 0, 3))][-1] == "text-end"
 
 
+def test_every_source_of_a_text_has_its_own_id() -> None:
+    cited = [Annotation({"type": "any", "url": f"https://example.com/{name}"}) for name in "abc"]
+    sources = [chunk for chunk in chunks(sk.TextDelta("a"), *cited) if chunk["type"] == "source-url"]
+    assert [(source["sourceId"], source["url"]) for source in sources] == [
+        ("text-0-source-0", "https://example.com/a"),
+        ("text-0-source-1", "https://example.com/b"),
+        ("text-0-source-2", "https://example.com/c"),
+    ]
+
+
 def test_signatures_of_anthropic_can_be_sent_back() -> None:
     found = chunks(
         ResponseDetails({}, "anthropic"),
