@@ -77,7 +77,7 @@ class UIMessagesEmitter(BlockEmitter):
                 yield _chunk("reasoning-end", id=block.id, **(kept if self.shape == "anthropic" else {}))
             case _:
                 yield _chunk("text-end", id=block.id)
-                yield from self._sources(block)
+                yield from self._sources(block.id, block.text, block.annotations)
 
     def _input(self, block: Block) -> Frame:
         call, text = {"toolCallId": block.id, "toolName": block.name}, block.text
@@ -89,22 +89,19 @@ class UIMessagesEmitter(BlockEmitter):
             # The message does not quote the input.
             return _chunk("tool-input-error", **call, input=text, errorText="the tool's input is not valid JSON")
 
-    def _sources(self, block: Block) -> Iterable[Frame]:
+    def _sources(self, place: str, text: str, annotations: list[dict[str, Any]]) -> Iterable[Frame]:
         if self.withheld:
             return
-        text = block.text
         whole, code_points = CitationSpan(0, len(text)), Bytes([text])
         found = (
-            chat
-            for annotation in block.annotations
-            for chat in chat_annotations(annotation, whole, code_points, self.shape)
+            chat for annotation in annotations for chat in chat_annotations(annotation, whole, code_points, self.shape)
         )
         for number, chat in enumerate(found):
             if url := chat.get("url_citation", {}).get("url"):
                 title = chat["url_citation"].get("title")
                 yield _chunk(
                     "source-url",
-                    sourceId=f"{block.id}-source-{number}",
+                    sourceId=f"{place}-source-{number}",
                     url=url,
                     **({"title": title} if isinstance(title, str) and title else {}),
                 )
@@ -118,6 +115,7 @@ class UIMessagesEmitter(BlockEmitter):
             return [*out, _chunk("abort"), _DONE]
         if reason not in SUCCESSES:
             return [*out, *self.error(failure_at_end(reason))]
+        out += self._sources("message", "", self.late)
         known = usage_fields(self.usage) if self.settings.include_usage and self.usage else {}
         metadata = {"messageMetadata": {"usage": known}} if known else {}
         finish = _chunk("finish", finishReason=finish_reason(reason, called=self.called), **metadata)

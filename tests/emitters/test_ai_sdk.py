@@ -210,6 +210,16 @@ def test_every_source_of_a_text_has_its_own_id() -> None:
     ]
 
 
+def test_a_citation_after_the_end_of_its_text_is_a_source_of_the_message() -> None:
+    late: list[sk.Event] = [
+        sk.TextDelta("a"),
+        sk.ToolCallDelta(0, "c", "f", "{}"),
+        Annotation({"type": "any", "url": "https://example.com"}),
+    ]
+    assert chunks(*late)[-1] == {"type": "source-url", "sourceId": "message-source-0", "url": "https://example.com"}
+    assert [chunk["type"] for chunk in chunks(*late, sk.Redacted("secret", 0, 3))][-1] != "source-url"
+
+
 def test_signatures_of_anthropic_can_be_sent_back() -> None:
     found = chunks(
         ResponseDetails({}, "anthropic"),
