@@ -141,7 +141,7 @@ class CohereChat(Dialect):
                 self._close(f"{'content' if kind == 'content-end' else 'call'} {index}", payload, out)
             case "citation-end":
                 pass  # Everything was emitted at `citation-start`.
-            case "message-start" | None if self._parts and isinstance(fields.get("message", message), dict):
+            case "message-start" | None if self._parts and (kind or isinstance(fields.get("message"), dict)):
                 self.refuse(ANOTHER, number)
             case "message-start":
                 self._start(fields, message, payload, out)

@@ -8,7 +8,7 @@ import streamkit as sk
 from streamkit.dialects import for_event
 from streamkit.dialects.cohere import CohereChat
 from tests.conftest import needs_shared
-from tests.dialects.streams import DATA, Recording, payloads, read, read_data, recordings
+from tests.dialects.streams import DATA, Recording, payloads, read, read_data, recordings, sse
 
 RECORDINGS = recordings("cohere.v2")
 every_recording = pytest.mark.parametrize("recording", RECORDINGS, ids=str)
@@ -187,6 +187,24 @@ def test_an_unknown_event_is_a_notice_with_all_of_its_data(payload: Any) -> None
     )
 
     assert (notice.data, notice.raw) == (payload, payload)
+
+
+def test_an_event_without_a_type_after_text_is_not_taken_for_another_answer() -> None:
+    result = read(sse(START, text("Hi"), {"a": 1}, stop("COMPLETE")))
+
+    assert (result.completion.text, result.error, result.end.reason) == ("Hi", None, "completed")
+    assert [notice.data for notice in result.of(sk.events.ProviderNotice)] == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    "error", [{"error": {"message": "overloaded"}}, {"id": "e-1", "message": "overloaded"}], ids=str
+)
+def test_an_error_without_a_type_after_text_is_the_providers(error: dict[str, Any]) -> None:
+    result = read(sse(START, text("Hi"), error))
+
+    assert result.completion.text == "Hi"
+    assert isinstance(result.error, sk.ProviderError)
+    assert result.error.detail == "overloaded"
 
 
 @pytest.mark.parametrize("body", [FIXTURE, b": hello\n\n" + FIXTURE, PLAIN], ids=["stream", "comment", "plain"])
