@@ -40,6 +40,9 @@ SHARED = (
     "moderation",
 )
 """Options with the same name and meaning in both."""
+_NAMED_SCHEMAS = ("properties", "$defs", "definitions")
+_VALUES = ("enum", "const", "default", "examples")
+"""Keywords of JSON Schema that hold values, not schemas."""
 UNNAMED = "response"
 """The name for a schema without one, because OpenAI requires a name."""
 STREAM_OPTIONS = ("include_usage", "include_obfuscation")
@@ -138,13 +141,17 @@ def closed(schema: object) -> bool:
     if not isinstance(schema, dict):
         return True
     found = cast("dict[str, Any]", schema)
-    properties = mapping(found.get("properties"))
-    if found.get("type") == "object" or properties:
+    properties, types = mapping(found.get("properties")), found.get("type")
+    if properties or "object" in (cast("list[object]", types) if isinstance(types, list) else [types]):
         listed: object = found.get("required")
         required = cast("list[object]", listed) if isinstance(listed, list) else []
         if found.get("additionalProperties") is not False or any(name not in required for name in properties):
             return False
-    return all(closed(value) for value in found.values())
+    return all(
+        all(map(closed, mapping(value).values())) if name in _NAMED_SCHEMAS else closed(value)
+        for name, value in found.items()
+        if name not in _VALUES
+    )
 
 
 def read_choice(value: Any, path: str, losses: Losses, *, nested: bool) -> ToolPreference | None:

@@ -672,6 +672,30 @@ def test_a_strict_tool_that_openai_would_reject_is_written_without_strict(target
     assert [loss.path for loss in found.untranslated] == ["tools[0]"]
 
 
+@pytest.mark.parametrize(
+    ("inner", "strict"),
+    [
+        ({"type": "string", "enum": ["a"], "default": {"type": "object"}}, True),
+        ({"type": "object", "properties": {}, "additionalProperties": False}, True),
+        ({"type": ["object", "null"], "properties": {}, "additionalProperties": False}, True),
+        ({"type": ["object", "null"]}, False),
+        ({"type": "array", "items": {"type": "object"}}, False),
+        ({"anyOf": [{"type": "null"}, {"type": "object", "properties": {"b": {"type": "string"}}}]}, False),
+        ({"$ref": "#/$defs/closed"}, True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["a", "type", "properties", "default"])
+def test_strict_is_kept_for_schemas_that_openai_accepts(name: str, inner: dict[str, Any], strict: bool) -> None:
+    closed = {"type": "object", "properties": {}, "additionalProperties": False}
+    schema = {**closed, "properties": {name: inner}, "required": [name], "$defs": {"closed": closed}}
+    tools = [{"name": "f", "input_schema": schema, "strict": True}]
+
+    found = translate(asked("anthropic", tools=tools), source="anthropic", target="responses")
+
+    assert found.body["tools"][0]["strict"] is strict
+
+
 def test_items_of_an_answer_that_calls_two_tools_are_one_turn_of_messages() -> None:
     body, _ = translate(RESPONSES, source="responses", target="openai")
 
