@@ -1,4 +1,4 @@
-"""Helpers of many tests: small stages, events, and pieces."""
+"""Helpers shared by many tests: small stages, events, and pieces."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from streamkit.events import Blocked, Event, Flagged, Redacted, TextDelta
 
 @dataclass
 class Same(sk.Stage[Any, Any]):
-    """Returns every item as it is."""
+    """Return every item unchanged."""
 
     def feed(self, item: Any) -> Iterable[Any]:
         return (item,)
@@ -28,12 +28,12 @@ def text(*pieces: str, index: int = 0) -> list[Event]:
 
 
 def moderate(stage: sk.Moderate, events: Iterable[Event]) -> list[Event]:
-    """All that `Moderate` returns, on a clock that stands still."""
+    """All output of `Moderate`, with a clock that always returns 0."""
     return list(stage.run(iter(list(events)), clock=lambda: 0.0))
 
 
 def verdicts(events: Iterable[Event]) -> list[Event]:
-    """Those of moderation."""
+    """The moderation events."""
     return [event for event in events if isinstance(event, Flagged | Redacted | Blocked)]
 
 
@@ -41,13 +41,13 @@ def verdicts(events: Iterable[Event]) -> list[Event]:
 
 
 def cut(body: bytes, at: set[int]) -> list[bytes]:
-    """The body in pieces, cut at these places if they are in it."""
+    """The body in pieces, cut at the places that lie within it."""
     places = sorted({0, len(body), *(place for place in at if place < len(body))})
     return [body[start:end] for start, end in pairwise(places)]
 
 
 def cut_text(text: str, at: Iterable[int]) -> list[TextDelta]:
-    """The text in deltas, none of which is empty, cut at these places if they are in it."""
+    """The text in non-empty deltas, cut at the places that lie within it."""
     places = [0, *sorted({place for place in at if 0 < place < len(text)}), len(text)]
     return [TextDelta(text[start:end]) for start, end in pairwise(places) if start < end]
 
@@ -56,12 +56,12 @@ def cut_text(text: str, at: Iterable[int]) -> list[TextDelta]:
 
 
 async def all_of(items: Any) -> list[Any]:
-    """All items of an async context manager that is a stream."""
+    """All items of an async context manager whose target is a stream."""
     async with items as found:
         return [item async for item in found]
 
 
 async def settled() -> None:
-    """Let every task run until it waits; anyio's own `wait_all_tasks_blocked` takes 0.1 s each time on asyncio."""
+    """Let every task run until it waits. Faster than anyio's `wait_all_tasks_blocked`, which takes 0.1 s per call on asyncio."""
     for _ in range(40):
         await checkpoint()

@@ -1,4 +1,4 @@
-"""Nothing behind the end of an answer changes it: no failure, no delay, no body that breaks off."""
+"""Nothing after the end of an answer changes it: no failure, no delay, no lost connection."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ READ: Any = sk.Parse() | sk.Extract()
 
 @sk.stage
 async def wait(event: sk.TextDelta) -> sk.TextDelta:
-    """A stage that waits, so that the stream has more than one level."""
+    """An async stage, so that the stream has more than one level."""
     await anyio.lowlevel.checkpoint()
     return event
 
@@ -39,7 +39,7 @@ DONE = sse("[DONE]")
 
 
 class Script(sk.Source[bytes]):
-    """Pieces, or errors that are raised, and then the end, or never one. `drained` says what `drain` did."""
+    """Return the pieces and raise the errors in order, then end. `log` records the calls of `drain` and `close`."""
 
     def __init__(self, *pieces: bytes | Exception, draining: Exception | float | None = None) -> None:
         self.pieces: Iterator[bytes | Exception] = iter(pieces)
@@ -83,7 +83,7 @@ async def read(stream: sk.Stream[Any]) -> tuple[list[Any], Exception | None]:
 
 
 class PayloadError(Exception):
-    """Another client's."""
+    """An error of another HTTP client."""
 
 
 PayloadError.__module__ = "httpx._exceptions"
@@ -96,7 +96,7 @@ BREAKS: list[Exception] = [
 each_break = pytest.mark.parametrize("error", BREAKS, ids=lambda error: type(error).__name__)
 
 
-# A body that breaks off behind the finish reasons
+# A connection lost after the finish reasons
 
 
 @each_break
@@ -176,7 +176,7 @@ async def test_a_complete_answer_is_not_asked_for_again() -> None:
         async def again(self, error: Exception) -> bool:
             raise AssertionError("tried again")
 
-    # Nothing was released yet: the rule holds the text back to the end.
+    # Nothing is released before the end, because the rule buffers the text.
     stream = Again(HI, STOP, sk.errors.Disconnected("gone")) | READ | sk.Moderate(sk.Rule("x", ("Hi there",)))
 
     seen, raised = await read(stream)
@@ -202,7 +202,7 @@ ANTHROPIC: list[dict[str, Any]] = [
     {"type": "content_block_stop", "index": 0},
     {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}},
 ]
-# All but the end marker, and all but the finish reason.
+# For each dialect: the body without the end marker, the body without the finish reason, and the end reason.
 WIRES: dict[str, tuple[bytes, bytes, str]] = {
     "openai": (HI + STOP, HI, "completed"),
     "openai, legacy": (
@@ -428,7 +428,7 @@ async def test_what_later_stages_say_at_the_end_comes_before_the_draining() -> N
     assert source.log == ["drain", "drained", "close"]
 
 
-# Over HTTP, with a session of the caller's and with one of our own
+# Over HTTP, with a session of the caller and with one of streamkit
 
 
 async def served(handle: Callable[[asyncio.StreamWriter], Any]) -> AsyncIterator[str]:
@@ -488,7 +488,7 @@ async def test_a_server_that_stays_silent_behind_the_end_does_not_delay_it() -> 
 
     async def handle(writer: asyncio.StreamWriter) -> None:
         writer.write(chunked(WHOLE))
-        # The body ends only when the consumer has its `StreamEnd`: a drain before that would wait for it in vain.
+        # The body ends only after the consumer has received the `StreamEnd`; an earlier drain would time out.
         await asyncio.wait_for(seen_end.wait(), 30)
         writer.write(b"0\r\n\r\n")
 

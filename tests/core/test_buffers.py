@@ -1,4 +1,4 @@
-"""A stream shows what its stages and hops buffer, and why."""
+"""A stream reports the amounts that its stages and hops buffer, and the reasons."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ RULE = sk.Rule("secret", phrases=("blue heron 42",))
 
 @dataclass
 class Collect(sk.Stage[Any, Any]):
-    """A stage of a user's, with nothing but an attribute."""
+    """A user's stage that has only the attribute `held`."""
 
     held: int = field(default=0, init=False)
 

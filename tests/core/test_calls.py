@@ -1,4 +1,4 @@
-"""Calls of async stages, which are awaited only where they wait."""
+"""Calls of async stages, which suspend the task only if they have to wait."""
 
 from collections.abc import Awaitable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Numbers(sk.Source[int]):
-    """One to four, two in a read."""
+    """1 to 4, two per read."""
 
     def __init__(self) -> None:
         self.bursts = iter([[1, 2], [3, 4]])
@@ -41,7 +41,7 @@ class Doubled(sk.AsyncStage[int, int]):
 
 
 class Later:
-    """An awaitable that is no coroutine."""
+    """An awaitable that is not a coroutine."""
 
     def __await__(self) -> Generator[Any, Any, list[int]]:
         return self._work().__await__()
@@ -59,7 +59,7 @@ class Foreign(sk.AsyncStage[int, int]):
 
 @dataclass
 class Hanging(sk.AsyncStage[int, int]):
-    """Waits for ever at 2, after it has called `before`."""
+    """Call `before` at item 2, then wait forever."""
 
     before: Any = None
 

@@ -1,4 +1,4 @@
-"""Ways to read a stream: whole, without async, and in whose context."""
+"""Ways to read a stream: as a whole, without async, and in which context."""
 
 import gc
 import os
@@ -22,7 +22,7 @@ who: ContextVar[str] = ContextVar("who", default="nobody")
 
 
 class Script(sk.Source[Any]):
-    """Bursts, then an error or silence for ever. It tells whether it was closed."""
+    """Return the bursts, then raise an error or wait forever. Records whether it was closed."""
 
     def __init__(self, *bursts: list[Any], error: Exception | None = None, endless: bool = False) -> None:
         self.bursts = iter(bursts)
@@ -62,7 +62,7 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if "portal" in thread.name]
 
 
-# Whole
+# As a whole
 
 
 @pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""Content is recognized by the class of an event, wherever in a pipeline it is, and stages that want to know are called."""
+"""Content is recognized by the class of an event anywhere in a pipeline, and `content_arrived` of the stages is called."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ PING = b": ping\n\n"
 
 @dataclass
 class Notes(sk.Stage[Any, Any]):
-    """Notes when it is called for content, the time, and what it is fed."""
+    """Record the calls of `content_arrived` and `tick`, and the items."""
 
     notes: list[str] = field(default_factory=list[str], init=False)
 
@@ -31,7 +31,7 @@ class Notes(sk.Stage[Any, Any]):
 
 @dataclass
 class Keeps(sk.Stage[Any, Any]):
-    """Buffers everything for ever."""
+    """Buffer everything forever."""
 
     def feed(self, item: Any) -> Iterable[Any]:
         return ()
@@ -39,7 +39,7 @@ class Keeps(sk.Stage[Any, Any]):
 
 @dataclass
 class Waits(sk.AsyncStage[Any, Any]):
-    """A boundary between two levels."""
+    """An async stage, which separates two levels."""
 
     async def feed(self, item: Any) -> Iterable[Any]:
         return (item,)
@@ -47,7 +47,7 @@ class Waits(sk.AsyncStage[Any, Any]):
 
 @dataclass
 class Around(sk.Stage[Any, Any]):
-    """A wrapper as somebody may write it."""
+    """A wrapper as a user may write it."""
 
     stage: sk.Stage[Any, Any]
 

@@ -1,4 +1,4 @@
-"""Deadlines hold for every source, also for one that never makes the stream wait; the consumer's own time is not counted."""
+"""Deadlines apply to every source, even one that always has data; the consumer's time is excluded."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ PIPELINE = sk.Parse() | sk.Extract() | sk.Accumulate()
 
 
 class Server(sk.Source[bytes]):
-    """Pieces without end: `head`, then `piece` again and again, always ready or after a turn of the loop or some seconds."""
+    """An endless body: `head`, then `piece` repeated, immediately, after one iteration of the event loop, or after seconds."""
 
     def __init__(
         self, piece: bytes, wait: float | None = None, *, head: Sequence[bytes] = (), **deadlines: float
@@ -125,7 +125,7 @@ async def test_the_consumers_time_lets_only_total_pass() -> None:
 async def test_time_in_which_the_stream_works_counts() -> None:
     @sk.stage
     def slow(event: sk.Event) -> sk.Event:
-        time.sleep(0.03)  # not waiting, but working
+        time.sleep(0.03)  # works instead of waiting
         return event
 
     with pytest.raises(sk.errors.DeadlineExceeded, match="'first_content'"):
@@ -135,14 +135,14 @@ async def test_time_in_which_the_stream_works_counts() -> None:
 
 @sk.stage
 def ops_keep(event: sk.Event) -> list[sk.Event]:
-    return [sk.Usage(1)]  # never content, so that every read is slow
+    return [sk.Usage(1)]  # never content, so `first_content` keeps running
 
 
 async def test_what_came_before_a_deadline_is_delivered_before_it_is_raised() -> None:
     class Late(Server):
         async def read(self) -> Sequence[bytes]:
             if self.reads == 1:
-                time.sleep(0.06)  # noqa: ASYNC251 -- what blocks the loop
+                time.sleep(0.06)  # noqa: ASYNC251 -- blocks the loop
             return await super().read()
 
     seen: list[object] = []
@@ -159,14 +159,14 @@ def test_deadlines_cost_nothing_where_none_is_set() -> None:
     assert all(Deadlines(**{name: 1.0}).in_stream for name in ("first_content", "idle_bytes", "idle_content", "total"))
 
 
-# A source that is always ready
+# A source that always has data
 
 
 Body = Callable[[], sk.Source[bytes] | Any]
 
 
 class Endless(Server):
-    """Stops by itself after very many reads, so that a failing test ends."""
+    """A server that stops after many reads, so that a failing test terminates."""
 
     async def read(self) -> Sequence[bytes]:
         return [] if self.reads == 100_000 else await super().read()

@@ -1,4 +1,4 @@
-"""A pipeline tells what it is, and a run what its stages did."""
+"""Descriptions of pipelines, and metrics of the stages of a run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def test_the_picture_is_a_flow_chart() -> None:
     assert "secret" not in pipelines.mermaid(Translate("fr", key="secret"))
 
 
-# Figures
+# Metrics
 
 
 def counts(figures: Iterable[Any]) -> list[tuple[object, ...]]:

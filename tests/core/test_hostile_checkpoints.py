@@ -1,4 +1,4 @@
-"""Checkpoints that somebody has tampered with: they restore a run or raise `PipelineError`, and never run what they say."""
+"""Manipulated checkpoints restore a run or raise `PipelineError`; they never execute code."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def refuse(event: object) -> object:
 
 
 def checkpoints(pipeline: Any) -> list[dict[str, Any]]:
-    """Those of a run after each of its first items, as JSON brings them back."""
+    """The checkpoints of a run after each of its first items, after a round trip through JSON."""
     run = pipeline.run(BODY[at : at + 70] for at in range(0, len(BODY), 70))
     found = [run.checkpoint()]
     for _ in run:
@@ -102,7 +102,7 @@ def checkpoints(pipeline: Any) -> list[dict[str, Any]]:
 
 
 def used(pipeline: Any, checkpoint: Any) -> None:
-    """Restore the run, read it to its end and look at what its stages know."""
+    """Restore the run, read it to its end, and read the state of its stages."""
     received = checkpoint.get("received") if isinstance(checkpoint, dict) else 0
     rest = BODY[received:] if type(received) is int and abs(received) < 10**6 else BODY
     run = pipeline.run([rest], checkpoint=checkpoint, clock=lambda: 1.0)
@@ -126,7 +126,7 @@ LOOKS: dict[type[Any], Callable[[Any], object]] = {
 
 
 def reading(pipeline: Any, checkpoint: Any) -> str:
-    """The message of the error, which must be one of streamkit's; empty if there is none."""
+    """The message of the error, which must be an error of streamkit; empty if none is raised."""
     try:
         used(pipeline, checkpoint)
     except sk.StreamkitError as error:
@@ -214,7 +214,7 @@ def test_what_is_no_checkpoint_is_said() -> None:
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The checkpoint of a run with something else in one place."""
+    """The checkpoint of a run with another value in one place."""
     checkpoint = checkpoints(PIPELINES["moderate"])[-1]
     *steps, last = [int(step) if step.isdecimal() else step for step in path.split("/")]
     place: Any = checkpoint

@@ -1,4 +1,4 @@
-"""Many streams at once in one process: each has its own end, and nothing of them is left."""
+"""Many concurrent streams in one process: each has its own end, and no resources remain."""
 
 import gc
 import weakref
@@ -19,7 +19,7 @@ def chunk(text: str, finish: str = "null") -> bytes:
 
 
 class Gated(sk.Source[bytes]):
-    """Half an answer, and the rest when the gate is open."""
+    """Half an answer, then the rest once the gate is open."""
 
     def __init__(self, number: int, gate: anyio.Event, open_now: set[int]) -> None:
         self.number, self.gate, self.open_now = number, gate, open_now
@@ -34,7 +34,7 @@ class Gated(sk.Source[bytes]):
         return [self.halves.pop(0)] if self.halves else ()
 
     async def close(self) -> None:
-        self.open_now.discard(self.number)  # it may be closed twice
+        self.open_now.discard(self.number)  # `close` may be called twice
 
 
 @pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""An error that a stage raises has a note that says which, by its name and its place as the pipeline was written."""
+"""An error raised by a stage has a note with the name of the stage and its place in the whole pipeline."""
 
 import functools
 from collections.abc import Iterable

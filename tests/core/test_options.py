@@ -1,4 +1,4 @@
-"""The error for an unknown option lists those there are, for stages and rules of everyone."""
+"""The error for an unknown option lists the known ones, for built-in and user-defined stages and rules."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Work of a stage that takes long: it is done in slices, between which other tasks have their turn."""
+"""Long-running work of a stage is done in slices; between two of them the stream yields to other tasks."""
 
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 @dataclass
 class Repeated(sk.Stage[int, int]):
-    """Each item `times` times, each time in a slice of its own."""
+    """Each item repeated `times` times, each time in its own slice."""
 
     times: int = 3
     fails_at: int = -1
@@ -100,7 +100,7 @@ async def test_other_tasks_have_their_turn_between_two_slices() -> None:
             turns.append(stream.stage(Repeated).made)
             await anyio.lowlevel.checkpoint()
 
-    # As an inner pipeline of an async one too.
+    # Also as an inner pipeline of an async one.
     for pipeline in (stage | Passing(), Passing() | Repeated(50), Added(0) | (Passing() | Repeated(50))):
         turns.clear()
         async with numbers(1) | pipeline as stream, anyio.create_task_group() as group:
@@ -109,7 +109,7 @@ async def test_other_tasks_have_their_turn_between_two_slices() -> None:
             group.cancel_scope.cancel()
         made = [after - before for before, after in pairwise(turns)]
         assert count == 50
-        assert max(made) <= 2  # trio chooses who is next
+        assert max(made) <= 2  # trio chooses the next task randomly
 
 
 async def test_what_was_made_before_a_failure_is_delivered_and_nothing_is_flushed() -> None:

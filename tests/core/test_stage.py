@@ -1,4 +1,4 @@
-"""Stages: joining them, running them without an event loop, and functions as stages."""
+"""Stages: composition, runs without an event loop, and functions as stages."""
 
 import functools
 import operator
@@ -60,7 +60,7 @@ class AsyncDouble(sk.AsyncStage[int, int]):
         return [2 * item]
 
 
-# Joining
+# Composition
 
 
 def test_a_pipeline_is_a_stage_and_joins_like_one() -> None:
@@ -105,7 +105,7 @@ class NotADataclass(sk.Stage[int, int]):
 
 
 class NotItselfADataclass(Double):
-    """Its base is one."""
+    """Only its base class is a dataclass."""
 
 
 @dataclass
@@ -251,7 +251,7 @@ class Generic1(sk.Stage[A, A], Generic[A]):
 
 @dataclass
 class OfInts(Generic1[int]):
-    """A base with one parameter only."""
+    """A subclass of a base with a single type parameter."""
 
 
 @pytest.mark.parametrize(
@@ -472,7 +472,7 @@ def test_a_list_that_a_stage_gives_stays_its_own() -> None:
 
 @dataclass
 class Until(sk.Stage[int, int]):
-    """The items up to `last`, and a mark at the end."""
+    """The items up to `last`, and a marker at the end."""
 
     last: int
 
@@ -487,7 +487,7 @@ class Until(sk.Stage[int, int]):
 
 @dataclass
 class Last(sk.Stage[int, int]):
-    """The items, and a mark at the end."""
+    """The items, and a marker at the end."""
 
     mark: int
 
@@ -700,7 +700,7 @@ def test_a_partial_is_a_function() -> None:
     stage = cast(sk.Stage[Any, Any], sk.stage(functools.partial(add, 1)))
 
     assert list(stage.run([1, "a"])) == [2, "a"]
-    # What it holds may be a key.
+    # The arguments of a partial are not shown, since they may be a secret key.
     assert repr(stage) == f"{test_a_partial_is_a_function.__name__}.<locals>.add"
 
 

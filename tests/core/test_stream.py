@@ -1,4 +1,4 @@
-"""A running pipeline: one consumer, `cancel`, what is closed when, and why it ended."""
+"""A running pipeline: one consumer, `cancel`, the order of closing, and end reasons."""
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ class Broken(Exception):
 
 
 class Script(sk.Source[Any]):
-    """Bursts as written, then for ever nothing if `endless`; an exception among them is raised. It keeps a log."""
+    """Return the bursts and raise the exceptions among them, then wait forever if `endless`. Keeps a log of its calls."""
 
     def __init__(self, *bursts: "list[Any] | Exception", endless: bool = False, log: list[str] | None = None) -> None:
         self.bursts: Iterator[list[Any] | Exception] = iter(bursts)
@@ -62,7 +62,7 @@ class AsyncSame(sk.AsyncStage[Any, Any]):
 
 @dataclass
 class Gate(sk.AsyncStage[Any, Any]):
-    """Lets an item pass once the gate is open for it. `entered` tells which items came."""
+    """Pass each item through once the gate is open for it. `entered` records the received items."""
 
     gates: tuple[anyio.Event, ...]
     entered: tuple[list[Any], ...] = ()
@@ -719,7 +719,7 @@ async def test_what_came_before_is_delivered_though_the_source_fails_to_close() 
 
 @dataclass
 class Remote(sk.AsyncStage[Any, Any]):
-    """Keeps a log of its closing, which may fail or hang."""
+    """Log the call of `close`, which may fail or hang."""
 
     name: str
     log: tuple[list[str], ...]
@@ -883,7 +883,7 @@ async def test_aclose_twice_closes_once() -> None:
     assert source.log.count("close") == 1
 
 
-# Failures say where
+# Failures name the stage
 
 
 @pytest.mark.anyio
@@ -944,7 +944,7 @@ async def test_the_stage_that_splits_bytes_is_there_only_for_bytes_and_a_pipelin
         stream.stage(sk.sse.Lines)
 
 
-# Why it ended
+# End reasons
 
 
 async def with_break(stream: sk.Stream[Any]) -> None:
@@ -1031,7 +1031,7 @@ async def test_end_is_none_until_the_consumer_has_seen_all() -> None:
 
 @dataclass
 class Closing(AsyncSame):
-    """Note what is handled when it is closed."""
+    """Record the exception that is handled while `close` is called."""
 
     seen: list[type[BaseException] | None]
 

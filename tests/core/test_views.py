@@ -1,4 +1,4 @@
-"""Typed views: what an application takes of a stream, without a union of all events."""
+"""Typed views: one kind of content of a stream, without the union of all events."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any

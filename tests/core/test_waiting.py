@@ -1,4 +1,4 @@
-"""Ending a wait: `stream.cancel()` beside other cancellations of the same task, in the same turn of the loop."""
+"""Ending a wait: `stream.cancel()` together with other cancellations of the same task, in the same iteration of the loop."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ CANCELLED = sk.StreamEnd("cancelled")
 
 
 class Silent(sk.Source[int]):
-    """A source that waits for ever; it opens a scope of its own in each read, as sources with timeouts do."""
+    """A source that waits forever and opens its own cancel scope in each read, as sources with timeouts do."""
 
     def __init__(self, *, scoped: bool = False) -> None:
         self.closed = False
@@ -82,7 +82,7 @@ async def test_a_timeout_around_the_consumer_passes_though_its_stream_is_cancell
 
     task = asyncio.create_task(main())
     await source.reading.wait()
-    timeout.reschedule(0)  # in the next turn
+    timeout.reschedule(0)  # in the next iteration of the loop
     asyncio.get_running_loop().call_soon(stream.cancel)
 
     assert await task == "timed out"

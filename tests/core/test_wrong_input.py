@@ -1,4 +1,4 @@
-"""A source or an item of the wrong kind is reported with the way out, and never as an error from inside a stage."""
+"""A source or an item of the wrong kind is reported with a hint how to fix it, never as an error from inside a stage."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ EVENT = sk.sse.ServerSentEvent.of("{}")
 
 
 class Chunk:
-    """As pydantic's models are."""
+    """An object like a pydantic model."""
 
     def model_dump(self) -> dict[str, Any]:
         return {}
@@ -31,13 +31,13 @@ class Chunk:
 
 
 class Proto:
-    """As the objects of an SDK without pydantic are: known by the module of their class."""
+    """An object like those of an SDK without pydantic, which is recognized by the module of its class."""
 
     __module__ = "google.generativeai.types"
 
 
 class Manager:
-    """As a helper of an SDK is before it is entered: it holds a request that nobody has awaited."""
+    """An object like the helper of an SDK before it is entered: it has a request that was never awaited."""
 
     def __init__(self) -> None:
         self.request = request()
@@ -200,7 +200,7 @@ STAGES: dict[str, sk.Stage[Any, Any] | sk.AsyncStage[Any, Any]] = {
 
 @dataclass
 class Watch(sk.Stage[sk.Event, sk.Event]):
-    """Somebody's own stage."""
+    """A user-defined stage."""
 
     def feed(self, item: sk.Event) -> list[sk.Event]:
         return [item]

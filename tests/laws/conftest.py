@@ -1,4 +1,4 @@
-"""Fixtures of the laws' tests: an answer as recorded, and a check that a test leaves nothing behind."""
+"""Fixtures of the tests of the laws: a recorded answer, and a check for leaked resources."""
 
 import gc
 import json
@@ -34,7 +34,7 @@ CHUNKS = [
 
 @pytest.fixture(scope="session")
 def chat() -> bytes:
-    """A chat of two choices with a comment, an id, a named event and a retry, ended by `[DONE]`."""
+    """A chat completion of two choices with a comment, an id, a named event and a retry, ended by `[DONE]`."""
     blocks = [f"data: {chunk}\n\n" for chunk in CHUNKS]
     blocks[1] = f": keep-alive\nid: 7\nretry: 100\ndata:{CHUNKS[1]}\n\n"
     blocks[3] = f"event: message\ndata: {CHUNKS[3]}\n\n"
@@ -43,7 +43,7 @@ def chat() -> bytes:
 
 @pytest.fixture
 def nothing_left(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fail the test if an exception was lost in a finalizer, or an event loop complained, when all garbage is gone."""
+    """Fail the test if, after garbage collection, a finalizer raised an exception or an event loop logged an error."""
     lost: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lost.append)
     yield

@@ -1,4 +1,4 @@
-"""The state of a run can be serialized between any two items, and another run resumes from it as if it were the first."""
+"""The state of a run can be serialized between any two items, and another run resumes from it with the same output."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -64,7 +64,7 @@ RESPONSES = typed(
 
 @dataclass
 class Numbered(Stage[Event, Event]):
-    """State of every kind that an author may keep."""
+    """A stage with every kind of state that a user may define."""
 
     _seen: int = field(default=0, init=False, repr=False)
     _last: Event | None = field(default=None, init=False, repr=False)
@@ -104,7 +104,7 @@ def plain(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def handed_over(pipeline: Pipeline[bytes, Any], body: bytes, size: int, after: int) -> list[Any]:
-    """The items of a run that another one takes over after so many of them."""
+    """The items of a run that another run resumes after `after` items."""
     run: Run[Any] = pipeline.run(body[at : at + size] for at in range(0, len(body), size))
     items = [item for _, item in zip(range(after), run, strict=False)]
     checkpoint = plain(run.checkpoint())

@@ -1,4 +1,4 @@
-"""A read that brings nothing to a stage, such as half a line, is no end and no item: `feed_all([])` gives nothing."""
+"""A read without items for a stage, such as half a line, is neither an end nor an item: `feed_all([])` returns nothing."""
 
 import importlib
 import pkgutil
@@ -51,7 +51,7 @@ STAGES: list[sk.Stage[Any, Any]] = [
     sk.Parse() | sk.Extract() | sk.Accumulate(),
 ]
 ELSEWHERE = (Dialect,)
-"""Stages that `Extract` calls; `tests/dialects` feeds them."""
+"""Stages that `Extract` calls; `tests/dialects` tests them."""
 
 
 def classes(kind: type) -> set[type]:

@@ -1,4 +1,4 @@
-"""Every stage of streamkit keeps the laws that its own kit holds a stranger's to."""
+"""Every built-in stage passes the checks of the laws in `streamkit.testing` for user-defined stages."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ async def judge(window: sk.moderation.Window) -> Decision:
 
 
 def said(items: list[Any]) -> dict[Any, str]:
-    """The text of each channel of each choice, whatever pieces it came in."""
+    """The joined text of each channel of each choice."""
     texts: dict[Any, str] = {}
     for item in items:
         for name in ("text", "arguments"):
@@ -48,7 +48,7 @@ def emitted(items: list[Any]) -> dict[Any, str]:
 
 
 def rest(items: list[Any]) -> list[Any]:
-    """Text joined, and without what is about single deltas."""
+    """The items with joined text, without events about single deltas."""
     return joined([item for item in items if not isinstance(item, sk.events.PartialOutput | sk.Timings)])
 
 

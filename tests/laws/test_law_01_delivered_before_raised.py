@@ -9,7 +9,7 @@ import streamkit as sk
 
 
 class Broken(Exception):
-    """The error that the stages here raise."""
+    """The error that the stages of this module raise."""
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Same(sk.Stage[int, int]):
 
 @dataclass
 class FailAt(sk.Stage[int, int]):
-    """Give half of the item that it fails at."""
+    """Yield half of the item at which it fails."""
 
     at: int
 
@@ -33,7 +33,7 @@ class FailAt(sk.Stage[int, int]):
 
 @dataclass
 class FailAtInBurst(sk.Stage[int, int]):
-    """The same, with a list."""
+    """The same with a list."""
 
     at: int
 
@@ -49,7 +49,7 @@ class FailAtInBurst(sk.Stage[int, int]):
 
 @dataclass
 class AsyncFailAt(sk.AsyncStage[int, int]):
-    """The same, as a generator that a coroutine returns."""
+    """The same with a generator that a coroutine returns."""
 
     at: int
 

@@ -1,4 +1,4 @@
-"""Law 2: any re-cutting of the input bytes gives the same events, text, snapshot and counts."""
+"""Law 2: the events, text, snapshot and counts do not depend on how the input bytes are cut."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -16,7 +16,7 @@ PIPELINE: sk.Stage[str, sk.Event] = (
 
 
 class Pieces(sk.Source[bytes]):
-    """Bursts of pieces, as a network gives them."""
+    """Bursts of pieces, as returned by a network."""
 
     def __init__(self, bursts: Iterable[Sequence[bytes]]) -> None:
         self.bursts: Iterator[Sequence[bytes]] = iter(bursts)
@@ -26,7 +26,7 @@ class Pieces(sk.Source[bytes]):
 
 
 def outcome(run: Iterable[object]) -> list[object]:
-    """The items, and last how the run ended."""
+    """The items, and last the way in which the run ended."""
     seen: list[object] = []
     try:
         seen.extend(run)
@@ -114,7 +114,7 @@ def test_the_snapshot_is_the_same_for_every_cutting(chat: bytes) -> None:
 
 
 def test_lines_with_their_ends_are_the_bytes_they_came_from(chat: bytes) -> None:
-    # As iterating over a file gives them.
+    # Like the lines of an iteration over a file.
     text = chat.decode()
     lines = [line + "\n" for line in text.split("\n")][:-1]
 

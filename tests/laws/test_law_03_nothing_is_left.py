@@ -1,4 +1,4 @@
-"""Law 3: leaving `async with` by any way closes the source before control returns, and nothing is left."""
+"""Law 3: any exit from `async with` closes the source before control returns, and no resources are left."""
 
 import gc
 import warnings
@@ -29,7 +29,7 @@ class AsyncSame(sk.AsyncStage[int, int]):
 
 
 class Numbers(sk.Source[int]):
-    """1, 2, 3 in a burst; then it never comes back, or ends. It takes its time to close."""
+    """Return 1, 2, 3 in one burst, then wait forever or end. `close` takes some time."""
 
     def __init__(self, *, endless: bool = False) -> None:
         self.bursts: list[list[int]] = [[1, 2, 3]]
@@ -53,7 +53,7 @@ class Numbers(sk.Source[int]):
 
 
 class Mistake(Exception):
-    """The consumer's own."""
+    """An exception of the consumer."""
 
 
 PIPELINES = [Same() | Same(), Same() | AsyncSame() | Same(), AsyncSame()]
@@ -252,7 +252,7 @@ async def test_a_stream_joined_one_stage_at_a_time_closes_its_source_too() -> No
 
 
 async def warned_of(source: Numbers, pipeline: Any_) -> list[str]:
-    """Leave an iteration by break, wait for the source to be closed, and give the warnings meanwhile."""
+    """Break out of an iteration, wait until the source is closed, and return the warnings emitted meanwhile."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         async for _ in source | pipeline:
@@ -306,7 +306,7 @@ async def test_a_stream_that_was_never_read_leaves_nothing_to_close_and_does_not
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.anyio
 async def test_a_consumer_that_is_dropped_in_mid_read_is_not_said_to_have_ignored_its_end() -> None:
-    # As an event loop that is destroyed with tasks in it does.
+    # As happens when an event loop is destroyed with pending tasks.
     source = Numbers(endless=True)
     stream = source | Same()
     items = aiter(stream)
@@ -319,7 +319,7 @@ async def test_a_consumer_that_is_dropped_in_mid_read_is_not_said_to_have_ignore
     assert stream.end == sk.StreamEnd("cancelled")
     with pytest.raises(sk.errors.StreamInterrupted):
         await anext(items)
-    with pytest.warns(ResourceWarning, match="dropped before its end"):  # noqa: PT031 -- what is dropped is a local name
+    with pytest.warns(ResourceWarning, match="dropped before its end"):  # noqa: PT031 -- the dropped object is a local variable
         del stream, items, reading
         gc.collect()
     await source.closed.wait()

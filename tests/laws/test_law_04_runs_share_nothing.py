@@ -15,7 +15,7 @@ import streamkit as sk
 
 @dataclass
 class Numbered(sk.Stage[str, str]):
-    """A stage as it should be: its state is `init=False`."""
+    """A correct stage: its state is `init=False`."""
 
     prefix: str = ""
     count: int = field(default=0, init=False)

@@ -1,4 +1,4 @@
-"""Law 5: `flush` runs on the natural end only, and an interrupted run never ends as if complete."""
+"""Law 5: `flush` runs at the natural end only, and an interrupted run never ends as if it were complete."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -14,12 +14,12 @@ import streamkit as sk
 
 
 class Broken(Exception):
-    """The error that the stages here raise."""
+    """The error that the stages of this module raise."""
 
 
 @dataclass
 class Marks(sk.Stage[int, int | str]):
-    """Pass, and say when flushed."""
+    """Pass items through, and emit a marker in `flush`."""
 
     log: tuple[list[str], ...] = ()
 
@@ -68,7 +68,7 @@ class AsyncFailAt(sk.AsyncStage[int, int]):
 
 
 async def numbers(*items: int | Exception) -> AsyncIterator[int]:
-    """Items, then nothing for ever; or a failure."""
+    """Yield the items or raise an exception among them, then wait forever."""
     for item in items:
         if isinstance(item, Exception):
             raise item
@@ -189,7 +189,7 @@ async def test_a_flush_after_one_that_failed_does_not_run() -> None:
     assert log == []
 
 
-# Asked again
+# Requests after a failure
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_a_run_that_was_interrupted_says_so_when_asked_again() -> None:
         next(run)
 
 
-# What `async for` would take for the end
+# Exceptions that `async for` would treat as the end
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ async def test_a_stream_without_its_terminal_event_is_truncated(body: str, end: 
 
 @pytest.mark.anyio
 async def test_an_end_that_came_from_elsewhere_is_this_streams_end() -> None:
-    # Events that were extracted by another worker.
+    # Events extracted by another worker.
     stream = [sk.TextDelta("a"), sk.StreamEnd("truncated")] | sk.Accumulate()
 
     events = [event async for event in stream]

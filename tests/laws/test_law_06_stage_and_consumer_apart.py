@@ -1,4 +1,4 @@
-"""Law 6: nothing a stage holds open while it feeds can touch the consumer, nor the consumer's scopes the stage."""
+"""Law 6: contexts that a stage has open while it feeds do not affect the consumer, nor the consumer's scopes the stage."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ def holding(name: str) -> Iterator[None]:
 
 @dataclass
 class Holds(sk.Stage[int, int]):
-    """Holds something open around each `yield`."""
+    """Keep a context open around each `yield`."""
 
     log: list[str] = field(default_factory=list, init=False)
 
@@ -43,7 +43,7 @@ class Holds(sk.Stage[int, int]):
 
 @dataclass
 class AsyncHolds(sk.AsyncStage[int, int]):
-    """Lends its generator."""
+    """Return the generator of `Holds`."""
 
     log: list[str] = field(default_factory=list, init=False)
 
@@ -110,7 +110,7 @@ async def test_a_task_group_in_the_loops_body_does_not_touch_the_stage() -> None
 
 @dataclass
 class Impatient(sk.AsyncStage[int, str]):
-    """Has a timeout of its own, which passes."""
+    """A stage with its own timeout, which expires."""
 
     async def feed(self, item: int) -> Iterable[str]:
         with anyio.move_on_after(0) as scope:
@@ -123,7 +123,7 @@ async def test_a_timeout_in_a_stage_does_not_touch_the_consumer() -> None:
     seen: list[object] = []
 
     async for item in [1, 2] | Impatient():
-        await anyio.lowlevel.checkpoint()  # would raise, were the stage's scope still around it
+        await anyio.lowlevel.checkpoint()  # would raise if the stage's scope were still active
         seen.append(item)
 
     assert seen == ["1 late: True", "2 late: True"]
@@ -151,7 +151,7 @@ async def test_a_stage_and_a_source_see_the_consumers_context() -> None:
 
 @pytest.mark.anyio
 async def test_the_consumer_may_leave_its_scope_between_two_items() -> None:
-    # An async generator that is suspended in a scope of its own would end the wrong one.
+    # An async generator suspended in its own scope would exit the wrong one.
     items = aiter([1, 2] | AsyncHolds())
 
     with anyio.CancelScope() as outer:

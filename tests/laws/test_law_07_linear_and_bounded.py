@@ -14,7 +14,7 @@ KIB, MIB = 1024, 1024 * 1024
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Processor time of the fastest of three."""
+    """The processor time of the fastest of three runs."""
 
     def once() -> float:
         start = process_time()
@@ -29,12 +29,12 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def growth(run: Callable[[int], object], size: int) -> float:
-    """How many times longer eight times the input takes: about 8 if the time is linear, 64 if it is quadratic."""
+    """The factor by which the time grows for eight times the input: about 8 if it is linear, 64 if it is quadratic."""
     return seconds(lambda: run(8 * size)) / seconds(lambda: run(size))
 
 
 LINEAR = 8 * 2.5
-"""A machine that is busy with other things is allowed for; a quadratic reader is far beyond it."""
+"""The limit leaves room for a busy machine; a quadratic reader exceeds it by far."""
 
 
 def in_pieces(size: int, of: int) -> Iterator[bytes]:
@@ -257,7 +257,7 @@ def test_an_answer_that_is_passed_on_takes_no_memory() -> None:
             tracemalloc.stop()
 
     body = [chunk(f"word{number % 7} ") for number in range(100)]
-    peak(iter(body))  # what is loaded once
+    peak(iter(body))  # load everything that is loaded once
 
     assert peak(piece for _ in range(4) for piece in body) < peak(iter(body)) + 16 * KIB
 

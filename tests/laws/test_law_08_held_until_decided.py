@@ -1,8 +1,8 @@
 """Law 8: no prefix of a forbidden match is ever released before the decision.
 
-The oracle (`tests/moderation/oracle.py`) knows the whole text: it says what is decided in it and what may be read. What was
-released after any piece must be the beginning of that, however the text goes on; and what waits must be able to become
-something else. The first properties are of the stage, those below of the text that waits, with all that a rule may ask for.
+The oracle (`tests/moderation/oracle.py`) has the whole text and determines the decisions and the released text. The text released
+after any piece must be a prefix of that, however the text continues, and each buffered text must still have two possible
+outcomes. The first properties test the stage; those below test the buffer with all options of a rule.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ from tests.moderation.reading import Piece, Reading, read
 
 END = StreamEnd("completed", True)
 ALPHABET = "abcAB@ \nσςΣİ"
-# Assertions that look ahead or behind, matches that grow, lazy ones, alternatives of which the first is the shorter.
+# Look-ahead and look-behind assertions, growing matches, lazy ones, and alternatives whose first one is the shorter.
 PATTERNS = [
     *(
         "ab+c",
@@ -75,7 +75,7 @@ def text_of(events: Iterable[Event]) -> str:
 
 
 def moderate(rules: Sequence[Rule], pieces: Sequence[str], after: str) -> list[list[Event]]:
-    """The text released after each piece, and last that of the rest of the text and of the end."""
+    """The events released after each piece, and last those of the rest of the text and the end."""
     stage = Moderate(rules).fresh()
     released = [list(stage.feed(TextDelta(piece))) for piece in pieces]
     last = list(stage.feed(TextDelta(after))) if after else []
@@ -126,7 +126,7 @@ def test_every_match_of_the_whole_text_has_its_verdict(rules: list[Rule], pieces
     assert found == verdicts(decisions(rules, "".join(pieces)))
 
 
-# All that a rule may ask for
+# All options of a rule
 
 LETTERS = [*"abeAEéÉ\u0301\u0323\u200b\u00adаеЕａ"]
 KOREAN = [*"가각\u1100\u1161\u11a8 "]
@@ -200,11 +200,11 @@ def test_a_text_goes_on_from_its_state_as_if_nothing_had_been(rules: list[Rule],
     assert before + after == expected
 
 
-# The hold is minimal: whatever waits first could still come to two different ends.
+# The hold-back is minimal: the first buffered character can still have two different outcomes.
 
 
 def may_come_to_two_ends(rules: Sequence[Rule], text: str, place: int, letters: str, depth: int) -> bool:
-    """Whether it depends on how the text goes on what becomes of the character at `place`."""
+    """Whether the outcome of the character at `place` depends on how the text continues."""
     seen = set[tuple[tuple[int, int], ...]]()
     for length in range(depth + 1):
         for more in product(letters, repeat=length):

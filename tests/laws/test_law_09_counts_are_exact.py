@@ -10,7 +10,7 @@ from streamkit.tokens import load_encoding
 ENCODINGS = ["cl100k_base", "o200k_base", "p50k_base", "r50k_base"]
 every_encoding = pytest.mark.parametrize("name", ENCODINGS)
 
-# What an encoding's pattern treats in ways of its own, and what different libraries disagree about.
+# Texts that the pattern of an encoding treats specially, and texts on which libraries disagree.
 WORDS = "a word Word WORD 1 12 1234 3.14 , ! ... / _ ' 's 'S 'll don't ’s <|endoftext|> <|im_start|> <|fim_prefix|>"
 OTHERS = "é e\u0301 ß ǅ º ʰ ſ ᾳ 漢 字 ん ー カ 가 ا ل ไ م 无码AV AV ¨ 😀 🇨🇭 \u200d \ufe0f \0 \ufeff \ufffd"
 SPACES = [" ", "  ", " the", "\n", "\r\n", "\n\n", "\t", "\u00a0", "\u2003", "\u2028", "\x85", "\x1c", "\x1f"]
@@ -37,7 +37,7 @@ def check(name: str, deltas: list[tuple[str, bool]]) -> None:
 @given(deltas=DELTAS)
 @example(
     deltas=[("!1" * 200 + "无码AVXQ", True), ("ideo", True)]
-)  # a small letter joins the capitals to what stands before them
+)  # a lower-case letter joins the capitals to the characters before them
 def test_a_count_is_exact_wherever_it_is_read(name: str, deltas: list[tuple[str, bool]]) -> None:
     check(name, deltas)
 
@@ -92,7 +92,7 @@ def test_a_running_count_is_exact_at_every_delta(name: str, text: str, size: int
     counts = Count(name, running=True).run(TextDelta(text[at : at + size]) for at in cuts)
     seen = [event.tokens for event in counts if isinstance(event, TokenCount)][: len(cuts)]
 
-    # Every tenth: to encode everything at each would take as long as the running count saves.
+    # Checked at every tenth cut only, since encoding the whole text at each cut would be slow.
     checked = range(0, len(cuts), max(1, len(cuts) // 10))
     assert [seen[at] for at in checked] == [len(encoding.encode_ordinary(text[: cuts[at] + size])) for at in checked]
     assert seen[-1] == len(encoding.encode_ordinary(text))

@@ -1,4 +1,4 @@
-"""Law 10: a stage never swallows an event it does not know: it passes it on."""
+"""Law 10: a stage passes unknown events through and never drops them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ RULES = sk.Rule("secret", patterns=("hunter2",), action="block")
 
 
 class FromTheFuture(msgspec.Struct, frozen=True):
-    """An event of a kind that no stage here knows."""
+    """An event of a class that no stage knows."""
 
     number: int
 
@@ -67,7 +67,7 @@ def moderates(stage: Any) -> bool:
 @every_stage
 @pytest.mark.anyio
 async def test_an_event_that_a_stage_does_not_know_passes(stage: sk.Stage[Any, Any] | sk.AsyncStage[Any, Any]) -> None:
-    # Text is no event that moderation could pass on: it would be released unmoderated.
+    # Moderation must not pass plain text through, which would be released unmoderated.
     events = [event for event in UNKNOWN if event != "text" or not moderates(stage)]
 
     assert having_passed([event async for event in stage.open(events)]) == events
@@ -99,7 +99,7 @@ async def test_events_that_say_nothing_of_text_pass_as_they_are(
         sk.events.Flagged("other", 0, 1),
         sk.TokenCount(1, encoding="elsewhere"),
         sk.events.ProviderNotice("ping"),
-        # A name is text, and leaves `Moderate` when it is decided: here at the end.
+        # A name is text, which `Moderate` releases when it is decided, here at the end.
         sk.ToolCallDelta(0, "call_1", "f"),
     ]
 

@@ -1,5 +1,5 @@
-"""Law 11: an observer inserted anywhere changes nothing, a stage in a wrapper is what it is outside, and an order that can't keep
-the laws is rejected by `|`."""
+"""Law 11: an observer inserted anywhere changes nothing, a stage behaves the same inside a wrapper, and `|` rejects an order that
+breaks the laws."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -35,7 +35,7 @@ INPUTS: dict[str, Any] = {
 
 
 def observe(event: object) -> None:
-    """An observer."""
+    """Observe an event without any effect."""
 
 
 def always(event: object) -> str:
@@ -64,7 +64,7 @@ ORDERS = st.lists(st.sampled_from(sorted(STAGES)), max_size=5, unique=True)
 
 
 class Still(sk.Source[Any]):
-    """A source whose clock stands still, so that times are the same in every run."""
+    """A source whose clock is stopped, so that times are the same in every run."""
 
     def __init__(self, items: Sequence[Any]) -> None:
         self._items: Iterator[Any] = iter(items)
@@ -84,7 +84,7 @@ def composed(stages: Sequence[Any]) -> Any:
 
 
 def events(pipeline: Any, items: Sequence[Any]) -> list[Any]:
-    """The output, which is the same by both drivers."""
+    """The output, which is checked to be the same with both drivers."""
 
     async def read() -> list[Any]:
         async with pipeline.open(Still(items)) as stream:
@@ -97,7 +97,7 @@ def events(pipeline: Any, items: Sequence[Any]) -> list[Any]:
 
 
 def legal(names: Sequence[str]) -> bool:
-    """Moderation comes before whatever assembles text."""
+    """Whether moderation comes before all stages that assemble text."""
     if "Moderate" not in names:
         return True
     before = names[: names.index("Moderate")]

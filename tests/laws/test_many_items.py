@@ -301,7 +301,7 @@ def responses_without_places(count: int) -> str:
 
 
 def responses_one_number(count: int) -> str:
-    """All items have the number 0, and no events tell which is which but their ids."""
+    """All items have the number 0, and only their ids distinguish them."""
     events = [
         event
         for n in range(count)
@@ -664,7 +664,7 @@ BODIES: dict[str, Callable[[int], str]] = {
 
 
 ITEMS = 32
-# Others have something that is bounded, but not by so few items.
+# The other bodies contain parts that are bounded, but by a larger number of items.
 COUNTED = [name for name in BODIES if "new names" not in name]
 
 
@@ -684,7 +684,7 @@ def test_time_is_linear_in_the_number_of_items(body: Callable[[int], str]) -> No
 
 
 def steps(body: bytes) -> int:
-    """How many instructions of Python it takes to read and to write an answer; what C does in one is not seen."""
+    """The number of Python instructions to read and to write an answer; work done in C is not counted."""
     count = 0
 
     def trace(frame: Any, event: str, _: object) -> Any:
@@ -707,7 +707,7 @@ def steps(body: bytes) -> int:
 
 @pytest.mark.parametrize("body", [BODIES[name] for name in COUNTED], ids=COUNTED)
 def test_the_items_that_come_last_take_no_more_steps_than_those_before(body: Callable[[int], str]) -> None:
-    steps(body(1).encode())  # what is made once in a process
+    steps(body(1).encode())  # create everything that is created once per process
     first, second, third = (steps(body(number * ITEMS).encode()) for number in (1, 2, 3))
 
     assert third - second < (second - first) * 1.04

@@ -1,4 +1,4 @@
-"""Amazon's binary event stream: botocore reads it as we do, and each fault is an error that has a type."""
+"""Amazon's binary event stream: botocore reads the same events, and each fault raises a typed error."""
 
 from struct import pack
 from typing import Any
@@ -19,7 +19,7 @@ TWO = event("messageStart", {"role": "assistant"}) + event("contentBlockDelta", 
 
 
 def read(*pieces: bytes, **options: Any) -> tuple[list[Any], Exception | None]:
-    """The events, and the error that followed them."""
+    """The events, and the error raised after them."""
     events = list[Any]()
     try:
         events.extend(sk.Parse(**options).run(pieces))
@@ -202,7 +202,7 @@ def test_an_answer_that_the_end_cuts_off_is_truncated() -> None:
 
 
 def checked(total: int, length: int) -> bytes:
-    # A prelude with a right checksum and wrong lengths.
+    # A prelude with a correct checksum and wrong lengths.
     prelude = pack(">II", total, length)
     return prelude + pack(">I", crc32(prelude))
 
@@ -257,7 +257,7 @@ def test_a_frame_over_the_limit_is_an_error_before_it_is_received() -> None:
     assert "max_event_bytes" in str(error)
 
 
-# What begins with zero and is something else
+# Bodies of other formats that begin with a zero byte
 
 
 def test_strictly_a_body_is_never_of_frames() -> None:

@@ -1,4 +1,4 @@
-"""The writing side of the wire: what is written reads back as the same events, and nobody writes lines of their own."""
+"""Encoding: `Parse` reads the encoded events back unchanged, and no value can inject lines."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -13,7 +13,7 @@ from streamkit.sse.events import Comment, JsonBody, UnfinishedEvent
 
 READER = sk.Parse(comments=True)
 
-# Text as a reader may find it: no line ends, and lone surrogates only where `Lines` puts them for bytes that are no UTF-8.
+# Text as a reader returns it: no line ends, and lone surrogates only as `Lines` decodes invalid UTF-8.
 LINE = st.text(
     st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])
     | st.sampled_from(": \ufeff\0\x85\u2028\x0b\x0cé👋🏽\udcff\udce9"),
@@ -64,7 +64,7 @@ def test_what_a_reader_can_give_is_read_back_the_same_under_any_cuts(
 def test_any_body_written_again_reads_as_before(begins: bytes, body: bytes) -> None:
     events = read([begins + body])
     again = read([written(events)])
-    # The documents of a JSON body become events.
+    # The documents of a JSON body are encoded as events.
     assert [(event.event, event.payload, event.id) for event in again] == [
         (event.event, event.payload, event.id) for event in events
     ]

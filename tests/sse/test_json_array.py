@@ -1,4 +1,4 @@
-"""A body that is one JSON array of objects gives each object as soon as it is whole."""
+"""Each object of a body that is a JSON array is returned as soon as it is complete."""
 
 import json
 from itertools import pairwise
@@ -33,7 +33,7 @@ def parsed(*received: bytes | str) -> tuple[list[sk.sse.ServerSentEvent], str]:
     return events, ""
 
 
-# When they are given
+# When objects are returned
 
 
 @pytest.mark.parametrize("separator", [b",", b", ", b",\r\n", b"\n,\n"], ids=repr)
@@ -79,7 +79,7 @@ def test_what_was_received_is_the_raw_of_the_events() -> None:
     assert [event.raw for event in events if isinstance(event, sk.TextDelta)] == elements
 
 
-# The end of it
+# The end of the array
 
 
 @pytest.mark.parametrize("indent", [None, 2])
@@ -143,7 +143,7 @@ def test_the_limit_of_an_event_holds_for_an_element_and_not_for_the_array() -> N
         list(pipeline.run(iter([b'[{"a":"', *[b"x" * 10 + b"}"] * 10])))
 
 
-# What it is not
+# Bodies that are not arrays of objects
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Lines: CR, LF and CRLF end a line and nothing else does, wherever the bytes are cut."""
+"""Lines: only CR, LF and CRLF end a line, wherever the bytes are cut."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from streamkit.errors import LimitExceeded
 from streamkit.sse import Lines
 from streamkit.sse.lines import UnfinishedLine
 
-# Bytes that matter here: line ends, parts of a BOM, whole and broken characters, what other splitters split on.
+# Relevant bytes: line ends, parts of a BOM, complete and broken characters, and separators at which other splitters split.
 FRAGMENTS = [
     *(b"\r", b"\n", b"\r\n", b"a", b" ", b"\0", b"\xef", b"\xbb", b"\xbf", b"\xef\xbb\xbf", b"\xc3", b"\xa9", b"\xff"),
     *(b"\v", b"\f", b"\x1c", b"\x85", "\u0085".encode(), "\u2028".encode(), "\u2029".encode(), "\U0001f469".encode()),
@@ -165,7 +165,7 @@ def test_any_cut_meets_a_limit_at_the_same_place(data: bytes, places: list[int])
 
 
 def outcome(pieces: list[bytes]) -> tuple[list[str], str]:
-    """The lines before the limit of four bytes was met, and what was said about it."""
+    """The lines before the limit of four bytes, and the message of the error."""
     run, lines = Lines(max_line_bytes=4).run(pieces), list[str]()
     try:
         lines.extend(run)

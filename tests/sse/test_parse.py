@@ -1,4 +1,4 @@
-"""Parse: the events that a browser's EventSource would fire, and what it makes of bodies that are no event stream."""
+"""Parse: the same events as a browser's EventSource, and bodies that are not event streams."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ STRICT = Parse(strict=True)
 
 
 def parse(body: str, stage: Parse | None = None) -> list[ServerSentEvent]:
-    """The events of a body; the same for its bytes, whole and one by one, for its text, and for the lines that `Lines` makes."""
+    """The events of a body. Checks that bytes, whole and one by one, text, and the output of `Lines` give the same events."""
     stage, data = stage or Parse(), body.encode()
     found = list(stage.run([data]))
     assert list(stage.run(iter([data[at : at + 1] for at in range(len(data))]))) == found
@@ -28,7 +28,7 @@ def parse(body: str, stage: Parse | None = None) -> list[ServerSentEvent]:
 
 @dataclass
 class EventSource:
-    """WHATWG HTML 9.2.6, "Interpreting an event stream", sentence by sentence."""
+    """A literal implementation of WHATWG HTML 9.2.6, "Interpreting an event stream"."""
 
     data: str = ""
     type: str = ""
@@ -75,7 +75,7 @@ ODD = st.builds(
 )
 BEGUN = st.sampled_from([["event: x"], ["id: 7"], ["retry: 5"], ["data: z"], [""]])
 BLOCKS = st.lists(st.one_of(REGULAR, REGULAR, BEGUN, ODD), min_size=1, max_size=3)
-# Lines as reads bring them, which often end where a block ends.
+# Lines grouped into reads, which often end at the end of a block.
 BURSTS = st.lists(BLOCKS.map(lambda blocks: list(chain.from_iterable(blocks))), max_size=8)
 
 
@@ -84,7 +84,7 @@ BURSTS = st.lists(BLOCKS.map(lambda blocks: list(chain.from_iterable(blocks))), 
 def test_the_standards_own_words_give_the_same_events(bursts: list[list[str]]) -> None:
     standard, stage = EventSource(), Parse(strict=True).fresh()
 
-    # The last one shows that texts without line ends are lines.
+    # The last, empty text proves that texts without line ends are lines.
     bursts = [*bursts, [""]]
     for line in chain.from_iterable(bursts):
         standard.line(line)
@@ -106,19 +106,19 @@ BODIES = st.lists(st.tuples(BLOCKS, LINE_ENDS), max_size=4).map(
 @example("data: a\n\n\n\ndata: b\n\n", [], 40, True)
 @example("data: a\n\nevent: x\ndata: b\nid: 7\n\ndata: c\n\n", [9], 40, False)
 def test_bytes_in_any_pieces_are_what_their_lines_are(body: str, cuts: list[int], limit: int, strict: bool) -> None:
-    """The short cut for whole blocks shows nowhere, and neither does where a piece ends."""
+    """Neither the fast path for whole blocks nor the cuts change the result."""
     stage, data = Parse(strict=strict, max_event_bytes=limit), body.encode()
     pieces = [data[start:end] for start, end in pairwise([0, *sorted(cuts), len(data)])]
 
     assert outcome(stage, pieces) == outcome(stage, [data[at : at + 1] for at in range(len(data))])
     lines = list(Lines().run([data]))
-    # Without a blank line nothing shows that texts are lines, and limits are met at other places.
+    # Without a blank line texts are not known to be lines, and limits are reached at other places.
     if "" in lines and "LimitExceeded" not in outcome(stage, lines):
         assert outcome(stage, pieces) == outcome(stage, lines)
 
 
 def outcome(stage: Parse, items: Sequence[bytes | str]) -> list[object]:
-    """The events, what the stream has set, and the error that ended it."""
+    """The events, the values that the stream has set, and the error that ended it."""
     run = stage.run(iter(items))
     found: list[object] = []
     try:
@@ -170,7 +170,7 @@ def test_comments_come_as_events_only_where_they_are_asked_for() -> None:
     ]
 
 
-# What the end of the body cuts off
+# Incomplete events at the end of the body
 
 CUT = "data: a\n\nevent: x\ndata: b\ndata: c"
 
@@ -295,7 +295,7 @@ def test_what_may_be_the_beginning_of_an_event_stream_is_no_error(body: str) -> 
 
 
 def said(stage: Parse, lines: Sequence[str]) -> list[str]:
-    """The data of the events that came before a limit was met, and then the number of the line where it was."""
+    """The data of the events before a limit was exceeded, then the number of the line where it was exceeded."""
     run, found = stage.run(lines), list[str]()
     try:
         found.extend(event.data for event in run)
@@ -381,7 +381,7 @@ BLOCKS_OF_ALL_KINDS = st.lists(st.sampled_from([*HEADS * 3, *ODD, "id: 6\n\n", "
 @example([*HEADS[1:3] * 4, "event: a\nid: 5\ndata: 11\n\n", *HEADS[1:3] * 4], [])
 @example(["event: a\ndata: 13\n", *HEADS * 2], [20])
 def test_large_reads_are_what_their_bytes_are_one_by_one(blocks: list[str], cuts: list[int]) -> None:
-    """The line at which the limit is passed shows that lines are counted alike."""
+    """The line at which the limit is exceeded shows that both count lines in the same way."""
     stage, data = Parse(max_event_bytes=1_000), "".join([*blocks, "data: " + "x" * 1_001]).encode()
     pieces = [data[start:end] for start, end in pairwise([0, *sorted(cuts), len(data)])]
 
@@ -394,7 +394,7 @@ def test_large_reads_are_what_their_bytes_are_one_by_one(blocks: list[str], cuts
 def test_short_reads_cut_anywhere_are_what_the_characters_of_the_text_are(
     blocks: list[str], sizes: list[int], limit: int, comments: bool
 ) -> None:
-    """The reader of short pieces shows nowhere: text is read without it."""
+    """The fast path for short pieces does not change the result: text is parsed without it."""
     body = "\n" + "".join(blocks)
     cuts = accumulate(chain.from_iterable(repeat(sizes)))
     edges = [0, *takewhile(lambda cut: cut < len(body), cuts), len(body)]
