@@ -208,9 +208,7 @@ def _unpacked(packed: Any) -> Any:
     for part in name.split("."):
         kind = getattr(kind, "__dict__", {}).get(part)
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
-        raise PipelineError(
-            f"the checkpoint holds an item of a class that is not known here: {name_shown(packed['class'])}"
-        )
+        raise PipelineError(f"the checkpoint contains an item of an unknown class: {name_shown(packed['class'])}")
     return msgspec.convert(packed["value"], kind)
 
 

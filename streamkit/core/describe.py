@@ -103,7 +103,7 @@ def _use(stage: Step[Any, Any]) -> str:
     else:
         name = kind.__name__ if kind.__module__.startswith("streamkit.") else name_of(kind)
     if name is None:
-        raise PipelineError(f"{stage_name(stage)} has no name in a module, by which it could be found again")
+        raise PipelineError(f"{stage_name(stage)} has no name in a module, so it can't be found again")
     return name
 
 
@@ -155,7 +155,7 @@ def _unwritable(stage: Step[Any, Any]) -> Callable[[object], Json]:
             if callable(value)
             else f"an object of type {type(value).__name__}"
         )
-        raise PipelineError(f"{stage_name(stage)} can't be written down: it has {found} as an option")
+        raise PipelineError(f"{stage_name(stage)} can't be serialized: it has {found} as an option")
 
     return fail
 

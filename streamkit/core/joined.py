@@ -55,15 +55,15 @@ class Joined(Source[T]):
             await self.upstream.enter_hops(stack)
         items = await stack.enter_async_context(self._make())
         if not isinstance(items, AsyncIterable):
-            raise PipelineError(f"{self._name} gives {kind_of(items)}, which is no stream that a stage could read")
+            raise PipelineError(f"{self._name} gives {kind_of(items)}, which is not an async iterable")
         self._items = aiter(items)
         self._at_once = getattr(self._items, "at_once", None)
 
     async def open(self) -> None:
         if self._items is None:
             raise PipelineError(
-                f"this stream has a hop, {self._name}, whose tasks end with a block: "
-                "write `async with … as events`, and read it inside"
+                f"this stream has a hop, {self._name}, whose tasks need a block: "
+                "write `async with … as events` and read inside it"
             )
 
     async def read(self) -> Sequence[T]:

@@ -32,8 +32,8 @@ BURST_BYTES = 128 * 1024
 BURST_ITEMS = 64
 """The same for a source of other items."""
 INTERRUPTED = (
-    "a read was cancelled from outside (by a timeout around the consumer?), so that this stream can't continue; "
-    "what it delivered is not complete"
+    "a read was cancelled from outside (by a timeout around the consumer?), so this stream can't continue; "
+    "the items delivered so far are incomplete"
 )
 
 
@@ -325,7 +325,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
     async def _open(self, *, guarded: bool) -> None:
         source = self._source
         if source.used:
-            raise PipelineError("this source was opened before; make a new one for each stream")
+            raise PipelineError("this source was already opened; create a new one for each stream")
         self.opened = source.used = True
         self._waiting = waiting()
         self._resume = self._waiting.resume
@@ -478,7 +478,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         ready = [*self._ready, *self.engine.finish()]
         self._ready = iter(ready)
         if self.engine.failure or ((self.closed or self.engine.todo is Todo.END) and not ready):
-            raise PipelineError("this stream has ended, so that there is nothing to resume")
+            raise PipelineError("this stream has ended, so there is nothing to resume")
         return Checkpoint(self._names(), self._intake.count, self.engine.state(), pack(ready)).to_dict()
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:

@@ -70,7 +70,7 @@ class Run(Iterator[Out], Generic[Out]):
         except BaseException as error:
             # Ctrl-C, for example. The next call of `next` must not look like the end. (Law 5)
             engine.fail(
-                StreamInterrupted(f"a read was interrupted by {type(error).__name__}; what came is not complete")
+                StreamInterrupted(f"a read was interrupted by {type(error).__name__}; the output is incomplete")
             )
             raise
 
@@ -88,7 +88,7 @@ class Run(Iterator[Out], Generic[Out]):
         ready = [*self._ready, *self._engine.finish()]
         self._ready = iter(ready)
         if (self._engine.todo is Todo.END and not ready) or self._engine.failure:
-            raise PipelineError("this run has ended, so that there is nothing to resume")
+            raise PipelineError("this run has ended, so there is nothing to resume")
         return Checkpoint(self._names, self._received, self._engine.state(), pack(ready)).to_dict()
 
 

@@ -18,7 +18,7 @@ from streamkit.core.wrong_input import kind_of, wrong_source
 from streamkit.errors import DeadlineExceeded, Disconnected, PipelineError
 
 T = TypeVar("T", covariant=True)
-AT_THE_LEFT = "a source stands at the left end: write source | stage | …"
+AT_THE_LEFT = "a source must come first: write source | stage | …"
 BURST = 32
 """The number of items of a list that one read returns."""
 BYTES = (bytes, bytearray, memoryview)

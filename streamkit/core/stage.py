@@ -131,7 +131,7 @@ class Step(NamedOptions, Composable, Generic[In, Out]):
         inner = (stage for part in parts(self) if not part.joins for stage in with_inner(part.inner()))
         if inside := next((stage for stage in inner if stage.joins), None):
             raise PipelineError(
-                f"{stage_name(inside)} is a task boundary, and runs in a stream only, not inside of a stage"
+                f"{stage_name(inside)} is a task boundary and runs only in a stream, not inside a stage"
             )
         opened = as_source(source)
         first = parts(self)[0]
@@ -255,7 +255,7 @@ class Hop(AsyncStage[In, Out]):
 
     async def feed(self, item: In) -> Iterable[Out]:
         raise PipelineError(
-            f"{type(self).__name__} is a task boundary: compose it with | in a stream, not inside of another stage"
+            f"{type(self).__name__} is a task boundary: compose it with | in a stream, not inside another stage"
         )
 
 
@@ -406,7 +406,7 @@ def _check_moderation(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any,
         return
     first, last = stage_name(moderation), stage_name(assembly)
     raise PipelineError(
-        f"{last} | {first}: {last} assembles text, of which {first} could not withhold anything any more: "
+        f"{last} | {first}: {last} assembles text, which {first} could no longer withhold: "
         f"put {first} first, … | {first} | {last} | …"
     )
 

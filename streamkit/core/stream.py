@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 Out = TypeVar("Out", covariant=True)
 A = TypeVar("A")
-_NO_CHECKPOINT = "a stream with a hop has no checkpoint: what its tasks have read is in no stage's state"
+_NO_CHECKPOINT = (
+    "a stream with a hop has no checkpoint: items that its tasks have read are not in the state of any stage"
+)
 
 
 class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
@@ -151,8 +153,8 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
                     completion = item
         if completion is None:
             if self.end and self.end.reason == "cancelled":
-                raise StreamInterrupted("the stream was cancelled before its Completion came")
-            raise PipelineError("a stage after the one that makes a Completion drops it")
+                raise StreamInterrupted("the stream was cancelled before its Completion arrived")
+            raise PipelineError("a stage after the one that makes the Completion drops it")
         return completion
 
     def _needs(self, kind: type, what: str) -> None:

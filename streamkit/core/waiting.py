@@ -190,7 +190,7 @@ class ScopeWaiting:
         raise Interrupted if self._interrupted else Expired
 
     def resume(self, steps: Generator[Any, Any, None], yielded: Any, *, interrupted: bool) -> Awaitable[Sequence[Any]]:
-        raise NotImplementedError("on trio nothing is advanced by hand")
+        raise NotImplementedError("not supported on trio")
 
 
 class Wakeup(Protocol):

@@ -54,14 +54,14 @@ def wrong_source(value: object) -> str | None:
             "or pipeline.run(stream.response.iter_bytes())"
         )
     if _is_client(value):
-        return f"{_found(value)} is a client: give the response to a request"
+        return f"{_found(value)} is a client: pass the response of a request"
     if _is_unentered(value):
         _close_coroutines(value)
-        return f"{_found(value)} is a context manager: write `async with … as source` and give the source"
+        return f"{_found(value)} is a context manager: write `async with … as source` and pass the source"
     if _is_whole(value):
-        return f"{_found(value)} is a whole response and no stream: ask for one with stream=True, or give its bytes"
+        return f"{_found(value)} is a complete response, not a stream: request one with stream=True, or pass its bytes"
     if _is_read(value):
-        return f"{_found(value)} was read already: make a new one for each stream"
+        return f"{_found(value)} was already read: create a new one for each stream"
     if isinstance(value, str) and value.startswith(_ADDRESS) and "\n" not in value:
         return "found an address as text: write streamkit.http.post(…) or streamkit.http.get(…)"
     return None
@@ -173,7 +173,7 @@ def _is_between(frame: FrameType) -> bool:
 def _not_awaited(value: object) -> str:
     _close_coroutines(value)
     if hasattr(value, "__aenter__"):
-        return f"{_found(value)} was not entered: write `async with … as response` and give the response"
+        return f"{_found(value)} was not entered: write `async with … as response` and pass the response"
     if not inspect.iscoroutine(value):
         return f"{_found(value)} was not awaited: write `await …`"
     name = value.__qualname__
@@ -251,13 +251,13 @@ def _is_parsed(kind: type) -> bool:
 def _way_out(item: object, takes: tuple[type, ...]) -> str:
     if is_sdk_object(item):
         return (
-            f": the SDK has decoded it already; give the SDK's stream itself ({_STREAMED}), not its items, "
+            f": the SDK has already decoded it; pass the SDK's stream itself ({_STREAMED}), not its items, "
             "or use streamkit.http.post(…)"
         )
     if _is_event(type(item)):
-        return ": these are events already; leave out Parse() and Extract()"
+        return ": these are already events; remove Parse() and Extract()"
     if _is_parsed(type(item)) and not any(map(_is_event, takes)):
-        return ": these are server-sent events already; leave out Parse()"
+        return ": these are already server-sent events; remove Parse()"
     return way_in(takes, (type(item),))
 
 

@@ -109,7 +109,7 @@ def check_language(language: str) -> str:
     code = tag[1].lower() if tag else "--"
     if code[1] not in _CODES.get(code[0], ""):
         raise PipelineError(
-            "language: expected an ISO 639-1 code, alone or with a script or region, as 'de' or 'pt-BR'; "
+            "language: expected an ISO 639-1 code, alone or with a script or region, such as 'de' or 'pt-BR'; "
             f"found {shown(language)}. Languages with rules of their own: {OWN_RULES}; "
             "any other uses those of a related one, or the general ones"
         )

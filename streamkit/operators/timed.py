@@ -31,9 +31,7 @@ class Debounce(ReadsAsWritten, Stage[A, A]):
         check_seconds("seconds", self.seconds)
 
     def buffers(self) -> Iterable[Buffer]:
-        return (
-            Buffer(stage_name(self), len(self._waiting), "items", f"released after a silence of {self.seconds:g} s"),
-        )
+        return (Buffer(stage_name(self), len(self._waiting), "items", f"released after a pause of {self.seconds:g} s"),)
 
     def tick(self, now: float) -> None:
         self._now = now

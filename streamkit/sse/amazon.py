@@ -129,7 +129,7 @@ class AmazonFrames(msgspec.Struct):
             try:
                 kind = _kind(read_headers(head))
             except (StructError, UnicodeError, ProtocolError):
-                raise self._fault(at, "expected headers of the types that the format has, found others") from None
+                raise self._fault(at, "expected headers of the format's types, found others") from None
             # Events of the same type have equal headers. The table is bounded, so that a server can't fill the memory.
             if len(_KINDS) < _KNOWN_HEADERS and len(head) < _KNOWN_HEADERS:
                 _KINDS[head] = kind

@@ -108,7 +108,7 @@ class Lines(Stage[Piece, str]):
     def _malformed(self, at: int) -> ProtocolError:
         offset = self._offset + at
         return ProtocolError(
-            f"line {self._count + 1}, at byte {offset}: expected UTF-8, found bytes that are not",
+            f"line {self._count + 1}, at byte {offset}: expected UTF-8, found invalid bytes",
             line=self._count + 1,
             offset=offset,
         )

@@ -101,9 +101,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         if state["reader"] not in known:
             known = {kind.__name__: kind for kind in installed()[0].values()}
         if (kind := known.get(state["reader"])) is None:
-            raise PipelineError(
-                f"Extract: the checkpoint is of a dialect that is not known here: {name_shown(state['reader'])}"
-            )
+            raise PipelineError(f"Extract: the checkpoint is of an unknown dialect: {name_shown(state['reader'])}")
         self._reader, self._decided, self.done = self._make(kind), state["decided"], state["done"]
         self._reader.restore(state["state"])
         if self._tags:
@@ -193,7 +191,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         if not isinstance(self._reader, Undecided) or self._reader.first is None:
             return None
         if self._problems:
-            found = f"no dialect was found that this answer is in, and {'; '.join(self._problems)}"
+            found = f"no dialect recognizes this answer, and {'; '.join(self._problems)}"
             return PluginError(f"{found}; it begins with {self._reader.first}")
         return None if self.errors == "emit" else self._unknown(f"this stream begins with {self._reader.first}")
 

@@ -89,7 +89,7 @@ class Structured(Stage[Event, Event], Generic[T]):
 
     def buffers(self) -> Iterable[Buffer]:
         held = sum(reader.chars for reader in self._readers.values() if not reader.complete)
-        return (Buffer(stage_name(self), held, "characters", "the JSON of an object is not whole", released=True),)
+        return (Buffer(stage_name(self), held, "characters", "the JSON of an object is incomplete", released=True),)
 
     def value_of(self, event: Event) -> T | None:
         """The object if the event is the structured output of a choice, else `None`. Its static type follows from `output`."""
@@ -210,13 +210,11 @@ class Structured(Stage[Event, Event], Generic[T]):
             problem, message = self._broken[key]
             raise OutputError(message, problem=problem)
         if cut:
-            raise OutputError("expected all of the JSON, found an answer that was cut short", problem="truncated")
+            raise OutputError("expected complete JSON, found an answer that was cut short", problem="truncated")
         if reader is None or not reader.text.strip():
             raise OutputError("expected JSON, found nothing", problem="missing")
         if not reader.complete or reader.value is UNSET:
-            raise OutputError(
-                "expected all of the JSON, found the end of the answer in the middle of it", problem="truncated"
-            )
+            raise OutputError("expected complete JSON, found the end of the answer within it", problem="truncated")
         return reader.value if kind is None else validate(kind, reader.value, reader.text)
 
     def _who(self, key: Key) -> tuple[str | None, str | None]:

@@ -200,7 +200,7 @@ class PartialJson:
         if len(self._open) == self.max_depth:
             raise LimitExceeded(
                 f"character {self._chars + at + 1} of the JSON: expected at most {self.max_depth} arrays and objects "
-                "in each other (max_depth), found more"
+                "nested in each other (max_depth), found more"
             )
         if char == "[":
             self._open.append([])
@@ -235,7 +235,7 @@ class PartialJson:
         elif text[stop] == "\\":
             return self._escape(text, stop)
         else:
-            raise self._unexpected(text[stop], stop, "the rest of a string, where it is to be escaped")
+            raise self._unexpected(text[stop], stop, "the rest of a string, in which it must be escaped")
         return stop + 1
 
     def _escape(self, text: str, at: int) -> int:

@@ -71,7 +71,7 @@ def _is_type(kind: Any) -> bool:
         # A class that msgspec does not support is called like a function.
         return not isinstance(inspect.type_info(kind), inspect.CustomType)
     except TypeError as error:
-        raise PipelineError(f"{_name(kind)} is no type that JSON can be converted to: {error}") from None
+        raise PipelineError(f"{_name(kind)} is not a type that JSON can be converted to: {error}") from None
 
 
 def _unfit(error: msgspec.ValidationError) -> OutputError:

@@ -70,7 +70,7 @@ class Encoding:
     def __init__(self, model: str) -> None:
         self.name, self.exact = encoding_name(model)
         if not self.exact:
-            warn(f"the encoding of model {model!r} is not known; {self.name} stands in, and counts are estimates")
+            warn(f"the encoding of model {model!r} is unknown; {self.name} is used instead, and counts are estimates")
         self._encoding = load_encoding(self.name)
 
     def count(self) -> RunningCount:

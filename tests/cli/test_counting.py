@@ -97,6 +97,6 @@ def test_an_unknown_model_is_a_warning_in_one_line(tmp_path: Path, capsys: pytes
     output, errors = capsys.readouterr()
     assert output.split()[0] == "~4"
     assert errors == (
-        "streamkit: warning: the encoding of model 'no-such-model' is not known; o200k_base stands in, and counts are "
+        "streamkit: warning: the encoding of model 'no-such-model' is unknown; o200k_base is used instead, and counts are "
         "estimates\n"
     )

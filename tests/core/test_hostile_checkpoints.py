@@ -242,20 +242,20 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
         1,
         "Lines: expected a state with _line, .*, found one with .*, another",
     ),
-    "text as a dialect": ("run/levels/0/stages/2/reader", "Dear you", "dialect that is not known here: another"),
+    "text as a dialect": ("run/levels/0/stages/2/reader", "Dear you", "unknown dialect: another"),
     "a deep state": ("run/levels/0/stages/3", nested(2000), "Moderate: the checkpoint does not fit: TypeError"),
     "an item of no class": ("ready", [5], "this pipeline: the checkpoint does not fit: TypeError"),
     "an item of another's class": (
         "ready",
         [{"class": "os:system", "value": "true"}],
-        "class that is not known here: 'os:system'",
+        "unknown class: 'os:system'",
     ),
     "an item of a class inside": (
         "ready",
         [{"class": "streamkit.events:TextDelta.__init__.__globals__", "value": {}}],
-        "class that is not known here: 'streamkit.events:TextDelta.__init__.__globals__'",
+        "unknown class: 'streamkit.events:TextDelta.__init__.__globals__'",
     ),
-    "an item of a text": ("ready", [{"class": "a:Dear you", "value": {}}], "class that is not known here: another"),
+    "an item of a text": ("ready", [{"class": "a:Dear you", "value": {}}], "unknown class: another"),
     "a value that is none": (
         "ready",
         [{"class": "streamkit.events:StreamEnd", "value": {"reason": "Dear you"}}],
@@ -284,7 +284,7 @@ def test_nothing_is_imported_or_called_for_a_checkpoint(monkeypatch: pytest.Monk
     modules = set(sys.modules)
 
     for name in ("streamkit:Flight", "antigravity:Flight", "streamkit.nowhere:X", "tests.exits:X", "os.path:join"):
-        with pytest.raises(sk.PipelineError, match="not known here"):
+        with pytest.raises(sk.PipelineError, match="of an unknown "):
             READ.run([], checkpoint=READ.run([]).checkpoint() | {"ready": [{"class": name, "value": {}}]})
 
     assert called == []

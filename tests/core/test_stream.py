@@ -140,9 +140,9 @@ async def test_a_source_is_used_once() -> None:
 
     again = source | Same()
     for _ in range(2):
-        with pytest.raises(sk.PipelineError, match="this source was opened before; make a new one"):
+        with pytest.raises(sk.PipelineError, match="this source was already opened; create a new one"):
             await anext(again)
-    with pytest.raises(sk.PipelineError, match="this source was opened before"):
+    with pytest.raises(sk.PipelineError, match="this source was already opened"):
         await (source | Same()).__aenter__()
 
     assert source.log == ["open", "read [1]", "read None", "close"]

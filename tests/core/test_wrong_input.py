@@ -94,16 +94,16 @@ def exhausted() -> Generator[bytes, None, None]:
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a coroutine": (request, r"found the coroutine request, which was not awaited: write `await request\(…\)`"),
     "a task": (lambda: asyncio.get_running_loop().create_future(), "Future, which was not awaited: write `await …`"),
-    "a context manager": (response, "is a context manager: write `async with … as source` and give the source"),
+    "a context manager": (response, "is a context manager: write `async with … as source` and pass the source"),
     "a helper of an SDK": (Manager, "Manager, which is a context manager: write `async with"),
-    "a whole response": (Chunk, "Chunk, which is a whole response and no stream: ask for one with stream=True"),
-    "a decoded response": (lambda: {"choices": []}, "dict, which is a whole response and no stream"),
-    "a client": (Client, "Client, which is a client: give the response to a request"),
+    "a whole response": (Chunk, "Chunk, which is a complete response, not a stream: request one with stream=True"),
+    "a decoded response": (lambda: {"choices": []}, "dict, which is a complete response, not a stream"),
+    "a client": (Client, "Client, which is a client: pass the response of a request"),
     "a synchronous client's stream": (
         SynchronousStream,
         r"is the stream of a synchronous client: use the asynchronous one, or pipeline.run\(stream.response.iter_bytes\(\)\)",
     ),
-    "a generator that is exhausted": (exhausted, "generator, which was read already: make a new one"),
+    "a generator that is exhausted": (exhausted, "generator, which was already read: create a new one"),
     "a generator function": (lambda: lines, r"found the function lines: call it, lines\(\)"),
     "an async generator function": (lambda: pieces, r"found the function pieces: call it, pieces\(\)"),
     "an address": (
@@ -155,7 +155,7 @@ async def test_an_async_generator_that_is_exhausted_is_reported() -> None:
     generator = pieces()
     assert [piece async for piece in generator] == [b"data: [DONE]\n\n"]
 
-    with pytest.raises(sk.PipelineError, match="async_generator, which was read already"):
+    with pytest.raises(sk.PipelineError, match="async_generator, which was already read"):
         PIPELINE.open(generator)
 
 
@@ -218,8 +218,8 @@ NO_EVENTS: dict[str, tuple[object, str]] = {
     "str": ("text", r"str: put Parse\(\) | Extract\(\) before it"),
     "bytes": (b"data: {}\n\n", r"bytes: put Parse\(\) | Extract\(\) before it"),
     "server-sent event": (EVENT, r"ServerSentEvent: put Extract\(\) before it"),
-    "chunk object": (Chunk(), "Chunk: the SDK has decoded it already; give the SDK's stream itself"),
-    "object of an SDK": (Proto(), r"Proto: the SDK has decoded it already; .*, or use streamkit.http.post\(…\)"),
+    "chunk object": (Chunk(), "Chunk: the SDK has already decoded it; pass the SDK's stream itself"),
+    "object of an SDK": (Proto(), r"Proto: the SDK has already decoded it; .*, or use streamkit.http.post\(…\)"),
     "dict": ({"choices": []}, "dict"),
     "number": (7, "int"),
 }
@@ -284,21 +284,21 @@ def test_it_says_so_before_anything_is_sent(name: str) -> None:
         (
             sk.Extract(),
             [sk.TextDelta("a")],
-            "found an object of type TextDelta: these are events already; leave out Parse",
+            "found an object of type TextDelta: these are already events; remove Parse",
         ),
         (
             sk.Extract(),
             [Chunk()],
-            "Extract takes ServerSentEvent, found an object of type Chunk: the SDK has decoded it",
+            "Extract takes ServerSentEvent, found an object of type Chunk: the SDK has already decoded it",
         ),
         (sk.Extract(), [{}], "Extract takes ServerSentEvent, found an object of type dict"),
         (sk.Extract(), [None], "Extract takes ServerSentEvent, found an object of type NoneType"),
         (
             sk.Parse(),
             [sk.TextDelta("a")],
-            "found an object of type TextDelta: these are events already; leave out Parse",
+            "found an object of type TextDelta: these are already events; remove Parse",
         ),
-        (sk.Parse(), [Chunk()], "found an object of type Chunk: the SDK has decoded it already"),
+        (sk.Parse(), [Chunk()], "found an object of type Chunk: the SDK has already decoded it"),
         (sk.Parse(), [("id", 1)], "found an object of type tuple"),
         (sk.Parse(), [5], "found an object of type int"),
         (sk.Parse(), ["data: {}", 7], "found an object of type int"),
@@ -308,7 +308,7 @@ def test_it_says_so_before_anything_is_sent(name: str) -> None:
         (
             sk.sse.Lines(),
             [EVENT],
-            "Lines takes .*, found an object of type ServerSentEvent: these are server-sent events already",
+            "Lines takes .*, found an object of type ServerSentEvent: these are already server-sent events",
         ),
         (sk.sse.Encode(), ["text"], "Encode takes ServerSentEvent, found an object of type str"),
     ],

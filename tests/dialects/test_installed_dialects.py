@@ -154,7 +154,7 @@ def test_a_broken_package_is_named_if_no_dialect_matches(install: Install, how: 
 
     assert [type(event) for event in events] == [sk.events.ProviderNotice, sk.events.ProviderNotice, sk.StreamEnd]
     assert isinstance(error, sk.errors.PluginError)
-    assert str(error).startswith("no dialect was found that this answer is in, and streamkit.dialects: 'broken' ")
+    assert str(error).startswith("no dialect recognizes this answer, and streamkit.dialects: 'broken' ")
     assert str(error).count(message) == 1
     assert "Polly" not in str(error)
 

@@ -225,7 +225,7 @@ def test_an_item_of_a_class_that_is_not_loaded_is_not_looked_for() -> None:
     checkpoint = PIPELINES["extract"].run([]).checkpoint()
     checkpoint["ready"] = [{"class": "antigravity:Flight", "value": {}}]
 
-    with pytest.raises(PipelineError, match="not known here: 'antigravity:Flight'"):
+    with pytest.raises(PipelineError, match="an unknown class: 'antigravity:Flight'"):
         PIPELINES["extract"].run([], checkpoint=checkpoint)
 
 

@@ -231,7 +231,7 @@ def test_an_unknown_language_is_an_error_that_names_what_is_accepted(language: s
         ops.Sentences(language=language)
 
     assert str(caught.value).startswith(
-        "language: expected an ISO 639-1 code, alone or with a script or region, as 'de' or 'pt-BR'; found "
+        "language: expected an ISO 639-1 code, alone or with a script or region, such as 'de' or 'pt-BR'; found "
     )
     assert "am, ar, bg" in str(caught.value)
 

@@ -304,9 +304,7 @@ def test_what_has_no_name_can_t_be_written_down() -> None:
     def local(event: sk.Event) -> sk.Event:
         return event
 
-    with pytest.raises(
-        PipelineError, match="Map can't be written down: it has a function that has no name in a module"
-    ):
+    with pytest.raises(PipelineError, match="Map can't be serialized: it has a function that has no name in a module"):
         pipelines.to_data(ops.Map(local))
     with pytest.raises(PipelineError, match="local has no name in a module"):
         pipelines.to_data(sk.stage(local))

@@ -131,12 +131,12 @@ WRONG: dict[str, tuple[Callable[[openai.AsyncOpenAI], Any], str]] = {
         lambda client: client.chat.completions.with_streaming_response.create(**CHAT, stream=True),
         "AsyncResponseContextManager, which is a context manager: write `async with",
     ),
-    "the client": (lambda client: client, "AsyncOpenAI, which is a client: give the response to a request"),
+    "the client": (lambda client: client, "AsyncOpenAI, which is a client: pass the response of a request"),
 }
 AWAITED: dict[str, tuple[Callable[[openai.AsyncOpenAI], Awaitable[Any]], str]] = {
     "a whole response": (
         lambda client: client.chat.completions.create(**CHAT),
-        "ChatCompletion, which is a whole response and no stream: ask for one with stream=True",
+        "ChatCompletion, which is a complete response, not a stream: request one with stream=True",
     ),
     "read to its end": (consumed, "AsyncStream, which was read or closed already"),
     "read in part": (begun, "AsyncStream, which was read or closed already"),
@@ -176,7 +176,7 @@ async def test_items_that_the_official_client_has_decoded_are_reported() -> None
     for items in (chunks, events):
         for pipeline in (PIPELINE, sk.Extract(), sk.Accumulate(), sk.Moderate(sk.Rule("x", ("y",)))):
             stages: Any = pipeline
-            with pytest.raises(sk.PipelineError, match=r"the SDK has decoded it already; give the SDK's stream itself"):
+            with pytest.raises(sk.PipelineError, match=r"the SDK has already decoded it; pass the SDK's stream itself"):
                 await stages.open(items).collect()
 
 

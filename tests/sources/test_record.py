@@ -319,7 +319,7 @@ async def test_a_source_that_was_used_is_refused(tmp_path: Path) -> None:
 async def test_a_source_that_is_recorded_can_not_be_read_beside_the_tap(tmp_path: Path) -> None:
     source = Scripted((0.0, [HELLO]))
     async with record(source, tmp_path / "a.jsonl") | PIPELINE:
-        with pytest.raises(sk.PipelineError, match="opened before"):
+        with pytest.raises(sk.PipelineError, match="already opened"):
             await events_of(source)
 
 

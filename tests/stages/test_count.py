@@ -126,7 +126,7 @@ def test_a_running_count_follows_each_delta() -> None:
 
 @pytest.mark.parametrize("running", [True, False])
 def test_a_model_that_is_not_known_is_counted_by_another_encoding_and_said_to_be_inexact(running: bool) -> None:
-    with pytest.warns(UserWarning, match="'nobody-knows-1' is not known; o200k_base stands in"):
+    with pytest.warns(UserWarning, match="'nobody-knows-1' is unknown; o200k_base is used instead"):
         events = list(Count("nobody-knows-1", running=running).run([TextDelta("hello"), END]))
 
     counts = [event for event in events if isinstance(event, TokenCount)]
@@ -162,7 +162,7 @@ WAYS: dict[str, Any] = {
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 def test_the_warning_of_a_model_that_is_not_known_is_at_the_caller_s_line(way: Any) -> None:
-    with pytest.warns(UserWarning, match="is not known") as caught:
+    with pytest.warns(UserWarning, match="is unknown") as caught:
         way()
 
     assert {(warning.filename, warning.lineno) for warning in caught} == {(__file__, way.__code__.co_firstlineno)}
@@ -170,7 +170,7 @@ def test_the_warning_of_a_model_that_is_not_known_is_at_the_caller_s_line(way: A
 
 @pytest.mark.anyio
 async def test_it_is_so_in_a_coroutine() -> None:
-    with pytest.warns(UserWarning, match="is not known") as caught:
+    with pytest.warns(UserWarning, match="is unknown") as caught:
         await (Scripted(TextDelta("a")) | Count(UNKNOWN)).collect()
 
     assert [linecache.getline(warning.filename, warning.lineno).strip() for warning in caught] == [

@@ -357,7 +357,7 @@ def test_text_is_not_looked_at_unless_it_is_to_be_json() -> None:
             City,
             "truncated",
             "$",
-            "expected all of the JSON, found the end of the answer in the middle of it",
+            "expected complete JSON, found the end of the answer within it",
         ),
         ("", City, "missing", "$", "expected JSON, found nothing"),
         (
@@ -365,7 +365,7 @@ def test_text_is_not_looked_at_unless_it_is_to_be_json() -> None:
             object,
             "limit",
             "$",
-            "character 201 of the JSON: expected at most 200 arrays and objects in each other (max_depth), found more",
+            "character 201 of the JSON: expected at most 200 arrays and objects nested in each other (max_depth), found more",
         ),
     ],
     ids=lambda value: getattr(value, "__name__", None) or str(value)[:20],
@@ -434,7 +434,7 @@ def test_an_answer_that_was_cut_short_says_so_and_validates_nothing(end: list[sk
         raise AssertionError("a validator ran on an answer that is not whole")
 
     stage = sk.Structured(never, tools={"f": never}, errors="emit", every_chars=None)
-    cut = "expected all of the JSON, found an answer that was cut short"
+    cut = "expected complete JSON, found an answer that was cut short"
 
     assert told(stage, sk.TextDelta(text), *end) == [sk.events.InvalidOutput("truncated", "$", cut)]
     assert told(stage, call(0, text, "f"), *end) == [sk.events.InvalidOutput("truncated", "$", cut, 0, "call_0", "f")]

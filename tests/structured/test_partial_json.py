@@ -247,7 +247,7 @@ def test_a_pair_may_be_cut_anywhere_and_no_half_is_ever_shown(at: int) -> None:
         ('"\\u12g', "character 6 of the JSON: expected an escape of JSON, found another character"),
         (
             '"a\nb"',
-            "character 3 of the JSON: expected the rest of a string, where it is to be escaped, found a control character",
+            "character 3 of the JSON: expected the rest of a string, in which it must be escaped, found a control character",
         ),
         ("\ufeff[]", "character 1 of the JSON: expected a value, found another character"),
         ("// no", "character 1 of the JSON: expected a value, found another character"),

@@ -43,7 +43,9 @@ def test_the_table_of_tiktoken_is_kept_to() -> None:
 
 
 def test_a_stand_in_is_warned_of_and_named() -> None:
-    with pytest.warns(UserWarning, match=r"^the encoding of model 'nobody-knows-1' is not known; o200k_base stands in"):
+    with pytest.warns(
+        UserWarning, match=r"^the encoding of model 'nobody-knows-1' is unknown; o200k_base is used instead"
+    ):
         counter = counters.Encoding("nobody-knows-1")
 
     assert (counter.name, counter.exact) == ("o200k_base", False)

@@ -114,7 +114,7 @@ def test_what_is_not_documented_is_an_estimate(content: object, model: str) -> N
 
 
 def test_a_model_that_nobody_knows_is_an_estimate_with_a_warning() -> None:
-    with pytest.warns(UserWarning, match="o200k_base stands in"):
+    with pytest.warns(UserWarning, match="o200k_base is used instead"):
         assert not prompt_tokens([], "nobody-knows-1").exact
 
 
