@@ -81,7 +81,7 @@ class Alarm:
     """A flag that a stage sets when it becomes `done`, so that the engine need not check every stage after every read."""
 
     def __init__(self) -> None:
-        self.rung = False
+        self.is_set = False
 
 
 class Slices(Iterable[A]):
@@ -216,7 +216,7 @@ class Engine:
         self._watching = watch_content or bool(self._listeners)
         self._metrics = {at: StageMetrics(stage_name(stage)) for at, stage in enumerate(self.stages) if stage.measured}
         # A class with its own `done` attribute does not set the alarm; its stages are checked after each burst.
-        self._polled = not all([rings(stage, self._alarm) for stage in self.stages])  # noqa: C419 -- all of them
+        self._polled = not all([sets_alarm(stage, self._alarm) for stage in self.stages])  # noqa: C419 -- all of them
         self._deep = len(self._levels) > 1 or self._levels[0].waits
         self._restored = False
         self._unchecked = set(range(len(self.stages)))  # stages that have not received an item yet
@@ -284,7 +284,7 @@ class Engine:
                     self.end, self.calm = items[-1], False
         except Exception as error:
             return self._settle(0, [], _Failure(self._named(error, at, items), at))
-        if self._deep or self._alarm.rung:
+        if self._deep or self._alarm.is_set:
             return self._settle(0, items)
         return items  # type: ignore[no-any-return]
 
@@ -312,7 +312,7 @@ class Engine:
         level = self._levels[-1]
         if self._plain_calls and self._turn == len(self._levels) - 1 and returned.__class__ in _BUILT_IN:
             items = list(returned)
-            if not self._alarm.rung and StreamEnd not in map(type, items):
+            if not self._alarm.is_set and StreamEnd not in map(type, items):
                 # If the last stage has more pending items, the next action stays the same.
                 if not level.pending:
                     self._decide()
@@ -368,7 +368,7 @@ class Engine:
             failure = _Failure(self._named(error, position, ()), at)
         if self._metrics:
             self._measure(position, began, 0, len(items), failure.error if failure else None)
-        self._look(items)
+        self._observe(items)
         items, later = self._through(index, items, at + 1)
         return self._settle(index, items, later or failure)
 
@@ -379,7 +379,7 @@ class Engine:
 
     def _receive_slowly(self, items: list[Any]) -> list[Any]:
         self.content = False
-        self._look(items)
+        self._observe(items)
         if self._levels[0].waits:
             self._levels[0].pending.extend(items)
             self._decide()
@@ -403,7 +403,7 @@ class Engine:
         if self._ticks:
             self._tick()
         # Content that passes through an async stage was already recognized when it was read.
-        self._look(items, anywhere=True, content=not self._content_read)
+        self._observe(items, anywhere=True, content=not self._content_read)
         return self._settle(index, items, _Failure(self._named(error, position, self._given), 0) if error else None)
 
     def _through(
@@ -434,7 +434,7 @@ class Engine:
             items, returned = produced, None
             if self._metrics:
                 self._measure(level.first + at, began, received, len(items), error)
-            self._look(items, anywhere=flushing)
+            self._observe(items, anywhere=flushing)
         return items, failure
 
     def _settle(self, index: int, items: list[Any], failure: "_Failure | None" = None) -> list[Any]:
@@ -454,10 +454,10 @@ class Engine:
         return items
 
     def _conclude(self, index: int, failure: "_Failure | None") -> None:
-        rung = self._alarm.rung or self._polled
-        if failure is None and not rung:
+        is_set = self._alarm.is_set or self._polled
+        if failure is None and not is_set:
             return
-        done = [at for at, stage in enumerate(self._levels[index].stages) if stage.done] if rung else []
+        done = [at for at, stage in enumerate(self._levels[index].stages) if stage.done] if is_set else []
         if done and index >= self._flushed:
             self._stop(index, done[-1])
             # A failure of an earlier stage happened after the point at which this stage ended the run, so it is dropped.
@@ -511,7 +511,7 @@ class Engine:
             for tick in self._ticks:
                 tick(now)
 
-    def _look(self, items: list[Any], *, anywhere: bool = False, content: bool = True) -> None:
+    def _observe(self, items: list[Any], *, anywhere: bool = False, content: bool = True) -> None:
         # In a burst a `StreamEnd` can only be the last item; in the output of a flush it can be any.
         if not items:
             return
@@ -591,7 +591,7 @@ class _Failure(msgspec.Struct):
     at: int  # the index of the stage in its level
 
 
-def rings(stage: Runnable, alarm: Alarm) -> bool:
+def sets_alarm(stage: Runnable, alarm: Alarm) -> bool:
     """Let the stage set the alarm when it is done. Return False if its class defines `done` itself, which can't set the alarm."""
     object.__setattr__(stage, "_alarm", alarm)
     return getattr(type(stage), "done", None) is DONE
@@ -600,7 +600,7 @@ def rings(stage: Runnable, alarm: Alarm) -> bool:
 def _set_done(stage: Any, value: bool) -> None:
     object.__setattr__(stage, "_done", value)
     if value and stage._alarm is not None:
-        stage._alarm.rung = True
+        stage._alarm.is_set = True
 
 
 DONE = property(attrgetter("_done"), _set_done)

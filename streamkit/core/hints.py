@@ -5,7 +5,7 @@ from types import UnionType
 from typing import Annotated, Any, ClassVar, TypeAlias, Union, cast, get_args, get_origin, is_typeddict
 from weakref import WeakKeyDictionary
 
-from streamkit.core.wrong_input import kind_of, way_in, wrong_item
+from streamkit.core.wrong_input import kind_of, missing_stages, wrong_item
 from streamkit.errors import PipelineError
 
 Classes: TypeAlias = tuple[type, ...] | None
@@ -80,7 +80,7 @@ def check_order(left: object, returns: Classes, right: object, takes: Classes) -
         return
     one, other = type(left).__name__, type(right).__name__
     raise PipelineError(
-        f"{one} | {other}: {one} gives {_names(returns)}, but {other} takes {_names(takes)}{way_in(takes, returns)}"
+        f"{one} | {other}: {one} gives {_names(returns)}, but {other} takes {_names(takes)}{missing_stages(takes, returns)}"
     )
 
 

@@ -77,8 +77,8 @@ class Joined(Source[T]):
 
     def buffers(self) -> list[Buffer]:
         """The items that the hop's tasks have produced and the consumer has not read; empty if the hop does not report them."""
-        said = getattr(self._items, "buffers", None)
-        return [msgspec.structs.replace(buffer, stage=self._name) for buffer in said()] if said else []
+        report = getattr(self._items, "buffers", None)
+        return [msgspec.structs.replace(buffer, stage=self._name) for buffer in report()] if report else []
 
     async def close(self) -> None:
         """Stop the hop's tasks and close their input. The context itself is exited by the code that entered it."""

@@ -11,7 +11,7 @@ class Deadline(NamedTuple):
 
     name: str
     seconds: float
-    rest: float
+    left: float
 
 
 class Timer:
@@ -25,7 +25,7 @@ class Timer:
         self._deadlines = deadlines
         self._name = name
         self._ends_at: float | None = None
-        self._content_came = False
+        self._had_content = False
         self._without_content = 0.0
         self._since: float | None = None  # when the consumer requested the item that it is waiting for
 
@@ -33,7 +33,7 @@ class Timer:
         """Start before the source is opened. Called again for a retry; `total` includes all attempts."""
         if self._ends_at is None and self._deadlines.total is not None:
             self._ends_at = now + self._deadlines.total
-        self._content_came, self._without_content, self._since = False, 0.0, now
+        self._had_content, self._without_content, self._since = False, 0.0, now
 
     def resume(self, now: float) -> None:
         """Continue when the consumer requests an item."""
@@ -47,13 +47,13 @@ class Timer:
 
     def content(self, now: float) -> None:
         """Restart the content deadline when content arrived."""
-        self._content_came, self._without_content = True, 0.0
+        self._had_content, self._without_content = True, 0.0
         self._since = now
 
     def nearest(self, now: float, *, reading: bool) -> "Deadline | None":
         """The deadline that expires next, if there is one. Raises `DeadlineExceeded` if it has expired already."""
         limits = self._deadlines
-        name = "idle_content" if self._content_came else "first_content"
+        name = "idle_content" if self._had_content else "first_content"
         allowed: float | None = getattr(limits, name)
         spent = self._without_content + (0.0 if self._since is None else now - self._since)
         found: list[Deadline] = []
@@ -63,8 +63,8 @@ class Timer:
             found.append(Deadline(name, allowed, allowed - spent))
         if limits.total is not None and self._ends_at is not None:
             found.append(Deadline("total", limits.total, self._ends_at - now))
-        nearest = min(found, key=lambda deadline: deadline.rest, default=None)
-        if nearest and nearest.rest <= 0:
+        nearest = min(found, key=lambda deadline: deadline.left, default=None)
+        if nearest and nearest.left <= 0:
             raise self.exceeded(nearest)
         return nearest
 

@@ -78,22 +78,22 @@ class TaskWaiting:
         try:
             returned = await work
         except self._cancelled:
-            if (cause := self._cause) is None or not await self._own(task, cancelling):
+            if (cause := self._cause) is None or not await self._is_ours(task, cancelling):
                 raise
             raise cause from None
         except Exception:
             if self._cause is not None:
-                await self._let_arrive(task, cancelling)
+                await self._absorb(task, cancelling)
             raise
         else:
             if self._cause is not None:
-                await self._let_arrive(task, cancelling)
+                await self._absorb(task, cancelling)
             return returned
         finally:
             if timer:
                 timer.cancel()
             if self._cause is not None:
-                self._take_back(task)
+                self._uncancel(task)
             self._task = None
 
     @coroutine
@@ -115,31 +115,31 @@ class TaskWaiting:
                 else:
                     yielded = steps.send(sent)
         except self._cancelled:
-            if (cause := self._cause) is None or not (yield from self._own(task, cancelling).__await__()):
+            if (cause := self._cause) is None or not (yield from self._is_ours(task, cancelling).__await__()):
                 raise
             raise cause from None
         except Exception:
             if self._cause is not None:
-                yield from self._let_arrive(task, cancelling).__await__()
+                yield from self._absorb(task, cancelling).__await__()
             raise
         else:
             if self._cause is not None:
-                yield from self._let_arrive(task, cancelling).__await__()
+                yield from self._absorb(task, cancelling).__await__()
             return cast("Sequence[Any]", yielded)
         finally:
             if self._cause is not None:
-                self._take_back(task)
+                self._uncancel(task)
             self._task = None
 
-    async def _own(self, task: "asyncio.Task[Any]", cancelling: int) -> bool:
+    async def _is_ours(self, task: "asyncio.Task[Any]", cancelling: int) -> bool:
         """Whether only `_end` cancelled the task."""
-        self._take_back(task)
+        self._uncancel(task)
         # Other code may have cancelled this task in the same iteration of the loop, which raises one error for both. A cancel
         # scope of anyio recognizes only its own error, and a checkpoint inside a cancelled scope raises that error.
         await _checkpoint_if_cancelled()
         return task.cancelling() <= cancelling
 
-    async def _let_arrive(self, task: "asyncio.Task[Any]", cancelling: int) -> None:
+    async def _absorb(self, task: "asyncio.Task[Any]", cancelling: int) -> None:
         # The work itself called `interrupt` and did not wait afterwards. Wait for the cancellation here, since otherwise it
         # would end the consumer's next wait.
         try:
@@ -153,7 +153,7 @@ class TaskWaiting:
             self._cause = cause
             self._task.cancel()
 
-    def _take_back(self, task: "asyncio.Task[Any]") -> None:
+    def _uncancel(self, task: "asyncio.Task[Any]") -> None:
         self._cause = None
         task.uncancel()
 

@@ -77,10 +77,10 @@ def wrong_item(item: object, stage: str, takes: tuple[type, ...]) -> str | None:
     if isinstance(item, takes) or not (wire or (events and _is_no_event(item))):
         return None
     expected = "events" if events else " or ".join(kind.__name__ for kind in takes)
-    return f"{stage} takes {expected}, found {kind_of(item)}{_way_out(item, takes)}"
+    return f"{stage} takes {expected}, found {kind_of(item)}{_hint(item, takes)}"
 
 
-def way_in(takes: tuple[type, ...], gives: tuple[type, ...]) -> str:
+def missing_stages(takes: tuple[type, ...], gives: tuple[type, ...]) -> str:
     """The hint which stages to insert between one that returns `gives` and one that takes `takes`; empty if none would help."""
     parsed, wire = any(map(_is_parsed, gives)), any(issubclass(kind, WIRE) for kind in gives)
     if any(map(_is_event, takes)) and (parsed or wire):
@@ -117,11 +117,11 @@ def shown(value: object) -> str:
 
 def place_of(error: Exception) -> str:
     """Return msgspec's validation message without the value, which may be any text."""
-    said, at, place = str(error).partition(" - at ")
+    reason, at, place = str(error).partition(" - at ")
     # Other messages quote a value, a tag or the name of a field.
-    if not said.startswith(("Expected `", "Object missing required field")):
-        said = re.split("['`]", said)[0].strip()
-    return bounded(said + at + place)
+    if not reason.startswith(("Expected `", "Object missing required field")):
+        reason = re.split("['`]", reason)[0].strip()
+    return bounded(reason + at + place)
 
 
 def name_shown(value: object) -> str:
@@ -248,7 +248,7 @@ def _is_parsed(kind: type) -> bool:
     return any(base.__name__ == "ServerSentEvent" for base in kind.__mro__)
 
 
-def _way_out(item: object, takes: tuple[type, ...]) -> str:
+def _hint(item: object, takes: tuple[type, ...]) -> str:
     if is_sdk_object(item):
         return (
             f": the SDK has already decoded it; pass the SDK's stream itself ({_STREAMED}), not its items, "
@@ -258,7 +258,7 @@ def _way_out(item: object, takes: tuple[type, ...]) -> str:
         return ": these are already events; remove Parse() and Extract()"
     if _is_parsed(type(item)) and not any(map(_is_event, takes)):
         return ": these are already server-sent events; remove Parse()"
-    return way_in(takes, (type(item),))
+    return missing_stages(takes, (type(item),))
 
 
 def _module(value: object) -> str:

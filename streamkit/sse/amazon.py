@@ -55,10 +55,10 @@ class AmazonEvent(ServerSentEvent, frozen=True, gc=False):
         if self.message_type == "error":
             return {"error": {"code": self.event, "message": self.headers.get(":error-message", "")}}
         try:
-            told = msgspec.json.decode(self.payload)
+            details = msgspec.json.decode(self.payload)
         except NOT_JSON:
-            told = {"message": self.data}
-        return {self.event: told}
+            details = {"message": self.data}
+        return {self.event: details}
 
 
 class _Base64Chunk(msgspec.Struct):

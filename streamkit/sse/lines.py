@@ -76,27 +76,27 @@ class Lines(Stage[Piece, str]):
             self._line = bytearray(piece[end:])
             if len(block) > self.max_line_bytes:
                 self._check_each(block, lines)
-            self._give(block, lines)
+            self._add_lines(block, lines)
         else:
             self._line += piece
         if len(self._line) > self.max_line_bytes:
             raise self._too_long()
 
-    def _give(self, block: bytes, lines: list[str]) -> None:
+    def _add_lines(self, block: bytes, lines: list[str]) -> None:
         try:
             text = self._decode(block)
         except UnicodeDecodeError as error:
             start = max(block.rfind(b"\n", 0, error.start), block.rfind(b"\r", 0, error.start)) + 1
             if start:
-                self._give(block[:start], lines)
+                self._add_lines(block[:start], lines)
             raise self._malformed(error.start - start) from None
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
-        given = text.split("\n")
-        given.pop()
+        found = text.split("\n")
+        found.pop()
         self._offset += len(block)
-        self._count += len(given)
-        lines += given
+        self._count += len(found)
+        lines += found
 
     def _decode(self, block: bytes) -> str:
         text = block.decode("utf-8", self.errors)
@@ -118,7 +118,7 @@ class Lines(Stage[Piece, str]):
         for line in block.splitlines(keepends=True):
             if len(line.rstrip(b"\r\n")) > self.max_line_bytes:
                 start = block.index(line)
-                self._give(block[:start], lines)
+                self._add_lines(block[:start], lines)
                 raise self._too_long()
 
     def _too_long(self) -> LimitExceeded:

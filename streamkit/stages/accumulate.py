@@ -213,7 +213,7 @@ class Accumulate(Stage[Event, Event]):
                 if number is not None and (part := gathered.parts.get(number)):
                     part.annotations.append(annotation)
             case AudioDelta(index=index):
-                _hear(self._of(index), event)
+                _add_audio(self._of(index), event)
             case Flagged(index=index) | Redacted(index=index) | Blocked(index=index):
                 self._of(index).verdicts.append(event.verdict)
             case ModerationReport():
@@ -221,7 +221,7 @@ class Accumulate(Stage[Event, Event]):
             case ResponseStart():
                 self._identify(event)
             case PartStart(index=index):
-                _begin(self._of(index), event)
+                _start_part(self._of(index), event)
             case PartEnd(number=number, data=data, index=index):
                 if part := self._of(index).parts.get(number):
                     part.end(data)
@@ -231,13 +231,13 @@ class Accumulate(Stage[Event, Event]):
             case ResponseDetails():
                 self._detail(event)
             case Reset():
-                self._begin_anew()
+                self._discard()
             case StreamEnd(reason=reason):
                 self._end = reason
             case _:
                 pass
 
-    def _begin_anew(self) -> None:
+    def _discard(self) -> None:
         # Another source has taken over, so the identity and all content are discarded.
         for known in (self._choices, self._identity, self._conflicts, self._details):
             known.clear()
@@ -269,20 +269,20 @@ class Accumulate(Stage[Event, Event]):
             call.arguments.append(event.arguments)
         if event.id or event.name or event.type:
             _, conflicts = call.identity.merge(event)
-            for name, said in conflicts.items():
-                self._conflicts[f"choices[{event.index}].tool_calls[{event.tool_index}].{name}"] = said
+            for name, value in conflicts.items():
+                self._conflicts[f"choices[{event.index}].tool_calls[{event.tool_index}].{name}"] = value
 
-    def _once(self, known: Any, said: Any, path: str) -> Any:
-        if known and said and known != said:
-            self._conflicts[path] = said
-        return known or said
+    def _once(self, known: Any, value: Any, path: str) -> Any:
+        if known and value and known != value:
+            self._conflicts[path] = value
+        return known or value
 
 
 def _over(count: int, limit: int | None) -> bool:
     return limit is not None and count > limit
 
 
-def _begin(gathered: _Gathered, event: PartStart) -> None:
+def _start_part(gathered: _Gathered, event: PartStart) -> None:
     if part := gathered.parts.get(event.number):
         part.add(event.data)
     else:
@@ -354,7 +354,7 @@ def _longer(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _hear(gathered: _Gathered, audio: AudioDelta) -> None:
+def _add_audio(gathered: _Gathered, audio: AudioDelta) -> None:
     # Data and transcript arrive in pieces. (https://platform.openai.com/docs/api-reference/chat-streaming)
     for name in ("data", "transcript"):
         if piece := getattr(audio, name):

@@ -74,7 +74,7 @@ class Structured(Stage[Event, Event], Generic[T]):
     _broken: dict[Key, tuple[OutputProblem, str]] = field(
         default_factory=dict[Key, tuple[OutputProblem, str]], init=False, repr=False
     )
-    _untold: dict[Key, int] = field(default_factory=dict[Key, int], init=False, repr=False)
+    _unreported: dict[Key, int] = field(default_factory=dict[Key, int], init=False, repr=False)
     _calls: dict[Key, Identity] = field(default_factory=dict[Key, Identity], init=False, repr=False)
     _choices: dict[int, bool] = field(
         default_factory=dict[int, bool], init=False, repr=False
@@ -161,16 +161,16 @@ class Structured(Stage[Event, Event], Generic[T]):
             del self._readers[key]
             return
         if self.every_chars is not None and not (whole and text.isspace()):
-            self._tell(key, reader, len(text), self.every_chars, out)
+            self._emit_partial(key, reader, len(text), self.every_chars, out)
 
-    def _tell(self, key: Key, reader: PartialJson, chars: int, every_chars: int, out: list[Event]) -> None:
-        untold = self._untold.get(key, 0) + chars
+    def _emit_partial(self, key: Key, reader: PartialJson, chars: int, every_chars: int, out: list[Event]) -> None:
+        unreported = self._unreported.get(key, 0) + chars
         complete = reader.complete
-        if (untold >= every_chars or complete) and (value := reader.value) is not UNSET:
-            untold = 0
-            id, name = self._who(key)
+        if (unreported >= every_chars or complete) and (value := reader.value) is not UNSET:
+            unreported = 0
+            id, name = self._identity(key)
             out.append(PartialOutput(value, complete, key[1], id, name, key[0]))
-        self._untold[key] = untold
+        self._unreported[key] = unreported
 
     def _end_all(self, cut: bool, out: list[Event]) -> None:
         self._ended = True
@@ -192,7 +192,7 @@ class Structured(Stage[Event, Event], Generic[T]):
 
     def _conclude(self, key: Key, kind: Any, cut: bool, out: list[Event]) -> None:
         index, tool_index = key
-        id, name = self._who(key)
+        id, name = self._identity(key)
         reader = self._readers.pop(key, None)
         if reader is None and kind is None and not cut and key not in self._broken:
             return  # a tool without arguments and without a type that requires any
@@ -217,7 +217,7 @@ class Structured(Stage[Event, Event], Generic[T]):
             raise OutputError("expected complete JSON, found the end of the answer within it", problem="truncated")
         return reader.value if kind is None else validate(kind, reader.value, reader.text)
 
-    def _who(self, key: Key) -> tuple[str | None, str | None]:
+    def _identity(self, key: Key) -> tuple[str | None, str | None]:
         call = self._calls.get(key)
         return (call.id, call.name) if call else (None, None)
 

@@ -102,13 +102,13 @@ class Timing(Stage[Event, Event]):
                 case ReasoningDelta():
                     self._reasoning_shown = True
                 case Reset():
-                    self._begin_anew(items[at:])
+                    self._restart(items[at:])
                 case StreamEnd(reason=reason):
                     self._end = reason
                 case _:
                     pass
 
-    def _begin_anew(self, items: list[Event]) -> None:
+    def _restart(self, items: list[Event]) -> None:
         # In this read only the items after the reset belong to the valid answer.
         self._deltas = [self._now for item in items if isinstance(item, CONTENT)]
         self._first_content = self._now if self._deltas else None

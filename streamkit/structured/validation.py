@@ -79,8 +79,8 @@ def _unfit(error: msgspec.ValidationError) -> OutputError:
     place = _PLACE.search(message)
     path = place[1] if place else "$"
     # The message of a method of the type, such as `__post_init__`, may contain any text.
-    said = _PLAIN.fullmatch(message) if error.__cause__ is None else None
-    what = said["what"] if said else "expected what the type allows"
+    plain = _PLAIN.fullmatch(message) if error.__cause__ is None else None
+    what = plain["what"] if plain else "expected what the type allows"
     return OutputError(f"{what[0].lower()}{what[1:]} at {path}", problem="invalid", path=path)
 
 

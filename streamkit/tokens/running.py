@@ -73,8 +73,8 @@ class RunningCount:
         self._inside = 0
         self._spare = _LEFT_TOKENS
         self._tail = ""
-        self._news: list[str] = []
-        self._waiting = 0
+        self._new: list[str] = []
+        self._new_chars = 0
         self._try_at = _TRY
         self._tail_tokens: int | None = 0
 
@@ -84,24 +84,24 @@ class RunningCount:
             # Fast path for the usual delta: it begins a piece, so the tokens before it, just counted, are final.
             self._final += self._tail_tokens
             self._tail = ""
-        self._news.append(text)
-        self._waiting += len(text)
+        self._new.append(text)
+        self._new_chars += len(text)
         self._tail_tokens = None
-        if self._waiting > _KEEP:
+        if self._new_chars > _KEEP:
             self._settle()
 
     @property
     def tokens(self) -> int:
         """The current count."""
         if self._tail_tokens is None:
-            if self._cuts or self._waiting + len(self._tail) > _SHORT:
+            if self._cuts or self._new_chars + len(self._tail) > _SHORT:
                 self._settle()
                 self._tail_tokens = len(self._encode_tail())
             else:
-                news = self._news
-                tail = self._tail + (news[0] if len(news) == 1 else "".join(news))
-                news.clear()
-                self._waiting = 0
+                new = self._new
+                tail = self._tail + (new[0] if len(new) == 1 else "".join(new))
+                new.clear()
+                self._new_chars = 0
                 if (at := tail.rfind(" ", 1)) > 0 and not tail[at - 1].isspace():
                     self._final += self._short(tail[:at])
                     tail = tail[at:]
@@ -120,12 +120,12 @@ class RunningCount:
     def fork(self) -> "RunningCount":
         """Return an independent copy of the running count."""
         fork = copy.copy(self)
-        fork._cuts, fork._news = self._cuts.copy(), self._news.copy()
+        fork._cuts, fork._new = self._cuts.copy(), self._new.copy()
         return fork
 
     def state(self) -> dict[str, Any]:
         """Return the state as plain data, for a checkpoint."""
-        text = "".join([*(cut.text for cut in self._cuts), self._tail, *self._news])
+        text = "".join([*(cut.text for cut in self._cuts), self._tail, *self._new])
         # A delta may end with a lone surrogate, which JSON in UTF-8 can't represent.
         return {"final": self._final, "text": text.encode("utf-16-le", "surrogatepass").hex()}
 
@@ -137,11 +137,11 @@ class RunningCount:
     # Cutting
 
     def _settle(self) -> None:
-        news = "".join(self._news)
-        self._news.clear()
-        self._waiting = 0
-        for at in range(0, len(news), _SLICE):
-            self._tail += news[at : at + _SLICE]
+        new = "".join(self._new)
+        self._new.clear()
+        self._new_chars = 0
+        for at in range(0, len(new), _SLICE):
+            self._tail += new[at : at + _SLICE]
             self._shorten()
 
     def _shorten(self) -> None:
@@ -168,14 +168,14 @@ class RunningCount:
         taken = 1
         while True:
             while self._cuts and not self._is_inside(self._cuts[-1]):
-                taken = self._take_back(taken)
+                taken = self._undo(taken)
             tokens = self._encode(self._tail)
             if not self._cuts or self._belong(self._cuts[-1].last, tokens[0]):
                 return tokens
-            taken = self._take_back(taken)
+            taken = self._undo(taken)
             self._spare = min(2 * self._spare, _MOST_LEFT_TOKENS)
 
-    def _take_back(self, cuts: int) -> int:
+    def _undo(self, cuts: int) -> int:
         # Returns how many cuts to undo the next time: an increasing number, since each check reads the whole tail.
         undone = self._cuts[-cuts:]
         del self._cuts[-cuts:]

@@ -125,7 +125,7 @@ def usage_of(details: Details, payload: bytes | None = None) -> Usage:
     if shape is not _SHAPES[0]:
         prompt, completion = _with(prompt, used, shape.beside_prompt), _with(completion, used, shape.beside_completion)
         if "cache_creation" in used and used.get("cache_creation_input_tokens") is None:
-            prompt = added(prompt, *_kept(used))
+            prompt = added(prompt, *_cache_writes(used))
     elif prompt is not None and completion is not None:
         prompt, completion = _with_parts(details, prompt, completion, total)
     if prompt is not None and completion is not None:
@@ -150,9 +150,9 @@ def parts_of(usage: Usage | None) -> UsageParts:
         # Cohere's cached tokens are part of the used tokens, of which it bills only some.
         return UsageParts()
     if "promptTokenCount" in details:
-        return _geminis(details)
+        return _gemini_parts(details)
     within, out = _objects(details, _INPUT), _objects(details, _OUTPUT)
-    minutes, hour = _kept(details, within)
+    minutes, hour = _cache_writes(details, within)
     return UsageParts(
         cached=_largest((details, *within), _CACHED),
         cache_write=_most([_largest((details, *within), _WRITTEN), added(minutes, hour)]),
@@ -167,7 +167,7 @@ def parts_of(usage: Usage | None) -> UsageParts:
     )
 
 
-def _geminis(details: Details) -> UsageParts:
+def _gemini_parts(details: Details) -> UsageParts:
     # https://ai.google.dev/api/generate-content#ModalityTokenCount
     def of(modality: str, *names: str) -> int | None:
         entries = [entry for name in names for entry in _entries(details.get(f"{name}TokensDetails"))]
@@ -183,16 +183,16 @@ def _geminis(details: Details) -> UsageParts:
     )
 
 
-def _kept(details: Details, within: Iterable[Details] = ()) -> tuple[int | None, int | None]:
+def _cache_writes(details: Details, within: Iterable[Details] = ()) -> tuple[int | None, int | None]:
     """The tokens cached for five minutes and for an hour: under Anthropic's names at any place, or in Bedrock's list."""
     objects = [found for place in (details, *within) for found in _objects(place, _CREATION)]
     listed = _entries(details.get("cacheDetails"))
 
-    def kept(ttl: str) -> int | None:
+    def tokens(ttl: str) -> int | None:
         entries = (_count(entry.get("inputTokens")) for entry in listed if entry.get("ttl") == ttl)
         return _most([_largest(objects, {f"ephemeral_{ttl}_input_tokens"}), added(*entries)])
 
-    return kept("5m"), kept("1h")
+    return tokens("5m"), tokens("1h")
 
 
 def merged(known: Usage | None, more: Usage) -> Usage:
@@ -201,9 +201,9 @@ def merged(known: Usage | None, more: Usage) -> Usage:
     A value that is null, zero or missing in the newer usage keeps its older value. (Gemini corrects the prompt by a token or two,
     also downwards.)
     """
-    if known is None or _says_all(known, more):
+    if known is None or _supersedes(known, more):
         return more
-    prompt, completion, _ = (_newer(*pair) for pair in _figures(known, more))
+    prompt, completion, _ = (_newer(*pair) for pair in _count_pairs(known, more))
     total = more.total_tokens
     if not total:
         # The older total belongs to the older counts.
@@ -211,16 +211,16 @@ def merged(known: Usage | None, more: Usage) -> Usage:
     return Usage(prompt, completion, total, _merged(known.details, more.details))
 
 
-def _says_all(known: Usage, more: Usage) -> bool:
+def _supersedes(known: Usage, more: Usage) -> bool:
     # Whether the newer usage replaces the older one completely, as with most providers that send one with every chunk.
     for name, before in known.details.items():
         after = more.details.get(name)
         if (before and not after) or (type(before) is dict and before != after):
             return False
-    return all(_newer(before, after) == after for before, after in _figures(known, more))
+    return all(_newer(before, after) == after for before, after in _count_pairs(known, more))
 
 
-def _figures(known: Usage, more: Usage) -> tuple[tuple[int | None, int | None], ...]:
+def _count_pairs(known: Usage, more: Usage) -> tuple[tuple[int | None, int | None], ...]:
     return (
         (known.prompt_tokens, more.prompt_tokens),
         (known.completion_tokens, more.completion_tokens),
@@ -294,11 +294,11 @@ def _has(details: Details, shape: _Shape) -> bool:
     return _count(details.get(shape.prompt)) is not None or _count(details.get(shape.completion)) is not None
 
 
-def _with(figure: int | None, details: Details, beside: tuple[str, ...]) -> int | None:
+def _with(count: int | None, details: Details, beside: tuple[str, ...]) -> int | None:
     for name in beside:
         if (more := _count(details.get(name))) is not None:
-            figure = more if figure is None else figure + more
-    return figure
+            count = more if count is None else count + more
+    return count
 
 
 def _with_parts(details: Details, prompt: int, completion: int, total: int | None) -> tuple[int, int]:
@@ -354,8 +354,8 @@ def _entries(value: object) -> list[Details]:
 
 def _cost(details: Details) -> Decimal | None:
     """The reported cost: `cost` (OpenRouter, LiteLLM; an object at Perplexity), `estimated_cost` (DeepInfra), or xAI's ticks."""
-    said = details.get("cost")
-    found = _money(_mapping(said).get("total_cost", said))
+    cost = details.get("cost")
+    found = _money(_mapping(cost).get("total_cost", cost))
     if found is None:
         found = _money(details.get("estimated_cost"))
     ticks = _count(details.get("cost_in_usd_ticks"))
@@ -371,8 +371,8 @@ def _money(value: object) -> Decimal | None:
 
 def _merged(known: Details, more: Details) -> dict[str, Any]:
     # Bounded, so that a provider that sends new names with every usage can't fill the memory.
-    said = {name: value for name, value in more.items() if name in known or len(known) < _MOST_NAMES}
-    return {**known, **{name: _later(known.get(name), value) for name, value in said.items()}}
+    newer = {name: value for name, value in more.items() if name in known or len(known) < _MOST_NAMES}
+    return {**known, **{name: _later(known.get(name), value) for name, value in newer.items()}}
 
 
 def _later(known: Any, value: Any) -> Any:
