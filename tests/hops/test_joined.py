@@ -159,7 +159,7 @@ async def test_views_of_a_stream_with_a_hop() -> None:
 async def test_without_async_with_nothing_is_opened() -> None:
     source = script()
 
-    with pytest.raises(sk.PipelineError, match="this stream has a hop, Prefetch, whose tasks end with a block"):
+    with pytest.raises(sk.PipelineError, match="this stream has a hop, Prefetch, whose tasks need a block"):
         async for _ in source | Same() | hops.Prefetch() | Same():
             pass
 
@@ -314,7 +314,7 @@ class Wraps(sk.AsyncStage[Any, Any]):
 
 
 async def test_a_hop_has_no_place_inside_of_a_stage() -> None:
-    with pytest.raises(sk.PipelineError, match="Prefetch is a task boundary, and runs in a stream only"):
+    with pytest.raises(sk.PipelineError, match="Prefetch is a task boundary and runs only in a stream"):
         script() | Wraps(Same() | hops.Prefetch() | Same())  # pyright: ignore[reportUnusedExpression]
     with pytest.raises(sk.PipelineError, match="Prefetch is a task boundary"):
         await hops.Prefetch().feed(1)
