@@ -300,7 +300,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             cast("Any", work).close()
             raise
         try:
-            return await self._waiting.run(work, deadline.left if deadline else None)
+            return await self._waiting.run(work, deadline.rest if deadline else None)
         except Expired:
             assert deadline is not None
             raise self._timer.exceeded(deadline) from None

@@ -11,7 +11,7 @@ class Deadline(NamedTuple):
 
     name: str
     seconds: float
-    left: float
+    rest: float
 
 
 class Timer:
@@ -63,8 +63,8 @@ class Timer:
             found.append(Deadline(name, allowed, allowed - spent))
         if limits.total is not None and self._ends_at is not None:
             found.append(Deadline("total", limits.total, self._ends_at - now))
-        nearest = min(found, key=lambda deadline: deadline.left, default=None)
-        if nearest and nearest.left <= 0:
+        nearest = min(found, key=lambda deadline: deadline.rest, default=None)
+        if nearest and nearest.rest <= 0:
             raise self.exceeded(nearest)
         return nearest
 
