@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from streamkit.core.lazy import attribute
-from streamkit.events import Event, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
+from streamkit.events import Event, ReasoningDelta, Reset, TextDelta, ToolCall, ToolCallDelta, Usage
 
 T = TypeVar("T")
 Seen = TypeVar("Seen", covariant=True)
@@ -140,13 +140,15 @@ class Views:
         return self._view(TextDelta, "objects()", reads(kind, index))
 
     async def text(self, index: int = 0) -> str:
-        """Read to the end, and return all text received for one choice. `end` tells whether it is complete.
+        """Read to the end, and return the text of one choice, without text before a `Reset`. `end` tells whether it is complete.
 
         Raises `PipelineError` before anything is sent if the pipeline does not return events.
         """
         self._needs(TextDelta, "text()")
         async with self._whole():
-            return "".join([piece async for piece in self.texts(index)])
+            async for text in self._view(TextDelta, "text()", _WholeText(index)):
+                return text
+        return ""
 
     async def usage(self) -> Usage | None:
         """Read to the end, and return the usage that the provider reported; `None` if it reported none.
@@ -178,6 +180,22 @@ class _Pieces:
 
     def flush(self) -> Iterable[str]:
         return ()
+
+
+class _WholeText:
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._pieces: list[str] = []
+
+    def feed(self, item: Event) -> Iterable[str]:
+        if isinstance(item, Reset):
+            self._pieces.clear()
+        elif isinstance(item, TextDelta) and item.index == self._index:
+            self._pieces.append(item.text)
+        return ()
+
+    def flush(self) -> Iterable[str]:
+        return ("".join(self._pieces),)
 
 
 def _reader(name: str) -> Any:

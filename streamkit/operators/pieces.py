@@ -16,7 +16,7 @@ from streamkit.core.engine import stage_name
 from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage
 from streamkit.errors import PipelineError
-from streamkit.events import Channel, Event, Finish, ReasoningDelta, RefusalDelta, StreamEnd, TextDelta
+from streamkit.events import Channel, Event, Finish, ReasoningDelta, RefusalDelta, Reset, StreamEnd, TextDelta
 from streamkit.operators.each import check_number, choice_of
 from streamkit.operators.language import Segmenter, check_language
 from streamkit.operators.sentence import sentence_end
@@ -58,7 +58,7 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
     depend on how the text is cut. A piece has at most `max_held` characters. Each choice and channel is split separately. The
     order of events is kept: any other event of a choice, or of none, first releases the text buffered before it, and so does the
     end. Events that arrive with each delta, such as `Logprobs`, therefore prevent smoothing: remove them with `Select` before
-    this stage. Emitted deltas have no `raw`.
+    this stage. A `Reset` discards the buffered text. Emitted deltas have no `raw`.
     """
 
     by: str | Rule = "word"
@@ -91,6 +91,9 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
         for item in items:
             if isinstance(item, Delta):
                 yield from self._text(item)
+            elif isinstance(item, Reset):
+                self._discard()
+                yield item
             else:
                 yield from self._release(self.released_by(item))
                 yield item
@@ -105,6 +108,10 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
 
     def _waiting(self) -> list[tuple[int, Channel]]:
         return list(self._texts)
+
+    def _discard(self) -> None:
+        self._texts.clear()
+        self._looked.clear()
 
     def _text(self, delta: Delta) -> Iterable[Event]:
         index, channel = delta.index, CHANNELS[type(delta)]
@@ -171,6 +178,10 @@ class Sentences(Smooth):
 
     def _waiting(self) -> list[tuple[int, Channel]]:
         return [*super()._waiting(), *self._segmenters]
+
+    def _discard(self) -> None:
+        super()._discard()
+        self._segmenters.clear()
 
     def _pieces(self, key: tuple[int, Channel], added: str) -> Iterable[str]:
         if self.language is None:

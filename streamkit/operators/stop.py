@@ -20,6 +20,7 @@ from streamkit.events import (
     Logprobs,
     ReasoningDelta,
     RefusalDelta,
+    Reset,
     StreamEnd,
     TextDelta,
     ToolCallDelta,
@@ -51,7 +52,7 @@ class StopAt(ReadsAsWritten, Stage[Event, Event]):
 
     Text is buffered while it could still become a stop sequence. The choice's `Logprobs`, which contain the same text, are
     buffered with it, and released or dropped with it. Other events are not delayed. Emitted events have no `raw`. Each of the
-    `channels` is searched separately.
+    `channels` is searched separately. A `Reset` discards the buffered text, and no choice is stopped any more.
     """
 
     stops: str | tuple[str, ...]
@@ -98,6 +99,10 @@ class StopAt(ReadsAsWritten, Stage[Event, Event]):
                 yield from self._text(item)
             case Logprobs():
                 yield from self._beside(item)
+            case Reset():
+                for state in (self._texts, self._logprobs, self._stopped):
+                    state.clear()
+                yield item
             case Finish(index=of):
                 yield from self._release(of)
                 yield bare(item)

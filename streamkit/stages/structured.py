@@ -18,6 +18,7 @@ from streamkit.events import (
     InvalidOutput,
     PartialOutput,
     RefusalDelta,
+    Reset,
     RoleDelta,
     StreamEnd,
     StructuredOutput,
@@ -53,7 +54,7 @@ class Structured(Stage[Event, Event], Generic[T]):
     Output that is unavailable is reported as an `InvalidOutput`, with the problem and its place but never the text. `errors`:
     with `raise` the first of them is also raised as an `OutputError` after the `StreamEnd`, unless the provider reported an
     error; with `emit` it is not raised. No JSON is repaired: an answer that was cut short is `truncated`, even if its JSON
-    happens to be complete. Text beside tool calls is not output.
+    happens to be complete. Text beside tool calls is not output. A `Reset` discards all JSON and problems so far.
 
     A partial value is emitted when at least `every_chars` characters have arrived since the last one; `None` emits none.
     `strings` and `numbers` select whether it includes an incomplete string or number. For its cost see `PartialJson.value`.
@@ -118,6 +119,9 @@ class Structured(Stage[Event, Event], Generic[T]):
                     # For a dialect-specific finish reason, the end of the stream decides.
                     if (end := meaning(reason)) != "unknown":
                         self._end_choice(index, end not in _WHOLE, out)
+                case Reset():
+                    out.append(event)
+                    self._discard()
                 case StreamEnd():
                     self._end_all(event.reason not in _WHOLE, out)
                     out.append(event)
@@ -134,6 +138,12 @@ class Structured(Stage[Event, Event], Generic[T]):
             yield from out
             if self._failure and self.errors == "raise":
                 raise _error(self._failure)
+
+    def _discard(self) -> None:
+        # Another source restarts the answer.
+        for state in (self._readers, self._broken, self._unreported, self._calls, self._choices):
+            state.clear()
+        self._failure = None
 
     def _call(self, event: ToolCallDelta, out: list[Event]) -> None:
         self._choices.setdefault(event.index, False)

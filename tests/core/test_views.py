@@ -235,3 +235,17 @@ async def test_a_view_leaves_the_reports_of_the_pipeline_to_the_pipeline() -> No
 
     with pytest.raises(sk.errors.OutputError):
         await all_of(answer.objects(City))
+
+
+async def test_text_before_a_reset_is_not_returned() -> None:
+    events = [sk.TextDelta("void"), Reset("failed"), sk.TextDelta("va"), sk.TextDelta("x", 1), sk.TextDelta("lid")]
+
+    assert await stream(*events, sk.StreamEnd("completed")).text() == "valid"
+    assert await stream(*events, sk.StreamEnd("completed")).text(1) == "x"
+    assert await stream(Reset("failed")).text() == ""
+
+
+async def test_objects_before_a_reset_are_not_returned() -> None:
+    events = [sk.TextDelta('{"city": "Os'), Reset("failed"), sk.TextDelta('{"city": "Ulm"}'), sk.Finish("stop")]
+
+    assert await all_of(stream(*events, sk.StreamEnd("completed")).objects(City)) == [City("Ulm")]

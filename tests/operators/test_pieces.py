@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import streamkit as sk
 from streamkit import ops
+from streamkit.events import Reset
 from tests.kit import cut_text
 
 END = sk.StreamEnd("completed", True)
@@ -200,3 +201,13 @@ def test_neighbours_of_one_burst_are_joined() -> None:
     ]
     assert joined[1].raw is None
     assert list(ops.Coalesce().run(iter(events))) == events
+
+
+@pytest.mark.parametrize("stage", [ops.Smooth(), ops.Smooth("line"), ops.Sentences(), ops.Sentences(language="en")])
+def test_a_reset_discards_the_text_before_it(stage: ops.Smooth) -> None:
+    events = [sk.TextDelta("Void"), sk.ReasoningDelta("void"), Reset("failed"), sk.TextDelta("Valid text."), END]
+
+    released = list(stage.run(iter(events)))
+
+    assert "".join(texts(released[released.index(Reset("failed")) :])) == "Valid text."
+    assert stage.held == 0

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import streamkit as sk
 from streamkit import ops
+from streamkit.events import Reset
 from tests.kit import cut_text
 
 END = sk.StreamEnd("length", True)
@@ -157,3 +158,15 @@ async def test_the_source_is_closed_at_the_stop_and_the_completion_is_whole() ->
     assert isinstance(completion, sk.Completion)
     assert (completion.text, completion.choices[0].finish_reason) == ("ab", "stop")
     assert (completion.end, end, source.reads, source.closed) == ("completed", sk.StreamEnd("completed"), 1, True)
+
+
+@pytest.mark.parametrize(
+    "void", [[sk.TextDelta("aE")], [sk.TextDelta("aEND")], [sk.TextDelta("aE"), sk.events.Logprobs({})]]
+)
+def test_a_reset_restarts_every_choice(void: list[sk.Event]) -> None:
+    answer = [sk.TextDelta("ND b"), sk.Finish("stop"), sk.StreamEnd("completed")]
+
+    events = list(ops.StopAt("END", choices=2).run([*void, Reset("failed"), *answer]))
+
+    assert events[events.index(Reset("failed")) + 1 :] == answer
+    assert text_of(events[: events.index(Reset("failed"))]) == "a"

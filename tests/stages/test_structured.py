@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamkit as sk
+from streamkit.events import Reset
 
 CITY = '{"city": "Ulm", "degrees": [18, 21.5]}'
 
@@ -558,3 +559,26 @@ def test_the_value_of_an_event_is_that_of_a_structured_output() -> None:
     assert stage.value_of(sk.StructuredOutput({}, tool_index=0)) is None
     assert stage.value_of(sk.events.PartialOutput({})) is None
     assert stage.value_of(sk.TextDelta("{}")) is None
+
+
+@pytest.mark.parametrize(
+    "void",
+    [
+        [sk.TextDelta('{"city": "Ul')],
+        [sk.TextDelta("no JSON")],
+        [sk.TextDelta("no JSON"), sk.Finish("stop")],
+        [sk.TextDelta('{"city": "Oslo"}'), sk.Finish("stop")],
+        [sk.ToolCallDelta(0, "c1", "time", '{"zone":')],
+        [sk.RefusalDelta("No.", 1)],
+    ],
+)
+def test_a_reset_discards_the_output_before_it(void: list[Any]) -> None:
+    answer = [sk.TextDelta('{"city": '), sk.TextDelta('"Bern"}'), *DONE]
+    stage = sk.Structured(City, every_chars=None)
+
+    for burst in (list, iter):
+        events = list(stage.run(burst([*void, Reset("failed"), *answer])))
+
+        after = events[events.index(Reset("failed")) + 1 :]
+        assert after == list(stage.run(answer))
+        assert sk.StructuredOutput(City("Bern")) in after
