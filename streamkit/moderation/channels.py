@@ -1,21 +1,16 @@
 """The channels of model-written text, and the events that carry them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 
 from streamkit.events import (
-    Annotation,
     AudioDelta,
     Channel,
     Event,
-    Logprobs,
     PartChannel,
     PartDelta,
-    PartEnd,
-    PartStart,
     ProviderNotice,
     ReasoningDelta,
     RefusalDelta,
@@ -46,18 +41,6 @@ TEXTS: tuple[Channel, ...] = (*CHANNEL_OF.values(), "transcript")
 CLASSIFIED: tuple[Channel, ...] = (*TEXTS, *PARTS)
 """Channels that a classifier can moderate."""
 CALLS: tuple[Channel, ...] = ("tool_arguments", "tool_name")
-_STRUCTURE: dict[type, Callable[[Any], Any]] = {
-    Annotation: attrgetter("annotation"),
-    Logprobs: attrgetter("logprobs"),
-    PartStart: attrgetter("data"),
-    PartEnd: attrgetter("data"),
-    ProviderNotice: attrgetter("data"),
-    ResponseDetails: attrgetter("details"),
-}
-SLICE = 8_192
-"""Characters that are searched between two turns of other tasks."""
-_PER_STRING = 64
-_WITH_TEXT = (*CHANNEL_OF, AudioDelta, PartDelta)
 E = TypeVar("E")
 
 
@@ -83,46 +66,6 @@ def with_structure(event: ProviderNotice | ResponseDetails, data: Any) -> Event:
     return msgspec.structs.replace(event, details=data, payload=None)
 
 
-def has_text(event: object) -> bool:
-    """Whether an event is a piece of a text, and so may come in smaller pieces."""
-    return isinstance(event, (*_WITH_TEXT, ToolCallDelta))
-
-
-def weight_of(event: object) -> int:
-    """How many characters an event has that are searched; of structure, where strings are searched each, a little more."""
-    if has_text(event):
-        return len(text_of(event))
-    data = _STRUCTURE.get(type(event))
-    return _weight(data(event)) if data else 0
-
-
-def _weight(value: object) -> int:
-    match value:
-        case str():
-            return len(value) + _PER_STRING
-        case dict():
-            return sum(map(_weight, cast("dict[str, object]", value).values()))
-        case list():
-            return sum(map(_weight, cast("list[object]", value)))
-        case _:
-            return 0
-
-
-def in_slices(event: Any, size: int) -> Iterator[Event]:
-    """The events that carry the text of one in slices of so many characters; the event itself if it has no more."""
-    if isinstance(event, ToolCallDelta):
-        rest: ToolCallDelta | None = event
-        while rest:
-            piece, rest = split(rest, size)
-            yield piece
-    elif isinstance(event, _WITH_TEXT) and len(text := text_of(event)) > size:
-        channel = _channel_of(event)
-        for at in range(0, len(text), size):
-            yield with_text(event, channel, text[at : at + size], last=at + size >= len(text))
-    else:
-        yield event
-
-
 def split(delta: ToolCallDelta, room: int) -> tuple[ToolCallDelta, ToolCallDelta | None]:
     """The piece of which no more than `room` characters are arguments, at least one, and the rest."""
     room = max(room, 1)
@@ -140,19 +83,14 @@ def without_transcript(delta: AudioDelta) -> AudioDelta | None:
 
 
 def channel_of(delta: Any) -> Channel:
-    """The channel of an event that is a text and the index of its choice, also of a class derived from one of these."""
-    found = next(kind for kind in type(delta).__mro__ if kind in CHANNEL_OF)
-    return CHANNEL_OF[found]
-
-
-def _channel_of(delta: Any) -> Channel:
+    """The channel of an event that carries text, also of a class derived from one of these."""
     match delta:
         case AudioDelta():
             return "transcript"
         case PartDelta():
             return delta.channel
         case _:
-            return channel_of(delta)
+            return next(CHANNEL_OF[kind] for kind in type(delta).__mro__ if kind in CHANNEL_OF)
 
 
 def text_of(delta: Any) -> str:

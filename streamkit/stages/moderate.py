@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
 from os import PathLike
+from time import thread_time
 from typing import Any, Literal
 
 import msgspec
@@ -14,18 +15,7 @@ from streamkit.core.stage import Stage, cut_short
 from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, ModerationReport, PartDelta, ToolCallDelta
-from streamkit.moderation.channels import (
-    CALLS,
-    CHANNEL_OF,
-    PARTS,
-    SLICE,
-    TEXTS,
-    Mode,
-    has_text,
-    in_slices,
-    run_of,
-    weight_of,
-)
+from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, TEXTS, Mode, run_of
 from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy, checked
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, as_provider_rules
 from streamkit.moderation.match.scanner import Scanners
@@ -33,6 +23,7 @@ from streamkit.moderation.release import Release
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Rule
 from streamkit.moderation.rule_file import Live, as_rules
+from streamkit.moderation.slices import Pace, batches, has_text, in_slices, weight_of
 
 _MODERATED: tuple[Channel, ...] = (*TEXTS, *CALLS, *PARTS)
 _EXEMPT = ("audio", "identity", "signatures and binary data", "numbers beside text", "filter verdicts", "usage")
@@ -95,6 +86,7 @@ class Moderate(Stage[Event, Event]):
     _release: Release = field(init=False, repr=False, compare=False)
     _raw: dict[str, list[str]] = field(default_factory=dict[str, list[str]], init=False, repr=False)
     _failed: bool = field(default=False, init=False, repr=False)
+    _pace: Pace = field(default_factory=Pace, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         rules = as_rules(self.rules)
@@ -175,7 +167,7 @@ class Moderate(Stage[Event, Event]):
         yield out
         out = []
         try:
-            for batch in _batches(items):
+            for batch in batches(items, self._pace):
                 for some in self._in_steps(batch, out):
                     self._feed_runs(some, out, at_once=True)
                     if self.mode == "observe" and some is not batch:
@@ -191,10 +183,10 @@ class Moderate(Stage[Event, Event]):
             yield cut_short(out, error)
 
     def _in_steps(self, batch: list[Event], out: list[Event]) -> Iterator[list[Event]]:
-        whole, heavy = batch[0], weight_of(batch[0]) > SLICE
+        whole, heavy = batch[0], weight_of(batch[0]) > self._pace.size
         if heavy and has_text(whole):
             out += [whole] if self.mode == "observe" else ()
-            for piece in in_slices(whole, SLICE):
+            for piece in in_slices(whole, self._pace):
                 yield [piece]
             return
         if heavy and self.mode != "observe":
@@ -215,7 +207,7 @@ class Moderate(Stage[Event, Event]):
     def _feed_runs(self, items: list[Any], out: list[Event], at_once: bool = False) -> int | None:
         # Adjacent deltas of one text are searched at once, where what is released does not depend on when that happens.
         # Returns where something begins that would take long, unless all is to be done at once.
-        release, together = self._release, self.mode == "hold"
+        release, together, pace = self._release, self.mode == "hold", self._pace
         at, size = 0, len(items)
         while at < size and not release.done:
             event = items[at]
@@ -228,30 +220,39 @@ class Moderate(Stage[Event, Event]):
                     at += 1
                 run = items if at - start == size else items[start:at]
                 text = event.text if at - start == 1 else "".join(map(_text, run))
-                if len(text) > SLICE and not at_once:
+                if len(text) > pace.size and not at_once:
                     return start
+                began = thread_time() if len(text) > pace.timed else None
                 if self.keep_raw:
                     self._keep(index, channel, None, text)
                 if text and (known := release.open.get((kind, index))):
                     known[0].feed_open(known[1], run, text, out)
                 else:
                     release.feed_run(channel, run, text, out)
+                if began is not None:
+                    pace.adapt(len(text), thread_time() - began)
             elif (spelled := _IN_PIECES.get(kind)) and together:
                 at = run_of(items, start)
                 run = items[start:at]
                 text = spelled(event) if at - start == 1 else "".join(map(spelled, run))
-                if not at_once and (start > _MOST_EVENTS or len(text) > SLICE):
+                if not at_once and (start > _MOST_EVENTS or len(text) > pace.size):
                     return start
                 if self.keep_raw:
                     for piece in run:
                         self._keep_other(piece)
+                began = thread_time() if len(text) > pace.timed else None
                 release.feed_call(run, text, out)
-            elif not at_once and (start > _MOST_EVENTS or weight_of(event) > SLICE):
+                if began is not None:
+                    pace.adapt(len(text), thread_time() - began)
+            elif not at_once and (start > _MOST_EVENTS or weight_of(event) > pace.size):
                 return start
             else:
+                began = thread_time() if at_once and weight_of(event) > pace.timed else None
                 if self.keep_raw:
                     self._keep_other(event)
                 release.feed(event, out)
+                if began is not None:
+                    pace.adapt(weight_of(event), thread_time() - began)
         return None
 
     # What is kept
@@ -284,22 +285,6 @@ _IN_PIECES: dict[type, Callable[[Any], str]] = {ToolCallDelta: attrgetter("argum
 
 
 _MOST_EVENTS = 512
-_PER_EVENT = 64
-"""To how many characters the work for an event is comparable."""
-
-
-def _batches(items: list[Event]) -> Iterator[list[Event]]:
-    # Adjacent events that together have as much text as is searched at a time; one that has more is alone.
-    batch, spent = list[Event](), 0
-    for event in items:
-        weight = _PER_EVENT + weight_of(event)
-        if batch and spent + weight > SLICE:
-            yield batch
-            batch, spent = [], 0
-        batch.append(event)
-        spent += weight
-    if batch:
-        yield batch
 
 
 def _place(index: int, channel: Channel, tool_index: int | None) -> str:

@@ -21,9 +21,9 @@ from streamkit.events import (
     ResponseDetails,
 )
 from streamkit.moderation import Decision, Window, Windows
-from streamkit.moderation.channels import SLICE
 from streamkit.moderation.classifiers.chunking import Chunker
 from streamkit.moderation.match.scanner import Scanner
+from streamkit.moderation.slices import SLICE, Pace
 from streamkit.testing.laws import joined
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +123,34 @@ async def test_between_two_turns_of_other_tasks_only_a_slice_is_searched(
     assert max(spent) <= 3 * SLICE
     if mode == "hold":
         assert sum(spent) >= 18_000
+
+
+@pytest.mark.parametrize("name", ["a delta", "arguments of a call", "text of a part", "a transcript"])
+async def test_a_text_that_takes_long_is_searched_in_smaller_slices(
+    name: str, searched: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.stages.moderate.thread_time", lambda: searched[0] * 20e-6)
+    stage = sk.Moderate(RULES["phrases"])
+    spent = await turns((InOne([*HUGE[name], END]) | stage).open(arriving([END])), searched)
+
+    # The first of 512 characters takes 10 ms here, one of 128 less than 3.
+    assert max(spent) <= 3 * 512
+    assert sum(amount > 3 * 150 for amount in spent) <= 3
+    assert list(stage.run([*HUGE[name], END])) != []
+
+
+def test_the_size_of_a_slice_follows_its_time() -> None:
+    pace = Pace()
+    sizes = [pace.size]
+    for seconds in (0.001, 0.001, 0.002, 0.010, 0.010, 0.0, 0.0):
+        pace.adapt(pace.size, seconds)
+        sizes.append(pace.size)
+
+    assert sizes == [512, 1024, 2048, 2048, 1024, 512, 1024, 2048]
+    pace.adapt(100, 0.001)
+    assert pace.size == 2048
+    pace.adapt(100, 1.0)
+    assert pace.size == 64
 
 
 @pytest.mark.parametrize("window", [100, 3_000])

@@ -13,13 +13,14 @@ from streamkit.core.buffers import Buffer
 from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Checked, CheckOutcome, Event, ModerationReport, ToolCallDelta
-from streamkit.moderation.channels import CLASSIFIED, SLICE, in_slices
+from streamkit.moderation.channels import CLASSIFIED
 from streamkit.moderation.choice import Policy, checked
 from streamkit.moderation.classifiers.chunking import Chunker, Window, Windows
 from streamkit.moderation.classifiers.classifier import Decision, Outcome
 from streamkit.moderation.release import Release
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Ruling
+from streamkit.moderation.slices import in_slices
 
 
 class Open(msgspec.Struct):
@@ -351,7 +352,7 @@ class Classifying:
         if self._observes or isinstance(event, ToolCallDelta):
             yield event
         else:
-            yield from in_slices(event, SLICE)
+            yield from in_slices(event)
 
     def feed(self, event: Event) -> list[Event]:
         """Take an event, and return what is released now."""

@@ -12,7 +12,6 @@ import msgspec
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, VerdictSource
 from streamkit.moderation import detectors
-from streamkit.moderation.channels import SLICE
 from streamkit.moderation.match import phrases
 from streamkit.moderation.match.callable import Called, callable_of
 from streamkit.moderation.match.expressions import compiled
@@ -20,6 +19,7 @@ from streamkit.moderation.match.normalize import Composed, Normalized, normalize
 from streamkit.moderation.match.patterns import Pattern, Patterns, PatternSearch, SearchBudget
 from streamkit.moderation.match.span import Cause, Matcher, Span
 from streamkit.moderation.rule import Rule, Ruling
+from streamkit.moderation.slices import SLICE
 
 _STRENGTH = {"allow": 0, "annotate": 1, "redact": 2, "replace": 3, "block": 4, "stop": 5}
 _MILD = ("allow", "annotate")
