@@ -11,10 +11,10 @@ from streamkit.dialects.finish_reasons import meaning
 from streamkit.errors import PipelineError
 from streamkit.events import Blocked, EndReason, Finish, ProviderNotice, StreamEnd
 from streamkit.hops.channel import at_least_one
-from streamkit.hops.keys import digest
+from streamkit.hops.keys import check_functions, digest
 from streamkit.hops.stores import AnswerStore
 from streamkit.sources.record import MemoryRecording
-from streamkit.sources.recording import is_recording
+from streamkit.sources.recording import is_whole
 from streamkit.sources.replay import Recorded
 
 T = TypeVar("T")
@@ -41,9 +41,13 @@ def cache(
     limit or a filter, failed, cancelled or left early. It is also not stored if a single choice was blocked or cut, if a chunk
     was malformed, or if the recording exceeds `max_bytes`. A replay does not wait; its clock is that of the recording.
 
-    An exception of the store is logged and treated as a miss; the request is still answered.
+    An exception of the store is logged and treated as a miss, as is a damaged recording; the request is still answered.
     """
     at_least_one(max_bytes=max_bytes)
+    check_functions(key=key, open=open)
+    methods = (getattr(store, "get", None), getattr(store, "put", None))
+    if isinstance(store, type) or not all(map(callable, methods)):
+        raise PipelineError(f"store: expected an object with the methods get and put, found {kind_of(store)}")
     return AnswerCache(store, key, open, max_bytes)
 
 
@@ -91,7 +95,10 @@ class AnswerCache(Generic[Request, T]):
         except Exception:
             _log.exception("the store of answers could not be read")
             return None
-        return content if content and is_recording(content.partition(b"\n")[0]) else None
+        if content and not is_whole(content):
+            _log.warning("a stored answer is damaged, or of another version; it counts as not there")
+            return None
+        return content
 
     async def put(self, name: str, recording: bytes) -> None:
         """Store a complete response."""

@@ -4,7 +4,8 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from types import UnionType
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
 import anyio
 import anyio.lowlevel
@@ -224,6 +225,9 @@ class Output(AsyncIterator[T], Views, Generic[T]):
                 await self.run(self._group)
             if not self._closed:
                 self._ready.extend(self.last())
+        except Exception as error:
+            # Such as a function of the caller's that a task calls beside the one that it is for.
+            self._failure = self._failure or _single(error)
         finally:
             self._ended = True
             self._over.set()
@@ -255,6 +259,15 @@ class Output(AsyncIterator[T], Views, Generic[T]):
             for read in self._blocked:
                 read.set()
             self._blocked.clear()
+
+
+def _single(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        first, *others = cast("tuple[Exception, ...]", error.exceptions)
+        if others:
+            break
+        error = first
+    return cast("Exception", error)
 
 
 async def pump(items: AsyncIterator[T], branches: Sequence[Branch[T]], unclosed: list[Exception]) -> None:
@@ -351,6 +364,19 @@ async def opened(answer: object, unclosed: list[Exception]) -> AsyncGenerator[As
             yield iterator
         finally:
             await close(iterator, unclosed)
+
+
+def check_overflow(overflow: object) -> None:
+    """Raise `PipelineError` for what is none of the words."""
+    if overflow not in get_args(Overflow):
+        raise PipelineError(f"overflow: expected one of {', '.join(get_args(Overflow))}, found {shown(overflow)}")
+
+
+def check_classes(of: object) -> None:
+    """Raise `PipelineError` for what `isinstance` does not take; `None` is no restriction."""
+    kinds = cast("tuple[object, ...]", of) if isinstance(of, tuple) else (of,)
+    if of is not None and not (kinds and all(isinstance(kind, type | UnionType) for kind in kinds)):
+        raise PipelineError(f"of: expected a class, or a tuple of them, found {kind_of(cast('object', of))}")
 
 
 def at_least_one(**numbers: int) -> None:

@@ -19,7 +19,7 @@ from streamkit.core.wrong_input import kind_of, shown
 from streamkit.dialects.complete_calls import CompleteCalls
 from streamkit.errors import PipelineError
 from streamkit.events import Skipped, StreamEnd, ToolCall
-from streamkit.hops.channel import Output, Readable, at_least_one, close, entered, reading
+from streamkit.hops.channel import Output, Readable, at_least_one, check_classes, close, entered, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 
@@ -54,6 +54,11 @@ class Plan(msgspec.Struct, frozen=True):
             raise PipelineError(f"expected an async function, found {kind_of(self.function)}")
         if not callable(self.on_error) and self.on_error not in ("raise", "skip", "retry"):
             raise PipelineError(f"on_error: expected 'raise', 'skip', 'retry' or a function, found {self.on_error!r}")
+        if not callable(cast(object, self.wait)):
+            raise PipelineError(f"wait: expected a function of the number of the attempt, found {kind_of(self.wait)}")
+        if not isinstance(cast(object, self.ordered), bool):
+            raise PipelineError(f"ordered: expected True or False, found {kind_of(self.ordered)}")
+        check_classes(self.of)
         at_least_one(concurrency=self.concurrency, number_of_attempts=self.attempts, number_ahead=self.ahead)
         return self
 

@@ -13,8 +13,9 @@ from streamkit.core.stage import Step
 from streamkit.core.stream import Stream
 from streamkit.errors import QueueOverflow
 from streamkit.events import StreamEnd
-from streamkit.hops.channel import Branch, Output, Overflow, Readable, at_least_one, pump, reading
+from streamkit.hops.channel import Branch, Output, Overflow, Readable, at_least_one, check_overflow, pump, reading
 from streamkit.hops.context import hop
+from streamkit.hops.keys import check_functions
 from streamkit.hops.tasks import beside
 
 T = TypeVar("T")
@@ -42,6 +43,8 @@ async def group_by(
     One task reads. Leaving the block closes `items`.
     """
     at_least_one(size=size, number_of_groups=groups)
+    check_functions(key=key)
+    check_overflow(overflow)
     iterator, unclosed = reading(items), list[Exception]()
     found = Groups[K, T](key, size, groups, overflow)
     branches = cast("tuple[Branch[T]]", (found,))  # it receives items and emits groups

@@ -18,3 +18,10 @@ def digest(key: object) -> str:
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise PipelineError(f"expected a key of JSON-compatible data, found {kind_of(key)}") from error
     return hashlib.sha256(form).hexdigest()
+
+
+def check_functions(**functions: object) -> None:
+    """Raise `PipelineError` for what can't be called."""
+    for name, function in functions.items():
+        if not callable(function):
+            raise PipelineError(f"{name}: expected a function, found {kind_of(function)}")

@@ -16,7 +16,17 @@ from streamkit.core.stray import stray_cancellation_fails
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 from streamkit.events import Reset, StreamEnd
-from streamkit.hops.channel import Output, Readable, Signal, at_least_one, close, entered, opened, reading
+from streamkit.hops.channel import (
+    Output,
+    Readable,
+    Signal,
+    at_least_one,
+    check_classes,
+    close,
+    entered,
+    opened,
+    reading,
+)
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 
@@ -52,6 +62,7 @@ async def latest(
     at_least_one(size=size)
     if not callable(cast(object, function)):
         raise PipelineError(f"expected a function, found {kind_of(function)}")
+    check_classes(of)
     newest = Newest[A | B](reading(items), function, of, size)
     async with beside(newest.work, unclosed=newest.unclosed):
         yield newest

@@ -18,7 +18,7 @@ from streamkit.core.views import Views
 from streamkit.errors import PipelineError, QueueOverflow, StreamInterrupted
 from streamkit.hops.channel import Signal, at_least_one, opened
 from streamkit.hops.context import hop
-from streamkit.hops.keys import digest
+from streamkit.hops.keys import check_functions, digest
 from streamkit.hops.tasks import beside
 
 T = TypeVar("T")
@@ -51,6 +51,7 @@ async def shared(
     Each upstream is a task. Leaving the block closes all; requests that are still read get `StreamInterrupted`.
     """
     at_least_one(number_ahead=ahead, history=history)
+    check_functions(key=key, open=open)
     answers = SharedAnswers[Request, T](key, open, ahead, history)
     async with beside(answers.work):
         await answers.ready.wait()
@@ -81,12 +82,14 @@ class SharedAnswers(Generic[Request, T]):
 
     async def work(self) -> None:
         """Hold the tasks of all upstream answers. Run by `shared` in a task."""
-        try:
-            async with anyio.create_task_group() as self._group:
-                self.ready.set()
+        async with anyio.create_task_group() as group:
+            self._group = group
+            self.ready.set()
+            try:
                 await anyio.sleep_forever()
-        finally:
-            self._group = None
+            finally:
+                # While the group ends it takes no more tasks.
+                self._group = None
 
     def join(self, request: Request) -> "Share[T]":
         """Join the upstream answer of an equal request, or open one."""
@@ -109,6 +112,8 @@ class SharedAnswers(Generic[Request, T]):
 
 @hop
 async def _joined(answers: SharedAnswers[Request, T], request: Request) -> AsyncGenerator["Share[T]", None]:
+    # Nothing is opened for a block that is cancelled already.
+    await anyio.lowlevel.checkpoint_if_cancelled()
     share = answers.join(request)
     try:
         yield share

@@ -4,13 +4,18 @@ import os
 import tempfile
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
 import anyio.to_thread
 
+from streamkit.core.options import NamedOptions
 from streamkit.hops.channel import at_least_one
+
+_ABANDONED_SECONDS = 3600
+"""A file that is not complete after that time belongs to a process that has ended."""
 
 
 class AnswerStore(Protocol):
@@ -25,7 +30,7 @@ class AnswerStore(Protocol):
         ...
 
 
-class MemoryStore:
+class MemoryStore(NamedOptions):
     """Recordings in memory, `max_bytes` in total; the least recently used ones are dropped first."""
 
     def __init__(self, max_bytes: int = 64 * 2**20) -> None:
@@ -54,7 +59,7 @@ class MemoryStore:
             self._bytes -= len(dropped)
 
 
-class FolderStore:
+class FolderStore(NamedOptions):
     """Recordings as files `<name>.jsonl` in a folder, `max_bytes` in total; `replay` and `streamkit show` read them.
 
     The folder is created if it is missing. Files are written atomically, so several processes can use the same folder. The least
@@ -108,6 +113,11 @@ class FolderStore:
         os.utime(path, ns=(now, now))
 
     def _make_room(self) -> None:
+        abandoned = time.time() - _ABANDONED_SECONDS
+        for path in self._folder.glob("*.part"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < abandoned:
+                    path.unlink()
         found: list[tuple[int, int, Path]] = []
         for path in self._folder.glob("*.jsonl"):
             try:

@@ -6,9 +6,20 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
-from streamkit.hops.channel import Branch, Overflow, Readable, at_least_one, close, entered, pump, reading
+from streamkit.hops.channel import (
+    Branch,
+    Overflow,
+    Readable,
+    at_least_one,
+    check_overflow,
+    close,
+    entered,
+    pump,
+    reading,
+)
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
+from streamkit.operators.each import check_number
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -39,6 +50,7 @@ async def tee(
     `prefetch`.
     """
     at_least_one(size=size, consumers=consumers)
+    check_overflow(overflow)
     iterator, unclosed = reading(items), list[Exception]()
     branches = tuple(Branch[T](size, overflow) for _ in range(consumers))
     async with beside(partial(pump, iterator, branches, unclosed), unclosed=unclosed):
@@ -56,6 +68,8 @@ async def broadcast(
     the items after the subscription.
     """
     at_least_one(size=size)
+    check_overflow(overflow)
+    check_number("history", history, 0)
     iterator, unclosed = reading(items), list[Exception]()
     hub = Broadcast[T](size, overflow, history)
     async with beside(partial(pump, iterator, (hub,), unclosed), unclosed=unclosed):

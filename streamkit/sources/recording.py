@@ -103,6 +103,19 @@ def is_recording(line: bytes) -> bool:
     return _head(line) is not None
 
 
+def is_whole(content: bytes) -> bool:
+    """Whether the content is a recording of this version that was finished, without an error, and can be read to its end."""
+    head = _head(content.partition(b"\n")[0])
+    if head is None or head.streamkit != VERSION:
+        return False
+    try:
+        for _ in read_recording(content):
+            pass
+        return _decode_entry(content.rstrip().rpartition(b"\n")[2]).end in ("eof", "closed")
+    except (ProtocolError, Disconnected, *NOT_JSON):
+        return False
+
+
 def is_timed(content: bytes) -> bool:
     """Whether the content has arrival times. A plain body has none, nor does the recording of a source without times."""
     head = _head(content.partition(b"\n")[0])

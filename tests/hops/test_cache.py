@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,49 @@ async def test_a_folder_has_recordings_under_names_that_tell_nothing(tmp_path: P
     assert upstream.opened == 2
 
 
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "without its end": lambda whole: b"".join(whole.splitlines(keepends=True)[:-1]),
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "of another version": lambda whole: whole.replace(b"recording/1", b"recording/2"),
+    "with an error": lambda whole: whole.rstrip()[:-1].replace(b'"closed"', b'"error"') + b"}\n",
+    "with a line that is none": lambda whole: whole.replace(b"\n{", b"\n{nothing}\n{", 1),
+    "its first line": lambda whole: whole.partition(b"\n")[0],
+    "no recording": lambda whole: b"\x00",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+async def test_a_damaged_answer_is_not_there_and_is_replaced(
+    damage: Callable[[bytes], bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream = Upstream(*WHOLE)
+    answers = hops.cache(hops.FolderStore(tmp_path), same, upstream)
+    assert await (answers("a") | ops.Coalesce()).text() == "Hello"
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    assert damage(whole) != whole
+    file.write_bytes(damage(whole))
+
+    for _ in range(2):
+        assert await (answers("a") | ops.Coalesce()).text() == "Hello"
+
+    assert (upstream.opened, answers.misses, answers.hits) == (2, 2, 1)
+    assert [record.message for record in caplog.records] == [
+        "a stored answer is damaged, or of another version; it counts as not there"
+    ]
+
+
+async def test_a_file_that_a_process_has_left_unfinished_is_removed(tmp_path: Path) -> None:
+    store, old, new = hops.FolderStore(tmp_path), tmp_path / "old.part", tmp_path / "new.part"
+    for file in (old, new):
+        file.write_bytes(b"1")
+    os.utime(old, (1, 1))
+
+    await store.put("a", b"1234")
+
+    assert {file.name for file in tmp_path.iterdir()} == {"new.part", "a.jsonl"}
+
+
 async def test_stores_drop_what_was_not_used_for_longest(tmp_path: Path) -> None:
     stores: Iterable[hops.AnswerStore] = (hops.MemoryStore(10), hops.FolderStore(tmp_path, 10))
     for store in stores:
@@ -189,6 +233,18 @@ async def test_shared_and_cached_answers_compose() -> None:
 
 
 async def test_what_can_t_be_cached_is_refused() -> None:
+    wrong: Any
+    for wrong, found in ((None, "NoneType"), ("folder", "str"), (hops.MemoryStore, "MemoryStore")):
+        with pytest.raises(
+            sk.PipelineError, match=f"store: expected an object with the methods get and put, found .*{found}"
+        ):
+            hops.cache(wrong, same, Upstream())
+    wrong = "model"
+    with pytest.raises(sk.PipelineError, match="key: expected a function, found an object of type str"):
+        hops.cache(hops.MemoryStore(), wrong, Upstream())
+    with pytest.raises(sk.PipelineError, match="open: expected a function, found an object of type str"):
+        async with hops.shared(same, wrong):
+            pass
     with_hop = hops.cache(hops.MemoryStore(), same, lambda _: Scripted[Any](*WHOLE) | LLM | hops.Prefetch())
     with pytest.raises(sk.PipelineError, match="a stream with a hop can't be cached: put the hop behind it"):
         await read(with_hop("a"))

@@ -343,12 +343,40 @@ async def test_a_read_that_was_cancelled_loses_nothing() -> None:
         ({"ahead": "64"}, "expected a number_ahead that is a whole number, found an object of type str"),
         ({"attempts": 0}, "expected a number_of_attempts of 1 or more, found 0"),
         ({"ahead": 0}, "expected a number_ahead of 1 or more, found 0"),
+        ({"wait": 1}, "wait: expected a function of the number of the attempt, found an object of type int"),
+        ({"ordered": "no"}, "ordered: expected True or False, found an object of type str"),
+        ({"of": "TextDelta"}, "of: expected a class, or a tuple of them, found an object of type str"),
+        ({"of": ()}, "of: expected a class, or a tuple of them, found an object of type tuple"),
     ],
 )
 async def test_options_that_can_t_work_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(sk.PipelineError, match=message):
         async with concurrent_map(Items()(), **{"function": twice, **options}):
             pass
+
+
+@pytest.mark.parametrize("wait", [lambda attempt: 1 / 0, lambda attempt: "soon"])
+async def test_a_failure_of_the_wait_is_raised_and_is_no_end(wait: Any) -> None:
+    items = Items("a", "b", "c")
+
+    async def fails_for_b(item: str) -> str:
+        await checkpoint()
+        if item == "b":
+            raise ValueError
+        return item
+
+    mapping = sk.hops.ConcurrentMap(fails_for_b, 1, on_error="retry", wait=wait)
+    stream = items() | sk.ops.Tap(lambda item: None) | mapping
+    seen: list[object] = []
+    async with stream as mapped:
+        with pytest.raises((ZeroDivisionError, TypeError)):
+            async for item in mapped:
+                seen.append(item)
+
+    assert seen == ["a"]
+    assert items.closed
+    assert stream.end is not None
+    assert stream.end.reason == "error"
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip", "retry"])

@@ -124,6 +124,18 @@ async def test_bounds_that_can_t_work_are_refused(options: dict[str, int], messa
         hops.GroupBy(odd, Same(), **options)
 
 
+async def test_options_that_can_t_work_are_refused() -> None:
+    wrong: Any = "name"
+    with pytest.raises(sk.PipelineError, match="key: expected a function, found an object of type str"):
+        async with hops.group_by([1] | Same(), wrong):
+            pass
+    with pytest.raises(
+        sk.PipelineError, match="overflow: expected one of wait, drop_oldest, drop_newest, error, found 'name'"
+    ):
+        async with hops.group_by([1] | Same(), odd, overflow=wrong):
+            pass
+
+
 # As a stage
 
 

@@ -1,14 +1,17 @@
 """Equal requests that are in flight share one upstream answer."""
 
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
+from anyio.lowlevel import checkpoint
 
 import streamkit as sk
 from streamkit import hops
+from streamkit.hops import sharing
 from streamkit.testing import HANG, Scripted, no_leaks
 from tests.kit import Same, all_of
 
@@ -164,3 +167,30 @@ async def test_a_key_is_json() -> None:
             sk.PipelineError, match="expected a key of JSON-compatible data, found an object of type object"
         ):
             await all_of(answers("secret"))
+
+
+@pytest.mark.parametrize("steps", range(16))
+async def test_one_that_is_cancelled_at_any_step_leaves_nothing_and_does_not_wait(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "CLOSE_SECONDS", math.inf)
+    upstream = Upstream(*[sk.TextDelta("a")] * 3, END)
+
+    async def read(answers: Any) -> None:
+        async with answers("a") as share:
+            async for _ in share:
+                await checkpoint()
+
+    async def run() -> None:
+        async with hops.shared(same, upstream) as answers, anyio.create_task_group() as group:
+            group.start_soon(read, answers)
+            group.start_soon(read, answers)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            for _ in range(steps):
+                await checkpoint()
+            group.cancel_scope.cancel()
+
+    assert all(source.closed == 1 for source in upstream.opened if source.opened)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 import pytest
@@ -9,7 +10,7 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 import streamkit as sk
-from streamkit.hops import prefetch, tee, until
+from streamkit.hops import broadcast, prefetch, tee, until
 
 pytestmark = pytest.mark.anyio
 
@@ -175,6 +176,14 @@ async def test_an_error_while_closing_is_raised_if_nothing_else_is() -> None:
 async def test_what_can_not_be_iterated_and_a_size_of_none_are_refused_at_once() -> None:
     with pytest.raises(sk.PipelineError, match="expected a size of 1 or more, found 0"):
         async with prefetch(Numbers()(), size=0):
+            pass
+    wrong: Any = "drop"
+    for hop in (tee, broadcast):
+        with pytest.raises(sk.PipelineError, match=r"overflow: expected one of wait, .*, error, found 'drop'"):
+            async with hop(Numbers()(), overflow=wrong):
+                pass
+    with pytest.raises(sk.PipelineError, match="history: expected a whole number of 0 or more, found -1"):
+        async with broadcast(Numbers()(), history=-1):
             pass
     stream = sk.Parse().open([])
     async with stream:
