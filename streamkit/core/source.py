@@ -14,6 +14,7 @@ from types import AsyncGeneratorType
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from streamkit.core.hints import Composable, misplaced
+from streamkit.core.options import NamedOptions
 from streamkit.core.wrong_input import kind_of, wrong_source
 from streamkit.errors import DeadlineExceeded, Disconnected, PipelineError
 
@@ -27,7 +28,7 @@ CLIENTS = ("aiohttp", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "u
 
 
 @dataclass(frozen=True)
-class Deadlines:
+class Deadlines(NamedOptions):
     """Timeouts of a stream, in seconds; `None` means no limit. `DeadlineExceeded.deadline` is the name of the one that expired.
 
     `connect`: to establish a connection. `first_byte`: to receive the response headers. `first_content`: to receive the first

@@ -10,6 +10,7 @@ from uuid import uuid4
 import anyio
 import msgspec
 
+from streamkit.core.options import NamedOptions
 from streamkit.core.stage import Stage
 from streamkit.core.stream import Stream
 from streamkit.core.wrong_input import kind_of, shown
@@ -53,7 +54,7 @@ Factory: TypeAlias = Callable[[Job], Opened]
 """Rebuilds the stream of a job, with this process's own credentials."""
 
 
-class Relay:
+class Relay(NamedOptions):
     """Publishes and follows streams in a log. Use it with `async with`: it owns one task that appends and one that reads.
 
     The log stays open; who made it closes it.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from streamkit.core.options import NamedOptions
 from streamkit.errors import PipelineError
 from streamkit.sources.request import RequestToSign
 
@@ -20,7 +21,7 @@ _SIGNED = ("authorization", "x-amz-date", "x-amz-security-token", "x-amz-content
 
 
 @dataclass
-class SigV4:
+class SigV4(NamedOptions):
     """Signature version 4, for `http.post(…, sign=SigV4())`.
 
     Credentials: `access_key` and `secret_key`, plus `session_token` for temporary credentials. Without them, botocore searches

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from streamkit.core.options import NamedOptions
 from streamkit.errors import Disconnected, PipelineError
 from streamkit.sources.recording import Piece
 
@@ -20,7 +21,7 @@ GARBAGE = b"\x00\xff\xfe{garbage"
 
 
 @dataclass(frozen=True)
-class Cut:
+class Cut(NamedOptions):
     """Break the connection (`Disconnected`); a `clean` cut ends the body as if it were complete."""
 
     after_bytes: int
@@ -38,7 +39,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Pause:
+class Pause(NamedOptions):
     """Delay everything after that offset, the end included, by `seconds`; `None` is forever."""
 
     after_bytes: int
@@ -61,7 +62,7 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Garbage:
+class Garbage(NamedOptions):
     """Insert bytes that the server did not send."""
 
     after_bytes: int
@@ -81,7 +82,7 @@ class Garbage:
 
 
 @dataclass(frozen=True)
-class Duplicate:
+class Duplicate(NamedOptions):
     """Repeat the last `length` bytes before that offset."""
 
     after_bytes: int
@@ -105,7 +106,7 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
-class Drip:
+class Drip(NamedOptions):
     """Split the body into pieces of at most `bytes_per_piece`, each at least `seconds` after the one before."""
 
     bytes_per_piece: int

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
+from streamkit.core.options import NamedOptions
 from streamkit.errors import ConnectFailed, DeadlineExceeded, Disconnected, ProviderError, StatusError
 
 
 @dataclass(frozen=True)
-class Retry:
+class Retry(NamedOptions):
     """Retry until the first item is released: up to `attempts` in total, waiting at most `budget` seconds in total.
 
     The wait doubles from `first` to at most `longest` seconds. A random half of it is jitter, so that clients that failed at the

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import regex
 
+from streamkit.core.options import NamedOptions
 from streamkit.errors import PipelineError
 from streamkit.events import Channel
 
@@ -59,7 +60,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Windows:
+class Windows(NamedOptions):
     """How text is split into windows. Of several limits the one that is reached first ends the window.
 
     `sentences`: after so many. `tokens`: after the word with which `count` (by default a token for each four characters)

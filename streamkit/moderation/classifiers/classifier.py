@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeAlias, get_args
 import anyio
 import msgspec
 
+from streamkit.core.options import NamedOptions
 from streamkit.core.stray import stray_cancellation_fails
 from streamkit.errors import (
     ConnectFailed,
@@ -80,7 +81,7 @@ def verdict_of(
 
 
 @dataclass(frozen=True)
-class Failures:
+class Failures(NamedOptions):
     """The action for a window without a decision, by the kind of failure.
 
     `open` releases it, `closed` blocks its choice, `hold` keeps it buffered and calls again, up to `attempts` in all with a
