@@ -31,6 +31,7 @@ ANSWER = [
 ] * 3 + [b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n']
 LLM = sk.Parse() | sk.Extract() | sk.Accumulate()
 EVENTS = [sk.TextDelta(piece) for piece in pieces(512)]
+PROSE = [sk.TextDelta(piece) for piece in pieces(512, sentences=True)]
 
 
 @dataclass
@@ -67,8 +68,8 @@ async def same_later(event: sk.Event) -> sk.Event:
 class Bursts(sk.Source[Any]):
     """Events that are ready, so many in each read."""
 
-    def __init__(self, count: int, size: int) -> None:
-        bursts = [EVENTS[at : at + size] for at in range(0, len(EVENTS), size)]
+    def __init__(self, count: int, size: int, events: list[sk.TextDelta]) -> None:
+        bursts = [events[at : at + size] for at in range(0, len(events), size)]
         self.bursts = islice(cycle(bursts), count // size)
 
     async def read(self) -> list[Any]:
@@ -146,32 +147,38 @@ PARTS: dict[str, Work] = {
     "hops.tee to two": teed,
     "hops.Threaded": threaded,
 }
+SENTENCES: dict[str, Work] = {
+    "ops.Sentences()": lambda source: consume(source | Pass() | sk.ops.Sentences()),
+    'ops.Sentences(language="en")': lambda source: consume(source | Pass() | sk.ops.Sentences(language="en")),
+    'ops.Sentences(language="de")': lambda source: consume(source | Pass() | sk.ops.Sentences(language="de")),
+}
+"""Over prose, since what they cost depends on how often a sentence ends."""
 
 
-def nanoseconds(work: Work, count: int, size: int) -> float:
+def nanoseconds(work: Work, count: int, size: int, events: list[sk.TextDelta]) -> float:
     """Processor time for an item."""
 
     async def main() -> None:
-        await work(Bursts(count, size))
+        await work(Bursts(count, size, events))
 
     start = time.process_time()
     asyncio.run(main())
     return (time.process_time() - start) / count * 1e9
 
 
-def show_stages(count: int, rounds: int) -> None:
+def show_stages(parts: dict[str, Work], count: int, rounds: int, events: list[sk.TextDelta]) -> None:
     """Print the stages and hops."""
     for how, size in ((f"in bursts of {BURST}", BURST), ("alone in a read", 1)):
         bases, added = list[float](), dict[str, list[float]]()
         for _ in range(rounds):
-            for name, work in PARTS.items():
+            for name, work in parts.items():
                 number = count // SLOW if name.startswith("hops") else count
-                base = nanoseconds(lambda source: consume(source | Pass()), number, size)
+                base = nanoseconds(lambda source: consume(source | Pass()), number, size, events)
                 bases.append(base)
-                added.setdefault(name, []).append(nanoseconds(work, number, size) - base)
+                added.setdefault(name, []).append(nanoseconds(work, number, size, events) - base)
         print(f"\nns added for each item, {how}; a stream with one stage costs {statistics.median(bases):.0f}")
         for name, values in added.items():
-            print(f"  {name:26} {statistics.median(values):8.0f}   ({min(values):.0f} to {max(values):.0f})")
+            print(f"  {name:28} {statistics.median(values):8.0f}   ({min(values):.0f} to {max(values):.0f})")
 
 
 def show_opening(rounds: int) -> None:
@@ -261,7 +268,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {options.rounds} rounds, medians")
-    show_stages(options.items, options.rounds)
+    show_stages(PARTS, options.items, options.rounds, EVENTS)
+    show_stages(SENTENCES, options.items, options.rounds, PROSE)
     show_opening(options.rounds)
     show_import(options.rounds)
     show_lag()

@@ -66,11 +66,18 @@ _CHAT = {
 }
 
 
-def pieces(count: int, seed: int = 1) -> list[str]:
-    """The text of that many deltas."""
+_ENDS = (". The ", ". A ", "? I ", "! He ", ", e.g. the ", ".\n\n1. First, ")
+
+
+def pieces(count: int, seed: int = 1, *, sentences: bool = False) -> list[str]:
+    """The text of that many deltas. With `sentences` one ends behind about every twelfth word, and a paragraph behind some."""
     pick = random.Random(seed)
+
+    def behind() -> str:
+        return pick.choice(_ENDS) if sentences and pick.random() < 0.08 else " "
+
     text = "".join(
-        (pick.choice(_SPICE) if pick.random() < 0.06 else pick.choice(_WORDS)) + " " for _ in range(count * 2)
+        (pick.choice(_SPICE) if pick.random() < 0.06 else pick.choice(_WORDS)) + behind() for _ in range(count * 2)
     )
     found, at = list[str](), 0
     for _ in range(count):
