@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from streamkit.core.lazy import attribute
+from streamkit.core.wrong_input import shown
+from streamkit.errors import PipelineError
 from streamkit.events import Event, ReasoningDelta, Reset, TextDelta, ToolCall, ToolCallDelta, Usage
 
 T = TypeVar("T")
@@ -101,7 +103,7 @@ class Views:
 
     A view is the only consumer of its stream; for several consumers see `streamkit.hops.broadcast` and `tee`. A view ends when
     the stream ends, for any reason: `Stream.end` tells whether the answer is complete. With `index=None` a view contains all
-    choices of an answer with several.
+    choices of an answer with several; an index that is not a whole number from 0 raises `PipelineError`.
     """
 
     @abstractmethod
@@ -116,11 +118,11 @@ class Views:
 
     def texts(self, index: int | None = 0) -> View[str]:
         """The pieces of the text, as they arrive."""
-        return self._view(TextDelta, "texts()", _Pieces(TextDelta, index))
+        return self._view(TextDelta, "texts()", _Pieces(TextDelta, _checked(index)))
 
     def reasoning(self, index: int | None = 0) -> View[str]:
         """The pieces of the visible reasoning, as they arrive."""
-        return self._view(ReasoningDelta, "reasoning()", _Pieces(ReasoningDelta, index))
+        return self._view(ReasoningDelta, "reasoning()", _Pieces(ReasoningDelta, _checked(index)))
 
     def tool_calls(self, index: int | None = 0) -> View[ToolCall]:
         """The tool calls, emitted when their choice has ended normally. An answer that was cut short has none.
@@ -128,7 +130,7 @@ class Views:
         `ToolCall.arguments` are verbatim; `Structured(tools=…)` in the pipeline, and `hops.converse`, validate them.
         """
         reads = cast("ReadsCalls", _reader("tool_calls"))
-        return self._view(ToolCallDelta, "tool_calls()", reads(index))
+        return self._view(ToolCallDelta, "tool_calls()", reads(_checked(index)))
 
     def objects(self, kind: "type[T] | Callable[[Any], T]", index: int | None = 0) -> View[T]:
         """The text of each choice as an object of that type, when it is complete: structured output, JSON mode.
@@ -136,8 +138,10 @@ class Views:
         `kind` is the same as the `output` of `Structured`. Raises `OutputError` for text that is cut short or does not fit. An
         answer that calls tools has no object.
         """
+        if cast("object", kind) is None:
+            raise PipelineError("objects(): expected a type or a function, found None")
         reads = cast("ReadsObjects", _reader("objects"))
-        return self._view(TextDelta, "objects()", reads(kind, index))
+        return self._view(TextDelta, "objects()", reads(kind, _checked(index)))
 
     async def text(self, index: int = 0) -> str:
         """Read to the end, and return the text of one choice, without text before a `Reset`. `end` tells whether it is complete.
@@ -146,7 +150,7 @@ class Views:
         """
         self._needs(TextDelta, "text()")
         async with self._whole():
-            async for text in self._view(TextDelta, "text()", _WholeText(index)):
+            async for text in self._view(TextDelta, "text()", _WholeText(_checked(index))):
                 return text
         return ""
 
@@ -183,19 +187,27 @@ class _Pieces:
 
 
 class _WholeText:
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int | None) -> None:
         self._index = index
         self._pieces: list[str] = []
 
     def feed(self, item: Event) -> Iterable[str]:
         if isinstance(item, Reset):
             self._pieces.clear()
-        elif isinstance(item, TextDelta) and item.index == self._index:
+        elif isinstance(item, TextDelta) and self._index in (None, item.index):
             self._pieces.append(item.text)
         return ()
 
     def flush(self) -> Iterable[str]:
         return ("".join(self._pieces),)
+
+
+def _checked(index: int | None) -> int | None:
+    """Return the index of a choice. An index that no choice can have would make an answer look empty."""
+    given = cast("object", index)
+    if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < 0):
+        raise PipelineError(f"index: expected the number of a choice, from 0, or None for all; found {shown(given)}")
+    return index
 
 
 def _reader(name: str) -> Any:

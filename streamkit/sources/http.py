@@ -31,6 +31,7 @@ from streamkit.sources.redirects import MAX_REDIRECTS, Redirect, RedirectedReque
 from streamkit.sources.request import (
     Sign,
     address,
+    check_asyncio,
     check_headers,
     check_method,
     check_url,
@@ -171,6 +172,7 @@ class Http(Source[bytes]):
     async def open(self) -> None:
         import aiohttp
 
+        check_asyncio(self)
         if problem := scheme_problem(self._url):
             raise ConnectFailed(f"{self!r}: expected http://host/path or https://…, {problem}")
         session = self._lent or self._owned

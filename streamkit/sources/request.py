@@ -49,6 +49,16 @@ def address(url: str) -> str:
     return shown if shown.isprintable() else "".join(mark if mark.isprintable() else "\ufffd" for mark in shown)
 
 
+def check_asyncio(source: object) -> None:
+    """Raise `PipelineError` unless asyncio runs, which aiohttp needs."""
+    import sniffio
+
+    if (found := sniffio.current_async_library()) != "asyncio":
+        raise PipelineError(
+            f"{source!r}: expected asyncio, found {found}; there, read a response of httpx: sk.sources.from_httpx(response)"
+        )
+
+
 def check_method(method: object) -> None:
     """Raise `PipelineError` unless it is a valid method name."""
     if not isinstance(method, str) or not _TOKEN.fullmatch(method):

@@ -18,7 +18,7 @@ import msgspec
 
 from streamkit.core.source import Deadlines as Deadlines
 from streamkit.core.source import Source
-from streamkit.core.wrong_input import attribute, kind_of
+from streamkit.core.wrong_input import attribute, kind_of, shown
 from streamkit.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -28,7 +28,7 @@ from streamkit.errors import (
     RedirectError,
     StatusError,
 )
-from streamkit.sources.request import address, check_headers, check_url
+from streamkit.sources.request import address, check_asyncio, check_headers, check_url
 from streamkit.sources.retry import Retry
 from streamkit.sources.system_errors import system_error, system_reason
 from streamkit.sources.websocket import NOTHING, TEXT, Frames
@@ -131,11 +131,14 @@ class Connection:
         )
 
     async def __aenter__(self) -> "Connection":
+        self._link.ended = False
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # Nobody would close a connection that is made afterwards.
+        self._link.ended = True
         with anyio.CancelScope(shield=True):
             await self._link.drop()
 
@@ -183,6 +186,7 @@ class WebSocketSource(Source[ServerSentEvent]):
     async def open(self) -> None:
         if self._ends_at is None and self._limits.total is not None:
             self._ends_at = self.now() + self._limits.total
+        check_asyncio(self)
         self._link.take(self)
         socket: Any = await self._connected()
         self._frames, self._receive, self._answered = Frames(socket), socket.receive, False
@@ -289,14 +293,18 @@ class _Link:
         _check_options(options)
         if session is not None and not hasattr(session, "connector"):
             raise PipelineError(f"session: expected aiohttp.ClientSession(…), found {kind_of(session)}")
-        if heartbeat is not None and not heartbeat > 0:
-            raise PipelineError(f"heartbeat: expected more than 0 seconds, found {heartbeat!r}")
+        if heartbeat is not None and (not isinstance(cast("object", heartbeat), int | float) or not heartbeat > 0):
+            raise PipelineError(f"heartbeat: expected more than 0 seconds, found {shown(heartbeat)}")
+        size = cast("object", max_message_bytes)
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise PipelineError(f"max_message_bytes: expected a whole number of 1 or more, found {shown(size)}")
         self.name = f"WebSocket {address(url)}"
         self.socket: aiohttp.ClientWebSocketResponse | None = None
         self.headers: Mapping[str, str] = {}
         self.max_message_bytes = max_message_bytes
         self.user: WebSocketSource | None = None
         self.broken = False
+        self.ended = False
         self._url = url
         self._sent = dict(headers or {})
         self._lent = session
@@ -326,6 +334,8 @@ class _Link:
     async def _open(self) -> None:
         import aiohttp
 
+        if self.ended:
+            raise PipelineError(f"<connection {self.name}>: its `async with` block has ended; ask inside of it")
         if problem := _scheme_problem(self._url):
             raise ConnectFailed(f"<{self.name}>: expected ws://host/path or wss://…, {problem}")
         if self._lent is not None and self._lent.closed:

@@ -149,6 +149,25 @@ async def test_each_choice_has_its_object() -> None:
     assert source == [City("Oslo"), City("Bergen")]
 
 
+@pytest.mark.parametrize("index", ["0", -1, True, 1.0])
+async def test_a_choice_that_no_answer_can_have_is_refused_and_looks_not_empty(index: Any) -> None:
+    made = stream(sk.TextDelta("a"), sk.StreamEnd("completed"))
+
+    for view in (made.texts, made.reasoning, made.tool_calls, lambda number: made.objects(City, number)):
+        with pytest.raises(
+            sk.PipelineError, match="index: expected the number of a choice, from 0, or None for all; found"
+        ):
+            view(index)
+    with pytest.raises(sk.PipelineError, match="index: expected"):
+        await stream(sk.TextDelta("a")).text(index)
+
+
+async def test_objects_need_a_type() -> None:
+    wrong: Any = None
+    with pytest.raises(sk.PipelineError, match=r"objects\(\): expected a type or a function, found None"):
+        stream(sk.TextDelta("a")).objects(wrong)
+
+
 @pytest.mark.parametrize(
     ("events", "problem"),
     [

@@ -10,6 +10,7 @@ import aiohttp
 import anyio
 import openai
 import pytest
+import trio
 import uvicorn
 import websockets
 from aiohttp import web
@@ -467,6 +468,30 @@ async def test_two_answers_at_once_are_refused() -> None:
             assert await outcome(connection.ask(ASK)) == ("Hello", None, "completed")
 
 
+async def test_a_connection_whose_block_has_ended_is_not_made_again() -> None:
+    async with serving(saying(*HELLO)) as (server, url):
+        connection = sk.ws.Connection(url)
+        async with connection:
+            late = connection.ask(ASK)
+        for source in (late, connection.ask(ASK)):
+            with pytest.raises(sk.PipelineError, match="its `async with` block has ended"):
+                await (source | READ).collect()
+        async with connection:
+            assert await outcome(connection.ask(ASK)) == ("Hello", None, "completed")
+        assert not connection.is_open
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("source", [sk.ws.connect("ws://127.0.0.1:9/"), sk.http.get("http://127.0.0.1:9/")])
+async def test_another_event_loop_than_asyncio_is_named(source: sk.Source[Any]) -> None:
+    async def main() -> None:
+        async with source | sk.Parse():
+            pass
+
+    with pytest.raises(sk.PipelineError, match="expected asyncio, found trio; there, read a response of httpx"):
+        await asyncio.to_thread(trio.run, main)
+
+
 async def test_a_provider_error_leaves_a_connection_that_can_be_asked_again() -> None:
     # https://developers.openai.com/api/docs/guides/websocket-mode
     error = {
@@ -514,6 +539,9 @@ async def test_a_cancelled_answer_leaves_nothing() -> None:
         ),
         ({"headers": {"a": "b\n"}}, "headers: expected a value of one line"),
         ({"heartbeat": 0}, "heartbeat: expected more than 0 seconds, found 0"),
+        ({"heartbeat": "20"}, "heartbeat: expected more than 0 seconds, found '20'"),
+        ({"max_message_bytes": -1}, "max_message_bytes: expected a whole number of 1 or more, found -1"),
+        ({"max_message_bytes": 0.5}, "max_message_bytes: expected a whole number of 1 or more, found 0.5"),
         ({"session": object()}, "session: expected aiohttp.ClientSession"),
         ({"deadlines": 5}, "deadlines: expected streamkit.ws.Deadlines"),
         ({"retry": 5}, "retry: expected streamkit.sources.retry.Retry"),
