@@ -6,7 +6,7 @@ The function that writes a completion as a provider's response is registered by 
 import json
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -346,7 +346,9 @@ class Completion(EventBase, frozen=True, eq=False):
         `to` is the request format. By default it is the format of the provider that answered, or OpenAI's chat if streamkit has
         no message format for that provider. The provider's own format receives signatures, ids and reasoning exactly as the
         provider sent them; any other format receives text and tool calls. The result is one message, except for `responses`,
-        whose conversations consist of items. Raises `PipelineError` if there is no choice with this index.
+        whose conversations consist of items, and for an empty answer in a format without empty messages, which gives none.
+        Call arguments that are not a JSON object are put into one, as `INVALID_JSON`, where a format accepts only objects.
+        Raises `PipelineError` if there is no choice with this index.
         """
         form = message_form(to or self._format())
         return form.messages(self, self._choice(index), own=to in (None, self._format()))
@@ -355,14 +357,22 @@ class Completion(EventBase, frozen=True, eq=False):
         """The single message of `messages`. Raises `PipelineError` if the answer has several items (`responses`)."""
         found = self.messages(to, index)
         if len(found) != 1:
-            raise PipelineError(f"the answer has {len(found)} items: extend the conversation with messages()")
+            raise PipelineError(f"the answer has {len(found) or 'no'} items: extend the conversation with messages()")
         return found[0]
 
     def tool_results(
         self, results: Iterable[ToolResult], to: RequestFormat | None = None, index: int = 0
     ) -> list[dict[str, Any]]:
-        """The messages with the results of this answer's tool calls, to append after `messages`. Pass all results at once."""
-        return message_form(to or self._format()).results(self, self._choice(index), list(results))
+        """The messages with the results of this answer's tool calls, to append after `messages`. Pass all results at once.
+
+        Raises `PipelineError` for a content that can't be represented as JSON.
+        """
+        given = list(results)
+        for result in cast("list[object]", given):
+            call = result.call if isinstance(result, ToolResult) else result
+            if call is result or not isinstance(cast("object", call), ToolCall):
+                raise PipelineError(f"expected the result of a ToolCall, found {type(call).__name__}")
+        return message_form(to or self._format()).results(self, self._choice(index), given)
 
     def tool_result(
         self, call: ToolCall, content: Any, to: RequestFormat | None = None, *, failed: bool = False

@@ -14,13 +14,14 @@ from streamkit.core.reading import CLOSE_SECONDS
 from streamkit.core.stray import stray_cancellation_fails
 from streamkit.core.stream import Stream
 from streamkit.core.wrong_input import kind_of, shown
+from streamkit.dialects.message_forms import plain
 from streamkit.errors import OutputError, PipelineError, StreamkitError
 from streamkit.events import Completion, Event, StreamEnd, ToolCall, ToolOutput, TurnEnd, Usage
 from streamkit.hops.channel import Branch, at_least_one, opened
 from streamkit.hops.concurrent_map import concurrent_map
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
-from streamkit.hops.tools import DecidesOnTool, OnToolError, Tool, Tools, as_tools, plain_result
+from streamkit.hops.tools import DecidesOnTool, OnToolError, Tool, Tools, as_tools
 from streamkit.operators.each import check_seconds
 from streamkit.tokens.usage import total_of
 
@@ -187,7 +188,7 @@ class _Conversation:
         try:
             with stray_cancellation_fails, anyio.fail_after(self._plan.timeout):
                 content = await self._function(call)(call)
-            return ToolResult(call, plain_result(content))
+            return ToolResult(call, plain(content))
         except Exception as error:
             if self._decide(error, call) == "raise":
                 error.add_note(f"in tool {shown(call.name)}")

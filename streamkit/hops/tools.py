@@ -1,7 +1,6 @@
 """Functions as tools: validates their arguments and calls them."""
 
 import inspect
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Literal, TypeAlias, cast
@@ -21,7 +20,6 @@ Tools: TypeAlias = Mapping[str, Function] | Iterable[Function]
 DecidesOnTool: TypeAlias = Literal["result", "raise"]
 OnToolError: TypeAlias = DecidesOnTool | Callable[[Exception, ToolCall], DecidesOnTool]
 """The effect of a failed call: one of these words, or a function of the exception and the call that returns one."""
-_LONE = re.compile("[\ud800-\udfff]")
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -60,26 +58,6 @@ class Tool(msgspec.Struct, frozen=True):
                 f"expected no arguments but {', '.join(known) or '(none)'}, found {unknown} with another name",
                 problem="invalid",
             )
-
-
-def plain_result(content: Any) -> Any:
-    """The result of a tool as JSON-compatible data. Raises `OutputError` for what has no such form."""
-    if isinstance(content, str):
-        # Half of an emoji can't be sent.
-        return _LONE.sub("\ufffd", content)
-    try:
-        return msgspec.json.decode(msgspec.json.encode(content, enc_hook=_of_pydantic))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise OutputError(
-            f"expected a result that is JSON-compatible data, found {kind_of(content)}", problem="invalid"
-        ) from error
-
-
-def _of_pydantic(value: Any) -> Any:
-    # By what it can do, so that pydantic is never imported here.
-    if callable(dump := getattr(value, "model_dump", None)):
-        return dump(mode="json")
-    raise TypeError(f"{kind_of(value)} is not JSON-compatible")
 
 
 def as_tools(tools: Tools) -> dict[str, Tool]:

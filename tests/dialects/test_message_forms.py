@@ -1,5 +1,6 @@
 """Messages that continue a conversation, and results of tool calls, in four request formats."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,10 @@ FORMATS: dict[Any, tuple[list[Any], list[Any]]] = {
         [
             {
                 "role": "model",
-                "parts": [{"text": "Let me see."}, {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}}],
+                "parts": [
+                    {"text": "Let me see."},
+                    {"functionCall": {"id": "call_1", "name": "weather", "args": {"city": "Oslo"}}},
+                ],
             }
         ],
         [
@@ -162,3 +166,100 @@ def test_an_unknown_format_or_choice_is_an_error() -> None:
         ANSWER.message(wrong)
     with pytest.raises(sk.PipelineError, match="the answer has no choice 3"):
         ANSWER.message(index=3)
+
+
+# What providers refuse
+
+TO: tuple[Any, ...] = ("openai", "anthropic", "responses", "gemini")
+
+
+def with_call(call: ToolCall) -> sk.Completion:
+    return sk.Completion((Choice(0, None, "tool_calls", tool_calls=(call,)),), id="r1", end="tool_calls")
+
+
+def arguments_in(message: dict[str, Any]) -> tuple[Any, Any]:
+    """The name and the arguments of its one call."""
+    match message:
+        case {"tool_calls": [{"function": {"name": name, "arguments": arguments}}]}:
+            return name, arguments
+        case {"content": [{"type": "tool_use", "name": name, "input": arguments}]}:
+            return name, arguments
+        case {"type": "function_call", "name": name, "arguments": arguments}:
+            return name, arguments
+        case _:
+            (part,) = message["parts"]
+            return part["functionCall"]["name"], part["functionCall"]["args"]
+
+
+@pytest.mark.parametrize("arguments", ['{"city": "Os', "[1]", '"Oslo"', "1"])
+def test_arguments_that_are_no_object_stand_in_one_where_the_format_takes_no_others(arguments: str) -> None:
+    answer = with_call(ToolCall("c1", "weather", arguments))
+
+    found = {to: arguments_in(answer.message(to))[1] for to in TO}
+
+    wrapped = {"INVALID_JSON": arguments}
+    assert found == {"openai": arguments, "anthropic": wrapped, "responses": arguments, "gemini": wrapped}
+
+
+def test_the_same_for_anthropics_own_answer() -> None:
+    events = [
+        {"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": []}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": {}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"city": "Os'}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+        {"type": "message_stop"},
+    ]  # fmt: skip
+    body = b"".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n".encode() for each in events)
+    answer = list((sk.Parse() | sk.Extract() | sk.Accumulate()).run([body]))[-2]
+
+    assert isinstance(answer, sk.Completion)
+    assert answer.message()["content"] == [
+        {"type": "tool_use", "id": "t", "name": "f", "input": {"INVALID_JSON": '{"city": "Os'}}
+    ]
+
+
+@pytest.mark.parametrize("to", TO)
+def test_a_call_without_a_name_has_one_in_a_request(to: Any) -> None:
+    answer = with_call(ToolCall("c1", None, "{}"))
+
+    assert arguments_in(answer.message(to))[0] == "unknown"
+    assert "None" not in str(answer.tool_result(answer.choices[0].tool_calls[0], "x", to))
+
+
+def test_an_empty_answer_is_no_message_where_the_format_allows_none() -> None:
+    answer = sk.Completion((Choice(0, None, "stop"),), end="completed")
+
+    assert {to: answer.messages(to) for to in TO} == {
+        "openai": [{"role": "assistant", "content": ""}],
+        "anthropic": [],
+        "responses": [],
+        "gemini": [],
+    }
+    with pytest.raises(sk.PipelineError, match="the answer has no items"):
+        answer.message("anthropic")
+
+
+def test_a_refusal_is_the_text_of_formats_that_have_no_field_for_it() -> None:
+    answer = sk.Completion((Choice(0, None, "stop", refusal="I can't."),), end="completed")
+
+    assert {to: answer.message(to) for to in TO} == {
+        "openai": {"role": "assistant", "content": None, "refusal": "I can't."},
+        "anthropic": {"role": "assistant", "content": [{"type": "text", "text": "I can't."}]},
+        "responses": {"role": "assistant", "content": "I can't."},
+        "gemini": {"role": "model", "parts": [{"text": "I can't."}]},
+    }
+
+
+@pytest.mark.parametrize("to", TO)
+def test_a_result_can_be_sent_as_json_or_is_an_error(to: Any) -> None:
+    for content in ("so \ud83d", float("nan"), b"\xff", {1: 2}, {3}):
+        json.dumps(ANSWER.tool_result(CALL, content, to), allow_nan=False).encode()
+        assert "\ud83d" not in str(ANSWER.tool_result(CALL, content, to))
+    with pytest.raises(
+        sk.PipelineError, match="expected a result that is JSON-compatible data, found an object of type object"
+    ):
+        ANSWER.tool_result(CALL, object(), to)
+    wrong: Any = "call_1"
+    with pytest.raises(sk.PipelineError, match="expected the result of a ToolCall, found str"):
+        ANSWER.tool_result(wrong, "x", to)
