@@ -85,6 +85,7 @@ clients: $(READY) $(CLIENTS)/.ready
 	$(BIN)/python -m tests.clients.matrix $$(cat $(CLIENTS)/arguments)
 	$(BIN)/python -m tests.clients.front_ends $$(cat $(CLIENTS)/arguments)
 	$(BIN)/python -m tests.clients.browser $$(cat $(CLIENTS)/arguments)
+	$(BIN)/python -m tests.clients.durable $$(cat $(CLIENTS)/arguments)
 
 $(CLIENTS)/.ready: $(READY) requirements/clients.txt tests/clients/install.py tests/clients/javascript/package-lock.json
 	$(BIN)/python -m tests.clients.install $(CLIENTS)

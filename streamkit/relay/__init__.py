@@ -10,6 +10,7 @@
 """
 
 from streamkit.relay.chats import Chats
+from streamkit.relay.durable import DurableEvents, DurableResponse, DurableStreams
 from streamkit.relay.log import (
     Append,
     Appended,
@@ -27,19 +28,25 @@ from streamkit.relay.log import (
 from streamkit.relay.memory import MemoryLog
 from streamkit.relay.publication import Publication
 from streamkit.relay.relay import Job, Relay
-from streamkit.relay.viewing import Followed
+from streamkit.relay.tail import LogBatch
+from streamkit.relay.viewing import Batches, Followed
 
 __all__ = [
     "Append",
     "Appended",
+    "Batches",
     "Chats",
     "Claim",
     "Claimed",
+    "DurableEvents",
+    "DurableResponse",
+    "DurableStreams",
     "Entry",
     "EventId",
     "Followed",
     "Job",
     "Log",
+    "LogBatch",
     "LogState",
     "MemoryLog",
     "Page",

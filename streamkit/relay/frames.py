@@ -7,6 +7,7 @@ frames that the client has. Emitters are deterministic, so that the `n`th frame 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +21,7 @@ from streamkit.relay.tail import LogBatch
 from streamkit.relay.viewing import NOWHERE, Batches
 from streamkit.sse.events import ServerSentEvent
 
+S = TypeVar("S")
 FROM_THE_BEGINNING = "0-0-0"
 """The id behind which everything comes."""
 
@@ -92,9 +94,12 @@ class ViewerFrames(Stage[LogBatch, ServerSentEvent]):
                 yield msgspec.structs.replace(frame, id=str(id))
 
     def _new(self) -> Stage[Event, ServerSentEvent]:
-        emit = self.emit
-        if isinstance(emit, Emit):
-            # The same in every process and at every reconnection.
-            id = emit.id or f"{emit.id_prefix}{sha256(self.key.encode()).hexdigest()[:24]}"
-            emit = replace(emit, id=id, created=emit.created or int(self.viewing.created))
-        return fresh(emit)
+        return fresh(identified(self.emit, self.key, self.viewing.created))
+
+
+def identified(stage: S, key: str, created: float) -> S:
+    """The stage, an `Emit` with an identity of the response that is the same in every process and at every reconnection."""
+    if not isinstance(stage, Emit):
+        return stage
+    id = stage.id or f"{stage.id_prefix}{sha256(key.encode()).hexdigest()[:24]}"
+    return replace(stage, id=id, created=stage.created or int(created))

@@ -19,7 +19,7 @@ from streamkit.errors import LogLost, PipelineError, StreamExists
 from streamkit.events import Event, Reset, StreamEnd
 from streamkit.relay.appender import Appender
 from streamkit.relay.frames import ViewerFrames
-from streamkit.relay.log import Claim, Claimed, EventId, Log, LogState, Takeover
+from streamkit.relay.log import Claim, Claimed, EventId, Log, LogState, Position, Takeover
 from streamkit.relay.publication import Attempt, Limits, Open, Opened, Publication, end_log
 from streamkit.relay.tail import Tail
 from streamkit.relay.viewing import NOWHERE, Batches, Followed
@@ -299,6 +299,15 @@ class Relay(NamedOptions):
                 if await anext(rest, None) is None:
                     return None
         return self.frames(key, emit, last_event_id=last_event_id)
+
+    def batches(self, key: str, after: Position = NOWHERE, *, known: Position | None = None) -> Batches:
+        """The batches of a stream behind a position as a source, each with its place in the log, for a protocol of your own.
+
+        Without `after` they begin at the log's first entry. `known`, further on, is a position up to which the client has seen
+        the stream. A log that does not have these gives a `Reset` at `Position(0, 0)`, and all batches again.
+        """
+        self._running()
+        return Batches(self._log, self._tail, _key(key), after, known)
 
     async def bind(self, name: str, key: str) -> None:
         """Store which stream is the current one of a name, such as a chat."""

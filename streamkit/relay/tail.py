@@ -31,7 +31,9 @@ class LogBatch(msgspec.Struct, frozen=True):
     """The events of one entry; none of a claim's, which has the position of its `predecessor`."""
 
     position: Position
+    """Where it is in the log."""
     events: Sequence[Event] | None
+    """In their order."""
     predecessor: Position | None = None
 
 

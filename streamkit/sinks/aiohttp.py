@@ -1,8 +1,8 @@
 """A stream as an aiohttp handler's response."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any, cast
 
 import anyio
@@ -20,6 +20,7 @@ from streamkit.sinks.answer import (
     json_headers,
     stream_headers,
 )
+from streamkit.sinks.durable import Reads
 
 
 async def respond(
@@ -75,6 +76,29 @@ async def respond(
         return response
 
 
+async def respond_durable(
+    request: web.Request, durable: Reads, key: str, *, headers: Mapping[str, str] | None = None
+) -> web.StreamResponse:
+    """Answer a client of the Durable Streams protocol: `return await respond_durable(request, durable, "answer-1")`.
+
+    `durable` is a `streamkit.relay.DurableStreams`, and `key` the stream's, which the client may read: check that before. Route
+    GET, HEAD and, for pages of other origins, OPTIONS here. `headers` are added to the response. A client that has
+    disconnected ends its read at once.
+    """
+    response = web.StreamResponse()
+    with anyio.CancelScope() as scope, _on_disconnect(request, scope.cancel):
+        answer = await durable.read(key, request.method, request.query.items(), request.headers)
+        head = {**answer.headers, **(headers or {})}
+        body = answer.body
+        if isinstance(body, bytes):
+            return web.Response(status=answer.status, headers=head, body=body)
+        response = web.StreamResponse(status=answer.status, headers=head)
+        async with aclosing(body) as parts:
+            if await _delivered(response.prepare(request)):
+                await _send(response, aiter(parts))
+    return response
+
+
 def _whole(answer: ClientAnswer, headers: Mapping[str, str]) -> web.Response | None:
     if refusal := answer.refusal:
         head = {**headers, **json_headers(refusal)}
@@ -89,7 +113,7 @@ async def _send_whole(request: web.Request, response: web.Response) -> None:
     await response.write_eof()
 
 
-async def _send(response: web.StreamResponse, answer: ClientAnswer) -> None:
+async def _send(response: web.StreamResponse, answer: AsyncIterator[bytes]) -> None:
     async for data in answer:
         if not await _delivered(response.write(data)):
             return

@@ -1,9 +1,11 @@
 """A stream as a Starlette or FastAPI response."""
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any
 
 from starlette.background import BackgroundTask
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -20,11 +22,31 @@ from streamkit.sinks.answer import (
     json_headers,
     stream_headers,
 )
+from streamkit.sinks.durable import Parts, Reads
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's code, for the logs of middleware and proxies; the client does not receive it
+BODILESS = frozenset((204, 304))
+"""Statuses of responses that have no body, and so no length. (RFC 9110, 8.6)"""
 
 
-class EventStreamResponse(Response):
+class _Sent(Response):
+    _started: bool
+
+    async def _start(self, status: int, send: Send) -> bool:
+        self._started = True
+        return await _delivered({"type": "http.response.start", "status": status, "headers": self.raw_headers}, send)
+
+    async def _send_part(self, data: bytes, send: Send, *, more: bool = True) -> bool:
+        return await _delivered({"type": "http.response.body", "body": data, "more_body": more}, send)
+
+    async def _send_whole(self, body: bytes, status: int, headers: Mapping[str, str], send: Send) -> None:
+        length = {} if status in BODILESS else {"content-length": str(len(body))}
+        self.headers.update({**headers, **length})
+        if await self._start(status, send):
+            await self._send_part(body, send, more=False)
+
+
+class EventStreamResponse(_Sent):
     """A response with a stream of events for a client of OpenAI's API: `return EventStreamResponse(stream, body=body)`.
 
     `stream` yields the events and may be a hop such as `race(a, b)`. `headers` are added to the response. `status_code` is the
@@ -96,18 +118,49 @@ class EventStreamResponse(Response):
             return
         there = await self._start(self.status_code, send)
         while there and (data := await anext(answer, None)) is not None:
-            there = await _delivered({"type": "http.response.body", "body": data, "more_body": True}, send)
+            there = await self._send_part(data, send)
         if there:
-            await _delivered({"type": "http.response.body", "body": b"", "more_body": False}, send)
+            await self._send_part(b"", send, more=False)
 
-    async def _send_whole(self, body: bytes, status: int, headers: Mapping[str, str], send: Send) -> None:
-        self.headers.update({**headers, "content-length": str(len(body))})
-        if await self._start(status, send):
-            await _delivered({"type": "http.response.body", "body": body, "more_body": False}, send)
 
-    async def _start(self, status: int, send: Send) -> bool:
-        self._started = True
-        return await _delivered({"type": "http.response.start", "status": status, "headers": self.raw_headers}, send)
+class DurableStreamResponse(_Sent):
+    """The response to a client of the Durable Streams protocol: `return DurableStreamResponse(durable, "answer-1")`.
+
+    `durable` is a `streamkit.relay.DurableStreams`, and `key` the stream's, which the client may read: check that before. Route
+    GET, HEAD and, for pages of other origins, OPTIONS here. `headers` are added to the response. A client that has
+    disconnected ends its read at once.
+    """
+
+    def __init__(self, durable: Reads, key: str, *, headers: Mapping[str, str] | None = None) -> None:
+        self._durable = durable
+        self._key = key
+        self._more = headers or {}
+        self._started = False
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        async with until(lambda: _disconnect(receive)):
+            query = request.query_params.multi_items()
+            answer = await self._durable.read(self._key, request.method, query, request.headers)
+            self.init_headers({**answer.headers, **self._more})
+            body = answer.body
+            if isinstance(body, bytes):
+                await self._send_whole(body, answer.status, {}, send)
+            else:
+                await self._send_parts(body, answer.status, send)
+        if not self._started:
+            await self._send_whole(b"", CLIENT_CLOSED_REQUEST, {}, send)
+
+    async def _send_parts(self, body: Parts, status: int, send: Send) -> None:
+        async with aclosing(body) as parts:
+            there = await self._start(status, send)
+            async for data in parts:
+                there = there and await self._send_part(data, send)
+                if not there:
+                    return
+        if there:
+            await self._send_part(b"", send, more=False)
 
 
 async def _delivered(message: Message, send: Send) -> bool:
