@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import anyio
 
 T = TypeVar("T")
+AT_ONCE = 100
+"""How many tasks are woken in one turn of asyncio's loop."""
 
 
 class Interrupted(Exception):
@@ -267,19 +269,33 @@ def task_waker() -> TaskWaker:
 
 
 class FutureWaker:
-    """One asyncio future per task, which is awaited directly without a coroutine."""
+    """One asyncio future per task, which is awaited directly without a coroutine.
+
+    Tasks are woken in the order in which they began to wait, some in each turn of the event loop. A future and the loop's handle
+    for it are freed as soon as the task has run, so a thousand tasks do not keep a thousand of them alive at once: that many
+    new objects would start Python's garbage collector, which traverses all objects that the waiting tasks hold.
+    """
 
     def __init__(self) -> None:
         import asyncio
 
-        self._create_future = asyncio.get_running_loop().create_future
+        loop = asyncio.get_running_loop()
+        self._create_future = loop.create_future
+        self._call_soon = loop.call_soon
         self._waiters: list[asyncio.Future[None]] = []
 
     def set(self) -> None:
         waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+        waiters.reverse()
+        self._wake(waiters)
+
+    def _wake(self, waiters: "list[asyncio.Future[None]]") -> None:
+        for _ in range(min(AT_ONCE, len(waiters))):
+            waiter = waiters.pop()
             if not waiter.done():
                 waiter.set_result(None)
+        if waiters:
+            self._call_soon(self._wake, waiters)
 
     def wait(self) -> "asyncio.Future[None]":
         waiter = self._create_future()

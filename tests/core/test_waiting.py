@@ -10,6 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import streamkit as sk
+from streamkit.core.waiting import FutureWaker
 from tests.kit import Same
 
 CANCELLED = sk.StreamEnd("cancelled")
@@ -200,3 +201,54 @@ async def test_work_that_refuses_to_end_is_waited_for_and_leaves_no_request_behi
 
     assert seen == [7, CANCELLED] or seen == [CANCELLED]
     assert task.cancelling() == 0
+
+
+@pytest.mark.asyncio
+async def test_many_tasks_are_woken_in_their_order_some_in_each_turn_of_the_loop() -> None:
+    waker, woken = FutureWaker(), list[int]()
+
+    async def wait(number: int) -> None:
+        await waker.wait()
+        woken.append(number)
+        if number == 0:
+            await waker.wait()  # for the next one
+            woken.append(-1)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(wait(number)) for number in range(250)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        waker.set()
+        turns = list[int]()
+        while len(woken) < 249:
+            await asyncio.sleep(0)
+            turns.append(len(woken))
+        assert woken == [0, *range(2, 250)]
+        assert turns == [99, 199, 249]
+        waker.set()
+    assert woken[-1] == -1
+
+
+@pytest.mark.asyncio
+async def test_a_second_wake_while_tasks_are_still_being_woken_loses_none() -> None:
+    waker, woken = FutureWaker(), 0
+
+    async def wait() -> None:
+        nonlocal woken
+        for _ in range(2):
+            await waker.wait()
+            woken += 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(250):
+            group.create_task(wait())
+        await asyncio.sleep(0)
+        waker.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waker.set()  # the first hundred wait again; the others have not been woken yet
+        while woken < 350:  # noqa: ASYNC110 - turns of the loop
+            await asyncio.sleep(0)
+        assert woken == 350
+        waker.set()
+    assert woken == 500
