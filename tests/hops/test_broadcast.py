@@ -1,4 +1,4 @@
-"""One stream for many: what happens to who is slow, who comes late and who leaves."""
+"""One stream for many consumers: slow ones, late ones, and ones that leave."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 

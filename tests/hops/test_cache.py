@@ -1,4 +1,4 @@
-"""Complete answers are stored as recordings and replayed as streams; no others are."""
+"""Only complete responses are stored, as recordings, and replayed as streams."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ LLM = sk.Parse() | sk.Extract()
 
 
 class Upstream:
-    """Opens scripted answers, and counts the sources that were opened."""
+    """Opens scripted responses, and counts the opened sources."""
 
     def __init__(self, *steps: Any, pipeline: Any = LLM) -> None:
         self.steps = steps

@@ -1,4 +1,4 @@
-"""An async function with several items at a time: order, bounds, failures, and nothing left behind."""
+"""An async function called with several items at a time: order, bounds, failures, and clean-up."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
@@ -270,7 +270,7 @@ async def test_an_item_that_was_retried_in_vain_can_be_skipped() -> None:
         assert await all_of(mapped) == ["a", Skipped("str", "ValueError", 3), "b"]
 
 
-# Nothing is left behind
+# Clean-up
 
 
 async def test_leaving_early_cancels_the_calls_and_closes_the_source() -> None:

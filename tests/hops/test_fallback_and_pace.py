@@ -1,4 +1,4 @@
-"""One after the other, not too late, and not too fast."""
+"""Fallback, deadlines and rate limits."""
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""One stream as several by a key: order, bounds, ends, failures, and nothing left behind."""
+"""A stream split by a key: order, bounds, ends, failures, and clean-up."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -180,7 +180,7 @@ async def test_groups_run_at_the_same_time_and_a_pipeline_may_have_hops() -> Non
 
 @dataclass
 class Ends(sk.Stage[Any, Any]):
-    """Ends the text with its own reason."""
+    """Emits a `StreamEnd` whose reason is the text."""
 
     def feed(self, item: Any) -> Iterable[Any]:
         return (sk.StreamEnd(item.text),) if isinstance(item, sk.TextDelta) else ()

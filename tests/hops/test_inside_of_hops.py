@@ -1,4 +1,4 @@
-"""Streams with a hop, and hops, as what a hop reads: they are entered and left in the task that reads them."""
+"""Hops, and streams with a hop, as input of another hop: they are entered and left in the task that reads them."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any

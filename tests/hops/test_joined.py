@@ -1,4 +1,4 @@
-"""Hops composed by `|`: one `async with`, in which their tasks start and end."""
+"""Hops composed with `|`: one `async with`, in which their tasks start and end."""
 
 import pickle
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
@@ -22,7 +22,7 @@ EVENTS = [sk.TextDelta("Hello"), sk.ReasoningDelta("hm"), sk.TextDelta(", world"
 
 
 class Script(sk.Source[Any]):
-    """Bursts, then an error or silence for ever. It records how far it was read, and whether it was closed."""
+    """Returns bursts, then raises an error or blocks forever. Records the number of reads, and whether it was closed."""
 
     def __init__(self, *bursts: list[Any], error: Exception | None = None, endless: bool = False) -> None:
         self.bursts = iter(bursts)
@@ -66,7 +66,7 @@ async def all_of(stream: Any) -> list[Any]:
         return [item async for item in items]
 
 
-# Where a stage may stand, a hop may
+# A hop is accepted wherever a stage is
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ async def test_the_source_is_read_no_further_than_the_hop_s_size() -> None:
     async with source | Same() | hops.Prefetch(5) | Same() as items:
         await anext(items)
         await wait_all_tasks_blocked()
-        assert source.reads <= 11  # what is stored, and what was handed on in one piece
+        assert source.reads <= 11  # the buffered items, and those passed on in one read
         assert [item async for item in items] == list(range(1, 100))
 
 
@@ -299,7 +299,7 @@ async def test_an_error_of_opening_is_raised_and_leaves_nothing() -> None:
         await all_of(Refused() | Same() | hops.Prefetch() | Same())
 
 
-# What can't be
+# Rejected compositions
 
 
 @dataclass
@@ -372,7 +372,7 @@ async def test_a_hop_can_be_pickled_and_copied() -> None:
 
 @dataclass
 class Halves(sk.Stage[Any, Any]):
-    """Returns two items for one, so that bursts grow."""
+    """Returns two items for each input item, so that bursts grow."""
 
     def feed(self, item: Any) -> Iterable[Any]:
         return (item, item)
@@ -386,7 +386,7 @@ async def test_bursts_of_any_size_keep_their_order() -> None:
     assert found == [number for number in range(61) for _ in range(4)]
 
 
-# Outside of an `async with` of one's own
+# Without an `async with` of the caller
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -1,4 +1,4 @@
-"""Work for the newest input only: what is cancelled, what is released, and nothing left behind."""
+"""Work for the newest item only: cancellation, released items, and clean-up."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +20,7 @@ END = sk.StreamEnd("completed")
 
 
 class Typed:
-    """Inputs that come when the test says so."""
+    """Items that arrive when the test adds them."""
 
     def __init__(self) -> None:
         self.send, self.receive = anyio.create_memory_object_stream[Any](10)

@@ -1,4 +1,4 @@
-"""Several streams at once: all of them in turns, or the first with content."""
+"""Several streams at once: merged in turns, or only the first one with content."""
 
 from collections.abc import AsyncGenerator
 
@@ -21,7 +21,7 @@ def pass_on(event: sk.TextDelta) -> sk.TextDelta:
 
 
 class Watched:
-    """An async generator that shows whether it was closed."""
+    """An async generator that records whether it was closed."""
 
     def __init__(self, *items: object, gate: anyio.Event | None = None, error: Exception | None = None) -> None:
         self.items = items

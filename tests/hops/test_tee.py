@@ -1,4 +1,4 @@
-"""The hops: what runs in a task of its own ends with the block, and loses nothing on its way."""
+"""Prefetch and tee: their task ends with the block, and no item is lost."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 @dataclass
 class Numbers:
-    """An async generator that tells how far it is; `gate` lets it go on."""
+    """An async generator that records its progress; `gate` lets it continue."""
 
     count: int = 3
     error: Exception | None = None

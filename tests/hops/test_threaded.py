@@ -1,4 +1,4 @@
-"""Heavy items are worked on in a thread, in their order, and the event loop goes on."""
+"""Large items are processed in a thread, in order, without blocking the event loop."""
 
 import threading
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ EVENTS: list[sk.Event] = [
 
 @dataclass
 class Places(sk.Stage[sk.Event, sk.Event]):
-    """Say in which thread each event was seen."""
+    """Records the thread in which each event was processed."""
 
     _seen: list[str] = field(default_factory=list[str], init=False, repr=False)
 
@@ -48,7 +48,7 @@ async def test_the_event_loop_goes_on_meanwhile() -> None:
 
     @sk.stage
     def wait(delta: sk.TextDelta) -> sk.TextDelta:
-        # Held up for good, if the loop were: only it can set this.
+        # Times out if the loop is blocked: only the loop sets this event.
         seen.append(went_on.wait(20))
         return delta
 
