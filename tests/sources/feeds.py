@@ -1,4 +1,4 @@
-"""Feeds without a network, so that they run on any event loop, and a server for feeds, so that they run over one."""
+"""Scripted connections for feeds, which run on any event loop, and an HTTP server for feeds."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -17,12 +17,12 @@ AT_ONCE = Reconnect(initial=0, least=0, jitter=0)
 OVER = 204
 Step: TypeAlias = bytes | Exception | None
 Script: TypeAlias = Sequence[Step] | Exception | int
-"""The reads of one connection: pieces, an error, `None` for silence without end; or the error or status of its opening."""
+"""The reads of one connection: pieces, an error, or `None` to block forever; or the error or status of its opening."""
 
 
 @dataclass
 class Scripted:
-    """One connection of a script; it notes that it was opened and closed."""
+    """A scripted connection that records that it was opened and closed."""
 
     script: Script
     opened: int = 0
@@ -58,7 +58,7 @@ class Scripted:
 
 @dataclass
 class Network:
-    """Gives the nth connection the nth script. Notes the last event ID that each is made with, and what is announced."""
+    """Runs the nth script on the nth connection. Records the last event ID of each connection, and the announcements."""
 
     scripts: list[Script]
     ids: list[str] = field(default_factory=list[str])
@@ -83,7 +83,7 @@ def network(*scripts: Script) -> Network:
 
 
 async def read(feed: sk.Source[sk.sse.ServerSentEvent], into: list[Any] | None = None) -> list[Any]:
-    """All events, up to an end or an error; `into` has those before an error."""
+    """Return all events up to the end or an error; `into` receives those before an error."""
     found: list[Any] = [] if into is None else into
     async with feed | sk.stage(lambda event: event) as events:
         async for event in events:
@@ -100,7 +100,7 @@ async def data(feed: sk.Source[sk.sse.ServerSentEvent]) -> list[str]:
 
 @dataclass
 class Served:
-    """A server's requests and responses: the nth connection by the nth of `ways`, then 204."""
+    """A server that answers the nth connection with the nth of `ways`, then with 204."""
 
     ways: list[Callable[[web.Request], Awaitable[web.StreamResponse]]]
     url: str = ""
@@ -118,7 +118,7 @@ Way: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def pieces(*body: bytes, then: str = "close") -> Way:
-    """Send each piece in a write of its own; then `close` the body properly, `break` the connection, or `hang`."""
+    """Send each piece in a separate write; then `close` the body properly, `break` the connection, or `hang`."""
 
     async def send(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})

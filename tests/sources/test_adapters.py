@@ -1,4 +1,4 @@
-"""Other sources of bytes: the official client's streams, other clients' responses, files."""
+"""Other sources of bytes: streams of the official client, responses of other clients, files."""
 
 import asyncio
 import gc
@@ -76,7 +76,7 @@ async def test_an_answer_of_aiohttp_is_a_source() -> None:
             assert await text_of(answer) == "Hello"
 
 
-# What the official clients give that is no stream of bytes, or not any more
+# Objects of the official clients that are not, or no longer, a stream of bytes
 
 CHAT: Any = {"model": "m", "messages": [{"role": "user", "content": "Count to 5"}]}
 
@@ -152,7 +152,7 @@ async def test_what_is_no_stream_of_the_official_client_is_reported_and_nothing_
     async with clients() as (client, _, _):
         with pytest.raises(sk.PipelineError, match=message):
             PIPELINE.open(make(client))
-        # Python's own warning of a coroutine that was never awaited would be an error here.
+        # Python's warning about a coroutine that was never awaited would be an error here.
         gc.collect()
 
 
@@ -250,7 +250,7 @@ async def test_a_response_of_httpx_is_read_once() -> None:
             assert await text_of(response) == "Hello"
             with pytest.raises(sk.PipelineError, match="Response, which was read or closed already"):
                 PIPELINE.open(cast(Any, response))
-        # What httpx has kept can be read again.
+        # A body that httpx has buffered can be read again.
         assert await text_of(kept := await client.get(f"{url}/good")) == await text_of(kept) == "Hello"
         assert await text_of(await asyncio.to_thread(httpx2.get, f"{url}/good")) == "Hello"
 

@@ -1,4 +1,4 @@
-"""Responses in background mode: read on from any event, over broken connections, and in another process."""
+"""Background responses: resumed from any event, after a broken connection, and in another process."""
 
 import aiohttp
 import msgspec

@@ -1,4 +1,4 @@
-"""A body that says it is something else is refused, by every source that can know; what says nothing is read."""
+"""Every source with headers rejects a body of another content type; a body without a content type is read."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -86,7 +86,7 @@ async def served(body: bytes, content_type: str | None) -> AsyncGenerator[str, N
         return response
 
     async def no_type(request: web.Request, response: web.StreamResponse) -> None:
-        # aiohttp's server names one of its own where there is none.
+        # aiohttp's server adds its own content type if there is none.
         if content_type is None:
             response.headers.pop("content-type", None)
 

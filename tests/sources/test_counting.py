@@ -1,4 +1,4 @@
-"""A provider's own count of a prompt."""
+"""Prompt token counts from a provider's endpoint."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager

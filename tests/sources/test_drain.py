@@ -1,4 +1,4 @@
-"""A little data behind the end marker is read, so that the connection can be reused."""
+"""A small amount of data after the end marker is read, so that the connection can be reused."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -16,7 +16,7 @@ PIPELINE = sk.Parse() | sk.Extract()
 
 @asynccontextmanager
 async def answering(after_done: bytes) -> AsyncGenerator[tuple[str, list[object], asyncio.Event]]:
-    """Sends an answer, waits for the event, sends `after_done`, and ends the body. Notes each request's connection."""
+    """Sends a response, waits for the event, sends `after_done`, and ends the body. Records the connection of each request."""
     connections: list[object] = []
     go_on = asyncio.Event()
 
@@ -26,7 +26,7 @@ async def answering(after_done: bytes) -> AsyncGenerator[tuple[str, list[object]
         await response.prepare(request)
         await response.write(TEXT + FINISH + DONE)
         await go_on.wait()
-        with suppress(ConnectionError):  # the client may have had enough
+        with suppress(ConnectionError):  # the client may have disconnected
             await response.write(after_done)
         return response
 

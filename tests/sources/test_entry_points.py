@@ -1,4 +1,4 @@
-"""Typed entry points: the same sources as left of `|`, and queues and WebSockets."""
+"""Typed entry points: the same sources as for objects left of `|`, and queues and WebSockets."""
 
 import asyncio
 import queue
@@ -170,7 +170,7 @@ async def test_a_queue_of_one_s_own_needs_only_an_async_get() -> None:
 @pytest.mark.asyncio
 async def test_a_queue_that_was_shut_down_has_ended() -> None:
     class QueueShutDown(Exception):
-        """That of Python 3.13 and later."""
+        """Stand-in for the exception of Python 3.13."""
 
     class ShutDown(asyncio.Queue[str | None]):
         async def get(self) -> str | None:
@@ -247,7 +247,7 @@ async def test_a_websocket_that_closes_before_the_end_is_truncated_and_an_abnorm
 
 
 class Starlette:
-    """A connection of ASGI: `receive` returns the messages of the specification."""
+    """An ASGI connection: `receive` returns messages as specified."""
 
     def __init__(self, *messages: Mapping[str, Any]) -> None:
         self.messages = iter(messages)

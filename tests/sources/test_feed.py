@@ -1,4 +1,4 @@
-"""A feed is kept to as a browser's EventSource keeps to it, on either event loop; the network is a script."""
+"""A feed behaves like a browser's EventSource, on both event loops, with scripted connections."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def busy(status: int = 503, **headers: str) -> sk.StatusError:
     )
 
 
-# What is read
+# Reading
 
 
 async def test_a_feed_that_ends_is_taken_up_again_after_the_last_event_id() -> None:
@@ -129,7 +129,7 @@ async def test_an_id_that_no_header_can_hold_is_not_left_out() -> None:
     assert [event.data for event in seen] == ["x"]
 
 
-# How often it connects
+# Number of connections
 
 
 async def test_reconnections_are_counted_also_where_each_brings_an_event() -> None:
@@ -195,7 +195,7 @@ async def test_a_server_that_says_not_to_come_again_is_not_asked_again() -> None
     assert len(net.made) == 1
 
 
-# How long it waits
+# Waits
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_a_policy_that_is_none_is_refused(options: dict[str, Any], message: str)
         Reconnect(**options)
 
 
-# What it survives
+# Recoverable failures
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
@@ -358,7 +358,7 @@ async def test_restart_drops_the_connection_and_keeps_the_id_and_the_time() -> N
 
 
 async def waiting(net: Network, feed: Feed, last: int) -> None:
-    """Restart the feed as soon as it waits for something, as many times as it is told to."""
+    """Restart the feed as soon as it waits, until `last` restarts."""
     for _ in range(last):
         await anyio.wait_all_tasks_blocked()
         feed.restart()
@@ -411,7 +411,7 @@ async def test_the_callback_may_restart_instead_of_waiting() -> None:
     assert await data(feed) == ["x", "y"]
 
 
-# What is left
+# Clean-up
 
 
 @pytest.mark.parametrize("steps", range(40))

@@ -1,6 +1,6 @@
-"""A feed over real connections: what it sends, what it survives, and bodies in whatever pieces the network makes of them.
+"""A feed over real connections: requests, recoverable failures, and bodies in arbitrary pieces.
 
-The cases cover what LaunchDarkly's contract tests for clients of event streams cover, in words and bytes of this project's own.
+The cases correspond to LaunchDarkly's contract tests for SSE clients, with this project's own names and data.
 https://github.com/launchdarkly/sse-contract-tests
 """
 
@@ -106,7 +106,7 @@ async def test_an_event_of_many_megabytes(cut: int) -> None:
         assert await data(sk.feed(server.url, reconnect=AT_ONCE)) == [text]
 
 
-# What is sent
+# Requests
 
 
 async def test_the_headers_are_those_of_an_event_source() -> None:
@@ -169,7 +169,7 @@ async def test_an_id_is_sent_as_utf_8() -> None:
     assert raw == ["ключ☃".encode()]
 
 
-# What ends it, and what does not
+# Ends and recoverable failures
 
 
 async def test_204_ends_it_without_an_error() -> None:
@@ -267,7 +267,7 @@ async def test_a_deadline_that_passes_is_announced_and_it_connects_again(deadlin
 
 
 async def dripping(request: web.Request) -> web.StreamResponse:
-    """Comments without end."""
+    """Send comments forever."""
     response = web.StreamResponse(headers={"content-type": "text/event-stream"})
     await response.prepare(request)
     while True:
@@ -310,7 +310,7 @@ async def test_the_total_deadline_is_for_the_whole_feed() -> None:
     assert (caught.value.deadline, len(server.asked)) == ("total", 4)
 
 
-# Redirects; tests/sources/test_redirects.py has those to other origins
+# Redirects within the origin; those to other origins are in tests/sources/test_redirects.py
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])

@@ -1,4 +1,4 @@
-"""A file that a worker thread opens or reads is closed, also when nobody waits for that thread any more."""
+"""A file that a worker thread opens or reads is closed, even after the waiting task was cancelled."""
 
 import asyncio
 import io
@@ -22,7 +22,7 @@ needs_fifo = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open
 
 
 class Slow(io.BytesIO):
-    """A file whose opening and whose reads wait for an event each; it notes what it is in the middle of."""
+    """A file whose opening and reads each wait for an event; it records the operation in progress."""
 
     def __init__(self, at: str) -> None:
         super().__init__(BODY)
@@ -71,7 +71,7 @@ async def test_a_file_is_closed_by_the_thread_that_is_left_with_it(at: str) -> N
         tasks.start_soon(read_all, source_of(file))
         await reached(file)
         tasks.cancel_scope.cancel()
-    # The consumer has gone, and the thread is in the middle of it still.
+    # The consumer is cancelled, and the thread is still in the operation.
     assert not file.closed
     file.go_on.set()
     assert await anyio.to_thread.run_sync(file.closed_by.wait, 30)
@@ -121,7 +121,7 @@ def wait_until_closed(path: str) -> None:
 
 
 def write_nothing(pipe: Path) -> None:
-    # Waits until the pipe is being opened for reading.
+    # Blocks until the pipe is opened for reading.
     pipe.open("wb").close()
 
 
@@ -131,7 +131,7 @@ def write_nothing(pipe: Path) -> None:
 async def test_a_named_pipe_that_nobody_writes_to_can_be_left(source: Any, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    # Opening it waits for a writer: the consumer must not wait with it.
+    # Opening the pipe blocks until there is a writer; the consumer must not wait for that.
     with anyio.move_on_after(0.05) as scope:
         async with sk.Parse().open(source(pipe)) as events:
             await anext(events)

@@ -1,4 +1,4 @@
-"""HTTP: what a server may answer, whose the session is, and the whole pipeline over the demo provider."""
+"""HTTP: responses of servers, ownership of the session, and the whole pipeline with the demo provider."""
 
 import asyncio
 import gzip
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.asyncio
 
 @asynccontextmanager
 async def served(handler: Handler) -> AsyncGenerator[str, None]:
-    """The root URL of a server that answers everything with the handler."""
+    """Yield the root URL of a server that answers every request with the handler."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.01)
@@ -66,7 +66,7 @@ def answer(body: bytes, status: int = 200, headers: dict[str, str] | None = None
 
 
 def begin(*pieces: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Handler:
-    """Send these pieces and then nothing more, with the connection open."""
+    """Send these pieces, and then keep the connection open without sending."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=status, headers=headers or EVENTS)
@@ -90,7 +90,7 @@ async def read(stream: Stream[Event]) -> list[Event]:
 
 
 async def failure(stream: Stream[Event]) -> tuple[list[Event], SourceError]:
-    """The events before the error, and the error."""
+    """Return the events before the error, and the error."""
     seen = list[Event]()
     with pytest.raises(SourceError) as caught:
         async with stream as events:
@@ -99,7 +99,7 @@ async def failure(stream: Stream[Event]) -> tuple[list[Event], SourceError]:
     return seen, caught.value
 
 
-# What a server may answer
+# Responses of servers
 
 
 async def test_an_answer_is_read_as_it_comes() -> None:
@@ -304,12 +304,12 @@ async def test_the_deadline_for_a_connection_holds_while_a_lent_session_has_none
     assert error.deadline == "connect"
 
 
-# Whose the session is
+# Ownership of the session
 
 
 @pytest.fixture
 def sessions(monkeypatch: pytest.MonkeyPatch) -> list[aiohttp.ClientSession]:
-    """Every session that is made."""
+    """All sessions that are created."""
     made = list[aiohttp.ClientSession]()
     make = aiohttp.ClientSession
 
@@ -446,7 +446,7 @@ async def test_an_address_that_is_none_has_failed_to_connect_and_is_not_quoted(u
     assert "sk-secret" not in "".join(traceback.format_exception(error))
 
 
-# The whole pipeline over the demo provider
+# The whole pipeline with the demo provider
 
 FAST = Provider(first_token_seconds=0, token_seconds=0, seed=1)
 COUNT_TO_100 = "Count to 100, with a comma between each number and no newlines. E.g., 1, 2, 3, ..."

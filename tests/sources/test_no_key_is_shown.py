@@ -1,4 +1,4 @@
-"""No error, `repr` or cause of an error shows a key, whatever address, header or option was given."""
+"""No error, `repr` or cause of an error contains a key, for any URL, header or option."""
 
 import string
 import traceback
@@ -25,7 +25,7 @@ Make = Callable[[str], sk.Source[Any]]
 
 @asynccontextmanager
 async def live() -> AsyncGenerator[str, None]:
-    """Host and port of a server that answers anything."""
+    """Yield host and port of a server that answers every request."""
 
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(text="data: x\n\n", content_type="text/event-stream")
@@ -42,7 +42,7 @@ async def live() -> AsyncGenerator[str, None]:
 
 
 def shown_by(error: BaseException | None) -> str:
-    """All that a log, a debugger or an error tracker would show of it."""
+    """Return everything that a log, a debugger or an error tracker would show of an error."""
     told = ""
     while error is not None:
         told += f"{error}\n{error!r}\n{vars(error)!r}\n{traceback.format_exception_only(error)}"
@@ -51,7 +51,7 @@ def shown_by(error: BaseException | None) -> str:
 
 
 async def outcome(make: Make) -> tuple[Exception | None, str]:
-    """The error of opening the source, and all that is shown of both."""
+    """Return the error of opening the source, and everything that is shown of both."""
     shown = ""
     try:
         async with live() as host:
@@ -203,7 +203,7 @@ HEADERS = st.dictionaries(
 @given(headers=HEADERS, options=OPTIONS)
 def test_no_combination_of_headers_and_options_shows_a_key(headers: dict[str, Any], options: dict[str, Any]) -> None:
     async def attempt() -> None:
-        # Port 1 refuses; what is given is looked at before.
+        # Port 1 refuses connections; the arguments are checked before.
         try:
             source = http.post(f"http://127.0.0.1:1/v1?key={KEY}", headers=headers, **options)
             shown = repr(source)

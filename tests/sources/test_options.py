@@ -1,4 +1,4 @@
-"""Options that other clients have: what to write instead is said when the source is created, before anything is sent."""
+"""Options of other clients: creating the source raises an error that names the equivalent, before anything is sent."""
 
 from typing import Any
 

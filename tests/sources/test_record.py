@@ -1,4 +1,4 @@
-"""A recording holds what came, when it came and nothing secret, and the reader notices nothing of it."""
+"""A recording has the received data, its arrival times and no secrets, and does not affect the consumer."""
 
 import errno
 import io
@@ -27,7 +27,7 @@ PIPELINE = sk.Parse() | sk.Extract() | sk.Accumulate() | sk.Timing()
 
 
 class Scripted(sk.Source[bytes]):
-    """Reads that come at their times on a clock of its own; an error is raised in its place."""
+    """Returns each read at its time on the source's own clock; an error in the script is raised."""
 
     def __init__(self, *reads: tuple[float, Sequence[bytes] | Exception], clock: float = 1000.0) -> None:
         self.opened = self.closed = self.drained = False
@@ -56,7 +56,7 @@ class Scripted(sk.Source[bytes]):
 
 
 async def read_all(source: sk.Source[bytes]) -> list[bytes]:
-    """Every piece, and the source closed."""
+    """Read all pieces and close the source."""
     pieces: list[bytes] = []
     try:
         await source.open()
@@ -76,7 +76,7 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-# What is in the file
+# Content of the file
 
 
 @pytest.mark.anyio
@@ -168,7 +168,7 @@ async def test_a_recording_that_was_never_finished_has_no_end(tmp_path: Path) ->
     tap = record([HELLO, WORLD], path)
     await tap.open()
     await tap.read()
-    # What a crash leaves, in the middle of the next line at worst.
+    # The file after a crash, in the worst case in the middle of the next line.
     (tmp_path / "crashed.jsonl").write_bytes(path.read_bytes() + b'{"t":3.1,"te')
     await tap.close()
 
@@ -202,7 +202,7 @@ async def test_only_the_attempt_that_was_delivered_is_recorded(tmp_path: Path) -
 
 @st.composite
 def bodies(draw: st.DrawFn) -> list[tuple[float, bytes]]:
-    """A body that has a bit of everything, cut anywhere, each piece at its time."""
+    """Bodies with many kinds of content, split anywhere, with an arrival time for each piece."""
     body = "".join(
         draw(st.lists(st.sampled_from([HELLO, WORLD, ": ☃ ping\r\n\r\n".encode(), FINISH, DONE]).map(bytes.decode)))
     ).encode() + draw(st.binary(max_size=20))
@@ -257,7 +257,7 @@ async def test_a_recording_of_a_replay_is_the_same_recording(tmp_path: Path) -> 
     assert second.read_bytes() == first.read_bytes()
 
 
-# The reader notices nothing
+# No effect on the consumer
 
 
 @pytest.mark.anyio
@@ -301,7 +301,7 @@ async def test_a_tap_tells_its_source_all_that_it_is_told(tmp_path: Path) -> Non
 
 def test_a_tap_answers_for_its_source_in_everything_that_a_source_can_do() -> None:
     asked = {name for name, member in vars(sk.Source).items() if callable(member) and not name.startswith("_")}
-    asked -= {"items"}  # a stream must not read past the tap
+    asked -= {"items"}  # a stream must not bypass the recording
 
     assert asked <= set(vars(RecordingSource))
 
@@ -335,7 +335,7 @@ async def test_lines_are_refused_since_they_are_no_body(tmp_path: Path) -> None:
 
 
 class FullDisk(io.BytesIO):
-    """Takes some bytes and then no more."""
+    """Accepts some bytes, then fails."""
 
     room = 0
 
@@ -372,7 +372,7 @@ async def test_everything_that_was_read_is_delivered_before_the_failure_of_the_d
 
     texts = [event.text for event in seen if isinstance(event, sk.TextDelta)]
     assert texts == ["Hello", ", world"][:delivered]
-    # A disk that fails at the end takes nothing from the answer, which is complete.
+    # A disk failure at the end does not affect the response, which is complete.
     assert any(isinstance(event, sk.Completion) for event in seen) == (delivered == 3)
     assert isinstance(raised.value.__cause__, OSError)
     assert (source.closed, disk.closed) == (True, True)

@@ -1,4 +1,4 @@
-"""Redirects: what is followed, and that neither a key nor a prompt reaches an origin that the caller did not name."""
+"""Redirects: which ones are followed; neither a key nor a prompt reaches an origin that the caller did not specify."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ EVENTS = {"content-type": "text/event-stream"}
 
 @dataclass
 class Server:
-    """Answers `/answer` with a stream, and everything else with a redirect to `location`. Notes all that it is asked."""
+    """Answers `/answer` with a stream, and everything else with a redirect to `location`. Records all requests."""
 
     status: int = 307
     location: str | None = "/answer"
@@ -222,7 +222,7 @@ async def test_where_it_is_allowed_another_origin_gets_nothing_of_the_caller(sta
     here, there = Server(status), Server()
     async with serving(here, there):
         here.location = f"{there.url}/answer"
-        jar = aiohttp.CookieJar(unsafe=True)  # cookies for an IP address, which all ports of it would get
+        jar = aiohttp.CookieJar(unsafe=True)  # stores cookies for an IP address, which are sent to all its ports
         async with aiohttp.ClientSession(headers=KEYS, cookies={"c": SECRET}, cookie_jar=jar) as session:
             source = http.get(
                 f"{here.url}/v1",
@@ -352,7 +352,7 @@ def test_a_location_that_is_no_address_of_https_is_not_followed(location: str | 
     assert caught.value.location == ""
 
 
-# Elsewhere
+# Other sources
 
 
 @pytest.mark.asyncio

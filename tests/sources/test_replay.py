@@ -1,4 +1,4 @@
-"""A replay gives the recorded pieces, at once or at a pace, and its clock is the recording's."""
+"""A replay returns the recorded pieces, without waiting or at a pace, and its clock is that of the recording."""
 
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +11,7 @@ from streamkit.errors import ProtocolError, RecordingError
 from streamkit.sources import replay as module
 
 SSE = 'data: {"choices":[{"delta":{"content":"Größe"}}]}\n\ndata: [DONE]\n\n'
-# The second piece ends inside the ö, the third begins there.
+# The boundary of the second and third piece is inside the ö.
 RECORDING = (
     '{"streamkit": "recording/1", "url": "https://example.org/v1/chat/completions"}\n'
     '{"t": 0.25, "text": "data: {\\"choices\\":[{\\"delta\\":"}\n'
@@ -64,7 +64,7 @@ async def test_a_pace_decides_how_long_is_waited(
         events = [event async for event in stream]
 
     assert events == [TextDelta("Größe"), StreamEnd("completed", True, (0,))]
-    # What comes after the end marker is not waited for.
+    # It does not wait for data after the end marker.
     assert slept == waits
 
 

@@ -1,4 +1,4 @@
-"""A replay can be cut anew and can go wrong, and what came before a fault is delivered before it."""
+"""A replay can be re-split and have faults; everything before a fault is delivered before it."""
 
 import math
 import tempfile
@@ -22,11 +22,11 @@ DONE = b"data: [DONE]\n\n"
 PIPELINE = sk.Parse() | sk.Extract() | sk.Timing()
 
 ABC = [(1.0, b"abcd"), (2.0, b"efgh"), (3.0, b"")]
-"""Two pieces, and the end a second later."""
+"""Two pieces, and the end one second later."""
 
 
 def given_by(pieces: Iterator[Piece]) -> tuple[list[Piece], type[Exception] | None]:
-    """The pieces, and the error raised after them."""
+    """Return the pieces, and the error raised after them."""
     came: list[Piece] = []
     try:
         for piece in pieces:
@@ -37,7 +37,7 @@ def given_by(pieces: Iterator[Piece]) -> tuple[list[Piece], type[Exception] | No
 
 
 async def outcome(source: sk.Source[bytes]) -> tuple[list[sk.Event], type[Exception] | None]:
-    """Every event, and what is raised after them."""
+    """Return all events, and the error raised after them."""
     seen: list[sk.Event] = []
     try:
         await read_into(seen, source | PIPELINE)
@@ -54,7 +54,7 @@ async def read_into(seen: list[sk.Event], stream: sk.Stream[sk.Event]) -> None:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """Two deltas and the end marker, a second apart."""
+    """A recording of two deltas and the end marker, one second apart."""
     path = tmp_path / "a.jsonl"
     path.write_text(
         '{"streamkit": "recording/1"}\n'
@@ -69,7 +69,7 @@ def recording(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits that were asked for; none of them takes any time."""
+    """The requested waits; none of them takes time."""
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -80,7 +80,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waits
 
 
-# What a recording says of its end
+# The end in a recording
 
 
 @pytest.mark.anyio
@@ -178,7 +178,7 @@ def test_any_other_file_is_a_body_in_one_piece(body: bytes) -> None:
     assert list(read_recording(body)) == [(0.0, body)]
 
 
-# Cutting anew
+# Re-splitting
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Trying again: only while nothing was released, and visibly."""
+"""Retries: only until the first item is released, and recorded in `attempts`."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Signed requests: what is signed is what is sent, and the server of a stand-in for Bedrock checks it with botocore."""
+"""Signed requests: the signature covers the bytes that are sent. A stand-in for Bedrock verifies it with botocore."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ MINE = SigV4(region="eu-west-1", access_key=KEY, secret_key=SECRET, session_toke
 
 
 def is_signed(method: str, url: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether the signature is that of botocore's for what was received."""
+    """Whether the signature equals botocore's for the received request."""
     given = headers["authorization"]
     names = given.partition("SignedHeaders=")[2].partition(",")[0].split(";")
     request = AWSRequest(method, url, headers={name: headers[name] for name in names}, data=body)
@@ -42,7 +42,7 @@ def is_signed(method: str, url: str, headers: Mapping[str, str], body: bytes) ->
 
 
 class Stand:
-    """Answers as Bedrock does, and keeps what it was sent; the first `failures` attempts are throttled."""
+    """Answers like Bedrock and stores the requests; the first `failures` attempts are throttled."""
 
     def __init__(self, failures: int = 0) -> None:
         self.failures = failures
@@ -77,7 +77,7 @@ async def serving(stand: Stand) -> AsyncGenerator[str, None]:
 
 
 async def sent(path: str = MODEL, *, stand: Stand | None = None, **options: Any) -> Stand:
-    """The signed request as received by the server."""
+    """Send a signed request, and return the server that received it."""
     stand = stand or Stand()
     async with serving(stand) as url:
         options = {"json": {"a": "é"}, "sign": MINE, **options}
