@@ -1,4 +1,4 @@
-"""Packages of one module, installed into a folder."""
+"""Installs packages of one module into a folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def install(site: Path, package: str, entries: dict[str, str], code: str, group: str = "stages") -> None:
-    """Put a package and its entry points of one group where Python looks for packages."""
+    """Write a package with entry points of one group into a site-packages folder."""
     module = package.replace("-", "_")
     info = site / f"{module}-1.2.dist-info"
     info.mkdir(parents=True)

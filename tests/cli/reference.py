@@ -2,7 +2,7 @@
 
     python -m tests.cli.reference      writes them into the page
 
-A part is between `<!-- generated: NAME -->` and `<!-- end -->`; everything else on the page is written by hand.
+A generated part is between `<!-- generated: NAME -->` and `<!-- end -->`; everything else on the page is written by hand.
 """
 
 import argparse
@@ -18,12 +18,12 @@ PART = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def written(text: str) -> str:
-    """The page with its generated parts as they are to be."""
+    """Return the page with up-to-date generated parts."""
     return PART.sub(lambda match: f"{match[1]}\n{generated(match[2])}\n{match[3]}", text)
 
 
 def generated(name: str) -> str:
-    """One part: `commands`, `exit-codes`, or that of a command."""
+    """Return one part: `commands`, `exit-codes`, or the part of a command."""
     parsers = command_parsers()
     if name == "commands":
         return "\n".join(_commands())

@@ -1,4 +1,4 @@
-"""A provider for tests of commands, which run event loops of their own."""
+"""A provider in a thread, for tests of commands, which run their own event loops."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from streamkit.cli.provider import Provider, serve
 
 @contextmanager
 def served(provider: Provider) -> Generator[str]:
-    """Serve in a thread, and give the base URL."""
+    """Serve in a thread, and yield the base URL."""
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(provider)) as root:
         yield f"{root}/v1"

@@ -14,11 +14,11 @@ import pytest
 
 pty = pytest.importorskip("pty", reason="there are no pseudo-terminals")
 PATIENCE = 60.0
-"""Seconds until a test gives up; none of them waits for a time to pass."""
+"""Timeout of a test in seconds; no test waits for time to pass."""
 
 
 class Terminal:
-    """A command that runs in a terminal of its own."""
+    """A command that runs in its own terminal."""
 
     def __init__(self, process: int, descriptor: int) -> None:
         self._process = process
@@ -27,7 +27,7 @@ class Terminal:
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
 
     def until(self, text: str) -> str:
-        """Read until that is shown, and give what came until then, with what was left of the time before."""
+        """Read until `text` is shown, and return the output since the last call."""
         end = time.monotonic() + PATIENCE
         while text not in self.output and self._read(end):
             pass
@@ -39,7 +39,7 @@ class Terminal:
         os.write(self._descriptor, text.encode())
 
     def end(self) -> tuple[int, str]:
-        """The exit code, and what was shown since the last `until`. A command that does not end is killed."""
+        """Return the exit code, and the output since the last `until`. A command that does not end is killed."""
         limit = time.monotonic() + PATIENCE
         while self._read(limit):
             pass
@@ -52,7 +52,7 @@ class Terminal:
         ready, _, _ = select.select([self._descriptor], [], [], max(0.0, end - time.monotonic()))
         try:
             data = os.read(self._descriptor, 65536) if ready else b""
-        # Linux has an error for the end of a terminal.
+        # On Linux, the end of a terminal is an error.
         except OSError:
             data = b""
         self.output += self._decode(data)
@@ -61,7 +61,7 @@ class Terminal:
 
 @contextmanager
 def terminal(*command: str) -> Generator[Terminal]:
-    """Run the command, which is a path and its arguments, in a terminal of 100 columns."""
+    """Run the command (a path and its arguments) in a terminal of 100 columns."""
     process, descriptor = pty.fork()
     if process == 0:
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "24"}

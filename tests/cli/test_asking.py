@@ -1,4 +1,4 @@
-"""The request of a command: its key comes from the environment, and never from the command line."""
+"""The request of a command: its key is read from the environment, never from the command line."""
 
 from __future__ import annotations
 

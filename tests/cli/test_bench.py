@@ -1,4 +1,4 @@
-"""`streamkit bench`: the rows and what is measured; no figure is compared, since they are the machine's."""
+"""`streamkit bench`: the rows and their columns; no values are compared, because they depend on the machine."""
 
 from __future__ import annotations
 

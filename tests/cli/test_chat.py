@@ -1,4 +1,4 @@
-"""`streamkit chat`: turns, tools from a file, and what stays of a conversation."""
+"""`streamkit chat`: turns, tools from a file, and the stored conversation."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_the_examples_are_commands_that_can_be_parsed(
         command = re.search(r"streamkit (.*?)(?: [|<>] .*|\)\"|$)", line)
         assert command, line
         words = shlex.split(command[1])
-        # As `main` does, which knows that argparse misses an optional argument behind an option.
+        # Like `main`, because argparse misses an optional positional argument after an option.
         _, rest = make_parser(words[:1]).parse_known_args(words)
         assert rest == []
         assert words[0] == name
@@ -93,7 +93,7 @@ def test_starting_imports_only_the_command_that_is_called() -> None:
 
 
 def completed(line: str, folder: Path) -> list[str]:
-    """A shell's completions of the last word of the line, which may be empty."""
+    """Return a shell's completions of the last word of the line, which may be empty."""
     output = folder / "completions"
     environment = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""`streamkit count`: texts, prompts and answers."""
+"""`streamkit count`: texts, prompts and responses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_request_is_counted_as_a_prompt(tmp_path: Path, capsys: pytest.Capture
     path = written(tmp_path, "r.json", '{"messages": [{"role": "user", "content": "Hi there"}]}')
 
     assert main(["count", path, "--model", "gpt-4o"]) == 0
-    # Three that prime the answer, three of the message, one of its role, two of the text.
+    # Three tokens that prime the answer, three for the message, one for its role, two for the text.
     assert capsys.readouterr().out == f"       9         8  {path}  (prompt)\n"
 
 

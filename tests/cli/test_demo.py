@@ -1,4 +1,4 @@
-"""The demo as a pipe sees it, as a terminal sees it, and what is left when it is over."""
+"""The demo in a pipe and in a terminal, and its clean-up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streamkit.cli.main import main
 from streamkit.cli.show import ShownText
 
 COMMAND = (sys.executable, "-W", "error", "-c", "import sys; from streamkit.cli.main import main; sys.exit(main())")
-# What rich looks at to find out where it writes.
+# Variables by which rich detects a terminal.
 ASKED = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LINES")
 
 
@@ -40,12 +40,12 @@ def run() -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def parts(run: subprocess.CompletedProcess[str]) -> list[str]:
-    """The text below each heading."""
+    """Return the text below each heading."""
     return re.split(r"^\S.* ─+\n", run.stdout, flags=re.MULTILINE)[1:]
 
 
 def words(text: str) -> str:
-    """The text as it reads, wherever its lines end."""
+    """Return the text without line breaks."""
     return " ".join(text.split())
 
 

@@ -1,4 +1,4 @@
-"""`streamkit doctor`: what is here, and what is not."""
+"""`streamkit doctor`: what is installed and what is missing."""
 
 from __future__ import annotations
 

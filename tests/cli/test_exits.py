@@ -1,4 +1,4 @@
-"""How a command ends: by a signal, when its reader has gone, and when its output is closed. Real processes."""
+"""The end of a command by a signal, after its reader has closed the pipe, and with a closed output. Real processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def chunk(text: str) -> str:
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Path:
-    """A recording whose second piece comes after an hour."""
+    """A recording whose second piece arrives after an hour."""
     path = tmp_path / "slow.jsonl"
     entries = [{"streamkit": "recording/1"}, {"t": 0, "text": chunk("Half")}, {"t": 3600, "text": chunk(" more")}]
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
@@ -55,7 +55,7 @@ def test_a_signal_ends_it_without_a_traceback_and_the_text_so_far_stays(number: 
 
 
 def test_sigterm_ends_a_job_in_the_background_too_and_the_completion_so_far_is_written(slow: Path) -> None:
-    # A shell that runs a script starts such jobs with SIGINT ignored. The recording is there once the text has been read.
+    # A shell that runs a script starts background jobs with SIGINT ignored. The recording has content once the text was received.
     line = '"$@" & pid=$!; sleep 0.01; until [ -s ready ]; do sleep 0.05; done; kill -TERM $pid; wait $pid'
     record = slow.parent / "ready"
     wait = slow.parent / "tap.py"
@@ -111,7 +111,7 @@ def test_a_reader_that_has_enough_ends_any_command_without_a_message(tmp_path: P
     for number in range(50):
         (tmp_path / f"{number:02}.sse").write_text(chunk("x" * 2000))
 
-    # The exit code of the command goes through a file, since the shell has that of the last one in the pipe.
+    # The exit code of the command is passed through a file, because the shell returns that of the last command in the pipe.
     line = f'{{ "$@"; echo $? > "{tmp_path}/code"; }} | head -c 10'
     _, output, errors = shell(line, "inspect", str(tmp_path), "--json")
 

@@ -1,4 +1,4 @@
-"""`streamkit inspect`: all that is in a recording but the text."""
+"""`streamkit inspect`: the facts of a recording, without the text."""
 
 from __future__ import annotations
 

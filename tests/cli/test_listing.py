@@ -1,4 +1,4 @@
-"""`streamkit plugins`: everything that is offered, what is wrong with it, and an exit code."""
+"""`streamkit plugins`: the plugins, their problems, and the exit code."""
 
 from __future__ import annotations
 

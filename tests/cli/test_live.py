@@ -1,4 +1,4 @@
-"""The text and the line: what is drawn, when, and what is not."""
+"""The text and the line in a terminal: what is drawn, and when."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamkit.cli.live import Drawn, LivePrice, Plain, line, shown
 
 
 def consoles(*, out: bool, err: bool, width: int = 20) -> tuple[Console, Console, io.StringIO]:
-    """Two consoles on one file, each a terminal or not."""
+    """Return two consoles on one file, each a terminal or not."""
     file = io.StringIO()
     made = [
         Console(file=file, width=width, height=10, force_terminal=terminal, force_interactive=terminal, highlight=False)
@@ -26,7 +26,7 @@ def consoles(*, out: bool, err: bool, width: int = 20) -> tuple[Console, Console
 
 
 def screen(output: str) -> list[str]:
-    """The terminal's screen after this output, without colors."""
+    """Return the terminal's screen after this output, without colors."""
     rows, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[[?0-9;]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+", output):
         if part == "\n":

@@ -29,7 +29,7 @@ has_signals = pytest.mark.skipif(sys.platform == "win32", reason="there a signal
 
 @dataclass
 class Server:
-    """A `streamkit serve-demo` that runs."""
+    """A running `streamkit serve-demo`."""
 
     process: subprocess.Popen[str]
     told: list[str]
@@ -40,7 +40,7 @@ class Server:
 
     @contextmanager
     def post(self, url: str, body: str) -> Generator[http.client.HTTPResponse]:
-        """Send it, and give the answer once its head is there."""
+        """Send the request, and yield the response once its head has arrived."""
         parts = urlsplit(url)
         assert parts.hostname
         with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)) as connection:
@@ -55,7 +55,7 @@ class Server:
         return answer
 
     def end(self, number: int) -> tuple[int, str]:
-        """Send the signal; give the exit code and what was written to stderr."""
+        """Send the signal; return the exit code and the output on stderr."""
         self.process.send_signal(number)
         _, errors = self.process.communicate(timeout=30)
         return self.process.returncode, errors
@@ -63,7 +63,7 @@ class Server:
 
 @contextmanager
 def served(*options: str) -> Generator[Server]:
-    """Run `streamkit serve-demo`, once it has said where it is."""
+    """Run `streamkit serve-demo`, and yield it once it has printed its URL."""
     pipe = subprocess.PIPE
     with subprocess.Popen([*STREAMKIT, "serve-demo", *options], stdout=pipe, stderr=pipe, text=True) as process:
         try:

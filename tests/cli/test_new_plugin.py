@@ -24,14 +24,14 @@ def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def python(package: Path) -> Path:
-    """The interpreter of a fresh environment in which the package is installed."""
+    """Return the interpreter of a new environment in which the package is installed."""
     environment = package.parent / "environment"
     venv.create(environment, with_pip=False, symlinks=True)
     (site,) = environment.glob("lib/python*/site-packages")
-    # What the package depends on is not fetched anew; it is seen in the environment of these tests.
+    # The dependencies are not downloaded again, but taken from the environment of these tests.
     (site / "dependencies.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     interpreter = environment / "bin/python"
-    # The command that `new-plugin` prints, with the pip of this environment, the one that its Python bundles.
+    # The command that `new-plugin` prints, with the pip bundled with this Python.
     python, *arguments = shlex.split(INSTALL)
     assert python == "python"
     run(interpreter, package, *arguments, "--quiet", "--no-build-isolation", "--no-index")
@@ -39,8 +39,8 @@ def python(package: Path) -> Path:
 
 
 def run(python: Path, folder: Path, *arguments: str) -> str:
-    # Of the plugins of pytest that are seen there, its own tests need none.
-    # The packages share what mypy knows of streamkit.
+    # Its tests need none of the pytest plugins of that environment.
+    # The packages share mypy's cache of streamkit.
     cache = python.parents[3] / "mypy_cache"
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "MYPY_CACHE_DIR": str(cache)}
     done = subprocess.run(

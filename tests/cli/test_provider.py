@@ -1,4 +1,4 @@
-"""The demo provider over real HTTP: its bytes, its pace, and what the official client makes of it."""
+"""The demo provider over real HTTP: its bytes, its pace, and its responses as read by the official client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COUNT_TO_100 = "Count to 100, with a comma between each number and no newlines. 
 
 @dataclass
 class VirtualTime:
-    """A timer that only sleeping moves, each time by `late` seconds more than asked."""
+    """A timer that only advances by sleeping, each time by `late` seconds more than requested."""
 
     late: float = 0.0
     now: float = 100.0
@@ -53,14 +53,14 @@ async def client_of(provider: Provider) -> AsyncGenerator[AsyncOpenAI, None]:
 
 
 async def post(provider: Provider, path: str, body: bytes | dict[str, object]) -> tuple[int, str, str]:
-    """Send one request; give the answer's status, content type and text."""
+    """Send one request; return status, content type and text of the response."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     async with serve(provider) as url, aiohttp.ClientSession() as session, session.post(url + path, data=data) as got:
         return got.status, got.headers["content-type"], await got.text()
 
 
 async def contents(stream: AsyncStream[ChatCompletionChunk]) -> list[str]:
-    """The contents of the deltas, in order, marked with the choice where it is not the first."""
+    """Return the contents of the deltas, in order, marked with the choice if it is not the first."""
     choices = [choice async for chunk in stream for choice in chunk.choices]
     return [f"{choice.index or ''}{choice.delta.content}" for choice in choices if choice.delta.content]
 
@@ -262,7 +262,7 @@ async def test_the_last_chunk_alone_has_the_usage() -> None:
     assert (last.usage.prompt_tokens, last.usage.completion_tokens, last.usage.total_tokens) == (14, 8, 22)
 
 
-# The usage that OpenAI reports: the cookbook's rule for prompts (How_to_count_tokens_with_tiktoken), the figures of the guide's
+# The usage that OpenAI reports: the cookbook's rule for prompts (How_to_count_tokens_with_tiktoken), the numbers in the guide's
 # editions (How_to_stream_completions), and a chat of two messages.
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Ping?"}]
 
@@ -308,7 +308,7 @@ async def test_a_limit_counts_tokens_and_an_answer_that_it_cuts_has_no_end_to_bi
     assert completion.usage is not None
     assert completion.choices[0].finish_reason == "length"
     assert completion.usage.completion_tokens == usage_of_text(completion.choices[0].message.content or "", model)
-    # Pieces are sent whole, so that the last may leave a token or two.
+    # Pieces are not split, so the last one may be up to two tokens below the limit.
     assert limit - 2 < completion.usage.completion_tokens <= limit
 
 

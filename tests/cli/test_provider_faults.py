@@ -1,4 +1,4 @@
-"""Faults on demand, byte for byte, on every route that streams."""
+"""Faults on request, byte for byte, on every route that streams."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ PACKED = gzip.compress(BODY, mtime=0)
 
 @dataclass
 class Answer:
-    """An answer as it was on the wire."""
+    """A response as received on the wire."""
 
     status: int
     headers: dict[str, str]
     body: bytes
     complete: bool
-    """Whether HTTP's own end of the body came."""
+    """Whether the body ended properly in terms of HTTP."""
     reset: bool
 
 
 @dataclass
 class VirtualTime:
-    """A timer that only sleeping moves."""
+    """A timer that only advances by sleeping."""
 
     now: float = 0.0
     waits: list[float] = field(default_factory=list[float])
@@ -55,7 +55,7 @@ class VirtualTime:
 
 
 async def ask(url: str, fault: str) -> Answer:
-    """Send one request on a bare socket, and read until the connection is closed or reset."""
+    """Send one request on a raw socket, and read until the connection is closed or reset."""
     parts, loop = urlsplit(url), asyncio.get_running_loop()
     request = f"GET {parts.path} HTTP/1.1\r\nhost: demo\r\nconnection: close\r\nx-demo-fault: {fault}\r\n\r\n"
     raw, reset = b"", False

@@ -484,7 +484,7 @@ def test_who_reads_only_the_beginning_gets_no_traceback(tmp_path: Path) -> None:
 
 
 def exit_code(*arguments: str) -> object:
-    """The exit code, also of wrong arguments."""
+    """Return the exit code, also for wrong arguments."""
     try:
         return main(arguments)
     except SystemExit as left:
@@ -620,7 +620,7 @@ TWO_AND_TEN = LivePrice(Decimal(2), Decimal(10))
 
 
 def metered(messages: object, *, counted: bool = True, price: LivePrice | None = TWO_AND_TEN) -> Meter:
-    """The meter of an answer of three tokens that came without a usage."""
+    """Return the meter of a response of three tokens without a usage."""
     body = b"".join(
         b'data: {"choices":[{"index":0,"delta":{"content":" %s"}}]}\n\n' % word for word in (b"a", b"b", b"c")
     )
@@ -636,7 +636,7 @@ A_PART = [{"role": "user", "content": [{"type": "text", "text": "Ping?"}]}]
 @pytest.mark.parametrize(
     ("meter", "before", "after"),
     [
-        # Nine tokens of the prompt, and three of the answer.
+        # Nine prompt tokens and three completion tokens.
         (lambda: metered(ONE_WORD), "0 tokens  cost 0.000018", "3 tokens  cost 0.000048"),
         (lambda: metered(A_PART), "0 tokens  cost >= 0.000000", "3 tokens  cost >= 0.000030"),
         (lambda: metered(ONE_WORD, price=None), "0 tokens", "3 tokens"),
@@ -658,7 +658,7 @@ async def test_before_a_usage_comes_the_line_has_what_was_counted(
 
 # In a terminal
 
-# What rich looks at to find out where it writes.
+# Variables by which rich detects a terminal.
 ASKED = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LINES")
 needs_pty = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 
@@ -679,7 +679,7 @@ class Terminal:
         os.close(its_end)
 
     def read_until(self, text: str | None) -> None:
-        """Read until this is on the screen, or to the end."""
+        """Read until `text` is on the screen, or to the end."""
         while text is None or text not in self.shown:
             try:
                 came = os.read(self._screen, 65536)
@@ -710,7 +710,7 @@ def test_in_a_terminal_there_is_a_line_with_tokens_rate_and_cost_below_the_text(
     assert terminal.shown.startswith("\x1b[?25l")
     assert terminal.shown.endswith("\x1b[?25h")
     *_, rest, line, _ = terminal.shown.replace("\x1b[2m", "").replace("\x1b[0m", "").split("\r\n")
-    # 80 characters in rows of 60, and what the provider reports: 9 tokens of the prompt and 20 of the answer.
+    # 80 characters in rows of 60, and the reported usage: 9 prompt tokens and 20 completion tokens.
     assert rest.endswith("po" + "ngpo" * 4 + "ng")
     assert re.fullmatch(r"20 tokens  [0-9.]+ tokens/s  cost 0\.000218  [0-9.]+ s  completed", line)
 
@@ -756,7 +756,7 @@ def nothing():
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    # Of all that may be installed, only this.
+    # Use only these packages of all that may be installed.
     monkeypatch.setenv("STREAMKIT_PLUGINS", "kit-read,streamkit-encodings")
     monkeypatch.delitem(sys.modules, "kit_read", raising=False)
     names = {"shout": "Shout", "twice": "twice", "named": "Named", "nothing": "nothing"}

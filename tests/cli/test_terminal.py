@@ -18,7 +18,7 @@ def terminal(*arguments: str) -> AbstractContextManager[terminals.Terminal]:
 
 
 def slow(folder: Path) -> str:
-    """A recording of which the second piece comes after an hour."""
+    """A recording whose second piece arrives after an hour."""
     chunk = 'data: {"choices":[{"index":0,"delta":{"content":"Half an answer"}}]}\n\n'
     lines = [{"streamkit": "recording/1"}, {"t": 0, "text": chunk}, {"t": 3600, "text": chunk}]
     path = folder / "slow.jsonl"

@@ -1,4 +1,4 @@
-"""`streamkit watch`: answers on a page, from an endpoint and from files."""
+"""`streamkit watch`: responses on a page, from an endpoint and from files."""
 
 import json
 import re
@@ -17,7 +17,7 @@ BODY = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"
 
 @pytest.fixture
 def boards(monkeypatch: pytest.MonkeyPatch) -> list[Board]:
-    """The boards of all pages that are made."""
+    """The boards of all pages that are created."""
     made: list[Board] = []
     begin = Watch.__init__
 

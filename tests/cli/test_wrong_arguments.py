@@ -1,4 +1,4 @@
-"""Exit code 2: whatever an argument names and what can't be used, in every command, before anything is read or sent."""
+"""Exit code 2 for anything in an argument that can't be used, in every command, before anything is read or sent."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_a_question_of_a_chat_that_is_no_text_is_2(
 
 
 def streamkit(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    # As the installed script begins, with the folder of the script on the path and not the current one.
+    # Like the installed script: the folder of the script is on the path, and not the current one.
     code = "import sys; sys.path[0] = '/'; from streamkit.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True)
