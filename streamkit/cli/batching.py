@@ -114,16 +114,16 @@ def _shown(console: Console) -> Generator[Callable[[batch.Progress], None]]:
     columns = [
         TextColumn("{task.completed:>4.0%}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[figures]}", markup=False, table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[metrics]}", markup=False, table_column=Column(no_wrap=True)),
         _Left(Column(no_wrap=True)),
     ]
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=1.0, figures="starting workers")
+        task = bar.add_task("", total=1.0, metrics="starting workers")
         yield partial(_draw, bar, task)
 
 
 def _draw(bar: Progress, task: TaskID, progress: batch.Progress) -> None:
-    bar.update(task, completed=progress.share, figures=figures(progress), left=left(progress))
+    bar.update(task, completed=progress.share, metrics=metrics(progress), left=left(progress))
 
 
 class _Left(ProgressColumn):
@@ -141,10 +141,10 @@ class ProgressLines:
     def __call__(self, progress: batch.Progress) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_SECONDS
-            print(f"streamkit: {progress.share:.0%}, {figures(progress)}, {left(progress)}", file=sys.stderr)
+            print(f"streamkit: {progress.share:.0%}, {metrics(progress)}, {left(progress)}", file=sys.stderr)
 
 
-def figures(progress: batch.Progress) -> str:
+def metrics(progress: batch.Progress) -> str:
     """Return inputs, rate and dead letters as text."""
     dead = f", {_dead(progress.dead)}" if progress.dead else ""
     return f"{progress.inputs} inputs, {progress.rate:.0f}/s{dead}"

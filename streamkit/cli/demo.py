@@ -94,7 +94,7 @@ def describe(parser: CommandParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the demo and write it to standard output."""
     if options.json:
-        print(json.dumps(asyncio.run(figures(fast=options.fast))))
+        print(json.dumps(asyncio.run(results(fast=options.fast))))
     else:
         asyncio.run(tour(show.make_console(), fast=options.fast))
     return 0
@@ -111,7 +111,7 @@ async def _provider(*, fast: bool) -> Provider:
     )
 
 
-async def figures(*, fast: bool) -> dict[str, Any]:
+async def results(*, fast: bool) -> dict[str, Any]:
     """Return the demo's results as data: the completion, the verdicts on the secret, token counts and times."""
     async with serve(await _provider(fast=fast)) as root:
         url = f"{root}/v1"

@@ -82,7 +82,7 @@ def _count(match: re.Match[str]) -> Answer:
     return "\n\n" + ", ".join(map(str, range(1, int(match[1]) + 1))) + "."
 
 
-def _go_on(match: re.Match[str]) -> Answer:
+def _continued(match: re.Match[str]) -> Answer:
     last = int(match[1])
     return ",".join(map(str, range(last + 1, last + 98)))
 
@@ -105,7 +105,7 @@ LAUNCH_CODE = (
 
 _RULES: tuple[tuple[str, Callable[[re.Match[str]], Answer]], ...] = (
     (r"(?i)\bcount to ([0-9]{1,4})\b", _count),
-    (r"\A(?:[0-9]+,)*([0-9]{1,4}),\Z", _go_on),
+    (r"\A(?:[0-9]+,)*([0-9]{1,4}),\Z", _continued),
     (r"\b1 ?\+ ?1\b", lambda _: "2"),
     (r"(?i)\bthe launch code\b", lambda _: LAUNCH_CODE),
     (r"\b[Ww]eather in ([A-Z]\w*(?: [A-Z]\w*)*)", _weather),

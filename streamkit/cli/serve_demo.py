@@ -104,10 +104,10 @@ def _asked_to_stop() -> Generator[asyncio.Event]:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     # Not `loop.add_signal_handler`, which is missing on Windows.
-    def hear(*_: object) -> None:
+    def on_signal(*_: object) -> None:
         loop.call_soon_threadsafe(stop.set)
 
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

@@ -113,7 +113,7 @@ class ShownAnswer:
             self.end, self._ended = end, self._now()
             self._close_calls()
 
-    def figures(self) -> str:
+    def metrics(self) -> str:
         """Return the line of metrics: tokens (deltas if tokens are unknown), rate, cost, seconds, and the end reason."""
         tokens = self._tokens()
         parts = [f"{self._deltas} deltas" if tokens is None else f"{tokens} tokens"]

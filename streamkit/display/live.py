@@ -127,7 +127,7 @@ class PlainScreen:
         """End the last line, and write tool calls, verdicts and metrics."""
         if answer.text and not answer.text.endswith("\n"):
             self._write("\n")
-        lines = [*answer.shown_calls(), *answer.shown_verdicts(), answer.figures()]
+        lines = [*answer.shown_calls(), *answer.shown_verdicts(), answer.metrics()]
         self._write("".join(f"[{line}]\n" for line in lines))
 
 
@@ -148,7 +148,7 @@ class NotebookScreen:
 
     def draw(self, answer: ShownAnswer) -> None:
         """Replace the output if the state has changed."""
-        state = (answer.figures(), len(answer.text), len(answer.reasoning))
+        state = (answer.metrics(), len(answer.text), len(answer.reasoning))
         if state != self._drawn:
             self._drawn = state
             self._handle.update(NotebookPage(answer))
@@ -166,7 +166,7 @@ class NotebookPage:
         self._text = "\n".join(
             [
                 answer.text,
-                *(f"[{line}]" for line in [*answer.shown_calls(), *answer.shown_verdicts(), answer.figures()]),
+                *(f"[{line}]" for line in [*answer.shown_calls(), *answer.shown_verdicts(), answer.metrics()]),
             ]
         )
 
@@ -186,7 +186,7 @@ def as_html(answer: ShownAnswer) -> str:
     parts.append(markdown_to_html(answer.text))
     parts += [f"<div><code>{escape(line)}</code></div>" for line in answer.shown_calls()]
     parts += [f"<div>⚑ {escape(line)}</div>" for line in answer.shown_verdicts()]
-    parts.append(f"<div style='opacity: .6; font-size: smaller'>{escape(answer.figures())}</div>")
+    parts.append(f"<div style='opacity: .6; font-size: smaller'>{escape(answer.metrics())}</div>")
     return "\n".join(parts)
 
 
@@ -249,5 +249,5 @@ class TerminalScreen:
         parts.append(markdown)
         parts += [Text(printable(line), "cyan") for line in answer.shown_calls()]
         parts += [Text(printable(line), "yellow") for line in answer.shown_verdicts()]
-        parts.append(Text(answer.figures(), "dim"))
+        parts.append(Text(answer.metrics(), "dim"))
         return Group(*parts)

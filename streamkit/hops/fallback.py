@@ -66,7 +66,7 @@ class Fallback(Source[Event], Generic[E]):
         try:
             await self._begin()
         except Exception as error:
-            if not await self._go_on(error, type(error).__name__):
+            if not await self._open_next(error, type(error).__name__):
                 raise
 
     async def read(self) -> Sequence[Event]:
@@ -77,10 +77,10 @@ class Fallback(Source[Event], Generic[E]):
             except StopAsyncIteration:
                 return ()
             except Exception as error:
-                if not await self._go_on(error, type(error).__name__):
+                if not await self._open_next(error, type(error).__name__):
                     raise
             else:
-                if not self._failed(item) or not await self._go_on(None, _reason(item)):
+                if not self._failed(item) or not await self._open_next(None, _reason(item)):
                     self._released = self._released or isinstance(item, CONTENT)
                     return (item,)
             if self._released:
@@ -102,7 +102,7 @@ class Fallback(Source[Event], Generic[E]):
         await self._stream.__aenter__()
         self._items = aiter(self._stream)
 
-    async def _go_on(self, error: Exception | None, why: str) -> bool:
+    async def _open_next(self, error: Exception | None, why: str) -> bool:
         """Open the next candidate; return False if there is none or it must not be used."""
         while self._left and (error is None or self._when(error)):
             if self._released and self._after_release == "raise":

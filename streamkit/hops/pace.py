@@ -52,7 +52,7 @@ class _Watched(AsyncIterator[T], Views, Generic[T]):
         self._first, self._idle = content
         self._total, self._ends_at = total
         self._counts = counts
-        self._heard = False
+        self._had_content = False
         self._waited = 0.0  # seconds since the last content, or since the start
         self._error: DeadlineExceeded | None = None
 
@@ -68,7 +68,7 @@ class _Watched(AsyncIterator[T], Views, Generic[T]):
         with anyio.move_on_after(rest) as scope:
             item = await anext(self._items)
             if self._counts(item):
-                self._heard, self._waited = True, 0.0
+                self._had_content, self._waited = True, 0.0
             else:
                 self._waited += anyio.current_time() - began
             return item
@@ -77,10 +77,10 @@ class _Watched(AsyncIterator[T], Views, Generic[T]):
         raise self._error
 
     def _nearest(self) -> tuple[str, float, float]:
-        allowed = self._idle if self._heard else self._first
+        allowed = self._idle if self._had_content else self._first
         found = [("none", float("inf"), float("inf"))]
         if allowed is not None:
-            name = "idle_content" if self._heard else "first_content"
+            name = "idle_content" if self._had_content else "first_content"
             found.append((name, allowed, max(0.0, allowed - self._waited)))
         if self._total is not None and self._ends_at is not None:
             found.append(("total", self._total, max(0.0, self._ends_at - anyio.current_time())))

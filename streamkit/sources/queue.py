@@ -42,7 +42,7 @@ class Queued(Source[T]):
         burst: list[T] = []
         if not (self._ended or self._failure):
             self._take(await self._get(), burst)
-        while self._get_nowait and self._empty and self._goes_on(burst):
+        while self._get_nowait and self._empty and self._more_ready(burst):
             self._take(self._get_nowait(), burst)
         if not burst and self._failure:
             raise self._failure
@@ -56,7 +56,7 @@ class Queued(Source[T]):
                 return None
             raise
 
-    def _goes_on(self, burst: list[T]) -> bool:
+    def _more_ready(self, burst: list[T]) -> bool:
         return not (self._ended or self._failure or cast("Any", self._empty)()) and len(burst) < BURST
 
     def _take(self, item: T | Exception | None, burst: list[T]) -> None:

@@ -14,7 +14,7 @@ from streamkit.core.source import Source, as_source
 from streamkit.errors import PipelineError, RecordingError
 from streamkit.sources.recording import End, cleaned, end_line, head_line, piece_line
 
-_TOLD: dict[str, type] = {"method": str, "url": object, "status": int, "headers": Mapping}
+_METADATA: dict[str, type] = {"method": str, "url": object, "status": int, "headers": Mapping}
 
 
 def record(
@@ -78,7 +78,7 @@ class RecordingSource(Source[bytes]):
         self._write(b"")
 
     async def read(self) -> Sequence[bytes]:
-        self._complain()
+        self._raise_failure()
         try:
             pieces = await self.source.read()
         except Exception as error:
@@ -110,7 +110,7 @@ class RecordingSource(Source[bytes]):
         finally:
             self._end("closed")
             self._release()
-        self._complain()
+        self._raise_failure()
 
     def _start(self) -> None:
         if self.source.used:
@@ -119,7 +119,7 @@ class RecordingSource(Source[bytes]):
         # The file is opened first, so that no paid request is sent if it can't be recorded.
         with self._disk():
             self._file = self._new_file()
-        self._complain()
+        self._raise_failure()
         self._opened_at = self.now()
 
     def _new_file(self) -> IO[bytes]:
@@ -150,8 +150,10 @@ class RecordingSource(Source[bytes]):
                 self._begun = True
 
     def _head(self) -> bytes:
-        given = {name: getattr(self._given, name, None) for name in _TOLD}
-        facts = {name: value for name, value in given.items() if value is not None and isinstance(value, _TOLD[name])}
+        given = {name: getattr(self._given, name, None) for name in _METADATA}
+        facts = {
+            name: value for name, value in given.items() if value is not None and isinstance(value, _METADATA[name])
+        }
         timed = {} if self.source.timed else {"timed": False}
         return head_line(cleaned(facts, self._keep_headers) | self._about | timed)
 
@@ -183,7 +185,7 @@ class RecordingSource(Source[bytes]):
                 if file:
                     file.close()
 
-    def _complain(self) -> None:
+    def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
         if failure:
             raise failure

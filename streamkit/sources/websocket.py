@@ -76,9 +76,9 @@ class Frames(Source[ServerSentEvent]):
         message: Any = await self._socket.receive()
         if not isinstance(message, Mapping):
             return await self.of_aiohttp(message)
-        told = cast("Mapping[str, Any]", message)
-        self._disconnected = told.get("type") == "websocket.disconnect"
-        return _of_starlette(told)
+        fields = cast("Mapping[str, Any]", message)
+        self._disconnected = fields.get("type") == "websocket.disconnect"
+        return _of_starlette(fields)
 
     async def of_aiohttp(self, message: Any) -> object:
         """Return the data of a message; `None` at a proper close, `NOTHING` without data. Raises the errors of `read`."""

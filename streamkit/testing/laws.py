@@ -56,7 +56,7 @@ def joined(items: Sequence[Any]) -> list[Any]:
         last: Any = found[-1] if found else None
         if isinstance(item, _TEXTS) and type(last) is type(item) and _is_of_one_text(last, item):
             found[-1] = msgspec.structs.replace(last, text=last.text + item.text)
-        elif isinstance(item, ToolCallDelta) and isinstance(last, ToolCallDelta) and _goes_on(last, item):
+        elif isinstance(item, ToolCallDelta) and isinstance(last, ToolCallDelta) and _continues(last, item):
             found[-1] = msgspec.structs.replace(last, arguments=last.arguments + item.arguments)
         else:
             found.append(item)
@@ -416,7 +416,7 @@ def _is_of_one_text(last: Any, item: Any) -> bool:
     return bool(last.index == item.index)
 
 
-def _goes_on(last: ToolCallDelta, item: ToolCallDelta) -> bool:
+def _continues(last: ToolCallDelta, item: ToolCallDelta) -> bool:
     same = (last.index, last.tool_index) == (item.index, item.tool_index)
     return same and not (item.id or item.name or item.type)
 

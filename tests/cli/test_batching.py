@@ -121,10 +121,10 @@ def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_figures_and_the_time_remaining() -> None:
+def test_metrics_and_the_time_remaining() -> None:
     progress = Progress(inputs=6_000, dead=1, share=0.6, seconds=100.0, resumed=1_000, resumed_share=0.1)
 
-    assert batching.figures(progress) == "6000 inputs, 50/s, 1 dead letter"
+    assert batching.metrics(progress) == "6000 inputs, 50/s, 1 dead letter"
     assert batching.left(progress) == "0:01:20 remaining"
     assert batching.left(Progress(0, 0, 0.0, 1.0)) == "time remaining unknown"
 

@@ -39,7 +39,7 @@ def test_files_are_shown_one_after_the_other(
     assert main(["watch", *map(str, files), "--pace", "0", "--exit"]) == 0
 
     (board,) = boards
-    shown = [message["updates"] for message in board.news({})]
+    shown = [message["updates"] for message in board.changes({})]
     assert [updates[0]["title"] for updates in shown] == ["a.sse", "b.sse"]
     assert [updates[-1]["end"] for updates in shown] == ["completed", "completed"]
     assert re.fullmatch(r"watch http://127\.0\.0\.1:\d+/\n", capsys.readouterr().out)
@@ -52,10 +52,10 @@ def test_an_endpoint_is_asked_and_its_answer_moderated_and_priced(boards: list[B
         asked = ["--prompt", "the launch code", "--model", "gpt-4o", "--price", "2/10", "--rules", str(rules)]
         assert main(["watch", "--url", url, *asked, "--exit"]) == 0
 
-    (message,) = boards[0].news({})
+    (message,) = boards[0].changes({})
     assert [update["category"] for update in message["updates"] if "decision" in update] == ["secret"]
-    assert message["figures"]["tokens"] == 24
-    assert message["figures"]["cost"] == "0.000260"
+    assert message["metrics"]["tokens"] == 24
+    assert message["metrics"]["cost"] == "0.000260"
 
 
 def test_json_has_the_page_and_the_end_of_each_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +75,7 @@ def test_what_fails_is_on_the_page_and_in_the_exit_code(
 
     assert main(["watch", str(tmp_path / "page.sse"), "--pace", "0", "--exit"]) == 1
 
-    (message,) = boards[0].news({})
+    (message,) = boards[0].changes({})
     assert message["updates"][-1]["end"] not in ("completed", "closed")
     assert capsys.readouterr().err.startswith("streamkit: ")
 

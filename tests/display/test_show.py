@@ -156,7 +156,7 @@ async def test_the_figures_are_tokens_rate_cost_and_seconds() -> None:
     answer = answered(sk.TextDelta("a"), sk.TextDelta("b"), usage, sk.StreamEnd("length"))
 
     # Opened at 0 s, content at 0.5 and 1 s, the end at 1.5 s.
-    assert answer.figures() == "5 tokens  8.0 tokens/s  1.5 s  length"
+    assert answer.metrics() == "5 tokens  8.0 tokens/s  1.5 s  length"
 
 
 async def test_calls_grow_and_are_complete_with_the_completion() -> None:

@@ -56,7 +56,7 @@ class Staged(Protocol):
 
 
 class Watched:
-    """One watched stream. Observers call its methods; viewers read `updates` and `figures`."""
+    """One watched stream. Observers call its methods; viewers read `updates` and `metrics`."""
 
     def __init__(self, number: int, title: str, *, withheld: bool) -> None:
         self.number = number
@@ -69,7 +69,7 @@ class Watched:
         self._end: str | None = None
         self._waiting: list[str] = []
         self._texts: dict[tuple[Any, int, int | None], list[str]] = {}
-        self._figures: dict[str, Any] = {}
+        self._metrics: dict[str, Any] = {}
 
     # For the observers
 
@@ -123,21 +123,21 @@ class Watched:
         """Record that the source is closed, and the class of the error, if any."""
         if error is not None:
             self.ended(error)
-        self.figures()
+        self.metrics()
 
     # For viewers
 
-    def figures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         """Return the current metrics: buffered amounts per stage with the reason, tokens, cost, seconds since the opening."""
         stream = self.stream
         if stream is not None:
             if self._end is None and stream.closed:
                 # Some ends pass no stage: the consumer leaves the stream, or the source breaks off.
                 self.ended(stream.end.reason if stream.end else "closed")
-            self._figures = self._read(stream)
+            self._metrics = self._read(stream)
             if self._end is not None:
                 self.stream = None
-        return self._figures
+        return self._metrics
 
     def _read(self, stream: Staged) -> dict[str, Any]:
         held = getattr(_stage(stream, Moderate), "held", 0) if self._end is None else 0
@@ -197,15 +197,15 @@ class Board:
             self._streams.popitem(last=False)
         return watched
 
-    def news(self, seen: dict[int, int]) -> list[dict[str, Any]]:
+    def changes(self, seen: dict[int, int]) -> list[dict[str, Any]]:
         """Return the new updates and metrics of each stream. `seen` has the number of updates sent per stream, and is updated."""
         found: list[dict[str, Any]] = [{"id": gone, "gone": True} for gone in seen.keys() - self._streams.keys()]
         for message in found:
             del seen[message["id"]]
         for number, watched in list(self._streams.items()):
-            figures, begun = watched.figures(), seen.get(number, 0)
+            metrics, begun = watched.metrics(), seen.get(number, 0)
             updates = watched.updates[begun:]
             if updates or watched.stream is not None:
-                found.append({"id": number, "updates": updates, "figures": figures})
+                found.append({"id": number, "updates": updates, "metrics": metrics})
             seen[number] = begun + len(updates)
         return found

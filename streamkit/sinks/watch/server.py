@@ -104,8 +104,8 @@ class Watch:
         with suppress(ConnectionResetError):
             await response.prepare(request)
             while not request.app[_STOPPED].is_set():
-                if news := self.board.news(seen):
-                    event = ServerSentEvent(payload=msgspec.json.encode(news))
+                if changes := self.board.changes(seen):
+                    event = ServerSentEvent(payload=msgspec.json.encode(changes))
                     await response.write(b"".join(encode.feed(event)))
                     silent = 0.0
                 elif silent >= PING_SECONDS:

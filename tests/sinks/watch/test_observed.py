@@ -38,15 +38,15 @@ async def read(stream: sk.Stream[Any]) -> list[Any]:
 
 def updates(watch: Watch) -> list[dict[str, Any]]:
     """All updates of the only stream."""
-    figures(watch)
-    (message,) = watch.board.news({})
+    metrics(watch)
+    (message,) = watch.board.changes({})
     found: list[dict[str, Any]] = message["updates"]
     return found
 
 
-def figures(watch: Watch) -> dict[str, Any]:
-    (message,) = watch.board.news({})
-    found: dict[str, Any] = message["figures"]
+def metrics(watch: Watch) -> dict[str, Any]:
+    (message,) = watch.board.changes({})
+    found: dict[str, Any] = message["metrics"]
     return found
 
 
@@ -110,16 +110,16 @@ async def test_what_is_buffered_is_known_while_it_is_and_for_which_rules() -> No
 
     async def source() -> AsyncIterator[Any]:
         yield sk.TextDelta("It is blue her")
-        seen.append(figures(watch))
+        seen.append(metrics(watch))
         yield sk.TextDelta(" feathers")
-        seen.append(figures(watch))
+        seen.append(metrics(watch))
         for event in texts("."):
             yield event
 
     await read(watch(source() | (Same() | sk.Moderate(RULES))))
 
     assert [(found["held"], found["why"]) for found in seen] == [(8, ["secret"]), (0, [])]
-    assert figures(watch)["held"] == 0
+    assert metrics(watch)["held"] == 0
 
 
 async def test_every_stage_that_buffers_is_shown_with_its_reason() -> None:
@@ -128,7 +128,7 @@ async def test_every_stage_that_buffers_is_shown_with_its_reason() -> None:
 
     async def source() -> AsyncIterator[Any]:
         yield sk.TextDelta('{"a": "It is blue her')
-        seen.append(figures(watch))
+        seen.append(metrics(watch))
         for event in texts('"}'):
             yield event
 
@@ -140,7 +140,7 @@ async def test_every_stage_that_buffers_is_shown_with_its_reason() -> None:
         ("Sentences", 13, "the rest of the sentence has not arrived"),
     ]
     assert seen[0]["held"] == 21
-    assert figures(watch)["buffers"] == []
+    assert metrics(watch)["buffers"] == []
 
 
 async def test_a_check_of_the_users_is_not_called_once_more() -> None:
@@ -167,7 +167,7 @@ async def test_text_that_is_not_decided_is_shown_only_on_request() -> None:
 
         async def source(watch: Watch = watch) -> AsyncIterator[Any]:
             yield sk.TextDelta("It is blue heron")
-            seen.append(json.dumps(watch.board.news({})))
+            seen.append(json.dumps(watch.board.changes({})))
             for event in texts("."):
                 yield event
 
@@ -180,7 +180,7 @@ async def test_tokens_and_cost_are_those_of_the_count_in_the_pipeline() -> None:
     prices = {"currency": "USD", "models": {"*": {"input": 2, "output": 10}}}
     watch = Watch()
     await read(watch(given_events(texts("Hello there")) | (Same() | sk.Count("gpt-4o", prices=prices, prompt=5))))
-    found = figures(watch)
+    found = metrics(watch)
 
     assert (found["tokens"], found["prompt"], found["cost"], found["currency"]) == (2, 5, "0.000030", "USD")
 
@@ -243,13 +243,13 @@ async def test_a_call_has_its_name_and_its_arguments() -> None:
 async def test_a_viewer_gets_what_is_new_and_what_is_gone() -> None:
     watch, seen = Watch(most=1), dict[int, int]()
     first = watch(given_events(texts("a")) | Same(), "first")
-    assert [message["updates"] for message in watch.board.news(seen)] == [[{"title": "first"}]]
+    assert [message["updates"] for message in watch.board.changes(seen)] == [[{"title": "first"}]]
     await read(first)
-    assert released(watch.board.news(seen)[0]["updates"]) == "a"
-    assert watch.board.news(seen) == []
+    assert released(watch.board.changes(seen)[0]["updates"]) == "a"
+    assert watch.board.changes(seen) == []
     watch(given_events([]) | Same(), "second")
 
-    assert [(message["id"], "gone" in message) for message in watch.board.news(seen)] == [(1, True), (2, False)]
+    assert [(message["id"], "gone" in message) for message in watch.board.changes(seen)] == [(1, True), (2, False)]
 
 
 async def test_of_a_very_long_stream_the_rest_is_left_out() -> None:
