@@ -37,7 +37,7 @@ def describe_address(parser: argparse.ArgumentParser, name: str) -> None:
     url: Any = parser.add_argument(
         name,
         metavar="URL",
-        help=f"an endpoint, its base such as https://api.openai.com/v1, or a preset: {', '.join(PRESETS)}",
+        help=f"an endpoint, a base URL such as https://api.openai.com/v1, or a preset: {', '.join(PRESETS)}",
     )
     url.completer = _complete_url
 
@@ -48,13 +48,13 @@ def describe_key(parser: argparse.ArgumentParser) -> None:
     add(
         "--key-from",
         metavar="NAME",
-        help="the environment variable that holds the key; by default that of the preset, and of a URL none",
+        help="the environment variable with the key (default: that of the preset; none for a URL)",
     )
     add(
         "--key-header",
         metavar="NAME",
-        help="the header that carries the key: x-api-key, api-key, …; as it is, but behind `Bearer` in authorization, "
-        "the default for a URL",
+        help="the header for the key: x-api-key, api-key, … (default: that of the preset; for a URL authorization, which has "
+        "the prefix `Bearer`)",
     )
     add(
         "--header",
@@ -62,7 +62,7 @@ def describe_key(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_header,
         metavar="'NAME: VALUE'",
-        help="another header; repeatable",
+        help="an additional header; repeatable",
     )
     complaint.describe_verbose(parser)
 
@@ -196,7 +196,5 @@ def _header(text: str) -> tuple[str, str]:
         raise argparse.ArgumentTypeError("expected 'NAME: VALUE'")
     # Arguments are stored in the shell's history, and any user of the machine can read them while the command runs.
     if cleaned({"headers": {name: value}})["headers"] == {name: REDACTED}:
-        raise argparse.ArgumentTypeError(
-            f"{name} sounds like a secret: put it into the environment, and use --key-from"
-        )
+        raise argparse.ArgumentTypeError(f"{name} looks like a secret: put it into the environment, and use --key-from")
     return name, value

@@ -24,42 +24,44 @@ LINE_SECONDS = 10.0
 """Interval of progress lines if standard error is not a terminal."""
 EXAMPLES = """\
 streamkit batch recordings/ --model gpt-4o --rules rules.toml --out results.jsonl
-    text, tokens, flags and times of every .sse, .jsonl, .ndjson and .json file in a folder, also gzip
+    text, tokens, flags and times of every .sse, .jsonl, .ndjson and .json file in a folder, including gzip files
 streamkit batch 'logs/2026-*/*.sse.gz' --pipeline pipeline.toml --out results.jsonl
-    through a pipeline file; quoted, so that the order of a glob does not depend on the shell
+    with a pipeline file; the glob is quoted, so that its order does not depend on the shell
 streamkit batch exchanges.jsonl.gz --out results.parquet --workers 16
     one exchange per line, such as the results of OpenAI's or Anthropic's batch API
 streamkit batch recordings/ --out results.jsonl
-    again after a kill or Ctrl-C: continues where it stopped
+    the same command again after a kill or Ctrl-C: resumes the batch
 """
-EXIT_CODES = "0 every input has a result, 3 some are dead letters, 1 an error; after Ctrl-C or SIGTERM the same command continues"
+EXIT_CODES = (
+    "0 every input has a result, 3 some are dead letters, 1 an error; after Ctrl-C or SIGTERM the same command resumes"
+)
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Read recorded answers through one pipeline, on all cores, and write a line of JSON for each, in the order of the\n"
-        "inputs; what can't be read is in --dead-letters with the reason.",
+        "Run one pipeline over recorded answers, on all cores, and write a line of JSON for each, in the order of the inputs.\n"
+        "Unreadable inputs are written to --dead-letters with the reason.",
         EXAMPLES,
         EXIT_CODES,
     )
     # The results are written to a file.
     parser.set_defaults(needs_output=False)
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="a file, a folder or a glob; .jsonl may have an exchange per line")
-    add("--out", required=True, metavar="FILE", help="the results, as JSON lines, or as Parquet if it ends in .parquet")
+    add("inputs", nargs="+", metavar="INPUT", help="a file, a folder or a glob; .jsonl may have one exchange per line")
+    add("--out", required=True, metavar="FILE", help="the results, as JSON lines, or as Parquet for a .parquet file")
     reading.describe_pipeline(parser)
-    add("--model", help="count the tokens as this model does")
-    add("--dead-letters", metavar="FILE", help="what can't be read (default: --out with .dead appended)")
-    add("--workers", type=values.whole(1), metavar="N", help="worker processes (default: one for each core)")
+    add("--model", help="count tokens for this model")
+    add("--dead-letters", metavar="FILE", help="file for unreadable inputs (default: --out with .dead appended)")
+    add("--workers", type=values.whole(1), metavar="N", help="number of worker processes (default: one per core)")
     add(
         "--shard",
         type=values.whole(1),
         default=50,
         metavar="N",
-        help="inputs that a worker reads at a time (%(default)s)",
+        help="inputs that a worker receives at a time (%(default)s)",
     )
-    add("--restart", action="store_true", help="begin anew, and replace the files of an earlier batch")
+    add("--restart", action="store_true", help="start over and replace the files of an earlier batch")
     add("--json", action="store_true", help="write the summary to standard output, as a JSON object")
 
 

@@ -26,38 +26,37 @@ READS = ("one event", "64 KiB")
 MODEL = "gpt-4o"
 EXAMPLES = """\
 streamkit bench
-    a chat as OpenAI sends it today, through one stage more in each row; about a second
+    a chat as OpenAI sends it, with one more stage in each row; takes about a second
 streamkit bench answer.sse --rounds 9
-    a recorded answer of your own
+    with your own recorded answer
 streamkit bench --rules rules.toml --stage 'Smooth("word")' --json
-    your rules and stages as a row of their own, as JSON
+    your rules and stages as an additional row, as JSON
 """
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Measure the processor time that a pipeline takes for an event, without any network. The floor is msgspec's decoding\n"
-        "of payloads that are split already, which whoever reads them at all pays for. Rows take turns, round by round; shown\n"
-        "are medians.",
+        "Measure the CPU time of a pipeline per event, without network. The floor is the time that msgspec takes to decode the\n"
+        "payloads, already split: the minimum for any reader. The values are medians of several rounds.",
         EXAMPLES,
         OF_A_COMMAND,
     )
     add = parser.add_argument
-    add("file", metavar="FILE", nargs="?", help="measure with the events of this answer or recording")
+    add("file", metavar="FILE", nargs="?", help="use the events of this answer or recording")
     add(
         "--events",
         type=values.whole(1, 10_000_000),
         default=2000,
         metavar="N",
-        help="length of the generated answer (%(default)s)",
+        help="number of events of the generated answer (%(default)s)",
     )
     add(
         "--rounds",
         type=values.whole(1, 10_000),
         default=5,
         metavar="N",
-        help="how often each row is measured (%(default)s)",
+        help="number of measurements per row (%(default)s)",
     )
     reading.describe_pipeline(parser)
     describe_verbose(parser)

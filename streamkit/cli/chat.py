@@ -26,35 +26,35 @@ from streamkit.events import Json, ToolOutput, TurnEnd
 Message: TypeAlias = dict[str, Any]
 EXAMPLES = """\
 streamkit chat demo
-    with the embedded provider: no key, no network. Ctrl-C ends an answer, Ctrl-D or an empty line the chat
+    with the embedded provider, without key and network. Ctrl-C ends an answer; Ctrl-D or an empty line ends the chat
 streamkit chat anthropic --model claude-sonnet-4-5 --system "Answer in one sentence."
-    a preset, and a system prompt
+    with a preset and a system prompt
 streamkit chat openai --model gpt-4o-mini --tools tools.py
-    the model may call the public functions of tools.py; their annotations are the parameters, their docstrings the descriptions
+    the model may call the public functions of tools.py, with parameters by their annotations, descriptions by their docstrings
 streamkit chat openai --model gpt-4o-mini --rules rules.toml --json < questions.txt
-    each line of a file is a question; a JSON object for each answer
+    each line of the file is a question; writes a JSON object for each answer
 """
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Talk with a model: each line is a question, and each answer becomes part of the conversation. Without a terminal\n"
-        "the questions are the lines of standard input, and the first answer that fails ends the chat.",
+        "Chat with a model: each line is a question, and each answer becomes part of the conversation. Without a terminal,\n"
+        "the questions are the lines of standard input, and the first failed answer ends the chat.",
         EXAMPLES,
-        "of the last answer: " + OF_AN_ANSWER,
+        "for the last answer: " + OF_AN_ANSWER,
     )
     asking.describe(parser)
     add = parser.add_argument
-    add("--model", type=values.sent, help="the model that is asked")
-    add("--system", type=values.sent, metavar="TEXT", help="instructions that the whole conversation has")
+    add("--model", type=values.sent, help="the model")
+    add("--system", type=values.sent, metavar="TEXT", help="the system prompt of the conversation")
     add("--tools", type=Path, metavar="FILE.py", help="let the model call the public functions of this file")
     add(
         "--max-turns",
         type=values.whole(1, 1000),
         default=10,
         metavar="N",
-        help="requests for one question, which calls of tools need (%(default)s)",
+        help="maximum number of requests per question; each round of tool calls needs one (%(default)s)",
     )
     reading.describe_pipeline(parser)
     add("--json", action="store_true", help="write a JSON object for each answer: text, calls, end and usage")

@@ -21,40 +21,40 @@ class Command(NamedTuple):
 
 GROUPS: dict[str, dict[str, Command]] = {
     "ask a model": {
-        "run": Command("run", "ask an endpoint, and write the answer while it arrives"),
-        "chat": Command("chat", "talk with a model, which may call the functions of a Python file"),
-        "watch": Command("watching", "show answers live on a local web page, while they pass through a pipeline"),
-        "compare": Command("comparing", "measure what streaming saves at an endpoint"),
+        "run": Command("run", "send a request to an endpoint, and write the answer while it arrives"),
+        "chat": Command("chat", "chat with a model, which may call the functions of a Python file"),
+        "watch": Command("watching", "show answers live on a local web page while they pass through a pipeline"),
+        "compare": Command("comparing", "measure how much time streaming saves at an endpoint"),
     },
     "read recorded answers": {
-        "replay": Command("replay", "write the text of a recorded answer as it came"),
-        "inspect": Command("inspection", "show what is in recordings: events, end, usage, timings, a timeline"),
+        "replay": Command("replay", "write the text of a recorded answer at the recorded pace"),
+        "inspect": Command("inspection", "show the events, end, usage, timings and timeline of recordings"),
         "moderate": Command(
-            "moderating", "apply rules to a file or a stream: what is withheld, why and at which offset"
+            "moderating", "apply rules to a file or a stream, and report what is withheld, why and at which offset"
         ),
         "count": Command("counting", "count the tokens of texts, prompts and answers"),
-        "batch": Command("batching", "read many recordings, and write a line of results for each"),
+        "batch": Command("batching", "run a pipeline over many recordings, and write a line of results for each"),
     },
     "extend and check": {
-        "plugins": Command("listing", "list what installed packages offer"),
-        "new-plugin": Command("new_plugin", "write a package with a stage or an emitter of your own"),
-        "doctor": Command("doctor", "check this installation, and say how to fix what is missing"),
-        "bench": Command("bench", "measure what a pipeline costs on this machine"),
+        "plugins": Command("listing", "list the plugins of installed packages"),
+        "new-plugin": Command("new_plugin", "create a package with your own stage or emitter"),
+        "doctor": Command("doctor", "check this installation, and show how to fix problems"),
+        "bench": Command("bench", "measure the cost of a pipeline on this machine"),
         "completion": Command("completion", "print the completion script of a shell"),
     },
     "try it without a key": {
-        "demo": Command("demo", "show what streamkit does; needs no key and no network"),
+        "demo": Command("demo", "demonstrate streamkit, without a key and without network"),
         "serve-demo": Command("serve_demo", "run the demo's provider until Ctrl-C"),
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
 _OPTIONS = """\
 options:
-  -h, --help     show this help; `streamkit COMMAND --help` has the options and examples of a command
+  -h, --help     show this help; `streamkit COMMAND --help` shows the options and examples of a command
   --version      show the version
 
-Exit codes: 0 success, 1 an error, 2 wrong arguments and what they name in vain (a stage, a file, a key), 130 Ctrl-C;
-`streamkit COMMAND --help` has those of a command."""
+Exit codes: 0 success, 1 an error, 2 wrong arguments, including a missing stage, file or key, 130 Ctrl-C;
+`streamkit COMMAND --help` shows those of a command."""
 EXIT_CODES = "2 wrong arguments, 130 Ctrl-C, 143 SIGTERM, 141 the reader of the output has closed it"
 """The exit codes common to all commands."""
 

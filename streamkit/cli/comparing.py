@@ -18,16 +18,16 @@ EXAMPLES = """\
 streamkit compare demo
     the requests of OpenAI's guide to streaming, against the embedded provider
 streamkit compare openai --model gpt-4o-mini --legacy-model gpt-3.5-turbo-instruct --runs 3 --svg compared.svg
-    both completion APIs, the medians of three answers each, and the text over time as a chart
+    both completion APIs, the medians of three answers each, and a chart of the text over time
 streamkit compare http://localhost:8000/v1 --body request.json --json
-    a request of your own; the figures as JSON
+    with your own request; the results as JSON
 """
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Ask the same thing streamed and whole, and measure when text arrives. Sends real requests, one after the other.",
+        "Send the same request with and without streaming, and measure when text arrives. Sends real requests, one at a time.",
         EXAMPLES,
         OF_A_COMMAND,
     )
@@ -43,17 +43,17 @@ def describe(parser: CommandParser) -> None:
         "--legacy-model",
         type=values.sent,
         metavar="MODEL",
-        help="without --body: let this one go on after 1,2,3, by the legacy completions",
+        help="without --body: also let this model continue 1,2,3, with the legacy completions API",
     )
     add(
         "--runs",
         type=values.whole(1, 1000),
         default=1,
         metavar="N",
-        help="send each N times, and report the medians (%(default)s)",
+        help="send each request N times, and report the medians (%(default)s)",
     )
-    add("--svg", metavar="FILE", help="draw the text over time into this file")
-    add("--json", action="store_true", help="write the figures as JSON")
+    add("--svg", metavar="FILE", help="write a chart of the text over time to this file")
+    add("--json", action="store_true", help="write the results as JSON")
     parser.set_defaults(model="gpt-4o-mini")
 
 

@@ -57,5 +57,5 @@ def describe_verbose(parser: argparse.ArgumentParser) -> None:
         "-v",
         "--verbose",
         action="store_true",
-        help="show the provider's own reason of an error, which may quote the prompt, or the traceback",
+        help="show the provider's own reason for an error, which may quote the prompt, or the traceback",
     )

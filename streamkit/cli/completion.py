@@ -9,7 +9,7 @@ from streamkit.cli.exits import OF_A_COMMAND
 SHELLS = ("bash", "zsh", "fish", "powershell")
 EXAMPLES = """\
 eval "$(streamkit completion bash)"
-    for this shell; append the line to ~/.bashrc for every one. For zsh: the same with `zsh`, in ~/.zshrc
+    for this shell; append the line to ~/.bashrc for all shells. For zsh, use `zsh` and ~/.zshrc
 streamkit completion fish > ~/.config/fish/completions/streamkit.fish
     for fish
 """
@@ -18,11 +18,11 @@ streamkit completion fish > ~/.config/fish/completions/streamkit.fish
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Print the script that lets a shell complete commands, options, files, and the names of stages and presets.",
+        "Print the script for shell completion of commands, options, files, and the names of stages and presets.",
         EXAMPLES,
         OF_A_COMMAND,
     )
-    parser.add_argument("shell", choices=SHELLS, help="the shell that is to complete")
+    parser.add_argument("shell", choices=SHELLS, help="the shell")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -22,13 +22,13 @@ from streamkit.tokens.counters import find_counter
 
 EXAMPLES = """\
 streamkit count notes.txt README.md --model gpt-4o
-    tokens, characters and name of each file, and their sum, as `wc` has it
+    tokens, characters and name of each file, and the total, like `wc`
 echo "Count to 10" | streamkit count
-    standard input, by the encoding of OpenAI's current models
+    standard input, with the encoding of OpenAI's current models
 streamkit count request.json --model gpt-4o --price 2.50/10
-    the prompt of a request, with its tools, and what it costs
+    the prompt of a request, including its tools, and its cost
 streamkit count answer.sse recordings/ --model gpt-4o --json
-    what was generated in recorded answers, beside the usage that the provider reported
+    the generated tokens of recorded answers, and the usage that the provider reported
 """
 
 
@@ -36,7 +36,7 @@ def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
         "Count tokens: of texts, of the prompts in requests (JSON with messages), and of recorded answers (.sse, .jsonl,\n"
-        ".ndjson, a response in .json). A number that is an estimate has `~` before it.",
+        ".ndjson, a response in .json). An estimate is marked with `~`.",
         EXAMPLES,
         OF_A_COMMAND,
     )
@@ -46,18 +46,18 @@ def describe(parser: CommandParser) -> None:
         metavar="FILE",
         nargs="*",
         default=["-"],
-        help="files, folders of answers, globs; - or none is standard input",
+        help="files, folders of answers, globs; - or no argument is standard input",
     )
-    add("--model", default="o200k_base", help="count as this model does; also an encoding's name (%(default)s)")
-    add("--counter", metavar="NAME", help="a counter that an installed package offers, or `characters`, in its stead")
+    add("--model", default="o200k_base", help="count tokens for this model, or with this encoding (%(default)s)")
+    add("--counter", metavar="NAME", help="use a counter of an installed package, or `characters`, instead")
     add(
         "--as",
         dest="form",
         choices=("auto", "text", "prompt", "answer"),
         default="auto",
-        help="what the files are; auto: by name and content",
+        help="the type of the files; auto: by name and content",
     )
-    add("--price", type=reading.price, metavar="PROMPT/ANSWER", help="what a million tokens cost, such as 2.50/10")
+    add("--price", type=reading.price, metavar="PROMPT/ANSWER", help="the prices per million tokens, such as 2.50/10")
     add("--json", action="store_true", help="write a JSON object for each input, one per line")
 
 

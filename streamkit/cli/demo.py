@@ -74,21 +74,21 @@ pipeline = (
 
 EXAMPLES = """\
 streamkit demo
-    chat, legacy completion, redaction, the assembled response, token counts, streaming beside waiting
+    chat, legacy completion, redaction, the assembled response, token counts, streaming compared with waiting
 streamkit demo --fast
-    the same without the waits of a real model
+    the same without the delays of a real model
 streamkit demo --json
-    the figures that it measures, as one JSON object
+    the measured values, as one JSON object
 """
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Show what streamkit does, with a provider of its own. Needs no key and no network.", EXAMPLES, OF_A_COMMAND
+        "Demonstrate streamkit with an embedded provider. Needs no key and no network.", EXAMPLES, OF_A_COMMAND
     )
-    parser.add_argument("--fast", action="store_true", help="let the provider answer almost at once")
-    parser.add_argument("--json", action="store_true", help="write the measured figures as one JSON object")
+    parser.add_argument("--fast", action="store_true", help="let the provider answer almost immediately")
+    parser.add_argument("--json", action="store_true", help="write the measured values as one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ OPTIONAL = {
 }
 EXAMPLES = """\
 streamkit doctor
-    versions, token tables, plugins, keys and the terminal; what is missing comes with the command that adds it
+    versions, token tables, plugins, keys and the terminal; for anything missing, the command that installs it
 streamkit doctor --json
     the same as a JSON array
 """
@@ -52,9 +52,9 @@ class Diagnosis(NamedTuple):
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Check this installation, and say how to fix what is missing. Nothing is sent, and no key is shown.",
+        "Check this installation, and show how to fix problems. Sends nothing and shows no key.",
         EXAMPLES,
-        "0 nothing that is needed is missing, 1 something is",
+        "0 no requirement is missing, 1 a requirement is missing",
     )
     parser.add_argument("--json", action="store_true", help="write a JSON array of name, found, well and fix")
 

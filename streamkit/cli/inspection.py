@@ -30,17 +30,17 @@ EXAMPLES = """\
 streamkit inspect answer.jsonl
     request, pieces, dialect, events, end, usage, timings and stalls of a recording; in a terminal also its timeline
 streamkit inspect recordings/ 'logs/*.sse.gz' --stall 2 --html timeline.html
-    every answer of a folder and of a glob, and all of them on one axis of time, as a page
+    every answer of a folder and of a glob, and an HTML page with all of them on one time axis
 streamkit inspect recordings/ --json | jq -r 'select(.error) | .file'
-    one JSON object for each answer, in a line of its own
+    one JSON object per answer, one per line
 """
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Show what is in recordings and bodies of answers: files, folders, globs, gzip, JSONL with one exchange per line.\n"
-        "The text of an answer is never shown.",
+        "Describe recordings and response bodies: files, folders, globs, gzip, JSONL with one exchange per line. The text of\n"
+        "an answer is never shown.",
         EXAMPLES,
         "0 every answer can be read to its end, 1 one of them can't",
     )
@@ -51,10 +51,10 @@ def describe(parser: CommandParser) -> None:
         nargs="+",
         help="a recording, the body of an answer, a folder or a glob; - is standard input",
     )
-    add("--stall", type=values.seconds, default=1.0, metavar="SECONDS", help="a wait of more is a stall (%(default)s)")
-    add("--timeline", action="store_true", help="show the timeline as a line of text also where there is no terminal")
-    add("--svg", metavar="FILE", help="draw the timelines of all answers into this file")
-    add("--html", metavar="FILE", help="the same with a table of their figures, as a page")
+    add("--stall", type=values.seconds, default=1.0, metavar="SECONDS", help="a longer wait is a stall (%(default)s)")
+    add("--timeline", action="store_true", help="show the timeline as a line of text even without a terminal")
+    add("--svg", metavar="FILE", help="write the timelines of all answers to this file")
+    add("--html", metavar="FILE", help="write the timelines and a table of their metrics to this file")
     add("--json", action="store_true", help="write a JSON object for each answer, one per line")
 
 

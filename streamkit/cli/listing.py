@@ -14,7 +14,7 @@ _COLUMNS = ("group", "name", "package", "version", "state", "problem")
 
 EXAMPLES = """\
 streamkit plugins
-    group, name, package, version, state and problem of everything that installed packages offer
+    group, name, package, version, state and problem of each plugin
 streamkit plugins --json
     the same as a JSON array
 """
@@ -23,9 +23,9 @@ streamkit plugins --json
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "List what installed packages offer to streamkit. Imports each of them, to see whether it can be.",
+        "List the plugins of installed packages. Imports each of them, to check that it can be loaded.",
         EXAMPLES,
-        "0 all can be used, 1 one is broken or two offer the same name",
+        "0 all can be used, 1 one is broken or two have the same name",
     )
     parser.add_argument("--json", action="store_true", help="write a JSON array")
 

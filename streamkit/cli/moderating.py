@@ -26,11 +26,11 @@ Form: TypeAlias = Literal["auto", "answer", "text"]
 OF_ANSWERS = (".sse", ".jsonl", ".ndjson", ".json")
 EXAMPLES = """\
 streamkit moderate answer.sse --rules rules.toml
-    each span that is buffered, each verdict with its category, its offsets and where it was decided, and a summary
+    each buffered span, each verdict with its category, offsets and point of decision, and a summary
 echo "my card is 4111 1111 1111 1111" | streamkit moderate - --rules rules.toml --quote
-    a text from standard input, as deltas of 4 characters; the matches are quoted
+    a text from standard input, split into deltas of 4 characters; quotes the matches
 curl -N … | streamkit moderate - --rules rules.toml --released > answer.txt
-    a stream while it arrives: standard output has the released text, standard error the report
+    a stream while it arrives: the released text on standard output, the report on standard error
 streamkit moderate recordings/ --rules rules.toml --json | jq -r 'select(.verdicts != []) | .file'
     one JSON object for each answer of a folder
 """
@@ -39,8 +39,8 @@ streamkit moderate recordings/ --rules rules.toml --json | jq -r 'select(.verdic
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Apply rules to texts, answers and recordings, and show what they do at which offset. Offsets count characters of the\n"
-        "original text of a channel. The text itself is not shown, unless --quote or --released asks for it.",
+        "Apply rules to texts, answers and recordings, and show their decisions with offsets. Offsets count characters of the\n"
+        "original text of a channel. The text itself is shown only with --quote or --released.",
         EXAMPLES,
         "0 nothing is withheld, 7 something is redacted or blocked, 1 an error",
     )
@@ -51,23 +51,23 @@ def describe(parser: CommandParser) -> None:
         nargs="+",
         help="a text, an answer, a recording, a folder or a glob; - is standard input",
     )
-    add("--rules", metavar="FILE", required=True, help="the rules, a TOML file")
+    add("--rules", metavar="FILE", required=True, help="the rules, as a TOML file")
     add(
         "--as",
         dest="form",
         choices=("auto", "answer", "text"),
         default="auto",
-        help="what the files are; auto: answers if they are named .sse, .jsonl, .ndjson or .json or begin as an event stream",
+        help="the type of the files; auto: an answer if named .sse, .jsonl, .ndjson or .json or starting like an event stream",
     )
     add(
         "--cut",
         type=values.whole(1),
         default=4,
         metavar="N",
-        help="cut a text into deltas of N characters (%(default)s)",
+        help="split a text into deltas of N characters (%(default)s)",
     )
-    add("--mode", choices=("hold", "observe", "optimistic"), default="hold", help="see Moderate (%(default)s)")
-    add("--quote", action="store_true", help="quote the text that each verdict is about")
+    add("--mode", choices=("hold", "observe", "optimistic"), default="hold", help="the mode of Moderate (%(default)s)")
+    add("--quote", action="store_true", help="quote the text of each verdict")
     add(
         "--released",
         action="store_true",

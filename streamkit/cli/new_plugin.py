@@ -24,22 +24,28 @@ streamkit new-plugin streamkit-shop
 streamkit new-plugin my-plugin --into plugins
     in the folder plugins/my-plugin
 streamkit new-plugin my-wire --emitter
-    in the folder my-wire: a package with an emitter, which writes answers in a wire format of its own
+    in the folder my-wire: a package with an emitter, which writes answers in its own wire format
 """
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Write a package with one stage or emitter, its tests and its entry point. It passes its tests and strict type checks.",
+        "Create a package with one stage or emitter, its tests and its entry point. It passes its tests and strict type checks.",
         EXAMPLES,
-        "0 it is written, 1 it can't be written",
+        "0 the package is written, 1 it can't be written",
     )
     parser.add_argument("name", metavar="NAME", help="the distribution's name, such as streamkit-shop")
     parser.add_argument(
-        "--emitter", action="store_true", help="with an emitter, a wire format of clients, and no stage"
+        "--emitter", action="store_true", help="create an emitter, for the wire format of a client, instead of a stage"
     )
-    parser.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where to put its folder (here)")
+    parser.add_argument(
+        "--into",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="the parent of its folder (default: the current folder)",
+    )
     parser.add_argument("--json", action="store_true", help="write the folder and its files as a JSON object")
 
 

@@ -28,25 +28,30 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Add the options of the commands that read a response."""
     describe_pipeline(parser)
     add = parser.add_argument
-    add("--json", action="store_true", help="write the completion as JSON when it has ended, instead of the text")
-    add("--price", type=price, metavar="PROMPT/ANSWER", help="what a million tokens cost, for the line in the terminal")
+    add("--json", action="store_true", help="write the completion as JSON at the end, instead of the text")
+    add(
+        "--price",
+        type=price,
+        metavar="PROMPT/ANSWER",
+        help="the prices per million tokens, for the line in the terminal",
+    )
 
 
 def describe_pipeline(parser: argparse.ArgumentParser) -> None:
     """Add the options that define the pipeline."""
     add = parser.add_argument
-    add("--pipeline", metavar="FILE", help="read through the pipeline in this TOML or JSON file")
+    add("--pipeline", metavar="FILE", help="use the pipeline in this TOML or JSON file")
     stage: Any = add(
         "--stage",
         action="append",
         default=[],
         type=stage_option,
         metavar="STAGE",
-        help="put in a stage, before the rules; repeatable. Built-in and installed ones by name, others by "
-        "package.module:name; options as Python writes them: 'Smooth(\"word\")'",
+        help="add a stage, before the rules; repeatable. Built-in and installed stages by name, others as "
+        "package.module:name; options in Python syntax: 'Smooth(\"word\")'",
     )
     stage.completer = complete_stage
-    add("--rules", metavar="FILE", help="moderate by the rules in this TOML file")
+    add("--rules", metavar="FILE", help="moderate with the rules in this TOML file")
 
 
 def pipeline(options: argparse.Namespace, body: Mapping[str, Any]) -> AnyPipeline:

@@ -17,13 +17,13 @@ from streamkit.sources.recording import RECORDING
 
 EXAMPLES = """\
 streamkit replay answer.jsonl
-    the text, at the pace at which it arrived; a recording is written by `streamkit run … --record answer.jsonl`
+    the text at the recorded pace; `streamkit run … --record answer.jsonl` writes a recording
 streamkit replay answer.jsonl --pace 10
     ten times as fast; 0 does not wait
 streamkit replay answer.sse --rules rules.toml
-    a body as a provider sent it, through rules
+    a response body, moderated with rules
 streamkit replay answer.jsonl --pace 0 --json > completion.json
-    the completion as the provider sends it without streaming
+    the completion in the format of a non-streaming response
 curl -N … | streamkit replay - --rules rules.toml
     an answer from standard input, while it arrives; a recording at its own pace
 """
@@ -31,11 +31,11 @@ curl -N … | streamkit replay - --rules rules.toml
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
-    parser.describe("Write the text of a recorded answer, at the pace at which it arrived.", EXAMPLES, OF_AN_ANSWER)
+    parser.describe("Write the text of a recorded answer at the recorded pace.", EXAMPLES, OF_AN_ANSWER)
     add = parser.add_argument
     add("file", metavar="FILE", type=Path, help="a recording, or the body of an answer; - is standard input")
     describe_pace(parser)
-    add("--model", help="count the tokens as this model does")
+    add("--model", help="count tokens for this model")
     complaint.describe_verbose(parser)
     reading.describe(parser)
 
@@ -43,7 +43,11 @@ def describe(parser: CommandParser) -> None:
 def describe_pace(parser: argparse.ArgumentParser) -> None:
     """Add the option for the pace of a replay."""
     parser.add_argument(
-        "--pace", type=_pace, default=1.0, metavar="TIMES", help="how many times as fast; 0 does not wait (%(default)s)"
+        "--pace",
+        type=_pace,
+        default=1.0,
+        metavar="TIMES",
+        help="the speed relative to the recording; 0 does not wait (%(default)s)",
     )
 
 

@@ -13,25 +13,27 @@ from streamkit.cli.exits import OF_AN_ANSWER
 
 EXAMPLES = """\
 streamkit run demo "Count to 10"
-    ask the embedded provider: no key, no network
+    with the embedded provider, without key and network
 streamkit run openai "Count to 10" --model gpt-4o-mini
-    a preset: its address, and the key from its environment variable, OPENAI_API_KEY
+    with a preset: its URL, and the key from its environment variable, OPENAI_API_KEY
 streamkit run http://localhost:8000/v1 "Count to 10" --model my-model --price 0.15/0.60
-    any server with OpenAI's interface; in a terminal the line below the text shows tokens, rate and cost
+    any server with OpenAI's API; in a terminal, the line below the text shows tokens, rate and cost
 streamkit run https://api.openai.com/v1 --body request.json --key-from OPENAI_API_KEY --record answer.jsonl
-    a request of your own, and a recording of its answer
+    your own request, and a recording of its answer
 streamkit run demo "What is the launch code?" --rules rules.toml --stage 'Smooth("word")'
-    through rules, and through a stage with options
+    with rules, and with a stage and its options
 echo "Count to 10" | streamkit run demo
-    the prompt from standard input, where a request as JSON may come too
+    with the prompt, or a request as JSON, from standard input
 streamkit run demo "Count to 10" --json
-    the completion as one JSON object, as the provider sends it without streaming
+    the completion as one JSON object, in the format of a non-streaming response
 """
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
-    parser.describe("Ask an endpoint, and write the text of the answer while it arrives.", EXAMPLES, OF_AN_ANSWER)
+    parser.describe(
+        "Send a request to an endpoint, and write the text of the answer while it arrives.", EXAMPLES, OF_AN_ANSWER
+    )
     asking.describe(parser)
     add = parser.add_argument
     add(
@@ -39,16 +41,16 @@ def describe(parser: CommandParser) -> None:
         nargs="?",
         type=values.sent,
         metavar="PROMPT",
-        help="ask this, of --model; without it and --body, standard input is the prompt, or a request as JSON",
+        help="the prompt for --model; without PROMPT and --body, standard input is the prompt, or a request as JSON",
     )
     add("--body", metavar="FILE", help="send this request, a JSON object; - is standard input")
-    add("--model", type=values.sent, help="the model that is asked; replaces that of a --body")
+    add("--model", type=values.sent, help="the model; replaces that of --body")
     add(
         "--as-is",
         action="store_true",
-        help="send the request as it is; otherwise `stream` is set where it says nothing",
+        help="send the request unchanged; otherwise `stream` is set if it is missing",
     )
-    add("--record", metavar="FILE", help="record the answer too, for `streamkit replay`")
+    add("--record", metavar="FILE", help="record the answer, for `streamkit replay`")
     reading.describe(parser)
 
 

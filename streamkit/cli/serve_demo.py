@@ -21,37 +21,37 @@ EXAMPLES = """\
 streamkit serve-demo --port 8080
     then: streamkit run http://127.0.0.1:8080/v1 "Count to 10" --model any
 streamkit serve-demo --recordings recordings/ --seed 1
-    serves the .sse and .jsonl files of a folder too; the ids of the answers are the same every time
+    also serves the .sse and .jsonl files of a folder; the ids of the answers are repeatable
 """
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Run a small provider that speaks as the OpenAI completion APIs do, until Ctrl-C or SIGTERM.",
+        "Run a small provider with the wire format of OpenAI's APIs, until Ctrl-C or SIGTERM.",
         EXAMPLES,
-        "0 ended by Ctrl-C or SIGTERM, 1 an error such as a port that is taken",
+        "0 ended by Ctrl-C or SIGTERM, 1 an error, such as a port that is in use",
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
-    add("--port", type=values.port, default=0, help="the port; 0, the default, takes a free one")
+    add("--port", type=values.port, default=0, help="the port; 0, the default, selects a free one")
     add(
         "--first-token",
         type=values.seconds,
         default=0.1,
         metavar="SECONDS",
-        help="the wait for an answer (%(default)s)",
+        help="the time to the first token (%(default)s)",
     )
     add(
         "--token",
         type=values.seconds,
         default=0.015,
         metavar="SECONDS",
-        help="the wait for each further token (%(default)s)",
+        help="the time between two tokens (%(default)s)",
     )
-    add("--recordings", type=_folder, metavar="DIR", help="replay the .sse and .jsonl files of this folder too")
+    add("--recordings", type=_folder, metavar="DIR", help="also replay the .sse and .jsonl files of this folder")
     add("--seed", type=int, metavar="N", help="make the ids of the answers repeatable")
-    add("--json", action="store_true", help="write the base URL as a JSON object in one line, and nothing else")
+    add("--json", action="store_true", help="write only the base URL, as a JSON object in one line")
 
 
 def run(options: argparse.Namespace) -> int:

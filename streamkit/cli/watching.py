@@ -20,20 +20,20 @@ from streamkit.sinks.watch import Watch
 
 EXAMPLES = """\
 streamkit watch --url demo --prompt "Tell me the launch code" --rules rules.toml
-    ask the embedded provider, and show the answer as it passes through the rules
+    send a prompt to the embedded provider, and show the answer while it passes through the rules
 streamkit watch answer.jsonl other.jsonl --pace 2
-    recorded answers, one after the other, twice as fast as they arrived
+    recorded answers, one after the other, at twice the recorded pace
 streamkit watch --url openai --model gpt-4o-mini --prompt "Count to 100" --price 0.15/0.60 --port 8765
     an endpoint, with the cost of the tokens, on a port of your choice
 streamkit watch answer.sse --rules rules.toml --withheld
-    with the text that the rules withhold, which the page otherwise does not get
+    also show the text that the rules withhold, which the page otherwise does not receive
 """
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
-        "Show answers on a web page of this machine while they pass through a pipeline: the text, what is buffered and why,\n"
+        "Show answers on a local web page while they pass through a pipeline: the text, what is buffered and why,\n"
         "redactions, tokens, cost, time to first token and stalls. The page stays until Ctrl-C.",
         EXAMPLES,
         OF_A_COMMAND,
@@ -42,25 +42,25 @@ def describe(parser: CommandParser) -> None:
     add("files", metavar="FILE", nargs="*", type=Path, help="a recording, or the body of an answer")
     describe_pace(parser)
     asking.describe_address(parser, "--url")
-    add("--prompt", type=values.sent, metavar="TEXT", help="ask this, of --model")
-    add("--body", metavar="FILE", help="the request as JSON, in place of --prompt; - is standard input")
-    add("--model", type=values.sent, help="the model that is asked, and as which tokens are counted")
+    add("--prompt", type=values.sent, metavar="TEXT", help="the prompt for --model")
+    add("--body", metavar="FILE", help="the request as JSON, instead of --prompt; - is standard input")
+    add("--model", type=values.sent, help="the model of the request, and for which tokens are counted")
     asking.describe_key(parser)
     reading.describe_pipeline(parser)
-    add("--price", type=reading.price, metavar="PROMPT/ANSWER", help="what a million tokens cost; needs --model")
+    add("--price", type=reading.price, metavar="PROMPT/ANSWER", help="the prices per million tokens; needs --model")
     add(
         "--port",
         type=values.port,
         default=0,
         metavar="PORT",
-        help="the port of the page; 0, the default, takes a free one",
+        help="the port of the page; 0, the default, selects a free one",
     )
-    add("--stall", type=values.seconds, default=1.0, metavar="SECONDS", help="a wait of more is a stall (%(default)s)")
-    add("--withheld", action="store_true", help="show the text that is buffered or withheld, too")
+    add("--stall", type=values.seconds, default=1.0, metavar="SECONDS", help="a longer wait is a stall (%(default)s)")
+    add("--withheld", action="store_true", help="also show the text that is buffered or withheld")
     add(
         "--json",
         action="store_true",
-        help="write the address of the page and the end of each answer as JSON, one per line",
+        help="write the URL of the page and the end of each answer as JSON, one per line",
     )
     add("--exit", action="store_true", help="exit when the answers have ended, without waiting for Ctrl-C")
 

@@ -54,7 +54,7 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(header: str, caps
         parsed("--header", header)
 
     errors = capsys.readouterr().err
-    assert "sounds like a secret: put it into the environment, and use --key-from" in errors
+    assert "looks like a secret: put it into the environment, and use --key-from" in errors
     assert "k-1" not in errors
 
 
