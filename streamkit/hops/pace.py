@@ -64,15 +64,16 @@ class _Watched(AsyncIterator[T], Views, Generic[T]):
         if self._error:
             raise self._error
         name, seconds, rest = self._nearest()
-        began = anyio.current_time()
-        with anyio.move_on_after(rest) as scope:
-            item = await anext(self._items)
-            if self._counts(item):
-                self._had_content, self._waited = True, 0.0
-            else:
-                self._waited += anyio.current_time() - began
-            return item
-        assert scope.cancelled_caught, "the only way out of the block that is no return"
+        began, content = anyio.current_time(), False
+        # A read that the consumer cancels has waited too.
+        try:
+            with anyio.move_on_after(rest):
+                item = await anext(self._items)
+                content = self._counts(item)
+                return item
+        finally:
+            self._had_content = self._had_content or content
+            self._waited = 0.0 if content else self._waited + anyio.current_time() - began
         self._error = DeadlineExceeded(f"the deadline {name!r} of {seconds} s passed", deadline=name, seconds=seconds)
         raise self._error
 

@@ -163,6 +163,15 @@ async def test_a_deadline_that_passes_names_itself(
     assert seen is None or len(found) == seen
 
 
+async def test_reads_that_the_consumer_cancels_count_as_waiting() -> None:
+    async with deadlines(silent(START), first_content=0.05) as events:
+        assert await anext(events) == START
+        with pytest.raises(sk.errors.DeadlineExceeded), anyio.fail_after(60):
+            while True:
+                with anyio.move_on_after(0.01):
+                    await anext(events)
+
+
 async def test_a_stream_in_time_is_not_disturbed() -> None:
     async with deadlines(stream(START, HI, END), first_content=60, idle_content=60, total=60) as events:
         assert [event async for event in events] == [START, HI, END]
