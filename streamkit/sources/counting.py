@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from streamkit.core.stream import Stream
 from streamkit.errors import ProtocolError
 from streamkit.sources.http import Deadlines, post
 from streamkit.tokens.prompts import PromptTokens
@@ -35,12 +36,12 @@ async def count_prompt(
     """
     source = post(url, json=json, headers=headers, session=session, deadlines=deadlines or Deadlines(total=30.0))
     body = bytearray()
-    try:
-        await source.open()
-        while len(body) <= _LONGEST and (pieces := await source.read()):
-            body += b"".join(pieces)
-    finally:
-        await source.close()
+    # The stream enforces the deadlines and the retries, which a source alone does not.
+    async with Stream[bytes](source, ()) as pieces:
+        async for piece in pieces:
+            body += cast("bytes", piece)
+            if len(body) > _LONGEST:
+                break
     tokens = _read(bytes(body))
     return PromptTokens(tokens, False, tokens)
 

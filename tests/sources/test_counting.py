@@ -1,5 +1,6 @@
 """Prompt token counts from a provider's endpoint."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -40,6 +41,22 @@ async def test_a_refusal_is_raised_as_such() -> None:
     async with serving(lambda _: web.json_response({"error": "no"}, status=401)) as url:
         with pytest.raises(sk.StatusError):
             await sk.sources.count_prompt(url, json={})
+
+
+async def test_a_response_that_does_not_end_exceeds_the_deadline() -> None:
+    async def hang(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "application/json"})
+        await response.prepare(request)
+        await response.write(b'{"input_')
+        await asyncio.Event().wait()
+        return response
+
+    app = web.Application()
+    app.router.add_post("/count", hang)
+    async with TestServer(app, handler_cancellation=True) as server:
+        with pytest.raises(sk.errors.DeadlineExceeded, match="'total'"):
+            url = str(server.make_url("/count"))
+            await sk.sources.count_prompt(url, json={}, deadlines=sk.http.Deadlines(total=0.05))
 
 
 @pytest.mark.parametrize(
