@@ -165,7 +165,7 @@ def _introduce(console: Console, url: str, provider: Provider) -> None:
     pace = f"the first token after {provider.first_token_seconds:g} s, then one each {provider.token_seconds:g} s"
     show.heading(console, f"streamkit {sk.__version__}")
     show.put(console, f"A small provider is running at {url}: scripted answers, {pace}.")
-    show.put(console, "Every answer below comes from it over HTTP, through one pipeline:")
+    show.put(console, "It sends all answers below over HTTP. They pass through one pipeline:")
     show.code(console, AS_WRITTEN)
 
 
@@ -176,7 +176,7 @@ async def _show_chat(console: Console, url: str) -> list[sk.Event]:
 
 
 async def _show_legacy(console: Console, url: str) -> None:
-    show.heading(console, "2  A legacy completion: the model goes on after 1,2,3,")
+    show.heading(console, "2  A legacy completion: the model continues 1,2,3,")
     await _write(console, url, GO_ON, before=GO_ON.body["prompt"])
 
 
@@ -198,10 +198,10 @@ async def _write(console: Console, url: str, request: DemoRequest, before: str =
 
 
 async def _show_redaction(console: Console, url: str) -> None:
-    show.heading(console, "3  A secret that no single delta shows")
+    show.heading(console, "3  A secret that is split across deltas")
     about = """\
-The phrase comes in pieces. What may still become a part of it is held back.
-(A stage of the demo's own, put in before Moderate, notes the pieces.)"""
+The phrase arrives in pieces. Text that may become part of it is buffered.
+(An additional stage before Moderate records the pieces.)"""
     show.put(console, about, "dim")
     released: list[str] = []
     verdicts: list[sk.Redacted] = []
@@ -220,7 +220,7 @@ The phrase comes in pieces. What may still become a part of it is held back.
 
 def _show_assembled(console: Console, completion: sk.Completion) -> None:
     show.heading(console, "4  The completion, assembled")
-    show.put(console, "completion.to_dict(): what would have come without streaming; shortened here.", "dim")
+    show.put(console, "completion.to_dict(): the same as a non-streaming response; shortened here.", "dim")
     show.put(console, show.as_json(completion.to_dict()))
 
 
@@ -234,15 +234,15 @@ def _show_tokens(console: Console, events: list[sk.Event]) -> None:
     reported = the(sk.Usage, events)
     show.put(console, show.tokens({"counted": counted, "reported": reported, "in the guide": GUIDE}))
     about = (
-        "Counted is the text. Reported is what OpenAI bills for it: with this model also the token that ends the answer, "
-        "which is no text; later models leave it out."
+        "Counted: the tokens of the text. Reported: the tokens that OpenAI bills. For this model they include the token that "
+        "ends the answer, which is not part of the text; later models do not bill it."
     )
     show.put(console, about, "dim")
 
 
 async def _show_race(console: Console, url: str, expected: float) -> None:
-    show.heading(console, "6  Streaming beside waiting")
-    show.put(console, "The requests of 1 and 2, streamed and not, all four at the same time.", "dim")
+    show.heading(console, "6  Streaming compared with waiting")
+    show.put(console, "The requests of 1 and 2, with and without streaming, all at the same time.", "dim")
     lanes = _lanes()
     started = perf_counter()
 
@@ -253,7 +253,7 @@ async def _show_race(console: Console, url: str, expected: float) -> None:
     async with show.drawn(console, draw):
         await asyncio.gather(*(_take_lane(url, request, lane) for lane, request in lanes))
     streamed, waited = (show.seconds(lane.first) for lane, _ in lanes[:2])
-    show.put(console, f"Who reads the chat begins after {streamed} instead of {waited}.", "bold")
+    show.put(console, f"With streaming, the chat can be read after {streamed} instead of {waited}.", "bold")
     console.print()
 
 

@@ -82,7 +82,7 @@ def write(name: str, into: Path, *, emitter: bool = False) -> Path:
         "module": module,
         "class": "".join(word.capitalize() for word in words),
         "group": "emitters" if emitter else "stages",
-        "description": "A wire format for streamkit" if emitter else "A stage for streamkit: digits leave as a mark",
+        "description": "A wire format for streamkit" if emitter else "A stage for streamkit that replaces digits",
         "version": streamkit.__version__,
         "api": plugins.API,
     }

@@ -44,7 +44,7 @@ STAGE: Mapping[str, str] = {
     "README.md": """\
 # $name
 
-A stage for [streamkit](https://github.com/streamkit/streamkit) that lets digits leave as a mark.
+A stage for [streamkit](https://github.com/streamkit/streamkit) that replaces digits by a mark.
 
 ```python
 import streamkit as sk
@@ -61,7 +61,7 @@ python -m pytest && mypy && pyright
 ```
 """,
     "src/$module/__init__.py": '''\
-"""Digits leave as a mark."""
+"""Replaces digits by a mark."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -69,14 +69,14 @@ from dataclasses import dataclass
 from streamkit import Event, Stage, TextDelta
 
 STREAMKIT_API = $api
-"""The version of streamkit's plugin interface that this was written for."""
+"""The version of the plugin API that this package was written for."""
 
 __all__ = ["$class"]
 
 
 @dataclass
 class $class(Stage[Event, Event]):
-    """Release `mark` in place of every digit of the text. All other events pass."""
+    """Replace every digit of the text by `mark`. All other events pass unchanged."""
 
     mark: str = "#"
 
@@ -101,13 +101,13 @@ def test_it_keeps_the_laws() -> None:
     check_stage($class(), EVENTS)
 
 
-def test_digits_leave_as_a_mark() -> None:
+def test_digits_are_replaced_by_a_mark() -> None:
     released = [event.text for event in $class("*").run(EVENTS) if isinstance(event, TextDelta)]
 
     assert released == ["Call **", "*, or ", "no"]
 
 
-@settings(deadline=None)  # a busy machine is no mistake
+@settings(deadline=None)  # a slow machine must not fail the test
 @given(strategies.answers())
 def test_no_digit_is_released(events: list[Event]) -> None:
     for event in $class().run(events):
@@ -121,7 +121,7 @@ EMITTER: Mapping[str, str] = {
     "README.md": """\
 # $name
 
-An emitter for [streamkit](https://github.com/streamkit/streamkit): answers of any provider in a wire format of your own.
+An emitter for [streamkit](https://github.com/streamkit/streamkit): answers of any provider in your own wire format.
 
 ```python
 from streamkit.sinks.aiohttp import respond
@@ -131,7 +131,7 @@ async def handler(request):
     return await respond(request, stream, body=body, emit="$name")
 ```
 
-Without a sink it is `sk.Emit("$name")`. What it writes:
+Without a sink, use `sk.Emit("$name")`. The events that it writes:
 
 | event | data |
 |---|---|
@@ -149,7 +149,7 @@ python -m pytest && mypy && pyright
 ```
 """,
     "src/$module/__init__.py": '''\
-"""An answer as named events with small JSON objects."""
+"""Encodes an answer as named events with small JSON objects."""
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
@@ -164,7 +164,7 @@ from streamkit.emitters.failures import ErrorFrame, Failure, failure_at_end
 from streamkit.sse import ServerSentEvent
 
 STREAMKIT_API = $api
-"""The version of streamkit's plugin interface that this was written for."""
+"""The version of the plugin API that this package was written for."""
 
 __all__ = ["$class"]
 
@@ -207,7 +207,7 @@ class $class(BlockEmitter):
         return [ErrorFrame.with_json(failure, data, "error")]
 
     def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
-        """The answer for a client that did not request a stream."""
+        """Return the response for a client that did not request a stream."""
         choice = completion.choices[0]
         calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in choice.tool_calls]
         return {"id": completion.id, "model": completion.model, "text": choice.text, "calls": calls}
@@ -239,7 +239,7 @@ EVENTS: list[Event] = [
 
 
 def accepted(frames: list[ServerSentEvent]) -> None:
-    """Raise for frames that a client of this format would not accept: replace it with the client's own schema."""
+    """Raise for frames that a client of this format would reject. Replace this function with the client's own schema."""
     called: set[str] = set()
     for number, frame in enumerate(frames):
         data = json.loads(frame.data)
@@ -260,7 +260,7 @@ def test_it_keeps_the_rules_of_emitters() -> None:
     check_emitter($class, validate=accepted)
 
 
-def test_a_text_and_a_call_follow_one_another() -> None:
+def test_a_text_is_followed_by_a_call() -> None:
     frames = Emit("$module:$class", id="1", model="m").run(EVENTS)
 
     assert [(frame.event, json.loads(frame.data)) for frame in frames] == [
@@ -275,7 +275,7 @@ def test_a_text_and_a_call_follow_one_another() -> None:
     ]
 
 
-@settings(deadline=None)  # a busy machine is no mistake
+@settings(deadline=None)  # a slow machine must not fail the test
 @given(strategies.answers())
 def test_all_text_of_the_first_choice_is_written(events: list[Event]) -> None:
     frames = [*Emit("$module:$class").run(events)]

@@ -126,12 +126,12 @@ def redaction(deltas: Sequence[str], released: Sequence[str], verdicts: Sequence
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    grid.add_row("as it came", came)
+    grid.add_row("received", came)
     grid.add_row()
-    grid.add_row("as it left", left)
+    grid.add_row("released", left)
     for verdict in verdicts:
         grid.add_row()
-        grid.add_row("the event", ReprHighlighter()(_shown(verdict)))
+        grid.add_row("event", ReprHighlighter()(_shown(verdict)))
     return grid
 
 

@@ -71,7 +71,7 @@ def test_both_answers_are_shown_whole(parts: list[str]) -> None:
 
 
 def test_the_planted_phrase_is_shown_as_it_was_cut_and_never_as_released(parts: list[str]) -> None:
-    came, left = words(parts[3]).split("as it left")
+    came, left = words(parts[3]).split("released")
 
     assert "th|e co|de| wo|rd is| bl|ue| her|on 4|2|," in came
     assert "the code word is [redacted], and nobody else should hear of it." in left
@@ -199,7 +199,7 @@ def test_the_secret_is_marked_where_it_stands_between_the_cuts() -> None:
     output.print(show.redaction(["ab", "c", "d"], ["a[redacted]d"], [verdict]))
 
     came = file.getvalue().splitlines()[0]
-    assert re.sub(r"\x1b\[[0-9;]*m", "", came).split() == ["as", "it", "came", "ab|c|d"]
+    assert re.sub(r"\x1b\[[0-9;]*m", "", came).split() == ["received", "ab|c|d"]
     assert re.findall(r"\x1b\[1;31m(.*?)\x1b", came) == ["b", "c"]
 
 
