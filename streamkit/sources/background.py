@@ -11,7 +11,7 @@ import anyio
 import msgspec
 
 from streamkit.core.source import Source
-from streamkit.errors import Disconnected, PipelineError, SourceError
+from streamkit.errors import ConnectFailed, Disconnected, PipelineError, SourceError
 from streamkit.sources.http import Http, get, post
 from streamkit.sse.events import ServerSentEvent, UnfinishedEvent
 from streamkit.sse.parse import Parse
@@ -53,8 +53,8 @@ def background_response(
 
     `json` is the request body; `stream` and `background` are added. `cursor` is the `cursor` of an earlier source of the same
     response, or its JSON form: reading starts after that event, and `json` is not sent. If the connection breaks, the source
-    waits `wait` seconds and reconnects after the last event, at most `reconnects` times in a row. `headers` and further
-    options (`session`, `deadlines`, `retry`, …) are those of `http.post`.
+    waits `wait` seconds and reconnects after the last event, also after a failed reconnection, at most `reconnects` times in a
+    row. `headers` and further options (`session`, `deadlines`, `retry`, …) are those of `http.post`.
 
     The items are complete events, so the pipeline needs no `Parse`, and a checkpoint of it matches the source's cursor.
     """
@@ -154,13 +154,20 @@ class BackgroundResponse(Source[ServerSentEvent]):
             self.cursor = Cursor(self._id, known.sequence_number)
         self._ended = self._ended or known.type in _ENDS
 
-    async def _reconnect(self, error: Disconnected) -> None:
-        if self.cursor is None or self._failures >= self._reconnects:
-            raise error
-        self._failures += 1
-        await self._http.close()
-        await anyio.sleep(self._wait)
-        self._http, self._parse = self._connection(), Parse().fresh()
+    async def _reconnect(self, error: Disconnected | ConnectFailed) -> None:
+        while True:
+            if self.cursor is None or self._failures >= self._reconnects:
+                raise error
+            self._failures += 1
+            await self._http.close()
+            await anyio.sleep(self._wait)
+            self._http, self._parse = self._connection(), Parse().fresh()
+            try:
+                return await self._open_again()
+            except (Disconnected, ConnectFailed) as failure:
+                error = failure
+
+    async def _open_again(self) -> None:
         try:
             await self._http.open()
         except SourceError as again:

@@ -4,6 +4,9 @@ import aiohttp
 import msgspec
 import openai
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 
 import streamkit as sk
 from streamkit.cli.provider import Provider, serve
@@ -77,6 +80,36 @@ async def test_a_connection_that_brings_nothing_is_made_again_only_so_often() ->
         with pytest.raises(sk.StatusError) as found:
             await frames(source)
         assert found.value.status == 404
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("lasting", [False, True], ids=["until it succeeds", "at most `reconnects` times"])
+async def test_a_reconnection_that_fails_is_repeated(lasting: bool) -> None:
+    retrieved: list[str] = []
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "GET":
+            retrieved.append(request.path_qs)
+            # aiohttp's client itself repeats a GET once.
+            if lasting or len(retrieved) <= 4:
+                assert request.transport
+                request.transport.close()
+        elif request.method == "POST":
+            request = request.clone(headers={**request.headers, "x-demo-fault": "cut=1300"})
+        return await handler(request)
+
+    app = PROVIDER.app()
+    app.middlewares.append(refuse)
+    async with TestServer(app, handler_cancellation=True) as server:
+        url = str(server.make_url("/v1/responses"))
+        source = background_response(url, json=BODY, wait=0)
+        if lasting:
+            with pytest.raises(sk.errors.Disconnected):
+                await frames(source)
+        else:
+            assert text(await (source | sk.Extract()).collect()) == TEXT
+    assert len(retrieved) >= 5
 
 
 @pytest.mark.parametrize("cursor", [{}, {"id": 1, "after": 2}, [], "x"])
