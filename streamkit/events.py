@@ -26,7 +26,7 @@ from streamkit.completion import Verdict as Verdict
 from streamkit.completion import VerdictAction as VerdictAction
 from streamkit.completion import VerdictSource as VerdictSource
 from streamkit.errors import OutputProblem
-from streamkit.latency import Stall, gaps, percentile, stalls
+from streamkit.latency import Stall, intervals, percentile, stalls
 
 
 class ResponseStart(EventBase, frozen=True, gc=False, eq=False):
@@ -497,12 +497,12 @@ class Timings(EventBase, frozen=True, gc=False, eq=False):
         """The time at which the first delta was released: `first_content` plus the time for which it was buffered."""
         return self.deltas[0] if self.deltas else None
 
-    def gap(self, percent: float) -> float | None:
+    def inter_token_latency(self, percent: float) -> float | None:
         """A percentile of the inter-token latency, the interval between two deltas: 50 is the median, 100 the maximum.
 
         Interpolated linearly between the two closest ranks, as in numpy. `None` with fewer than two deltas.
         """
-        return percentile(gaps(self.deltas), percent)
+        return percentile(intervals(self.deltas), percent)
 
     def stalls(self, seconds: float = 1.0) -> list[Stall]:
         """The intervals between two deltas that were longer than `seconds`. The wait for the first delta is not included."""
@@ -522,17 +522,17 @@ class Timings(EventBase, frozen=True, gc=False, eq=False):
 
     def to_dict(self) -> dict[str, float | int | None]:
         """The metrics by name, for JSON and logs, without the times of the single deltas. Unknown values are `None`."""
-        waits = sorted(gaps(self.deltas))
+        waits = sorted(intervals(self.deltas))
         return {
             "first_byte": self.first_byte,
             "first_content": self.first_content,
             "first_released": self.first_released,
             "total": self.total,
             "deltas": None if self.total is None else len(self.deltas),
-            "gap_p50": percentile(waits, 50),
-            "gap_p95": percentile(waits, 95),
-            "gap_p99": percentile(waits, 99),
-            "gap_max": waits[-1] if waits else None,
+            "inter_token_p50": percentile(waits, 50),
+            "inter_token_p95": percentile(waits, 95),
+            "inter_token_p99": percentile(waits, 99),
+            "inter_token_max": waits[-1] if waits else None,
             "tokens": self.tokens,
             "tokens_per_second": self.tokens_per_second,
         }

@@ -19,7 +19,7 @@ class Stall(msgspec.Struct, frozen=True, gc=False):
     """The length of the stall."""
 
 
-def gaps(moments: Iterable[float]) -> list[float]:
+def intervals(moments: Iterable[float]) -> list[float]:
     """The intervals between consecutive moments, in order: one fewer than there are moments."""
     return [later - earlier for earlier, later in pairwise(moments)]
 

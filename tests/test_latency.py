@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamkit import PipelineError
-from streamkit.latency import Stall, gaps, percentile, stalls
+from streamkit.latency import Stall, intervals, percentile, stalls
 
 
 def test_the_gaps_are_one_fewer_than_the_moments() -> None:
-    assert gaps([0.5, 0.75, 0.75, 2.0]) == [0.25, 0.0, 1.25]
-    assert gaps([0.5]) == gaps([]) == []
+    assert intervals([0.5, 0.75, 0.75, 2.0]) == [0.25, 0.0, 1.25]
+    assert intervals([0.5]) == intervals([]) == []
 
 
 @pytest.mark.parametrize(

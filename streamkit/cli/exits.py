@@ -62,7 +62,7 @@ def run(command: Callable[[], int], *, verbose: bool = False, needs_output: bool
         # Includes exceptions of the user's stages, tools and plugins.
         except Exception as error:
             code = code_of(error)
-            _say(complaint(error, verbose=verbose))
+            _print_error(complaint(error, verbose=verbose))
         except KeyboardInterrupt:
             # The shell's prompt must start on a new line.
             with suppress(OSError):
@@ -88,7 +88,7 @@ def _opened(needs_output: bool) -> int:
         if getattr(sys, name) is None:
             setattr(sys, name, _null(number, mode))
     if closed and needs_output:
-        _say("standard output is closed; to discard the output, redirect it to the null device")
+        _print_error("standard output is closed; to discard the output, redirect it to the null device")
         return 1
     # Characters that the output encoding can't represent become question marks; invalid input bytes become surrogates.
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace"), (sys.stderr, "replace")):
@@ -154,9 +154,9 @@ def _discard(stream: Any) -> None:
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    _say(f"warning: {message}")
+    _print_error(f"warning: {message}")
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     with suppress(OSError):
         print(f"streamkit: {text}", file=sys.stderr)

@@ -122,7 +122,7 @@ async def _read(answer: Answer, stall: float) -> tuple[dict[str, Any], Timings]:
         error = f"{type(failure).__name__}: {failure}"
     timings = timings or stream.stage(sk.Timing).timings
     completion = stream.stage(sk.Accumulate).snapshot
-    spoken = stream.stage(sk.Extract).spoken
+    spoken = stream.stage(sk.Extract).detected
     return {
         "dialect": next((name for name, kind in DIALECTS.items() if kind is spoken), None),
         "model": completion.model,

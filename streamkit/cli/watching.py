@@ -94,7 +94,7 @@ async def _watch(options: argparse.Namespace, request: _WatchedRequest | None) -
     watch = Watch(withheld=options.withheld, stall=options.stall)
     failed = False
     async with watch.serve(port=options.port) as page:
-        _say(options, f"watch {page}", {"page": page})
+        _report(options, f"watch {page}", {"page": page})
         if request:
             failed = not await _ask(watch, request, options)
         for file in options.files:
@@ -102,7 +102,7 @@ async def _watch(options: argparse.Namespace, request: _WatchedRequest | None) -
             stream = watch(source | _pipeline(options, {}), file.name)
             failed = not await _read(stream, file.name, options) or failed
         if not options.exit:
-            _say(options, "every answer has ended; Ctrl-C closes the page")
+            _report(options, "every answer has ended; Ctrl-C closes the page")
             await asyncio.Event().wait()
     return int(failed)
 
@@ -149,11 +149,11 @@ async def _read(stream: sk.Stream[Any], title: str, options: argparse.Namespace)
     except StreamkitError as error:
         problem = error
         print(f"streamkit: {complaint(error, verbose=options.verbose)}", file=sys.stderr)
-    _say(options, None, {"answer": title, "end": stream.end.reason if stream.end else "error"})
+    _report(options, None, {"answer": title, "end": stream.end.reason if stream.end else "error"})
     return problem is None
 
 
-def _say(options: argparse.Namespace, text: str | None, data: dict[str, str] | None = None) -> None:
+def _report(options: argparse.Namespace, text: str | None, data: dict[str, str] | None = None) -> None:
     """Write a line of text, or with `--json` a line of JSON."""
     line = json.dumps(data, ensure_ascii=False) if options.json and data else None if options.json else text
     if line is not None:

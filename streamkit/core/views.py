@@ -150,7 +150,7 @@ class Views:
         """
         self._needs(TextDelta, "text()")
         async with self._whole():
-            async for text in self._view(TextDelta, "text()", _WholeText(_checked(index))):
+            async for text in self._view(TextDelta, "text()", _JoinedText(_checked(index))):
                 return text
         return ""
 
@@ -186,7 +186,7 @@ class _Pieces:
         return ()
 
 
-class _WholeText:
+class _JoinedText:
     def __init__(self, index: int | None) -> None:
         self._index = index
         self._pieces: list[str] = []

@@ -80,11 +80,11 @@ def by_name(name: str) -> type[Dialect]:
 def for_event(event: ServerSentEvent, problems: list[str] | None = None) -> type[Dialect] | None:
     """Return the dialect of a stream that contains this event; `None` if the event does not show it, as for a ping.
 
-    Dialects of installed packages are tried after the built-in ones. One that fails to load, or whose `speaks` raises, is
+    Dialects of installed packages are tried after the built-in ones. One that fails to load, or whose `recognizes` raises, is
     skipped, and a message about it is added to `problems`.
     """
     data = _data(event.payload)
-    own = next((dialect for dialect in DIALECTS.values() if dialect.speaks(event, data)), None)
+    own = next((dialect for dialect in DIALECTS.values() if dialect.recognizes(event, data)), None)
     # An event without data identifies no dialect; a stream that begins with one must not load packages for it.
     if own or event.data.strip() in ("", "[DONE]"):
         return own
@@ -109,7 +109,7 @@ def _of_a_package(event: ServerSentEvent, data: object, problems: list[str]) -> 
     problems += [problem for problem in broken if problem not in problems]
     for name, dialect in dialects.items():
         try:
-            if dialect.speaks(event, data):
+            if dialect.recognizes(event, data):
                 return dialect
         # Third-party code may raise anything; the next dialect may match. The error's message may quote the answer.
         except Exception as error:

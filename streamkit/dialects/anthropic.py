@@ -129,7 +129,7 @@ class AnthropicMessages(Dialect):
 
     places = (("delta", "text"), ("delta", "thinking"), ("delta", "partial_json"), ("completion",))
     shape: ClassVar[str | None] = "anthropic"
-    plain: ClassVar[ResponseForm | None] = message
+    response_form: ClassVar[ResponseForm | None] = message
 
     _id: str | None = field(default=None, init=False, repr=False)
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
@@ -143,7 +143,7 @@ class AnthropicMessages(Dialect):
     _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         match fields.get("type"):
             case "error":
@@ -180,7 +180,7 @@ class AnthropicMessages(Dialect):
             case _ if item.event == "error" or kind == "error" or (kind is None and error_in(data)):
                 self.fail(error_in(data) or data, number, out)
             case _:  # A ping, or an unknown kind.
-                self.not_known(text(kind) or item.event, data, item.payload, out)
+                self.unknown_event(text(kind) or item.event, data, item.payload, out)
 
     def _is_another(self, fields: dict[str, Any]) -> bool:
         # A proxy may send its own `message_start` before the provider's. Only after content has begun is it another answer.
@@ -333,7 +333,7 @@ class AnthropicMessages(Dialect):
                     self._bare.got_arguments(block.tool_index)
                     out.append(ToolCallDelta(block.tool_index, arguments=piece, payload=payload))
             case kind:
-                self.not_known(text(kind) or "content_block_delta", delta, payload, out, 0)
+                self.unknown_event(text(kind) or "content_block_delta", delta, payload, out, 0)
 
     def _resume(self, kind: str, index: int | None, payload: bytes, out: list[Event]) -> int:
         """Return the number of a text's block; emit `PartStart` if it has not started, or if another has started since."""

@@ -59,7 +59,7 @@ class OpenAIAssistants(Dialect):
     _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         return event.event.startswith("thread.")
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
@@ -83,7 +83,7 @@ class OpenAIAssistants(Dialect):
                 self._step(fields, payload, out)
             case _ if area == "thread.run.step" and act in _ENDS:
                 self._end_step(text(fields.get("id")), payload, out)
-                self.not_known(item.event, data, payload, out)
+                self.unknown_event(item.event, data, payload, out)
             case _ if area == "thread.run" and act in _ENDS:
                 self._conclude(fields, act, payload, number, out)
             case _:
@@ -93,7 +93,7 @@ class OpenAIAssistants(Dialect):
             and not self.done
             and item.event not in ("thread.message.delta", "thread.message.completed")
         ):
-            self.not_known(item.event, data, payload, out)
+            self.unknown_event(item.event, data, payload, out)
 
     def _start(self, run: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         id, kind, model = (text(run.get(name)) for name in ("id", "object", "model"))

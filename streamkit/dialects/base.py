@@ -60,7 +60,7 @@ _HTML = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
 
 @dataclass
 class Dialect(Stage[ServerSentEvent, Event]):
-    """A provider's wire format. Implement `speaks` and `take`; add every choice to `finished`, and set its reason at its end.
+    """A provider's wire format. Implement `recognizes` and `take`; add every choice to `finished`, and set its reason at its end.
 
     `reasons` maps finish reasons that `finish_reasons` lacks, or that mean something else here; a reason in neither ends the
     stream as `unknown`. Add a choice to `called` when it calls a tool that the client must run: an answer that is otherwise
@@ -68,8 +68,8 @@ class Dialect(Stage[ServerSentEvent, Event]):
     provider's error object, and `refuse` for an event that violates the format. The base class handles events that are not
     JSON, `[DONE]`, a missing end marker, the order of errors, and emoji split into two surrogates.
 
-    A dialect whose non-streaming response is not OpenAI's chat completion sets `plain`, a function that builds the response
-    from a `Completion`. It is called for completions with the dialect's `shape`, which the dialect sends in `ResponseDetails`.
+    A dialect whose non-streaming response is not OpenAI's chat completion sets `response_form`, a function that builds
+    the response from a `Completion`. It is called for completions with the dialect's `shape`, which is sent in `ResponseDetails`.
 
     `cumulative`: the provider resends the whole text with every chunk, and only its end is new. `None` leaves it to the
     dialect. A dialect that reads such texts itself sets `resends = False`.
@@ -86,7 +86,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
     """Paths in a chunk's JSON where the text of its only event may be; the fast path of `learn` reads such chunks."""
 
     shape: ClassVar[str | None] = None
-    plain: ClassVar[ResponseForm | None] = None
+    response_form: ClassVar[ResponseForm | None] = None
 
     errors: Literal["raise", "emit"] = "raise"
     malformed: Literal["raise", "skip"] = "raise"
@@ -104,11 +104,11 @@ class Dialect(Stage[ServerSentEvent, Event]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if cls.shape and cls.plain:
-            register_form(cls.shape, cls.plain)
+        if cls.shape and cls.response_form:
+            register_form(cls.shape, cls.response_form)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         """Return whether a stream that begins with this event is in this dialect. `data` is its JSON, or `None` if invalid."""
         raise NotImplementedError
 
@@ -117,11 +117,11 @@ class Dialect(Stage[ServerSentEvent, Event]):
         """Whether the fast path of `learn` may read chunks now: not for cumulative texts, nor after split surrogates."""
         return bool(self.places) and not (self._marked or self.cumulative)
 
-    def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
+    def record_learnt(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
         """Called with the texts of deltas that the fast path read, and with the payload of the last one."""
         self._seen += len(pieces)
 
-    def go_on_from(self, other: "Dialect") -> None:
+    def continue_from(self, other: "Dialect") -> None:
         """Continue the event count of another dialect, which read the events before this dialect was recognized."""
         self._seen, self.skipped = other._seen, other.skipped
 
@@ -233,7 +233,7 @@ class Dialect(Stage[ServerSentEvent, Event]):
         """Report a whole text that contradicts the deltas before it. The streamed text stands; the notice does not quote it."""
         out.append(ProviderNotice("conflict", {"channel": channel}, index, payload=payload))
 
-    def not_known(self, kind: str, data: Any, payload: bytes, out: list[Event], index: int | None = None) -> None:
+    def unknown_event(self, kind: str, data: Any, payload: bytes, out: list[Event], index: int | None = None) -> None:
         """Emit an event of an unknown kind as a notice, and count it by its kind."""
         if kind not in EXPECTED:
             # Bound the memory for a server that generates new kinds.

@@ -62,13 +62,13 @@ class BedrockModels(Dialect):
 
     places = (("generation",), ("outputText",), ("outputs", 0, "text"), ("choices", 0, "text"), ("text",))
     shape: ClassVar[str | None] = "bedrock"
-    plain: ClassVar[ResponseForm | None] = result
+    response_form: ClassVar[ResponseForm | None] = result
     _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _own: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
     _known: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         if isinstance(fields.get(_TITAN), str) and ("completionReason" in fields or "index" in fields):
             return True
@@ -97,7 +97,7 @@ class BedrockModels(Dialect):
         elif whole is not None:
             self._piece(fields, count(fields.get("index")) or 0, *_FIELDS[whole], payload, out)
         if len(out) == known and whole is None:
-            self.not_known(item.event, data, payload, out)
+            self.unknown_event(item.event, data, payload, out)
 
     def _piece(
         self, fields: dict[str, Any], index: int, name: str, ending: str, payload: bytes, out: list[Event]

@@ -98,14 +98,14 @@ class WorkersAI(Dialect):
     """
 
     shape: ClassVar[str | None] = "cloudflare"
-    plain: ClassVar[ResponseForm | None] = result
+    response_form: ClassVar[ResponseForm | None] = result
     _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _calls: Calls = field(default_factory=Calls, init=False, repr=False)
     _open: dict[int, None] = field(default_factory=dict[int, None], init=False, repr=False)
     _parts: set[int] = field(default_factory=set[int], init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         if "success" in fields and "errors" in fields:
             return True
@@ -119,7 +119,7 @@ class WorkersAI(Dialect):
             return
         answer = mapping(fields.get("result")) if "success" in fields else fields
         if not any(name in answer for name in _EMITTED):
-            self.not_known(item.event, data, payload, out)
+            self.unknown_event(item.event, data, payload, out)
             return
         if 0 not in self.finished:
             self.finished[0] = None

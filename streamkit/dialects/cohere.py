@@ -104,7 +104,7 @@ class CohereChat(Dialect):
     """
 
     shape: ClassVar[str | None] = "cohere"
-    plain: ClassVar[ResponseForm | None] = chat
+    response_form: ClassVar[ResponseForm | None] = chat
     # https://docs.cohere.com/reference/chat-stream: this is the provider's own timeout.
     reasons: ClassVar[dict[str, EndReason]] = {"TIMEOUT": "provider_error"}
 
@@ -117,7 +117,7 @@ class CohereChat(Dialect):
     _current: dict[Channel, int] = field(default_factory=dict[Channel, int], init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         kind = fields.get("type")
         if kind is None:
@@ -155,7 +155,7 @@ class CohereChat(Dialect):
                 # https://docs.cohere.com/reference/errors: an object with a message, and perhaps an id.
                 self.fail(error_in(data) or data, number, out)
             case _:
-                self.not_known(text(kind) or item.event, data, payload, out)
+                self.unknown_event(text(kind) or item.event, data, payload, out)
 
     def _start(self, fields: dict[str, Any], message: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self.finished.setdefault(0, None)

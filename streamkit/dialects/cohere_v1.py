@@ -87,7 +87,7 @@ class CohereChatV1(Dialect):
 
     places = (("text",),)
     shape: ClassVar[str | None] = "cohere-v1"
-    plain: ClassVar[ResponseForm | None] = chat
+    response_form: ClassVar[ResponseForm | None] = chat
     reasons: ClassVar[dict[str, EndReason]] = {"TIMEOUT": "provider_error"}
 
     _id: str | None = field(default=None, init=False, repr=False)
@@ -98,15 +98,15 @@ class CohereChatV1(Dialect):
     _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         kind = fields.get("event_type")
         if kind is None:
             return isinstance(fields.get("text"), str) and "generation_id" in fields and "finish_reason" in fields
         return isinstance(kind, str) and kind in _MARKS
 
-    def passed(self, learnt: Any, pieces: list[str], payload: bytes) -> None:
-        super().passed(learnt, pieces, payload)
+    def record_learnt(self, learnt: Any, pieces: list[str], payload: bytes) -> None:
+        super().record_learnt(learnt, pieces, payload)
         self._texts = True
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
@@ -133,7 +133,7 @@ class CohereChatV1(Dialect):
             case _ if item.event == "error" or (kind is None and error_in(data, whole=True)):
                 self.fail(error_in(data) or data, number, out)
             case _:
-                self.not_known(text(kind) or item.event, data, payload, out)
+                self.unknown_event(text(kind) or item.event, data, payload, out)
 
     def _begin(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         self.finished.setdefault(0, None)

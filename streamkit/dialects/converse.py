@@ -133,7 +133,7 @@ class BedrockConverse(Dialect):
         ("contentBlockDelta", "delta", "toolUse", "input"),
     )
     shape: ClassVar[str | None] = "converse"
-    plain: ClassVar[ResponseForm | None] = response
+    response_form: ClassVar[ResponseForm | None] = response
 
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
@@ -147,7 +147,7 @@ class BedrockConverse(Dialect):
     _bare: BareCalls = field(default_factory=BareCalls, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         if event.event in _OWN_MARKS or any(isinstance(fields.get(name), dict) for name in _OWN_MARKS):
             return True
@@ -178,7 +178,7 @@ class BedrockConverse(Dialect):
             case _ if item.event == "error" or error_in(data):
                 self.fail(error_in(data) or data, number, out)
             case _:
-                self.not_known(item.event, data, payload, out)
+                self.unknown_event(item.event, data, payload, out)
         if not self._usage and (metrics := mapping(fields.get(_METRICS))):
             self._take_usage(metrics, payload, out)
         if kind == "metadata" and self._has_finished():
@@ -315,7 +315,7 @@ class BedrockConverse(Dialect):
             case "image":
                 self._image(fields, index, payload, out)
             case _:
-                self.not_known(kind, delta, payload, out, 0)
+                self.unknown_event(kind, delta, payload, out, 0)
 
     def _resume(self, kind: str, index: int | None, payload: bytes, out: list[Event]) -> _ConverseBlock:
         """Return the block of a delta; emit `PartStart` if it has not started, or if another has started since."""

@@ -85,7 +85,7 @@ class DashScope(Dialect):
 
     resends: ClassVar[bool] = False
     shape: ClassVar[str | None] = "dashscope"
-    plain: ClassVar[ResponseForm | None] = generation
+    response_form: ClassVar[ResponseForm | None] = generation
     _id: str | None = field(default=None, init=False, repr=False)
     _roles: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _calls: dict[int, Calls] = field(default_factory=dict[int, Calls], init=False, repr=False)
@@ -96,7 +96,7 @@ class DashScope(Dialect):
     _tokens: int = field(default=0, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         return "request_id" in fields and (isinstance(fields.get("output"), dict) or bool(fields.get("code")))
 
@@ -109,7 +109,7 @@ class DashScope(Dialect):
             return
         output = mapping(fields.get("output"))
         if not ("choices" in output or isinstance(output.get("text"), str)):
-            self.not_known(item.event, data, payload, out)
+            self.unknown_event(item.event, data, payload, out)
             return
         if self._whole is None:
             self._whole = self.cumulative

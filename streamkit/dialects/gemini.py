@@ -194,7 +194,7 @@ class Gemini(Dialect):
 
     places: ClassVar[tuple[Path, ...]] = (("candidates", 0, "content", "parts", 0, "text"),)
     shape: ClassVar[str | None] = "gemini"
-    plain: ClassVar[ResponseForm | None] = generated
+    response_form: ClassVar[ResponseForm | None] = generated
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _usage: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     # The payload of the chunk whose usage was not emitted yet.
@@ -211,7 +211,7 @@ class Gemini(Dialect):
     _blocked: str | None = field(default=None, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(next(iter(mappings(data)), data))
         return any(mark in fields for mark in _MARKS) or (isinstance(data, list) and "error" in fields)
 
@@ -231,7 +231,7 @@ class Gemini(Dialect):
         if error or item.event == "error":
             self.fail(error or data, number, out)
         elif not speaks:
-            self.not_known(item.event, data, payload, out)
+            self.unknown_event(item.event, data, payload, out)
         elif self._over and self._is_another(chunk):
             self.refuse(ANOTHER, number)
         else:
@@ -260,8 +260,8 @@ class Gemini(Dialect):
         if self._spent is not None:
             out.append(usage_of(self._usage, self._spent))
 
-    def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
-        super().passed(learnt, pieces, payload)
+    def record_learnt(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
+        super().record_learnt(learnt, pieces, payload)
         if usage := mapping(mapping(msgspec.json.decode(payload)).get("usageMetadata")):
             self._usage, self._spent = corrected(self._usage, usage), payload
 

@@ -39,7 +39,7 @@ class GeminiLive(Gemini):
 
     places: ClassVar[tuple[Path, ...]] = ()
     shape: ClassVar[str | None] = "gemini"
-    plain: ClassVar[ResponseForm | None] = generated
+    response_form: ClassVar[ResponseForm | None] = generated
     # https://ai.google.dev/api/live#turncompletereason: the turn waits for more input, or its input or answer was rejected.
     reasons: ClassVar[dict[str, EndReason]] = {
         _INTERRUPTED: "cancelled",
@@ -49,7 +49,7 @@ class GeminiLive(Gemini):
     _interrupted: bool = field(default=False, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         return any(isinstance(fields.get(mark), dict) for mark in _MARKS)
 

@@ -129,7 +129,7 @@ class GeminiInteractions(Dialect):
     """
 
     shape: ClassVar[str | None] = "interactions"
-    plain: ClassVar[ResponseForm | None] = interaction
+    response_form: ClassVar[ResponseForm | None] = interaction
     # https://ai.google.dev/api/interactions-api#Resource:Interaction, `status`: an `incomplete` interaction has ended, for
     # example at its token limit; one that still runs in the background has to be polled.
     reasons: ClassVar[dict[str, EndReason]] = {
@@ -151,7 +151,7 @@ class GeminiInteractions(Dialect):
     _status: str | None = field(default=None, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         kind = text(fields.get("event_type")) or event.event
         is_whole = "status" in fields and ("steps" in fields or "outputs" in fields)
@@ -184,7 +184,7 @@ class GeminiInteractions(Dialect):
         elif "status" in fields and ("steps" in fields or "outputs" in fields or fields.get("object") == "interaction"):
             self._conclude(fields, payload, number, out)
         else:
-            self.not_known(kind, data, payload, out)
+            self.unknown_event(kind, data, payload, out)
 
     # The interaction
 
@@ -336,7 +336,7 @@ class GeminiInteractions(Dialect):
             case _ if step.kind == kind:
                 self._late(step, without(delta, ("type",)), payload, out)
             case _:
-                self.not_known(kind, delta, payload, out, 0)
+                self.unknown_event(kind, delta, payload, out, 0)
 
     def _arguments(self, delta: dict[str, Any], step: _Step, payload: bytes, out: list[Event]) -> None:
         arguments = delta.get("arguments")

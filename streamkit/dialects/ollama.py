@@ -89,13 +89,13 @@ class Ollama(Dialect):
     """
 
     shape: ClassVar[str | None] = "ollama"
-    plain: ClassVar[ResponseForm | None] = answer
+    response_form: ClassVar[ResponseForm | None] = answer
     _model: str | None = field(default=None, init=False, repr=False)
     _role: str | None = field(default=None, init=False, repr=False)
     _calls: int = field(default=0, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         return {"model", "created_at", "done"} <= fields.keys() and ("message" in fields or "response" in fields)
 
@@ -114,7 +114,7 @@ class Ollama(Dialect):
             self._conclude(fields, payload, out)
             self.finish(out, number)
         elif len(out) == known and not _is_silent(fields):
-            self.not_known(item.event, data, payload, out)
+            self.unknown_event(item.event, data, payload, out)
 
     def _announce(self, fields: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         model = text(fields.get("model"))

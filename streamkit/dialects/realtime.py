@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from streamkit.completion import ResponseForm
 from streamkit.dialects.fields import mapping, mappings, text, without
 from streamkit.dialects.responses.reader import OpenAIResponses
-from streamkit.dialects.responses.response import response as plain_response
+from streamkit.dialects.responses.response import response as full_response
 from streamkit.events import Event, ProviderNotice
 from streamkit.sse.events import ServerSentEvent
 
@@ -36,10 +36,10 @@ class OpenAIRealtime(OpenAIResponses):
     """
 
     shape: ClassVar[str | None] = "responses"
-    plain: ClassVar[ResponseForm | None] = plain_response
+    response_form: ClassVar[ResponseForm | None] = full_response
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         kind = text(fields.get("type")) or event.event
         if kind.startswith(_OF_SESSION):

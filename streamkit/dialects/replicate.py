@@ -22,7 +22,7 @@ class Replicate(Dialect):
     """The events `output`, `error` and `done`. It is `done` at the event `done`; `raw` is an event's text as a JSON string."""
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         return event.event == "output"
 
     def _read(self, items: list[ServerSentEvent], out: list[Event]) -> None:

@@ -46,11 +46,11 @@ class TextGenerationInference(Dialect):
     """
 
     shape: ClassVar[str | None] = "tgi"
-    plain: ClassVar[ResponseForm | None] = generation
+    response_form: ClassVar[ResponseForm | None] = generation
     _emitted: EmittedText = field(default_factory=EmittedText, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(next(iter(mappings(data)), data))
         return "text" in mapping(fields.get("token")) or isinstance(fields.get("generated_text"), str)
 
@@ -65,7 +65,7 @@ class TextGenerationInference(Dialect):
             self.fail(error or data, number, out)
             return
         if not token and whole is None:
-            self.not_known(item.event, data, payload, out)
+            self.unknown_event(item.event, data, payload, out)
             return
         if 0 not in self.finished:
             self.finished[0] = None

@@ -40,13 +40,13 @@ class OpenAITranscription(Dialect):
     """
 
     shape: ClassVar[str | None] = "transcription"
-    plain: ClassVar[ResponseForm | None] = transcription
+    response_form: ClassVar[ResponseForm | None] = transcription
 
     _emitted: EmittedText = field(default_factory=EmittedText, init=False, repr=False)
     _has_logprobs: bool = field(default=False, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         return (text(mapping(data).get("type")) or event.event).startswith("transcript.text.")
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
@@ -71,7 +71,7 @@ class OpenAITranscription(Dialect):
                 out.append(usage_of(used, payload))
             self.finish(out, number)
         else:
-            self.not_known(kind, data, payload, out)
+            self.unknown_event(kind, data, payload, out)
 
     def _emit(self, fields: dict[str, Any], said: object, payload: bytes, out: list[Event]) -> None:
         if piece := text(said):

@@ -24,7 +24,7 @@ class Undecided(Dialect):
     """The shape of the first event that should have identified the dialect."""
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         return False
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
@@ -35,7 +35,7 @@ class Undecided(Dialect):
         # An empty value identifies no dialect, like a ping.
         if not {item.event, text(mapping(data).get("type"))} & EXPECTED and data not in ({}, [], "", None):
             self._missed(item, shape(data))
-        self.not_known(item.event, data, item.payload, out)
+        self.unknown_event(item.event, data, item.payload, out)
 
     def _skip(self, item: ServerSentEvent, number: int, found: str, out: list[Event]) -> None:
         self._missed(item, found)

@@ -38,7 +38,7 @@ class Watsonx(Dialect):
     """Chunks with `results`. There is no end marker: a `stop_reason` other than `not_finished` proves the end."""
 
     shape: ClassVar[str | None] = "watsonx"
-    plain: ClassVar[ResponseForm | None] = generation
+    response_form: ClassVar[ResponseForm | None] = generation
     _model: str | None = field(default=None, init=False, repr=False)
     _details: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _results: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
@@ -46,7 +46,7 @@ class Watsonx(Dialect):
     _used: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         return any("generated_text" in result for result in mappings(mapping(data).get("results")))
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
@@ -69,7 +69,7 @@ class Watsonx(Dialect):
         if fields.get("system"):
             out.append(ProviderNotice("system", fields["system"], payload=payload))
         if len(out) == known and not results:
-            self.not_known(item.event, data, payload, out)
+            self.unknown_event(item.event, data, payload, out)
 
     def _result(self, result: dict[str, Any], index: int, payload: bytes, out: list[Event]) -> None:
         self.finished.setdefault(index, None)

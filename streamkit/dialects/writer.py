@@ -18,7 +18,7 @@ class WriterCompletions(Dialect):
     """Chunks with a `value`. The format has no end marker, so a stream without `[DONE]` always ends as `truncated`."""
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         return mapping(data).keys() == {"value"}
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
@@ -31,4 +31,4 @@ class WriterCompletions(Dialect):
         elif piece := text(fields.get("value")):
             out.append(TextDelta(piece, payload=item.payload))
         elif fields.get("value") != "":
-            self.not_known(item.event, data, item.payload, out)
+            self.unknown_event(item.event, data, item.payload, out)

@@ -179,7 +179,7 @@ def as_html(rows: Sequence[TimelineRow], title: str = "When the answers arrived"
 
 def _figures(row: TimelineRow) -> list[str]:
     timings, found = row.timings, row.stalls
-    longest = timings.gap(100)
+    longest = timings.inter_token_latency(100)
     deltas = str(len(timings.deltas)) if row.timed else "-"
     return [
         row.label,

@@ -525,7 +525,7 @@ class ChoiceRelease:
                 self._remove(text, start, text.length, by, "", out)
                 self.cut = text.over = True
                 self._owner.forget()
-                self._say(by.replacement, text.channel, out, start)
+                self._emit_replacement(by.replacement, text.channel, out, start)
                 self._rule_what_is_over(text, out)
             case _:
                 self._retract(text, start, text.length, by, "", out)
@@ -553,7 +553,7 @@ class ChoiceRelease:
             self._withhold(text, end)
         text.removed = max(text.removed, end)
         text.simple = text.simple and text.channel != "transcript"
-        self._say(replacement, text.channel, out, start)
+        self._emit_replacement(replacement, text.channel, out, start)
         while text.stops and text.stops[0] <= text.left:
             text.stops.popleft()
         self._release_marks(out)
@@ -574,7 +574,7 @@ class ChoiceRelease:
         out.append(Retracted(by.category, *place, replacement))
         return True
 
-    def _say(self, said: str | None, channel: Channel, out: list[Event], at: int = 0) -> None:
+    def _emit_replacement(self, said: str | None, channel: Channel, out: list[Event], at: int = 0) -> None:
         if said:
             text = self.texts.get(channel)
             if text and text.is_beside(at):
@@ -667,7 +667,7 @@ class ChoiceRelease:
                 case "replace":
                     self.cut = True
                     self._drop_call(call)
-                    self._say(by.replacement, "content", out)
+                    self._emit_replacement(by.replacement, "content", out)
                     return
                 case _:
                     self._owner.block(self, by, out)
@@ -759,7 +759,7 @@ class ChoiceRelease:
         self.blocked = True
         self.drop()
         if not self.finished:
-            self._say(by.message, "content", out)
+            self._emit_replacement(by.message, "content", out)
             out.append(Finish("content_filter", self.index))
 
     def drop(self) -> None:

@@ -42,7 +42,7 @@ _log = logging.getLogger("streamkit.relay")
 
 
 class DurableResponse(msgspec.Struct, frozen=True):
-    """A response for any web server. Made by `DurableStreams.read`."""
+    """A response for any web server. Created by `DurableStreams.read`."""
 
     status: int
     """The HTTP status."""
@@ -345,7 +345,7 @@ class OffsetReader:
 class DurableEvents(AsyncIterator[bytes]):
     """The parts of an event stream: messages as a `data` event, with a `control` event behind. (5.8) Close it with `aclose`.
 
-    Made by `DurableStreams.read`. It ends when the stream is closed, in time for the client to connect again, or when the log
+    Created by `DurableStreams.read`. It ends when the stream is closed, in time for the client to connect again, or when the log
     can't be read any more; the client's next read has the status then.
     """
 

@@ -99,7 +99,7 @@ class MemoryLog(Log):
         stored.until, stored.expires = now + claim.lease, now + claim.keep
         predecessor = stored.last if stored.entries else None
         stored.entries.append(Entry(Position(self._epoch, 0), None, predecessor))
-        self._tell()
+        self._notify()
         return self._claimed(stored)
 
     @staticmethod
@@ -120,7 +120,7 @@ class MemoryLog(Log):
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Appended]:
         replies = [self._append(append) for append in appends]
-        self._tell()
+        self._notify()
         return replies
 
     def _append(self, append: Append) -> Appended:
@@ -166,7 +166,7 @@ class MemoryLog(Log):
         stored.until, stored.expires = now + claim.lease, now + claim.keep
         stored.entries.append(Entry(claimed.position, None, claimed.predecessor))
         self._store(stored, restore.batches, restore.resets)
-        self._tell()
+        self._notify()
         return True
 
     async def release(self, key: str, owner: str) -> None:
@@ -203,9 +203,9 @@ class MemoryLog(Log):
         }
 
     def wake(self) -> None:
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         news, self._news = self._news, anyio.Event()
         news.set()
 

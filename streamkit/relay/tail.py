@@ -111,7 +111,7 @@ class Channel:
         """The state when it was last looked at."""
         self.failure: Exception | None = None
         self.viewers = 0
-        self.heard_at = anyio.current_time()
+        self.last_active = anyio.current_time()
         self._base = at
         self._size = size
         self._batches: deque[LogBatch] = deque()
@@ -131,7 +131,7 @@ class Channel:
             self.at = self._batches[-1].position
         while len(self._batches) > self._size:
             self._base = self._batches.popleft().position
-        self.heard_at = anyio.current_time()
+        self.last_active = anyio.current_time()
         self.state = None  # it is older than these
         self.failure = self.failure or decoded.failure
         self._news.set()
@@ -280,15 +280,15 @@ class Tail:
         if now - self._looked < self._tick:
             return
         self._looked = now
-        quiet = [channel for channel in self._channels.values() if now - channel.heard_at >= self._tick]
+        quiet = [channel for channel in self._channels.values() if now - channel.last_active >= self._tick]
         states = await self._log.states([channel.key for channel in quiet]) if quiet else ()
         for channel, state in zip(quiet, states, strict=True):
             if isinstance(state, Exception):
-                if isinstance(state, LogLost) or now - channel.heard_at > self.patience:
+                if isinstance(state, LogLost) or now - channel.last_active > self.patience:
                     self._drop(channel, state)
             elif state is not None:
                 await self._check(channel, state)
-            elif now - channel.heard_at > self.grace:
+            elif now - channel.last_active > self.grace:
                 self._drop(channel, lost())
 
     async def _check(self, channel: Channel, state: LogState) -> None:

@@ -205,7 +205,7 @@ class Viewing(Source[T]):
 
 
 class Batches(Viewing[LogBatch]):
-    """The batches of a published stream, each with its position. Made by `Relay.batches`."""
+    """The batches of a published stream, each with its position. Created by `Relay.batches`."""
 
     def _items(self, found: Sequence[Segment]) -> Sequence[LogBatch]:
         return [batch for segment in found for batch in batches_of(segment)]

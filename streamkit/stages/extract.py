@@ -71,7 +71,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         return kind(errors=self.errors, malformed=self.malformed, cumulative=self.cumulative)
 
     @property
-    def spoken(self) -> type[Dialect] | None:
+    def detected(self) -> type[Dialect] | None:
         """The dialect of the answer; `None` until an event has identified it."""
         return type(self._reader) if self._decided else None
 
@@ -151,7 +151,7 @@ class Extract(Stage[ServerSentEvent, Event]):
 
     def _pass_on(self, learnt: Learnt) -> None:
         noted, self._noted = self._noted, Noted()
-        self._reader.passed(learnt, noted.texts, noted.payload)
+        self._reader.record_learnt(learnt, noted.texts, noted.payload)
         self._learner.used = True
 
     def _forget(self) -> None:
@@ -182,7 +182,7 @@ class Extract(Stage[ServerSentEvent, Event]):
             return early, len(items)
         self._decided = True
         first, self._reader = self._reader, self._make(kind)
-        self._reader.go_on_from(first)
+        self._reader.continue_from(first)
         events = self._reader.feed_all(items[at : at + 1])
         return [*early, *events] if isinstance(events, list) else chain(early, events), at + 1
 

@@ -123,7 +123,7 @@ def test_an_error_over_rest() -> None:
     ids=["Responses", "Ollama", "a response", "chat"],
 )
 def test_it_does_not_claim_the_formats_of_others(data: dict[str, Any]) -> None:
-    assert not WorkersAI.speaks(sk.sse.ServerSentEvent.of(""), data)
+    assert not WorkersAI.recognizes(sk.sse.ServerSentEvent.of(""), data)
 
 
 def test_the_first_event_identifies_the_dialect() -> None:

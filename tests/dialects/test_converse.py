@@ -427,4 +427,4 @@ def test_other_providers_chunks_are_not_mistaken_for_bedrocks(first: dict[str, A
     own = (DIALECTS["bedrock"], DIALECTS["converse"])
     event = next(iter(sk.Parse().run([sse(first)])))
 
-    assert not any(dialect.speaks(event, first) for dialect in own)
+    assert not any(dialect.recognizes(event, first) for dialect in own)

@@ -18,7 +18,7 @@ LOADED.append(__name__)
 @dataclass
 class Parrot(sk.dialects.Dialect):
     @classmethod
-    def speaks(cls, event, data):
+    def recognizes(cls, event, data):
         return isinstance(data, dict) and "squawk" in data
 
     def take(self, item, data, number, out):

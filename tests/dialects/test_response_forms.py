@@ -184,7 +184,7 @@ def test_a_dialect_without_its_own_form_uses_openais(name: str) -> None:
 def test_a_third_party_dialect_can_have_its_own_form() -> None:
     class Parrot(sk.dialects.Dialect):
         shape = "parrot"
-        plain = staticmethod(lambda completion: {"words": completion.text})
+        response_form = staticmethod(lambda completion: {"words": completion.text})
 
         def take(self, item: sk.sse.ServerSentEvent, data: Any, number: int, out: list[sk.Event]) -> None:
             self.finished[0] = "done"

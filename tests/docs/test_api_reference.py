@@ -53,7 +53,7 @@ ALSO = {
     "emitters.blocks": ["BlockEmitter"],
     "emitters.emitter": ["Checkpointed", "Emitter", "Settings"],
     "emitters.failures": ["ErrorFrame", "failure_at_end"],
-    "latency": ["Stall", "gaps", "percentile", "stalls"],
+    "latency": ["Stall", "intervals", "percentile", "stalls"],
     "moderation.classifiers.remote": ["Remote", "http_classifier", "openai_moderation"],
     "plugins": ["API", "GROUPS", "Plugin", "find", "installed", "names"],
     "requests": ["Translation", "Untranslated", "translate"],

@@ -171,7 +171,7 @@ async def test_behind_a_stage_that_waits_it_hears_of_content_all_the_same(tmp_pa
 def test_the_gaps_between_deltas_have_percentiles() -> None:
     timings = Timings(0.5, 1.0, (1.0, 1.5, 1.5, 2.0, 5.0), 6.0)
 
-    assert [timings.gap(percent) for percent in (0, 50, 75, 100)] == [0.0, 0.5, 1.125, 3.0]
+    assert [timings.inter_token_latency(percent) for percent in (0, 50, 75, 100)] == [0.0, 0.5, 1.125, 3.0]
     assert timings.stalls(2.5) == [Stall(after=4, at=2.0, seconds=3.0)]
     assert timings.stalls() == timings.stalls(1.0)
 
@@ -180,7 +180,7 @@ def test_the_gaps_between_deltas_have_percentiles() -> None:
 def test_without_two_deltas_there_is_no_gap(deltas: tuple[float, ...]) -> None:
     timings = Timings(0.5, 1.0, deltas, 6.0)
 
-    assert (timings.gap(50), timings.gap(100), timings.stalls()) == (None, None, [])
+    assert (timings.inter_token_latency(50), timings.inter_token_latency(100), timings.stalls()) == (None, None, [])
 
 
 @pytest.mark.parametrize(
@@ -233,10 +233,10 @@ def test_the_figures_are_ready_for_a_log() -> None:
         "first_released": 1.0,
         "total": 4.0,
         "deltas": 3,
-        "gap_p50": 1.0,
-        "gap_p95": 1.45,
-        "gap_p99": 1.49,
-        "gap_max": 1.5,
+        "inter_token_p50": 1.0,
+        "inter_token_p95": 1.45,
+        "inter_token_p99": 1.49,
+        "inter_token_max": 1.5,
         "tokens": 6,
         "tokens_per_second": 2.0,
     }
@@ -331,7 +331,12 @@ async def test_a_fault_that_takes_time_gives_a_body_a_clock(plain: Path) -> None
 async def test_what_is_unknown_is_none_and_not_zero(plain: Path) -> None:
     timings = await timed(replay(plain))
 
-    assert (timings.first_released, timings.gap(50), timings.stalls(0.0), timings.tokens_per_second) == (
+    assert (
+        timings.first_released,
+        timings.inter_token_latency(50),
+        timings.stalls(0.0),
+        timings.tokens_per_second,
+    ) == (
         None,
         None,
         [],

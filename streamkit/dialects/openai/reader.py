@@ -86,7 +86,7 @@ class OpenAICompletions(Dialect):
     _reader: ChunkReader = field(default_factory=ChunkReader, init=False, repr=False)
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         # Choices that have only a text and a stop reason belong to a model on Bedrock.
         found = fields.mapping(data)
         of_bedrock = any(
@@ -95,8 +95,8 @@ class OpenAICompletions(Dialect):
         )
         return "choices" in found and not of_bedrock
 
-    def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
-        super().passed(learnt, pieces, payload)
+    def record_learnt(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
+        super().record_learnt(learnt, pieces, payload)
         said = self._of(learnt.choice)
         if learnt.tool_index is not None:
             said.calls.known[learnt.tool_index].arguments.extend(pieces)
@@ -344,7 +344,7 @@ class OpenAICompletions(Dialect):
         elif chunk is not None and chunk.usage:
             self._take_usage(chunk.usage, item.payload, out)
         else:
-            self.not_known(item.event, data, item.payload, out)
+            self.unknown_event(item.event, data, item.payload, out)
 
 
 def _body(payload: bytes, chunk: Chunk | None) -> Any:

@@ -20,7 +20,7 @@ from streamkit.dialects.learn import Learnt
 from streamkit.dialects.openai.calls import EMPTY
 from streamkit.dialects.responses.outline import CHANNELS, Outline
 from streamkit.dialects.responses.places import Places
-from streamkit.dialects.responses.response import response as plain_response
+from streamkit.dialects.responses.response import response as full_response
 from streamkit.dialects.tool_identity import Identity
 from streamkit.events import (
     Annotation,
@@ -113,7 +113,7 @@ class OpenAIResponses(Dialect):
 
     places = (("delta",),)
     shape: ClassVar[str | None] = "responses"
-    plain: ClassVar[ResponseForm | None] = plain_response
+    response_form: ClassVar[ResponseForm | None] = full_response
 
     _start: ResponseStart = field(default_factory=ResponseStart, init=False, repr=False)
     _role: str | None = field(default=None, init=False, repr=False)
@@ -141,13 +141,13 @@ class OpenAIResponses(Dialect):
     )
 
     @classmethod
-    def speaks(cls, event: ServerSentEvent, data: object) -> bool:
+    def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
         kind = text(fields.get("type")) or event.event
         return kind.startswith("response.") or fields.get("object") == "response"
 
-    def passed(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
-        super().passed(learnt, pieces, payload)
+    def record_learnt(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
+        super().record_learnt(learnt, pieces, payload)
         self._places.saw(learnt.sequence)
         (self._last_text if learnt.tool_index is None else self._last_call.arguments).extend(pieces)
 
@@ -172,7 +172,7 @@ class OpenAIResponses(Dialect):
         elif fields.get("object") == "response" or (stem == "response" and act in _ENDS):
             self._response(fields, kind, payload, number, out)
         elif not self._emit(kind, fields, payload, out):
-            self.not_known(kind, data, payload, out)
+            self.unknown_event(kind, data, payload, out)
 
     def _emit(self, kind: str, fields: dict[str, Any], payload: bytes, out: list[Event]) -> bool:
         """Convert any event except text deltas and the end. Return whether its kind is known."""
