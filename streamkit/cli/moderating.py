@@ -23,6 +23,8 @@ from streamkit.moderation.channels import CHANNEL_OF
 from streamkit.sources.recording import read_recording
 
 Form: TypeAlias = Literal["auto", "answer", "text"]
+_Place: TypeAlias = tuple[Channel, int, int | None]
+"""Channel, choice and tool call of a text."""
 OF_ANSWERS = (".sse", ".jsonl", ".ndjson", ".json")
 EXAMPLES = """\
 streamkit moderate answer.sse --rules rules.toml
@@ -175,6 +177,7 @@ class ReportedSpan(msgspec.Struct):
 
     channel: Channel
     index: int
+    tool_index: int | None
     start: int
     most: int = 0
     decided: int = 0
@@ -206,7 +209,7 @@ class Moderation:
         self.end: str | None = None
         self._stage = stage
         self._quote = quote
-        self._arrived: Counter[tuple[Channel, int]] = Counter()
+        self._arrived: Counter[_Place] = Counter()
         self._span: ReportedSpan | None = None
 
     @property
@@ -233,18 +236,18 @@ class Moderation:
         if write:
             write(self._summary())
 
-    def _place(self, event: sk.Event) -> tuple[Channel, int] | None:
+    def _place(self, event: sk.Event) -> _Place | None:
         match event:
             case (
                 sk.TextDelta(text=text, index=index)
                 | sk.ReasoningDelta(text=text, index=index)
                 | sk.RefusalDelta(text=text, index=index)
             ):
-                place: tuple[Channel, int] = (CHANNEL_OF[type(event)], index)
-            case sk.ToolCallDelta(arguments=text, index=index):
-                place = ("tool_arguments", index)
+                place: _Place = (CHANNEL_OF[type(event)], index, None)
+            case sk.ToolCallDelta(arguments=text, index=index, tool_index=tool_index):
+                place = ("tool_arguments", index, tool_index)
             case PartDelta(text=text, channel=channel, index=index):
-                place = (channel, index)
+                place = (channel, index, None)
             case _:
                 return None
         self._arrived[place] += len(text)
@@ -271,19 +274,19 @@ class Moderation:
         text = None
         if self._quote:
             text = self._stage.raw(event.index, event.channel, event.tool_index)[event.start : event.end]
-        decided = self._arrived[event.channel, event.index]
+        decided = self._arrived[event.channel, event.index, event.tool_index]
         place = (event.channel, event.index, event.severity, event.tool_index, text)
         what = type(event).__name__.lower()
         return Found(what, event.category, event.start, event.end, max(decided, event.end), event.action, *place)
 
-    def _hold(self, place: tuple[Channel, int] | None, write: Any, *, over: bool = False) -> None:
+    def _hold(self, place: _Place | None, write: Any, *, over: bool = False) -> None:
         held = 0 if over else self._stage.held
         if held and self._span is None and place:
             self._span = ReportedSpan(*place, start=max(0, self._arrived[place] - held))
         if self._span:
             self._span.most = max(self._span.most, held)
             if not held:
-                self._span.decided = self._arrived[self._span.channel, self._span.index]
+                self._span.decided = self._arrived[self._span.channel, self._span.index, self._span.tool_index]
                 self.spans.append(self._span)
                 if write:
                     write(_span_line(self._span))
@@ -335,4 +338,5 @@ def _line(found: Found) -> str:
 
 def _span_line(span: ReportedSpan) -> str:
     choice = f" of choice {span.index}" if span.index else ""
-    return f"{'buffered':10} {span.channel}{choice} {span.start}-{span.decided}  at most {span.most} characters"
+    call = f" of call {span.tool_index}" if span.tool_index is not None else ""
+    return f"{'buffered':10} {span.channel}{call}{choice} {span.start}-{span.decided}  at most {span.most} characters"

@@ -100,13 +100,32 @@ def test_an_answer_is_json_with_its_end(rules: str, tmp_path: Path, capsys: pyte
                 "tool_index": None,
             }
         ],
-        "buffered": [{"channel": "content", "index": 0, "start": 8, "most": 3, "decided": 23}],
+        "buffered": [{"channel": "content", "index": 0, "tool_index": None, "start": 8, "most": 3, "decided": 23}],
         "characters": 23,
         "withheld": 15,
         "max_buffered": 3,
         "end": "moderated",
         "error": None,
     }
+
+
+def test_offsets_in_tool_calls_count_the_arguments_of_each_call(
+    rules: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = [
+        {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"query": '}},
+        {"index": 0, "function": {"arguments": '"a long text"}'}},
+        {"index": 1, "id": "b", "function": {"name": "g", "arguments": '{"a": "blue heron 42"}'}},
+    ]
+    chunks = [{"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]} for call in calls]
+    body = "".join(f"data: {json.dumps(each)}\n\n" for each in chunks)
+    path = written(tmp_path, body + "data: [DONE]\n\n", "a.sse")
+
+    assert main(["moderate", path, "--rules", rules]) == 7
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "buffered   tool_arguments of call 0 0-24  at most 11 characters",
+        "redacted   tool_arguments of call 1 7-20  secret  decided after 22 characters (redact)",
+    ]
 
 
 def test_the_released_text_goes_to_standard_output_and_the_report_to_standard_error(
