@@ -81,18 +81,20 @@ class Counted(NamedTuple):
 def run(options: argparse.Namespace) -> int:
     """Count and print a line for each input."""
     rows: list[Counted] = []
-    code = 0
+    code = inputs = 0
     for row in _counted(options):
-        rows.append(row)
+        inputs += 1
         if row.error:
             code = 1
             print(f"streamkit: {row.file}: {row.error}", file=sys.stderr)
+        else:
+            rows.append(row)
         if options.json:
             figures = row._asdict() | ({"cost": str(row.cost(options.price))} if options.price else {})
             print(msgspec.json.encode(figures).decode(), flush=True)
         elif not row.error:
             print(_line(row, options.price), flush=True)
-    if len(rows) > 1 and not options.json:
+    if inputs > 1 and not options.json:
         total = Counted(
             "total",
             "",

@@ -83,6 +83,14 @@ def test_an_answer_that_can_not_be_read_is_an_error_and_the_others_are_counted(
     assert errors.startswith(f"streamkit: {bad}: UnknownDialect: event 1: ")
 
 
+def test_the_total_is_that_of_the_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    delta = 'data: {"choices":[{"index":0,"delta":{"content":"Count"}}]}\n\n'
+    broken, good = written(tmp_path, "a.sse", f"{delta}data: {{x\n\n"), written(tmp_path, "b.txt", "Count to 10")
+
+    assert main(["count", broken, good]) == 1
+    assert capsys.readouterr().out.splitlines() == [f"       4        11  {good}", "       4        11  total"]
+
+
 def test_a_text_is_no_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, "a.txt", "Count to 10")
 
