@@ -62,7 +62,7 @@ class EventId(NamedTuple):
 _WHOLE = 10**9
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """An entry at a `position`. `data` is a JSON array of events.
 
     That of a claim has none, and its `predecessor` is the entry before it, if there is one.

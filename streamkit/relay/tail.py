@@ -27,7 +27,7 @@ PAGE = 1000
 _log = logging.getLogger("streamkit.relay")
 
 
-class LogBatch(msgspec.Struct, frozen=True):
+class LogBatch(msgspec.Struct, frozen=True, gc=False):
     """The events of one entry; none of a claim's, which has the position of its `predecessor`."""
 
     position: Position
