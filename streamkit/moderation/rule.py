@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast, get_args
 
 from streamkit.core.options import NamedOptions
 from streamkit.core.wrong_input import kind_of, shown
@@ -13,6 +13,7 @@ from streamkit.moderation.match.expressions import compiled
 
 Action: TypeAlias = Literal["allow", "annotate", "redact", "replace", "block", "stop"]
 Normalization: TypeAlias = Literal["case", "nfkc", "accents", "look_alikes", "leet", "zero_width"]
+_CHANNELS = tuple(channel for channel in get_args(Channel) if channel != "prompt")
 _MOST = 1_000_000_000
 Check: TypeAlias = Callable[[str], Iterable[tuple[int, int]]]
 
@@ -78,10 +79,10 @@ class Rule(NamedOptions):
         for detector in self.detectors:
             if detector not in detectors.NAMES:
                 raise self._wrong(f"detectors of {', '.join(sorted(detectors.NAMES))}", shown(detector))
-        _known(self, "action", (self.action,), Action)
-        _known(self, "normalize", self.normalize, Normalization)
-        _known(self, "channels", self.channels or (), Channel)
-        _known(self, "fail", (self.fail,), Literal["closed", "open"])
+        self._check_known("action", (self.action,), get_args(Action))
+        self._check_known("normalize", self.normalize, get_args(Normalization))
+        self._check_known("channels", self.channels or (), _CHANNELS)
+        self._check_known("fail", (self.fail,), ("closed", "open"))
         self._check_others()
 
     def _check_text(self, name: str) -> None:
@@ -111,7 +112,17 @@ class Rule(NamedOptions):
     def _check_pattern(self, pattern: str) -> None:
         compiled(pattern, self.ignore_case)
 
+    def _check_known(self, name: str, values: tuple[object, ...], known: tuple[str, ...]) -> None:
+        for value in values:
+            if value not in known:
+                raise PipelineError(
+                    f"rule {shown(self.category)}: expected {name} of {', '.join(known)}; found {shown(value)}"
+                )
+
     def _check_others(self) -> None:
+        for name in ("ignore_case", "whole_words"):
+            if not isinstance(flag := getattr(self, name), bool):
+                raise self._wrong(f"{name} as true or false", kind_of(flag))
         check: object = self.check
         if check is not None and not isinstance(check, str) and not callable(check):
             raise self._wrong("check as a function or the name of one", kind_of(check))
@@ -186,12 +197,3 @@ class Judge(Protocol):
     def state(self) -> Any: ...
 
     def restore(self, state: Any) -> None: ...
-
-
-def _known(rule: Rule, name: str, values: tuple[str, ...], names: object) -> None:
-    known: tuple[str, ...] = getattr(names, "__args__", ())
-    for value in values:
-        if value not in known:
-            raise PipelineError(
-                f"rule {shown(rule.category)}: expected {name} of {', '.join(known)}; found {shown(value)}"
-            )

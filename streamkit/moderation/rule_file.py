@@ -3,19 +3,15 @@
 import logging
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, cast
-
-import msgspec
-import regex
+from typing import Any, cast
 
 from streamkit.core.wrong_input import bounded, kind_of, shown
 from streamkit.errors import PipelineError, PluginError
-from streamkit.events import Channel
-from streamkit.moderation.match.expressions import compiled
 from streamkit.moderation.match.scanner import plans
-from streamkit.moderation.rule import Action, Normalization, Rule
+from streamkit.moderation.rule import Action, Rule
 from streamkit.plugins.config_files import as_path, read_text
 from streamkit.plugins.toml_lines import line_of, lines
 
@@ -24,26 +20,11 @@ __all__ = ["Action", "Live", "Rule", "as_rules", "from_file"]
 _MISTAKES = 20
 """How many mistakes of a file are listed; the rest are counted."""
 _log = logging.getLogger("streamkit.moderation")
-_KEYS: dict[str, Any] = {
-    "category": str,
-    "phrases": tuple[str, ...],
-    "phrases_file": str,
-    "patterns": tuple[str, ...],
-    "action": Action,
-    "replacement": str,
-    "ignore_case": bool,
-    "whole_words": bool,
-    "normalize": tuple[Normalization, ...],
-    "detectors": tuple[str, ...],
-    "check": str,
-    "window": int,
-    "message": str,
-    "severity": str,
-    "channels": tuple[Channel, ...],
-    "max_match": int,
-    "seconds": float,
-    "fail": Literal["closed", "open"],
-}
+_KEYS = tuple(
+    key for field in fields(Rule) for key in (field.name, *(["phrases_file"] if field.name == "phrases" else []))
+)
+_EXAMPLE: dict[str, Any] = {"category": "", "phrases": ("x",)}
+"""A rule that each key of another is tried in, to find its mistakes."""
 
 
 def from_file(path: str | PathLike[str]) -> tuple[Rule, ...]:
@@ -137,7 +118,8 @@ class _File:
     def _content(self) -> dict[str, Any]:
         # Stamped before it is read: what is written in between is read the next time.
         self.stamps[self._path] = _stamp(self._path)
-        text = read_text(self._path).replace("\r\n", "\n")
+        # With a line feed, so that a mistake in the last line has a place.
+        text = read_text(self._path).replace("\r\n", "\n") + "\n"
         try:
             content = tomllib.loads(text)
         except RecursionError:
@@ -169,40 +151,32 @@ class _File:
             return None
         before = len(self._mistakes)
         given = cast("dict[str, Any]", table)
-        fields = {key: self._value(value, key, at) for key, value in given.items() if self._known(key, at)}
+        for key, value in given.items():
+            self._check(key, value, at)
         if "category" not in given:
             self._wrong("expected a category, found a rule without one", *at)
-        if name := fields.pop("phrases_file", None):
-            fields["phrases"] = (*(fields.get("phrases") or ()), *self._phrases(str(name), at))
-        self._patterns(fields, at)
         if len(self._mistakes) > before:
             return None
-        return self._rule(fields, at)
+        values = dict(given)
+        if name := values.pop("phrases_file", None):
+            values["phrases"] = (*values.get("phrases", ()), *self._phrases(name, at))
+        return None if len(self._mistakes) > before else self._rule(values, at)
 
-    def _known(self, key: str, at: tuple[str | int, ...]) -> bool:
+    def _check(self, key: str, value: Any, at: tuple[str | int, ...]) -> None:
         if key not in _KEYS:
             self._wrong(f"expected a key of {', '.join(_KEYS)}; found {shown(key)}", *at, key)
-        return key in _KEYS
-
-    def _value(self, value: Any, key: str, at: tuple[str | int, ...]) -> Any:
-        try:
-            return msgspec.convert(value, _KEYS[key])
-        except msgspec.ValidationError as error:
-            said, _, place = str(error).partition(" - at ")
-            element = regex.search(r"\[(\d+)\]", place)
-            path = (*at, key, int(element[1])) if element else (*at, key)
-            self._wrong(f"{key}: {said[0].lower()}{said[1:]}", *path)
-            return None
-
-    def _patterns(self, fields: dict[str, Any], at: tuple[str | int, ...]) -> None:
-        for place, phrase in enumerate(fields.get("phrases") or ()):
-            if not phrase:
-                self._wrong("phrases: expected at least one character, found an empty one", *at, "phrases", place)
-        for place, pattern in enumerate(fields.get("patterns") or ()):
-            try:
-                compiled(pattern, True)
-            except PipelineError as error:
-                self._wrong(str(error), *at, "patterns", place)
+        elif key == "phrases_file":
+            if not isinstance(value, str) or not value:
+                found = "an empty string" if value == "" else kind_of(value)
+                self._wrong(f"expected phrases_file as the name of a file, found {found}", *at, key)
+        elif (said := _mistake(key, value)) and isinstance(value, list):
+            # Which of them?
+            items = [_mistake(key, [item]) for item in cast("list[Any]", value)]
+            for place, mistake in enumerate(items):
+                if mistake:
+                    self._wrong(mistake, *at, key, place)
+        elif said:
+            self._wrong(said, *at, key)
 
     def _phrases(self, name: str, at: tuple[str | int, ...]) -> tuple[str, ...]:
         path = self._path.parent / name
@@ -214,12 +188,22 @@ class _File:
             return ()
         return tuple(phrase for line in text.split("\n") if (phrase := line.strip()))
 
-    def _rule(self, fields: dict[str, Any], at: tuple[str | int, ...]) -> Rule | None:
+    def _rule(self, values: dict[str, Any], at: tuple[str | int, ...]) -> Rule | None:
         try:
-            rule = Rule(**fields)
-            if rule.normalize or rule.check:
+            rule = Rule(**values)
+            if rule.normalize:
                 plans((rule,))
             return rule
         except (PipelineError, PluginError) as error:
             self._wrong(str(error), *at)
             return None
+
+
+def _mistake(key: str, value: Any) -> str | None:
+    try:
+        rule = Rule(**{**_EXAMPLE, key: value})
+        if rule.check:
+            plans((rule,))
+    except (PipelineError, PluginError) as error:
+        return str(error).removeprefix("rule '': ").removeprefix("rule '', ")
+    return None

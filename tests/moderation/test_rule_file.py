@@ -61,22 +61,34 @@ HEAD = "[[rule]]\ncategory = 'x'\n"
         ),
         ("# rules\n[[rule]]\nphrases = ['a']", "rules.toml, line 2: expected a category, found a rule without one"),
         (f"title = 'a'\n{HEAD}phrases = ['a']", "rules.toml, line 1: expected [[rule]] tables, found 'title'"),
-        (f"{HEAD}phrases = 'a'", "rules.toml, line 3: phrases: expected `array`, got `str`"),
-        (f"{HEAD}phrases = [\n  'a', # one\n\n  2,\n]", "rules.toml, line 6: phrases: expected `str`, got `int`"),
-        (f"{HEAD}phrases = ['a']\naction = 'delete'", "rules.toml, line 4: action: invalid enum value 'delete'"),
-        (f"{HEAD}phrases = ['a']\nignore_case = 1", "rules.toml, line 4: ignore_case: expected `bool`, got `int`"),
+        (f"{HEAD}phrases = 'a'", "rules.toml, line 3: expected phrases as a list of strings, found a string"),
+        (
+            f"{HEAD}phrases = [\n  'a', # one\n\n  2,\n]",
+            "rules.toml, line 6: expected phrases as a list of strings, found an object of type int in it",
+        ),
+        (
+            f"{HEAD}phrases = ['a']\naction = 'delete'",
+            "rules.toml, line 4: expected action of allow, annotate, redact, replace, block, stop; found 'delete'",
+        ),
+        (
+            f"{HEAD}phrases = ['a']\nignore_case = 1",
+            "rules.toml, line 4: expected ignore_case as true or false, found an object of type int",
+        ),
         (
             f"{HEAD}phrases = [\n'a',\n'']",
-            "rules.toml, line 5: phrases: expected at least one character, found an empty one",
+            "rules.toml, line 5: expected phrases of at least one character, found an empty one",
         ),
         (f"{HEAD}patterns = [\n'a',\n'(']", "rules.toml, line 5: pattern '(': missing ) at position 1"),
         (
             f"{HEAD}channels = ['content', 'tools']\nphrases = ['a']",
-            "rules.toml, line 3: channels: invalid enum value 'tools'",
+            "rules.toml, line 3: expected channels of content, reasoning, refusal, transcript, tool_arguments, tool_name, code,",
         ),
-        (f"{HEAD}normalize = ['nfk']\nphrases = ['a']", "rules.toml, line 3: normalize: invalid enum value 'nfk'"),
+        (
+            f"{HEAD}normalize = ['nfk']\nphrases = ['a']",
+            "rules.toml, line 3: expected normalize of case, nfkc, accents, look_alikes, leet, zero_width; found 'nfk'",
+        ),
         (f"{HEAD}phrases = ['\u00ad']\nnormalize = ['zero_width']", "the phrase '\\xad' has no character left"),
-        (f"{HEAD}check = 'no such'", "rules.toml, line 1: rule 'x', check: expected one of the moderators "),
+        (f"{HEAD}check = 'no such'", "rules.toml, line 3: check: expected one of the moderators "),
         (
             f"{HEAD}phrases_file = 'none.txt'",
             "rules.toml, line 3: phrases_file: 'none.txt' can't be read: No such file or dir",
@@ -87,12 +99,21 @@ HEAD = "[[rule]]\ncategory = 'x'\n"
         ),
         (
             f"{HEAD}detectors = ['e-mail']",
-            "rules.toml, line 1: rule 'x': expected detectors of anthropic_key, api_key, aws_key, card, email,",
+            "rules.toml, line 3: expected detectors of anthropic_key, api_key, aws_key, card, email,",
         ),
         (
             f"{HEAD}phrases = ['a']\nmax_match = 0",
-            "rules.toml, line 1: rule 'x': expected a max_match above 0, found 0",
+            "rules.toml, line 4: expected a max_match above 0, found 0",
         ),
+        (
+            f"{HEAD}phrases_file = ''",
+            "rules.toml, line 3: expected phrases_file as the name of a file, found an empty str",
+        ),
+        (
+            f"{HEAD}phrases = ['a']\nchannels = [\n'content',\n'prompt']",
+            "rules.toml, line 6: expected channels of content,",
+        ),
+        (f"{HEAD}category = 'y'", "rules.toml: Cannot overwrite a value (at line 3, column 15)"),
     ],
     ids=[
         "no TOML",
@@ -115,6 +136,9 @@ HEAD = "[[rule]]\ncategory = 'x'\n"
         "nothing to match",
         "an unknown detector",
         "a bound of nothing",
+        "no name of a file",
+        "a channel that is no text of an answer",
+        "a key twice, in the last line",
     ],
 )
 def test_a_mistake_in_a_file_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -136,8 +160,8 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         rules.from_file(write(tmp_path, text))
 
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
-        "rules.toml, line 4",
         "rules.toml, line 3",
+        "rules.toml, line 4",
         "rules.toml, line 8",
     ]
 
@@ -301,7 +325,7 @@ def test_a_file_with_a_mistake_leaves_the_rules_as_they_are_and_says_so(
 
     write(tmp_path, f"{HEAD}phrases = ['two', '']")
     assert live.rules == live.rules == (Rule("x", phrases=("one",)),)
-    assert str(live.error) == "rules.toml, line 3: phrases: expected at least one character, found an empty one"
+    assert str(live.error) == "rules.toml, line 3: expected phrases of at least one character, found an empty one"
     assert said == [live.error]
     assert caplog.messages == [f"the rules stay as they are: {live.error}"]
 

@@ -240,7 +240,7 @@ WHOLE: dict[str, tuple[str, str, str]] = {
     "a phrase that is a number": (
         "r.toml",
         '[[rule]]\ncategory = "x"\nphrases = ["secret words", 5]',
-        "r.toml, line 3: phrases: expected `str`, got `int`",
+        "r.toml, line 3: expected phrases as a list of strings, found an object of type int in it",
     ),
     "many mistakes": ("r.toml", "[[rule]]\n" * 10_000, "and 9980 more"),
     "a long key": ("r.toml", f"{'x' * 100_000} = 1", "r.toml, line 1: expected [[rule]] tables, found 'xxx"),
@@ -252,12 +252,12 @@ WHOLE: dict[str, tuple[str, str, str]] = {
     "no number in rules": (
         "r.toml",
         '[[rule]]\ncategory = "x"\nphrases = ["a"]\nseconds = nan',
-        "rule 'x': expected a seconds above 0",
+        "r.toml, line 4: expected a seconds above 0",
     ),
     "a truth in rules": (
         "r.toml",
         '[[rule]]\ncategory = "x"\nphrases = ["a"]\nwindow = true',
-        "r.toml, line 4: window: expected `int`, got `bool`",
+        "r.toml, line 4: expected window as a whole number, found an object of type bool",
     ),
 }
 
