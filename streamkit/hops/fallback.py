@@ -34,8 +34,8 @@ def fallback(
     another candidate follows.
 
     Content that was already emitted can't be retracted. In that case, `after_release="raise"` ends with the failure;
-    `"reset"` emits a `Reset`, which invalidates everything before it, and continues with the next candidate. `Accumulate`,
-    `Count`, `Budget` and `Timing` start over at a `Reset`; put other stages with state into the candidates.
+    `"reset"` emits a `Reset`, which invalidates everything before it, and continues with the next candidate. The stages of
+    this package that hold state of the answer start over at a `Reset`; put your own stages that do not into the candidates.
     """
     if not candidates:
         raise PipelineError("expected streams to fall back on, found none")

@@ -11,7 +11,7 @@ from streamkit.core.naming import ReadsAsWritten
 from streamkit.core.stage import Stage, Step
 from streamkit.core.wrong_input import name_shown
 from streamkit.errors import PipelineError
-from streamkit.events import Event, StreamEnd
+from streamkit.events import Event, Reset, StreamEnd
 from streamkit.operators.each import check_function, choice_of
 
 A = TypeVar("A")
@@ -68,7 +68,8 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
 
     The branches are sync. Each run has its own copies, which are flushed in order at the end. A `StreamEnd` is passed to all
     branches and emitted once, last. If branches change it, the changed one is emitted: of several, the first that is not a
-    success, or else the first that is not `completed`. When a branch needs no more input, the whole stage ends.
+    success, or else the first that is not `completed`. A `Reset` is passed to all branches too, and emitted once. When a branch
+    needs no more input, the whole stage ends.
     """
 
     choose: Callable[[A], str]
@@ -117,6 +118,8 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
             return
         if isinstance(item, StreamEnd):
             yield from self._conclude(item)
+        elif isinstance(item, Reset):
+            yield from self._restart(item)
         elif branch := self._running.get(name := self.choose(item)):
             yield from self._without_end(None, _named(name, branch, partial(branch.feed, item)))
             if branch.done:
@@ -128,6 +131,24 @@ class Switch(ReadsAsWritten, Stage[A, A | B], Generic[A, B]):
     def flush(self) -> Iterable[A | B]:
         if not self._ended:
             yield from self._conclude(None)
+
+    def _restart(self, reset: Reset) -> Iterable[A | B]:
+        # All branches discard the abandoned answer, whichever of them `choose` names.
+        after: list[B] = []
+        for name, branch in self._running.items():
+            restarted = False
+            for item in self._without_end(None, _named(name, branch, partial(branch.feed, cast(Any, reset)))):
+                if isinstance(item, Reset):
+                    restarted = True
+                elif restarted:
+                    after.append(item)
+                else:
+                    yield item
+        yield cast(Any, reset)
+        yield from after
+        if finished := next((branch for branch in self._running.values() if branch.done), None):
+            self.done = True
+            yield from self._conclude(self._own, besides=finished)
 
     def _conclude(self, end: StreamEnd | None, besides: Stage[A, B] | None = None) -> Iterable[A | B]:
         self._ended = True

@@ -9,6 +9,7 @@ import streamkit as sk
 from streamkit import ops
 
 END = sk.StreamEnd("completed", True)
+RESET = sk.events.Reset("connection lost")
 EVENTS = [
     sk.events.RoleDelta("assistant"),
     sk.TextDelta("a"),
@@ -142,3 +143,28 @@ def test_an_end_that_a_branch_makes_early_comes_last() -> None:
     events = [sk.TextDelta("a"), sk.TextDelta("b"), sk.TextDelta("c"), sk.StreamEnd("completed")]
 
     assert list(ops.Switch(by_index, {"0": Early()}).run(events)) == [*events[:3], sk.StreamEnd("length")]
+
+
+def test_a_reset_restarts_every_branch_and_comes_once() -> None:
+    branches = {"0": ops.Sentences(), "1": ops.Sentences() | ops.Smooth("word")}
+    by_index = ops.Switch(lambda event: str(getattr(event, "index", 0)), branches)
+    source = [
+        sk.TextDelta("Half a "),
+        sk.TextDelta("Another half ", 1),
+        RESET,
+        sk.TextDelta("New."),
+        sk.TextDelta("Two.", 1),
+        END,
+    ]
+
+    assert list(by_index.run(source)) == [RESET, sk.TextDelta("New."), sk.TextDelta("Two.", 1), END]
+
+
+def test_a_reset_comes_before_what_a_branch_emits_after_it() -> None:
+    @sk.stage
+    def restarted(event: sk.Event) -> list[sk.Event]:
+        return [event, sk.TextDelta("again")] if isinstance(event, sk.events.Reset) else [event]
+
+    switch = ops.Switch(lambda event: "a", {"a": restarted, "b": restarted})
+
+    assert list(switch.run([RESET, END])) == [RESET, sk.TextDelta("again"), sk.TextDelta("again"), END]
