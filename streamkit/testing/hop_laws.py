@@ -1,6 +1,5 @@
 """The laws of a hop, as checks: read-ahead, order, the end, failures, and clean-up."""
 
-import threading
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial, reduce
 from typing import Any, TypeAlias
@@ -21,8 +20,8 @@ _TURNS = 100
 _PLACES = 6
 """Number of positions in the items at which failures and cancellations are tried."""
 _SLOW = 20
-_HANGS = 30.0
 _ITEMS_READ = 3
+_MOST_STEPS = 60
 
 
 def end(stage: Candidate, items: list[Any], read: Read, ahead: int) -> None:
@@ -97,6 +96,17 @@ def cancellation(stage: Candidate, items: list[Any], read: Read, ahead: int) -> 
             _limited("cancellation", partial(_cancelled_from_outside, stage, items[:size]), backend)
 
 
+def cancellation_in_work(stage: Candidate, items: list[Any]) -> None:
+    """An async stage that is cancelled while it works itself ends as cancelled, does not swallow it, and leaves nothing."""
+    for backend in BACKENDS:
+        steps, ended = 0, False
+        while not ended and steps <= _MOST_STEPS:
+            ended = _limited("cancellation", partial(_cancelled_at, stage, items, steps), backend)
+            if backend == "asyncio":
+                _limited("cancellation", partial(_task_cancelled_at, stage, items, steps), backend)
+            steps += 1
+
+
 # Sources
 
 
@@ -138,25 +148,12 @@ class _Endless(Source[Any]):
 
 
 def _limited(law: str, work: Callable[[], Awaitable[Any]], backend: str = "asyncio") -> Any:
-    """Run it in a thread, so that a hop that never ends fails the test instead of blocking it."""
-    results: list[Any] = []
-    errors: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            results.append(run(work, backend))
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=body, daemon=True)
-    thread.start()
-    thread.join(_HANGS)
-    assert not thread.is_alive(), f"{law}: the stream with it has not ended after {_HANGS:g} s"
-    if errors and not isinstance(errors[0], AssertionError):
-        raise AssertionError(f"{law}: the stream with it raised {errors[0]!r}") from errors[0]
-    if errors:
-        raise errors[0]
-    return results[0]
+    try:
+        return run(work, backend, law)
+    except AssertionError:
+        raise
+    except BaseException as error:
+        raise AssertionError(f"{law}: the stream with it raised {error!r}") from error
 
 
 async def _all(stage: Candidate, source: Source[Any], turns: int = 0) -> list[Any]:
@@ -267,6 +264,61 @@ async def _cancelled_from_outside(stage: Candidate, items: list[Any]) -> None:
             went_on = True
     assert not went_on, "cancellation: the consumer was cancelled, and its read ended as if that were the end"
     assert scope.cancelled_caught, "cancellation: the consumer was cancelled, and the block swallowed that"
+    _check_closed("cancellation", source)
+
+
+async def _cancelled_at(stage: Candidate, items: list[Any], steps: int) -> bool:
+    """Cancel the stream after so many turns of the loop; whether it had ended before."""
+    source = _Script(*items)
+    stream, found, errors = stage.open(source), list[Any](), list[Exception]()
+    before: StreamEnd | None = None
+
+    async def consume() -> None:
+        try:
+            async with _NothingLeft("cancellation", stream) as given:
+                async for item in given:
+                    found.append(item)
+        except Exception as error:  # which the group would wrap
+            errors.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(consume)
+        await _turns(steps)
+        before = stream.end
+        stream.cancel()
+    if errors:
+        raise errors[0]
+    _check_closed("cancellation", source)
+    last = found[-1] if found else None
+    # One whose last item had been read has nothing left to be cancelled.
+    assert before or isinstance(last, StreamEnd), (
+        f"cancellation: while it worked, expected a StreamEnd last, found {last!r}"
+    )
+    return before is not None
+
+
+async def _task_cancelled_at(stage: Candidate, items: list[Any], steps: int) -> None:
+    """Cancel the consumer's task, as `asyncio.timeout` and servers do: once, and it is gone if somebody swallows it."""
+    import asyncio
+
+    source = _Script(*items)
+    stream = stage.open(source)
+
+    async def consume() -> None:
+        async with _NothingLeft("cancellation", stream) as given:
+            async for _ in given:
+                pass
+
+    task = asyncio.get_running_loop().create_task(consume())
+    await _turns(steps)
+    cancelled = task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()):
+        raise error
+    assert task.cancelled() or not cancelled, (
+        f"cancellation: its consumer's task was cancelled after {steps} turns of the loop, and it went on: "
+        "the stage has swallowed CancelledError"
+    )
     _check_closed("cancellation", source)
 
 

@@ -17,6 +17,7 @@ import anyio
 import msgspec
 
 from streamkit import (
+    AsyncStage,
     Event,
     PipelineError,
     ReasoningDelta,
@@ -195,12 +196,15 @@ def composition(stage: Candidate, items: list[Any], read: Read) -> None:
 
 
 def cancellation(stage: Candidate, items: list[Any], read: Read) -> None:
-    """If cancelled at any position, it ends as cancelled, the source is closed, and nothing is leaked. (Law 3)"""
+    """If cancelled at any position, also while an async stage itself is working, it ends as cancelled, the source is closed, and
+    nothing is leaked. (Law 3)"""
     with no_leaks():
         for size in range(_taken(stage, items) if items else 0):
             for backend in BACKENDS:
                 run(partial(_cancelled, stage, items[:size]), backend)
                 run(partial(_cancelled_from_outside, stage, items[:size]), backend)
+    if isinstance(stage, AsyncStage):
+        hop_laws.cancellation_in_work(stage, items)
 
 
 LAWS: Final[Mapping[str, Law]] = {

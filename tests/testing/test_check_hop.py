@@ -12,7 +12,8 @@ import pytest
 import streamkit as sk
 from streamkit import hops
 from streamkit.core.stage import Hop
-from streamkit.testing import HOP_LAWS, check_stage, hop_laws
+from streamkit.testing import HOP_LAWS, check_stage
+from streamkit.testing import running as checks
 
 EVENTS: list[sk.Event] = [
     sk.TextDelta("one tw"),
@@ -366,7 +367,7 @@ def test_a_hop_whose_runs_share_state_is_found() -> None:
 def test_a_hop_that_never_ends_fails_its_test(
     candidate: Hop[Any, Any], law: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hop_laws, "_HANGS", 0.3)
+    monkeypatch.setattr(checks, "HANGS", 0.3)
 
     with pytest.raises(AssertionError, match=r"has not ended after 0\.3 s"):
         check_stage(candidate, EVENTS, skip=[name for name in HOP_LAWS if name != law])

@@ -1,11 +1,15 @@
 """The kit finds the stage that breaks a law, and lets pass the one that keeps them all."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import anyio
 import pytest
+import sniffio
+from anyio.lowlevel import checkpoint
 
 from streamkit import (
     AsyncStage,
@@ -22,7 +26,7 @@ from streamkit import (
     stage,
 )
 from streamkit.sse import Encode, Lines
-from streamkit.testing import LAWS, Scripted, check_stage, joined
+from streamkit.testing import LAWS, Scripted, check_stage, joined, running
 from streamkit.testing.laws import outcome
 
 EVENTS: list[Event] = [
@@ -197,6 +201,48 @@ class Clinging(AsyncStage[Event, Event]):
         self.opened.append(open(__file__, "rb"))  # noqa: SIM115
 
 
+@dataclass
+class LeavesTasks(AsyncStage[Event, Event]):
+    tasks: ClassVar[list[Any]] = []
+
+    async def feed(self, item: Event) -> Iterable[Event]:
+        await checkpoint()
+        if sniffio.current_async_library() == "asyncio":
+            self.tasks.append(asyncio.get_running_loop().create_task(asyncio.sleep(60)))
+        return (item,)
+
+
+@dataclass
+class SwallowsCancellation(AsyncStage[Event, Event]):
+    async def feed(self, item: Event) -> Iterable[Event]:
+        with suppress(BaseException):
+            await checkpoint()
+        return (item,)
+
+
+@dataclass
+class NeverEnds(AsyncStage[Event, Event]):
+    async def feed(self, item: Event) -> Iterable[Event]:
+        if isinstance(item, Finish):
+            await anyio.sleep_forever()
+        return (item,)
+
+
+@dataclass
+class Patient(AsyncStage[Event, Event]):
+    """Breaks none."""
+
+    async def feed(self, item: Event) -> Iterable[Event]:
+        await checkpoint()
+        with anyio.CancelScope(shield=True):
+            await checkpoint()
+        return (item,)
+
+    async def flush(self) -> Iterable[Event]:
+        await checkpoint()
+        return ()
+
+
 @pytest.fixture(autouse=True)
 def _closed() -> Iterator[None]:
     yield
@@ -217,6 +263,8 @@ def _closed() -> Iterator[None]:
         (Quadratic(), "linear_time", "linear time: 8 times the input"),
         (OnlyInBursts(), "composition", "composition: in a Switch, it gives .*; alone, "),
         (Clinging(), "cancellation", "left behind: "),
+        (LeavesTasks(), "cancellation", "cancellation: [0-9]+ tasks were left behind when the block had ended"),
+        (SwallowsCancellation(), "cancellation", "the stage has swallowed CancelledError"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Stage | AsyncStage) else "",
 )
@@ -225,6 +273,17 @@ def test_a_stage_that_breaks_a_law_is_found(candidate: Stage[Any, Any], law: str
         LAWS[law](candidate, EVENTS, joined)
     with pytest.raises(AssertionError):
         check_stage(candidate, EVENTS)
+
+
+def test_a_stage_that_never_ends_fails_and_does_not_stop_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "HANGS", 0.3)
+
+    with pytest.raises(AssertionError, match=r"the stream with it has not ended after 0\.3 s"):
+        check_stage(NeverEnds(), EVENTS)
+
+
+def test_an_async_stage_that_waits_keeps_all_the_laws() -> None:
+    check_stage(Patient(), EVENTS)
 
 
 def test_a_stage_that_differs_in_a_wrapper_breaks_no_other_law() -> None:
