@@ -11,6 +11,7 @@ Each request is one row, also if its client has disconnected.
 import sqlite3
 import sys
 from contextlib import closing
+from typing import Any
 
 import uvicorn
 from anyio import to_thread
@@ -35,12 +36,11 @@ def application(base_url: str, path: str) -> FastAPI:
             db.execute("INSERT INTO requests (end, model, prompt, completion, source) VALUES (?, ?, ?, ?, ?)", row)
 
     @api.post("/v1/chat/completions")
-    async def chat(request: Request) -> EventStreamResponse:
-        asked = await request.json()
+    async def chat(asked: dict[str, Any], request: Request) -> EventStreamResponse:
         sent = asked | {"stream_options": {"include_usage": True}} if asked.get("stream") else asked
         headers = {"authorization": request.headers.get("authorization", "")}
         source = sk.http.post(f"{base_url}/chat/completions", json=sent, headers=headers)
-        stream = source | sk.Parse() | sk.Extract() | sk.Moderate(RULE) | sk.Count(asked.get("model") or "unknown")
+        stream = source | sk.Parse() | sk.Extract() | sk.Moderate(RULE) | sk.Count(str(asked.get("model")))
 
         async def log() -> None:
             await to_thread.run_sync(insert, stream.end, stream.stage(sk.Count).report)
