@@ -88,26 +88,34 @@ class Joined(Source[T]):
             await self.upstream.aclose()
 
 
-class HopContext(AbstractAsyncContextManager[Given], Generic[Given]):
-    """The result of the functions of `streamkit.hops`: `async with race(a, b) as events`, or `race(a, b) | Emit()`.
-
-    On the left of `|` it is entered once, by the `async with` of the stream.
-    """
+class EnteredOnce(AbstractAsyncContextManager[Given], Generic[Given]):
+    """A context of tasks for one `async with`. Entered again it raises `PipelineError`."""
 
     def __init__(self, context: AbstractAsyncContextManager[Given], name: str) -> None:
         self._context = context
+        self._entered = False
         self.name = name
 
     def __repr__(self) -> str:
         return f"{self.name}(…)"
 
     async def __aenter__(self) -> Given:
+        if self._entered:
+            raise PipelineError(f"hops.{self.name}(…) was entered before: call hops.{self.name} for each `async with`")
+        self._entered = True
         return await self._context.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
     ) -> None:
         await self._context.__aexit__(kind, error, traceback)
+
+
+class HopContext(EnteredOnce[Given], Generic[Given]):
+    """The result of the functions of `streamkit.hops`: `async with race(a, b) as events`, or `race(a, b) | Emit()`.
+
+    On the left of `|` it is entered once, by the `async with` of the stream.
+    """
 
 
 # Set outside the class, where type checkers would use its return type for `hop | stage`.

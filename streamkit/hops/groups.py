@@ -1,7 +1,6 @@
 """Split a stream into substreams by a key of its items, each with its own consumer or its own pipeline."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Hashable
-from contextlib import asynccontextmanager
 from functools import partial, reduce
 from typing import Any, Generic, TypeVar, cast
 
@@ -14,7 +13,7 @@ from streamkit.core.stream import Stream
 from streamkit.errors import QueueOverflow
 from streamkit.events import StreamEnd
 from streamkit.hops.channel import Branch, Output, Overflow, Readable, at_least_one, check_overflow, pump, reading
-from streamkit.hops.context import hop
+from streamkit.hops.context import block, hop
 from streamkit.hops.keys import check_functions
 from streamkit.hops.tasks import beside
 
@@ -22,7 +21,7 @@ T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 
-@asynccontextmanager
+@block
 async def group_by(
     items: Readable[T],
     key: Callable[[T], K],

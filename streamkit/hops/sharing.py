@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import anyio
@@ -17,7 +16,7 @@ from streamkit.core.stream import Stream
 from streamkit.core.views import Views
 from streamkit.errors import PipelineError, QueueOverflow, StreamInterrupted
 from streamkit.hops.channel import Signal, at_least_one, opened
-from streamkit.hops.context import hop
+from streamkit.hops.context import block, hop
 from streamkit.hops.keys import check_functions, digest
 from streamkit.hops.tasks import beside
 
@@ -26,7 +25,7 @@ Request = TypeVar("Request")
 Answer: TypeAlias = "Stream[T] | Source[T] | AsyncIterable[T] | HopContext[AsyncIterable[T]]"
 
 
-@asynccontextmanager
+@block
 async def shared(
     key: Callable[[Request], object],
     open: "Callable[[Request], Answer[T] | Awaitable[Answer[T]]]",

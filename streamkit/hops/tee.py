@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -17,7 +16,7 @@ from streamkit.hops.channel import (
     pump,
     reading,
 )
-from streamkit.hops.context import hop
+from streamkit.hops.context import block, hop
 from streamkit.hops.tasks import beside
 from streamkit.operators.each import check_number
 
@@ -37,7 +36,7 @@ async def prefetch(items: Readable[T], *, size: int = 1) -> AsyncGenerator[Branc
         yield ahead
 
 
-@asynccontextmanager
+@block
 async def tee(
     items: Readable[T], consumers: int = 2, *, size: int = 16, overflow: Overflow = "wait"
 ) -> AsyncGenerator[tuple[Branch[T], ...], None]:
@@ -57,7 +56,7 @@ async def tee(
         yield branches
 
 
-@asynccontextmanager
+@block
 async def broadcast(
     items: Readable[T], *, size: int = 64, overflow: Overflow = "error", history: int = 10_000
 ) -> AsyncGenerator["Broadcast[T]", None]:

@@ -1,7 +1,7 @@
 """Hops composed with `|`: one `async with`, in which their tasks start and end."""
 
 import pickle
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -329,7 +329,7 @@ async def test_a_stream_with_a_hop_has_no_checkpoint() -> None:
 
 
 async def test_what_gives_several_streams_is_none() -> None:
-    with pytest.raises(sk.PipelineError, match="found an object of type _AsyncGeneratorContextManager"):
+    with pytest.raises(sk.PipelineError, match="found an object of type EnteredOnce"):
         hops.tee(script() | Same()) | Same()  # type: ignore[operator] # pyright: ignore[reportOperatorIssue, reportUnusedExpression]
 
 
@@ -425,3 +425,23 @@ async def test_a_pipeline_file_may_name_a_hop() -> None:
     )
 
     assert await (script() | pipeline | ops.Coalesce()).text() == "HELLO, WORLD"
+
+
+CONTEXTS: dict[str, Callable[[], Any]] = {
+    "prefetch": lambda: hops.prefetch(Script([1]) | Same()),
+    "race": lambda: hops.race(Script([1]) | Same()),
+    "tee": lambda: hops.tee(Script([1]) | Same()),
+    "broadcast": lambda: hops.broadcast(Script([1]) | Same()),
+    "group_by": lambda: hops.group_by(Script([1]) | Same(), abs),
+    "shared": lambda: hops.shared(abs, lambda _: Script([1])),
+}
+
+
+@pytest.mark.parametrize(("name", "make"), CONTEXTS.items(), ids=CONTEXTS)
+async def test_a_hop_is_entered_once_and_says_so(name: str, make: Callable[[], Any]) -> None:
+    context = make()
+    async with context:
+        pass
+
+    with pytest.raises(sk.PipelineError, match=rf"hops\.{name}\(…\) was entered before: call hops\.{name} for each"):
+        await context.__aenter__()

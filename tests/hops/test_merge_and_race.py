@@ -192,7 +192,7 @@ async def test_a_race_of_nobody_is_refused() -> None:
 
 
 async def test_a_hop_of_several_streams_that_was_not_entered_is_no_stream() -> None:
-    with pytest.raises(sk.PipelineError, match="found an object of type _AsyncGeneratorContextManager; enter it first"):
+    with pytest.raises(sk.PipelineError, match="found an object of type EnteredOnce; enter it first"):
         async with merge(tee(Watched(HI)()), Watched(HI)()):  # type: ignore[arg-type]
             pass
     with pytest.raises(
