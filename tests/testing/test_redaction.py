@@ -97,6 +97,21 @@ def test_answers(answer: str, stored: str) -> None:
     assert Redaction(["patient"]).pieces([answer.encode()]) == [stored.encode()]
 
 
+@pytest.mark.parametrize("opening", ['"secret":["a",', '"secret":{"b":"a","c":', '"secret":{"type":"string","c":'])
+def test_what_is_never_closed_is_read_once(opening: str) -> None:
+    # Each is not read to the end again.
+    (hidden,) = Redaction().pieces([opening.encode() * 3_000])
+
+    assert len(hidden) == len(opening) * 3_000
+    assert hidden[: len(opening)].count(b"*") == (0 if "type" in opening else 1)
+
+
+def test_a_file_in_base64_stays() -> None:
+    picture = "data:image/png;base64," + "AKIA0123456789ABCDEF" * 60
+
+    assert Redaction().body({"url": picture}) == {"url": picture}
+
+
 @given(
     st.lists(
         st.sampled_from(

@@ -34,7 +34,11 @@ _FIELD = re.compile(r'"([A-Za-z0-9_.-]{1,64})"\s{0,8}:\s{0,8}"((?:[^"\\]|\\.)+)"
 _ESCAPED_FIELD = re.compile(r'\\{1,8}"([A-Za-z0-9_.-]{1,64})\\{1,8}"\s{0,8}:\s{0,8}\\{1,8}"([^"\\]+)')
 _NESTED = re.compile(r'"([A-Za-z0-9_.-]{1,64})"\s{0,8}:\s{0,8}([\[{])')
 _JSON_PART = re.compile(r'"(?:[^"\\]|\\.)*"(\s{0,8}:)?|[\[\]{}]')
+# A picture or a sound, which has none of these and is large.
+_FILE = re.compile(r"(?:data:[\w.+/;=-]{0,100},)?[A-Za-z0-9+/]{1000,}={0,2}")
 _LONGEST_NESTED = 64 * 1024
+_SCHEMA_HEAD = 512
+"""In how many characters of an object it shows that it is a JSON Schema."""
 _SCHEMA_WORDS = frozenset({"$ref", "allOf", "anyOf", "const", "enum", "oneOf", "properties"})
 _SCHEMA_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 _SCHEMA = re.compile(
@@ -107,6 +111,8 @@ class Redaction:
                 at = -1
                 while (at := text.find(form, at + 1)) >= 0:
                     yield at, at + len(form)
+        if _FILE.fullmatch(text):
+            return
         for expression, detector in _detectors():
             for found in expression.finditer(text):
                 yield found.start(), found.start() + detector.accept(found[0])
@@ -122,9 +128,11 @@ class Redaction:
         for found in _ESCAPED_FIELD.finditer(text):
             if self._in_body(found[1]) and (not answer or _RANDOM.fullmatch(found[2])):
                 yield found.span(2)
+        end = 0
         for found in _NESTED.finditer(text):
-            if self._in_body(found[1]):
-                yield from _strings_within(text, found.start(2))
+            if found.start() >= end and self._in_body(found[1]):
+                spans, end = _strings_within(text, found.start(2))
+                yield from spans
 
     def _in_header(self, name: str) -> bool:
         return is_secret_header(name) or name.lower() in self._names
@@ -207,11 +215,19 @@ def _strings_of(value: Any, is_secret: Callable[[str], bool], *, inside: bool = 
             pass
 
 
-def _strings_within(text: str, at: int) -> Iterator[Span]:
-    """The strings that are values in the object or the array that begins there, unless it is a JSON Schema."""
+def _strings_within(text: str, at: int) -> tuple[list[Span], int]:
+    """The strings that are values in the object or the array that begins there, unless it is a JSON Schema, and its end."""
+    head = at + _SCHEMA_HEAD
+    spans, end = _strings_until(text, at, min(len(text), head))
+    if _SCHEMA.search(text, at, end):
+        return [], at
+    # One that goes on behind its head is read to its end.
+    return (spans, end) if end < head else _strings_until(text, at, min(len(text), at + _LONGEST_NESTED))
+
+
+def _strings_until(text: str, at: int, limit: int) -> tuple[list[Span], int]:
     depth, found = 0, list[Span]()
-    end = min(len(text), at + _LONGEST_NESTED)
-    for part in _JSON_PART.finditer(text, at, end):
+    for part in _JSON_PART.finditer(text, at, limit):
         if part[0] in "[{":
             depth += 1
         elif part[0] in "]}":
@@ -219,9 +235,8 @@ def _strings_within(text: str, at: int) -> Iterator[Span]:
         elif part[1] is None:
             found.append((part.start() + 1, part.end() - 1))
         if depth == 0:
-            end = part.end()
-            break
-    return iter(() if _SCHEMA.search(text, at, end) else found)
+            return found, part.end()
+    return found, limit
 
 
 def _cut(text: str, spans: Iterable[Span], replacement: Callable[[int], str]) -> str:
