@@ -17,10 +17,10 @@ from streamkit.hops.channel import Readable, at_least_one, close, entered, readi
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 from streamkit.moderation.channels import CLASSIFIED, Mode
-from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy
 from streamkit.moderation.classifiers.chunking import Window, Windows
 from streamkit.moderation.classifiers.classifier import Classifier, FailurePolicy, Failures, Outcome, as_failures, check
 from streamkit.moderation.classifiers.windows import Classifying
+from streamkit.moderation.policy import MAX_HOLD_CHARS, Policy
 
 
 @hop

@@ -5,15 +5,13 @@ their place behind the text that arrived before them. A choice is open until it 
 """
 
 from collections import deque
-from collections.abc import Callable, Container, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, cast, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, cast
 from zlib import crc32
 
 import msgspec
 
 from streamkit.core.checkpoint import pack, unpack
-from streamkit.core.wrong_input import shown
-from streamkit.errors import PipelineError
 from streamkit.events import (
     Annotation,
     AudioDelta,
@@ -32,58 +30,25 @@ from streamkit.events import (
 )
 from streamkit.moderation.channels import (
     PARTS,
-    Mode,
     bare,
-    bare_calls,
     bare_deltas,
     delta_of,
-    split,
     text_of,
     with_structure,
     with_text,
     without_transcript,
 )
 from streamkit.moderation.classifiers.classifier import Decision
+from streamkit.moderation.policy import Policy
 from streamkit.moderation.quotes import WithheldText, spellings, without_quotes, without_text, without_texts
 from streamkit.moderation.report import Cost, verdict
 from streamkit.moderation.rule import Ruling, Verdicts
 from streamkit.moderation.text import ModeratedText
 from streamkit.moderation.tool_call import CallRelease, Exceeded
+from streamkit.moderation.tool_calls import ToolCalls
 
 _MOST_OTHERS = 256
 """Events that may be buffered behind one window of text; then it ends, so that what is buffered is bounded."""
-
-
-MAX_HOLD_CHARS = 1 << 20
-
-
-class Policy(NamedTuple):
-    """How a stream is moderated. `ordered`: text keeps its order over channels, not only within each."""
-
-    mode: Mode
-    ordered: bool
-    choices: int
-    max_hold_chars: int | None
-    max_hold_seconds: float | None
-    on_max_hold: Literal["block", "release"]
-    max_tokens: int | None
-    reports: bool
-
-    @property
-    def limit(self) -> int | None:
-        """How many characters of one text may be buffered; `None` where none are."""
-        return self.max_hold_chars if self.mode == "hold" else None
-
-
-def checked(policy: Policy) -> Policy:
-    """The policy. `PipelineError` for a value that makes no sense."""
-    for name, known in (("mode", get_args(Mode)), ("on_max_hold", ("block", "release"))):
-        if (found := getattr(policy, name)) not in known:
-            raise PipelineError(f"expected {name} of {', '.join(known)}; found {shown(found)}")
-    for name in ("max_hold_chars", "max_hold_seconds"):
-        if (bound := getattr(policy, name)) is not None and bound <= 0:
-            raise PipelineError(f"expected a {name} above zero, or None; found {shown(bound)}")
-    return policy
 
 
 class Owner(Protocol):
@@ -141,17 +106,14 @@ class ChoiceRelease:
         self._holds = owner.policy.mode == "hold"
         self._ordered = owner.policy.ordered
         self._limit = owner.policy.limit
-        self._cost = owner.cost
+        self.cost = owner.cost
         self.texts: dict[Channel, ModeratedText] = {}
-        self.calls: dict[int, CallRelease] = {}
-        self.fields: dict[int, dict[str, CallRelease]] = {}
-        """The texts of parts that are not complete, by their part and the path of their field."""
         self._marks: deque[Mark] = deque()
         # If ordered: text up to a position, and events.
         self._order: deque[tuple[ModeratedText, int] | Beside | Event] = deque()
         self._finish: Finish | None = None
         self._logprobs: list[Logprobs] = []
-        self._withheld = WithheldText()
+        self.withheld = WithheldText()
         self.deltas = 0
         """Deltas of text and calls that have arrived."""
         self.complete = False
@@ -165,8 +127,14 @@ class ChoiceRelease:
         """The rest of a channel or a call was replaced."""
         self.altered = False
         """Something of it was withheld."""
+        self.calls = ToolCalls(self, owner.policy.max_hold_chars)
         self.spelled = False
         """Its log probabilities contain something that is to be withheld."""
+
+    @property
+    def now(self) -> float | None:
+        """The time of the stream."""
+        return self._owner.now
 
     @property
     def finishing(self) -> bool:
@@ -176,14 +144,7 @@ class ChoiceRelease:
     @property
     def settled(self) -> bool:
         """Whether everything that has arrived is decided, and released or withheld."""
-        return (
-            all(text.settled for text in self.texts.values())
-            and not any(call.pending for call in self._buffered())
-            and not self._order
-        )
-
-    def _buffered(self) -> list[CallRelease]:
-        return [*self.calls.values(), *(field for fields in self.fields.values() for field in fields.values())]
+        return all(text.settled for text in self.texts.values()) and not self.calls.pending and not self._order
 
     # What arrives
 
@@ -194,7 +155,7 @@ class ChoiceRelease:
             self._end_windows(out, but=None if text.is_elsewhere(deltas[0]) else text)
         if self.blocked or text.over:
             self.deltas += len(deltas)
-            self._withheld.add("" if self.blocked else joined)
+            self.withheld.add("" if self.blocked else joined)
         elif joined or text.channel == "transcript":
             self.feed_open(text, deltas, joined, out)
         else:
@@ -206,7 +167,7 @@ class ChoiceRelease:
         self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event], sliced: bool = False
     ) -> None:
         """The same for a text of which it is known that it takes more, and some text."""
-        cost, judge = self._cost, text.judge
+        cost, judge = self.cost, text.judge
         length = text.length + len(joined)
         if not sliced:
             self.deltas += len(deltas)
@@ -234,7 +195,7 @@ class ChoiceRelease:
 
     def _shift(self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         # The same as below in one step: of deltas that are decided only those at the end are buffered, piece by piece.
-        cost, now, left, before, decided = self._cost, self._owner.now, text.left, text.length, text.judge.decided
+        cost, now, left, before, decided = self.cost, self._owner.now, text.left, text.length, text.judge.decided
         text.length = length = before + len(joined)
         buffered, rest, one = "", deltas, len(deltas) == 1
         if decided > left:
@@ -296,7 +257,7 @@ class ChoiceRelease:
     def _buffer(self, text: ModeratedText, deltas: Sequence[Any], length: int, out: list[Event]) -> None:
         # What was buffered before is released together with the first piece that decides it. Empty pieces are not buffered.
         before, now, pieces = len(text.pieces), self._owner.now, text.pieces
-        self._cost.held += length - text.length
+        self.cost.held += length - text.length
         for delta in deltas:
             if piece := text_of(delta):
                 if text.channel in PARTS:
@@ -306,7 +267,7 @@ class ChoiceRelease:
                 if self._ordered and self._holds:
                     self._order.append((text, text.length))
             if text.channel == "transcript" and (sound := without_transcript(delta)):
-                self._other(sound, out)
+                self.keep_order(sound, out)
         text.fresh = len(pieces) if self._ordered else len(pieces) - before - bool(before)
 
     def _feed_slices(self, text: ModeratedText, deltas: Sequence[Any], limit: int, out: list[Event]) -> None:
@@ -331,7 +292,7 @@ class ChoiceRelease:
             for delta in deltas:
                 if text_of(delta):
                     self._end_windows(out)
-                self._other(bare(delta), out)
+                self.keep_order(bare(delta), out)
             self._advance_all(out)
         else:
             out += bare_deltas(deltas)
@@ -353,7 +314,7 @@ class ChoiceRelease:
             case _:
                 if isinstance(event, ToolCallDelta) or len(self._order) >= _MOST_OTHERS:
                     self._end_windows(out)
-                self._other(bare(event), out)
+                self.keep_order(bare(event), out)
         self._advance_all(out)
 
     def beside(self, event: Any, texts: str, text: ModeratedText, out: list[Event]) -> None:
@@ -378,7 +339,8 @@ class ChoiceRelease:
         text = self.texts.get("other")
         return text is not None and bool(text.beside)
 
-    def _other(self, event: Event, out: list[Event]) -> None:
+    def keep_order(self, event: Event, out: list[Event]) -> None:
+        """Release an event behind the text that arrived before it."""
         if self._ordered and self._holds:
             self._order.append(event)
             return
@@ -409,7 +371,7 @@ class ChoiceRelease:
         out.append(event)
 
     def _is_withheld(self, text: str) -> bool:
-        return any(self._withheld.quoted_in(form) or self._owner.forbids(form) for form in spellings(text))
+        return any(self.withheld.quoted_in(form) or self._owner.forbids(form) for form in spellings(text))
 
     def _is_forbidden(self, text: str, place: str) -> bool:
         return self._owner.forbids(text, "other")
@@ -486,14 +448,14 @@ class ChoiceRelease:
         if until > text.left:
             at, released = text.left, until - text.left
             beside = bool(text.beside) and text.is_beside(at)
-            for part in text.take(until, self._cost, self._owner.now):
+            for part in text.take(until, self.cost, self._owner.now):
                 if not beside:
                     out.append(text.delta(part, at, self.index))
                 at += len(part)
                 if self._ordered:
                     text.digest = digest(part, text.digest)
             text.out += 0 if beside else released
-            self._cost.released += released
+            self.cost.released += released
 
     def _release_marks(self, out: list[Event]) -> None:
         while self._marks and all(self.texts[channel].left >= at for channel, at in self._marks[0].behind):
@@ -510,7 +472,7 @@ class ChoiceRelease:
         if ruling.kind == "removed":
             self._remove(text, start, end, by, "", out)
             return
-        self._report(ruling, text.channel, None, out)
+        self.report(ruling, text.channel, None, out)
         if ruling.kind == "extended":
             return
         match by.action:
@@ -525,7 +487,7 @@ class ChoiceRelease:
                 self._remove(text, start, text.length, by, "", out)
                 self.cut = text.over = True
                 self._owner.forget()
-                self._emit_replacement(by.replacement, text.channel, out, start)
+                self.say(by.replacement, text.channel, out, start)
                 self._rule_what_is_over(text, out)
             case _:
                 self._retract(text, start, text.length, by, "", out)
@@ -538,8 +500,9 @@ class ChoiceRelease:
         if blocking:
             self._rule(text, blocking[0], out)
 
-    def _report(self, ruling: Ruling, channel: Channel, tool_index: int | None, out: list[Event]) -> None:
-        self._cost.verdicts += 1
+    def report(self, ruling: Ruling, channel: Channel, tool_index: int | None, out: list[Event]) -> None:
+        """Release the event that reports a decision."""
+        self.cost.verdicts += 1
         out.append(verdict(ruling.by, (ruling.start, ruling.end, channel, self.index), ruling.source, tool_index))
 
     def _remove(
@@ -553,14 +516,14 @@ class ChoiceRelease:
             self._withhold(text, end)
         text.removed = max(text.removed, end)
         text.simple = text.simple and text.channel != "transcript"
-        self._emit_replacement(replacement, text.channel, out, start)
+        self.say(replacement, text.channel, out, start)
         while text.stops and text.stops[0] <= text.left:
             text.stops.popleft()
         self._release_marks(out)
 
     def _withhold(self, text: ModeratedText, until: int) -> None:
-        self._cost.withheld += until - text.left
-        self._withheld.add("".join(text.take(until, self._cost, self._owner.now)))
+        self.cost.withheld += until - text.left
+        self.withheld.add("".join(text.take(until, self.cost, self._owner.now)))
 
     def _retract(
         self, text: ModeratedText, start: int, end: int, by: Verdicts, replacement: str, out: list[Event]
@@ -574,7 +537,8 @@ class ChoiceRelease:
         out.append(Retracted(by.category, *place, replacement))
         return True
 
-    def _emit_replacement(self, said: str | None, channel: Channel, out: list[Event], at: int = 0) -> None:
+    def say(self, said: str | None, channel: Channel, out: list[Event], at: int = 0) -> None:
+        """Release text in the place of other text."""
         if said:
             text = self.texts.get(channel)
             if text and text.is_beside(at):
@@ -582,113 +546,6 @@ class ChoiceRelease:
             if text:
                 text.out += len(said)
             out.append(text.delta(said, at, self.index) if text else delta_of(channel, said, self.index))
-
-    # Calls of tools
-
-    def call(
-        self, deltas: Sequence[ToolCallDelta], joined: str, begin: Callable[[int], CallRelease], out: list[Event]
-    ) -> None:
-        """Take adjacent pieces of a call that is moderated, of which only the first may have more than arguments."""
-        self.deltas += len(deltas)
-        number = deltas[0].tool_index
-        call = self.calls.get(number)
-        if call is None:
-            call = self.calls[number] = begin(number)
-        self._call_all(call, bare_calls(deltas), joined, out)
-
-    def part(
-        self, deltas: Sequence[PartDelta], joined: str, begin: Callable[[PartDelta], CallRelease], out: list[Event]
-    ) -> None:
-        """Take adjacent pieces of the text of one field of a part, which is moderated by rules."""
-        self.deltas += len(deltas)
-        first = deltas[0]
-        fields = self.fields.setdefault(first.part, {})
-        key = "\0".join((first.channel, *first.path))
-        if key not in fields:
-            fields[key] = begin(first)
-        pieces = [ToolCallDelta(first.part, None, None, delta.text, first.index) for delta in deltas]
-        self._call_all(fields[key], pieces, joined, out)
-
-    def end_fields(self, part: int, names: Container[str] | None, out: list[Event]) -> None:
-        """The text of those fields of a part, or of all, is complete."""
-        fields = self.fields.pop(part, {})
-        for key, field in list(fields.items()):
-            if names is None or (field.of and field.of.path and field.of.path[0] in names):
-                self._close_call(fields.pop(key), out)
-        if fields:
-            self.fields[part] = fields
-
-    def _call_all(self, call: CallRelease, deltas: list[ToolCallDelta], joined: str, out: list[Event]) -> None:
-        if call.over or self.blocked:
-            return
-        limit = self._owner.policy.max_hold_chars
-        # Of names only as much is buffered as of arguments.
-        if limit is None or call.open or call.held + len(joined) + len(deltas[0].name or "") <= limit:
-            self._call(call, deltas, joined, out)
-            return
-        for delta in deltas:
-            rest: ToolCallDelta | None = delta
-            while rest and not (call.over or self.blocked):
-                piece, rest = (rest, None) if call.open else split(rest, limit - call.held)
-                self._call(call, [piece], piece.arguments, out)
-                if call.held > limit:
-                    self._exceed_call(call, "characters", out)
-
-    def _call(self, call: CallRelease, deltas: list[ToolCallDelta], joined: str, out: list[Event]) -> None:
-        cost, before = self._cost, call.held
-        released, rulings, rest = call.arrive(deltas, joined, self._owner.now)
-        arrived = call.held - before
-        cost.held += arrived
-        cost.checks += 1
-        if call.open:
-            self._emit_call(call, released, out)
-        self._rule_call(call, rulings, out)
-        if call.over or self.blocked:
-            return
-        if call.decided:
-            self._send(call, out)
-        elif arrived:
-            cost.add_held(len(deltas) - len(rest), arrived)
-        if rest:
-            self._call(call, rest, "".join(delta.arguments for delta in rest), out)
-
-    def _rule_call(self, call: CallRelease, rulings: list[tuple[Channel, Ruling]], out: list[Event]) -> None:
-        for channel, ruling in rulings:
-            by, start, end = ruling.by, ruling.start, ruling.end
-            if ruling.kind != "removed":
-                self._report(ruling, channel, call.tool_index, out)
-            if ruling.kind == "extended" or by.action == "annotate":
-                continue
-            self.altered = True
-            self._withheld.add(call.text(channel, start, end))
-            match by.action:
-                case "redact":
-                    call.edit(channel, start, end, "" if ruling.kind == "removed" else by.replacement)
-                case "replace":
-                    self.cut = True
-                    self._drop_call(call)
-                    self._emit_replacement(by.replacement, "content", out)
-                    return
-                case _:
-                    self._owner.block(self, by, out)
-                    return
-
-    def _send(self, call: CallRelease, out: list[Event]) -> None:
-        self._cost.released += call.held
-        self._emit_call(call, call.take(self._cost, self._owner.now), out)
-
-    def _emit_call(self, call: CallRelease, deltas: list[ToolCallDelta], out: list[Event]) -> None:
-        if call.of is None:
-            out += deltas
-            return
-        for event in call.emitted(deltas):
-            # It follows the start of its part, which may be buffered behind text.
-            self._other(event, out)
-
-    def _drop_call(self, call: CallRelease) -> None:
-        self._cost.withheld += call.held
-        call.take(self._cost, None)
-        call.over = True
 
     # Limits
 
@@ -700,29 +557,22 @@ class ChoiceRelease:
         for text in list(self.texts.values()):
             if text.pieces and (arrived := text.pieces[0][1]) is not None and now - arrived > limit:
                 self._exceed(text, "seconds", out)
-        for call in self._buffered():
-            if call.since is not None and now - call.since > limit:
-                self._exceed_call(call, "seconds", out)
+        self.calls.expire(now - limit, out)
 
     def _exceed(self, text: ModeratedText, limit: Exceeded, out: list[Event]) -> None:
-        if not self.blocked and self._exceeds(limit, (text.left, text.length, text.channel), None, out):
+        if not self.blocked and self.exceeds(limit, (text.left, text.length, text.channel), None, out):
             self._pass(text, text.length, out)
             self._advance_all(out)
 
-    def _exceed_call(self, call: CallRelease, limit: Exceeded, out: list[Event]) -> None:
-        if not self.blocked and self._exceeds(limit, call.place, call.tool_index, out):
-            self._send(call, out)
-            call.open = True
-
-    def _exceeds(
+    def exceeds(
         self, limit: Exceeded, place: tuple[int, int, Channel], tool_index: int | None, out: list[Event]
     ) -> bool:
-        # Whether what is buffered is released undecided.
+        """Whether what exceeds a limit is released undecided. If not, the choice is blocked."""
         start, end, channel = place
         then = self._owner.policy.on_max_hold
         out.append(HoldExceeded(limit, then, start, end, channel, self.index, tool_index))
         if then == "block":
-            self._report(Ruling(start, end, MAX_HOLD, "max_hold"), channel, tool_index, out)
+            self.report(Ruling(start, end, MAX_HOLD, "max_hold"), channel, tool_index, out)
             self._owner.block(self, MAX_HOLD, out)
         return then == "release"
 
@@ -734,14 +584,7 @@ class ChoiceRelease:
             if not (text.over or self.blocked):
                 text.rulings += text.judge.feed("", final=True)
                 self._advance(text, out)
-        for call in self._buffered():
-            self._close_call(call, out)
-
-    def _close_call(self, call: CallRelease, out: list[Event]) -> None:
-        if not (call.over or self.blocked):
-            self._rule_call(call, call.end(), out)
-            if not (call.over or self.blocked):
-                self._send(call, out)
+        self.calls.close(out)
 
     def end(self, out: list[Event]) -> None:
         """Release the events that come last: log probabilities, if nothing was withheld, and the finish if it has arrived."""
@@ -754,23 +597,26 @@ class ChoiceRelease:
             out.append(cut if self.cut else self._finish)
             self._finish, self.finished = None, True
 
+    def refuse(self, by: Verdicts, out: list[Event]) -> None:
+        """End it by a decision."""
+        self._owner.block(self, by, out)
+
     def block(self, by: Verdicts, out: list[Event]) -> None:
         """Release no more of the choice than a message."""
         self.blocked = True
         self.drop()
         if not self.finished:
-            self._emit_replacement(by.message, "content", out)
+            self.say(by.message, "content", out)
             out.append(Finish("content_filter", self.index))
 
     def drop(self) -> None:
         """Discard the buffered text."""
         for text in self.texts.values():
-            self._cost.withheld += text.length - text.left
-            text.take(text.length, self._cost, None)
+            self.cost.withheld += text.length - text.left
+            text.take(text.length, self.cost, None)
             text.rulings.clear()
             text.stops.clear()
-        for call in self._buffered():
-            self._drop_call(call)
+        self.calls.drop()
         self._marks.clear()
         self._order.clear()
         self._logprobs.clear()
@@ -793,22 +639,18 @@ class ChoiceRelease:
         """Continue by a clock that is so much later."""
         for text in self.texts.values():
             text.shift(later)
-        for call in self._buffered():
-            call.shift(later)
+        self.calls.shift(later)
 
     def state(self) -> Any:
         """Return the state as JSON-compatible data, for a checkpoint."""
         return {
             **{name: getattr(self, name) for name in _OF_CHOICE},
             "texts": {channel: text.state() for channel, text in self.texts.items()},
-            "calls": [[number, call.state()] for number, call in self.calls.items()],
-            "fields": [
-                [part, key, field.state()] for part, fields in self.fields.items() for key, field in fields.items()
-            ],
+            "calls": self.calls.state(),
             "marks": [[pack([mark.event]), mark.behind] for mark in self._marks],
             "order": [_packed(item) for item in self._order],
             "last": pack([self._finish, *self._logprobs]),
-            "withheld": self._withheld.state(),
+            "withheld": self.withheld.state(),
         }
 
     def restore(
@@ -823,18 +665,13 @@ class ChoiceRelease:
             setattr(self, name, state[name])
         for channel, known in state["texts"].items():
             begin(channel).restore(known)
-        for number, known in state["calls"]:
-            call = self.calls[number] = begin_call(number)
-            call.restore(known)
-        for part, key, known in state["fields"]:
-            field = self.fields.setdefault(part, {})[key] = begin_field(msgspec.convert(known["of"], PartDelta))
-            field.restore(known)
+        self.calls.restore(state["calls"], begin_call, begin_field)
         for packed, behind in state["marks"]:
             self._marks.append(Mark(unpack(packed)[0], [(channel, at) for channel, at in behind]))
         for item in state["order"]:
             self._order.append(self._unpacked(item))
         self._finish, *self._logprobs = unpack(state["last"])
-        self._withheld.restore(state["withheld"])
+        self.withheld.restore(state["withheld"])
 
     def _unpacked(self, item: list[Any]) -> Any:
         match item:

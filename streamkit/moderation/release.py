@@ -45,9 +45,10 @@ from streamkit.events import (
     ToolCallDelta,
 )
 from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, bare, channel_of, with_structure
-from streamkit.moderation.choice import ChoiceRelease, Policy, digest
+from streamkit.moderation.choice import ChoiceRelease, digest
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, decide
 from streamkit.moderation.json_escapes import Unescaped
+from streamkit.moderation.policy import Policy
 from streamkit.moderation.quotes import (
     plain_data,
     spellings,
@@ -229,9 +230,9 @@ class Release:
             for delta in deltas:
                 self._take(delta, out)
         elif isinstance(first, ToolCallDelta):
-            choice.call(deltas, joined, partial(self._begin_call, choice), out)
+            choice.calls.call(deltas, joined, partial(self._begin_call, choice), out)
         else:
-            choice.part(deltas, joined, partial(self._begin_field, choice), out)
+            choice.calls.part(deltas, joined, partial(self._begin_field, choice), out)
 
     def prepare(self, event: Event) -> Iterator[None]:
         """Decide about the strings of an event that is fed next, slice by slice, where it has long ones or many."""
@@ -347,15 +348,17 @@ class Release:
             case AudioDelta(transcript=str()) if moderates("transcript"):
                 self._take_run("transcript", [event], event.transcript or "", out)
             case ToolCallDelta() if any(map(moderates, CALLS)):
-                choice.call([event], event.arguments, partial(self._begin_call, choice), out)
+                choice.calls.call([event], event.arguments, partial(self._begin_call, choice), out)
             case PartDelta(channel=channel) if moderates(channel):
                 if self.policy.ordered:
                     self._take_run(channel, [event], event.text, out)
                 else:
-                    choice.part([event], event.text, partial(self._begin_field, choice), out)
+                    choice.calls.part([event], event.text, partial(self._begin_field, choice), out)
             case _:
-                if choice.fields and (isinstance(event, PartEnd) or (isinstance(event, PartStart) and event.data)):
-                    choice.end_fields(event.number, None if isinstance(event, PartEnd) else event.data, out)
+                if choice.calls.has_fields and (
+                    isinstance(event, PartEnd) or (isinstance(event, PartStart) and event.data)
+                ):
+                    choice.calls.end_fields(event.number, None if isinstance(event, PartEnd) else event.data, out)
                 choice.other(event, out)
         if isinstance(event, Finish):
             if choice.finishing and choice.settled:

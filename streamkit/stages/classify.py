@@ -13,10 +13,10 @@ from streamkit.core.stage import AsyncStage
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, ModerationReport
 from streamkit.moderation.channels import CLASSIFIED, Mode
-from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy
 from streamkit.moderation.classifiers.chunking import Windows
 from streamkit.moderation.classifiers.classifier import Classifier, FailurePolicy, Failures, as_failures, check
 from streamkit.moderation.classifiers.windows import Classifying
+from streamkit.moderation.policy import MAX_HOLD_CHARS, Policy
 
 
 @dataclass(repr=False)

@@ -16,9 +16,9 @@ from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Event, ModerationReport, PartDelta, ToolCallDelta
 from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, TEXTS, Mode, run_of
-from streamkit.moderation.choice import MAX_HOLD_CHARS, Policy, checked
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, as_provider_rules
 from streamkit.moderation.match.scanner import Scanners
+from streamkit.moderation.policy import MAX_HOLD_CHARS, Policy, checked
 from streamkit.moderation.release import Release
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Rule

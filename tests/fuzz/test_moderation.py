@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 import streamkit as sk
 from streamkit.moderation.channels import CLASSIFIED
 from streamkit.moderation.channels import TEXTS as CHANNELS_OF_TEXT
-from streamkit.moderation.choice import Policy
 from streamkit.moderation.classifiers.classifier import Outcome
 from streamkit.moderation.classifiers.windows import Classifying
 from streamkit.moderation.json_escapes import Unescaped
 from streamkit.moderation.match import expressions, patterns
 from streamkit.moderation.match.expressions import compiled
 from streamkit.moderation.match.scanner import plans
+from streamkit.moderation.policy import Policy
 from streamkit.testing.laws import joined
 from tests.moderation.oracle import Decision, decisions, readable
 from tests.moderation.reading import Reading, read

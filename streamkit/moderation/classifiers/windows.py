@@ -14,9 +14,9 @@ from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 from streamkit.events import Channel, Checked, CheckOutcome, Event, ModerationReport, ToolCallDelta
 from streamkit.moderation.channels import CLASSIFIED
-from streamkit.moderation.choice import Policy, checked
 from streamkit.moderation.classifiers.chunking import Chunker, Window, Windows
 from streamkit.moderation.classifiers.classifier import Decision, Outcome
+from streamkit.moderation.policy import Policy, checked
 from streamkit.moderation.release import Release
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Ruling

@@ -39,9 +39,9 @@ from streamkit.events import (
 )
 from streamkit.moderation import Decision, Window, Windows
 from streamkit.moderation.channels import CLASSIFIED, TEXTS, Mode
-from streamkit.moderation.choice import Policy
 from streamkit.moderation.classifiers.classifier import Outcome
 from streamkit.moderation.classifiers.windows import Classifying
+from streamkit.moderation.policy import Policy
 from tests.kit import text
 
 END = StreamEnd("completed", True)
