@@ -283,7 +283,7 @@ class ChoiceRelease:
                 if text.length - text.left > limit:
                     self._exceed(text, "characters", out)
 
-    def pass_on(self, deltas: Sequence[Any], out: list[Event]) -> None:
+    def pass_on(self, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         """Take adjacent deltas of a channel that is not moderated."""
         self.deltas += len(deltas)
         if self.blocked:

@@ -4,7 +4,7 @@ One engine for rules and for classifiers: `Judges` decide about each text, in th
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol, cast, get_args
@@ -150,8 +150,9 @@ class Release:
         self._provider = tuple(provider)
         self._observes = policy.mode == "observe"
         self._choices: dict[int, ChoiceRelease] = {}
-        self.open: dict[tuple[type, int], tuple[ChoiceRelease, ModeratedText]] = {}
-        """Texts that take more in the quickest way, by the class of their deltas and their choice."""
+        self.open: dict[tuple[type, int], Callable[[Sequence[Any], str, list[Event]], None]] = {}
+        """What takes more of a text in the quickest way, by the class of its deltas and its choice: called with adjacent deltas,
+        their text, which is not empty, and `out`."""
         self._tokens: tuple[Logprobs, bool] | None = None  # of what was prepared
         self._late: list[Completion] = []
         self._end: StreamEnd | None = None
@@ -293,15 +294,17 @@ class Release:
         choice = self._choice(deltas[0].index)
         if choice.condemned or self.ending:
             return
+        kind: type[Any] = cast("type[Any]", type(deltas[0]))
+        quickest = self.policy.mode == "hold" and not self.policy.ordered and kind in CHANNEL_OF
         if not self._judges.moderates(channel):
-            choice.pass_on(deltas, out)
+            choice.pass_on(deltas, joined, out)
+            if quickest and not choice.blocked:
+                self.open[kind, choice.index] = choice.pass_on
             return
         text = choice.texts.get(channel) or self._begin(choice, channel)
         choice.feed(text, deltas, joined, out)
-        kind: type[Any] = cast("type[Any]", type(deltas[0]))
-        quickest = self.policy.mode == "hold" and not self.policy.ordered
-        if quickest and kind in CHANNEL_OF and not (choice.blocked or text.over):
-            self.open[kind, choice.index] = choice, text
+        if quickest and not (choice.blocked or text.over):
+            self.open[kind, choice.index] = partial(choice.feed_open, text)
 
     def _take(self, event: Event, out: list[Event]) -> None:
         match event:

@@ -153,6 +153,13 @@ class Moderate(Stage[Event, Event]):
         try:
             if self.max_hold_seconds is not None:
                 release.expire(out)
+            event: Any = items[0] if len(items) == 1 else None
+            kind: type[Any] = event.__class__
+            known = release.open.get((kind, event.index)) if kind in CHANNEL_OF else None
+            if known and 0 < len(event.text) <= self._pace.timed and not self.keep_raw:
+                # How providers send: one delta, of a text of which it is known that it takes more.
+                known(items, event.text, out)
+                return out
             at = self._feed_runs(items, out)
         except Exception as error:
             self._failed = True
@@ -226,7 +233,7 @@ class Moderate(Stage[Event, Event]):
                 if self.keep_raw:
                     self._keep(index, channel, None, text)
                 if text and (known := release.open.get((kind, index))):
-                    known[0].feed_open(known[1], run, text, out)
+                    known(run, text, out)
                 else:
                     release.feed_run(channel, run, text, out)
                 if began is not None:
