@@ -28,6 +28,8 @@ _OF_NO_CHOICE = -1
 _MOST_PLACES = 256
 _PER_TEXT = 64
 """To how many characters the search of a text of its own is comparable."""
+_STEP = 1_024
+"""Characters of structure that are searched between two turns of other tasks: it may be full of matches."""
 _MOST_PREPARED = 1 << 20
 
 
@@ -235,9 +237,9 @@ class Scanners:
         spent = 0
         for text in texts:
             scanner, found = self._of_no_choice(channel), False
-            for at in range(0, len(text), SLICE):
-                found = _withholds(scanner.feed(text[at : at + SLICE], final=at + SLICE >= len(text))) or found
-                if (spent := spent + _PER_TEXT + len(text)) >= SLICE:
+            for at in range(0, len(text), _STEP):
+                found = _withholds(scanner.feed(text[at : at + _STEP], final=at + _STEP >= len(text))) or found
+                if (spent := spent + _PER_TEXT + min(len(text), _STEP)) >= _STEP:
                     spent = 0
                     yield
             self._prepared[channel, text] = found
