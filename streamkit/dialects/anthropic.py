@@ -177,8 +177,8 @@ class AnthropicMessages(Dialect):
                 self._message(fields, item.payload, out)
             case "completion" | None if isinstance(fields.get("completion"), str):
                 self._completion(fields, item.payload, out)
-            case _ if item.event == "error" or kind == "error" or (kind is None and error_in(data)):
-                self.fail(error_in(data) or data, number, out)
+            case None if error := error_in(data):
+                self.fail(error, number, out)
             case _:  # A ping, or an unknown kind.
                 self.unknown_event(text(kind) or item.event, data, item.payload, out)
 

@@ -67,8 +67,6 @@ class OpenAIAssistants(Dialect):
         fields, payload, known = mapping(data), item.payload, len(out)
         area, _, act = item.event.rpartition(".")
         match item.event:
-            case "error":
-                self.fail(error_in(data) or data, number, out)
             case "thread.run.created":
                 self._start(fields, payload, out)
             case "thread.message.created":
@@ -86,6 +84,8 @@ class OpenAIAssistants(Dialect):
                 self.unknown_event(item.event, data, payload, out)
             case _ if area == "thread.run" and act in _ENDS:
                 self._conclude(fields, act, payload, number, out)
+            case _ if not item.event.startswith("thread.") and (error := error_in(data)):
+                self.fail(error, number, out)
             case _:
                 pass
         if (

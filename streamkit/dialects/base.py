@@ -12,6 +12,7 @@ from streamkit.completion import EndReason, ResponseForm, register_form
 from streamkit.core.stage import Stage, cut_short
 from streamkit.dialects import surrogates
 from streamkit.dialects.cumulative import Cumulative
+from streamkit.dialects.error_objects import error_in, is_error_event
 from streamkit.dialects.finish_reasons import meaning
 from streamkit.dialects.learn import Learnt, Path
 from streamkit.errors import ProtocolError, ProviderError
@@ -66,7 +67,8 @@ class Dialect(Stage[ServerSentEvent, Event]):
     stream as `unknown`. Add a choice to `called` when it calls a tool that the client must run: an answer that is otherwise
     complete then ends as `tool_calls`, whatever its finish reason. Call `finish` at the format's end marker, `fail` with a
     provider's error object, and `refuse` for an event that violates the format. The base class handles events that are not
-    JSON, `[DONE]`, a missing end marker, the order of errors, and emoji split into two surrogates.
+    JSON, `[DONE]`, a missing end marker, events that contain only an error or are named `error`, the order of errors, and emoji
+    split into two surrogates.
 
     A dialect whose non-streaming response is not OpenAI's chat completion sets `response_form`, a function that builds
     the response from a `Completion`. It is called for completions with the dialect's `shape`, which is sent in `ResponseDetails`.
@@ -194,10 +196,16 @@ class Dialect(Stage[ServerSentEvent, Event]):
         except NOT_JSON as error:
             self._not_json(item, number, error, out)
         else:
-            self.take(item, data, number, out)
+            if item.event == "error" or is_error_event(data):
+                self.fail(error_in(data) or data, number, out)
+            else:
+                self.take(item, data, number, out)
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
-        """Convert one wire event and append the results to `out`. `number` is its position in the stream, for errors."""
+        """Convert one wire event and append the results to `out`. `number` is its position in the stream, for errors.
+
+        Not called for events for which `is_error_event` is true, or which are named `error`.
+        """
         raise NotImplementedError
 
     def finish(self, out: list[Event], number: int) -> None:

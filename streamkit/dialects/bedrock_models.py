@@ -84,8 +84,8 @@ class BedrockModels(Dialect):
         fields, payload, known = mapping(data), item.payload, len(out)
         group = _group(fields)
         whole = group if group is not None else _streamed_group(fields)
-        if whole is None and (item.event == "error" or error_in(data)):
-            self.fail(error_in(data) or data, number, out)
+        if whole is None and (error := error_in(data)):
+            self.fail(error, number, out)
             return
         if whole is not None:
             beside = without(fields, (group or "", *_EMITTED)) if group or not whole else {}

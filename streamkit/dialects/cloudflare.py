@@ -114,8 +114,8 @@ class WorkersAI(Dialect):
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         fields, payload = mapping(data), item.payload
         error = None if "response" in fields else error_in(data)
-        if error or item.event == "error":
-            self.fail(error or data, number, out)
+        if error:
+            self.fail(error, number, out)
             return
         answer = mapping(fields.get("result")) if "success" in fields else fields
         if not any(name in answer for name in _EMITTED):

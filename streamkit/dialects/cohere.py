@@ -151,7 +151,7 @@ class CohereChat(Dialect):
                     self.finish(out, number)
             case None if isinstance(fields.get("message"), dict):
                 self._message(fields, number, payload, out)
-            case _ if item.event == "error" or (kind is None and error_in(data, whole=True)):
+            case None if error_in(data, whole=True):
                 # https://docs.cohere.com/reference/errors: an object with a message, and perhaps an id.
                 self.fail(error_in(data) or data, number, out)
             case _:

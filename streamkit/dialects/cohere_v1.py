@@ -130,7 +130,7 @@ class CohereChatV1(Dialect):
                 self.finish(out, number)
             case None if "generation_id" in fields and isinstance(fields.get("text"), str):
                 self._finish(fields, payload, out)
-            case _ if item.event == "error" or (kind is None and error_in(data, whole=True)):
+            case None if error_in(data, whole=True):
                 self.fail(error_in(data) or data, number, out)
             case _:
                 self.unknown_event(text(kind) or item.event, data, payload, out)

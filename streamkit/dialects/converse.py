@@ -175,8 +175,8 @@ class BedrockConverse(Dialect):
                 self._take_usage(mapping(body.get("usage")), payload, out)
             case _ if isinstance(mapping(fields.get("output")).get("message"), dict):
                 self._message(fields, number, payload, out)
-            case _ if item.event == "error" or error_in(data):
-                self.fail(error_in(data) or data, number, out)
+            case _ if error := error_in(data):
+                self.fail(error, number, out)
             case _:
                 self.unknown_event(item.event, data, payload, out)
         if not self._usage and (metrics := mapping(fields.get(_METRICS))):

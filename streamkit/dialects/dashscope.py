@@ -104,8 +104,8 @@ class DashScope(Dialect):
         fields, payload = mapping(data), item.payload
         # https://www.alibabacloud.com/help/en/model-studio/error-code: a code beside `message` and `request_id`.
         error = data if fields.get("code") else None if "output" in fields else error_in(data)
-        if error or item.event == "error":
-            self.fail(error or data, number, out)
+        if error:
+            self.fail(error, number, out)
             return
         output = mapping(fields.get("output"))
         if not ("choices" in output or isinstance(output.get("text"), str)):

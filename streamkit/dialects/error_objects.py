@@ -40,6 +40,10 @@ _OTHERS = (
     "param id requestid sid logid traceid trace instance timestamp path help docs reason retryable success data result"
 )
 _BESIDE = {*_CODES, *_TYPES, *_TEXTS, *_OTHERS.split(" ")}
+# The fields that name the type of an event or an object, and fields of an event that contains only an error.
+_KINDS = ("type", "object", "event_type", "event")
+_OF_GATEWAYS = "errors event eventtype eventid object sequencenumber model provider created userid"
+_AROUND = {*_BESIDE, *_OF_GATEWAYS.split(" ")}
 _NO_ERROR = {"", "0", "ok", "success", "succeeded", "none", "null", "200"}
 _WORD = re.compile(r"[A-Za-z][\w.:/-]{2,63}|-?[0-9]{1,9}")
 
@@ -56,6 +60,24 @@ def error_in(data: object, *, whole: bool = False) -> object | None:
         return _first_of(error)
     is_error = bool(error) or any(test(fields) for test in _TESTS) or (whole and _is_message(fields))
     return cast(object, data) if is_error else None
+
+
+def is_error_event(data: object) -> bool:
+    """Return whether an event of a stream is an error in every dialect: it is marked as one, or contains only an error.
+
+    Gateways send the errors of OpenAI and Anthropic in streams of any provider. False for `error` in an event that names its
+    own type, such as a failed tool call, or that has fields of an answer: a dialect must examine such events itself.
+    """
+    if isinstance(data, list):
+        items = cast(list[object], data)
+        return len(items) == 1 and not isinstance(items[0], list) and is_error_event(items[0])
+    if not isinstance(data, dict):
+        return False
+    fields = cast(dict[str, Any], data)
+    kinds = [fields[name] for name in _KINDS if fields.get(name) is not None]
+    if "error" in kinds:
+        return True
+    return not kinds and bool(fields.get("error") or fields.get("errors")) and _plain(fields).keys() <= _AROUND
 
 
 def _names_exception(name: str) -> bool:

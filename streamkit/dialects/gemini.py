@@ -228,8 +228,8 @@ class Gemini(Dialect):
         chunk, known = mapping(data), len(out)
         speaks = any(mark in chunk for mark in _MARKS)
         error = chunk.get("error") if speaks else error_in(data)
-        if error or item.event == "error":
-            self.fail(error or data, number, out)
+        if error:
+            self.fail(error, number, out)
         elif not speaks:
             self.unknown_event(item.event, data, payload, out)
         elif self._over and self._is_another(chunk):

@@ -163,8 +163,8 @@ class GeminiInteractions(Dialect):
         kind, index = text(fields.get("event_type")) or item.event, count(fields.get("index")) or 0
         area, _, act = kind.partition(".")
         whole = mapping(fields.get("interaction"))
-        if kind == "error" or item.event == "error" or (area not in _AREAS and error_in(data)):
-            self.fail(error_in(data) or data, number, out)
+        if area not in _AREAS and (error := error_in(data)):
+            self.fail(error, number, out)
         elif kind in ("interaction.created", "interaction.start"):
             if self._steps and text(whole.get("id")) != self._start.id:
                 self.refuse(ANOTHER, number)
@@ -246,7 +246,8 @@ class GeminiInteractions(Dialect):
         found = self._steps[index] = _Step(self._numbers, kind)
         self._numbers, self._top = self._numbers + 1, max(self._top, index)
         is_call = kind == "function_call"
-        data, channel = without(step, ("signature",)), None
+        data = without(step, ("signature",))
+        channel: Channel | None = None
         if is_call:
             found.tool_index, self._calls = self._calls, self._calls + 1
             self._bare.begin(found.tool_index)
@@ -257,7 +258,7 @@ class GeminiInteractions(Dialect):
         elif mappings(data.get(_LISTS.get(kind, ""))):
             data = without(data, (_LISTS[kind],))
         found.late = {"signature": step["signature"]} if step.get("signature") else {}
-        out += start(PartStart(kind, found.number, data, _channel(channel), found.tool_index, payload=payload))
+        out += start(PartStart(kind, found.number, data, channel, found.tool_index, payload=payload))
         if channel == "content":
             self._current["content"] = found.number
             found.parts, found.open = [_StepPart(found.number)], True
@@ -408,10 +409,6 @@ def _step_of(kind: str) -> str:
     if kind.startswith("thought"):
         return "thought"
     return "function_call" if kind in ("arguments_delta", "function_call") else "model_output"
-
-
-def _channel(name: str | None) -> Any:
-    return name
 
 
 def _json(value: object) -> str:

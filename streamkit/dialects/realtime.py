@@ -55,7 +55,7 @@ class OpenAIRealtime(OpenAIResponses):
             known = {"item": {name: said[name] for name in _OF_ITEM if name in said}} if said else {}
             out.append(ProviderNotice(kind, {**fields, **known}, payload=item.payload))
             return
-        super().take(item, _as_response(kind, fields), number, out)
+        super().take(item, _as_response(kind, fields) if kind != "message" else fields, number, out)
 
 
 def _as_response(kind: str, fields: dict[str, Any]) -> dict[str, Any]:

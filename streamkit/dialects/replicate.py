@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from streamkit.dialects.base import Dialect
+from streamkit.dialects.error_objects import error_in, is_error_event
 from streamkit.dialects.fields import mapping, word
 from streamkit.dialects.finish_reasons import is_pending
 from streamkit.dialects.surrogates import has_halves, text_of
@@ -44,9 +45,12 @@ class Replicate(Dialect):
             if data:
                 out.append(TextDelta(data, payload=_quoted(data)))
         elif item.event == "error":
-            self.fail(_decoded(item.data), number, out)
+            body = _decoded(item.data)
+            self.fail(error_in(body) or body, number, out)
         elif item.event == "done":
             self._conclude(item, number, out)
+        elif is_error_event(body := _decoded(item.data)):
+            self.fail(error_in(body) or body, number, out)
         else:
             out.append(ProviderNotice(item.event, data, payload=_quoted(data)))
 

@@ -61,8 +61,8 @@ class TextGenerationInference(Dialect):
         token, whole = mapping(fields.get("token")), text(fields.get("generated_text"))
         # https://huggingface.co/docs/text-generation-inference: `error` is a text, with `error_type` beside it.
         error = error_in(data) if not token and whole is None else None
-        if error or item.event == "error":
-            self.fail(error or data, number, out)
+        if error:
+            self.fail(error, number, out)
             return
         if not token and whole is None:
             self.unknown_event(item.event, data, payload, out)

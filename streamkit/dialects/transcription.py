@@ -56,8 +56,8 @@ class OpenAITranscription(Dialect):
             self.finished[0] = None
             out.append(ResponseDetails(shape=self.shape, payload=payload))
         error = error_in(data) if not kind.startswith("transcript.") and "text" not in fields else None
-        if error or item.event == "error":
-            self.fail(error or data, number, out)
+        if error:
+            self.fail(error, number, out)
         elif kind == "transcript.text.delta":
             self._emit(fields, fields.get("delta"), payload, out)
             self._has_logprobs |= bool(fields.get("logprobs"))

@@ -29,8 +29,8 @@ class Undecided(Dialect):
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         error = error_in(data, whole=isinstance(item, JsonBody))
-        if error or item.event == "error":
-            self.fail(error or data, number, out)
+        if error:
+            self.fail(error, number, out)
             return
         # An empty value identifies no dialect, like a ping.
         if not {item.event, text(mapping(data).get("type"))} & EXPECTED and data not in ({}, [], "", None):

@@ -53,8 +53,8 @@ class Watsonx(Dialect):
         fields, payload, known = mapping(data), item.payload, len(out)
         results = mappings(fields.get("results"))
         error = error_in(data) if fields.get("errors") or not results else None
-        if error or item.event == "error":
-            self.fail(error or data, number, out)
+        if error:
+            self.fail(error, number, out)
             return
         model = text(fields.get("model_id"))
         if model and model != self._model:

@@ -26,8 +26,8 @@ class WriterCompletions(Dialect):
         if "value" in fields:
             self.finished.setdefault(0, None)
         error = None if "value" in fields else error_in(data)
-        if error or item.event == "error":
-            self.fail(error or data, number, out)
+        if error:
+            self.fail(error, number, out)
         elif piece := text(fields.get("value")):
             out.append(TextDelta(piece, payload=item.payload))
         elif fields.get("value") != "":

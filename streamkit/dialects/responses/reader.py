@@ -165,8 +165,9 @@ class OpenAIResponses(Dialect):
         self._last = None
         if piece is not None and stem in _ARGUMENTS:
             self._arguments(self._places.of(fields)[0], piece, payload, out)
-        elif _is_error(item, kind, fields):
-            self.fail(error_in(data) or data, number, out)
+        elif "type" not in fields and "object" not in fields and (error := error_in(fields)):
+            # The body of a failed request.
+            self.fail(error, number, out)
         elif kind == "response.created" and self._is_another(mapping(fields.get("response"))):
             self.refuse(ANOTHER, number)
         elif fields.get("object") == "response" or (stem == "response" and act in _ENDS):
@@ -549,9 +550,3 @@ def _is_hosted(item: dict[str, Any]) -> bool:
     if item.get("type") == "tool_search_call":
         return item.get("execution") != "client"
     return mapping(item.get("environment")).get("type") == "container_reference"
-
-
-def _is_error(item: ServerSentEvent, kind: str, fields: dict[str, Any]) -> bool:
-    # Three forms: the event `error` with its fields at the top or in `error`, and the body of a failed request.
-    bare = "type" not in fields and "object" not in fields
-    return kind == "error" or item.event == "error" or (bare and error_in(fields) is not None)
