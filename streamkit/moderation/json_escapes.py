@@ -201,8 +201,8 @@ class Decoded:
         """A part of the decoded document."""
         return _span(self._text, start, end)
 
-    def replace(self, document: str, edits: Iterable[tuple[int, int, str]]) -> str:
-        """The document with other text in place of some spans, in order and apart, of the decoded document. JSON stays JSON.
+    def located(self, edits: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+        """Return edits of the document for those of the decoded document, which are in order and apart. JSON stays JSON.
 
         A span may reach over several values and what stands between them: the first of them gets the text that is put in,
         what belongs to the others goes, and the structure stays. A number or a word (`true`) that a span touches becomes a
@@ -225,7 +225,7 @@ class Decoded:
                 elif not found or found[-1][0] != value.ats[0]:
                     found.append((value.ats[0], value.stop, f'"{put}"'))
                 put = ""
-        return _spliced(document, found)
+        return found
 
 
 class Verbatim:
@@ -242,16 +242,16 @@ class Verbatim:
         """A part of the text."""
         return _span(self._text, start, end)
 
-    def replace(self, text: str, edits: Iterable[tuple[int, int, str]]) -> str:
-        """The text with other text in place of some spans, in order and apart."""
-        return _spliced(text, edits)
+    def located(self, edits: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+        """Return the edits unchanged, as a list."""
+        return list(edits)
 
 
 def replace(document: str, edits: Iterable[tuple[int, int, str]]) -> str:
-    """`Decoded.replace` for a whole document."""
+    """Return a whole document with other text in place of some spans of the decoded document."""
     decoded = Decoded()
     decoded.feed(document, final=True)
-    return decoded.replace(document, edits)
+    return spliced(document, decoded.located(edits))
 
 
 def _span(text: StringIO, start: int, end: int) -> str:
@@ -261,7 +261,8 @@ def _span(text: StringIO, start: int, end: int) -> str:
     return found
 
 
-def _spliced(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
+def spliced(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
+    """Return the text with other text in place of some spans, which are in order and apart."""
     parts, at = list[str](), 0
     for start, end, put in edits:
         parts += text[at:start], put

@@ -6,7 +6,7 @@ import msgspec
 
 from streamkit.events import Channel, Event, PartDelta, ToolCallDelta
 from streamkit.moderation.channels import split
-from streamkit.moderation.json_escapes import Decoded, Unescaped, Verbatim
+from streamkit.moderation.json_escapes import Decoded, Unescaped, Verbatim, spliced
 from streamkit.moderation.report import Cost
 from streamkit.moderation.rule import Judge, Ruling
 
@@ -163,42 +163,55 @@ class CallRelease:
         return [msgspec.structs.replace(of, text=delta.arguments) for delta in deltas if of and delta.arguments]
 
     def take(self, cost: Cost, now: float | None) -> list[ToolCallDelta]:
-        """Remove what is buffered: the pieces as they arrived, or as one if something in them was changed."""
+        """Remove what is buffered, to release it: the pieces as they arrived, or as one if something in them was changed."""
+        deltas, withheld = self._changed() if self._deltas and self._edits else (self._deltas, 0)
+        cost.withheld += withheld
+        cost.released += self.held - withheld
+        self._clear(cost, now)
+        return deltas
+
+    def discard(self, cost: Cost) -> None:
+        """Withhold what is buffered, and all that arrives later."""
+        cost.withheld += self.held
+        self._clear(cost, None)
+        self.over = True
+
+    def _clear(self, cost: Cost, now: float | None) -> None:
         cost.held -= self.held
         for arrived, pieces in self._arrived:
             cost.end_held(arrived, now, pieces)
-        deltas = [self._changed()] if self._deltas and self._edits else self._deltas
         self._deltas, self._arrived, self._edits, self.held = [], [], [], 0
         self._reader, self._read = None, 0
         self._start = self._decoded
-        return deltas
 
-    def _changed(self) -> ToolCallDelta:
+    def _changed(self) -> tuple[list[ToolCallDelta], int]:
+        # With the number of characters, as they arrived, that were replaced.
         deltas, edits = self._deltas, self._edits
         known = {
             field: next((value for delta in deltas if (value := getattr(delta, field))), None)
             for field in ("id", "type")
         }
-        name, shift = self._names, 0
+        name, shift, withheld = self._names, 0, 0
         for channel, start, end, text in edits:
             if channel == "tool_name":
                 name = name[: start + shift] + text + name[end + shift :]
                 shift += len(text) - (end - start)
+                withheld += end - start
         reader = self._read_on()
         reader.feed("", final=True)
-        arguments = reader.replace(
-            "".join(delta.arguments for delta in deltas),
-            [
-                (start - self._start, end - self._start, text)
-                for channel, start, end, text in edits
-                if channel != "tool_name"
-            ],
+        located = reader.located(
+            (start - self._start, end - self._start, text)
+            for channel, start, end, text in edits
+            if channel != "tool_name"
         )
+        withheld += sum(end - start for start, end, _ in located)
+        arguments = spliced("".join(delta.arguments for delta in deltas), located)
         first = deltas[0]
         named = any(delta.name for delta in deltas)
-        return ToolCallDelta(
+        changed = ToolCallDelta(
             first.tool_index, known["id"], name if named else None, arguments, first.index, known["type"]
         )
+        return [changed], withheld
 
     def shift(self, later: float) -> None:
         """Continue by a clock that is so much later."""

@@ -134,6 +134,7 @@ class ToolCalls:
         cost.held += arrived
         cost.checks += 1
         if call.open:
+            cost.released += sum(len(delta.arguments) + len(delta.name or "") for delta in released)
             self._emit(call, released, out)
         self._rule(call, rulings, out)
         if call.over or self._choice.blocked:
@@ -159,7 +160,7 @@ class ToolCalls:
                     call.edit(channel, start, end, "" if ruling.kind == "removed" else by.replacement)
                 case "replace":
                     self._choice.cut = True
-                    self._drop(call)
+                    call.discard(self._cost)
                     self._choice.say(by.replacement, "content", out)
                     return
                 case _:
@@ -167,7 +168,6 @@ class ToolCalls:
                     return
 
     def _send(self, call: CallRelease, out: list[Event]) -> None:
-        self._cost.released += call.held
         self._emit(call, call.take(self._cost, self._choice.now), out)
 
     def _emit(self, call: CallRelease, deltas: list[ToolCallDelta], out: list[Event]) -> None:
@@ -177,11 +177,6 @@ class ToolCalls:
         for event in call.emitted(deltas):
             # It follows the start of its part, which may be buffered behind text.
             self._choice.keep_order(event, out)
-
-    def _drop(self, call: CallRelease) -> None:
-        self._cost.withheld += call.held
-        call.take(self._cost, None)
-        call.over = True
 
     def _exceed(self, call: CallRelease, limit: Exceeded, out: list[Event]) -> None:
         if not self._choice.blocked and self._choice.exceeds(limit, call.place, call.tool_index, out):
@@ -208,7 +203,7 @@ class ToolCalls:
     def drop(self) -> None:
         """Discard what is buffered."""
         for call in self:
-            self._drop(call)
+            call.discard(self._cost)
 
     def shift(self, later: float) -> None:
         """Continue by a clock that is so much later."""

@@ -122,10 +122,12 @@ def test_offsets_in_tool_calls_count_the_arguments_of_each_call(
     path = written(tmp_path, body + "data: [DONE]\n\n", "a.sse")
 
     assert main(["moderate", path, "--rules", rules]) == 7
-    assert capsys.readouterr().out.splitlines()[:2] == [
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
         "buffered   tool_arguments of call 0 0-24  at most 11 characters",
         "redacted   tool_arguments of call 1 7-20  secret  decided after 22 characters (redact)",
     ]
+    assert lines[-1] == "1 redacted; 46 characters, 13 withheld, at most 11 buffered; end tool_calls"
 
 
 def test_the_released_text_goes_to_standard_output_and_the_report_to_standard_error(

@@ -21,7 +21,7 @@ from streamkit import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.events import Flagged, ToolCall
+from streamkit.events import Flagged, PartDelta, ToolCall
 from tests.kit import moderate, verdicts
 
 END = StreamEnd("tool_calls", True)
@@ -350,3 +350,41 @@ def test_decisions_about_calls_are_the_same_in_all_modes(
     ]
 
     assert all(found == told[0] for found in told)
+
+
+# The report
+
+
+@pytest.mark.parametrize(
+    ("events", "action", "released", "withheld"),
+    [
+        (call('{"q": "blue ', 'heron!"}'), "redact", 11, 10),
+        (call(r'{"q": "\u0062lue heron!"}'), "redact", 11, 15),
+        (call('{"q": ["blue", "heron", "blue heron"]}'), "redact", 29, 10),
+        (call('{"q": 12345}', name="blue heron"), "redact", 12, 10),
+        (call('{"q": "blue heron!"}'), "replace", 0, 21),
+        (call('{"q": "blue heron!"}'), "block", 0, 21),
+        (call('{"q": "blue heron!"}'), "annotate", 21, 0),
+        ([PartDelta("a blue heron!", "other", 0, ("code",))], "redact", 3, 10),
+        ([TextDelta("a blue heron!")], "redact", 3, 10),
+    ],
+    ids=["arguments", "escaped", "one of two", "name", "replaced", "blocked", "annotated", "part", "content"],
+)
+def test_the_report_counts_the_released_and_the_withheld_characters_of_each_channel(
+    events: list[Event], action: str, released: int, withheld: int
+) -> None:
+    stage = Moderate([rule(action)])
+    for event in events:
+        list(stage.feed(event))
+    list(stage.flush())
+
+    assert (stage.report.released, stage.report.withheld, stage.report.held) == (released, withheld, 0)
+
+
+def test_a_number_that_becomes_a_string_is_withheld_whole() -> None:
+    stage = Moderate([rule(phrase="234")])
+    (_, released) = [event for delta in call('{"q": 12345}') for event in stage.feed(delta)]
+
+    assert isinstance(released, ToolCallDelta)
+    assert released.arguments == '{"q": "[bird]"}'
+    assert (stage.report.released, stage.report.withheld) == (8, 5)
