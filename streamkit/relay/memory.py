@@ -79,7 +79,7 @@ class MemoryLog(Log):
     async def claim(self, key: str, claim: Claim) -> Claimed:
         self._purge()
         now, stored = self._clock(), self._found(key)
-        if stored and stored.owner == claim.owner and stored.last.sequence == 0:
+        if stored and stored.owner == claim.owner and stored.last.sequence == 0 and not stored.ended:
             return self._claimed(stored)
         if claim.new and stored:
             return Claimed(result="ended" if stored.ended else "exists")

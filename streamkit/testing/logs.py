@@ -196,7 +196,30 @@ async def checkpoints(log: Log) -> None:
     assert (again.request, again.checkpoint, again.cursor) == (b"1", b'{"x":1}', b"7")
     assert (await _append(log, key, "a", at.next(), b"[x]", checkpoint=b"0", cursor=b"0")).result == "fenced"
     await log.release(key, "b")
-    assert (await _claimed(log, key, "c", new=False)).checkpoint == b'{"x":1}'
+    third = await _claimed(log, key, "c", new=False)
+    assert (third.checkpoint, third.cursor) == (b'{"x":1}', b"7")
+    ended = await _append(
+        log, key, "c", third.position, b"[2]", checkpoint=b'{"x":3}', cursor=b"9", ends=True, keep=SHORT
+    )
+    assert ended.result == "appended"
+    for again in (await log.claim(key, _claim("c", new=False)), await log.claim(key, _claim("d", new=False))):
+        assert again.result in ("ended", "unknown")  # unknown if the retention time is already over
+        assert (again.request, again.checkpoint, again.cursor) == (b"", b"", b"")
+    with anyio.fail_after(PATIENCE):
+        while await log.read(key, None) is not None:  # noqa: ASYNC110
+            await anyio.sleep(SHORT / 2)
+    reused = await _claimed(log, key, "e")
+    assert (reused.request, reused.checkpoint, reused.cursor) == (b"", b"", b"")
+
+
+async def ends_without_batches(log: Log) -> None:
+    """A log that ends without a batch has ended for its owner too: repeating the claim does not return its checkpoint."""
+    key = _key()
+    at = (await _claimed(log, key, request=b"1")).position
+    assert (await _append(log, key, "a", at, checkpoint=b'{"x":1}', cursor=b"7", ends=True)).result == "appended"
+    for new in (True, False):
+        again = await log.claim(key, _claim("a", new=new))
+        assert (again.result, again.request, again.checkpoint, again.cursor) == ("ended", b"", b"", b"")
 
 
 async def resets(log: Log) -> None:
@@ -358,6 +381,7 @@ LOG_CHECKS: Final[dict[str, LogCheck]] = {
         instead_of,
         stop_flag,
         checkpoints,
+        ends_without_batches,
         resets,
         behind,
         restoring,
