@@ -1,14 +1,15 @@
 """Deadlines for content, and rate limits."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import anyio
 
 from streamkit.core.buffers import Buffer
 from streamkit.core.views import Views
+from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import DeadlineExceeded, PipelineError
-from streamkit.hops.channel import Branch, Readable
+from streamkit.hops.channel import Branch, Readable, at_least_one
 from streamkit.hops.context import hop
 from streamkit.hops.race import is_content
 from streamkit.hops.tee import prefetch
@@ -102,10 +103,24 @@ async def rate_limit(
     By default each item costs 1; `lambda event: len(getattr(event, "text", ""))` counts characters. At most `size` items are
     read ahead; then back-pressure reaches the source.
     """
-    if not (per_second > 0 and burst > 0):
-        raise PipelineError(f"expected per_second and burst of more than 0, found {per_second} and {burst}")
+    check_rate(per_second, burst, cost, size)
     async with prefetch(items, size=size) as ahead:
         yield _Limited(ahead, per_second, burst, cost)
+
+
+def check_rate(per_second: float, burst: float, cost: object, size: int) -> None:
+    """Raise `PipelineError` for invalid options of `rate_limit`."""
+    for number in (per_second, burst):
+        if (
+            not isinstance(cast(object, number), int | float)
+            or isinstance(number, bool)
+            or not 0 < number < float("inf")
+        ):
+            found = f"{shown(per_second)} and {shown(burst)}"
+            raise PipelineError(f"expected per_second and burst that are finite and more than 0, found {found}")
+    if not callable(cost):
+        raise PipelineError(f"cost: expected a function of an item, found {kind_of(cost)}")
+    at_least_one(size=size)
 
 
 class _Limited(AsyncIterator[T], Views, Generic[T]):

@@ -11,12 +11,13 @@ from streamkit.core.stage import AsyncStage, Hop, Stage, Step
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 from streamkit.events import Event
-from streamkit.hops.channel import at_least_one
+from streamkit.hops.channel import at_least_one, check_classes
 from streamkit.hops.concurrent_map import Of, OnError, Plan, backoff, concurrent_map
 from streamkit.hops.groups import through_groups
+from streamkit.hops.keys import check_functions
 from streamkit.hops.latest import latest
-from streamkit.hops.pace import rate_limit
-from streamkit.hops.tee import from_generator, prefetch
+from streamkit.hops.pace import check_rate, rate_limit
+from streamkit.hops.tee import check_generator, from_generator, prefetch
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -58,6 +59,9 @@ class FromGenerator(_Shown, Hop[A, B]):
     function: Callable[[AsyncIterator[A]], AsyncIterator[B]]
     size: int = 1
 
+    def __post_init__(self) -> None:
+        check_generator(self.function, self.size)
+
     def join(self, items: AsyncIterable[A]) -> AbstractAsyncContextManager[AsyncIterable[B]]:
         return from_generator(self.function, items, size=self.size)
 
@@ -81,6 +85,7 @@ class GroupBy(_Shown, Hop[A, B]):
 
     def __post_init__(self) -> None:
         at_least_one(size=self.size, number_of_groups=self.groups)
+        check_functions(key=self.key)
         if not isinstance(cast(object, self.pipeline), Step):
             raise PipelineError(f"expected a stage or a pipeline for the groups, found {kind_of(self.pipeline)}")
         self.completes = any(stage.completes for stage in with_inner([self.pipeline]))
@@ -105,6 +110,7 @@ class Latest(_Shown, Hop[A, B]):
 
     def __post_init__(self) -> None:
         at_least_one(size=self.size)
+        check_classes(self.of)
         if not callable(cast(object, self.function)):
             raise PipelineError(f"expected a function, found {kind_of(self.function)}")
 
@@ -126,6 +132,9 @@ class RateLimit(_Shown, Hop[A, A]):
     burst: float = 1
     cost: Callable[[A], float] = one
     size: int = 16
+
+    def __post_init__(self) -> None:
+        check_rate(self.per_second, self.burst, self.cost, self.size)
 
     def join(self, items: AsyncIterable[A]) -> AbstractAsyncContextManager[AsyncIterable[A]]:
         return rate_limit(items, per_second=self.per_second, burst=self.burst, cost=self.cost, size=self.size)

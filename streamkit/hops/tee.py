@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
 from typing import Generic, TypeVar
 
+from streamkit.core.wrong_input import kind_of
+from streamkit.errors import PipelineError
 from streamkit.hops.channel import (
     Branch,
     Overflow,
@@ -134,6 +136,7 @@ async def from_generator(
     In a separate task, a timeout inside the generator can't cancel the consumer, and a timeout of the consumer can't cancel the
     generator (PEP 789). Leaving the block closes the generator and then `items`.
     """
+    check_generator(function, size)
     unclosed: list[Exception] = []
     iterator = reading(items)
     try:
@@ -143,3 +146,10 @@ async def from_generator(
         await close(iterator, unclosed)
     if unclosed:
         raise unclosed[0]
+
+
+def check_generator(function: object, size: int) -> None:
+    """Raise `PipelineError` for invalid options of `from_generator`."""
+    if not callable(function):
+        raise PipelineError(f"expected an async generator function, found {kind_of(function)}")
+    at_least_one(size=size)

@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from streamkit.core.stage import AsyncStage, Stage, Step, cut_short
 from streamkit.errors import PipelineError
+from streamkit.operators.each import check_number
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -30,6 +31,7 @@ class Threaded(AsyncStage[In, Out]):
     def __post_init__(self) -> None:
         if not isinstance(cast(object, self.stage), Stage):
             raise PipelineError(f"expected a sync stage, found an object of type {type(self.stage).__name__}")
+        check_number("over", self.over, 0)
 
     def fresh(self) -> "Threaded[In, Out]":
         return Threaded(self.stage.fresh(), self.over)

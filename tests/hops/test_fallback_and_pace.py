@@ -205,6 +205,8 @@ async def test_a_wait_that_was_cancelled_loses_no_item() -> None:
 
 
 async def test_a_rate_of_none_is_refused() -> None:
-    with pytest.raises(sk.PipelineError, match="expected per_second and burst of more than 0, found 0 and 1"):
+    with pytest.raises(
+        sk.PipelineError, match="expected per_second and burst that are finite and more than 0, found 0 and 1"
+    ):
         async with rate_limit(stream(HI), per_second=0):
             pass

@@ -313,6 +313,41 @@ class Wraps(sk.AsyncStage[Any, Any]):
         return (item,)
 
 
+async def unchanged(events: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for event in events:
+        yield event
+
+
+WRONG: list[tuple[Callable[[], Any], str]] = [
+    (lambda: hops.RateLimit(0), "finite and more than 0, found 0 and 1"),
+    (lambda: hops.RateLimit(1, -1), "finite and more than 0, found 1 and -1"),
+    (lambda: hops.RateLimit(float("nan")), "finite and more than 0, found nan and 1"),
+    (lambda: hops.RateLimit(float("inf")), "finite and more than 0, found inf and 1"),
+    (lambda: hops.RateLimit(True), "finite and more than 0, found True and 1"),
+    (lambda: hops.RateLimit("1"), "finite and more than 0, found '1' and 1"),  # type: ignore[arg-type]
+    (lambda: hops.RateLimit(1, cost=1), "cost: expected a function of an item"),  # type: ignore[arg-type]
+    (lambda: hops.RateLimit(1, size=0), "a size of 1 or more, found 0"),
+    (lambda: hops.FromGenerator(unchanged, 0), "a size of 1 or more, found 0"),
+    (lambda: hops.FromGenerator(1), "an async generator function, found an object of type int"),  # type: ignore[arg-type]
+    (lambda: hops.Prefetch(0), "a size of 1 or more, found 0"),
+    (lambda: hops.GroupBy(1, Same()), "key: expected a function"),  # type: ignore[arg-type]
+    (lambda: hops.GroupBy(str, Same(), size=0), "a size of 1 or more, found 0"),
+    (lambda: hops.GroupBy(str, Same(), groups=0), "a number_of_groups of 1 or more, found 0"),
+    (lambda: hops.Latest(shout, of="text"), "of: expected a class, or a tuple of them"),  # type: ignore[arg-type]
+    (lambda: hops.Latest(shout, size=0), "a size of 1 or more, found 0"),
+    (lambda: hops.Latest(1), "expected a function, found an object of type int"),  # type: ignore[arg-type]
+    (lambda: hops.Threaded(Same(), -1), "over: expected a whole number of 0 or more, found -1"),
+    (lambda: hops.ConcurrentMap(shout, 0), "a concurrency of 1 or more, found 0"),
+    (lambda: hops.ConcurrentMap(shout, ahead=0), "a number_ahead of 1 or more, found 0"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG)
+def test_wrong_options_of_a_hop_are_refused_when_it_is_made(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(sk.PipelineError, match=message):
+        make()
+
+
 async def test_a_hop_has_no_place_inside_of_a_stage() -> None:
     with pytest.raises(sk.PipelineError, match="Prefetch is a task boundary and runs only in a stream"):
         script() | Wraps(Same() | hops.Prefetch() | Same())  # pyright: ignore[reportUnusedExpression]
