@@ -120,6 +120,8 @@ def _body(options: argparse.Namespace, url: str) -> dict[str, Any]:
     if (options.prompt is None) == (options.body is None):
         options.error("--url needs either --prompt or --body")
     if options.prompt is not None:
+        if not options.prompt.strip():
+            options.error("--prompt: expected a text, found an empty one")
         if not options.model and not asking.is_gemini(url):
             options.error("--prompt needs --model")
         return asking.body_of(options.prompt, options.model, url)

@@ -91,6 +91,7 @@ MISUSED = [
     ("run demo hi --body answer.sse", "expected PROMPT or --body, found both"),
     ("run demo \udcff", "argument PROMPT: expected text in UTF-8"),
     ("chat demo --system \udcff", "argument --system: expected text in UTF-8"),
+    ("watch --url demo --prompt=", "--prompt: expected a text, found an empty one"),
     ("watch answer.sse --port 65536", "argument --port: expected 0 to 65535, found '65536'"),
     ("watch answer.sse --stall nan", "argument --stall: expected 0 to 3600 seconds, found 'nan'"),
     ("inspect answer.sse --stall -1", "argument --stall: expected 0 to 3600 seconds, found '-1'"),
