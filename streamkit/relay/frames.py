@@ -13,9 +13,11 @@ import msgspec
 
 from streamkit.core.engine import fresh
 from streamkit.core.stage import Stage
+from streamkit.core.wrong_input import kind_of
 from streamkit.emitters.emit import Emit
 from streamkit.emitters.failures import failure_at_end
-from streamkit.events import Event, Reset
+from streamkit.errors import PipelineError
+from streamkit.events import Event, Reset, StreamEnd
 from streamkit.relay.log import EventId, Position
 from streamkit.relay.tail import LogBatch
 from streamkit.relay.viewing import NOWHERE, Batches
@@ -66,7 +68,7 @@ class ViewerFrames(Stage[LogBatch, ServerSentEvent]):
         if isinstance(old, Emit):
             frames = self._error(old) if has else ()
         else:
-            frames = self._new().feed_all(list(batch.events or ()))
+            frames = _written(self._new().feed_all(list(batch.events or ())))
         return [msgspec.structs.replace(frame, id=FROM_THE_BEGINNING) for frame in frames]
 
     def _reset(self, batch: LogBatch) -> Iterable[ServerSentEvent]:
@@ -87,7 +89,7 @@ class ViewerFrames(Stage[LogBatch, ServerSentEvent]):
     def _numbered(
         self, position: Position, frames: Iterable[ServerSentEvent], first: int = 1
     ) -> Iterable[ServerSentEvent]:
-        for number, frame in enumerate(frames, first):
+        for number, frame in enumerate(_written(frames), first):
             id = EventId(position, number)
             self._has, self._last = True, id
             if self.after is None or id > self.after:
@@ -95,6 +97,15 @@ class ViewerFrames(Stage[LogBatch, ServerSentEvent]):
 
     def _new(self) -> Stage[Event, ServerSentEvent]:
         return fresh(identified(self.emit, self.key, self.viewing.created))
+
+
+def _written(items: Iterable[object]) -> Iterable[ServerSentEvent]:
+    """Yield the frames that a stage returned, without a `StreamEnd`, which operators pass through."""
+    for item in items:
+        if isinstance(item, ServerSentEvent):
+            yield item
+        elif not isinstance(item, StreamEnd):
+            raise PipelineError(f"emit: expected a stage that returns server-sent events, found {kind_of(item)}")
 
 
 def identified(stage: S, key: str, created: float) -> S:

@@ -268,10 +268,11 @@ class Relay(NamedOptions):
         """The stream in the wire format of a client: server-sent events with ids, for `respond` and `EventStreamResponse`.
 
         `emit` is the name of an emitter, an `Emit`, or any stage or pipeline that writes server-sent events and depends on its
-        input alone. `last_event_id` is the `Last-Event-ID` of a client that has reconnected, which receives the rest. Without
-        one, the frames begin at the latest `Reset`. A client that has something of an answer which was voided receives the
-        emitter's error, and everything if it connects again; a stage of your own receives the `Reset`. The identity of the
-        response is the same in every process, unless `emit` has one of its own.
+        input alone; any other output but a `StreamEnd` raises `PipelineError`. `last_event_id` is the `Last-Event-ID` of a
+        client that has reconnected, which receives the rest. Without one, the frames begin at the latest `Reset`. A client that
+        has something of an answer which was voided receives the emitter's error, and everything if it connects again; a stage
+        of your own receives the `Reset`. The identity of the response is the same in every process, unless `emit` has one of
+        its own.
         """
         self._running()
         stage = Emit(emit) if isinstance(emit, str) else emit

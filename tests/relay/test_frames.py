@@ -179,6 +179,35 @@ async def test_a_stage_of_one_s_own_writes_frames_and_receives_resets(log: Log) 
         assert [event for _, event, _ in piped] == ["text", "end"]
 
 
+async def test_a_stream_end_that_operators_pass_through_is_no_frame(log: Log) -> None:
+    stage = sk.ops.Map(lambda event: ServerSentEvent.of(getattr(event, "text", "?")))
+    events: list[sk.Event] = [sk.TextDelta("a"), sk.TextDelta("b"), sk.StreamEnd("completed")]
+    async with Relay(log, flush=0) as streams:
+        await (await streams.publish("k", lambda: paced(events))).wait()
+        async with streams.frames("k", stage) as stream:
+            items: list[object] = [item async for item in stream]
+        assert [isinstance(item, ServerSentEvent) and item.payload for item in items] == [b"a", b"b"]
+        async with streams.frames("k", stage) | Encode() as stream:
+            encoded = b"".join([data async for data in stream])
+        assert encoded.count(b"data: ") == 2
+        last = items[-1]
+        assert isinstance(last, ServerSentEvent)
+        assert await frames(streams, stage, last.id) == []
+        # An unknown id: the log is written again after a `Reset`.
+        assert [data for _, _, data in await frames(streams, stage, "x")] == [b"?", b"a", b"b"]
+
+
+async def test_a_stage_that_writes_bytes_has_no_ids_and_is_refused(log: Log) -> None:
+    stage: Any = sk.ops.Map(lambda event: getattr(event, "text", "?").encode())
+    async with Relay(log, flush=0) as streams:
+        await (await streams.publish("k", paced)).wait()
+        for last_event_id in (None, "x"):
+            with pytest.raises(
+                sk.PipelineError, match="a stage that returns server-sent events, found an object of type bytes"
+            ):
+                await frames(streams, stage, last_event_id)
+
+
 async def test_frames_go_through_encode_with_their_ids(log: Log) -> None:
     async with Relay(log) as streams:
         await (await streams.publish("k", answer)).wait()
