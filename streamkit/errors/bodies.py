@@ -239,7 +239,7 @@ def _first(values: Iterable[Any]) -> Any:
 
 def _after_hash(kind: str | None) -> str | None:
     # Amazon's `__type` has the namespace before it. (https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html)
-    return kind.rpartition("#")[2] if kind else None
+    return kind and (kind.rpartition("#")[2] or kind)
 
 
 def _oauth_code(fields: dict[str, Any], detail: str) -> str | None:

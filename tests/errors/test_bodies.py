@@ -235,11 +235,17 @@ def test_words_that_a_provider_chose_are_in_no_message(code: str, message: str) 
 
     assert str(caught.value) in {
         "event 1: the provider reported an error (see .code, see .type); its message is in .detail",
-        # A type that ends with `#` has no name after it.
-        "event 1: the provider reported an error (see .code); its message is in .detail",
         "event 1: the provider reported an error (without a code); its message is in .detail",
     }
     check_bounds(ProviderReason(caught.value.code, caught.value.type, caught.value.detail))
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [("abc#", "abc#"), ("#", "#"), ("a#b#", "a#b#"), ("a#b", "b"), ("#b", "b"), ("b", "b"), ("", None)],
+)
+def test_only_a_name_after_a_namespace_replaces_the_type(kind: str, found: str | None) -> None:
+    assert reason_of({"__type": kind, "message": "m"}) == ProviderReason(None, found, "m")
 
 
 def test_a_lone_surrogate_in_a_code_is_removed() -> None:
