@@ -115,7 +115,7 @@ class UIMessagesEmitter(BlockEmitter):
             return [*out, _chunk("abort"), _DONE]
         if reason not in SUCCESSES:
             return [*out, *self.error(failure_at_end(reason))]
-        out += self._sources("message", "", self.late)
+        out += self._sources("message", "", [annotation for _, late in self.late for annotation in late])
         known = usage_fields(self.usage) if self.settings.include_usage and self.usage else {}
         metadata = {"messageMetadata": {"usage": known}} if known else {}
         finish = _chunk("finish", finishReason=finish_reason(reason, called=self.called), **metadata)

@@ -111,19 +111,27 @@ class MessagesEmitter(BlockEmitter):
     def finish(self, block: Block) -> Iterable[Frame]:
         if block.kind == "call" and block.custom and not block.cut:
             yield _delta(block, {"type": "input_json_delta", "partial_json": '"}'})
-        for citation in () if self.withheld else block.annotations:
-            # Other providers' citations lack required fields: the cited text and its position in the source.
-            if citation.get("type") in _CITATIONS:
-                yield _delta(block, {"type": "citations_delta", "citation": citation})
+        yield from self._citations(block, block.annotations)
         signature = block.data.get("signature")
         if block.kind == "reasoning" and signature:
             yield _delta(block, {"type": "signature_delta", "signature": signature})
         yield _frame("content_block_stop", index=block.number)
 
+    def _citations(self, block: Block, annotations: list[dict[str, Any]]) -> Iterable[Frame]:
+        if self.withheld or block.kind not in ("text", "refusal"):
+            return
+        for citation in annotations:
+            # Other providers' citations lack required fields: the cited text and its position in the source.
+            if citation.get("type") in _CITATIONS:
+                yield _delta(block, {"type": "citations_delta", "citation": citation})
+
     def end(self, reason: EndReason) -> Iterable[Frame]:
         out = self.settle(reason)
         if reason not in SUCCESSES:
             return [*out, *self.error(failure_at_end(reason))]
+        for block, annotations in self.late:
+            # Their block is closed, but clients find the block of a delta by its index.
+            out += self._citations(block, annotations)
         own = self.details if self.shape == _SHAPE else {}
         names = ("stop_sequence", "stop_details", "container", "context_management")
         known = {name: own[name] for name in names if own.get(name) is not None}

@@ -161,11 +161,13 @@ class BlockEmitter(Checkpointed):
     _call_parts: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
     _containers: set[int] = field(default_factory=set[int], init=False, repr=False)
     _current: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
-    # Annotations of texts that have not begun, and (`late`) of texts that were finished.
+    # Annotations of texts that have not begun, and (`_late`, by the index of their block) of texts that were finished.
     _early: dict[int, list[dict[str, Any]]] = field(
         default_factory=dict[int, list[dict[str, Any]]], init=False, repr=False
     )
-    late: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]], init=False, repr=False)
+    _late: dict[int, list[dict[str, Any]]] = field(
+        default_factory=dict[int, list[dict[str, Any]]], init=False, repr=False
+    )
     _last_text: int | None = field(default=None, init=False, repr=False)
     _withheld: WithheldChoices = field(default_factory=WithheldChoices, init=False, repr=False)
     _responses: Responses = field(default_factory=Responses, init=False, repr=False)
@@ -235,7 +237,15 @@ class BlockEmitter(Checkpointed):
         return 0 in self._withheld.choices
 
     @property
-    def spoke(self) -> bool:
+    def late(self) -> list[tuple[Block, list[dict[str, Any]]]]:
+        """The blocks that were finished before some of their annotations arrived, with these annotations.
+
+        Write them in `end`, and only if nothing is `withheld`. `Block.annotations` does not contain them.
+        """
+        return [(self._blocks[place], annotations) for place, annotations in self._late.items()]
+
+    @property
+    def has_content(self) -> bool:
         """Whether a block was written."""
         return self._front > 0 or any(block.begun for block in self._blocks[:1])
 
@@ -288,17 +298,17 @@ class BlockEmitter(Checkpointed):
         return self.decided(verdict)
 
     def restart(self) -> bool:
-        spoke = self.spoke
+        has_content = self.has_content
         for known in (self._blocks, self._parts, self._starts, self._places, self._calls, self._call_parts):
             known.clear()
         self._containers.clear()
         self._front, self._last_text = 0, None
-        self._current, self._early, self.late, self._withheld, self.word = {}, {}, [], WithheldChoices(), None
+        self._current, self._early, self._late, self._withheld, self.word = {}, {}, {}, WithheldChoices(), None
         self.shape, self.details = None, {}
         if not self._headed:
             self._identity.clear()
         self._responses.take(Reset(""))
-        return not spoke
+        return not has_content
 
     def settle(self, reason: EndReason) -> list[Frame]:
         """Write what is buffered at the end. The last block of a failed stream is not closed."""
@@ -464,7 +474,7 @@ class BlockEmitter(Checkpointed):
         elif place is None:
             self._early.setdefault(-1, []).append(annotation)
         else:
-            self.late.append(annotation)
+            self._late.setdefault(place, []).append(annotation)
 
     # Writing
 

@@ -90,7 +90,7 @@ class ResponsesEmitter(BlockEmitter):
             yield from self._open_item(block)
         if block.kind in ("call", "item"):
             return
-        block.number = len(self._parts_of_item(block))
+        block.id, block.number = self._opened.fields["id"], len(self._parts_of_item(block))
         added = "reasoning_summary_part" if _is_summary(block) else "content_part"
         yield self._frame(f"response.{added}.added", **self._place(block), part=_part(block, ""))
 
@@ -133,14 +133,7 @@ class ResponsesEmitter(BlockEmitter):
         text, part = block.text, _part(block, block.text)
         place = self._place(block)
         if block.kind == "text":
-            part["annotations"] = self._annotations(block, text)
-            for number, annotation in enumerate(part["annotations"]):
-                yield self._frame(
-                    "response.output_text.annotation.added",
-                    **place,
-                    annotation_index=number,
-                    annotation=annotation,
-                )
+            yield from self._annotate_part(part, place, block.annotations)
         name = "refusal" if block.kind == "refusal" else "text"
         more: dict[str, Any] = {"logprobs": []} if block.kind == "text" else {}
         yield self._frame(f"response.{_stem(block)}.done", **place, **{name: text}, **more)
@@ -148,12 +141,35 @@ class ResponsesEmitter(BlockEmitter):
         yield self._frame(f"response.{done}.done", **place, part=part)
         self._parts_of_item(block).append(part)
 
-    def _annotations(self, block: Block, text: str) -> list[dict[str, Any]]:
+    def _annotate_part(
+        self, part: dict[str, Any], place: dict[str, Any], annotations: list[dict[str, Any]]
+    ) -> Iterable[Frame]:
+        """Add annotations to a part."""
+        for annotation in self._converted(annotations, part["text"]):
+            yield self._frame(
+                "response.output_text.annotation.added",
+                **place,
+                annotation_index=len(part["annotations"]),
+                annotation=annotation,
+            )
+            part["annotations"].append(annotation)
+
+    def _annotate_late(self) -> Iterable[Frame]:
+        # Their item may be closed. Its `output_item.done` lacks them; the last event has them.
+        items = [*self._output, *([self._item.fields] if self._item else [])]
+        places = {item["id"]: at for at, item in enumerate(items)}
+        for block, annotations in self.late:
+            if block.kind == "text":
+                at = places[block.id]
+                place = {"item_id": block.id, "output_index": at, "content_index": block.number}
+                yield from self._annotate_part(items[at]["content"][block.number], place, annotations)
+
+    def _converted(self, annotations: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
         if self.withheld:
             return []
         found: list[dict[str, Any]] = []
         code_points = Bytes([text])
-        for annotation in block.annotations:
+        for annotation in annotations:
             if self.shape == _SHAPE:
                 found.append(annotation)
                 continue
@@ -235,7 +251,7 @@ class ResponsesEmitter(BlockEmitter):
         out = self.settle(reason)
         if reason not in SUCCESSES:
             return [*out, *self.error(failure_at_end(reason))]
-        out += self._close_item()
+        out += [*self._annotate_late(), *self._close_item()]
         status = "incomplete" if reason in _INCOMPLETE else "completed"
         response = self._response(status, self._output)
         if why := _INCOMPLETE.get(reason):

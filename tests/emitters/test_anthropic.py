@@ -8,10 +8,11 @@ import pytest
 
 import streamkit as sk
 from streamkit.errors import ProtocolError
+from streamkit.events import Annotation, PartEnd, PartStart
 from streamkit.sse import ServerSentEvent
 from streamkit.testing import check_emitter
 from tests.conftest import needs_shared
-from tests.emitters.kit import answers, completion_of, read_message, written
+from tests.emitters.kit import answers, body_of, completion_of, read_message, written
 
 START = sk.events.ResponseStart("msg_1", "message", 1795466043, "claude-sonnet-4-5")
 DONE = sk.StreamEnd("completed", saw_done=True)
@@ -289,6 +290,57 @@ def test_citations_of_anthropic_are_kept_unless_text_was_withheld() -> None:
     assert ("citations_delta", 0, citation) in blocks(*cited)
     assert [kind for kind, *_ in blocks(*cited)].count("citations_delta") == 1
     assert [kind for kind, *_ in blocks(*cited, sk.Redacted("secret", 0, 3))].count("citations_delta") == 0
+
+
+CITATION = {
+    "type": "char_location",
+    "cited_text": "a",
+    "document_index": 0,
+    "document_title": None,
+    "start_char_index": 0,
+    "end_char_index": 1,
+    "file_id": None,
+}
+LATE: list[sk.Event] = [
+    PartStart("text", 0, {"type": "text"}, "content"),
+    sk.TextDelta("a"),
+    PartEnd(0),
+    PartStart("text", 1, {"type": "text"}, "content"),
+    sk.TextDelta("b"),
+    Annotation(CITATION, part=0),
+    PartEnd(1),
+    Annotation(CITATION, part=1),
+]
+
+
+def test_citations_after_the_end_of_their_text_are_written_at_the_end_with_its_index() -> None:
+    assert blocks(*LATE) == [
+        ("start", 0, "text"),
+        ("text_delta", 0, "a"),
+        ("stop", 0),
+        ("start", 1, "text"),
+        ("text_delta", 1, "b"),
+        ("stop", 1),
+        ("citations_delta", 0, CITATION),
+        ("citations_delta", 1, CITATION),
+    ]
+    cited = {"type": "text", "citations": [CITATION]}
+    message = read_message(sk.Emit("anthropic").run([START, *LATE, DONE]))
+    assert [block.to_dict() for block in message.content] == [{**cited, "text": "a"}, {**cited, "text": "b"}]
+
+
+def test_late_citations_are_not_written_if_text_was_withheld_or_the_stream_failed() -> None:
+    assert "citations_delta" not in [kind for kind, *_ in blocks(*LATE, sk.Redacted("secret", 0, 3))]
+    assert types(*LATE, sk.StreamEnd("truncated"))[-2:] == ["content_block_stop", "error"]
+
+
+def test_late_citations_are_read_back_with_their_text() -> None:
+    frames = sk.Emit("anthropic").run([START, *LATE, DONE])
+
+    *_, completion, _ = (sk.Parse() | sk.Extract() | sk.Accumulate()).run([body_of(frames)])
+
+    assert isinstance(completion, sk.Completion)
+    assert [block["citations"] for block in completion.to_dict()["content"]] == [[CITATION], [CITATION]]
 
 
 def test_the_keep_alive_is_a_ping() -> None:

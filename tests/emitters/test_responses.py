@@ -11,7 +11,7 @@ from streamkit.events import Annotation, PartEnd, PartStart, ResponseDetails, Re
 from streamkit.sse import ServerSentEvent
 from streamkit.testing import check_emitter
 from tests.conftest import needs_shared
-from tests.emitters.kit import answers, completion_of, last_response, read_response, written
+from tests.emitters.kit import answers, body_of, completion_of, last_response, read_response, written
 
 START = ResponseStart("resp_1", "response", 1795466043, "gpt-5")
 DONE = sk.StreamEnd("completed", saw_done=True)
@@ -175,6 +175,67 @@ def test_citations_of_any_provider_are_annotations_unless_text_was_withheld() ->
     ]
     assert "output_text.annotation.added" in types(*cited, DONE)
     assert output(*cited, sk.Redacted("secret", 0, 3), DONE)[0]["content"][0]["annotations"] == []
+
+
+LINK = {"type": "any", "url": "https://example.com", "title": "t"}
+WRITTEN = {"type": "url_citation", "start_index": 0, "end_index": 1, "title": "t", "url": "https://example.com"}
+LATE: list[sk.Event] = [sk.TextDelta("a"), Annotation(LINK), sk.ToolCallDelta(0, "call_1", "f", "{}"), Annotation(LINK)]
+
+
+def test_citations_after_the_end_of_their_text_are_annotations_before_the_last_event() -> None:
+    frames = written("responses", START, *LATE, DONE)
+
+    item = next(frame["item"] for frame in frames if frame["type"] == "response.output_item.added")
+    place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    added = [frame for frame in frames if frame["type"] == "response.output_text.annotation.added"]
+    assert [(frame["annotation_index"], frame["annotation"], {n: frame[n] for n in place}) for frame in added] == [
+        (0, WRITTEN, place),
+        (1, WRITTEN, place),
+    ]
+    assert frames.index(added[1]) == len(frames) - 2 - (frames[-2]["type"] == "response.output_item.done")
+    assert frames[-1]["response"]["output"][0]["content"][0]["annotations"] == [WRITTEN, WRITTEN]
+
+
+def test_the_official_client_reads_late_citations() -> None:
+    response: Any = read_response(sk.Emit("responses").run([START, *LATE, DONE]))
+
+    assert [annotation.to_dict() for annotation in response.output[0].content[0].annotations] == [WRITTEN, WRITTEN]
+    assert [item.type for item in response.output] == ["message", "function_call"]
+
+
+def test_a_late_citation_of_a_part_of_an_open_item_is_in_the_item() -> None:
+    citation = {"type": "url_citation", "start_index": 0, "end_index": 1, "title": "t", "url": "https://example.com"}
+    *_, done, last = written(
+        "responses",
+        START,
+        ResponseDetails({}, "responses"),
+        PartStart("message", 0, {"type": "message", "id": "msg_1"}),
+        PartStart("output_text", 1, {"type": "output_text"}, "content", within=0),
+        sk.TextDelta("a"),
+        PartEnd(1),
+        PartStart("output_text", 2, {"type": "output_text"}, "content", within=0),
+        sk.TextDelta("b"),
+        PartEnd(2),
+        Annotation(citation, part=1),
+        DONE,
+    )
+    assert [part["annotations"] for part in done["item"]["content"]] == [[citation], []]
+    assert last["response"]["output"] == [done["item"]]
+
+
+def test_late_citations_are_not_written_if_text_was_withheld_or_the_stream_failed() -> None:
+    late = written("responses", START, *LATE, sk.Redacted("secret", 0, 3), DONE)[-1]["response"]
+    assert late["output"][0]["content"][0]["annotations"] == [WRITTEN]  # written before the decision
+    assert types(START, *LATE, sk.StreamEnd("truncated")).count("output_text.annotation.added") == 1
+
+
+def test_late_citations_are_read_back_with_their_text() -> None:
+    frames = sk.Emit("responses").run([START, *LATE, DONE])
+
+    *_, completion, _ = (sk.Parse() | sk.Extract() | sk.Accumulate()).run([body_of(frames)])
+
+    assert isinstance(completion, sk.Completion)
+    assert completion.choices[0].annotations == (WRITTEN, WRITTEN)
 
 
 @pytest.mark.parametrize(
