@@ -41,7 +41,7 @@ class Split(msgspec.Struct):
     thinks: bool = False
     # Whether reasoning was emitted, whether text was emitted, and whether a tag was found.
     thought: bool = False
-    spoke: bool = False
+    has_text: bool = False
     tagged: bool = False
 
 
@@ -111,7 +111,7 @@ class ReasoningTags:
 
     def _hold(self, split: Split, text: str, tag: str, index: int, out: list[Event]) -> None:
         at = len(text) - _overlap(text, tag)
-        if not (split.tagged or split.spoke) and _is_space(text[:at]):
+        if not (split.tagged or split.has_text) and _is_space(text[:at]):
             at = 0  # only white space so far: a first tag may follow
         text, split.held = text[:at], text[at:]
         self._emit(split, text, index, out)
@@ -121,9 +121,9 @@ class ReasoningTags:
             text = text if split.thought else text.lstrip()
             split.thought |= bool(text)
         else:
-            beginning = not split.spoke and (split.tagged or (before_tag and _is_space(text)))
+            beginning = not split.has_text and (split.tagged or (before_tag and _is_space(text)))
             text = text.lstrip() if beginning else text
-            split.spoke |= bool(text)
+            split.has_text |= bool(text)
         if text:
             kind = ReasoningDelta if split.thinks else TextDelta
             out.append(kind(text, index, payload=split.payload))

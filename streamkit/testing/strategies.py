@@ -41,8 +41,8 @@ def answers(draw: st.DrawFn, *, choices: int = 2) -> list[Event]:
         st.builds(PartDelta, said, st.just("code"), path=st.just(("code",)), index=numbers),
     )
     deltas = draw(st.lists(delta, max_size=12))
-    spoke = sorted({getattr(event, "index", 0) for event in deltas})
-    return [*deltas, *(Finish("stop", index) for index in spoke), StreamEnd("completed", saw_done=True)]
+    answered = sorted({getattr(event, "index", 0) for event in deltas})
+    return [*deltas, *(Finish("stop", index) for index in answered), StreamEnd("completed", saw_done=True)]
 
 
 def chat_bodies() -> st.SearchStrategy[tuple[str, bytes]]:
