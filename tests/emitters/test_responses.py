@@ -192,8 +192,18 @@ def test_citations_after_the_end_of_their_text_are_annotations_before_the_last_e
         (0, WRITTEN, place),
         (1, WRITTEN, place),
     ]
-    assert frames.index(added[1]) == len(frames) - 2 - (frames[-2]["type"] == "response.output_item.done")
+    assert [frame["type"] for frame in frames[-2:]] == ["response.output_text.annotation.added", "response.completed"]
     assert frames[-1]["response"]["output"][0]["content"][0]["annotations"] == [WRITTEN, WRITTEN]
+
+
+def test_late_citations_survive_a_checkpoint() -> None:
+    first, second = sk.Emit("responses").fresh(), sk.Emit("responses").fresh()
+    frames = list(first.feed_all([START, *LATE]))
+    second.restore(json.loads(json.dumps(first.state())))
+
+    frames += [*second.feed_all([DONE]), *second.flush()]
+
+    assert frames == list(sk.Emit("responses").run([START, *LATE, DONE]))
 
 
 def test_the_official_client_reads_late_citations() -> None:
