@@ -12,10 +12,10 @@ byte for byte.
 from streamkit.batch.executor import Done, Executor
 from streamkit.batch.inputs import Input
 from streamkit.batch.job import Progress, Summary, run
-from streamkit.batch.pipeline import whole
+from streamkit.batch.pipeline import pickled, whole
 from streamkit.batch.processes import Processes
 from streamkit.batch.result import DeadLetter, Flag, OtherChoice, Result
-from streamkit.batch.shard import Shard, ShardOutcome, run_shard
+from streamkit.batch.shard import Shard, ShardOutcome, run_pickled, run_shard
 
 __all__ = [
     "DeadLetter",
@@ -30,7 +30,9 @@ __all__ = [
     "Shard",
     "ShardOutcome",
     "Summary",
+    "pickled",
     "run",
+    "run_pickled",
     "run_shard",
     "whole",
 ]

@@ -1,5 +1,6 @@
 """Completes a pipeline whose first or last stages were left out."""
 
+import pickle
 from collections.abc import Iterable
 from typing import Any, TypeAlias, cast, get_args
 
@@ -27,6 +28,24 @@ def whole(pipeline: AnyStage | None = None) -> AnyPipeline:
         if not any(isinstance(stage, needed) for stage in parts(made)):
             made = made | needed()
     return cast("AnyPipeline", made)
+
+
+def pickled(pipeline: AnyPipeline) -> bytes:
+    """Pickle a pipeline for the workers of an executor. Raises `PipelineError` if it can't be pickled."""
+    try:
+        return pickle.dumps(pipeline)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise PipelineError(
+            "the pipeline can't be sent to worker processes: a function in it must be one of a module, by its name; "
+            "a lambda has none"
+        ) from error
+
+
+def unpickled(data: bytes) -> AnyPipeline:
+    """Load a pipeline in a worker, and create it once, so that a missing resource fails the batch and not each input."""
+    pipeline: AnyPipeline = pickle.loads(data)
+    pipeline.fresh()
+    return pipeline
 
 
 def _from_bytes(pipeline: AnyStage) -> Any:

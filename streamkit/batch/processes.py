@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 from streamkit.batch.executor import Done
-from streamkit.batch.pipeline import AnyPipeline
+from streamkit.batch.pipeline import AnyPipeline, pickled, unpickled
 from streamkit.batch.shard import Shard, ShardOutcome, run_shard
 from streamkit.errors import PipelineError
 
@@ -55,13 +55,7 @@ class Processes:
 
     def start(self, pipeline: AnyPipeline) -> None:
         """Start the workers. A pipeline that can't be pickled raises `PipelineError`."""
-        try:
-            self._pipeline = pickle.dumps(pipeline)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise PipelineError(
-                "the pipeline can't be sent to worker processes: a function in it must be one of a module, by its name; "
-                "a lambda has none"
-            ) from error
+        self._pipeline = pickled(pipeline)
         self._workers = [self._started() for _ in range(self.workers)]
 
     def submit(self, shard: Shard) -> None:
@@ -143,12 +137,12 @@ class Processes:
         return _Worker(process, ours)
 
 
-def work(connection: "Connection[Any, Any]", pickled: bytes) -> None:
+def work(connection: "Connection[Any, Any]", data: bytes) -> None:
     """Main function of a worker: load the pipeline, then run shards until the other end of the pipe is closed."""
     # Ctrl-C reaches all processes of a terminal, but the parent stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        pipeline = _made(pickled)
+        pipeline = unpickled(data)
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
         return
@@ -166,10 +160,3 @@ def _outcome(pipeline: AnyPipeline, shard: Shard) -> ShardOutcome | str:
         return run_shard(pipeline, shard)
     except PipelineError as error:
         return str(error)
-
-
-def _made(pickled: bytes) -> AnyPipeline:
-    pipeline: AnyPipeline = pickle.loads(pickled)
-    # A missing resource, such as the table of an encoding, must fail the batch and not each input.
-    pipeline.fresh()
-    return pipeline

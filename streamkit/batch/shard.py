@@ -3,13 +3,15 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import anyio
 import msgspec
 
 from streamkit.batch.inputs import Input, Place
-from streamkit.batch.pipeline import AnyPipeline
+from streamkit.batch.pipeline import AnyPipeline, unpickled
 from streamkit.batch.result import DeadLetter, Result, read
+from streamkit.errors import PipelineError
 
 CARRIED_BYTES = 8 * 1024 * 1024
 """A shard ends early when its inputs contain this much data, as lines of gzip files do."""
@@ -77,6 +79,22 @@ def run_shard(pipeline: AnyPipeline, shard: Shard) -> ShardOutcome:
     Raises `PipelineError` if the pipeline can't run here at all.
     """
     return anyio.run(_run, pipeline, shard)
+
+
+def run_pickled(pipeline: bytes, shard: Shard) -> ShardOutcome:
+    """Run a `shard` through a `pipeline` pickled by `batch.pickled`, which each process loads once: the task of a cluster.
+
+    Raises `PipelineError` if the pipeline can't be loaded, and like `run_shard`.
+    """
+    return run_shard(_loaded(pipeline), shard)
+
+
+@lru_cache(maxsize=1)
+def _loaded(pipeline: bytes) -> AnyPipeline:
+    try:
+        return unpickled(pipeline)
+    except Exception as error:
+        raise PipelineError(f"a worker can't make the pipeline: {type(error).__name__}: {error}") from error
 
 
 async def _run(pipeline: AnyPipeline, shard: Shard) -> ShardOutcome:

@@ -6,14 +6,12 @@ from streamkit_dask import Dask
 batch.run("/shared/recordings", pipeline, out="results.jsonl", executor=Dask("tcp://scheduler:8786"))
 """
 
-import pickle
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from distributed import Client, KilledWorker, wait
 
-from streamkit.batch import Done, Shard, ShardOutcome, run_shard
+from streamkit.batch import Done, Shard, ShardOutcome, pickled, run_pickled
 
 __all__ = ["Dask"]
 
@@ -37,13 +35,16 @@ class Dask:
         return max(1, sum(self._client.nthreads().values()))
 
     def start(self, pipeline: Any) -> None:
-        """Wait for the first worker. Each worker unpickles the pipeline once."""
-        self._pipeline = pickle.dumps(pipeline)
+        """Pickle the pipeline, which each worker unpickles once, and wait for the first worker.
+
+        Raises `PipelineError` if the pipeline can't be pickled.
+        """
+        self._pipeline = pickled(pipeline)
         self._client.wait_for_workers(1)
 
     def submit(self, shard: Shard) -> None:
         """Submit a shard as a task."""
-        self._shards[self._client.submit(_run, self._pipeline, shard, pure=False)] = shard
+        self._shards[self._client.submit(run_pickled, self._pipeline, shard, pure=False)] = shard
 
     def wait(self) -> Sequence[Done]:
         """Wait for the next outcomes. An exception in a worker is raised here."""
@@ -67,12 +68,3 @@ def _outcome(future: Any) -> ShardOutcome | None:
     if error is None or isinstance(error, KilledWorker):
         return None
     raise error
-
-
-def _run(pipeline: bytes, shard: Shard) -> ShardOutcome:
-    return run_shard(_made(pipeline), shard)
-
-
-@lru_cache(maxsize=1)
-def _made(pipeline: bytes) -> Any:
-    return pickle.loads(pipeline)

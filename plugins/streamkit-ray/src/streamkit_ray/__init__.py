@@ -6,15 +6,13 @@ from streamkit_ray import Ray
 batch.run("/shared/recordings", pipeline, out="results.jsonl", executor=Ray(address="auto"))
 """
 
-import pickle
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
-from streamkit.batch import Done, Shard, ShardOutcome, run_shard
+from streamkit.batch import Done, Shard, ShardOutcome, pickled, run_pickled
 
 __all__ = ["Ray"]
 
@@ -30,7 +28,7 @@ class Ray:
         self._own = not ray.is_initialized()
         if self._own:
             ray.init(**options)
-        self._task: Any = ray.remote(max_retries=0)(_run)
+        self._task: Any = ray.remote(max_retries=0)(run_pickled)
         self._pipeline: Any = None
         self._shards: dict[Any, Shard] = {}
 
@@ -40,8 +38,8 @@ class Ray:
         return max(1, int(ray.cluster_resources().get("CPU", 0)))
 
     def start(self, pipeline: Any) -> None:
-        """Store the pickled pipeline; each worker unpickles it once."""
-        self._pipeline = pickle.dumps(pipeline)
+        """Store the pickled pipeline; each worker unpickles it once. Raises `PipelineError` if it can't be pickled."""
+        self._pipeline = pickled(pipeline)
 
     def submit(self, shard: Shard) -> None:
         """Submit a shard as a task."""
@@ -68,12 +66,3 @@ def _outcome(task: Any) -> ShardOutcome | None:
         return None
     except RayTaskError as error:
         raise error.cause from error
-
-
-def _run(pipeline: bytes, shard: Shard) -> ShardOutcome:
-    return run_shard(_made(pipeline), shard)
-
-
-@lru_cache(maxsize=1)
-def _made(pipeline: bytes) -> Any:
-    return pickle.loads(pipeline)
