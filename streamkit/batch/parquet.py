@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,7 @@ def check_pyarrow() -> None:
 def write_parquet(lines: Path, out: Path) -> None:
     """Write the results in `lines` to `out`, which is replaced atomically when the new file is complete.
 
+    A failure leaves `out` as it was, and no incomplete file, since the file is always written from its beginning.
     Raises `RecordingError` if it can't be written, and `PipelineError` for lines that are not results.
     """
     pa, pq = _pyarrow()
@@ -44,6 +46,9 @@ def write_parquet(lines: Path, out: Path) -> None:
         raise RecordingError(f"{name_of(out)} can't be written: {reason_of(error)}") from error
     except (msgspec.MsgspecError, UnicodeError, LookupError, TypeError, pa.ArrowException) as error:
         raise PipelineError(f"{name_of(lines)} has lines that are no results: restart the batch") from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def _groups(lines: Iterator[bytes]) -> Iterator[list[dict[str, Any]]]:

@@ -85,3 +85,4 @@ def test_lines_that_are_no_results_are_an_error_and_leave_the_file_as_it_was(tmp
         writing.write_parquet(tmp_path / "out.jsonl", tmp_path / "nowhere/out.parquet")
 
     assert (tmp_path / "out.parquet").read_bytes() == b"before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.parquet"]
