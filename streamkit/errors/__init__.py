@@ -13,7 +13,7 @@
     │   ├── LogUnreachable     the store of logs does not answer
     │   └── RecordingError     a file could not be read, or a recording not be written
     ├── ProtocolError          bytes came that the format does not allow
-    │   ├── LimitExceeded      a line or an event is longer than the limit
+    │   ├── LimitExceeded      a line, event, message or exchange is larger than the limit
     │   └── UnknownDialect     a stream that no dialect recognizes
     ├── ProviderError          the provider reported an error of its own
     ├── LeaseLost              another process publishes the stream now
@@ -182,7 +182,11 @@ class ProtocolError(StreamkitError):
 
 
 class LimitExceeded(ProtocolError):
-    """A line or an event is longer than the limit, so that memory stays bounded."""
+    """The input exceeds a size limit, so that memory stays bounded.
+
+    It is a line, an event, a frame, a WebSocket message, an exchange of a batch, structured output, or the answer of a remote
+    classifier.
+    """
 
     end_reason = "limit"
 
