@@ -1,4 +1,4 @@
-"""One upstream answer for all equal requests that are in flight at the same time."""
+"""Coalesces equal requests that are in flight at the same time into one upstream answer."""
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
@@ -33,21 +33,23 @@ async def shared(
     ahead: int = 64,
     history: int = 10_000,
 ) -> AsyncGenerator["SharedAnswers[Request, T]", None]:
-    """Share one upstream answer among equal requests: `async with shared(key, open) as answers`, once for an application.
+    """Share one upstream answer among equal requests: `async with shared(key, open) as answers`, once per application.
 
-    For each request `answers(request)` is a hop: `async with answers(request) as events`, or `answers(request) | Emit()`.
-    Requests are equal if `key` returns equal JSON-compatible data for them. The first one calls `open`, a function or a
-    coroutine function, which returns a stream (`source | pipeline`) that is not open, or another async iterable. Equal ones
-    that come while that is read receive what they missed, and then the same items. One that comes after its end, or after its
-    failure, opens another one.
+    `answers(request)` returns a hop for each request: `async with answers(request) as events`, or `answers(request) | Emit()`.
+    Requests are equal if `key` returns equal JSON-compatible data for them. The first request calls `open`, a function or a
+    coroutine function that returns an unopened stream (`source | pipeline`) or another async iterable. An equal request that
+    arrives while the upstream is being read receives all items from the beginning. An equal request that arrives after the
+    upstream has ended or failed calls `open` again.
 
-    A request that leaves, or is cancelled, changes nothing for the others; when the last one has left, the upstream is closed
-    before control returns. Its error is raised for each request after the items before it.
+    Closing or cancelling one request does not affect the others. When the last request is closed, the upstream is closed
+    before control returns. An error of the upstream is raised for each request after the items before it.
 
-    The upstream is read at most `ahead` items further than the fastest request has come. The last `history` items are kept:
-    when more have come, equal requests open another one, and a request that is further behind gets `QueueOverflow`.
+    The upstream is read at most `ahead` items ahead of the fastest request. The last `history` items are kept: after more
+    than `history` items, an equal request calls `open` again, and a request that has not read the discarded items raises
+    `QueueOverflow`.
 
-    Each upstream is a task. Leaving the block closes all; requests that are still read get `StreamInterrupted`.
+    Each upstream is read in its own task. Leaving the block closes all upstreams; requests that are still being read raise
+    `StreamInterrupted`.
     """
     at_least_one(number_ahead=ahead, history=history)
     check_functions(key=key, open=open)
@@ -58,7 +60,7 @@ async def shared(
 
 
 class SharedAnswers(Generic[Request, T]):
-    """Called with a request, it gives the hop of its answer. Created by `shared`."""
+    """Callable that returns the hop for a request's answer. Created by `shared`."""
 
     def __init__(
         self, key: Callable[[Request], object], open: Callable[[Request], Any], ahead: int, history: int
@@ -72,26 +74,26 @@ class SharedAnswers(Generic[Request, T]):
 
     @property
     def in_flight(self) -> int:
-        """How many upstream answers are being read now for new requests to join."""
+        """Number of upstream answers that are being read."""
         return len(self._flights)
 
     def __call__(self, request: Request) -> "HopContext[Share[T]]":
-        """The answer to that request; nothing is opened before its `async with`."""
+        """Return the hop for a request's answer. Nothing is opened before its `async with`."""
         return _joined(self, request)
 
     async def work(self) -> None:
-        """Hold the tasks of all upstream answers. Run by `shared` in a task."""
+        """Run the tasks of all upstream answers. Called by `shared` in a task."""
         async with anyio.create_task_group() as group:
             self._group = group
             self.ready.set()
             try:
                 await anyio.sleep_forever()
             finally:
-                # While the group ends it takes no more tasks.
+                # A task group that is ending must not receive more tasks.
                 self._group = None
 
     def join(self, request: Request) -> "Share[T]":
-        """Join the upstream answer of an equal request, or open one."""
+        """Return a view of the upstream answer of an equal request, or of a new one. Raises `PipelineError` after the block."""
         if self._group is None:
             raise PipelineError("the block of hops.shared has ended; enter it once for the whole application")
         name = digest(self._key(request))
@@ -111,7 +113,7 @@ class SharedAnswers(Generic[Request, T]):
 
 @hop
 async def _joined(answers: SharedAnswers[Request, T], request: Request) -> AsyncGenerator["Share[T]", None]:
-    # Nothing is opened for a block that is cancelled already.
+    # A block that is already cancelled must not open anything.
     await anyio.lowlevel.checkpoint_if_cancelled()
     share = answers.join(request)
     try:
@@ -121,11 +123,11 @@ async def _joined(answers: SharedAnswers[Request, T], request: Request) -> Async
 
 
 class Share(AsyncIterator[T], Views, Generic[T]):
-    """One request's view of a shared answer. A read may be cancelled and repeated: no item is lost."""
+    """One request's view of a shared answer. A read may be cancelled and repeated without losing an item."""
 
     def __init__(self, flight: "_Flight[T]") -> None:
         self.position = 0
-        """How many items this request has received."""
+        """Number of items that this request has received."""
         self.news = Signal()
         self._flight = flight
         self._closed = False
@@ -146,7 +148,7 @@ class Share(AsyncIterator[T], Views, Generic[T]):
         raise StopAsyncIteration
 
     def at_once(self) -> list[T]:
-        """The items that are there, which a read would return without waiting; perhaps none."""
+        """Return all available items without waiting; an empty list if there are none."""
         flight = self._flight
         at = self.position - flight.dropped
         if at < 0 or self._closed:
@@ -158,7 +160,7 @@ class Share(AsyncIterator[T], Views, Generic[T]):
         return items
 
     async def aclose(self) -> None:
-        """Leave. The last one to leave closes the upstream, and returns when that is done."""
+        """Close this view. If it is the last one, also close the upstream, and return when that is done."""
         if not self._closed:
             self._closed = True
             self.news.set()
@@ -166,7 +168,7 @@ class Share(AsyncIterator[T], Views, Generic[T]):
 
 
 class _Flight(Generic[T]):
-    """An upstream answer, and the requests that read it."""
+    """An upstream answer and the requests that read it."""
 
     def __init__(self, ahead: int, history: int) -> None:
         self.items: list[T] = []
@@ -206,7 +208,7 @@ class _Flight(Generic[T]):
     async def run(self, open: "Callable[[], Any]", over: Callable[[], None]) -> None:
         try:
             with self._scope:
-                # Nothing is opened for a request that was cancelled before it began.
+                # A request that was cancelled before it began must not open anything.
                 await anyio.lowlevel.checkpoint()
                 await self._read(open)
                 self._finish()
@@ -236,7 +238,7 @@ class _Flight(Generic[T]):
     def _take(self, item: T) -> None:
         self.items.append(item)
         if len(self.items) > self.history:
-            # Not one by one, which would move the whole list for each.
+            # Deleting one item at a time would move the whole list for each.
             excess = max(1, self.history // 8)
             del self.items[:excess]
             self.dropped += excess
@@ -244,7 +246,7 @@ class _Flight(Generic[T]):
             share.news.set()
 
     def _lead(self) -> int:
-        """How far the upstream was read ahead of the fastest request."""
+        """Return the number of items read ahead of the fastest request."""
         return self.dropped + len(self.items) - max(share.position for share in self._shares)
 
     def _finish(self, error: Exception | None = None) -> None:
