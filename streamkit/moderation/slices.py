@@ -21,12 +21,11 @@ from streamkit.moderation.channels import CHANNEL_OF, channel_of, text_of, with_
 SLICE = 8_192
 """Characters that are searched between two turns of other tasks, at most."""
 _TIMED = 256
-_FIRST, _LEAST = 512, 64
+_FIRST, _LEAST, _AT_ONCE = 512, 64, 2_048
 _LONG, _SHORT = 0.003, 0.0015
 """Seconds."""
 _PER_STRING = 64
-_PER_EVENT = 64
-"""To how many characters the work for an event is comparable."""
+_MOST_EVENTS = 128
 _WITH_TEXT = (*CHANNEL_OF, AudioDelta, PartDelta)
 _STRUCTURE: dict[type, Callable[[Any], Any]] = {
     Annotation: attrgetter("annotation"),
@@ -43,15 +42,18 @@ class Pace:
 
     def __init__(self) -> None:
         self.size = _FIRST
+        self.at_once = _AT_ONCE
+        """How many characters need no slices."""
         self.timed = _TIMED
         """Characters beyond which it is worth to take the time."""
 
     def adapt(self, characters: int, seconds: float) -> None:
         """So many characters took so long."""
         if seconds > _LONG:
-            self.size = max(min(self.size, characters) // 2, _LEAST)
+            self.size = self.at_once = max(min(self.size, characters) // 2, _LEAST)
         elif seconds < _SHORT and 2 * characters > self.size:
             self.size = min(2 * self.size, SLICE)
+            self.at_once = max(self.at_once, self.size)
         self.timed = min(_TIMED, self.size // 2)
 
 
@@ -105,8 +107,8 @@ def batches(items: list[Event], pace: Pace) -> Iterator[list[Event]]:
     """Adjacent events that together have as much text as a slice; one that has more is alone."""
     batch, spent = list[Event](), 0
     for event in items:
-        weight = _PER_EVENT + weight_of(event)
-        if batch and spent + weight > pace.size:
+        weight = weight_of(event)
+        if batch and (spent + weight > pace.size or len(batch) >= _MOST_EVENTS):
             yield batch
             batch, spent = [], 0
         batch.append(event)

@@ -86,11 +86,16 @@ class CallRelease:
             # what was redacted in it.
             deltas = [msgspec.structs.replace(deltas[0], name=None), *deltas[1:]] if self.name else deltas
             new = ""
-        decoded, taken = self._decode(joined)
-        rest: list[ToolCallDelta] = []
-        if taken < len(joined):
-            deltas, rest = split_run(deltas, taken)
-            joined = joined[:taken]
+        json, decoded, rest = self._json, joined, list[ToolCallDelta]()
+        if json and joined:
+            if json.complete:
+                self._at_end, decoded = False, json.feed(joined)
+            else:
+                decoded, taken = json.document(joined)
+                self._at_end = json.complete
+                if taken < len(joined):
+                    deltas, rest = split_run(deltas, taken)
+                    joined = joined[:taken]
         if not self.open:
             self._deltas += deltas
             self._arrived.append((now, len(deltas)))
@@ -98,30 +103,19 @@ class CallRelease:
             if self._reader:
                 # With each piece, so that not all of it is left for the end.
                 self._read_on()
-        return deltas, self._judge(new, decoded, begins=bool(joined)), rest
-
-    def _decode(self, arguments: str) -> tuple[str, int]:
-        if self._json is None or not arguments:
-            return arguments, len(arguments)
-        if self._json.complete:
-            self._at_end = False
-            return self._json.feed(arguments), len(arguments)
-        decoded, taken = self._json.document(arguments)
-        self._at_end = self._json.complete
-        return decoded, taken
+        rulings = self._rulings("tool_name", new) if new else []
+        if joined and not self._named:
+            self._named = True
+            rulings += self._rulings("tool_name", "", final=True)
+        if decoded:
+            rulings += self._rulings(self.channel, decoded)
+        return deltas, rulings, rest
 
     def end(self) -> list[tuple[Channel, Ruling]]:
         """No more of it arrives: what is decided then."""
         named = [] if self._named else self._rulings("tool_name", "", final=True)
         rest = self._json.feed("", final=True) if self._json else ""
         return named + self._rulings(self.channel, rest, final=True)
-
-    def _judge(self, name: str, decoded: str, *, begins: bool) -> list[tuple[Channel, Ruling]]:
-        rulings = self._rulings("tool_name", name) if name else []
-        if begins and not self._named:
-            self._named = True
-            rulings += self._rulings("tool_name", "", final=True)
-        return rulings + self._rulings(self.channel, decoded) if decoded else rulings
 
     def _rulings(self, channel: Channel, text: str, *, final: bool = False) -> list[tuple[Channel, Ruling]]:
         judge = self.name if channel == "tool_name" else self.arguments

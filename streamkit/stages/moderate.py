@@ -227,7 +227,7 @@ class Moderate(Stage[Event, Event]):
                     at += 1
                 run = items if at - start == size else items[start:at]
                 text = event.text if at - start == 1 else "".join(map(_text, run))
-                if len(text) > pace.size and not at_once:
+                if len(text) > pace.at_once and not at_once:
                     return start
                 began = thread_time() if len(text) > pace.timed else None
                 if self.keep_raw:
@@ -242,7 +242,7 @@ class Moderate(Stage[Event, Event]):
                 at = run_of(items, start)
                 run = items[start:at]
                 text = spelled(event) if at - start == 1 else "".join(map(spelled, run))
-                if not at_once and (start > _MOST_EVENTS or len(text) > pace.size):
+                if not at_once and (start > _MOST_EVENTS or len(text) > pace.at_once):
                     return start
                 if self.keep_raw:
                     for piece in run:
@@ -251,7 +251,7 @@ class Moderate(Stage[Event, Event]):
                 release.feed_call(run, text, out)
                 if began is not None:
                     pace.adapt(len(text), thread_time() - began)
-            elif not at_once and (start > _MOST_EVENTS or weight_of(event) > pace.size):
+            elif not at_once and (start > _MOST_EVENTS or weight_of(event) > pace.at_once):
                 return start
             else:
                 began = thread_time() if at_once and weight_of(event) > pace.timed else None

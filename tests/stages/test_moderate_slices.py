@@ -141,6 +141,7 @@ async def test_a_text_that_takes_long_is_searched_in_smaller_slices(
 
 def test_the_size_of_a_slice_follows_its_time() -> None:
     pace = Pace()
+    assert pace.at_once == 2048
     sizes = [pace.size]
     for seconds in (0.001, 0.001, 0.002, 0.010, 0.010, 0.0, 0.0):
         pace.adapt(pace.size, seconds)
@@ -150,7 +151,35 @@ def test_the_size_of_a_slice_follows_its_time() -> None:
     pace.adapt(100, 0.001)
     assert pace.size == 2048
     pace.adapt(100, 1.0)
-    assert pace.size == 64
+    assert (pace.size, pace.at_once) == (64, 64)
+
+
+@pytest.mark.parametrize("pieces", [4, 1_000], ids=["small deltas", "large ones"])
+async def test_bursts_that_take_long_are_searched_in_slices_from_the_second_one_on(
+    pieces: int, searched: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.stages.moderate.thread_time", lambda: searched[0] * 20e-6)
+    run = sk.Moderate(RULES["phrases"]).fresh()
+    bursts = [
+        [sk.TextDelta(TEXT[at : at + pieces]) for at in range(start, start + 2_000, pieces)] for start in (0, 2_000)
+    ]
+
+    steps = [getattr(run.feed_all(burst), "slices", None) for burst in bursts]
+
+    assert steps[0] is None
+    assert steps[1] is not None
+    before, spent = searched[0], list[int]()
+    for _ in steps[1]:
+        spent.append(searched[0] - before)
+        before = searched[0]
+    assert max(spent) <= 1_001
+    assert sum(spent) >= 2_000
+
+
+def test_small_bursts_are_searched_at_once() -> None:
+    run = sk.Moderate(RULES["phrases"]).fresh()
+
+    assert isinstance(run.feed_all([sk.TextDelta(" word")] * 400), list)
 
 
 @pytest.mark.parametrize("window", [100, 3_000])
