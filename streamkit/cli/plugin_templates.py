@@ -157,7 +157,7 @@ from typing import Any, ClassVar
 
 import msgspec
 from streamkit import Completion
-from streamkit.completion import SUCCESSES, EndReason
+from streamkit.completion import SUCCESSES, Choice, EndReason
 from streamkit.emitters.blocks import Block, BlockEmitter
 from streamkit.emitters.emitter import Frame
 from streamkit.emitters.failures import ErrorFrame, Failure, failure_at_end
@@ -208,9 +208,14 @@ class $class(BlockEmitter):
 
     def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
         """Return the response for a client that did not request a stream."""
-        choice = completion.choices[0]
-        calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in choice.tool_calls]
-        return {"id": completion.id, "model": completion.model, "text": choice.text, "calls": calls}
+        known = self.identity  # for values that the provider did not send
+        choice = completion.choices[0] if completion.choices else Choice(0)
+        return {
+            "id": completion.id or known["id"],
+            "model": completion.model or known["model"],
+            "text": choice.text,
+            "calls": [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in choice.tool_calls],
+        }
 
 
 def _event(event: str, /, **data: Any) -> Frame:

@@ -1,17 +1,16 @@
 """Write events of the Agent User Interaction Protocol. (https://docs.ag-ui.com/concepts/events)"""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import msgspec
 
-from streamkit.completion import SUCCESSES, Completion, EndReason
+from streamkit.completion import SUCCESSES, EndReason
 from streamkit.emitters.blocks import Block, BlockEmitter, Decision
 from streamkit.emitters.camel_case import decision_fields, finish_reason, usage_fields
 from streamkit.emitters.emitter import Frame
 from streamkit.emitters.failures import ErrorFrame, Failure, failure_at_end
-from streamkit.errors import PipelineError
 from streamkit.sse.events import ServerSentEvent
 
 
@@ -25,7 +24,6 @@ class AgentEventsEmitter(BlockEmitter):
     """
 
     id_prefix: ClassVar[str] = "run-"
-    streams_only: ClassVar[bool] = True
     _message: str | None = field(default=None, init=False, repr=False)
 
     def opening(self) -> Iterable[Frame]:
@@ -93,9 +91,6 @@ class AgentEventsEmitter(BlockEmitter):
     def error(self, failure: Failure) -> Iterable[Frame]:
         code = {} if failure.code is None else {"code": str(failure.code)}
         return [ErrorFrame.with_json(failure, {"type": "RUN_ERROR", "message": failure.message, **code})]
-
-    def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
-        raise PipelineError("AG-UI has no non-streaming response")
 
 
 def _event(kind: str, **fields: Any) -> Frame:

@@ -3,19 +3,18 @@
 https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol#data-stream-protocol
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import msgspec
 
-from streamkit.completion import SUCCESSES, Completion, EndReason
+from streamkit.completion import SUCCESSES, EndReason
 from streamkit.dialects.openai.citations import Bytes, CitationSpan, chat_annotations
 from streamkit.emitters.blocks import Block, BlockEmitter, Decision
 from streamkit.emitters.camel_case import decision_fields, finish_reason, usage_fields
 from streamkit.emitters.emitter import Frame
 from streamkit.emitters.failures import ErrorFrame, Failure, failure_at_end
-from streamkit.errors import PipelineError
 from streamkit.events import PartStart
 from streamkit.sse.events import ServerSentEvent
 from streamkit.sse.json_text import NOT_JSON
@@ -34,7 +33,6 @@ class UIMessagesEmitter(BlockEmitter):
 
     headers: ClassVar[Mapping[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
     id_prefix: ClassVar[str] = "msg-"
-    streams_only: ClassVar[bool] = True
 
     def opening(self) -> Iterable[Frame]:
         return [_chunk("start", messageId=self.identity["id"]), _chunk("start-step")]
@@ -123,9 +121,6 @@ class UIMessagesEmitter(BlockEmitter):
 
     def error(self, failure: Failure) -> Iterable[Frame]:
         return [ErrorFrame.with_json(failure, {"type": "error", "errorText": failure.message}), _DONE]
-
-    def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
-        raise PipelineError("the AI SDK's UI messages have no non-streaming response")
 
 
 def _chunk(kind: str, **fields: Any) -> Frame:

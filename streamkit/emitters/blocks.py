@@ -6,13 +6,13 @@ choice ends, or when another block has begun and the call's arguments are a whol
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from streamkit.completion import EndReason
+from streamkit.completion import Completion, EndReason
 from streamkit.core.stage import cut_short
 from streamkit.dialects.finish_reasons import meaning
 from streamkit.dialects.openai.response import call_id
@@ -20,7 +20,7 @@ from streamkit.dialects.part_data import PartData
 from streamkit.dialects.tool_identity import Identity
 from streamkit.emitters.emitter import Checkpointed, Frame, Settings
 from streamkit.emitters.withheld import WithheldChoices
-from streamkit.errors import ProtocolError
+from streamkit.errors import PipelineError, ProtocolError
 from streamkit.events import (
     Annotation,
     AudioDelta,
@@ -138,12 +138,15 @@ class BlockEmitter(Checkpointed):
     """Base class of emitters of blocks. Implement `opening`, `begin`, `write`, `finish`, `end` and `error`. Only choice 0 is
     written. `settings` are those of the response.
 
+    A format with a non-streaming response also implements `response`. Without it, `streams_only` is true, so that every client
+    receives the stream, whatever it requests; a class that defines `streams_only` itself keeps its value.
+
     These methods may read `identity`, `shape` (the provider's dialect) and `usage`.
     """
 
     headers: ClassVar[Mapping[str, str]] = {}
     id_prefix: ClassVar[str] = ""
-    streams_only: ClassVar[bool] = False
+    streams_only: ClassVar[bool] = True
 
     settings: Settings
     shape: str | None = field(default=None, init=False, repr=False)
@@ -171,6 +174,11 @@ class BlockEmitter(Checkpointed):
     _last_text: int | None = field(default=None, init=False, repr=False)
     _withheld: WithheldChoices = field(default_factory=WithheldChoices, init=False, repr=False)
     _responses: Responses = field(default_factory=Responses, init=False, repr=False)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "streams_only" not in vars(cls):
+            cls.streams_only = cls.response is BlockEmitter.response
 
     # Frames
 
@@ -207,6 +215,10 @@ class BlockEmitter(Checkpointed):
 
     def keep_alive(self) -> Frame | None:
         return None
+
+    def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
+        """Return the non-streaming response; by default there is none, which raises `PipelineError`."""
+        raise PipelineError(f"{type(self).__name__} has no non-streaming response: implement `response`")
 
     # State for the frames
 

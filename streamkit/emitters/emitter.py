@@ -54,7 +54,7 @@ class Emitter(Protocol):
     id_prefix: ClassVar[str]
     """The prefix of response ids in this format."""
     streams_only: ClassVar[bool]
-    """Whether the format has no non-streaming response."""
+    """Whether the format has no non-streaming response, so that clients that do not request a stream receive one, too."""
 
     def head(self) -> Iterable[Frame]:
         """Return the frames that open the response."""

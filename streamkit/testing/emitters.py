@@ -7,11 +7,23 @@ from typing import Any, TypeAlias, cast, get_args
 
 import msgspec
 
-from streamkit import Emit, Event, PipelineError, ReasoningDelta, RefusalDelta, StreamEnd, TextDelta, ToolCallDelta
+from streamkit import (
+    Accumulate,
+    Emit,
+    Event,
+    PipelineError,
+    ReasoningDelta,
+    RefusalDelta,
+    StreamEnd,
+    TextDelta,
+    ToolCallDelta,
+)
 from streamkit.completion import SUCCESSES, EndReason
 from streamkit.core.naming import name_of
+from streamkit.core.wrong_input import kind_of
 from streamkit.emitters.emitter import MakeEmitter
 from streamkit.emitters.failures import INTERNAL, ErrorFrame
+from streamkit.emitters.withheld import WithheldChoices
 from streamkit.events import (
     Annotation,
     Blocked,
@@ -113,7 +125,8 @@ def check_emitter(
 
     `emitter` is a name, or an importable class or function. `validate` receives the frames of one response, and raises if a
     client of the format would reject them; without it, only the rules common to all formats are checked. `options` are those of
-    `Emit`. A violation raises `AssertionError`, with a note that names the answer and the end.
+    `Emit`. Unless the emitter is `streams_only`, its non-streaming response to each answer must be a JSON object. A violation
+    raises `AssertionError`, with a note that names the answer and the end.
     """
     name = emitter if isinstance(emitter, str) else name_of(emitter)
     if name is None:
@@ -128,6 +141,8 @@ def check_emitter(
                 _check(emit, [*events, StreamEnd(end)], validate)
                 if end not in SUCCESSES:
                     _check_failure(_written(emit, [*events, StreamEnd(end)]), successes)
+                elif not emit.streams_only:
+                    _check_response(emit, [*events, StreamEnd(end)])
         with _noted(f"answer {answer!r}, without an end"):
             _check_failure(list(emit.run(events)), successes)
         with _noted(f"answer {answer!r}, broken off by an error"):
@@ -184,6 +199,22 @@ def _check_error(emit: Emit, events: list[Event], validate: Validate) -> None:
     assert _is_json(errors[0].payload), "expected JSON in the ErrorFrame, which is also the body of a response"
     assert [*running.flush()] == [], "expected nothing after an error"
     validate(frames)
+
+
+def _check_response(emit: Emit, events: list[Event]) -> None:
+    """Check the response to a request without `stream: true`, as the sinks write it."""
+    accumulate, withheld = Accumulate(), WithheldChoices()
+    for event in events:
+        accumulate.feed(event)
+        withheld.feed(event)
+    for choices in (None, withheld.choices):
+        try:
+            response = msgspec.to_builtins(emit.fresh().response(accumulate.snapshot, choices))
+            payload = msgspec.json.encode(response)
+        except Exception as error:
+            raise AssertionError(f"expected a non-streaming response, found {type(error).__name__}: {error}") from error
+        assert isinstance(response, dict), f"expected a non-streaming response of type dict, found {kind_of(response)}"
+        assert _is_json(payload), "expected JSON in the non-streaming response"
 
 
 def _splits(events: list[Event]) -> Iterator[list[list[Event]]]:

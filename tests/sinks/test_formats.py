@@ -45,6 +45,13 @@ async def test_the_official_client_reads_a_message_streamed_and_whole(serve: Ser
     assert [message.id for message in (streamed, whole)] == ["msg_1", "msg_1"]
 
 
+async def test_an_emitter_without_a_response_streams_to_a_client_that_requested_none(serve: Serve) -> None:
+    name = "tests.testing.test_check_emitter:StreamsOnly"
+    streamed = await post(serve, ANSWER, {"stream": True}, emit=name)
+    assert streamed[:2] == (200, "text/event-stream")
+    assert await post(serve, ANSWER, {}, emit=name) == streamed
+
+
 async def test_a_refusal_before_the_stream_has_a_status_and_the_formats_error_object(serve: Serve) -> None:
     status, kind, text = await post(serve, [REFUSED], {"stream": True}, emit="anthropic")
     error = {"type": "rate_limit_error", "message": "the provider refused the request with status 429"}

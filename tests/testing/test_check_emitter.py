@@ -1,16 +1,17 @@
 """check_emitter: it accepts the built-in emitters, and finds each rule that one breaks."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
 
 from streamkit.emitters.anthropic import MessagesEmitter
-from streamkit.emitters.blocks import Block
+from streamkit.emitters.blocks import Block, BlockEmitter
 from streamkit.emitters.emitter import Frame
 from streamkit.emitters.failures import ErrorFrame, Failure
 from streamkit.errors import PipelineError
-from streamkit.events import EndReason, Event
+from streamkit.events import Completion, EndReason, Event
 from streamkit.sse import ServerSentEvent
 from streamkit.testing import check_emitter
 
@@ -56,6 +57,53 @@ class Silent(MessagesEmitter):
         return ()
 
 
+class WithoutResponse(MessagesEmitter):
+    def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class NeedsAChoice(MessagesEmitter):
+    def response(self, completion: Completion, withheld: Container[int] | None) -> dict[str, Any]:
+        return {"text": completion.choices[0].text}
+
+
+class AnswersWithText(MessagesEmitter):
+    def response(self, completion: Completion, withheld: Container[int] | None) -> Any:
+        return completion.text
+
+
+@dataclass
+class StreamsOnly(BlockEmitter):
+    """Without a method `response`."""
+
+    def opening(self) -> Iterable[Frame]:
+        return [ServerSentEvent.of("{}", "start")]
+
+    def begin(self, block: Block) -> Iterable[Frame]:
+        return ()
+
+    def write(self, block: Block, piece: str) -> Iterable[Frame]:
+        return [ServerSentEvent.of("1", "piece")] * len(piece)
+
+    def finish(self, block: Block) -> Iterable[Frame]:
+        return ()
+
+    def end(self, reason: EndReason) -> Iterable[Frame]:
+        return [*self.settle(reason), ServerSentEvent.of("{}", reason)]
+
+    def error(self, failure: Failure) -> Iterable[Frame]:
+        return [ErrorFrame.with_json(failure, {})]
+
+
+class ClaimsAResponse(StreamsOnly):
+    streams_only: ClassVar[bool] = False
+
+
+def test_an_emitter_without_a_response_keeps_the_rules() -> None:
+    check_emitter(StreamsOnly)
+    assert StreamsOnly.streams_only
+
+
 @pytest.mark.parametrize("name", ["openai", "openai-legacy"])
 def test_the_emitters_of_openai_keep_the_rules(name: str) -> None:
     check_emitter(name)
@@ -72,6 +120,10 @@ def test_the_emitters_of_openai_keep_the_rules(name: str) -> None:
         (NotJson, r"expected JSON or \[DONE\], found 'hello'"),
         (TwoErrors, "expected one ErrorFrame, found 2"),
         (Silent, "at least one frame"),
+        (WithoutResponse, "a non-streaming response, found NotImplementedError"),
+        (NeedsAChoice, "a non-streaming response, found IndexError"),
+        (AnswersWithText, "a non-streaming response of type dict, found an object of type str"),
+        (ClaimsAResponse, "found PipelineError: ClaimsAResponse has no non-streaming response: implement `response`"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
