@@ -6,9 +6,9 @@ from typing import Any
 
 from streamkit.completion import SUCCESSES, EndReason
 from streamkit.core.stage import Stage, cut_short
-from streamkit.emitters.emitter import Emitter, Settings
+from streamkit.emitters.emitter import Emitter, MakeEmitter, Settings
 from streamkit.emitters.failures import Failure, failure_at_end
-from streamkit.emitters.registry import emitter_named
+from streamkit.emitters.registry import emitter_name, new_emitter
 from streamkit.errors import PipelineError, ProtocolError
 from streamkit.events import (
     CONTENT,
@@ -37,6 +37,7 @@ class Emit(Stage[Event, ServerSentEvent]):
 
     `dialect` is the name of an emitter: `openai` (chunks of chat completions), `openai-legacy` (chunks of legacy completions,
     which have only text), or one of an installed package; docs/reference/wires.md lists all emitters and what each can express.
+    It may also be an emitter's class, or a function that takes `Settings` and returns an emitter.
     Counts, timings and other additions of streamkit are not written. For OpenAI's format:
 
     - The role is written first. A tool call has an id, generated if the provider sent none, and arguments, `{}` if it has none.
@@ -55,7 +56,7 @@ class Emit(Stage[Event, ServerSentEvent]):
     of it.
     """
 
-    dialect: str = "openai"
+    dialect: str | MakeEmitter = "openai"
     id: str | None = None
     created: int = 0
     model: str = "unknown"
@@ -67,9 +68,8 @@ class Emit(Stage[Event, ServerSentEvent]):
     _ended: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        make = emitter_named(self.dialect)
         known = Settings(self.id, self.created, self.model, self.include_usage, self.verdicts, self.request or {})
-        self._emitter = make(known)
+        self._emitter = new_emitter(self.dialect, known)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -164,6 +164,6 @@ class Emit(Stage[Event, ServerSentEvent]):
         """
         if self.streams_only:
             raise PipelineError(
-                f"expected an emitter with non-streaming responses, found {self.dialect}, which only streams"
+                f"expected an emitter with non-streaming responses, found {emitter_name(self.dialect)}, which only streams"
             )
         return self._emitter.response(completion, withheld)

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from streamkit.core.stage import Stage
 from streamkit.core.stream import Stream
+from streamkit.emitters.emitter import MakeEmitter
 from streamkit.events import Event
 from streamkit.relay.log import Takeover
 from streamkit.relay.publication import Open
@@ -21,7 +22,11 @@ class Chats:
     """
 
     def __init__(
-        self, streams: Relay, emit: Stage[Event, ServerSentEvent] | str = "ai-sdk", *, prefix: str = "chat:"
+        self,
+        streams: Relay,
+        emit: Stage[Event, ServerSentEvent] | str | MakeEmitter = "ai-sdk",
+        *,
+        prefix: str = "chat:",
     ) -> None:
         self._streams = streams
         self._emit = emit

@@ -16,8 +16,10 @@ from typing import Final, cast
 import anyio
 import msgspec
 
+from streamkit.core.stage import Stage
 from streamkit.core.wrong_input import shown
 from streamkit.emitters.emit import Emit
+from streamkit.emitters.emitter import MakeEmitter
 from streamkit.errors import LogLost, LogUnreachable, PipelineError, ProtocolError
 from streamkit.events import StreamEnd
 from streamkit.relay.log import LogState, Position
@@ -94,10 +96,10 @@ class _Query(msgspec.Struct, frozen=True):
 class DurableStreams:
     """Answers the requests of clients of the Durable Streams protocol, `@durable-streams/client` for one, for published streams.
 
-    `emit` decides what the messages of a stream are: without one its events as JSON, with the name of an emitter, or an `Emit`,
-    the frames of a client's wire format (`ai-sdk` gives the chunks of a `UIMessage`), and any stage that writes bytes or
-    server-sent events. With a `content_type` other than `application/json` messages are joined as bytes. An offset is the place
-    behind a batch of the log.
+    `emit` decides what the messages of a stream are: without one its events as JSON; with an emitter's name, class or function,
+    or an `Emit`, the frames of a client's wire format (`ai-sdk` gives the chunks of a `UIMessage`); with any other stage, the
+    bytes or server-sent events that it writes. With a `content_type` other than `application/json` messages are joined as
+    bytes. An offset is the place behind a batch of the log.
 
     `chunk_bytes`: about how much a catch-up read returns at once. `long_poll` and `sse`: for how many seconds a long-poll waits,
     and an event stream lasts until the client connects again. `cache_control` is that of responses with data. `allow_origin`
@@ -110,7 +112,7 @@ class DurableStreams:
     def __init__(
         self,
         streams: Relay,
-        emit: Writer | str | None = None,
+        emit: Writer | str | MakeEmitter | None = None,
         *,
         content_type: str = "application/json",
         chunk_bytes: int = 1024 * 1024,
@@ -127,7 +129,7 @@ class DurableStreams:
             raise PipelineError(f"expected a content_type such as text/plain, found {shown(kind)}")
         self.streams = streams
         self.content_type = content_type
-        self._writer: Writer | None = Emit(emit) if isinstance(emit, str) else emit
+        self._writer: Writer | None = emit if emit is None or isinstance(emit, Stage) else Emit(emit)
         main = content_type.partition(";")[0].strip().lower()
         self.json = main == "application/json"
         """Whether a stream consists of JSON values, and a response of an array of them. (9.1)"""

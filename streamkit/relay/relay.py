@@ -15,6 +15,7 @@ from streamkit.core.stage import Stage
 from streamkit.core.stream import Stream
 from streamkit.core.wrong_input import kind_of, shown
 from streamkit.emitters.emit import Emit
+from streamkit.emitters.emitter import MakeEmitter
 from streamkit.errors import LogLost, PipelineError, StreamExists
 from streamkit.events import Event, Reset, StreamEnd
 from streamkit.relay.appender import Appender
@@ -263,19 +264,23 @@ class Relay(NamedOptions):
         return Followed(self._log, self._tail, _key(key), id)
 
     def frames(
-        self, key: str, emit: "Stage[Event, ServerSentEvent] | str" = "openai", *, last_event_id: str | None = None
+        self,
+        key: str,
+        emit: "Stage[Event, ServerSentEvent] | str | MakeEmitter" = "openai",
+        *,
+        last_event_id: str | None = None,
     ) -> Stream[ServerSentEvent]:
         """The stream in the wire format of a client: server-sent events with ids, for `respond` and `EventStreamResponse`.
 
-        `emit` is the name of an emitter, an `Emit`, or any stage or pipeline that writes server-sent events and depends on its
-        input alone; any other output but a `StreamEnd` raises `PipelineError`. `last_event_id` is the `Last-Event-ID` of a
+        `emit` is an emitter's name, class or function, an `Emit`, or any stage or pipeline that writes server-sent events and
+        depends on its input alone; any other output but a `StreamEnd` raises `PipelineError`. `last_event_id` is the `Last-Event-ID` of a
         client that has reconnected, which receives the rest. Without one, the frames begin at the latest `Reset`. A client that
         has something of an answer which was voided receives the emitter's error, and everything if it connects again; a stage
         of your own receives the `Reset`. The identity of the response is the same in every process, unless `emit` has one of
         its own.
         """
         self._running()
-        stage = Emit(emit) if isinstance(emit, str) else emit
+        stage = emit if isinstance(emit, Stage) else Emit(emit)
         known = EventId.parse(last_event_id) if last_event_id else None
         foreign = bool(last_event_id) and known is None
         if known is not None and known.position == NOWHERE:
@@ -285,7 +290,11 @@ class Relay(NamedOptions):
         return viewing | ViewerFrames(key, stage, viewing, known, foreign)
 
     async def resume(
-        self, key: str, emit: "Stage[Event, ServerSentEvent] | str" = "openai", *, last_event_id: str | None = None
+        self,
+        key: str,
+        emit: "Stage[Event, ServerSentEvent] | str | MakeEmitter" = "openai",
+        *,
+        last_event_id: str | None = None,
     ) -> Stream[ServerSentEvent] | None:
         """`frames`, or `None` if the client has all of a stream that has ended: a status of 204 then stops its reconnecting.
 

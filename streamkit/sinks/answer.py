@@ -18,6 +18,7 @@ from streamkit.core.joined import HopContext
 from streamkit.core.stream import Stream
 from streamkit.dialects.fields import mapping
 from streamkit.emitters.emit import Emit
+from streamkit.emitters.emitter import MakeEmitter
 from streamkit.emitters.failures import (
     INTERNAL,
     ErrorFrame,
@@ -57,7 +58,7 @@ class Options:
     """Options common to the sinks of all frameworks, described in their docstrings."""
 
     body: Mapping[str, Any] | None = None
-    emit: Emit | str | None = None
+    emit: Emit | str | MakeEmitter | None = None
     ping: float | None = PING_SECONDS
     error_details: bool = False
     log_details: bool = False
@@ -81,11 +82,11 @@ def _fields(body: object) -> Mapping[str, Any]:
     return cast(Mapping[str, Any], body) if isinstance(body, Mapping) else {}
 
 
-def _new_emit(name: str | None, body: Mapping[str, Any]) -> Emit:
+def _new_emit(emitter: str | MakeEmitter | None, body: Mapping[str, Any]) -> Emit:
     legacy = "prompt" in body and "messages" not in body
     model = body.get("model")
     emit = Emit(
-        name or ("openai-legacy" if legacy else "openai"),
+        emitter or ("openai-legacy" if legacy else "openai"),
         created=int(time.time()),
         model=model if isinstance(model, str) else "unknown",
     )

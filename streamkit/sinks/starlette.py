@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from streamkit.emitters.emit import Emit
+from streamkit.emitters.emitter import MakeEmitter
 from streamkit.hops import until
 from streamkit.sinks.answer import (
     PING_SECONDS,
@@ -56,8 +57,8 @@ class EventStreamResponse(_Sent):
     `stream_options.include_usage` is set; otherwise it receives one JSON object, whose status is decided when the response is
     complete. A `prompt` instead of `messages` requests a legacy completion. Without a `body`, every client receives server-sent
     events. `emit` writes the events and supplies the id, model and creation time that the provider did not send. The name of an
-    emitter, such as `anthropic`, is enough; each response then gets its own id. Streaming-only formats ignore `stream`. A stream
-    of `ServerSentEvent` or bytes is sent unchanged.
+    emitter, such as `anthropic`, its class or a function is enough; each response then gets its own id. Streaming-only formats
+    ignore `stream`. A stream of `ServerSentEvent` or bytes is sent unchanged.
 
     Nothing is sent before the first item. A stream that fails before its first item is answered with a status and a JSON error
     object: the provider's own status if it is 400 to 499, 504 for a deadline, and 502 for any other provider or connection
@@ -82,7 +83,7 @@ class EventStreamResponse(_Sent):
         stream: Answer,
         *,
         body: Mapping[str, Any] | None = None,
-        emit: Emit | str | None = None,
+        emit: Emit | str | MakeEmitter | None = None,
         ping: float | None = PING_SECONDS,
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,

@@ -11,7 +11,6 @@ from streamkit import (
     Accumulate,
     Emit,
     Event,
-    PipelineError,
     ReasoningDelta,
     RefusalDelta,
     StreamEnd,
@@ -19,7 +18,6 @@ from streamkit import (
     ToolCallDelta,
 )
 from streamkit.completion import SUCCESSES, EndReason
-from streamkit.core.naming import name_of
 from streamkit.core.wrong_input import kind_of
 from streamkit.emitters.emitter import MakeEmitter
 from streamkit.emitters.failures import INTERNAL, ErrorFrame
@@ -123,17 +121,12 @@ def check_emitter(
 ) -> None:
     """Check an emitter against the rules of `Emitter`, with each of the `answers`, every end reason and many splits.
 
-    `emitter` is a name, or an importable class or function. `validate` receives the frames of one response, and raises if a
+    `emitter` is a name, a class or a function. `validate` receives the frames of one response, and raises if a
     client of the format would reject them; without it, only the rules common to all formats are checked. `options` are those of
     `Emit`. Unless the emitter is `streams_only`, its non-streaming response to each answer must be a JSON object. A violation
     raises `AssertionError`, with a note that names the answer and the end.
     """
-    name = emitter if isinstance(emitter, str) else name_of(emitter)
-    if name is None:
-        raise PipelineError(
-            "check_emitter: expected the name of an emitter, or a class that can be imported by its name"
-        )
-    emit = Emit(name, **options)
+    emit = Emit(emitter, **options)
     for answer, events in answers.items():
         successes = [_written(emit, [*events, StreamEnd(end)]) for end in ENDS if end in SUCCESSES]
         for end in ENDS:

@@ -1,6 +1,7 @@
 """Properties of all emitters: their names, the laws, and blocks that never interleave."""
 
 import json
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamkit as sk
+from streamkit.emitters.ai_sdk import UIMessagesEmitter
+from streamkit.emitters.anthropic import MessagesEmitter
+from streamkit.emitters.emitter import Settings
 from streamkit.emitters.failures import ErrorFrame
 from streamkit.emitters.registry import BUILT_IN, emitter_named, emitter_names
 from streamkit.errors import PipelineError
@@ -240,6 +244,42 @@ def test_an_emitter_of_an_installed_package_is_used_by_name(tmp_path: Path, monk
 def test_an_emitter_can_be_named_by_its_module() -> None:
     place = BUILT_IN["anthropic"]
     assert emitter_named(place) is emitter_named("anthropic")
+
+
+def test_an_emitter_can_be_a_class_or_a_function() -> None:
+    answer = [sk.TextDelta("a"), sk.Finish("stop"), DONE]
+    expected = list(sk.Emit("anthropic", id="1").run(answer))
+    assert list(sk.Emit(MessagesEmitter, id="1").run(answer)) == expected
+    assert list(sk.Emit(lambda settings: MessagesEmitter(settings), id="1").run(answer)) == expected
+    assert list(pickle.loads(pickle.dumps(sk.Emit(MessagesEmitter, id="1"))).run(answer)) == expected
+
+
+def test_the_response_of_a_class_that_only_streams_is_rejected_with_its_name() -> None:
+    with pytest.raises(PipelineError, match="found UIMessagesEmitter, which only streams"):
+        sk.Emit(UIMessagesEmitter).response(sk.Completion())
+
+
+@pytest.mark.parametrize(
+    ("emitter", "found"),
+    [
+        (
+            MessagesEmitter(Settings()),
+            "a class or function that takes Settings, found an object of type MessagesEmitter",
+        ),
+        (7, "found an object of type int"),
+        (None, "found an object of type NoneType"),
+        (sk.Emit, "a class or function that takes Settings, found an object of type Settings"),
+        (
+            lambda settings: sk.Emit(),
+            "from <lambda>, found an object of type Emit, which has no head, events, block, restart, end",
+        ),
+        ("builtins:str", "from builtins:str, found an object of type str, which has no headers"),
+        (type("Half", (MessagesEmitter,), {"keep_alive": property()}), "from Half, .*, which has no keep_alive$"),
+    ],
+)
+def test_an_object_that_is_no_emitter_is_rejected(emitter: Any, found: str) -> None:
+    with pytest.raises(PipelineError, match=found):
+        sk.Emit(emitter)
 
 
 @pytest.mark.parametrize("name", BLOCKS)

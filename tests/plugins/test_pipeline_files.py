@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import streamkit as sk
 from streamkit import hops, ops
+from streamkit.emitters.anthropic import MessagesEmitter
 from streamkit.errors import PipelineError
 from streamkit.plugins import pipeline_files as pipelines
 from streamkit.plugins.stage_names import BUILT_IN, stage_named
@@ -165,6 +166,17 @@ def test_functions_and_stages_of_ones_own_come_back_by_their_names(form: str) ->
         "tests.written:Translate",
         "tests.written:identity",
     ]
+
+
+@pytest.mark.parametrize("form", ["pickle", "data", "toml", "json"])
+def test_the_class_of_an_emitter_comes_back_by_its_name(form: str) -> None:
+    emit = again_by(form)(sk.Emit(MessagesEmitter, "1"))
+    assert (emit.dialect, emit.id) == (MessagesEmitter, "1")
+
+
+def test_the_emitter_of_a_file_is_a_name() -> None:
+    emit: Any = pipelines.loads('[[stage]]\nuse = "Emit"\ndialect = "streamkit.emitters.anthropic:MessagesEmitter"\n')
+    assert list(emit.run([sk.StreamEnd("completed")])) == list(sk.Emit("anthropic").run([sk.StreamEnd("completed")]))
 
 
 def test_what_comes_back_runs_as_it_did() -> None:

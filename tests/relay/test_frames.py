@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 import streamkit as sk
+from streamkit.emitters.anthropic import MessagesEmitter
 from streamkit.emitters.registry import BUILT_IN
 from streamkit.relay import Chats, Log, MemoryLog, Relay
 from streamkit.sse import Encode, ServerSentEvent
@@ -69,6 +70,14 @@ async def test_frames_are_those_of_the_same_emitter_without_a_log(log: Log, name
         assert [(event, data) for _, event, data in await frames(streams, emit)] == [
             (frame.event, frame.payload) for frame in emit.run(ANSWER) if isinstance(frame, ServerSentEvent)
         ]
+
+
+async def test_the_emitter_of_the_frames_can_be_a_class(log: Log) -> None:
+    async with Relay(log) as streams:
+        await (await streams.publish("k", answer)).wait()
+        assert await frames(streams, MessagesEmitter) == await frames(streams, "anthropic")
+        with pytest.raises(sk.PipelineError, match="expected the name of an emitter, or a class or function"):
+            streams.frames("k", 7)  # type: ignore[arg-type]
 
 
 async def test_the_identity_of_a_response_is_that_of_its_key(log: Log) -> None:

@@ -11,6 +11,7 @@ import pytest
 import streamkit as sk
 from streamkit.errors import SourceError
 from tests.sinks.servers import Serve, Watched
+from tests.testing.test_check_emitter import StreamsOnly
 
 pytestmark = pytest.mark.asyncio
 
@@ -46,10 +47,10 @@ async def test_the_official_client_reads_a_message_streamed_and_whole(serve: Ser
 
 
 async def test_an_emitter_without_a_response_streams_to_a_client_that_requested_none(serve: Serve) -> None:
-    name = "tests.testing.test_check_emitter:StreamsOnly"
-    streamed = await post(serve, ANSWER, {"stream": True}, emit=name)
+    streamed = await post(serve, ANSWER, {"stream": True}, emit=StreamsOnly)
     assert streamed[:2] == (200, "text/event-stream")
-    assert await post(serve, ANSWER, {}, emit=name) == streamed
+    assert await post(serve, ANSWER, {}, emit=StreamsOnly) == streamed
+    assert await post(serve, ANSWER, {}, emit="tests.testing.test_check_emitter:StreamsOnly") == streamed
 
 
 async def test_a_refusal_before_the_stream_has_a_status_and_the_formats_error_object(serve: Serve) -> None:

@@ -10,10 +10,10 @@ from streamkit.emitters.anthropic import MessagesEmitter
 from streamkit.emitters.blocks import Block, BlockEmitter
 from streamkit.emitters.emitter import Frame
 from streamkit.emitters.failures import ErrorFrame, Failure
-from streamkit.errors import PipelineError
 from streamkit.events import Completion, EndReason, Event
 from streamkit.sse import ServerSentEvent
 from streamkit.testing import check_emitter
+from streamkit.testing.emitters import ANSWERS
 
 
 class EndsAsIfComplete(MessagesEmitter):
@@ -141,6 +141,7 @@ def test_what_a_client_refuses_is_raised() -> None:
         check_emitter("anthropic", validate=refuse)
 
 
-def test_an_emitter_without_a_name_is_refused() -> None:
-    with pytest.raises(PipelineError, match="can be imported by its name"):
-        check_emitter(lambda settings: MessagesEmitter(settings))
+def test_a_function_is_checked() -> None:
+    check_emitter(lambda settings: MessagesEmitter(settings), {"text": ANSWERS["text"]})
+    with pytest.raises(AssertionError, match="at least one frame"):
+        check_emitter(lambda settings: Silent(settings))
