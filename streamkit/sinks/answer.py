@@ -180,8 +180,10 @@ class ClientAnswer(AsyncIterator[bytes]):
         try:
             match await (self._take(None) if self._options.streams(self._emit) else self._collect()):
                 case ErrorFrame() as frame:
+                    _warn_of(frame.failure)
                     self.refusal = frame
                 case Failure() as failure:
+                    _warn_of(failure)
                     self.refusal = self._error_frame(failure)
                 case Completion() as completion:
                     self.whole = msgspec.json.encode(self._emit.response(completion, self._withheld.choices))
@@ -265,6 +267,8 @@ class ClientAnswer(AsyncIterator[bytes]):
             case ErrorFrame() if not self._between_events:
                 raise SourceError("the stream broke off within an event")
             case ServerSentEvent():
+                if isinstance(item, ErrorFrame):
+                    _warn_of(item.failure)
                 self._between_events = not isinstance(item, UnfinishedEvent)
                 return self._encoded(item)
             case bytes():
@@ -282,15 +286,20 @@ class ClientAnswer(AsyncIterator[bytes]):
         """Log the failure and return it for the client; return `None` for an error that the framework reports."""
         failure = failure_of(error, details=self._options.error_details)
         if failure:
-            _log.warning("a stream failed: %s%s", error, _logged(reason_of(error), self._options.log_details))
+            _warn(str(error), reason_of(error) or Reason(), details=self._options.log_details)
         return failure
 
 
-def _logged(reason: Reason | None, details: bool) -> str:
-    if reason is None:
-        return ""
-    detail = f", message {reason.detail!r}" if details and reason.detail else ""
-    return f"; code {reason.code!r}, type {reason.type!r}{detail}"
+def _warn_of(failure: Failure) -> None:
+    # Not with the failure's own message: another stage may have written a provider's message into it.
+    reason = Reason(failure.code, failure.type)
+    _warn(failure_at_end(str(failure.code)).message, reason)
+
+
+def _warn(message: str, reason: Reason, *, details: bool = False) -> None:
+    known = {"code": reason.code, "type": reason.type, "message": reason.detail if details else ""}
+    fields = ", ".join(f"{name} {value!r}" for name, value in known.items() if value not in (None, ""))
+    _log.warning("a stream failed: %s%s", message, f"; {fields}" if fields else "")
 
 
 class _Silence:

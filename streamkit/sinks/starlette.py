@@ -66,7 +66,8 @@ class EventStreamResponse(_Sent):
     program and is raised.
 
     `error_details`: clients also receive the provider's own message, code and type of an error, which may quote the prompt,
-    or a key that the provider rejects. `log_details`: the message is also logged; code and type always are.
+    or a key that the provider rejects. The logger `streamkit.sinks` gets a warning for each error response, with code and type;
+    `log_details`: also with the message.
 
     `ping`: seconds without an event after which a comment is sent; `None` disables it. At most one item is read ahead of the
     server. The stream is always closed at the end, and immediately when the client disconnects, also before the first item and

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 import streamkit as sk
+from streamkit.emitters.failures import ErrorFrame, Failure
 from streamkit.sinks.answer import Item
 from tests.sinks.servers import Body, Serve, Watched
 
@@ -210,6 +211,46 @@ async def test_a_provider_that_fails_first_is_the_status(serve: Serve, first: by
     async with serve(lambda _: pipeline([first])) as url, aiohttp.request("GET", url) as got:
         assert got.status == status
         assert json.loads(await got.read())["error"]["code"] == code
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "streamkit.sinks"]
+
+
+@pytest.mark.parametrize("before", [[], [sk.TextDelta("a blue heron")]], ids=["at once", "after text"])
+@pytest.mark.parametrize("body", [None, {"stream": True}, {"stream": False}], ids=["no body", "streaming", "whole"])
+@pytest.mark.parametrize(
+    ("items", "line"),
+    [
+        ([sk.StreamEnd("truncated")], "the provider's stream ended before it was complete; code 'truncated'"),
+        ([sk.StreamEnd("cancelled")], "the stream was cancelled before it was complete; code 'cancelled'"),
+        ([sk.StreamEnd("timeout")], "the provider did not answer in time; code 'timeout'"),
+        ([sk.StreamEnd("truncated"), sk.errors.Disconnected("reset by peer")], "reset by peer"),
+        ([sk.StatusError("status 500", status=500)], "status 500"),
+        ([sk.ProviderError("event 1", code=7)], "event 1; code 7"),
+    ],
+    ids=["truncated", "cancelled", "timeout", "a connection error", "a status", "an error event"],
+)
+async def test_each_error_response_is_logged_once_and_without_text_of_the_answer(
+    serve: Serve, before: list[Any], body: Any, items: list[Any], line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        serve(lambda _: Watched([*before, *items])()) as url,
+        aiohttp.request("POST", url, json=body) if body else aiohttp.request("GET", url) as got,
+    ):
+        assert "error" in await got.text()
+    assert logged(caplog) == [f"a stream failed: {line}"]
+
+
+async def test_the_log_of_an_error_frame_of_another_stage_omits_its_message(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = ErrorFrame.with_json(Failure("a secret", "provider_error", "overloaded"), {"error": "a secret"})
+    status, text = await get(serve, Watched([HELLO, frame]))
+    assert (status, "a secret" in text) == (200, True)
+    assert logged(caplog) == [
+        "a stream failed: the provider reported an error; code 'provider_error', type 'overloaded'"
+    ]
 
 
 async def test_a_mistake_of_this_program_is_the_frameworks_to_report(
