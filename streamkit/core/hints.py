@@ -1,6 +1,8 @@
 """The classes that a stage takes and returns, according to its type hints, and errors for stages that can't be composed."""
 
 import inspect
+import sys
+from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, ClassVar, TypeAlias, Union, cast, get_args, get_origin, is_typeddict
 from weakref import WeakKeyDictionary
@@ -8,10 +10,24 @@ from weakref import WeakKeyDictionary
 from streamkit.core.wrong_input import kind_of, missing_stages, wrong_item
 from streamkit.errors import PipelineError
 
+if sys.version_info >= (3, 14):
+    from annotationlib import Format, get_annotations
+
+    def _annotations(kind: type) -> dict[str, Any]:
+        # Annotations are evaluated on demand, and may use names that are defined later. (PEP 649)
+        return get_annotations(kind, format=Format.FORWARDREF)
+
+else:
+    _annotations = inspect.get_annotations
+
 Classes: TypeAlias = tuple[type, ...] | None
 """The classes of items; `None` if they are unknown."""
 # A cache, read for each stage of each run.
 _DECLARED: WeakKeyDictionary[type, tuple[Classes, Classes]] = WeakKeyDictionary()
+
+
+_MAY_BE_FIELDS = ("done", "answered", "completes")
+"""Attributes that a stage may define itself."""
 
 
 class Composable:
@@ -98,6 +114,34 @@ def check_class(kind: type[Any], *, waits: bool) -> None:
             )
         if not waits and inspect.iscoroutinefunction(method):
             raise PipelineError(f"{kind.__name__}.{name} is a coroutine function: make the class an AsyncStage")
+
+
+def check_names(kind: type, reserved: Mapping[str, object]) -> None:
+    """Raise `PipelineError` for a field, or a value in the class body, that hides one of the `reserved` attributes of stages.
+
+    Called when the class is created, before `dataclass` processes it.
+    """
+    fields = [name for name, hint in _annotations(kind).items() if not _is_class_variable(hint)]
+    # A dataclass of another kind may add its fields.
+    fields += [name for base in kind.__mro__[1:] for name in vars(base).get("__dataclass_fields__", ())]
+    hidden = [name for name in fields if name in reserved and name not in _MAY_BE_FIELDS]
+    hidden += [name for name, value in vars(kind).items() if callable(reserved.get(name)) and _is_value(value)]
+    if hidden:
+        name = hidden[0]
+        attribute, way_out = f"the method {name}()", ""
+        if not callable(reserved[name]):
+            attribute, way_out = f"the attribute {name}", ", or set the attribute without an annotation"
+        raise PipelineError(
+            f"{kind.__name__}: the field {name} hides {attribute} of every stage: rename the field{way_out}"
+        )
+
+
+def _is_class_variable(hint: object) -> bool:
+    return "ClassVar" in hint if isinstance(hint, str) else ClassVar in (hint, get_origin(hint))
+
+
+def _is_value(value: object) -> bool:
+    return not callable(value) and not hasattr(value, "__get__")
 
 
 def misplaced(found: object) -> str:

@@ -17,7 +17,16 @@ from typing import Any, ClassVar, Generic, TypeVar, cast, overload
 from streamkit.core.buffers import Buffer
 from streamkit.core.checkpoint import fitting, restore, state_of, usable
 from streamkit.core.engine import DONE, Engine, Slices, Todo, fresh, stage_name, with_inner
-from streamkit.core.hints import Classes, Composable, check_class, check_order, declared_types, misplaced, source_types
+from streamkit.core.hints import (
+    Classes,
+    Composable,
+    check_class,
+    check_names,
+    check_order,
+    declared_types,
+    misplaced,
+    source_types,
+)
 from streamkit.core.joined import HopContext
 from streamkit.core.options import NamedOptions
 from streamkit.core.reading import close_all
@@ -67,6 +76,11 @@ class Step(NamedOptions, Composable, Generic[In, Out]):
 
     joins: ClassVar[bool] = False
     """Whether this is a hop: a task boundary between the stages before and after it, which is never fed itself."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        bases = [base for base in reversed(cls.__mro__[1:]) if base.__module__ == __name__]
+        check_names(cls, {name: value for base in bases for name, value in vars(base).items()})
 
     @property
     def answered(self) -> bool:

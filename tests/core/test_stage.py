@@ -6,12 +6,13 @@ import pickle
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Protocol, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Protocol, TypedDict, TypeVar, cast
 
 import pytest
 
 import streamkit as sk
 from streamkit.core.hints import classes_of
+from streamkit.core.stage import Hop
 
 if TYPE_CHECKING:
     from nowhere import Imported  # type: ignore[import-not-found]
@@ -203,6 +204,81 @@ def test_a_stage_alone_is_checked_when_it_is_run(stage: Any) -> None:
         stage.run([1])
     with pytest.raises(sk.PipelineError, match=r"is not a dataclass|make the class an AsyncStage"):
         stage.open([1])
+
+
+METHODS = (
+    *(
+        "fresh",
+        "feed",
+        "flush",
+        "tick",
+        "inner",
+        "buffers",
+        "content_arrived",
+        "item_types",
+        "state",
+        "restore",
+        "open",
+    ),
+    "__or__",
+)
+
+
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        *((base, name) for base in (sk.Stage, sk.AsyncStage) for name in METHODS),
+        *((sk.Stage, name) for name in ("run", "feed_all")),
+        *((base, "close") for base in (sk.AsyncStage, Hop)),
+        (Hop, "join"),
+    ],
+)
+def test_a_field_that_hides_a_method_is_rejected_when_the_class_is_created(base: Any, name: str) -> None:
+    message = rf"^Shout: the field {name} hides the method {name}\(\) of every stage: rename the field$"
+
+    for hint in (bool, "bool", "list[Later]"):
+        with pytest.raises(sk.PipelineError, match=message):
+            type("Shout", (base,), {"__annotations__": {name: hint}})
+    for body in ({"__annotations__": {name: bool}, name: False}, {name: {}}):
+        with pytest.raises(sk.PipelineError, match=message):
+            type("Shout", (base,), body)
+
+
+@pytest.mark.parametrize("name", ["waits", "joins", "measured", "moderates", "assembles", "_done", "_alarm"])
+def test_a_field_that_hides_an_attribute_which_the_engine_reads_is_rejected(name: str) -> None:
+    with pytest.raises(
+        sk.PipelineError,
+        match=rf"^Shout: the field {name} hides the attribute {name} of every stage: rename the field, or set the ",
+    ):
+        type("Shout", (sk.Stage,), {"__annotations__": {name: float}})
+
+
+def test_a_field_of_another_dataclass_that_a_stage_inherits_is_checked_too() -> None:
+    @dataclass
+    class Options:
+        fresh: bool = True
+
+    with pytest.raises(sk.PipelineError, match="Shout: the field fresh hides"):
+        type("Shout", (Options, sk.Stage), {})
+
+
+def test_methods_settings_and_other_names_are_not_rejected() -> None:
+    @dataclass
+    class Named(sk.Stage[int, int]):
+        assembles: "ClassVar[bool]" = True
+        passes_others = True
+        feeds: int = 1
+        close: int = 2
+        done: bool = field(default=False, init=False)
+        answered: bool = field(default=False, init=False)
+
+        def feed(self, item: int) -> list[int]:
+            return [item + self.close]
+
+        def fresh(self) -> "Named":
+            return Named(self.feeds, self.close)
+
+    assert list(Named(close=3).run([1])) == [4]
 
 
 @pytest.mark.parametrize(

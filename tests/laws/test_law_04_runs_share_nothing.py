@@ -118,16 +118,16 @@ def test_a_stage_in_two_places_of_a_pipeline_is_two_stages() -> None:
 def test_what_an_author_forgot_to_mark_as_state_is_not_shared(container: Any) -> None:
     @dataclass
     class Forgetful(sk.Stage[int, int]):
-        state: Any
+        kept: Any
 
         def feed(self, item: int) -> Iterable[int]:
-            if isinstance(self.state, dict):
-                self.state[item] = item
-            elif isinstance(self.state, set):
-                self.state.add(item)
+            if isinstance(self.kept, dict):
+                self.kept[item] = item
+            elif isinstance(self.kept, set):
+                self.kept.add(item)
             else:
-                self.state.append(item)
-            yield len(self.state)
+                self.kept.append(item)
+            yield len(self.kept)
 
     stage = Forgetful(container)
 
