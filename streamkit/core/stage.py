@@ -68,6 +68,12 @@ class Step(NamedOptions, Composable, Generic[In, Out]):
     moderates: ClassVar[bool] = False
     """Whether this stage withholds text. `|` rejects it after a stage that assembles text, which would have a copy of it."""
 
+    emits_result: ClassVar[bool] = False
+    """Whether this stage emits an event about the whole answer at its end. It then belongs after the stages that end it early."""
+
+    ends_early: ClassVar[bool] = False
+    """Whether this stage ends the stream at a limit of its own. `|` rejects it after a stage whose result would be lost."""
+
     passes_others: ClassVar[bool] = False
     """Whether this stage passes through items of classes that it does not declare."""
 
@@ -410,6 +416,7 @@ def compose_parts(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any, Any
         check(cast("Any", type(stage)))
     check_order(before[-1], before[-1].item_types()[1], after[0], after[0].item_types()[0])
     _check_moderation(before, after)
+    _check_results(before, after)
     return (*before, *after)
 
 
@@ -421,6 +428,19 @@ def _check_moderation(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any,
     first, last = stage_name(moderation), stage_name(assembly)
     raise PipelineError(
         f"{last} | {first}: {last} assembles text, which {first} could no longer withhold: "
+        f"put {first} first, … | {first} | {last} | …"
+    )
+
+
+def _check_results(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any, Any], ...]) -> None:
+    # A stage that ends the run early flushes itself and the stages after it, but not those before it.
+    ending = next((stage for stage in with_inner(after) if stage.ends_early), None)
+    result = next((stage for stage in before if any(part.emits_result for part in with_inner([stage]))), None)
+    if ending is None or result is None:
+        return
+    first, last = stage_name(ending), stage_name(result)
+    raise PipelineError(
+        f"{last} | {first}: when {first} ends the stream early, the result that {last} emits at the end is lost: "
         f"put {first} first, … | {first} | {last} | …"
     )
 

@@ -48,13 +48,15 @@ class StopAt(ReadsAsWritten, Stage[Event, Event]):
     released, or with `include` all of it and nothing after it. The choice then ends with `Finish("stop")`, as a provider reports
     it, and its later events are dropped. When as many choices as `choices` (the request's `n`) have stopped, the source is closed
     and the stream ends with `StreamEnd("completed")`, since the request was fulfilled. The provider's `Usage`, which arrives
-    later, is then missing.
+    later, is then missing. Place this stage before `Count`, `Accumulate`, `Structured` and `Timing`, as `|` requires, because
+    the results of earlier stages would be lost.
 
     Text is buffered while it could still become a stop sequence. The choice's `Logprobs`, which contain the same text, are
     buffered with it, and released or dropped with it. Other events are not delayed. Emitted events have no `raw`. Each of the
     `channels` is searched separately. A `Reset` discards the buffered text, and no choice is stopped any more.
     """
 
+    ends_early = True
     stops: str | tuple[str, ...]
     include: bool = False
     choices: int = 1

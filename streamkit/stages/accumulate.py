@@ -105,6 +105,7 @@ class Accumulate(Stage[Event, Event]):
     max_tool_chars: int | None = None
     completes = True
     assembles = True
+    emits_result = True
     _choices: dict[int, _Gathered] = field(default_factory=dict[int, _Gathered], init=False, repr=False)
     _identity: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _conflicts: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)

@@ -49,9 +49,11 @@ class Budget(Stage[Event, Event]):
     A `cost`, in the currency of `prices` (as in `Count`), includes the `prompt`, which is therefore required; once the provider
     reports the prompt tokens, including those served or stored by a cache, these are used instead. Raises `PipelineError` for a
     model without a price. Several responses of one stream share the budget; a `Reset` restores the whole budget, because
-    everything before it is void. Place this stage before `Moderate` to limit what is generated.
+    everything before it is void. Place this stage before `Moderate` to limit what is generated, and before `Count`,
+    `Accumulate`, `Structured` and `Timing`, whose results would otherwise be lost at the limit: `|` rejects that order.
     """
 
+    ends_early = True
     tokens: int | None = None
     cost: Decimal | str | int | None = None
     model: str | None = field(default=None, kw_only=True)

@@ -39,9 +39,11 @@ class Count(Stage[Event, Event]):
 
     Read `tokens()` and `report` of `stream.stage(Count)` at any time, also after a cancellation or a failure. Place this stage
     after `Moderate` to count the released text, before it to count the generated text, or use two, each with its own `name`.
+    Place it after `Budget` and `StopAt`, which would end the stream before its report: `|` rejects the other order.
     The encoding is loaded when a run starts; this takes some tenths of a second, once per process. A `Reset` restarts the counts.
     """
 
+    emits_result = True
     model: str | None = None
     running: bool = False
     counter: CounterLike | None = field(default=None, kw_only=True)

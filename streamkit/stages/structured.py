@@ -61,6 +61,7 @@ class Structured(Stage[Event, Event], Generic[T]):
     """
 
     assembles = True
+    emits_result = True
     output: type[T] | Callable[[Any], T] | None = None
     tools: Mapping[str, Any] = field(default_factory=dict[str, Any])
     errors: Literal["raise", "emit"] = "raise"

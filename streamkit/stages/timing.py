@@ -32,6 +32,7 @@ class Timing(Stage[Event, Event]):
     A time is stored for every delta: memory grows by 8 bytes per delta and 24 bytes per network read.
     """
 
+    emits_result = True
     _opened: float | None = field(default=None, init=False, repr=False, metadata={"state": False})
     _first_byte: float | None = field(default=None, init=False, repr=False)
     _first_content: float | None = field(default=None, init=False, repr=False)

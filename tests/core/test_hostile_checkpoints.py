@@ -67,7 +67,7 @@ PIPELINES: dict[str, Any] = {
     "accumulate": READ | sk.Accumulate() | sk.Timing(),
     "moderate": READ | sk.Moderate(RULES, keep_raw=True, reports=True, max_hold_seconds=5.0),
     "observe": READ | sk.Moderate(RULES, mode="observe") | sk.Accumulate(),
-    "count": READ | sk.Count("gpt-4o", running=True) | sk.Budget(1000, model="gpt-4o"),
+    "count": READ | sk.Budget(1000, model="gpt-4o") | sk.Count("gpt-4o", running=True),
     "count characters": READ | sk.Count(counter="characters") | sk.Count(counter=len),
     "structured": READ | sk.Structured(tools={"f": dict}, errors="emit"),
     "pieces": READ | ops.Smooth() | ops.StopAt(("sky",)) | ops.Coalesce(),

@@ -2,6 +2,7 @@
 breaks the laws."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -50,8 +51,11 @@ STAGES: dict[str, Callable[[], Any]] = {
     "Sentences": ops.Sentences,
     "Structured": lambda: sk.Structured(errors="emit"),
     "Moderate": lambda: sk.Moderate(sk.Rule("bird", (FORBIDDEN,))),
+    "Budget": lambda: sk.Budget(12, counter=len),
+    "StopAt": lambda: ops.StopAt(("One",)),
     "Tap": lambda: ops.Tap(observe),
 }
+RESULTS = ("Accumulate", "Count", "Structured", "Timing")
 WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "outside": lambda stage: stage,
     "Switch": lambda stage: ops.Switch(always, {"branch": stage}),
@@ -97,11 +101,11 @@ def events(pipeline: Any, items: Sequence[Any]) -> list[Any]:
 
 
 def legal(names: Sequence[str]) -> bool:
-    """Whether moderation comes before all stages that assemble text."""
-    if "Moderate" not in names:
-        return True
-    before = names[: names.index("Moderate")]
-    return not {"Accumulate", "Structured"} & set(before)
+    """Whether moderation comes before all stages that assemble text, and those that end the stream before all results."""
+    order = {name: at for at, name in enumerate(names)}
+    rejected = [("Moderate", late) for late in ("Accumulate", "Structured")]
+    rejected += [(early, late) for early in ("Budget", "StopAt") for late in RESULTS]
+    return all(order[early] < order[late] for early, late in rejected if early in order and late in order)
 
 
 def made(names: Sequence[str]) -> list[Any]:
@@ -113,9 +117,7 @@ def made(names: Sequence[str]) -> list[Any]:
 @given(names=ORDERS, at=st.integers(0, 5))
 def test_an_observer_inserted_anywhere_changes_nothing(kind: str, names: list[str], at: int) -> None:
     if not legal(names):
-        with pytest.raises(
-            sk.PipelineError, match=r"put Moderate first, … \| Moderate \| (Accumulate|Structured) \| …"
-        ):
+        with pytest.raises(sk.PipelineError, match=r"put (\w+) first, … \| \1 \| \w+ \| …"):
             composed(made(names))
         return
     items = INPUTS[kind]
@@ -187,14 +189,53 @@ def test_moderation_after_what_assembles_text_is_rejected_over_the_whole_pipelin
 
 
 def test_a_plugins_stage_that_assembles_text_says_so() -> None:
-    from dataclasses import dataclass
-
     @dataclass
     class Whole(sk.Stage[sk.Event, sk.Event]):
         assembles = True
 
     with pytest.raises(sk.PipelineError, match="Whole assembles text"):
         Whole() | sk.Moderate(sk.Rule("bird", (FORBIDDEN,)))
+
+
+@pytest.mark.parametrize("result", RESULTS)
+@pytest.mark.parametrize("ending", ["Budget", "StopAt"])
+@pytest.mark.parametrize("wrapper", WRAPPERS.values(), ids=WRAPPERS.keys())
+def test_a_stage_that_ends_early_after_a_result_is_rejected_over_the_whole_pipeline(
+    result: str, ending: str, wrapper: Any
+) -> None:
+    first, last = wrapper(STAGES[ending]()), wrapper(STAGES[result]())
+
+    for left, right in ((last, first), (last | ops.Tap(observe), first), (last, ops.Tap(observe) | first)):
+        with pytest.raises(
+            sk.PipelineError, match=rf"the result that \w+ emits at the end is lost: put {ending} first"
+        ):
+            left | right
+    assert first | last
+
+
+def test_a_users_stage_declares_its_result_and_that_it_ends_early() -> None:
+    @dataclass
+    class Total(sk.Stage[sk.Event, sk.Event]):
+        emits_result = True
+
+    @dataclass
+    class Enough(sk.Stage[sk.Event, sk.Event]):
+        ends_early = True
+
+    for left, right in ((Total(), sk.Budget(1, counter=len)), (sk.Timing(), Enough()), (Total(), Enough())):
+        with pytest.raises(sk.PipelineError, match=r"put (Budget|Enough) first, … \| \1 \| (Total|Timing) \| …"):
+            left | right
+
+
+@pytest.mark.parametrize("ending", ["Budget", "StopAt"])
+def test_results_are_emitted_when_a_stage_ends_the_stream_early(ending: str) -> None:
+    stages = [*made([ending, "Accumulate", "Count", "Timing"]), sk.Structured(dict, errors="emit")]
+
+    *_, end = found = events(composed(stages), INPUTS["bytes"])
+
+    kinds = {type(event) for event in found}
+    assert {sk.Completion, sk.UsageReport, sk.TokenCount, sk.Timings, sk.events.InvalidOutput} <= kinds
+    assert end.reason == {"Budget": "limit", "StopAt": "completed"}[ending]
 
 
 FRAMES: dict[str, Any] = {
