@@ -1,24 +1,21 @@
 """Rules from a file, and rules that follow a file while streams run."""
 
 import logging
-import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
-from streamkit.core.wrong_input import bounded, kind_of, shown
+from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import PipelineError, PluginError
 from streamkit.moderation.match.scanner import plans
 from streamkit.moderation.rule import Action, Rule
 from streamkit.plugins.config_files import as_path, read_text
-from streamkit.plugins.toml_lines import line_of, lines
+from streamkit.plugins.documents import Document
 
 __all__ = ["Action", "Live", "Rule", "as_rules", "from_file"]
 
-_MISTAKES = 20
-"""How many mistakes of a file are listed; the rest are counted."""
 _log = logging.getLogger("streamkit.moderation")
 _KEYS = tuple(
     key for field in fields(Rule) for key in (field.name, *(["phrases_file"] if field.name == "phrases" else []))
@@ -102,36 +99,16 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 class _File:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._mistakes: list[tuple[int, str]] = []
-        self._lines: dict[tuple[str | int, ...], int] = {}
         self.stamps: dict[Path, tuple[int, int, int] | None] = {}
 
     def rules(self) -> tuple[Rule, ...]:
-        content = self._content()
-        rules = self._tables(content)
-        if self._mistakes:
-            listed = [f"{self._path.name}, line {line}: {said}" for line, said in self._mistakes[:_MISTAKES]]
-            more = len(self._mistakes) - len(listed)
-            raise PipelineError("\n".join([*listed, *([f"and {more} more"] if more else [])]))
-        return rules
-
-    def _content(self) -> dict[str, Any]:
         # Stamped before it is read: what is written in between is read the next time.
         self.stamps[self._path] = _stamp(self._path)
-        # With a line feed, so that a mistake in the last line has a place.
-        text = read_text(self._path).replace("\r\n", "\n") + "\n"
-        try:
-            content = tomllib.loads(text)
-        except RecursionError:
-            raise PipelineError(f"{self._path.name}: expected rules, found data that is nested too deep") from None
-        # Also a number of more than 4,300 digits, which is no mistake in the language.
-        except ValueError as error:
-            raise PipelineError(bounded(f"{self._path.name}: {error}")) from error
-        self._lines = lines(text)
-        return content
-
-    def _wrong(self, said: str, *path: str | int) -> None:
-        self._mistakes.append((line_of(self._lines, path), bounded(said)))
+        self._document = Document(self._path, "rules")
+        self._wrong = self._document.wrong
+        rules = self._tables(self._document.data)
+        self._document.check()
+        return rules
 
     def _tables(self, content: dict[str, Any]) -> tuple[Rule, ...]:
         for key in content:
@@ -149,18 +126,18 @@ class _File:
         if not isinstance(table, dict):
             self._wrong(f"expected a [[rule]] table, found {shown(table)}", *at)
             return None
-        before = len(self._mistakes)
+        before = self._document.mistakes
         given = cast("dict[str, Any]", table)
         for key, value in given.items():
             self._check(key, value, at)
         if "category" not in given:
             self._wrong("expected a category, found a rule without one", *at)
-        if len(self._mistakes) > before:
+        if self._document.mistakes > before:
             return None
         values = dict(given)
         if name := values.pop("phrases_file", None):
             values["phrases"] = (*values.get("phrases", ()), *self._phrases(name, at))
-        return None if len(self._mistakes) > before else self._rule(values, at)
+        return None if self._document.mistakes > before else self._rule(values, at)
 
     def _check(self, key: str, value: Any, at: tuple[str | int, ...]) -> None:
         if key not in _KEYS:

@@ -19,8 +19,7 @@ import re
 import sys
 import tomllib
 import types
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
@@ -35,7 +34,7 @@ from streamkit.core.naming import named
 from streamkit.core.stage import AsyncStage, Stage, Step, parts
 from streamkit.core.wrong_input import bounded, kind_of, shown
 from streamkit.errors import PipelineError, PluginError
-from streamkit.plugins import toml_lines
+from streamkit.plugins import json_lines, toml_lines
 from streamkit.plugins.config_files import as_path, read_text
 from streamkit.plugins.stage_names import BUILT_IN, stage_named
 from streamkit.plugins.toml_lines import Path as TomlPath
@@ -47,7 +46,6 @@ _TOO_DEEP = "expected data nested at most 50 deep, found deeper, or data that co
 _DEEPEST = 50
 _MOST_STAGES = 500
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_BETWEEN = re.compile(r"[ \t\r\n,:]*")
 _Lines: TypeAlias = dict[TomlPath, int]
 """The lines of stages and options in a document, by path: `("stage", 0, "use")`."""
 
@@ -85,7 +83,9 @@ def loads(text: str, format: Format = "toml", *, folder: str | PathLike[str] = "
             found = cast("list[object]", data)
         case _:
             raise PipelineError("expected a list of stages, called stage, and nothing else")
-    lines = toml_lines.lines(text) if format == "toml" else _json_lines(text, len(found))
+    lines = toml_lines.lines(text) if format == "toml" else json_lines.lines(text)
+    if isinstance(data, list):
+        lines = {("stage", *path): line for path, line in lines.items()}
     return _read(found, lines, as_path(folder))
 
 
@@ -373,35 +373,6 @@ def _is_many(origin: Any) -> bool:
 
 
 # Lines in JSON
-
-
-def _json_lines(text: str, stages: int) -> _Lines:
-    # Decodes the items of the list, and of the tables in it, one by one, to find their offsets.
-    found: dict[TomlPath, int] = {}
-    try:
-        for number, (at, table) in enumerate(_items(text, text.find("[") + 1)):
-            found["stage", number] = at
-            if isinstance(table, dict):
-                found.update({("stage", number, key): start for start, key in list(_items(text, at + 1))[::2]})
-    # The first bracket was not that of the list of stages.
-    except ValueError:
-        return {}
-    ends = [match.start() for match in re.finditer("\n", text)]
-    lines = {path: bisect_left(ends, at) + 1 for path, at in found.items()}
-    return lines if sum(len(path) == 2 for path in lines) == stages else {}
-
-
-def _items(text: str, at: int) -> Iterator[tuple[int, Any]]:
-    # Yields the items of a list from `at` on, or the keys and values of an object, each with its offset.
-    decoder = json.JSONDecoder()
-    while at and (at := _skip(text, at)) < len(text) and text[at] not in "]}":
-        item, end = decoder.raw_decode(text, at)
-        yield at, item
-        at = end
-
-
-def _skip(text: str, at: int) -> int:
-    return at + len(_BETWEEN.match(text, at)[0])  # type: ignore[index] # it matches anywhere
 
 
 # Data into TOML (https://toml.io/en/v1.0.0)

@@ -1,18 +1,20 @@
 """Token prices. The user supplies them: prices change, so no table is included."""
 
-import tomllib
-from collections.abc import Mapping
-from decimal import Decimal, localcontext
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation, localcontext
 from fnmatch import fnmatchcase
 from os import PathLike
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import msgspec
 
 from streamkit import plugins
+from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import PipelineError, PluginError
+from streamkit.plugins.config_files import as_path
+from streamkit.plugins.documents import Document
 from streamkit.plugins.entry_points import unknown
+from streamkit.plugins.toml_lines import Path as Place
 from streamkit.tokens.usage import EXACT
 
 _MILLION = 1_000_000
@@ -178,14 +180,14 @@ class Prices:
     """
 
     def __init__(self, table: Mapping[str, Any]) -> None:
+        if mistake := next(_mistakes(table), None):
+            raise PipelineError(f"prices: {mistake[0]}")
         try:
             # Binary fractions are not exact for money, so 2.5 is read as "2.5".
             read = msgspec.convert(_exact(table), _Table, strict=False)
         except msgspec.ValidationError as error:
             raise PipelineError(f"prices: {error}") from error
         self.currency, self.models = read.currency, read.models
-        for pattern, price in self.models.items():
-            _check(pattern, price)
 
     def of(self, *names: str | None) -> Price | None:
         """The price of the first of these models that has one; `None` if none has."""
@@ -207,11 +209,15 @@ PricesLike: TypeAlias = PriceTable | Mapping[str, Any] | str
 
 
 def from_file(path: str | PathLike[str]) -> Prices:
-    """Read prices from a TOML file: `currency`, and a table `[models."gpt-4o*"]` for each pattern."""
-    try:
-        return Prices(tomllib.loads(Path(path).read_text(encoding="utf-8"), parse_float=str))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PipelineError(f"{Path(path).name}: {error}") from error
+    """Read prices from a file: `currency`, and a table `[models."gpt-4o*"]` for each pattern, in TOML, or in JSON (`.json`).
+
+    Mistakes in it raise one `PipelineError` that lists each with its line.
+    """
+    document = Document(as_path(path), "prices", or_json=True, parse_float=Decimal)
+    for message, place in _mistakes(document.data):
+        document.wrong(message, *place)
+    document.check()
+    return Prices(document.data)
 
 
 def find_prices(prices: PricesLike) -> PriceTable:
@@ -239,13 +245,73 @@ def _named(name: str) -> PriceTable:
     return made
 
 
-def _check(pattern: str, price: Price) -> None:
-    given = [amount for amounts in (price, *price.tiers) for amount in _given(amounts).values()]
-    if not all(amount.is_finite() and amount >= 0 for amount in given):
-        raise PipelineError(f"prices: {pattern!r}: expected amounts of 0 or more, found {list(map(str, given))}")
-    starts = [tier.above for tier in price.tiers]
-    if len(set(starts)) < len(starts) or any(start < 0 for start in starts):
-        raise PipelineError(f"prices: {pattern!r}: expected tiers above different numbers of tokens, found {starts}")
+def _mistakes(table: object) -> Iterator[tuple[str, Place]]:
+    """The mistakes in a table of prices, with the path of each."""
+    if not isinstance(table, Mapping):
+        yield f"expected currency and models, found {kind_of(table)}", ()
+        return
+    given = cast("Mapping[object, object]", table)
+    for key in given:
+        if key not in _Table.__struct_fields__:
+            yield f"expected currency and models, found {shown(key)}", (str(key),)
+    if not isinstance(currency := given.get("currency"), str) or not currency:
+        yield f"expected a currency such as 'USD', found {_found(currency)}", ("currency",)
+    if not isinstance(models := given.get("models"), Mapping):
+        yield f"expected models, a table of prices for each pattern of model names, found {_found(models)}", ("models",)
+        return
+    for pattern, price in cast("Mapping[object, object]", models).items():
+        for message, place in _wrong_prices(price, Price):
+            yield f"model {shown(pattern)}: {message}", ("models", str(pattern), *place)
+
+
+def _wrong_prices(prices: object, kind: type[Price] | type[Tier]) -> Iterator[tuple[str, Place]]:
+    given = msgspec.structs.asdict(prices) if isinstance(prices, kind) else prices
+    if not isinstance(given, Mapping):
+        yield f"expected a table of prices, found {_found(given)}", ()
+        return
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    for key, value in cast("Mapping[str, object]", given).items():
+        if key not in fields:
+            yield f"expected a key of {', '.join(fields)}; found {shown(key)}", (str(key),)
+        elif key == "tiers":
+            yield from _wrong_tiers(value)
+        elif key == "above":
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                yield f"expected above as a number of tokens, 0 or more, found {_found(value)}", (key,)
+        elif not (_is_amount(value) or (value is None and not fields[key].required)):
+            yield f"expected {key} as an amount of 0 or more, found {_found(value)}", (key,)
+    for field in fields.values():
+        if field.required and field.name not in given:
+            yield f"expected {field.name}, found {'a tier' if kind is Tier else 'prices'} without it", ()
+
+
+def _wrong_tiers(tiers: object) -> Iterator[tuple[str, Place]]:
+    if not isinstance(tiers, list | tuple):
+        yield f"expected tiers as a list of tables, found {_found(tiers)}", ("tiers",)
+        return
+    starts: list[object] = []
+    for number, tier in enumerate(cast("list[object]", tiers)):
+        for message, place in _wrong_prices(tier, Tier):
+            yield message, ("tiers", number, *place)
+        above = cast("Any", tier).get("above") if isinstance(tier, Mapping) else getattr(tier, "above", None)
+        if above is not None and above in starts:
+            yield f"expected tiers above different numbers of tokens, found {_found(above)} twice", ("tiers", number)
+        starts.append(above)
+
+
+def _is_amount(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return False
+    try:
+        amount = Decimal(str(value))
+    # Also for an integer of more than 4,300 digits.
+    except (InvalidOperation, ValueError):
+        return False
+    return amount.is_finite() and amount >= 0
+
+
+def _found(value: object) -> str:
+    return "none" if value is None else str(value) if isinstance(value, Decimal) else shown(value)
 
 
 def _exact(value: Any) -> Any:

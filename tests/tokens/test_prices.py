@@ -232,32 +232,56 @@ def test_an_installed_packages_prices_are_found_by_their_name(monkeypatch: pytes
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"models": {}}, "missing required field `currency`"),
-        ({"currency": "USD", "models": {"a": {"input": 1}}}, "missing required field `output`"),
-        ({"currency": "USD", "models": {"a": {"input": 1, "output": 1, "ouput": 1}}}, "unknown field `ouput`"),
-        ({"currency": "USD", "models": {"a": {"input": "x", "output": 1}}}, "decimal"),
-        ({"currency": "USD", "models": {"a": {"input": -1, "output": 1}}}, "'a': expected amounts of 0 or more"),
-        ({"currency": "USD", "models": {"a": {"input": "nan", "output": 1}}}, "'a': expected amounts of 0 or more"),
-        ({"currency": "USD", "models": {"a": {"input": True, "output": 1}}}, "bool"),
+        ({"models": {}}, "expected a currency such as 'USD', found none"),
+        ({"currency": 1, "models": {}}, "expected a currency such as 'USD', found 1"),
+        ({"currency": "USD"}, "expected models, a table of prices for each pattern of model names, found none"),
+        ({"currency": "USD", "models": {}, "a": {}}, "expected currency and models, found 'a'"),
+        ({"currency": "USD", "models": {"a": 1}}, "model 'a': expected a table of prices, found 1"),
+        ({"currency": "USD", "models": {"a": {"input": 1}}}, "model 'a': expected output, found prices without it"),
+        (
+            {"currency": "USD", "models": {"a": {"input": 1, "output": 1, "ouput": 1}}},
+            "model 'a': expected a key of cached_input, .*, input, output, tiers; found 'ouput'",
+        ),
+        *(
+            (
+                {"currency": "USD", "models": {"a": {"input": wrong, "output": 1}}},
+                f"model 'a': expected input as an amount of 0 or more, found {found}",
+            )
+            for wrong, found in (("x", "'x'"), (-1, "-1"), ("nan", "'nan'"), (True, "True"), (None, "none"))
+        ),
         (
             {"currency": "USD", "models": {"a": {"input": 1, "output": 1, "cache_write": -1}}},
-            "expected amounts of 0 or more",
+            "expected cache_write as an amount of 0 or more, found -1",
+        ),
+        (
+            {"currency": "USD", "models": {"a": {"input": 1, "output": 1, "tiers": 5}}},
+            "model 'a': expected tiers as a list of tables, found 5",
         ),
         (
             {"currency": "USD", "models": {"a": {"input": 1, "output": 1, "tiers": [{"above": 5, "input": -1}]}}},
-            "0 or more",
+            "expected input as an amount of 0 or more, found -1",
         ),
-        ({"currency": "USD", "models": {"a": {"input": 1, "output": 1, "tiers": [{"input": 1}]}}}, "`above`"),
-        ({"currency": "USD", "models": {"a": {"input": 1, "output": 1, "tiers": [{"above": 1, "x": 1}]}}}, "field `x`"),
+        (
+            {"currency": "USD", "models": {"a": {"input": 1, "output": 1, "tiers": [{"input": 1}]}}},
+            "model 'a': expected above, found a tier without it",
+        ),
+        ({"currency": "USD", "models": {"a": {"input": 1, "output": 1, "tiers": [{"above": 1, "x": 1}]}}}, "found 'x'"),
         (
             {"currency": "USD", "models": {"a": {"input": 1, "output": 1, "tiers": [{"above": 1}, {"above": 1}]}}},
-            r"expected tiers above different numbers of tokens, found \[1, 1\]",
+            "expected tiers above different numbers of tokens, found 1 twice",
         ),
-        ({"currency": "USD", "models": {"a": {"input": 1, "output": 1, "tiers": [{"above": -1}]}}}, r"found \[-1\]"),
+        (
+            {"currency": "USD", "models": {"a": {"input": 1, "output": 1, "tiers": [{"above": -1}]}}},
+            "expected above as a number of tokens, 0 or more, found -1",
+        ),
+        (
+            {"currency": "USD", "models": {"a": prices.Price(input=Decimal(1), output=Decimal(-1))}},
+            "model 'a': expected output as an amount of 0 or more, found -1",
+        ),
     ],
 )
 def test_a_wrong_table_is_refused(wrong: dict[str, Any], message: str) -> None:
-    with pytest.raises(PipelineError, match=message):
+    with pytest.raises(PipelineError, match=f"^prices: .*{message}$"):
         Prices(wrong)
 
 
@@ -266,3 +290,78 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(PipelineError, match=r"^prices.toml: "):
         prices.from_file(tmp_path / "prices.toml")
+
+
+def test_mistakes_in_a_toml_file_are_listed_with_file_line_and_model(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text("""\
+currency = "EUR"
+model = 1
+
+[models."gpt-4o*"]
+inputs = 1
+output = -10.5
+
+[[models."gpt-4o*".tiers]]
+above = 5
+output = nan
+[models]
+"o3" = { input = 1 }
+""")
+
+    with pytest.raises(PipelineError) as caught:
+        prices.from_file(tmp_path / "prices.toml")
+
+    fields = ", ".join(field for field in prices.Price.__struct_fields__)
+    assert str(caught.value).splitlines() == [
+        "prices.toml, line 2: expected currency and models, found 'model'",
+        "prices.toml, line 4: model 'gpt-4o*': expected input, found prices without it",
+        f"prices.toml, line 5: model 'gpt-4o*': expected a key of {fields}; found 'inputs'",
+        "prices.toml, line 6: model 'gpt-4o*': expected output as an amount of 0 or more, found -10.5",
+        "prices.toml, line 10: model 'gpt-4o*': expected output as an amount of 0 or more, found NaN",
+        "prices.toml, line 12: model 'o3': expected output, found prices without it",
+    ]
+
+
+JSON = """{
+  "currency": "USD",
+  "models": {
+    "gpt-4o*": {"input": 2.50, "output": 10,
+      "tiers": [
+        {"above": 5,
+         "input": %s}]}
+  }
+}"""
+
+
+def test_a_json_file_has_exact_prices(tmp_path: Path) -> None:
+    (tmp_path / "prices.json").write_text(JSON % "0.1")
+
+    table = prices.from_file(tmp_path / "prices.json")
+
+    assert table.cost(BilledTokens(1, 1), "gpt-4o") == Decimal("0.0000125")
+    assert table.cost(BilledTokens(10, 0), "gpt-4o") == Decimal("0.000001")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (JSON % "NaN", "line 7: model 'gpt-4o*': expected input as an amount of 0 or more, found NaN"),
+        (
+            JSON % "{}",
+            "line 7: model 'gpt-4o*': expected input as an amount of 0 or more, found an object of type dict",
+        ),
+        ("[]", "line 1: expected currency and models, found an object of type list"),
+    ],
+)
+def test_mistakes_in_a_json_file_are_reported_with_their_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "prices.json").write_text(text)
+
+    with pytest.raises(PipelineError) as caught:
+        prices.from_file(tmp_path / "prices.json")
+
+    assert str(caught.value) == f"prices.json, {message}"
+
+
+def test_a_missing_price_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"nowhere\.toml can't be read: No such file or directory$"):
+        prices.from_file(tmp_path / "nowhere.toml")
