@@ -1,4 +1,4 @@
-"""Results as Parquet. Needs pyarrow: `pip install streamkit-llm[parquet]`."""
+"""Results as Parquet. Needs pyarrow: the extra `parquet` of streamkit-llm."""
 
 import os
 from collections.abc import Iterator
@@ -82,4 +82,4 @@ def _pyarrow() -> tuple[Any, Any]:
     try:
         return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
-        raise PipelineError("writing .parquet needs pyarrow: pip install 'streamkit-llm[parquet]'") from error
+        raise PipelineError("writing .parquet needs pyarrow: install the extra 'parquet' of streamkit-llm") from error

@@ -75,6 +75,13 @@ def run(options: argparse.Namespace) -> int:
 _PIP = "python -m pip install"
 
 
+def _install(package: str) -> str:
+    # Packages of this repository may not be on a package index.
+    if package.startswith("streamkit-"):
+        return f"install {package}, from plugins/{package} in streamkit's repository"
+    return f"{_PIP} {package}"
+
+
 def _python() -> Iterator[Diagnosis]:
     found = f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()})"
     # Type checkers evaluate a comparison with a literal and would consider one branch unreachable.
@@ -92,7 +99,7 @@ def _packages() -> Iterator[Diagnosis]:
     except PackageNotFoundError:
         lines = ()
         unknown = "streamkit-llm is not installed as a package, so that what it needs is not known"
-        yield Diagnosis("packages", unknown, False, f"{_PIP} streamkit-llm, or {_PIP} -e . in a checkout")
+        yield Diagnosis("packages", unknown, False, f"{_PIP} . in streamkit's repository")
     for requirement in map(Requirement, lines):
         # Skip the requirements of extras and of other Python versions.
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
@@ -102,7 +109,7 @@ def _packages() -> Iterator[Diagnosis]:
         yield (
             Diagnosis(name, found)
             if found
-            else Diagnosis(name, f"not installed; optional: {use}", True, f"{_PIP} {name}")
+            else Diagnosis(name, f"not installed; optional: {use}", True, _install(name))
         )
 
 
@@ -139,7 +146,7 @@ def _tables() -> Iterator[Diagnosis]:
         if where := where_table(name):
             yield Diagnosis(f"table {name}", where)
         else:
-            yield Diagnosis(f"table {name}", "would be fetched over the network", True, f"{_PIP} streamkit-encodings")
+            yield Diagnosis(f"table {name}", "would be fetched over the network", True, _install("streamkit-encodings"))
 
 
 def _keys() -> Iterator[Diagnosis]:

@@ -354,4 +354,6 @@ def _sentencex() -> Any:
     try:
         return import_module("sentencex")
     except ImportError as error:
-        raise PipelineError("Sentences(language=…) needs sentencex: pip install 'streamkit-llm[sentences]'") from error
+        raise PipelineError(
+            "Sentences(language=…) needs sentencex: install the extra 'sentences' of streamkit-llm"
+        ) from error

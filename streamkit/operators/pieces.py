@@ -148,7 +148,7 @@ class Sentences(Smooth):
 
     Sentence boundaries follow `streamkit.operators.sentence`, whose rules are independent of the language. With `language`, a
     code such as `de`, `pt-BR` or `zh-Hans`, they follow the rules and abbreviations of the library sentencex for that language
-    (`pip install 'streamkit-llm[sentences]'`): a sentence is released when the next word is complete, when an open quotation or
+    (the extra `streamkit-llm[sentences]`): a sentence is released when the next word is complete, when an open quotation or
     bracket is closed, or at the end of a line. Raises `PipelineError` for any other code, and if the library is missing.
 
     A sentence of more than `max_held` characters is split. Unlike with `Smooth`, other events do not interrupt a sentence:

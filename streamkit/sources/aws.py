@@ -1,4 +1,4 @@
-"""Requests to Amazon Web Services, signed by botocore: `pip install streamkit-llm[bedrock]`.
+"""Requests to Amazon Web Services, signed by botocore: the extra `bedrock` of streamkit-llm.
 
     async with sk.http.post(url, json=body, sign=SigV4()) | pipeline as events: ...
 
@@ -49,7 +49,7 @@ class SigV4(NamedOptions):
             from botocore.auth import SigV4Auth
             from botocore.awsrequest import AWSRequest
         except ImportError as error:
-            raise PipelineError("SigV4 needs botocore: pip install 'streamkit-llm[bedrock]'") from error
+            raise PipelineError("SigV4 needs botocore: install the extra 'bedrock' of streamkit-llm") from error
         region = self.region or region_of(request.url) or self._configured("region")
         if not region:
             raise PipelineError(

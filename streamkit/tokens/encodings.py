@@ -32,7 +32,7 @@ def load_encoding(name: str) -> "tiktoken.Encoding":
         # Errors of tiktoken's download: those of requests are OSErrors, a wrong hash is a ValueError.
         except (OSError, ValueError) as error:
             raise PluginError(
-                f"the table of {name} is not installed and could not be fetched: pip install streamkit-encodings"
+                f"the table of {name} is not installed and could not be fetched: install the package streamkit-encodings"
             ) from error
     with _lock:
         own = loader.read_file_cached

@@ -67,7 +67,7 @@ def test_without_pyarrow_nothing_is_read(tmp_path: Path, monkeypatch: pytest.Mon
     archive = generated.write(tmp_path / "archive", 1)
 
     with pytest.raises(
-        sk.PipelineError, match=r"writing \.parquet needs pyarrow: pip install 'streamkit-llm\[parquet\]'"
+        sk.PipelineError, match=r"writing \.parquet needs pyarrow: install the extra 'parquet' of streamkit-llm"
     ):
         batch.run(archive, PIPELINE, out=tmp_path / "out.parquet", executor=Inline())
 

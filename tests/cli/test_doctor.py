@@ -50,6 +50,10 @@ def test_what_is_missing_is_named_and_the_exit_code_is_1(
     found = told(capsys)
     assert found["aiohttp"] == "missing; needed is aiohttp>=3.10; python -m pip install 'aiohttp>=3.10'"
     assert found["rich"] == "99.0"
+    assert found["streamkit-prices"] == (
+        "not installed; optional: prices of models; "
+        "install streamkit-prices, from plugins/streamkit-prices in streamkit's repository"
+    )
     assert found["trio"] == "not installed; optional: streams on trio; python -m pip install trio"
 
 
@@ -88,7 +92,8 @@ def test_a_package_that_is_not_installed_is_told(
 
     assert main(["doctor"]) == 1
     assert told(capsys)["packages"].startswith(
-        "streamkit-llm is not installed as a package, so that what it needs is not known; python -m pip install "
+        "streamkit-llm is not installed as a package, so that what it needs is not known; "
+        "python -m pip install . in streamkit's repository"
     )
 
 
@@ -105,7 +110,7 @@ def test_the_findings_are_json_with_what_to_do(
         "name": "table o200k_base",
         "found": "would be fetched over the network",
         "well": True,
-        "fix": "python -m pip install streamkit-encodings",
+        "fix": "install streamkit-encodings, from plugins/streamkit-encodings in streamkit's repository",
     }
     assert found["key of groq"]["found"] == "in GROQ_API_KEY"
     assert "k-secret" not in output

@@ -248,7 +248,7 @@ def test_without_the_library_the_error_says_how_to_install_it(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "sentencex", None)
     by_language._sentencex.cache_clear()
     try:
-        with pytest.raises(PipelineError, match=r"needs sentencex: pip install 'streamkit-llm\[sentences\]'"):
+        with pytest.raises(PipelineError, match=r"needs sentencex: install the extra 'sentences' of streamkit-llm"):
             ops.Sentences(language="de")
         assert [*ops.Sentences().run([sk.TextDelta("A b. C")])] == [sk.TextDelta("A b. "), sk.TextDelta("C")]
     finally:

@@ -280,7 +280,7 @@ async def test_without_credentials_or_a_region_the_error_says_what_is_missing() 
 async def test_without_botocore_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "botocore.auth", None)
 
-    with pytest.raises(sk.PipelineError, match=r"pip install 'streamkit-llm\[bedrock\]'"):
+    with pytest.raises(sk.PipelineError, match=r"install the extra 'bedrock' of streamkit-llm"):
         MINE(plain())
 
 

@@ -48,7 +48,7 @@ def test_without_a_table_and_network_the_error_says_what_to_install(monkeypatch:
     install(monkeypatch, None)
 
     with pytest.raises(
-        PluginError, match=r"^the table of r50k_base is not installed .*: pip install streamkit-encodings$"
+        PluginError, match=r"^the table of r50k_base is not installed .*: install the package streamkit-encodings$"
     ):
         load_encoding("r50k_base")
 
@@ -57,7 +57,7 @@ def test_without_a_table_and_network_the_error_says_what_to_install(monkeypatch:
 def test_a_stage_says_so_when_its_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, None)
 
-    with pytest.raises(PluginError, match="pip install streamkit-encodings"):
+    with pytest.raises(PluginError, match="install the package streamkit-encodings"):
         Count("gpt-4o").run([TextDelta("a")])
 
 
