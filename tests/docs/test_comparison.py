@@ -1,5 +1,6 @@
 """The README's first screen: its eight lines run as printed, and its table says of a loop and of OpenAI's SDK what they do."""
 
+import ast
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ import pytest_asyncio
 import streamkit as sk
 from streamkit.cli.provider import Provider, serve
 from streamkit.dialects import DIALECTS
+from tests.benchmarks import pipeline
 
 README = Path(__file__).parents[2] / "README.md"
 SECRET = "blue heron 42"
@@ -60,12 +62,11 @@ async def by_sdk(url: str, fault: str) -> str:
 
 
 def stream(url: str, fault: str, *more: Any) -> sk.Stream[sk.Event]:
-    pipeline: Any = sk.Parse() | sk.Extract()
+    stages: Any = sk.Parse() | sk.Extract()
     for stage in more:
-        pipeline = pipeline | stage
+        stages = stages | stage
     opened: sk.Stream[sk.Event] = (
-        sk.http.post(f"{url}/v1/chat/completions", json=BODY, headers={"x-demo-fault": fault} if fault else {})
-        | pipeline
+        sk.http.post(f"{url}/v1/chat/completions", json=BODY, headers={"x-demo-fault": fault} if fault else {}) | stages
     )
     return opened
 
@@ -95,6 +96,26 @@ async def test_a_stream_that_stops_in_the_middle_ends_for_others_like_a_complete
     assert await read(url, fault) == CUT
     ours = stream(url, fault)
     assert (await ours.text(), ours.end) == (CUT, sk.StreamEnd("truncated", open_choices=(0,)))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("fault", ["cut", "reset"])
+@pytest.mark.parametrize(
+    ("read", "error"), [(by_hand, aiohttp.ClientPayloadError), (by_sdk, openai.APIConnectionError)]
+)
+async def test_a_connection_that_breaks_is_an_error_for_all_and_streamkit_delivers_everything_received(
+    url: str, fault: str, read: Read, error: type[Exception]
+) -> None:
+    broken = f"{fault}={await place_of_cut(url)}"
+    with pytest.raises(error):
+        await read(url, broken)
+    text = ""
+    ours = stream(url, broken)
+    with pytest.raises(sk.errors.Disconnected):
+        async with ours as events:
+            async for event in events:
+                text += event.text if isinstance(event, sk.TextDelta) else ""
+    assert (text, ours.end) == (CUT, sk.StreamEnd("truncated"))
 
 
 @pytest.mark.asyncio
@@ -132,9 +153,34 @@ def test_the_table_has_the_figures_of_the_page_on_speed_and_the_number_of_dialec
         f"{bulk[sdk][0] / bulk[ours][0]:.0f}",
         "1",
     ]
+    comparison = (README.parent / "docs/explanation/comparison.md").read_text(encoding="utf-8")
+    assert f"a {live[sdk][0] / live[ours][0]:.0f}st of the time for a chunk" in comparison
+    assert f"{live[ours][0] / live['httpx-sse and `json`'][0]:.2f} of its time for a chunk" in comparison
     assert f"takes {live[untyped][0] / live[ours][0]:.1f} of streamkit's time" in README.read_text(encoding="utf-8")
     assert rows["wire formats"][-1] == f"{len(DIALECTS)}, detected from the first event"
     assert f"| {len(DIALECTS)}가지, " in README.with_name("README.ko.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_speed_shows_the_loop_that_the_benchmark_measures() -> None:
+    page = (README.parent / "docs/explanation/speed.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) == 1
+    assert _functions(ast.parse(shown[0])) == {
+        name: code
+        for name, code in _functions(ast.parse(Path(pipeline.__file__).read_text(encoding="utf-8"))).items()
+        if name in ("text_of", "by_hand")
+    }
+
+
+def _functions(module: ast.Module) -> dict[str, str]:
+    """The code of the module's functions, without docstrings."""
+    found = {}
+    for function in module.body:
+        if isinstance(function, ast.FunctionDef):
+            if ast.get_docstring(function) is not None:
+                del function.body[0]
+            found[function.name] = ast.unparse(function)
+    return found
 
 
 def _rows(text: str) -> list[list[str]]:
