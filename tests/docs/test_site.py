@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.docs.site.finish import external, finish
+from tests.docs.site.finish import UNBUILT, external, finish
 from tests.docs.site.links import broken
 from tests.docs.site.navigation import DOCS, ROOT, Page, files, navigation, problems
 from tests.docs.site.terminal import Cells, Piece, Style, draw, pieces
@@ -28,7 +28,27 @@ def test_a_page_outside_of_the_navigation_is_named() -> None:
 def test_every_plugin_has_a_page_that_shows_its_readme() -> None:
     shown = {page.name: page.read_text("utf-8") for page in (DOCS / "plugins").glob("streamkit-*.md")}
     readmes = sorted(ROOT.glob("plugins/*/README.md"))
-    assert shown == {f"{file.parent.name}.md": f'--8<-- "{file.relative_to(ROOT).as_posix()}"\n' for file in readmes}
+    snippets = {name: UNBUILT.sub("", text) for name, text in shown.items()}
+    assert snippets == {f"{file.parent.name}.md": f'--8<-- "{file.relative_to(ROOT).as_posix()}"\n' for file in readmes}
+
+
+def test_a_page_that_is_incomplete_before_it_is_built_links_the_source_of_its_text() -> None:
+    incomplete = re.compile(r"^(?:--8<-- |::: |\[`[^`]+`\]\[)", re.MULTILINE)
+    pages = [page for page in files() if incomplete.search(page.read_text("utf-8"))]
+    assert len(pages) > 20
+    for page in pages:
+        (note,) = UNBUILT.findall(page.read_text("utf-8"))
+        (target,) = re.findall(r'href="([^"]+)"', note)
+        assert (page.parent / target).exists(), page
+
+
+def test_notes_for_readers_of_the_markdown_are_not_on_the_site(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    page = tmp_path / "site/index.html"
+    page.write_text('<h1>One</h1>\n<p class="unbuilt">See <a href="../up">\nup</a>.</p>\n<p>Two</p>', encoding="utf-8")
+    (tmp_path / "mermaid").mkdir()
+    finish(tmp_path / "site", tmp_path / "mermaid")
+    assert page.read_text("utf-8") == "<h1>One</h1>\n<p>Two</p>"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ ENTRY = re.compile(r"^::: ([\w.]+)\n((?:    .*\n)*)", re.MULTILINE)
 HEAD = """\
 # API reference
 
+<p class="unbuilt" data-search-exclude>This page is built by <code>make docs</code>, which resolves its links; the names are in
+<a href="../../../streamkit">streamkit/</a>.</p>
+
 Every public name, from its docstring. `import streamkit as sk` gives those that most programs need; everything else is an
 attribute of a named module, such as `sk.events.PartStart`.
 """

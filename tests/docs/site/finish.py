@@ -1,4 +1,5 @@
-"""Additions to a built site: Mermaid, so that its pages need no other host, and the language of those that are not English.
+"""Changes to a built site: Mermaid, so that its pages need no other host, and the language of those that are not English. Notes
+for readers of the Markdown are removed.
 
     python -m tests.docs.site.finish FOLDER
 
@@ -20,6 +21,8 @@ JAVASCRIPT = Path(__file__).parent / "javascript"
 FILES = ("dist/mermaid.min.js", "LICENSE")
 LANGUAGES = {"ko": "ko"}
 """The folders of pages in another language than English."""
+UNBUILT = re.compile(r'<p class="unbuilt"[^>]*>.*?</p>\n*', re.DOTALL)
+"""A note on a page whose Markdown is incomplete, for those who read it before it is built. Its links lead into the repository."""
 _BUNDLE = re.compile(r'<script src="([./]*)assets/javascripts/bundle\.')
 _LOADED = {
     "script": "src",
@@ -48,11 +51,11 @@ def install(folder: Path) -> None:
 
 
 def finish(site: Path, mermaid: Path) -> None:
-    """Put Mermaid beside the pages, for those with a diagram, and the language into those that are not English."""
+    """Put Mermaid beside the pages with a diagram, set the language of those that are not English, and remove notes `UNBUILT`."""
     shutil.copytree(mermaid, site / "assets/mermaid", dirs_exist_ok=True)
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        finished = with_mermaid(text)
+        finished = with_mermaid(UNBUILT.sub("", text))
         if language := LANGUAGES.get(page.relative_to(site).parts[0]):
             finished = with_language(finished, language)
         if finished != text:

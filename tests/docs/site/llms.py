@@ -10,6 +10,7 @@ from pathlib import Path
 import griffe
 
 from tests.docs.site.fields import Fields
+from tests.docs.site.finish import UNBUILT
 from tests.docs.site.navigation import DOCS, ROOT, Page
 
 DIRECTIVE = re.compile(r"^::: ([\w.]+)\n(?:(?: {4}.*)?\n)*", re.MULTILINE)
@@ -57,6 +58,7 @@ def first_sentence(text: str) -> str:
 
 def as_markdown(text: str, package: griffe.Object | griffe.Alias) -> str:
     """A page's text with its snippets and its directives replaced by what they stand for."""
+    text = UNBUILT.sub("", text)
     text = SNIPPET.sub(lambda found: (ROOT / found[1]).read_text(encoding="utf-8").strip(), text)
     return DIRECTIVE.sub(lambda found: "\n".join(_entry(_find(package, found[1]), found[1])) + "\n", text)
 
