@@ -158,7 +158,11 @@ def test_the_table_has_the_figures_of_the_page_on_speed_and_the_number_of_dialec
     assert f"{live[ours][0] / live['httpx-sse and `json`'][0]:.2f} of its time for a chunk" in comparison
     assert f"takes {live[untyped][0] / live[ours][0]:.1f} of streamkit's time" in README.read_text(encoding="utf-8")
     assert rows["wire formats"][-1] == f"{len(DIALECTS)}, detected from the first event"
-    assert f"| {len(DIALECTS)}가지, " in README.with_name("README.ko.md").read_text(encoding="utf-8")
+    korean = README.with_name("README.ko.md").read_text(encoding="utf-8")
+    assert f"| {len(DIALECTS)}가지, " in korean
+    assert [row[1:] for row in _rows(korean) if "CPU 시간" in row[0]] == [
+        row for name, row in rows.items() if "CPU time" in name or name.startswith("… per")
+    ]
 
 
 def test_the_page_on_speed_shows_the_loop_that_the_benchmark_measures() -> None:

@@ -167,5 +167,4 @@ def given_from_outside(page: Path) -> set[str]:
 )
 def test_a_page_that_takes_the_request_from_its_reader_says_where_to_get_one(page: Path) -> None:
     text = page.read_text("utf-8")
-    linked = "(first-stream.md)" if "ko" in page.parts else "first-stream.md#the-other-pages)"
-    assert linked in text or str(page.relative_to(ROOT)) in THEIRS
+    assert "first-stream.md#the-other-pages)" in text or str(page.relative_to(ROOT)) in THEIRS
