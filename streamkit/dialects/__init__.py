@@ -113,7 +113,7 @@ def _of_a_package(event: ServerSentEvent, data: object, problems: list[str]) -> 
                 return dialect
         # Third-party code may raise anything; the next dialect may match. The error's message may quote the answer.
         except Exception as error:
-            problem = f"streamkit.dialects: {name!r} failed in speaks(): {type(error).__name__}"
+            problem = f"streamkit.dialects: {name!r} failed in recognizes(): {type(error).__name__}"
             if problem not in problems:
                 problems.append(problem)
     return None

@@ -68,13 +68,13 @@ def test_the_message_describes_what_was_found() -> None:
         list((sk.Parse() | sk.Extract("openai")).run([body("chat", 500)]))
 
 
-def test_arguments_nested_too_deep_stay_a_string() -> None:
+def test_arguments_nested_too_deep_are_sent_back_as_a_string() -> None:
     arguments = "[" * 5000 + "]" * 5000
     delta = sk.ToolCallDelta(0, "call_1", "find", arguments)
 
     *_, completion, _ = sk.Accumulate().run([delta, sk.Finish("tool_calls"), sk.StreamEnd("tool_calls")])
     assert isinstance(completion, sk.Completion)
-    assert completion.message(to="anthropic")["content"][-1]["input"] == arguments
+    assert completion.message(to="anthropic")["content"][-1]["input"] == {"INVALID_JSON": arguments}
 
 
 @given(st.integers(1, 2 * DEEPEST), st.text('[]{}"\\a', max_size=300))

@@ -119,7 +119,7 @@ BROKEN = {
     "fails at being asked": (
         PARROT.replace("return isinstance", "raise KeyError(str(data))\n        return isinstance"),
         "Parrot",
-        "'broken' failed in speaks(): KeyError",
+        "'broken' failed in recognizes(): KeyError",
     ),
 }
 broken = pytest.mark.parametrize("how", BROKEN)
