@@ -21,7 +21,7 @@ from streamkit.moderation.channels import CHANNEL_OF, channel_of, text_of, with_
 SLICE = 8_192
 """Characters that are searched between two turns of other tasks, at most."""
 _TIMED = 256
-_FIRST, _LEAST, _AT_ONCE = 512, 64, 2_048
+_FIRST, _LEAST, _AT_ONCE = 512, 64, 4_096
 _LONG, _SHORT = 0.003, 0.0015
 """Seconds."""
 _PER_STRING = 64

@@ -141,7 +141,7 @@ async def test_a_text_that_takes_long_is_searched_in_smaller_slices(
 
 def test_the_size_of_a_slice_follows_its_time() -> None:
     pace = Pace()
-    assert pace.at_once == 2048
+    assert pace.at_once == 4096
     sizes = [pace.size]
     for seconds in (0.001, 0.001, 0.002, 0.010, 0.010, 0.0, 0.0):
         pace.adapt(pace.size, seconds)
