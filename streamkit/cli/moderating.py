@@ -20,6 +20,7 @@ from streamkit.completion import Channel
 from streamkit.errors import StreamkitError
 from streamkit.events import Flagged, PartDelta, Retracted
 from streamkit.moderation.channels import CHANNEL_OF
+from streamkit.moderation.json_escapes import Unescaped
 from streamkit.sources.recording import read_recording
 
 Form: TypeAlias = Literal["auto", "answer", "text"]
@@ -273,7 +274,11 @@ class Moderation:
     def _verdict(self, event: "Flagged | sk.Redacted | sk.Blocked") -> Found:
         text = None
         if self._quote:
-            text = self._stage.raw(event.index, event.channel, event.tool_index)[event.start : event.end]
+            text = self._stage.raw(event.index, event.channel, event.tool_index)
+            if event.channel == "tool_arguments":
+                # The offsets are those of the decoded arguments.
+                text = Unescaped().feed(text, final=True)
+            text = text[event.start : event.end]
         decided = self._arrived[event.channel, event.index, event.tool_index]
         place = (event.channel, event.index, event.severity, event.tool_index, text)
         what = type(event).__name__.lower()

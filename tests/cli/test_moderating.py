@@ -130,6 +130,20 @@ def test_offsets_in_tool_calls_count_the_arguments_of_each_call(
     assert lines[-1] == "1 redacted; 46 characters, 13 withheld, at most 11 buffered; end tool_calls"
 
 
+def test_the_quote_of_a_match_in_arguments_with_escapes_is_the_decoded_text(
+    rules: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": r'{"a": "\"\u0041\" \u0062lue heron 42"}'}}
+    body = f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'tool_calls': [call]}}]})}\n\n"
+    path = written(tmp_path, body + "data: [DONE]\n\n", "a.sse")
+
+    assert main(["moderate", path, "--rules", rules, "--json", "--quote"]) == 7
+    found = json.loads(capsys.readouterr().out)
+    (verdict,) = found["verdicts"]
+    assert (verdict["start"], verdict["end"], verdict["text"]) == (11, 24, "blue heron 42")
+    assert found["withheld"] == len(r"\u0062lue heron 42")
+
+
 def test_the_released_text_goes_to_standard_output_and_the_report_to_standard_error(
     rules: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
