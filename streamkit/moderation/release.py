@@ -151,8 +151,8 @@ class Release:
         self._observes = policy.mode == "observe"
         self._choices: dict[int, ChoiceRelease] = {}
         self.open: dict[tuple[type, int], Callable[[Sequence[Any], str, list[Event]], None]] = {}
-        """What takes more of a text in the quickest way, by the class of its deltas and its choice: called with adjacent deltas,
-        their text, which is not empty, and `out`."""
+        """The fastest function for more of a text, by the class of its deltas and its choice; called with adjacent deltas, their
+        text, which is not empty, and `out`."""
         self._tokens: tuple[Logprobs, bool] | None = None  # of what was prepared
         self._late: list[Completion] = []
         self._end: StreamEnd | None = None

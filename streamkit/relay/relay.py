@@ -273,11 +273,11 @@ class Relay(NamedOptions):
         """The stream in the wire format of a client: server-sent events with ids, for `respond` and `EventStreamResponse`.
 
         `emit` is an emitter's name, class or function, an `Emit`, or any stage or pipeline that writes server-sent events and
-        depends on its input alone; any other output but a `StreamEnd` raises `PipelineError`. `last_event_id` is the `Last-Event-ID` of a
-        client that has reconnected, which receives the rest. Without one, the frames begin at the latest `Reset`. A client that
-        has something of an answer which was voided receives the emitter's error, and everything if it connects again; a stage
-        of your own receives the `Reset`. The identity of the response is the same in every process, unless `emit` has one of
-        its own.
+        depends on its input alone; any other output but a `StreamEnd` raises `PipelineError`. `last_event_id` is the
+        `Last-Event-ID` of a client that has reconnected, which receives the rest. Without one, the frames begin at the latest
+        `Reset`. A client that has something of an answer which was voided receives the emitter's error, and everything if it
+        connects again; a stage of your own receives the `Reset`. The identity of the response is the same in every process,
+        unless `emit` has one of its own.
         """
         self._running()
         stage = emit if isinstance(emit, Stage) else Emit(emit)
