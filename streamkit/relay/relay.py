@@ -280,7 +280,7 @@ class Relay(NamedOptions):
         unless `emit` has one of its own.
         """
         self._running()
-        stage = emit if isinstance(emit, Stage) else Emit(emit)
+        stage = cast("Stage[Event, ServerSentEvent]", emit) if isinstance(emit, Stage) else Emit(emit)
         known = EventId.parse(last_event_id) if last_event_id else None
         foreign = bool(last_event_id) and known is None
         if known is not None and known.position == NOWHERE:
