@@ -28,6 +28,7 @@ _MESSAGES: dict[str, str] = {
     "limit": "the provider sent more than is allowed",
     "unknown": "the provider ended the response for an unknown reason",
     "reset": "the response was restarted, which clients of this format can't handle",
+    "invalid_event_id": "expected the id of a frame of this stream as Last-Event-ID; reconnect without one",
 }
 
 
@@ -51,7 +52,8 @@ class _FailureMessage(Protocol):
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
-    """Why a stream failed. `status` is the HTTP status for a response that had not begun.
+    """Why a stream failed. `status` is the HTTP status for a response that had not begun; below 400 the response is an event
+    stream with the error event, after which clients such as an `EventSource` reconnect.
 
     `code` is the `StreamEnd.reason` or the provider's code, `type` the provider's kind of error, and `retry_after` the
     provider's `Retry-After`, in seconds or as a date.
@@ -65,7 +67,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 
 
 class ErrorFrame(ServerSentEvent, frozen=True, gc=False):
-    """The event that reports a failure in a stream. Its data is also the body of a response with `failure.status`."""
+    """The event that reports a failure in a stream. Its data is also the body of a response with the error `failure.status`."""
 
     failure: Failure = Failure("the stream failed")
 

@@ -431,7 +431,7 @@ def error_object(failure: Failure) -> dict[str, Any]:
 
 
 def _kind_of_error(status: int) -> str:
-    if status >= 500:
+    if not 400 <= status < 500:
         return "server_error"
     return "requests" if status == 429 else "invalid_request_error"
 

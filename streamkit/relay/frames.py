@@ -15,7 +15,7 @@ from streamkit.core.engine import fresh
 from streamkit.core.stage import Stage
 from streamkit.core.wrong_input import kind_of
 from streamkit.emitters.emit import Emit
-from streamkit.emitters.failures import failure_at_end
+from streamkit.emitters.failures import Failure, failure_at_end
 from streamkit.errors import PipelineError
 from streamkit.events import Event, Reset, StreamEnd
 from streamkit.relay.log import EventId, Position
@@ -24,16 +24,27 @@ from streamkit.relay.viewing import NOWHERE, Batches
 from streamkit.sse.events import ServerSentEvent
 
 S = TypeVar("S")
+_RESTARTED = Failure(
+    "the response was restarted: discard what was received and reconnect to receive all of it", "reset", status=200
+)
+_UNKNOWN_ID = Failure(
+    "the response was restarted, or Last-Event-ID is not one of its ids: "
+    "discard what was received and reconnect to receive all of it",
+    "reset",
+    status=200,
+)
+_NO_ID = Failure(failure_at_end("invalid_event_id").message, "invalid_event_id", status=400)
 FROM_THE_BEGINNING = "0-0-0"
 """The id behind which everything comes."""
 
 
 @dataclass
 class ViewerFrames(Stage[LogBatch, ServerSentEvent]):
-    """Batches into frames with ids, behind `after`. `foreign`: the client has an id of something else.
+    """Batches into frames with ids, behind `after`. `foreign`: the client has sent an id that is none of a log.
 
-    A client that has something of an answer which begins anew receives the emitter's error; a stage that is no `Emit`
-    receives the `Reset`, in a fresh copy, and writes what its client understands.
+    A client that has something of an answer which begins anew, or an id that is not in the log, receives the emitter's error,
+    with the status 200, since an `EventSource` reconnects after no other. One with a malformed id receives the error with the
+    status 400. A stage that is no `Emit` receives the `Reset`, in a fresh copy, and writes what its client understands.
     """
 
     key: str
@@ -64,9 +75,10 @@ class ViewerFrames(Stage[LogBatch, ServerSentEvent]):
     def _void(self, batch: LogBatch) -> Iterable[ServerSentEvent]:
         # What the client has is not in the log.
         has, old = self._has or self.after is not None or self.foreign, self._emit
+        failure = _RESTARTED if self._has else _NO_ID if self.foreign else _UNKNOWN_ID
         self.after, self._emit, self._has = None, self._new(), False
         if isinstance(old, Emit):
-            frames = self._error(old) if has else ()
+            frames = self._error(old, failure) if has else ()
         else:
             frames = _written(self._new().feed_all(list(batch.events or ())))
         return [msgspec.structs.replace(frame, id=FROM_THE_BEGINNING) for frame in frames]
@@ -78,13 +90,13 @@ class ViewerFrames(Stage[LogBatch, ServerSentEvent]):
         if not isinstance(old, Emit):
             return self._numbered(batch.position, self._emit.feed_all(events))
         if has:
-            return [msgspec.structs.replace(frame, id=f"{batch.position}-0") for frame in self._error(old)]
+            return [msgspec.structs.replace(frame, id=f"{batch.position}-0") for frame in self._error(old, _RESTARTED)]
         return self._numbered(batch.position, self._emit.feed_all(events[1:]))
 
-    def _error(self, emit: Emit) -> Iterable[ServerSentEvent]:
+    def _error(self, emit: Emit, failure: Failure) -> Iterable[ServerSentEvent]:
         # Clients would join two answers to one.
         self.done = self._failed = True
-        return emit.error(failure_at_end("reset"))
+        return emit.error(failure)
 
     def _numbered(
         self, position: Position, frames: Iterable[ServerSentEvent], first: int = 1

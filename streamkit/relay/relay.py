@@ -275,9 +275,10 @@ class Relay(NamedOptions):
         `emit` is an emitter's name, class or function, an `Emit`, or any stage or pipeline that writes server-sent events and
         depends on its input alone; any other output but a `StreamEnd` raises `PipelineError`. `last_event_id` is the
         `Last-Event-ID` of a client that has reconnected, which receives the rest. Without one, the frames begin at the latest
-        `Reset`. A client that has something of an answer which was voided receives the emitter's error, and everything if it
-        connects again; a stage of your own receives the `Reset`. The identity of the response is the same in every process,
-        unless `emit` has one of its own.
+        `Reset`. A client that has something of an answer which was voided, or sends an id that is not in the log, receives the
+        emitter's error, and everything if it connects again; text that is not an id is an error with the status 400. A stage of
+        your own receives the `Reset` and everything in all these cases. The identity of the response is the same in every
+        process, unless `emit` has one of its own.
         """
         self._running()
         stage = cast("Stage[Event, ServerSentEvent]", emit) if isinstance(emit, Stage) else Emit(emit)

@@ -179,7 +179,7 @@ class ClientAnswer(AsyncIterator[bytes]):
         """
         try:
             match await (self._take(None) if self._options.streams(self._emit) else self._collect()):
-                case ErrorFrame() as frame:
+                case ErrorFrame() as frame if frame.failure.status >= 400:
                     _warn_of(frame.failure)
                     self.refusal = frame
                 case Failure() as failure:
