@@ -53,7 +53,9 @@ def make_stage(option: StageOption) -> AnyStage:
         raise
     except PipelineError as error:
         # Remove the position in a pipeline file, since there is no file.
-        raise PipelineError(f"--stage: {str(error).removeprefix('stage 1: ')}") from error
+        message = str(error).removeprefix("stage 1: ")
+        name = "" if option.name in message else f" {option.name}"
+        raise PipelineError(f"--stage{name}: {message}") from error
 
 
 def _made(option: StageOption) -> AnyStage:

@@ -27,9 +27,27 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NamedTuple
 
 from streamkit.core.wrong_input import shown
-from streamkit.errors import PluginError
+from streamkit.errors import PipelineError, PluginError
 
 API = 1
+FIRST_PARTY = {
+    **dict.fromkeys(
+        (
+            ("encodings", name)
+            for name in ("cl100k_base", "o200k_base", "o200k_harmony", "p50k_base", "p50k_edit", "r50k_base")
+        ),
+        "streamkit-encodings",
+    ),
+    ("stages", "otel"): "streamkit-otel",
+    ("stages", "pii"): "streamkit-pii",
+    ("moderators", "pii-card"): "streamkit-pii",
+    ("moderators", "pii-iban"): "streamkit-pii",
+    ("moderators", "pii-national-id"): "streamkit-pii",
+    ("moderators", "pii-phone"): "streamkit-pii",
+    ("prices", "genai"): "streamkit-prices",
+}
+"""The packages in `plugins/` by group and name, for the error message if one of them is not installed."""
+_KNOWN: set[tuple[str, str]] = set()
 GROUPS = ("stages", "dialects", "moderators", "counters", "sources", "encodings", "prices", "emitters")
 
 
@@ -65,6 +83,18 @@ def names(group: str) -> list[str]:
     return sorted({entry.name for entry in entry_points(group=f"streamkit.{group}") if _allowed(entry)})
 
 
+def check_name(group: str, name: str, own: Iterable[str] = ()) -> None:
+    """Raise `PipelineError` if neither streamkit (`own`) nor an installed package offers the name. Imports no plugin.
+
+    A name that was found is not looked up again, because stages are copied for every run.
+    """
+    if name in own or (group, name) in _KNOWN:
+        return
+    if name not in names(group):
+        raise PipelineError(unknown(group, name, own))
+    _KNOWN.add((group, name))
+
+
 def unknown(group: str, name: str, own: Iterable[str] = (), *, by_module: bool = False) -> str:
     """Return the error message for an unknown name in a group: neither one of streamkit's `own` nor a plugin.
 
@@ -75,7 +105,15 @@ def unknown(group: str, name: str, own: Iterable[str] = (), *, by_module: bool =
     listed = ", ".join(known) or "that installed packages offer, of which there are none"
     otherwise = " or package.module:name" if by_module else ""
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"expected one of the {group} {listed}{otherwise}; found {shown(name)}{hint}"
+    return f"expected one of the {group} {listed}{otherwise}; found {shown(name)}{_offered(group, name) or hint}"
+
+
+def _offered(group: str, name: str) -> str:
+    if entries := list(entry_points(group=f"streamkit.{group}", name=name)):
+        owners = ", ".join(sorted(entry.dist.name for entry in entries if entry.dist))
+        return f", which is disabled: STREAMKIT_PLUGINS does not name {owners}"
+    package = FIRST_PARTY.get((group, name))
+    return f": install {package}, which offers it" if package else ""
 
 
 def installed() -> list[Plugin]:

@@ -20,8 +20,17 @@ from streamkit.events import (
     ToolCallDelta,
     Usage,
 )
-from streamkit.tokens.counters import Counter, CounterLike, Key, TextCount, find_counter, restored, state_of
-from streamkit.tokens.prices import BilledTokens, PricesLike, PriceTable, find_prices
+from streamkit.tokens.counters import (
+    Counter,
+    CounterLike,
+    Key,
+    TextCount,
+    check_counter,
+    find_counter,
+    restored,
+    state_of,
+)
+from streamkit.tokens.prices import BilledTokens, PricesLike, PriceTable, check_prices, find_prices
 from streamkit.tokens.prompts import PromptTokens
 from streamkit.tokens.responses import RELEVANT, Responses, ResponseUsage
 from streamkit.tokens.usage import added
@@ -72,12 +81,16 @@ class Budget(Stage[Event, Event]):
             raise PipelineError("expected a budget of tokens or of cost, found neither")
         if self.tokens is not None and self.tokens < 0:
             raise PipelineError(f"expected a budget of 0 tokens or more, found {self.tokens}")
-        if self.cost is not None and (self.prices is None or self.prompt is None):
-            raise PipelineError("a budget of cost needs `prices`, and `prompt`, the tokens of the prompt")
-        # A name is resolved once, when the first run starts.
-        if self.prices is not None and not isinstance(self.prices, str):
-            self.prices = find_prices(self.prices)
-            self._price_table()
+        if self.cost is not None and (missing := [name for name, found in self._of_a_cost().items() if found is None]):
+            raise PipelineError(f"a budget of cost needs {' and '.join(missing)}")
+        check_counter(self.counter, self.model)
+        if self.prices is not None:
+            self.prices = check_prices(self.prices)
+            if not isinstance(self.prices, str):
+                self._price_table()
+
+    def _of_a_cost(self) -> dict[str, object]:
+        return {"`prices`": self.prices, "`prompt`, the tokens of the prompt": self.prompt}
 
     def fresh(self) -> "Budget":
         fresh = super().fresh()

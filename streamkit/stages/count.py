@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from streamkit.core.stage import Stage, cut_short
-from streamkit.errors import PipelineError
 from streamkit.events import (
     Channel,
     EndReason,
@@ -19,8 +18,17 @@ from streamkit.events import (
     ToolCallDelta,
     UsageReport,
 )
-from streamkit.tokens.counters import Counter, CounterLike, Key, TextCount, find_counter, restored, state_of
-from streamkit.tokens.prices import PricesLike, PriceTable, find_prices
+from streamkit.tokens.counters import (
+    Counter,
+    CounterLike,
+    Key,
+    TextCount,
+    check_counter,
+    find_counter,
+    restored,
+    state_of,
+)
+from streamkit.tokens.prices import PricesLike, PriceTable, check_prices, find_prices
 from streamkit.tokens.prompts import PromptTokens
 from streamkit.tokens.responses import OWN_ENDS, RELEVANT, Responses, ResponseUsage
 from streamkit.tokens.usage import added, summed
@@ -59,11 +67,9 @@ class Count(Stage[Event, Event]):
     _end: EndReason | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.model is None and self.counter is None:
-            raise PipelineError("expected the name of a model or of an encoding, or a counter; found neither")
-        # A name is resolved once, when the first run starts.
-        if self.prices is not None and not isinstance(self.prices, str):
-            self.prices = find_prices(self.prices)
+        check_counter(self.counter, self.model)
+        if self.prices is not None:
+            self.prices = check_prices(self.prices)
 
     def fresh(self) -> "Count":
         # Loaded here, before the request is sent, so that loading does not delay the answer.

@@ -4,16 +4,18 @@ A counter creates one count per text. A count receives the text in pieces and re
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from streamkit import plugins
-from streamkit.core.wrong_input import warn
+from streamkit.core.wrong_input import kind_of, warn
 from streamkit.errors import PipelineError
 from streamkit.events import Channel
-from streamkit.plugins.entry_points import unknown
+from streamkit.plugins.entry_points import check_name, unknown
 from streamkit.tokens.encodings import load_encoding
 from streamkit.tokens.models import encoding_name
 from streamkit.tokens.running import RunningCount
+
+_OWN = ("characters",)
 
 
 class TextCount(Protocol):
@@ -192,25 +194,28 @@ def find_counter(counter: "CounterLike | None", model: str | None) -> Counter:
     """
     if isinstance(counter, str):
         return _named(counter, model)
+    check_counter(counter, model)
     if isinstance(counter, Counter):
         return counter
-    if callable(counter):
-        return FunctionCounter(counter)
-    if counter is not None:
-        raise PipelineError(
-            f"expected a counter, a function or a name; found an object of type {type(counter).__name__}"
-        )
-    if model is None:
-        raise PipelineError("expected the name of a model or of an encoding, or a counter; found neither")
-    return Encoding(model)
+    return Encoding(cast(str, model)) if counter is None else FunctionCounter(counter)
+
+
+def check_counter(counter: "CounterLike | None", model: str | None) -> None:
+    """Raise `PipelineError` for arguments that `find_counter` can't resolve. Loads neither a plugin nor an encoding."""
+    if isinstance(counter, str):
+        check_name("counters", counter, _OWN)
+    elif counter is None and model is None:
+        raise PipelineError("expected `model`, the name of a model or of an encoding, or `counter`; found neither")
+    elif not (counter is None or isinstance(counter, Counter) or callable(counter)):
+        raise PipelineError(f"expected a counter, a function or a name; found {kind_of(counter)}")
 
 
 def _named(name: str, model: str | None) -> Counter:
-    if name == "characters":
+    if name in _OWN:
         return Characters()
     make = plugins.find("counters", name)
     if make is None:
-        raise PipelineError(unknown("counters", name, ("characters",)))
+        raise PipelineError(unknown("counters", name, _OWN))
     made = make(model)
     if not isinstance(made, Counter):
         raise PipelineError(f"streamkit.counters: expected {name!r} to make a counter, found a {type(made).__name__}")

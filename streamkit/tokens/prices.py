@@ -13,7 +13,7 @@ from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import PipelineError, PluginError
 from streamkit.plugins.config_files import as_path
 from streamkit.plugins.documents import Document
-from streamkit.plugins.entry_points import unknown
+from streamkit.plugins.entry_points import check_name, unknown
 from streamkit.plugins.toml_lines import Path as Place
 from streamkit.tokens.usage import EXACT
 
@@ -233,6 +233,14 @@ def find_prices(prices: PricesLike) -> PriceTable:
     if isinstance(prices, PriceTable):
         return prices
     raise PipelineError(f"expected a price table, a mapping or a name; found an object of type {type(prices).__name__}")
+
+
+def check_prices(prices: PricesLike) -> PricesLike:
+    """Resolve a price table like `find_prices`, but only check a name: its package is imported when the first run starts."""
+    if not isinstance(prices, str):
+        return find_prices(prices)
+    check_name("prices", prices)
+    return prices
 
 
 def _named(name: str) -> PriceTable:

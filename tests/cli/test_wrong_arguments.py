@@ -35,6 +35,7 @@ def fails(event: sk.Event) -> sk.Event:
 """
 WRONG = [
     ("run demo --stage Smoth hi", "--stage: expected one of the stages Accumulate, "),
+    ("run demo --model gpt-4o --stage Budget(20) hi", "--stage Budget: expected `model`, the name of a model or of an"),
     ("run demo --stage nowhere:Stage hi", "--stage: 'nowhere:Stage' can't be found: No module named 'nowhere'"),
     ("run demo --rules missing.toml hi", "missing.toml can't be read: No such file or directory"),
     ("run demo --rules folder hi", "folder can't be read: Is a directory"),

@@ -1,6 +1,7 @@
 """Entry points: found by name, loaded late, restricted by the environment, and never a danger to each other."""
 
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import streamkit as sk
 from streamkit import plugins
 from streamkit.errors import PipelineError, PluginError
 from streamkit.plugins import Plugin
+from streamkit.plugins import entry_points as entry_points_module
 from streamkit.plugins import pipeline_files as pipelines
 
 Install = Callable[..., None]
@@ -217,3 +219,81 @@ def test_without_any_package_an_unknown_name_is_said_to_have_no_choice(monkeypat
     assert str(caught.value) == (
         "expected one of the prices that installed packages offer, of which there are none; found 'nobody'"
     )
+
+
+def wrong_names() -> dict[str, Callable[[], object]]:
+    return {
+        "counters": lambda: sk.Count("gpt-4o", counter="nobodys"),
+        "counters of a budget": lambda: sk.Budget(5, counter="nobodys"),
+        "prices": lambda: sk.Count("gpt-4o", prices="nobodys"),
+        "prices of a budget of tokens": lambda: sk.Budget(5, model="gpt-4o", prices="nobodys"),
+        "prices of a budget": lambda: sk.Budget(cost=1, model="gpt-4o", prompt=1, prices="nobodys"),
+        "dialects": lambda: sk.Extract("nobodys"),
+        "emitters": lambda: sk.Emit("nobodys"),
+        "moderators": lambda: sk.Moderate(sk.Rule("a", check="nobodys")),
+    }
+
+
+@pytest.mark.parametrize("kind", wrong_names())
+def test_a_wrong_name_is_rejected_at_construction(kind: str) -> None:
+    with pytest.raises(PipelineError, match=rf"expected one of the {kind.split()[0]} .*; found 'nobodys'$"):
+        wrong_names()[kind]()
+
+
+def test_a_stage_with_a_plugins_name_is_constructed_without_an_import(install: Install) -> None:
+    install("kit-shop", {"kit-price": "Flat"}, "raise SystemExit(1)", "prices")
+
+    count = sk.Count("gpt-4o", prices="kit-price")
+
+    assert count.prices == "kit-price"
+    assert "kit_shop" not in sys.modules
+    with pytest.raises(PluginError, match="'kit-price' can't be loaded from kit_shop:Flat"):
+        count.fresh()
+
+
+def test_a_name_that_was_found_is_not_looked_up_again_for_each_run(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("kit-shop", {"kit-counter": "make"}, "", "counters")
+    looked_up: list[str] = []
+    every = entry_points_module.names
+    monkeypatch.setattr(entry_points_module, "names", lambda group: looked_up.append(group) or every(group))  # type: ignore[func-returns-value]
+
+    for _ in range(3):
+        sk.Count(counter="kit-counter")
+
+    assert looked_up == ["counters"]
+
+
+def test_the_error_for_a_first_party_name_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry_points_module, "entry_points", lambda **_: ())
+    monkeypatch.setattr(entry_points_module, "_KNOWN", set[tuple[str, str]]())
+
+    with pytest.raises(PipelineError, match=r"found 'genai': install streamkit-prices, which offers it$"):
+        sk.Count("gpt-4o", prices="genai")
+    with pytest.raises(PipelineError, match=r"found 'pii-iban': install streamkit-pii, which offers it$"):
+        sk.Moderate(sk.Rule("a", check="pii-iban"))
+
+
+def test_the_error_for_a_name_that_is_not_allowed_names_the_restriction(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("kit-shop", {"kit-priced": "Flat"}, "", "prices")
+    monkeypatch.setenv("STREAMKIT_PLUGINS", "")
+
+    with pytest.raises(
+        PipelineError, match=r"found 'kit-priced', which is disabled: STREAMKIT_PLUGINS does not name kit-shop$"
+    ):
+        sk.Count("gpt-4o", prices="kit-priced")
+
+
+def test_the_packages_of_first_party_names_are_those_of_this_repository() -> None:
+    declared = {
+        (group.removeprefix("streamkit."), name): data["project"]["name"]
+        for file in (Path(__file__).parents[2] / "plugins").glob("*/pyproject.toml")
+        for data in [tomllib.loads(file.read_text(encoding="utf-8"))]
+        for group, entries in data["project"].get("entry-points", {}).items()
+        for name in entries
+    }
+
+    assert declared == entry_points_module.FIRST_PARTY

@@ -169,8 +169,11 @@ def test_reasoning_is_paid_for_at_its_own_price() -> None:
     [
         ({}, "expected a budget of tokens or of cost, found neither"),
         ({"tokens": -1}, "expected a budget of 0 tokens or more, found -1"),
-        ({"cost": 1, "prompt": 1}, "a budget of cost needs `prices`"),
-        ({"cost": 1, "prices": PRICES}, "and `prompt`, the tokens of the prompt"),
+        ({"cost": 1, "prompt": 1}, "^a budget of cost needs `prices`$"),
+        ({"cost": 1, "prices": PRICES}, "^a budget of cost needs `prompt`, the tokens of the prompt$"),
+        ({"cost": 1}, "^a budget of cost needs `prices` and `prompt`, the tokens of the prompt$"),
+        ({"tokens": 5}, "^expected `model`, the name of a model or of an encoding, or `counter`; found neither$"),
+        ({"tokens": 5, "counter": 3}, "^expected a counter, a function or a name; found an object of type int$"),
         ({"cost": 1, "prompt": 1, "prices": PRICES, "model": "x"}, "expected a price for model 'x', found none"),
     ],
 )

@@ -212,7 +212,7 @@ def test_two_runs_of_one_stage_count_by_themselves() -> None:
 
 
 def test_without_a_model_and_a_counter_there_is_nothing_to_count_by() -> None:
-    with pytest.raises(sk.PipelineError, match="expected the name of a model"):
+    with pytest.raises(sk.PipelineError, match="expected `model`, the name of a model"):
         Count()
 
 
