@@ -64,8 +64,8 @@ class Dialect(Stage[ServerSentEvent, Event]):
     """A provider's wire format. Implement `recognizes` and `take`; add every choice to `finished`, and set its reason at its end.
 
     `reasons` maps finish reasons that `finish_reasons` lacks, or that mean something else here; a reason in neither ends the
-    stream as `unknown`. Add a choice to `called` when it calls a tool that the client must run: an answer that is otherwise
-    complete then ends as `tool_calls`, whatever its finish reason. Call `finish` at the format's end marker, `fail` with a
+    stream as `unknown`. Add a choice to `called` when it calls a tool that the client must run: if its finish reason means
+    `completed`, or if it has none, it then ends as `tool_calls`. Call `finish` at the format's end marker, `fail` with a
     provider's error object, and `refuse` for an event that violates the format. The base class handles events that are not
     JSON, `[DONE]`, a missing end marker, events that contain only an error or are named `error`, the order of errors, and emoji
     split into two surrogates.
