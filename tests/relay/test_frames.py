@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 Frame = tuple[str, str, bytes]
 NEVER = b"was restarted, which clients of this format can't handle"
 LATER = b"was restarted: discard what was received and reconnect to receive all of it"
-"""What the error for a restarted answer advises without a log, and with one."""
+"""The advice in the error for a restarted answer: without a log, and with one."""
 
 ANSWER: list[sk.Event] = [
     sk.events.ResponseStart(id="r1", model="gpt-4o"),
