@@ -82,28 +82,45 @@ class Nesting(msgspec.Struct):
 
 
 class Block(msgspec.Struct):
-    """One block. `data` has the provider's fields of the part besides its text; `word` is the provider's kind of part.
+    """One block of an answer, as `BlockEmitter` passes it to `begin`, `write` and `finish`. Created by `BlockEmitter`.
 
-    The emitter sets `number` and `id`, those on the wire. `cut`: the answer was cut in this block.
+    Write your own values only to `number` and `id`.
     """
 
     kind: Kind
+    """`text`, `reasoning`, `refusal`, `call` (of a tool), or `item`: a part without text that `takes` has accepted."""
     part: int | None = None
+    """The number of the provider's part; `None` if the provider sends none."""
     within: int | None = None
+    """The number of the part that contains this one."""
     word: str = ""
+    """The provider's kind of part."""
     data: dict[str, Any] = {}
+    """The provider's fields of the part besides its text."""
     call: int = 0
+    """The index of the tool call in the answer."""
     identity: Identity = msgspec.field(default_factory=Identity)
+    """The provider's id, name and type of the tool call."""
     pieces: list[str] = []
+    """The text, or the arguments of the call, as received so far."""
     annotations: list[dict[str, Any]] = []
+    """The citations of the text."""
     nesting: Nesting = msgspec.field(default_factory=Nesting)
+    """Whether the arguments are a whole JSON value."""
     begun: bool = False
+    """Whether `begin` was called."""
     ended: bool = False
+    """Whether the provider has ended the part."""
     complete: bool = False
+    """Whether no more text or arguments can follow."""
     blank: bool = True
+    """Whether only white space was received."""
     cut: bool = False
+    """Whether the answer was cut in this block."""
     number: int = -1
+    """Its number on the wire, if the emitter sets one in `begin`."""
     id: str = ""
+    """Its id on the wire, if the emitter sets one in `begin`."""
 
     @property
     def text(self) -> str:

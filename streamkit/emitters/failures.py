@@ -52,11 +52,11 @@ class _FailureMessage(Protocol):
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
-    """Why a stream failed. `status` is the HTTP status for a response that had not begun; below 400 the response is an event
-    stream with the error event, after which clients such as an `EventSource` reconnect.
+    """Why a stream failed. `message` is what the client receives; it quotes the provider only with `error_details`.
 
-    `code` is the `StreamEnd.reason` or the provider's code, `type` the provider's kind of error, and `retry_after` the
-    provider's `Retry-After`, in seconds or as a date.
+    `status` is the HTTP status for a response that had not begun; below 400 the response is an event stream with the error
+    event, after which clients such as an `EventSource` reconnect. `code` is the `StreamEnd.reason` or the provider's code,
+    `type` the provider's kind of error, and `retry_after` the provider's `Retry-After`, in seconds or as a date.
     """
 
     message: str

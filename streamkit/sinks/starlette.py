@@ -1,13 +1,18 @@
-"""A stream as a Starlette or FastAPI response."""
+"""A stream as a Starlette or FastAPI response. Needs starlette, which FastAPI depends on."""
 
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
-from starlette.background import BackgroundTask
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+try:
+    from starlette.background import BackgroundTask
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import Message, Receive, Scope, Send
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "streamkit.sinks.starlette needs starlette: install starlette or fastapi", name=error.name
+    ) from error
 
 from streamkit.emitters.emit import Emit
 from streamkit.emitters.emitter import MakeEmitter

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import strategies as st
+try:
+    from hypothesis import strategies as st
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "streamkit.testing.strategies needs hypothesis: install the extra 'testing' of streamkit-llm",
+        name=error.name,
+    ) from error
 
 from streamkit import Event, Finish, ReasoningDelta, StreamEnd, TextDelta, ToolCallDelta
 from streamkit.events import PartDelta

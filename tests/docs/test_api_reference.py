@@ -50,9 +50,9 @@ MODULES = (
 ALSO = {
     "cli.provider": ["Provider", "serve"],
     "dialects.tool_identity": ["Identity"],
-    "emitters.blocks": ["BlockEmitter"],
+    "emitters.blocks": ["Block", "BlockEmitter"],
     "emitters.emitter": ["Checkpointed", "Emitter", "Settings"],
-    "emitters.failures": ["ErrorFrame", "failure_at_end"],
+    "emitters.failures": ["ErrorFrame", "Failure", "failure_at_end"],
     "latency": ["Stall", "intervals", "percentile", "stalls"],
     "moderation.classifiers.remote": ["Remote", "http_classifier", "openai_moderation"],
     "plugins": ["API", "GROUPS", "Plugin", "find", "installed", "names"],

@@ -1,6 +1,8 @@
 """The testing kit beside the laws: scripted sources, a virtual clock, a check for leaks, strategies, fixtures."""
 
 import asyncio
+import importlib
+import sys
 from typing import Any
 
 import pytest
@@ -118,3 +120,28 @@ def test_the_strategies_give_bodies_that_say_what_they_tell(data: st.DataObject)
 def test_the_strategies_give_answers_that_end_once(events: list[Event]) -> None:
     assert [event for event in events if isinstance(event, StreamEnd)] == events[-1:]
     assert all(event.text for event in events if isinstance(event, TextDelta))
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "message"),
+    [
+        (
+            "streamkit.sinks.starlette",
+            "starlette.background",
+            "streamkit.sinks.starlette needs starlette: install starlette or fastapi",
+        ),
+        (
+            "streamkit.testing.strategies",
+            "hypothesis",
+            "streamkit.testing.strategies needs hypothesis: install the extra 'testing' of streamkit-llm",
+        ),
+    ],
+)
+def test_a_module_that_needs_another_package_names_it(
+    module: str, missing: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        importlib.import_module(module)
+    assert str(caught.value) == message
