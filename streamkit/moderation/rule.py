@@ -110,7 +110,10 @@ class Rule(NamedOptions):
         object.__setattr__(self, name, strings)
 
     def _check_pattern(self, pattern: str) -> None:
-        compiled(pattern, self.ignore_case)
+        try:
+            compiled(pattern, self.ignore_case)
+        except PipelineError as error:
+            raise PipelineError(f"rule {shown(self.category)}, {error}") from error
 
     def _check_known(self, name: str, values: tuple[object, ...], known: tuple[str, ...]) -> None:
         for value in values:

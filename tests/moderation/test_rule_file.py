@@ -245,7 +245,7 @@ def test_what_is_no_path_is_not_read() -> None:
 
 @pytest.mark.parametrize("pattern", ["(", "a{2,1}", "(?P<x", "*", "(" * 5000, "[a-"])
 def test_an_invalid_pattern_fails_when_the_rule_is_created(pattern: str) -> None:
-    with pytest.raises(PipelineError, match=r"^pattern '") as caught:
+    with pytest.raises(PipelineError, match=r"^rule 'x', pattern '") as caught:
         Rule("x", patterns=("fine", pattern))
 
     assert len(str(caught.value)) < 200

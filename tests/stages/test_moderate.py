@@ -397,7 +397,7 @@ def test_nothing_waits_in_a_choice_that_is_blocked() -> None:
 
 
 def test_a_bad_pattern_is_said_when_the_stage_is_made() -> None:
-    with pytest.raises(PipelineError, match=r"^pattern '\(': missing \)"):
+    with pytest.raises(PipelineError, match=r"^rule 'x', pattern '\(': missing \)"):
         Moderate(Rule("x", patterns=("(",)))
 
 
