@@ -37,6 +37,8 @@ from streamkit.events import CONTENT, StreamEnd
 
 A = TypeVar("A")
 _CONTENT = frozenset(CONTENT)
+_ITERATES = (__name__, "streamkit.core.stage")
+"""The modules that iterate over the results of stages."""
 _BUILT_IN = (list, tuple)
 """Iterating over these types never raises."""
 
@@ -558,6 +560,8 @@ class Engine:
         elif type(stage).__module__.startswith("streamkit.") and isinstance(error, AttributeError | TypeError):
             failure = _wrong_among(items, stage) or failure
             failure.__cause__ = None if failure is error else error
+        if hint := _of_no_iterable(error):
+            failure.add_note(hint)
         before, total = self._place
         failure.add_note(f"in stage {before + position + 1} of {total}: {called(stage)}")
         return failure
@@ -620,6 +624,19 @@ def called(stage: Any) -> str:
         return " | ".join(map(called, stages))
     wrapped = getattr(stage, "stage", None)
     return f"{stage_name(stage)}({called(wrapped)})" if wrapped is not None and wrapped in inner else stage_name(stage)
+
+
+def _of_no_iterable(error: Exception) -> str | None:
+    # A hint if a method of a stage returned one item, or nothing, instead of an iterable of items.
+    if not isinstance(error, TypeError) or not str(error).endswith("object is not iterable"):
+        return None
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    # Otherwise the stage's own code iterates over a wrong object.
+    if innermost is None or innermost.tb_frame.f_globals.get("__name__") not in _ITERATES:
+        return None
+    return "feed, feed_all and flush return an iterable of items: (item,) for one item, () for none"
 
 
 def _wrong_among(items: Iterable[object], stage: Any) -> PipelineError | None:

@@ -508,6 +508,54 @@ def test_a_note_names_the_stage_that_failed_and_its_place() -> None:
     assert caught.value.__notes__ == ["in stage 1 of 3: Double"]
 
 
+@pytest.mark.anyio
+async def test_a_method_that_returns_no_iterable_fails_with_a_hint() -> None:
+    @dataclass
+    class One(sk.Stage[int, int]):
+        def feed(self, item: int) -> Any:
+            return item
+
+    @dataclass
+    class All(sk.Stage[int, int]):
+        def feed_all(self, items: list[int]) -> Any:
+            return items[0]
+
+    @dataclass
+    class Flushes(sk.Stage[int, int]):
+        def feed(self, item: int) -> Any:
+            return (item,)
+
+        def flush(self) -> Any:
+            return None
+
+    @dataclass
+    class AsyncOne(sk.AsyncStage[int, int]):
+        async def feed(self, item: int) -> Any:
+            return item
+
+    hint = "feed, feed_all and flush return an iterable of items: (item,) for one item, () for none"
+    for stage in (One(), All(), Flushes(), One() | Double()):
+        with pytest.raises(TypeError, match="object is not iterable") as caught:
+            list(stage.run([1, 2]))
+        assert caught.value.__notes__[0] == hint
+    for pipeline in (One(), AsyncOne(), AsyncOne() | Double()):
+        with pytest.raises(TypeError, match="object is not iterable") as caught:
+            await pipeline.open([1, 2]).collect()
+        assert caught.value.__notes__[0] == hint
+
+
+def test_a_type_error_of_a_stages_own_code_has_no_such_hint() -> None:
+    @dataclass
+    class Wrong(sk.Stage[int, int]):
+        def feed(self, item: int) -> Iterable[int]:
+            return list(cast(Any, item))
+
+    with pytest.raises(TypeError, match="'int' object is not iterable") as caught:
+        list(Wrong().run([1]))
+
+    assert caught.value.__notes__ == ["in stage 1 of 1: Wrong"]
+
+
 def test_a_stage_without_a_feed_says_what_is_missing() -> None:
     @dataclass
     class Empty(sk.Stage[int, int]):
