@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial, reduce
 from itertools import islice
 from time import process_time
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, TypeAlias, cast, get_args
 
 import anyio
 import msgspec
@@ -27,7 +27,8 @@ from streamkit import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.core.stage import compose, parts
+from streamkit.core.hints import misplaced
+from streamkit.core.stage import Step, check, compose, parts
 from streamkit.events import PartDelta
 from streamkit.hops.threaded import Threaded
 from streamkit.operators import Switch, Tap
@@ -73,8 +74,13 @@ def check_stage(
     that it is the same for any split of the text; by default adjacent deltas are joined. `skip` names laws that the stage does
     not guarantee: a stage that counts deltas has no split invariance, and a hop that emits results as they are ready no order.
     `ahead` is the number of items that a hop may read while its consumer does not read. The checks run their own event loops, so
-    call this from a synchronous test function. A violation raises `AssertionError`.
+    call this from a synchronous test function. A violation raises `AssertionError`, an object that is no valid stage
+    `PipelineError`.
     """
+    if not isinstance(cast(object, stage), Step):
+        raise PipelineError(misplaced(stage))
+    for part in parts(stage):
+        check(cast(Any, type(part)))
     hop = any(part.joins for part in parts(stage))
     if unknown := set(skip) - set(HOP_LAWS if hop else LAWS):
         raise PipelineError(

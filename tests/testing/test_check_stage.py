@@ -338,3 +338,22 @@ def test_a_stage_that_is_done_early_is_held_to_what_it_takes() -> None:
 
     assert outcome(Two(), EVENTS) == EVENTS[:2]
     check_stage(Two(), EVENTS, skip=["split_invariance", "unknown_events", "pickling"])
+
+
+class NoDataclass(Stage[Event, Event]):
+    def feed(self, item: Event) -> Iterable[Event]:
+        return (item,)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (NoDataclass(), "^NoDataclass is not a dataclass: decorate it with @dataclass"),
+        (Parse, r"^expected a stage, found the class Parse: write Parse\(\)$"),
+        (lambda item: item, "^expected a stage, found the function <lambda>: decorate it with @streamkit.stage$"),
+        (5, "^expected a stage, found an object of type int$"),
+    ],
+)
+def test_what_is_no_valid_stage_is_rejected(wrong: Any, message: str) -> None:
+    with pytest.raises(PipelineError, match=message):
+        check_stage(wrong, EVENTS)
