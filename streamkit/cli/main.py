@@ -11,7 +11,7 @@ from streamkit.cli.commands import COMMANDS, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code. Wrong arguments raise `SystemExit(2)`."""
+    """Run the command and return its exit code. Wrong arguments raise `SystemExit(2)`; none at all print the help as well."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     if "_ARGCOMPLETE" in os.environ:
         _complete()
@@ -36,6 +36,9 @@ def _let_modules_of_this_folder_be_named() -> None:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser(_named(arguments))
+    if not arguments:
+        parser.print_help(sys.stderr)
+        raise SystemExit(exits.WRONG_ARGUMENTS)
     options, rest = parser.parse_known_args(arguments)
     # argparse treats an optional positional argument as missing if an option precedes it.
     if rest and getattr(options, "prompt", "") is None and not rest[0].startswith("-"):

@@ -85,7 +85,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ("", "the following arguments are required: COMMAND"),
+        ("--no", "the following arguments are required: COMMAND"),
         ("sing", "invalid choice: 'sing'"),
         ("demo --slow", "unrecognized arguments: --slow"),
         ("serve-demo --port 65536", "argument --port: expected 0 to 65535, found '65536'"),
@@ -104,6 +104,17 @@ def test_a_wrong_argument_is_named_and_the_exit_code_is_2(
 
     assert left.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_without_arguments_the_help_is_shown_and_the_exit_code_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([])
+    shown = capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    assert (left.value.code, shown.out) == (2, "")
+    assert shown.err == capsys.readouterr().out
 
 
 def test_an_error_of_streamkit_is_one_line_on_stderr_and_the_exit_code_1(
