@@ -125,7 +125,7 @@ class Journal:
     def _other_inputs(self, which: str) -> str:
         return (
             f"the inputs are not those that {name_of(self.paths[0])} was begun with{which}; "
-            "restart the batch, or write to another file"
+            "restart the batch (restart=True, --restart), or write to another file"
         )
 
     def write(self, shard: Shard, outcome: ShardOutcome) -> None:
@@ -162,7 +162,8 @@ class Journal:
         for path in paths:
             if not self._restart and path.exists() and path.stat().st_size:
                 raise PipelineError(
-                    f"{name_of(path)} exists and is no batch that can be resumed; restart to replace it, or name another file"
+                    f"{name_of(path)} exists and is no batch that can be resumed: "
+                    "replace it (restart=True, --restart), or name another file"
                 )
 
     def _recover(self) -> None:
@@ -193,7 +194,7 @@ class Journal:
         if other := [_WORDS[name] for (name, found), expected in pairs if found != expected]:
             raise PipelineError(
                 f"{name_of(self.paths[0])} was begun with a different {' and '.join(other)}; "
-                "restart the batch, or write to another file"
+                "restart the batch (restart=True, --restart), or write to another file"
             )
 
     def _read_entries(self, journal: IO[bytes]) -> tuple[int, int, int]:
@@ -215,7 +216,7 @@ class Journal:
         if last and _content(*written) != last:
             raise PipelineError(
                 f"{name_of(self.paths[0])} or its dead letters were changed since this batch wrote them; "
-                "restart the batch, or write to another file"
+                "restart the batch (restart=True, --restart), or write to another file"
             )
         return lengths
 

@@ -45,7 +45,9 @@ def write_parquet(lines: Path, out: Path) -> None:
     except OSError as error:
         raise RecordingError(f"{name_of(out)} can't be written: {reason_of(error)}") from error
     except (msgspec.MsgspecError, UnicodeError, LookupError, TypeError, pa.ArrowException) as error:
-        raise PipelineError(f"{name_of(lines)} has lines that are no results: restart the batch") from error
+        raise PipelineError(
+            f"{name_of(lines)} has lines that are no results: restart the batch (restart=True, --restart)"
+        ) from error
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
