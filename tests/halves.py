@@ -8,6 +8,7 @@ With arguments it is pytest itself.
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -18,9 +19,11 @@ FIRST = (
 )
 """Folders whose tests compute; those of the second half wait for servers and for other processes as well."""
 
+INTERRUPTED = 130
+
 
 def main() -> int:
-    """Run both halves, print the first as it comes and then the second, and return the greater exit code."""
+    """Run both halves, print the first as it comes and then the second, and return the greater exit code; 130 after Ctrl-C."""
     command = [sys.executable, "-m", "pytest"]
     if arguments := sys.argv[1:]:
         os.execv(sys.executable, [*command, *arguments])
@@ -31,8 +34,16 @@ def main() -> int:
         second = subprocess.Popen(
             [*command, "-p", "no:cacheprovider", *ignored], stdout=output, stderr=subprocess.STDOUT
         )
-        code = subprocess.run([*command, *first], check=False).returncode
-        code = max(code, second.wait())
+        try:
+            code = subprocess.run([*command, *first], check=False).returncode
+            code = max(code, second.wait())
+        # Ctrl-C interrupts both halves too, which then end by themselves.
+        except KeyboardInterrupt:
+            with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+                second.wait(timeout=10)
+            second.kill()
+            second.wait()
+            return INTERRUPTED
         output.seek(0)
         sys.stdout.buffer.write(output.read())
     return code
