@@ -242,7 +242,7 @@ def test_how_much_waits_can_be_asked() -> None:
 
 @pytest.mark.parametrize("source", ["(", "a{2,1}", r"\1", "(?P<x>a)(?P<x"], ids=repr)
 def test_a_pattern_that_is_none_is_said_with_its_text(source: str) -> None:
-    with pytest.raises(PipelineError, match=r"^pattern '") as caught:
+    with pytest.raises(PipelineError, match=r"^rule '\w+', pattern '") as caught:
         Reading((pattern(source),))
 
     assert repr(source) in str(caught.value)
