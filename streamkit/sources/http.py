@@ -172,9 +172,9 @@ class Http(Source[bytes]):
     async def open(self) -> None:
         import aiohttp
 
-        check_asyncio(self)
         if problem := scheme_problem(self._url):
             raise ConnectFailed(f"{self!r}: expected http://host/path or https://…, {problem}")
+        check_asyncio(self)
         session = self._lent or self._owned
         if session is None:
             session = self._owned = aiohttp.ClientSession()

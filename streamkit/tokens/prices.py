@@ -262,7 +262,7 @@ def _mistakes(table: object) -> Iterator[tuple[str, Place]]:
     for key in given:
         if key not in _Table.__struct_fields__:
             yield f"expected currency and models, found {shown(key)}", (str(key),)
-    if not isinstance(currency := given.get("currency"), str) or not currency:
+    if not isinstance(currency := given.get("currency"), str):
         yield f"expected a currency such as 'USD', found {_found(currency)}", ("currency",)
     if not isinstance(models := given.get("models"), Mapping):
         yield f"expected models, a table of prices for each pattern of model names, found {_found(models)}", ("models",)

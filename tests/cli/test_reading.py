@@ -793,7 +793,7 @@ def test_the_rules_see_what_the_stages_make(
     ("name", "code", "problem"),
     [
         ("loud", 2, "--stage: expected one of the stages Accumulate, "),
-        ("named", 2, "--stage: Named needs name"),
+        ("named", 2, "--stage named: Named needs name"),
         ("nothing", 1, "streamkit.stages: expected 'nothing' to make a stage, found an object of type int"),
     ],
 )
