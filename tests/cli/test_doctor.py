@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from streamkit.cli import doctor
 from streamkit.cli.main import main
 
 TABLE = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
+
+AIOHTTP = "aiohttp>=3.10.5" if sys.version_info >= (3, 13) else "aiohttp>=3.10"
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
@@ -48,7 +51,7 @@ def test_what_is_missing_is_named_and_the_exit_code_is_1(
 
     assert main(["doctor"]) == 1
     found = told(capsys)
-    assert found["aiohttp"] == "missing; needed is aiohttp>=3.10; python -m pip install 'aiohttp>=3.10'"
+    assert found["aiohttp"] == f"missing; needed is {AIOHTTP}; python -m pip install '{AIOHTTP}'"
     assert found["rich"] == "99.0"
     assert found["streamkit-prices"] == (
         "not installed; optional: prices of models; "
@@ -120,7 +123,7 @@ def test_a_package_that_is_too_old_is_told(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr(doctor, "version", lambda name: "3.9.5" if name == "aiohttp" else version(name))
 
     assert main(["doctor"]) == 1
-    assert told(capsys)["aiohttp"] == "3.9.5, but needed is aiohttp>=3.10; python -m pip install 'aiohttp>=3.10'"
+    assert told(capsys)["aiohttp"] == f"3.9.5, but needed is {AIOHTTP}; python -m pip install '{AIOHTTP}'"
 
 
 def test_a_broken_plugin_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

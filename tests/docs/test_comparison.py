@@ -2,11 +2,15 @@
 
 import ast
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import aiohttp
@@ -193,20 +197,37 @@ def _rows(text: str) -> list[list[str]]:
     ]
 
 
+def pasted(lines: str, folder: Path) -> str:
+    """Return the output of `python -m asyncio` in a terminal, into which these lines are pasted and run."""
+    control, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "asyncio"], stdin=terminal, stdout=terminal, stderr=terminal, cwd=folder, env=environment
+    ) as process:
+        os.close(terminal)
+        limit = Timer(120, process.kill)
+        limit.start()
+        shown = b""
+        with suppress(OSError):  # raised when the process has ended
+            while b">>> " not in shown:
+                shown += os.read(control, 4096)
+            os.write(control, f"{lines}\n\nexit()\n".replace("\n", "\r").encode())
+            while data := os.read(control, 4096):
+                shown += data
+        limit.cancel()
+        os.close(control)
+    return re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]|\r", b"", shown).decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
 def test_the_eight_lines_run_as_printed_in_the_asyncio_prompt(tmp_path: Path) -> None:
     lines = README.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     assert len(lines.splitlines()) == 8
-    done = subprocess.run(
-        [sys.executable, "-m", "asyncio"],
-        input=f"{lines}\nexit()\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=tmp_path,
-    )
-    assert ANSWER.replace(SECRET, "[redacted]") in done.stdout
-    assert "Error" not in done.stderr
+
+    shown = pasted(lines, tmp_path)
+
+    assert ANSWER.replace(SECRET, "[redacted]") in shown
+    assert "Error" not in shown
 
 
 def test_the_stage_of_the_readme_has_ten_lines() -> None:
