@@ -421,28 +421,34 @@ def compose_parts(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any, Any
 
 
 def _check_moderation(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any, Any], ...]) -> None:
-    moderation = next((stage for stage in with_inner(after) if stage.moderates), None)
-    assembly = next((stage for stage in before if any(part.assembles for part in with_inner([stage]))), None)
-    if moderation is None or assembly is None:
-        return
-    first, last = stage_name(moderation), stage_name(assembly)
-    raise PipelineError(
-        f"{last} | {first}: {last} assembles text, which {first} could no longer withhold: "
-        f"put {first} first, … | {first} | {last} | …"
-    )
+    if found := _found_behind(before, after, lambda stage: stage.assembles, lambda stage: stage.moderates):
+        last, first = found
+        raise _wrong_order(last, first, f"{last} assembles text, which {first} could no longer withhold")
 
 
 def _check_results(before: tuple[Step[Any, Any], ...], after: tuple[Step[Any, Any], ...]) -> None:
     # A stage that ends the run early flushes itself and the stages after it, but not those before it.
-    ending = next((stage for stage in with_inner(after) if stage.ends_early), None)
-    result = next((stage for stage in before if any(part.emits_result for part in with_inner([stage]))), None)
-    if ending is None or result is None:
-        return
-    first, last = stage_name(ending), stage_name(result)
-    raise PipelineError(
-        f"{last} | {first}: when {first} ends the stream early, the result that {last} emits at the end is lost: "
-        f"put {first} first, … | {first} | {last} | …"
-    )
+    if found := _found_behind(before, after, lambda stage: stage.emits_result, lambda stage: stage.ends_early):
+        last, first = found
+        lost = f"when {first} ends the stream early, the result that {last} emits at the end is lost"
+        raise _wrong_order(last, first, lost)
+
+
+def _found_behind(
+    before: tuple[Step[Any, Any], ...],
+    after: tuple[Step[Any, Any], ...],
+    is_last: Callable[[Step[Any, Any]], bool],
+    is_first: Callable[[Step[Any, Any]], bool],
+) -> tuple[str, str] | None:
+    # The names of a stage that must come last and one that must come first, if they come in the other order. The first also
+    # counts inside another stage; the last is named by the stage that contains it.
+    first = next(filter(is_first, with_inner(after)), None)
+    last = next((stage for stage in before if any(map(is_last, with_inner([stage])))), None)
+    return None if first is None or last is None else (stage_name(last), stage_name(first))
+
+
+def _wrong_order(last: str, first: str, reason: str) -> PipelineError:
+    return PipelineError(f"{last} | {first}: {reason}: put {first} first, … | {first} | {last} | …")
 
 
 def cut_short(produced: list[Out], error: Exception) -> Generator[Out, None, None]:
