@@ -20,6 +20,7 @@ from streamkit.events import Completion, Event, StreamEnd, ToolCall, ToolOutput,
 from streamkit.hops.channel import Branch, at_least_one, opened
 from streamkit.hops.concurrent_map import concurrent_map
 from streamkit.hops.context import hop
+from streamkit.hops.keys import check_functions
 from streamkit.hops.tasks import beside
 from streamkit.hops.tools import DecidesOnTool, OnToolError, Tool, Tools, as_tools
 from streamkit.operators.each import check_seconds
@@ -71,8 +72,7 @@ async def converse(
         check_seconds("timeout", timeout)
     if to is not None and to not in get_args(RequestFormat):
         raise PipelineError(f"to: expected one of {', '.join(get_args(RequestFormat))}, found {shown(to)}")
-    if not callable(cast(object, ask)):
-        raise PipelineError(f"ask: expected a function, found {kind_of(ask)}")
+    check_functions(ask=ask)
     plan = _Plan(ask, as_tools(tools), max_turns, concurrency, timeout, on_error, to)
     talk = _Conversation(plan, list(messages), Branch[Event](size))
     async with beside(talk.work, unclosed=talk.unclosed):
