@@ -122,10 +122,16 @@ class RedisLog:
         try:
             with anyio.fail_after(self._timeout + more):
                 yield
-        except ResponseError as error:
-            raise _refused(error) from None
-        except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            raise LogUnreachable(f"Redis does not answer: {type(error).__name__}") from error
+        except Exception as error:
+            # A task group inside the block wraps the error.
+            failed: Exception = (
+                cast("ExceptionGroup[Exception]", error).exceptions[0] if isinstance(error, ExceptionGroup) else error
+            )
+            if isinstance(failed, ResponseError):
+                raise _refused(failed) from None
+            if isinstance(failed, RedisError | OSError):  # TimeoutError is an OSError
+                raise LogUnreachable(f"Redis does not answer: {type(failed).__name__}") from failed
+            raise
 
     # Producers
 
@@ -294,28 +300,22 @@ class RedisLog:
 
     async def _wait(self, command: Command, seconds: float) -> Any:
         """The reply to a command that blocks, or the error with which the server has refused it."""
-        failed: Exception | None = None
         reply: Any = None
-        try:
-            async with self._reaching(seconds), anyio.create_task_group() as group:
-                tail = self._tails.pop() if self._tails else await self._new_tail()
-                group.start_soon(self._unblock, tail.id)
-                try:
-                    await tail.connection.send_command(*command)
-                    reply = await tail.connection.read_response()
-                except ResponseError as error:
-                    reply = error
-                except BaseException:
-                    # What it would still receive is the reply to this command.
-                    await tail.connection.disconnect(nowait=True)
-                    raise
-                finally:
-                    group.cancel_scope.cancel()
-                self._tails.append(tail)
-        except* (RedisError, OSError) as errors:
-            failed = errors.exceptions[0]
-        if failed is not None:
-            raise LogUnreachable(f"Redis does not answer: {type(failed).__name__}") from failed
+        async with self._reaching(seconds), anyio.create_task_group() as group:
+            tail = self._tails.pop() if self._tails else await self._new_tail()
+            group.start_soon(self._unblock, tail.id)
+            try:
+                await tail.connection.send_command(*command)
+                reply = await tail.connection.read_response()
+            except ResponseError as error:
+                reply = error
+            except BaseException:
+                # What it would still receive is the reply to this command.
+                await tail.connection.disconnect(nowait=True)
+                raise
+            finally:
+                group.cancel_scope.cancel()
+            self._tails.append(tail)
         return reply
 
     async def _unreadable(self, after: Mapping[str, Position], error: Exception) -> dict[str, SourceError]:
