@@ -229,15 +229,14 @@ class Moderate(Stage[Event, Event]):
                 text = event.text if at - start == 1 else "".join(map(_text, run))
                 if len(text) > pace.at_once and not at_once:
                     return start
-                began = thread_time() if len(text) > pace.timed else None
+                weight = len(text)
+                began = thread_time() if weight > pace.timed else None
                 if self.keep_raw:
                     self._keep(index, channel, None, text)
                 if text and (known := release.open.get((kind, index))):
                     known(run, text, out)
                 else:
                     release.feed_run(channel, run, text, out)
-                if began is not None:
-                    pace.adapt(len(text), thread_time() - began)
             elif (spelled := _IN_PIECES.get(kind)) and together:
                 at = run_of(items, start)
                 run = items[start:at]
@@ -247,19 +246,19 @@ class Moderate(Stage[Event, Event]):
                 if self.keep_raw:
                     for piece in run:
                         self._keep_other(piece)
-                began = thread_time() if len(text) > pace.timed else None
+                weight = len(text)
+                began = thread_time() if weight > pace.timed else None
                 release.feed_call(run, text, out)
-                if began is not None:
-                    pace.adapt(len(text), thread_time() - began)
-            elif not at_once and (start > _MOST_EVENTS or weight_of(event) > pace.at_once):
-                return start
             else:
-                began = thread_time() if at_once and weight_of(event) > pace.timed else None
+                weight = weight_of(event)
+                if not at_once and (start > _MOST_EVENTS or weight > pace.at_once):
+                    return start
+                began = thread_time() if at_once and weight > pace.timed else None
                 if self.keep_raw:
                     self._keep_other(event)
                 release.feed(event, out)
-                if began is not None:
-                    pace.adapt(weight_of(event), thread_time() - began)
+            if began is not None:
+                pace.adapt(weight, thread_time() - began)
         return None
 
     # What is kept
