@@ -44,15 +44,14 @@ class Replicate(Dialect):
         elif item.event == "output":
             if data:
                 out.append(TextDelta(data, payload=_quoted(data)))
-        elif item.event == "error":
-            body = _decoded(item.data)
-            self.fail(error_in(body) or body, number, out)
         elif item.event == "done":
             self._conclude(item, number, out)
-        elif is_error_event(body := _decoded(item.data)):
-            self.fail(error_in(body) or body, number, out)
         else:
-            out.append(ProviderNotice(item.event, data, payload=_quoted(data)))
+            body = _decoded(item.data)
+            if item.event == "error" or is_error_event(body):
+                self.fail(error_in(body) or body, number, out)
+            else:
+                out.append(ProviderNotice(item.event, data, payload=_quoted(data)))
 
     def _conclude(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         # The data of a successful answer is `{}`, without a reason.
