@@ -28,6 +28,7 @@ from streamkit.sinks.aiohttp import respond_durable
 from tests.clients.comparison import Task, in_process
 from tests.relay import durable_server
 from tests.relay.answers import EVENTS
+from tests.sinks.servers import aiohttp_app
 
 SUITE = "durable.test.mjs"
 CLIENT = "durable.mjs"
@@ -107,14 +108,8 @@ async def published(streams: Relay) -> AsyncGenerator[str, None]:
 
     app = web.Application()
     app.router.add_get("/{format}/{key}", handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with aiohttp_app(app) as url:
+        yield url
 
 
 async def slowly() -> AsyncGenerator[sk.Event, None]:

@@ -14,6 +14,17 @@ import streamkit as sk
 from streamkit.sse import Encode, ServerSentEvent
 from tests.clients.gateway import recordings
 
+CITATION = {
+    "type": "char_location",
+    "cited_text": "a",
+    "document_index": 0,
+    "document_title": None,
+    "start_char_index": 0,
+    "end_char_index": 1,
+    "file_id": None,
+}
+"""A citation as Anthropic sends it."""
+
 
 @cache
 def answers() -> dict[str, list[sk.Event]]:

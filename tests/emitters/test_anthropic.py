@@ -12,7 +12,7 @@ from streamkit.events import Annotation, PartEnd, PartStart
 from streamkit.sse import ServerSentEvent
 from streamkit.testing import check_emitter
 from tests.conftest import needs_shared
-from tests.emitters.kit import answers, body_of, completion_of, read_message, written
+from tests.emitters.kit import CITATION, answers, body_of, completion_of, read_message, written
 
 START = sk.events.ResponseStart("msg_1", "message", 1795466043, "claude-sonnet-4-5")
 DONE = sk.StreamEnd("completed", saw_done=True)
@@ -292,15 +292,6 @@ def test_citations_of_anthropic_are_kept_unless_text_was_withheld() -> None:
     assert [kind for kind, *_ in blocks(*cited, sk.Redacted("secret", 0, 3))].count("citations_delta") == 0
 
 
-CITATION = {
-    "type": "char_location",
-    "cited_text": "a",
-    "document_index": 0,
-    "document_title": None,
-    "start_char_index": 0,
-    "end_char_index": 1,
-    "file_id": None,
-}
 LATE: list[sk.Event] = [
     PartStart("text", 0, {"type": "text"}, "content"),
     sk.TextDelta("a"),

@@ -37,7 +37,7 @@ from streamkit.events import (
 )
 from streamkit.sse import ServerSentEvent
 from streamkit.testing.emitters import ENDS
-from tests.emitters.kit import data_of
+from tests.emitters.kit import CITATION, data_of
 from tests.emitters.test_ag_ui import assembled as read_ag_ui
 from tests.emitters.test_ag_ui import valid as valid_ag_ui
 from tests.emitters.test_ai_sdk import assembled as read_ai_sdk
@@ -66,15 +66,7 @@ citations = st.sampled_from(
             "type": "url_citation",
             "url_citation": {"url": "https://example.com", "title": "t", "start_index": 0, "end_index": 1},
         },
-        {
-            "type": "char_location",
-            "cited_text": "a",
-            "document_index": 0,
-            "document_title": None,
-            "start_char_index": 0,
-            "end_char_index": 1,
-            "file_id": None,
-        },
+        CITATION,
         {},
     ]
 )

@@ -22,6 +22,7 @@ import streamkit as sk
 from streamkit.relay import Append, Claim, DurableStreams, MemoryLog, Relay
 from streamkit.relay.batches import encode, join
 from streamkit.sinks.aiohttp import respond_durable
+from tests.sinks.servers import aiohttp_app
 
 LONG = 1e9
 TTL = r"0|[1-9][0-9]*"
@@ -200,14 +201,8 @@ async def serve() -> AsyncGenerator[str, None]:
     async with Relay(log, flush=0, tick=0.1) as streams:
         app = web.Application(client_max_size=LIMIT)
         app.router.add_route("*", "/{path:.*}", WritableServer(streams, log).handle)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+        async with aiohttp_app(app) as url:
+            yield url
 
 
 async def main() -> None:
