@@ -216,7 +216,7 @@ class UsageReport(EventBase, frozen=True, gc=False, eq=False):
     of those that the provider had reported until then. The provider may have generated and billed more.
 
     `cached_tokens` and `cache_write_tokens` are the tokens of the prompt that a cache served and stored. `reasoning_tokens` are
-    part of the completion. `counted` is the number of tokens of all text that passed `Count`; `exact` tells whether the model's
+    part of the completion. `counted` is the number of tokens of all text that passed `Count`; `exact` is whether the model's
     own encoding was used. `difference` is the provider's completion tokens minus `counted`, and minus `reasoning_tokens` if the
     reasoning was not visible; usually the remainder is the token that ends an answer. `cost` is computed from your prices, in
     `currency`; `provider_cost` is the charge that the provider reports, usually in US dollars. `name` is the name of the `Count`.

@@ -139,7 +139,7 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
         return self if self.unentered else nullcontext()
 
     async def final(self) -> Completion:
-        """Read to the end, and return the last `Completion`; its `end` tells whether it is complete.
+        """Read to the end, and return the last `Completion`; its `end` shows whether it is complete.
 
         Raises `PipelineError` before anything is sent if no stage creates completions. Raises the stream's error if it fails,
         and `StreamInterrupted` if it was cancelled; the answer so far is in `stream.stage(Accumulate).snapshot`.

@@ -102,7 +102,7 @@ class Views:
     """The views of streams and of the branches of hops.
 
     A view is the only consumer of its stream; for several consumers see `streamkit.hops.broadcast` and `tee`. A view ends when
-    the stream ends, for any reason: `Stream.end` tells whether the answer is complete. With `index=None` a view contains all
+    the stream ends, for any reason: `Stream.end` shows whether the answer is complete. With `index=None` a view contains all
     choices of an answer with several; an index that is not a whole number from 0 raises `PipelineError`.
     """
 
@@ -144,7 +144,7 @@ class Views:
         return self._view(TextDelta, "objects()", reads(kind, _checked(index)))
 
     async def text(self, index: int = 0) -> str:
-        """Read to the end, and return the text of one choice, without text before a `Reset`. `end` tells whether it is complete.
+        """Read to the end, and return the text of one choice, without text before a `Reset`. `end` shows whether it is complete.
 
         Raises `PipelineError` before anything is sent if the pipeline does not return events.
         """

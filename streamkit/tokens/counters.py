@@ -42,7 +42,7 @@ class TextCount(Protocol):
 
 @runtime_checkable
 class Counter(Protocol):
-    """Creates token counts. `name` is used as `TokenCount.encoding`; `exact` tells whether the model counts in the same way."""
+    """Creates token counts. `name` is used as `TokenCount.encoding`; `exact` is whether the model counts in the same way."""
 
     @property
     def name(self) -> str:
