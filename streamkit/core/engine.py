@@ -23,7 +23,6 @@ long-running work returns `Slices`: each slice passes through the following stag
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from enum import Enum
-from itertools import groupby
 from operator import attrgetter
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
@@ -132,9 +131,6 @@ class _Level:
         self.stages = stages
         self.waits = waits
         self.pending: deque[Any] = deque()
-        self.steps: list[tuple[Callable[[list[Any]], Any], int]] = []
-        if not waits:
-            self.steps = [(stage.feed_all, offset) for offset, stage in enumerate(stages)]
 
 
 class Engine:
@@ -201,8 +197,9 @@ class Engine:
         self.content = False
         self._clock = clock or perf_counter
         self._alarm = Alarm()
-        self._levels = list(_levels(self.stages)) or [_Level(0, [], waits=False)]
-        self._steps = self._levels[0].steps
+        self._levels = _levels(self.stages)
+        first = self._levels[0]
+        self._steps = [] if first.waits else [(stage.feed_all, at) for at, stage in enumerate(first.stages)]
         self._work: list[_Work] = []  # the deepest last
         self._flushed = 0  # the level to flush next
         self._start = 0  # and the stage in it to begin with
@@ -212,14 +209,18 @@ class Engine:
         self._content_read = False
         self._closing = False
         self._started = False  # whether the source has returned anything, for stages with a `tick`
-        hooks = list(with_inner(self.stages)) if clock else []
-        self._ticks = [stage.tick for stage in hooks if not hasattr(stage.tick, "unused")]
-        self._listeners = [stage.content_arrived for stage in hooks if not hasattr(stage.content_arrived, "unused")]
+        self._ticks: list[Callable[[float], None]] = []
+        self._listeners: list[Callable[[], None]] = []
+        for stage in with_inner(self.stages) if clock else ():
+            if not hasattr(tick := stage.tick, "unused"):
+                self._ticks.append(tick)
+            if not hasattr(content_arrived := stage.content_arrived, "unused"):
+                self._listeners.append(content_arrived)
         self._watching = watch_content or bool(self._listeners)
         self._metrics = {at: StageMetrics(stage_name(stage)) for at, stage in enumerate(self.stages) if stage.measured}
         # A class with its own `done` attribute does not set the alarm; its stages are checked after each burst.
         self._polled = not all([sets_alarm(stage, self._alarm) for stage in self.stages])  # noqa: C419 -- all of them
-        self._deep = len(self._levels) > 1 or self._levels[0].waits
+        self._deep = len(self._levels) > 1 or first.waits
         self._restored = False
         self._unchecked = set(range(len(self.stages)))  # stages that have not received an item yet
         self._plain = False
@@ -546,11 +547,10 @@ class Engine:
     def _check(self, position: int, item: object) -> None:
         if position in self._unchecked:
             self._unchecked.discard(position)
-            first = self._levels[0]
-            unchecked = any(at < len(first.stages) for at in self._unchecked)
-            plain = not (self._watching or self._metrics or self._polled)
-            self._plain = plain and not (first.waits or unchecked)
-            self._plain_calls = plain and not (self._ticks or self._unchecked)
+            if not (self._watching or self._metrics or self._polled):
+                first, count = self._levels[0], len(self._levels[0].stages)
+                self._plain = not first.waits and min(self._unchecked, default=count) >= count
+                self._plain_calls = not (self._ticks or self._unchecked)
             check_item(self.stages[position], item)
 
     def _named(self, error: Exception, position: int, items: Iterable[object]) -> Exception:
@@ -653,15 +653,17 @@ def with_inner(stages: Iterable[Any]) -> Iterator[Any]:
     """The stages and those that run inside them, at any depth."""
     for stage in stages:
         yield stage
-        yield from with_inner(stage.inner())
+        if inner := stage.inner():
+            yield from with_inner(inner)
 
 
 def fresh(stage: A) -> A:
     """A copy of a stage for one run. If the stage is measured, so is the copy."""
-    copy = cast("Any", stage).fresh()
-    if cast("Any", stage).measured:
+    step: Any = stage
+    copy = step.fresh()
+    if step.measured:
         object.__setattr__(copy, "measured", True)
-    return cast("A", copy)
+    return copy  # type: ignore[no-any-return]
 
 
 def find_stage(stages: Iterable[Any], kind: type[A]) -> A:
@@ -672,10 +674,16 @@ def find_stage(stages: Iterable[Any], kind: type[A]) -> A:
     raise PipelineError(f"there is no {kind.__name__} in this pipeline")
 
 
-def _levels(stages: tuple[Any, ...]) -> Iterator[_Level]:
-    position = 0
-    for waits, group in groupby(stages, lambda stage: bool(stage.waits)):
-        adjacent = list(group)
-        for together in [[stage] for stage in adjacent] if waits else [adjacent]:
-            yield _Level(position, together, waits=waits)
-            position += len(together)
+def _levels(stages: tuple[Any, ...]) -> list[_Level]:
+    levels: list[_Level] = []
+    adjacent: list[Any] = []
+    for position, stage in enumerate(stages):
+        if stage.waits:
+            levels.append(_Level(position, [stage], waits=True))
+            adjacent = []
+        elif adjacent:
+            adjacent.append(stage)
+        else:
+            adjacent = [stage]
+            levels.append(_Level(position, adjacent, waits=False))
+    return levels or [_Level(0, [], waits=False)]

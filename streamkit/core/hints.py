@@ -22,8 +22,9 @@ else:
 
 Classes: TypeAlias = tuple[type, ...] | None
 """The classes of items; `None` if they are unknown."""
-# A cache, read for each stage of each run.
+# Caches, read for each stage and source of each run.
 _DECLARED: WeakKeyDictionary[type, tuple[Classes, Classes]] = WeakKeyDictionary()
+_OF_SOURCES: WeakKeyDictionary[type, Classes] = WeakKeyDictionary()
 
 
 _MAY_BE_FIELDS = ("done", "answered", "completes")
@@ -56,6 +57,12 @@ def _declared_types(stage: type) -> tuple[Classes, Classes]:
 
 def source_types(source: type) -> Classes:
     """The item classes of a source class, from its base `Source[…]`."""
+    if source not in _OF_SOURCES:
+        _OF_SOURCES[source] = _source_types(source)
+    return _OF_SOURCES[source]
+
+
+def _source_types(source: type) -> Classes:
     for kind in source.__mro__:
         for base in getattr(kind, "__orig_bases__", ()):
             if vars(get_origin(base) or object).get("declares_items"):

@@ -94,6 +94,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         try:
             if not (self.opened or self._cancelled):
                 await self._open(guarded=False)
+                self._rest()
         except Interrupted:
             return  # the first read ends as cancelled
         except BaseException as error:
@@ -331,7 +332,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         self._resume = self._waiting.resume
         if source.deadlines is not None and source.deadlines.in_stream:
             self._timer = Timer(source.deadlines, repr(source))
-        self._quick = self._waiting.steps and self._timer is None and iscoroutinefunction(source.read)
+        self._quick = False
         if guarded:
             self._guard = _guard(self._closing)
             await anext(self._guard)
@@ -354,6 +355,11 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             self.engine.untime()
         if (items := self._source.items()) is not None:
             self._read, self._single = items.__anext__, True
+        self._quick = (
+            cast("Waiting", self._waiting).steps
+            and self._timer is None
+            and (self._single or iscoroutinefunction(self._read))
+        )
         if self._quick:
             self._prepare()
 

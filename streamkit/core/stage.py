@@ -95,15 +95,20 @@ class Step(NamedOptions, Composable, Generic[In, Out]):
 
     def fresh(self: A) -> A:
         """A copy with the same configuration and new state. Lists, dicts and sets in the configuration are copied."""
-        kind = cast("Any", type(self))
+        kind: Any = type(self)
         check(kind)
-        names = _config(kind)
-        made = kind(**{name: getattr(self, name) for name in names})
-        for name in names:
+        config: dict[str, Any] = {}
+        for name in _config(kind):
+            config[name] = value = getattr(self, name)
             # Otherwise a list of state whose field lacks `init=False` by mistake would be shared between all runs. (Law 4)
-            if isinstance(value := getattr(made, name), _MUTABLE):
-                object.__setattr__(made, name, copy.copy(cast("Any", value)))
-        return cast("A", made)
+            if isinstance(value, _MUTABLE):
+                config[name] = copy.copy(cast("Any", value))
+        if kind.__new__ is not _NEW:
+            return kind(**config)  # type: ignore[no-any-return]
+        # The names of these options need no check.
+        made = object.__new__(kind)
+        made.__init__(**config)
+        return made  # type: ignore[no-any-return]
 
     def item_types(self) -> tuple[Classes, Classes]:
         """The item classes that this stage takes and returns, which `|` checks; `None` if they are unknown."""
@@ -145,18 +150,18 @@ class Step(NamedOptions, Composable, Generic[In, Out]):
         With a `checkpoint` of an earlier run (`Stream.checkpoint`) the run resumes from there, and `source` must return the
         items that follow. Raises `PipelineError` for a checkpoint of another pipeline.
         """
-        for stage in parts(self):
+        stages = parts(self)
+        for stage in stages:
             check(cast("Any", type(stage)))
-        # A hop runs its inner stages as streams, so these may contain hops.
-        inner = (stage for part in parts(self) if not part.joins for stage in with_inner(part.inner()))
-        if inside := next((stage for stage in inner if stage.joins), None):
-            raise PipelineError(
-                f"{stage_name(inside)} is a task boundary and runs only in a stream, not inside a stage"
-            )
+            # A hop runs its inner stages as streams, so these may contain hops.
+            for inside in () if stage.joins else with_inner(stage.inner()):
+                if inside.joins:
+                    raise PipelineError(
+                        f"{stage_name(inside)} is a task boundary and runs only in a stream, not inside a stage"
+                    )
         opened = as_source(source)
-        first = parts(self)[0]
-        check_order(opened, source_types(type(opened)), first, first.item_types()[0])
-        return Stream(opened, parts(self), checkpoint)
+        check_order(opened, source_types(type(opened)), stages[0], stages[0].item_types()[0])
+        return Stream(opened, stages, checkpoint)
 
     def __ror__(
         self,
@@ -393,6 +398,9 @@ async def _call(engine: Engine) -> list[Any]:
     except Exception as error:
         return engine.refuse(error)
     return engine.answer(returned)
+
+
+_NEW = Step.__new__
 
 
 def parts(stage: Step[Any, Any]) -> tuple[Step[Any, Any], ...]:

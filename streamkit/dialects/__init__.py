@@ -84,10 +84,12 @@ def for_event(event: ServerSentEvent, problems: list[str] | None = None) -> type
     skipped, and a message about it is added to `problems`.
     """
     data = _data(event.payload)
-    own = next((dialect for dialect in DIALECTS.values() if dialect.recognizes(event, data)), None)
+    for dialect in DIALECTS.values():
+        if dialect.recognizes(event, data):
+            return dialect
     # An event without data identifies no dialect; a stream that begins with one must not load packages for it.
-    if own or event.data.strip() in ("", "[DONE]"):
-        return own
+    if event.data.strip() in ("", "[DONE]"):
+        return None
     return _of_a_package(event, data, [] if problems is None else problems)
 
 

@@ -28,6 +28,8 @@ class ChangingFields(msgspec.Struct):
 
     def rest(self) -> dict[str, Any]:
         """Return the fields to emit at the end of the stream."""
+        if not self.late:
+            return {}
         late = changed(self.late, self.known)
         self.known, self.late = {**self.known, **late}, {}
         return late

@@ -149,7 +149,7 @@ class BedrockConverse(Dialect):
     @classmethod
     def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
-        if event.event in _OWN_MARKS or any(isinstance(fields.get(name), dict) for name in _OWN_MARKS):
+        if event.event in _OWN_MARKS or any(isinstance(fields[name], dict) for name in _OWN_MARKS & fields.keys()):
             return True
         return "stopReason" in fields and isinstance(mapping(fields.get("output")).get("message"), dict)
 

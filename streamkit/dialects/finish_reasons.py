@@ -74,11 +74,15 @@ def _key(word: str) -> str:
 
 
 _MEANINGS: Final[dict[str, EndReason]] = {_key(word): end for end, words in _WORDS.items() for word in words.split()}
+_AS_SENT: Final[dict[str, EndReason]] = {word: end for end, words in _WORDS.items() for word in words.split()}
+"""The same by the usual spelling, which needs no normalization."""
 _NO_WORDS: Final[frozenset[str]] = frozenset(map(_key, _PENDING.split()))
 
 
 def meaning(word: str) -> EndReason:
     """Map a provider's finish reason to ours; "unknown" if no provider is known to use it."""
+    if (known := _AS_SENT.get(word)) is not None:
+        return known
     key = _key(word)
     # An enumeration value may include the name of its type: `FinishReason.STOP`, `FINISH_REASON_STOP`.
     return _MEANINGS.get(key) or _MEANINGS.get(key.removeprefix("finishreason"), "unknown")
@@ -86,6 +90,8 @@ def meaning(word: str) -> EndReason:
 
 def is_pending(word: str) -> bool:
     """Whether this is a placeholder sent while there is no finish reason, so that the answer has not ended."""
+    if word in _AS_SENT:
+        return False
     # A value without letters, such as a dash, is an unknown finish reason, not a placeholder.
     key = _key(word)
     return key in _NO_WORDS if key else not word.strip()

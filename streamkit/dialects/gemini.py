@@ -212,8 +212,9 @@ class Gemini(Dialect):
 
     @classmethod
     def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
-        fields = mapping(next(iter(mappings(data)), data))
-        return any(mark in fields for mark in _MARKS) or (isinstance(data, list) and "error" in fields)
+        items = mappings(data)
+        fields = items[0] if items else mapping(data)
+        return not fields.keys().isdisjoint(_MARKS) or (isinstance(data, list) and "error" in fields)
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         if isinstance(data, list):

@@ -23,6 +23,7 @@ _OF_SESSION = (
     "voiceActivityDetectionSignal",
 )
 _MARKS = ("serverContent", "toolCall", *_OF_SESSION)
+_ALL_MARKS = frozenset(_MARKS)
 _BESIDE = ("inputTranscription", "interimInputTranscription", "generationComplete", "waitingForInput")
 _OF_CANDIDATE = ("groundingMetadata", "urlContextMetadata")
 _INTERRUPTED = "INTERRUPTED"
@@ -51,7 +52,7 @@ class GeminiLive(Gemini):
     @classmethod
     def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         fields = mapping(data)
-        return any(isinstance(fields.get(mark), dict) for mark in _MARKS)
+        return any(isinstance(fields[mark], dict) for mark in _ALL_MARKS & fields.keys())
 
     def take(self, item: ServerSentEvent, data: Any, number: int, out: list[Event]) -> None:
         fields, payload = mapping(data), item.payload

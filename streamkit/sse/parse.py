@@ -137,6 +137,8 @@ class Parse(Stage[Input, ServerSentEvent]):
         alone = len(items) == 1
         if alone and self._between and (event := self._one_event(items[0])):
             return [event]
+        if alone and not self._started and (event := self._first_event(items[0])):
+            return [event]
         events: list[ServerSentEvent] = []
         try:
             for item in items:
@@ -202,6 +204,15 @@ class Parse(Stage[Input, ServerSentEvent]):
         self._number += head.lines
         self._silent = 0
         return ServerSentEvent(head.name, piece[start:end], id)
+
+    def _first_event(self, piece: Input) -> ServerSentEvent | None:
+        # The same for the first read, if it begins with a field and therefore an event stream.
+        begun = self._number or self._silent or self._rest or self._after_cr or self._texts or self._lines is not None
+        if begun or (event := self._one_event(piece)) is None:
+            return None
+        self._started = self._between = True
+        self._undecided = False
+        return event
 
     def _take_short(self, piece: bytes, events: list[ServerSentEvent]) -> bytes:
         # Fast path for a short read that ends anywhere: parse its events in the same way, and buffer the beginning of the next

@@ -251,6 +251,9 @@ class Accumulate(Stage[Event, Event]):
         return gathered
 
     def _identify(self, event: ResponseStart) -> None:
+        if not self._identity:
+            self._identity = {name: getattr(event, name) for name in _IDENTITY}
+            return
         for name in _IDENTITY:
             self._identity[name] = self._once(self._identity.get(name), getattr(event, name), name)
 
@@ -322,6 +325,8 @@ def _tool_call(number: int, call: _AccumulatedCall) -> ToolCall:
 
 
 def _parts(gathered: _Gathered) -> tuple[Part, ...]:
+    if not gathered.parts:
+        return ()
     texts: dict[int, list[str]] = {number: [] for number in gathered.parts}
     marked: set[Channel] = {mark.channel for mark in gathered.marks}
     for channel in marked:

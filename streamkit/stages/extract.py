@@ -170,9 +170,11 @@ class Extract(Stage[ServerSentEvent, Event]):
     def _decide(self, items: list[ServerSentEvent]) -> tuple[Iterable[Event], int]:
         """Read the items up to and including the first that identifies the dialect, or all if none does. Return the events and
         the number of items read."""
-        identified = ((at, kind) for at, item in enumerate(items) if (kind := for_event(item, self._problems)))
-        at, kind = next(identified, (len(items), None))
-        early = self._reader.feed_all(items[:at])
+        kind: type[Dialect] | None = None
+        at = 0
+        while at < len(items) and (kind := for_event(items[at], self._problems)) is None:
+            at += 1
+        early = self._reader.feed_all(items[:at]) if at else list[Event]()
         if not isinstance(early, list):
             return self._explained(early), len(items)
         if self._reader.done:

@@ -89,11 +89,10 @@ class OpenAICompletions(Dialect):
     def recognizes(cls, event: ServerSentEvent, data: object) -> bool:
         # Choices that have only a text and a stop reason belong to a model on Bedrock.
         found = fields.mapping(data)
-        of_bedrock = any(
-            "stop_reason" in choice and not {"finish_reason", "message", "delta"} & choice.keys()
-            for choice in fields.mappings(found.get("choices"))
+        return "choices" in found and not any(
+            "stop_reason" in choice and choice.keys().isdisjoint(("finish_reason", "message", "delta"))
+            for choice in fields.mappings(found["choices"])
         )
-        return "choices" in found and not of_bedrock
 
     def record_learnt(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
         super().record_learnt(learnt, pieces, payload)
@@ -107,6 +106,9 @@ class OpenAICompletions(Dialect):
 
     def _read_one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         payload = item.payload
+        if payload == b"[DONE]":
+            self.finish(out, number)
+            return
         try:
             chunk: Chunk | None = self._reader.decode(payload)
         except NOT_JSON:
@@ -216,7 +218,7 @@ class OpenAICompletions(Dialect):
 
     def _identify(self, start: tuple[Any, ...], payload: bytes, out: list[Event]) -> None:
         # Azure's first chunk has empty strings and a `created` of 0; ignore them.
-        known = tuple(value or known for value, known in zip(start, self._start, strict=True))
+        known = tuple([value or known for value, known in zip(start, self._start, strict=True)])
         if known == self._start:
             return
         self._start = known
