@@ -1,12 +1,19 @@
 """A streamed JSON array: its elements, each as soon as it is complete."""
 
 import re
+from typing import Literal
 
 import msgspec
 
-_BETWEEN = re.compile(rb"[ \t\r\n,]*")
+_BLANKS = re.compile(rb"[ \t\r\n]*")
 _BEGINNING = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*([^ \t\r\n])")
 _OUTSIDE = re.compile(rb'["{}\[\]]')
+_EXPECTED = {
+    "first": "an object or ']' after the start of a JSON array",
+    "next": "an object after a comma in a JSON array",
+    "separator": "',' or ']' after an element of a JSON array",
+    "array": "nothing or another array after a JSON array",
+}
 _IN_STRING = re.compile(rb'["\\]')
 
 
@@ -25,9 +32,20 @@ class JsonArray(msgspec.Struct):
     depth: int = 0
     in_string: bool = False
     escaped: bool = False
-    closed: bool = False
+    follows: Literal["first", "next", "separator", "array"] = "first"
+    """What may follow now, outside of an element."""
     broken: bool = False
-    """Whether text was received that belongs to no element."""
+    """Whether something else followed."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the array has ended. Another one may follow, as in a file with one on each line."""
+        return self.follows == "array"
+
+    @property
+    def expected(self) -> str:
+        """What was expected, for the error message."""
+        return _EXPECTED[self.follows]
 
     def feed(self, text: bytes) -> list[bytes] | None:
         """The elements that this piece completes; `None` if the array does not contain objects, with its bytes in `lead`."""
@@ -47,18 +65,23 @@ class JsonArray(msgspec.Struct):
         return whole
 
     def _between(self, text: bytes, at: int) -> int:
-        found = _BETWEEN.match(text, at)
+        found = _BLANKS.match(text, at)
         at = found.end() if found else at
-        if at == len(text):
-            return at
-        if text[at : at + 1] == b"{" and not self.closed:
-            self.depth = self.size = 1
-            self.pieces.append(b"{")
-        elif text[at : at + 1] == (b"[" if self.closed else b"]"):
-            # Another array may follow, as in a file with one on each line.
-            self.closed = not self.closed
-        else:
-            self.broken = True
+        match text[at : at + 1], self.follows:
+            case b"", _:
+                return at
+            case b"{", "first" | "next":
+                self.depth = self.size = 1
+                self.pieces.append(b"{")
+                self.follows = "separator"
+            case b",", "separator":
+                self.follows = "next"
+            case b"]", "first" | "separator":
+                self.follows = "array"
+            case b"[", "array":
+                self.follows = "first"
+            case _:
+                self.broken = True
         return at + 1
 
     def _inside(self, text: bytes, start: int, whole: list[bytes]) -> int:

@@ -525,8 +525,7 @@ class Parse(Stage[Input, ServerSentEvent]):
                 events.append(JsonBody(payload=element))
                 self._silent = 0
             if array.broken:
-                found = "expected ',' or ']' after an element of a JSON array, found something else"
-                raise ProtocolError(f"line {number}: {found}", line=number)
+                raise ProtocolError(f"line {number}: expected {array.expected}, found something else", line=number)
             if array.size > self.max_event_bytes:
                 raise self._too_long(number)
         return True

@@ -119,12 +119,27 @@ def test_an_error_in_an_array_is_the_providers() -> None:
 @pytest.mark.parametrize(
     ("body", "documents", "problem"),
     [
-        (b'[{"a":1},oops]', ['{"a":1}'], "line 1: expected ',' or ']' after an element"),
+        (b'[{"a":1},oops]', ['{"a":1}'], "line 1: expected an object after a comma"),
+        (b'[{"a":1},,{"b":2}]', ['{"a":1}'], "line 1: expected an object after a comma"),
+        (b'[{"a":1},\n]', ['{"a":1}'], "line 2: expected an object after a comma"),
+        (b'[{"a":1}{"b":2}]', ['{"a":1}'], "line 1: expected ',' or ']' after an element"),
+        (b'[{"a":1}]\n[,{"b":2}]', ['{"a":1}'], "line 2: expected an object or ']' after the start"),
+        (b'[{"a":1}],[{"b":2}]', ['{"a":1}'], "line 1: expected nothing or another array after"),
         (b'[\n{"a":1}\n"b"\n]', ['{"a":1}'], "line 3: expected ',' or ']' after an element"),
-        (b'[{"a":1}] more', ['{"a":1}'], "line 1: expected ',' or ']' after an element"),
+        (b'[{"a":1}] more', ['{"a":1}'], "line 1: expected nothing or another array after"),
         (b'[{"a":1}}', ['{"a":1}'], "line 1: expected ',' or ']' after an element"),
     ],
-    ids=["words", "a text without a comma", "words behind it", "a bracket too many"],
+    ids=[
+        "words",
+        "two commas",
+        "a comma before the end",
+        "no comma",
+        "a comma at the start",
+        "a comma between two arrays",
+        "a text without a comma",
+        "words behind it",
+        "a bracket too many",
+    ],
 )
 def test_what_is_no_element_is_an_error_after_the_elements(body: bytes, documents: list[str], problem: str) -> None:
     for cut in (pieces(body, set()), pieces(body, range(len(body)))):
