@@ -33,7 +33,7 @@ class JsonArray(msgspec.Struct):
     in_string: bool = False
     escaped: bool = False
     follows: Literal["first", "next", "separator", "array"] = "first"
-    """What may follow now, outside of an element."""
+    """The tokens that may follow, outside of an element."""
     broken: bool = False
     """Whether something else followed."""
 
@@ -44,7 +44,7 @@ class JsonArray(msgspec.Struct):
 
     @property
     def expected(self) -> str:
-        """What was expected, for the error message."""
+        """The expected tokens, for an error message."""
         return _EXPECTED[self.follows]
 
     def feed(self, text: bytes) -> list[bytes] | None:
