@@ -207,8 +207,9 @@ class Parse(Stage[Input, ServerSentEvent]):
 
     def _first_event(self, piece: Input) -> ServerSentEvent | None:
         # The same for the first read, if it begins with a field and therefore an event stream.
-        begun = self._number or self._silent or self._rest or self._after_cr or self._texts or self._lines is not None
-        if begun or (event := self._one_event(piece)) is None:
+        begun = self._number or self._silent or self._after_cr or self._texts or self._lines is not None
+        other = self._array is not None or self._frames is not None
+        if begun or other or (event := self._one_event(piece)) is None:
             return None
         self._started = self._between = True
         self._undecided = False
@@ -297,12 +298,15 @@ class Parse(Stage[Input, ServerSentEvent]):
             self._started and self._body is None and not (self._foreign or self._after_cr) and self._is_between()
         )
         if len(self._rest) > self.max_event_bytes and len(self._from_start(bytes(self._rest))) > self.max_event_bytes:
+            if not self._started:
+                # A web page is reported as one, wherever its first line is split.
+                self._start([self._from_start(bytes(self._rest))], unfinished=True)
             raise self._too_long(self._number + 1)
         self._check_silence()
 
     def _begins_frames(self, piece: bytes) -> bool:
         # The first byte belongs to the length and is 0 in every frame below 16 MiB; no text begins with it.
-        if piece[:1] != b"\0" or not self._undecided or self._silent or self._number:
+        if piece[:1] != b"\0" or not self._undecided or self._array is not None or self._silent or self._number:
             return False
         self._frames = AmazonFrames()
         return True

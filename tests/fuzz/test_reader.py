@@ -66,6 +66,9 @@ def read(reader: Any, pieces: list[bytes]) -> tuple[list[object], str | None]:
 @given(body=bodies, at=cuts)
 @example(body=b"data: [DONE]\n\ndata: x\n\n", at=[3, 20])
 @example(body=b"\xef\xbb\xbfdata: x\r\n\r\n", at=[1, 2, 11])
+@example(body=b"[{}\0", at=[3])
+@example(body=b"[{}data: {}\n\n", at=[3])
+@example(body=b"<html>" + b"x" * 50, at=[40])
 def test_any_bytes_give_events_or_a_typed_error_and_the_same_for_every_cutting(
     name: str, body: bytes, at: list[int]
 ) -> None:

@@ -128,6 +128,8 @@ def test_an_error_in_an_array_is_the_providers() -> None:
         (b'[\n{"a":1}\n"b"\n]', ['{"a":1}'], "line 3: expected ',' or ']' after an element"),
         (b'[{"a":1}] more', ['{"a":1}'], "line 1: expected nothing or another array after"),
         (b'[{"a":1}}', ['{"a":1}'], "line 1: expected ',' or ']' after an element"),
+        (b'[{"a":1}\0', ['{"a":1}'], "line 1: expected ',' or ']' after an element"),
+        (b'[{"a":1}data: {}\n\n', ['{"a":1}'], "line 1: expected ',' or ']' after an element"),
     ],
     ids=[
         "words",
@@ -139,6 +141,8 @@ def test_an_error_in_an_array_is_the_providers() -> None:
         "a text without a comma",
         "words behind it",
         "a bracket too many",
+        "the first byte of a binary event stream",
+        "an event",
     ],
 )
 def test_what_is_no_element_is_an_error_after_the_elements(body: bytes, documents: list[str], problem: str) -> None:
