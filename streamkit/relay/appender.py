@@ -34,7 +34,7 @@ class Appender:
             # Of this process, which was paused; its source may be silent and it would not learn of that.
             former.abandon(LeaseLost("this process has taken over the stream again"))
         self.publications[publication.key] = publication
-        self.wake(publication)
+        self._news.set()  # its heartbeat is due from now on
 
     def wake(self, publication: Publication) -> None:
         """A publication has something to append."""
@@ -49,10 +49,13 @@ class Appender:
                 self._news = anyio.Event()
                 with anyio.move_on_after(self._limits.heartbeat / 2 if self.publications else None):
                     await self._news.wait()
-            # Events of all streams that arrive meanwhile travel together.
-            await anyio.sleep(self._limits.flush)
             self._add_idle()
-            if not await self.flush():
+            if not self._dirty:
+                continue
+            # The first event after a pause does not wait, and those that arrive until the next flush travel together.
+            answered = await self.flush()
+            await anyio.sleep(self._limits.flush)
+            if not answered:
                 await anyio.sleep(min(BACKOFF[0] * 2**self._failures, BACKOFF[1]))
 
     def _add_idle(self) -> None:

@@ -64,7 +64,8 @@ class Relay(NamedOptions):
             await streams.publish("answer-1", lambda: sk.http.post(url, json=body, headers=headers) | pipeline)
             async with streams.follow("answer-1") | sk.Accumulate() as events: ...
 
-    Times are in seconds. `flush`: how long events of all streams are gathered for one append. `lease`: after how long without
+    Times are in seconds. `flush`: how long after an append events of all streams are gathered for the next one; the first event
+    after a pause is appended at once. `lease`: after how long without
     a sign of its producer a stream may be taken over. `keep` and `unfinished`: how long a log is kept after its end, or after
     its latest append. `buffer`: how many events the log may be behind before the source is not read any further.
     `resend_bytes` of each stream stay in memory, to be appended again to a store that lost them. `window`: how many batches of

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from anyio import wait_all_tasks_blocked
 
@@ -224,6 +225,25 @@ async def test_a_viewer_that_is_slower_than_the_window_misses_nothing_and_delays
                         turn.set()
             await publication.wait()
             assert [event async for event in slow] == [*events[1:], sk.StreamEnd("completed")]
+
+
+async def test_the_first_event_after_a_pause_is_appended_at_once_and_those_behind_it_together(log: Log) -> None:
+    gated = Gated(pieces=1)
+    async with Relay(log, flush=3600) as here, Relay(log) as there:
+        publication = await here.publish("k", gated.stream)
+        async with there.follow("k") | sk.ops.Map(lambda event: event) as events:
+            with anyio.fail_after(SECONDS):
+                assert await anext(aiter(events)) == sk.TextDelta(TEXTS[0])
+        gated.go_on.set()
+        await publication.closed()
+        await wait_all_tasks_blocked()
+        page = await log.read("k", None)
+        assert page is not None
+        assert len(page.entries) == 2  # the claim's and the first
+        assert not publication.done
+    page = await log.read("k", None)
+    assert page is not None
+    assert [entry.data and len(msgspec.json.decode(entry.data)) for entry in page.entries] == [None, 1, len(TEXTS)]
 
 
 class Slow(MemoryLog):
