@@ -11,6 +11,7 @@ alive; it decides when another process may claim, and never whether an append is
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 import msgspec
@@ -74,6 +75,41 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     predecessor: Position | None = None
 
 
+class PackedEntries(msgspec.Struct, frozen=True, gc=False):
+    """Entries of one epoch that follow each other, none of them a claim's, in one: what a store may make of old ones."""
+
+    position: Position
+    """Where the first is."""
+    data: bytes
+    """That of all, joined by commas."""
+    lengths: Sequence[int]
+    """The number of bytes of each."""
+
+    @property
+    def last(self) -> Position:
+        """Where the last is."""
+        return self.position.next(len(self.lengths) - 1)
+
+    def split(self) -> "list[Entry]":
+        """Each as it was."""
+        begins = accumulate((length + 1 for length in self.lengths), initial=0)
+        return [
+            Entry(self.position.next(number), self.data[begin : begin + length])
+            for number, (begin, length) in enumerate(zip(begins, self.lengths, strict=False))
+        ]
+
+    def behind(self, position: Position) -> "PackedEntries":
+        """Without those up to a position, which is before the last."""
+        count = max(0, position.sequence - self.position.sequence + 1) if position.epoch == self.position.epoch else 0
+        begin = sum(self.lengths[:count]) + count
+        return PackedEntries(self.position.next(count), self.data[begin:], self.lengths[count:]) if count else self
+
+
+def unpacked(entries: "Sequence[Entry | PackedEntries]") -> list[Entry]:
+    """Each of these as an entry of its own."""
+    return [one for entry in entries for one in (entry.split() if isinstance(entry, PackedEntries) else (entry,))]
+
+
 class LogState(msgspec.Struct, frozen=True):
     """The state of a log: the position of its `last` entry, whether it has `ended`, and whether somebody has `stopped` it.
 
@@ -100,7 +136,7 @@ class LogState(msgspec.Struct, frozen=True):
 class Page(msgspec.Struct, frozen=True):
     """The `entries` behind a position, and the `state` of the log."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[Entry | PackedEntries]
     """In their order."""
     state: LogState
     """As it was when they were read."""
@@ -246,13 +282,17 @@ class Log(Protocol):
         ...
 
     async def read(self, key: str, after: Position | None, limit: int = 1000) -> Page | None:
-        """At most `limit` entries behind a position, or from the latest `Reset` or the beginning. `None`: no such log."""
+        """At most `limit` entries behind a position, or from the latest `Reset` or the beginning. `None`: no such log.
+
+        With packed entries they may be more, up to the number that one has.
+        """
         ...
 
     async def tail(self, after: Mapping[str, Position], seconds: float) -> Mapping[str, Sequence[Entry] | SourceError]:
         """Wait for entries behind these positions, at most for so many seconds or until `wake`.
 
-        The result of a log that can't be read is its error. Those of the others may then wait for the next call.
+        Of those that are packed by now none is in the result: who needs them finds a gap, and reads the log. The result of a log
+        that can't be read is its error. Those of the others may then wait for the next call.
         """
         ...
 

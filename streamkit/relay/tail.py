@@ -15,14 +15,14 @@ import anyio
 import msgspec
 
 from streamkit.core.waiting import task_waker
-from streamkit.errors import LogLost, LogUnreachable
+from streamkit.errors import LogLost, LogUnreachable, ProtocolError
 from streamkit.events import Event, StreamEnd
-from streamkit.relay.batches import decode_all
-from streamkit.relay.log import Entry, EventId, Log, LogState, Position
+from streamkit.relay.batches import decode, decode_all
+from streamkit.relay.log import Entry, EventId, Log, LogState, PackedEntries, Page, Position, unpacked
 
 _NONE = Position(0, 0)
 GRACE = 3.0
-PAGE = 1000
+PAGE = 2000
 """How many entries are read at a time while a viewer catches up."""
 _log = logging.getLogger("streamkit.relay")
 
@@ -43,10 +43,10 @@ class BatchRun:
     None is empty, and a `StreamEnd` is the last event of the run.
     """
 
-    def __init__(self, first: Position, batches: Sequence[Sequence[Event]]) -> None:
+    def __init__(self, first: Position, batches: Sequence[Sequence[Event]], events: Sequence[Event]) -> None:
         self.after = first.next(-1)
         self.last = first.next(len(batches) - 1)
-        self.events = list(chain.from_iterable(batches))
+        self.events = events
         """Those of all batches."""
         self.ends = type(self.events[-1]) is StreamEnd
         """Whether the stream ends with them."""
@@ -77,27 +77,74 @@ class DecodedEntries(msgspec.Struct, frozen=True):
     failure: Exception | None = None
 
     @classmethod
-    def of(cls, entries: Sequence[Entry]) -> "DecodedEntries":
+    def of(cls, entries: Sequence[Entry | PackedEntries]) -> "DecodedEntries":
         """Decode entries, as far as that is possible."""
-        decoded, failure = decode_all([entry.data for entry in entries if entry.data is not None])
-        batches, segments = iter(decoded), list[Segment]()
-        run, first = list[Sequence[Event]](), _NONE
-        following: tuple[int, int] = _NONE
+        decoded = decode_all([entry.data for entry in entries if entry.data is not None])
+        if decoded is None or len(decoded) != sum(map(_batches_in, entries)):
+            return cls._one_by_one(unpacked(entries))
+        segments, at = _Segments(), 0
         for entry in entries:
-            position, events = entry.position, None
-            if entry.data is not None and (events := next(batches, None)) is None:
-                break  # it is the damaged one
-            if run and (position != following or not events or type(run[-1][-1]) is StreamEnd):
-                segments.append(BatchRun(first, run))
-                run = []
-            if not events:
-                segments.append(LogBatch(position, events, entry.predecessor))
-                continue
-            if not run:
-                first = position
-            run.append(events)
-            following = (position[0], position[1] + 1)
-        return cls([*segments, BatchRun(first, run)] if run else segments, failure)
+            count = _batches_in(entry)
+            segments.add(entry, decoded[at : at + count])
+            at += count
+        return cls(segments.close())
+
+    @classmethod
+    def _one_by_one(cls, entries: Sequence[Entry]) -> "DecodedEntries":
+        segments = _Segments()
+        try:
+            for entry in entries:
+                segments.add(entry, [] if entry.data is None else [decode(entry.data)])
+        except ProtocolError as error:
+            return cls(segments.close(), error)
+        return cls(segments.close())
+
+
+def _batches_in(entry: Entry | PackedEntries) -> int:
+    return len(entry.lengths) if isinstance(entry, PackedEntries) else int(entry.data is not None)
+
+
+class _Segments:
+    """Joins batches to runs."""
+
+    def __init__(self) -> None:
+        self._found: list[Segment] = []
+        self._first = _NONE
+        self._run: list[Sequence[Event]] = []
+        self._events: list[Event] = []
+
+    def add(self, entry: Entry | PackedEntries, batches: Sequence[Sequence[Event]]) -> None:
+        """Add the batches of an entry: none of a claim's."""
+        if not batches:
+            self._add_alone(LogBatch(entry.position, None, entry.predecessor if isinstance(entry, Entry) else None))
+        elif not self._add_run(entry.position, batches):
+            for number, events in enumerate(batches):
+                if not self._add_run(entry.position.next(number), [events]):
+                    self._add_alone(LogBatch(entry.position.next(number), events))
+
+    def close(self) -> Sequence[Segment]:
+        """End the run, if there is one, and return all segments."""
+        if self._run:
+            self._found.append(BatchRun(self._first, self._run, self._events))
+            self._run, self._events = [], []
+        return self._found
+
+    def _add_alone(self, batch: LogBatch) -> None:
+        self.close()
+        self._found.append(batch)
+
+    def _add_run(self, position: Position, batches: Sequence[Sequence[Event]]) -> bool:
+        """Add them to the run, or begin another; False if they are none."""
+        events = list(chain.from_iterable(batches))
+        if not all(batches) or StreamEnd in map(type, events[:-1]):
+            return False
+        if self._run and (self._first.next(len(self._run)) != position or type(self._events[-1]) is StreamEnd):
+            self.close()
+        if not self._run:
+            self._first = position
+        self._run += batches
+        self._events += events
+        return True
 
 
 class Channel:
@@ -126,6 +173,7 @@ class Channel:
         decoded = DecodedEntries.of([entry for entry in entries if entry.position > self.at])
         found = decoded.segments
         if found:
+            self._close_gap(batches_of(found[0])[0])
             self.latest = found[0] if len(found) == 1 and isinstance(found[0], BatchRun) else None
             self._batches.extend(batch for segment in found for batch in batches_of(segment))
             self.at = self._batches[-1].position
@@ -135,6 +183,15 @@ class Channel:
         self.state = None  # it is older than these
         self.failure = self.failure or decoded.failure
         self._news.set()
+
+    def _close_gap(self, first: LogBatch) -> None:
+        """Begin anew at `first` if the store did not return all that is before it; viewers then read the log."""
+        follows = (
+            first.position == self.at.next() if first.events is not None else (first.predecessor or _NONE) <= self.at
+        )
+        if not follows:
+            self._batches.clear()
+            self._base = first.position.next(-1)
 
     def rewind(self, state: LogState) -> None:
         """The log has lost entries, which may come again."""
@@ -164,11 +221,18 @@ class Channel:
 
 
 class LogPage(msgspec.Struct, frozen=True):
-    """The segments behind a position, whether more may follow at once, and the state of the log."""
+    """The segments behind a position, whether there are more, and the state of the log."""
 
     found: DecodedEntries
-    full: bool
+    more: bool
     state: LogState
+
+    @classmethod
+    def of(cls, page: Page) -> "LogPage":
+        """Decode a page."""
+        last = page.entries[-1] if page.entries else None
+        at = last.last if isinstance(last, PackedEntries) else last.position if last else page.state.last
+        return cls(DecodedEntries.of(page.entries), at < page.state.last, page.state)
 
 
 class _Reading:
@@ -218,7 +282,7 @@ class Tail:
         reading = self._readings[place] = _Reading()
         try:
             if (page := await self._log.read(key, after, PAGE)) is not None:
-                reading.page = LogPage(DecodedEntries.of(page.entries), len(page.entries) >= PAGE, page.state)
+                reading.page = LogPage.of(page)
             reading.answered = True
             return reading.page
         except Exception as error:

@@ -116,7 +116,7 @@ class Viewing(Source[T]):
             raise _trimmed()  # a log has at least its claim
         if self._at is None:
             return
-        if not page.full:
+        if not page.more:
             self._channel = self._tail.join(self._key, min(self._at, state.last))
             if not page.found.segments:
                 self._judge(state)
@@ -226,10 +226,15 @@ class Followed(Viewing[Event]):
         return str(self._id or "")
 
     def _items(self, found: Sequence[Segment]) -> Sequence[Event]:
-        if len(found) == 1 and self._skip is None and isinstance(run := found[0], BatchRun):
-            self._id = run.id
-            return run.events
-        return [event for segment in found for batch in batches_of(segment) for event in self._events(batch)]
+        if len(found) == 1:
+            return self._events_in(found[0])
+        return [event for segment in found for event in self._events_in(segment)]
+
+    def _events_in(self, segment: Segment) -> Sequence[Event]:
+        if self._skip is None and isinstance(segment, BatchRun):
+            self._id = segment.id
+            return segment.events
+        return [event for batch in batches_of(segment) for event in self._events(batch)]
 
     def _events(self, batch: LogBatch) -> Sequence[Event]:
         if batch.events is None:

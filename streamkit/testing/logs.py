@@ -14,7 +14,7 @@ from uuid import uuid4
 import anyio
 import msgspec
 
-from streamkit.relay.log import Append, Appended, Claim, Claimed, Log, LogState, Position, Restore
+from streamkit.relay.log import Append, Appended, Claim, Claimed, Log, LogState, Position, Restore, unpacked
 
 LogCheck: TypeAlias = Callable[[Log], Awaitable[None]]
 LONG = 60.0
@@ -42,10 +42,21 @@ async def _claimed(log: Log, key: str, owner: str = "a", **fields: Any) -> Claim
     return claimed
 
 
-async def _entries(log: Log, key: str, after: Position | None = None) -> list[tuple[Position, bytes | None]]:
-    page = await log.read(key, after)
+async def _entries(
+    log: Log, key: str, after: Position | None = None, limit: int = 1000
+) -> list[tuple[Position, bytes | None]]:
+    page = await log.read(key, after, limit)
     assert page is not None
-    return [(entry.position, entry.data) for entry in page.entries]
+    return [(entry.position, entry.data) for entry in unpacked(page.entries)]
+
+
+async def _all_entries(log: Log, key: str, after: Position | None) -> list[tuple[Position, bytes | None]]:
+    """Read in pages, each behind the last entry of the one before."""
+    found: list[tuple[Position, bytes | None]] = []
+    while entries := await _entries(log, key, after, limit=70):
+        found += entries
+        after = entries[-1][0]
+    return found
 
 
 async def _until_claimed(log: Log, key: str, claim: Claim) -> Claimed:
@@ -71,7 +82,7 @@ async def new_and_unknown(log: Log) -> None:
     assert (claimed.request, claimed.takeover, claimed.checkpoints) == (b'{"a":1}', "reset", True)
     page = await log.read(key, None)
     assert page is not None
-    assert [(entry.position, entry.data, entry.predecessor) for entry in page.entries] == [
+    assert [(entry.position, entry.data, entry.predecessor) for entry in unpacked(page.entries)] == [
         (claimed.position, None, None)
     ]
     assert page.state.last == claimed.position
@@ -105,6 +116,41 @@ async def order(log: Log) -> None:
     assert page is not None
     assert [entry.data for entry in page.entries] == [b"[1]", b"[2]"]
     assert page.state.last == at.next(3)
+
+
+async def many_entries(log: Log) -> None:
+    """Long logs can be read after any position, in pages too, across claims and from the latest reset."""
+    key = _key()
+    at = (await _claimed(log, key)).position
+    expected: list[tuple[Position, bytes | None]] = [(at, None)]
+    for begin, size in ((0, 1), (1, 250), (251, 99), (350, 150)):
+        batches = [b'["%d",[],"%b"]' % (number, b"," * (number % 7)) for number in range(begin, begin + size)]
+        assert (await _append(log, key, "a", at, *batches)).result == "appended"
+        expected += [(at.next(number), data) for number, data in enumerate(batches, 1)]
+        at = at.next(size)
+    again = await log.claim(key, _claim("b", new=False, instead_of="a"))
+    at = again.position
+    expected.append((at, None))
+    large = [b'["%b"]' % (b"x" * (size * 997)) for size in range(60)]
+    batches = [*large, *([b"[1]"] * 300)]
+    assert (await _append(log, key, "b", at, *batches, ends=True)).result == "appended"
+    expected += [(at.next(number), data) for number, data in enumerate(batches, 1)]
+    for number in (0, 1, 2, 99, 100, 101, 250, 499, 500, 501, 502, 540, 660, len(expected) - 1):
+        assert await _all_entries(log, key, expected[number][0]) == expected[number + 1 :], f"after {number}"
+    assert await _all_entries(log, key, None) == expected
+
+
+async def resets_of_long_logs(log: Log) -> None:
+    """A long log is read from its latest reset."""
+    key = _key()
+    at = (await _claimed(log, key)).position
+    batches = [b"[%d]" % number for number in range(450)]
+    for resets, first in (([0, 3], 3), ([130], 130), ([449], 449)):
+        assert (await _append(log, key, "a", at, *batches, resets=resets)).result == "appended"
+        assert await _all_entries(log, key, None) == [
+            (at.next(number + 1), batches[number]) for number in range(first, len(batches))
+        ]
+        at = at.next(len(batches))
 
 
 async def repeated_calls(log: Log) -> None:
@@ -265,7 +311,7 @@ async def restoring(log: Log) -> None:
     assert (await _append(log, key, "a", at.next(3), b"[x]")).result == "fenced"
     page = await log.read(key, at.next(2))
     assert page is not None
-    assert [(entry.data, entry.predecessor) for entry in page.entries] == [
+    assert [(entry.data, entry.predecessor) for entry in unpacked(page.entries)] == [
         (b"[3]", None),
         (None, at.next(3)),
         (b"[4]", None),
@@ -375,6 +421,7 @@ LOG_CHECKS: Final[dict[str, LogCheck]] = {
         new_and_unknown,
         keys_are_used_once,
         order,
+        many_entries,
         repeated_calls,
         fencing,
         leases,
@@ -383,6 +430,7 @@ LOG_CHECKS: Final[dict[str, LogCheck]] = {
         checkpoints,
         ends_without_batches,
         resets,
+        resets_of_long_logs,
         behind,
         restoring,
         several_logs,

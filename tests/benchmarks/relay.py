@@ -18,36 +18,35 @@ from streamkit_redis import RedisLog
 
 import streamkit as sk
 from streamkit.latency import percentile
-from streamkit.relay import Append, Claim, MemoryLog, Position, Relay
+from streamkit.relay import Append, Claim, MemoryLog, PackedEntries, Position, Relay
 from streamkit.relay.batches import encode, join
 from tests.relay.redis_server import RedisServer, executable
 
-RATE = 50
+RATES = (50, 100)
+"""Events a second: at 50 none waits for the flush interval, at 100 some do."""
 SAME = sk.ops.Map[sk.Event, sk.Event](lambda event: event)
 CONTEXT = multiprocessing.get_context("spawn")
 
 
-async def stamped(seconds: float) -> AsyncGenerator[sk.Event, None]:
-    """Texts that say when they were made, 50 a second."""
-    for _ in range(round(seconds * RATE)):
+async def stamped(seconds: float, rate: int) -> AsyncGenerator[sk.Event, None]:
+    """Texts that say when they were made."""
+    for _ in range(round(seconds * rate)):
         yield sk.TextDelta(f"{time.time():.6f}")
-        await anyio.sleep(1 / RATE)
+        await anyio.sleep(1 / rate)
     yield sk.StreamEnd("completed")
 
 
-def publish(url: str, keys: list[str], seconds: float) -> None:
-    """A process that publishes these streams at once."""
+def publish(url: str, key: str, seconds: float, rate: int) -> None:
+    """A process that publishes this stream."""
 
     async def main() -> None:
         async with RedisLog(url) as log, Relay(log) as streams:
-            published = [await streams.publish(key, lambda: stamped(seconds)) for key in keys]
-            for publication in published:
-                await publication.wait()
+            await (await streams.publish(key, lambda: stamped(seconds, rate))).wait()
 
     asyncio.run(main())
 
 
-async def delays(url: str, key: str, viewers: int, seconds: float) -> list[float]:
+async def delays(url: str, key: str, viewers: int, seconds: float, rate: int) -> list[float]:
     """The delay of each event to each viewer, all of one process, of a stream that another one publishes."""
     found: list[float] = []
 
@@ -57,7 +56,7 @@ async def delays(url: str, key: str, viewers: int, seconds: float) -> list[float
                 found.append(time.time() - float(event.text))
 
     async with RedisLog(url) as log, Relay(log) as streams:
-        producer = CONTEXT.Process(target=publish, args=(url, [key], seconds))
+        producer = CONTEXT.Process(target=publish, args=(url, key, seconds, rate))
         producer.start()
         while await streams.state(key) is None:  # noqa: ASYNC110 - by another process
             await anyio.sleep(0.01)
@@ -66,7 +65,7 @@ async def delays(url: str, key: str, viewers: int, seconds: float) -> list[float
                 group.start_soon(view, streams)
         producer.join()
     # Those that came before the viewers had joined are catch-up.
-    return found[viewers * RATE // 2 :]
+    return found[viewers * rate // 2 :]
 
 
 def followed(streams: Relay) -> sk.Stream[Any]:
@@ -163,7 +162,7 @@ async def stored(url: str, batch: int, count: int = 10_000) -> tuple[int, float,
         batches.append(join([encode(sk.StreamEnd("completed"))]))
         await log.append([Append(key=key, owner="a", after=at, batches=batches, lease=60, keep=600, ends=True)])
         client: Any = log._client
-        size = int(await client.memory_usage(log._keys(key)[0], samples=0))
+        size = sum([int(await client.memory_usage(name, samples=0) or 0) for name in log._keys(key)])
         read = await best(lambda: read_all(log, key))
         follow = await best(lambda: (streams.follow(key) | SAME).collect())
         return size, read, follow
@@ -181,7 +180,8 @@ async def best(work: Any) -> float:
 async def read_all(log: RedisLog, key: str) -> None:
     at = None
     while (page := await log.read(key, at, 1000)) and page.entries:
-        at = page.entries[-1].position
+        last = page.entries[-1]
+        at = last.last if isinstance(last, PackedEntries) else last.position
 
 
 def main() -> int:
@@ -196,14 +196,17 @@ def main() -> int:
     server = RedisServer().start()
     try:
         most = max(options.viewers)
-        for viewers, note in [*((viewers, "") for viewers in options.viewers), (most, "; without garbage collection")]:
+        runs = [*((viewers, RATES[0], "") for viewers in options.viewers), (most, RATES[1], "")]
+        for viewers, rate, note in [*runs, (most, RATES[0], "; without garbage collection")]:
             if note:
                 gc.disable()
-            found = sorted(asyncio.run(delays(server.url, f"d{viewers}{bool(note)}", viewers, options.seconds)))
+            key = f"d{viewers}-{rate}{bool(note)}"
+            found = sorted(asyncio.run(delays(server.url, key, viewers, options.seconds, rate)))
             gc.enable()
             p50, p99 = (percentile(found, rank) or 0.0 for rank in (50, 99))
             print(
-                f"{viewers:5} viewers: delay p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, {len(found)} events{note}"
+                f"{viewers:5} viewers, {rate} events/s: delay p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, "
+                f"{len(found)} events{note}"
             )
         for viewers in options.viewers:
             (event, slowest), (frame, last) = (asyncio.run(cost(viewers, stream)) for stream in (followed, framed))

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import anyio
+import streamkit_redis.log
 from streamkit_redis import RedisLog
 
 import streamkit as sk
@@ -53,6 +54,7 @@ def build(job: Job) -> Any:
 
 def produce(url: str, key: str, mode: Mode) -> None:
     """Publish one stream. The exit code says whether another process has taken over."""
+    streamkit_redis.log.PACK = 10  # entries of a short answer are packed, too
 
     async def main() -> None:
         async with RedisLog(url) as log, Relay(log, lease=LEASE, flush=0.001) as streams:
@@ -73,6 +75,7 @@ def produce(url: str, key: str, mode: Mode) -> None:
 
 def work(url: str) -> None:
     """Take streams over, until it is killed or terminated."""
+    streamkit_redis.log.PACK = 10
 
     async def main() -> None:
         async with RedisLog(url) as log, Relay(log, lease=LEASE, flush=0.001) as streams:

@@ -217,7 +217,7 @@ async def test_a_log_that_the_store_refuses_ends_no_other_stream(log: Any, redis
         assert len(await seen(streams, "whole")) == len(TEXTS) + 1
 
 
-STREAM, STATE = "{{streamkit:{}}}:log", "{{streamkit:{}}}:meta"
+STREAM, STATE, PACKED = "{{streamkit:{}}}:log", "{{streamkit:{}}}:meta", "{{streamkit:{}}}:packed"
 REPLACED = "something else is stored under the key of this stream: expected "
 FOREIGN: dict[str, tuple[Callable[[Any, str], object], str]] = {
     "a string in place of the entries": (
@@ -227,6 +227,10 @@ FOREIGN: dict[str, tuple[Callable[[Any, str], object], str]] = {
     "a hash in place of the entries": (
         lambda client, key: (client.delete(STREAM.format(key)), client.hset(STREAM.format(key), "secret", "1")),
         f"{REPLACED}a stream of Redis, found a hash",
+    ),
+    "a string in place of the packed entries": (
+        lambda client, key: client.set(PACKED.format(key), "secret"),
+        f"{REPLACED}a stream of Redis, found a string",
     ),
     "a string in place of the state": (
         lambda client, key: client.set(STATE.format(key), "secret"),
@@ -313,7 +317,7 @@ async def test_a_key_of_something_else_is_not_used_and_not_deleted(log: Any, red
     import redis
 
     with redis.Redis.from_url(redis_server.url) as client:
-        for name in ("{streamkit:k}:log", "{streamkit:k}:meta"):
+        for name in ("{streamkit:k}:log", "{streamkit:k}:meta", "{streamkit:k}:packed"):
             client.set(name, "secret")
             async with Relay(log) as streams:
                 for call in (
@@ -571,11 +575,11 @@ async def test_a_log_that_was_deleted_and_claimed_again_at_once_is_another_one(
     import redis
     from streamkit_redis.scripts import CLAIM
 
-    names = ("{streamkit:k}:log", "{streamkit:k}:meta")
+    names = ("{streamkit:k}:log", "{streamkit:k}:meta", "{streamkit:k}:packed")
     with redis.Redis.from_url(redis_server.url) as client, client.pipeline(transaction=True) as pipeline:
         for number in range(100):
             pipeline.delete(*names)
-            pipeline.eval(CLAIM.text, 2, *names, f"owner {number}", 60000, 60000, 1, "", "truncate", 0, "")
+            pipeline.eval(CLAIM.text, 3, *names, f"owner {number}", 60000, 60000, 1, "", "truncate", 0, "")
         epochs = [reply[1] for reply in pipeline.execute()[1::2]]
     assert len(set(epochs)) == 100
     assert sorted(epochs, key=int) == epochs

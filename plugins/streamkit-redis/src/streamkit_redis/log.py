@@ -7,17 +7,20 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
 import anyio
+import msgspec
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from streamkit.errors import LogLost, LogUnreachable, SourceError
-from streamkit.relay import Append, Appended, Claim, Claimed, Entry, LogState, Page, Position, Restore
-from streamkit_redis.scripts import ALL, APPEND, CLAIM, EXPIRED, INDEX, RELEASE, RESTORE, STATE, STOP, Script
+from streamkit.relay import Append, Appended, Claim, Claimed, Entry, LogState, PackedEntries, Page, Position, Restore
+from streamkit_redis.scripts import ALL, APPEND, CLAIM, EXPIRED, INDEX, READ, RELEASE, RESTORE, STATE, STOP, Script
 
 Command = tuple[Any, ...]
 _ID = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
+PACK = 100
+"""How many of the latest entries of a log are never packed, and how many older ones at most are packed into one."""
 PRUNE = 100
 """How many logs are known until those that are not in use any more are forgotten."""
 POSTPONED = 60.0
@@ -54,8 +57,7 @@ class RedisLog:
         )
         self._pool = made
         client: Any = Redis(connection_pool=made)
-        for command in ("XRANGE", "XREAD"):
-            client.set_response_callback(command, _as_it_is)
+        client.set_response_callback("XREAD", _as_it_is)
         self._client, self._own = client, pool is None
         self._prefix = prefix
         self._timeout = timeout
@@ -70,12 +72,13 @@ class RedisLog:
 
     # Commands
 
-    def _keys(self, key: str) -> tuple[str, str]:
-        # The same hash tag, so that both are on one node of a cluster.
-        return f"{{{self._prefix}:{key}}}:log", f"{{{self._prefix}:{key}}}:meta"
+    def _keys(self, key: str) -> tuple[str, str, str]:
+        # The same hash tag, so that all are on one node of a cluster.
+        tag = f"{{{self._prefix}:{key}}}"
+        return f"{tag}:log", f"{tag}:meta", f"{tag}:packed"
 
     def _eval(self, script: Script, key: str, *arguments: Any) -> Command:
-        return ("EVALSHA", script.sha, 2, *self._keys(key), *arguments)
+        return ("EVALSHA", script.sha, 3, *self._keys(key), *arguments)
 
     def _index(self, key: str, lease: float | None) -> Command:
         return ("EVALSHA", INDEX.sha, 1, self._active, key, "" if lease is None else _milliseconds(lease))
@@ -95,7 +98,7 @@ class RedisLog:
         if "WRONGTYPE" not in str(error):
             return _refused(error)
         kinds = await self._try([("TYPE", name) for name in self._keys(key)])
-        for expected, found in zip((b"stream", b"hash"), kinds, strict=True):
+        for expected, found in zip((b"stream", b"hash", b"stream"), kinds, strict=True):
             if isinstance(found, bytes) and found not in (expected, b"none"):
                 return _replaced(f"expected a {expected.decode()} of Redis, found a {found.decode()}")
         return _refused(error)  # it is gone
@@ -218,6 +221,7 @@ class RedisLog:
             _flags(append.resets, len(append.batches)),
             append.checkpoint,
             append.cursor,
+            PACK,
             *append.batches,
         )
 
@@ -237,6 +241,7 @@ class RedisLog:
             int(claimed.created * 1000),
             claimed.claims,
             _flags(restore.resets, len(restore.batches)),
+            PACK,
             *restore.batches,
         )
         _, restored = await self._execute([self._index(restore.key, claim.lease), command], restore.key)
@@ -272,22 +277,20 @@ class RedisLog:
         ]
 
     async def read(self, key: str, after: Position | None, limit: int = 1000) -> Page | None:
-        state_of = self._eval(STATE, key)
-        log, _ = self._keys(key)
-        state: LogState | SourceError | None
-        if after is not None:
-            commands = [state_of, ("XREAD", "COUNT", limit, "STREAMS", log, str(after))]
-            known, found = await self._execute(commands, key)
-            state, entries = _state(known), [entry for _, entries in _streams(found) for entry in entries]
-        else:
-            # First the state, so that what it says of the beginning is of what is read.
-            state, entries = (await self.states([key]))[0], []
-            if isinstance(state, LogState):
-                begin = str(state.reset or "-")
-                (entries,) = await self._execute([("XRANGE", log, begin, "+", "COUNT", limit)], key)
+        # One script, so that no entry is packed between two commands.
+        most = max(1, limit // PACK)
+        (reply,) = await self._execute([self._eval(READ, key, str(after or ""), limit, most)], key)
+        if reply is None:
+            return None
+        state = _state(reply[0])
         if isinstance(state, Exception):
             raise state
-        return None if state is None else Page([_entry(*entry) for entry in entries], state)
+        assert state is not None
+        entries = [_any_entry(*entry) for entry in reply[1]]
+        behind = after or (state.reset.next(-1) if state.reset else None)
+        if behind and entries and isinstance(entries[0], PackedEntries):
+            entries[0] = entries[0].behind(behind)
+        return Page(entries, state)
 
     async def tail(self, after: Mapping[str, Position], seconds: float) -> Mapping[str, Sequence[Entry] | SourceError]:
         names = {self._keys(key)[0].encode(): key for key in after}
@@ -464,6 +467,14 @@ def _streams(reply: Any) -> Iterable[tuple[bytes, list[Any]]]:
     return cast("dict[bytes, list[Any]]", reply).items() if isinstance(reply, dict) else reply
 
 
+def _any_entry(id: bytes, fields: list[bytes]) -> Entry | PackedEntries:
+    match fields:
+        case [b"l", lengths, b"p", data]:
+            return _packed(_position(id), lengths, data)
+        case _:
+            return _entry(id, fields)
+
+
 def _entry(id: bytes, fields: list[bytes]) -> Entry:
     match fields:
         case [b"e", data]:
@@ -474,3 +485,13 @@ def _entry(id: bytes, fields: list[bytes]) -> Entry:
             return Entry(_position(id), None, _position(predecessor))
         case _:
             return Entry(_position(id), b"")  # of another program: no batch, as a damaged one
+
+
+def _packed(last: Position, lengths: bytes, data: bytes) -> Entry | PackedEntries:
+    try:
+        found = msgspec.json.decode(b"[%b]" % lengths, type=list[int])
+    except msgspec.MsgspecError:
+        found = []
+    if not found or min(found) < 0 or sum(found) + len(found) - 1 != len(data) or len(found) > last.sequence:
+        return Entry(last, b"")
+    return PackedEntries(last.next(1 - len(found)), data, found)
