@@ -1,9 +1,11 @@
 """Regular expressions, compiled so that a search also finds where they are undecided.
 
 `P.search(text, partial=True)` returns a partial match where P looks beyond the end of the text, so that more text may make,
-change or undo a match there; `(?:P)(?!)` never matches fully, and returns the first such place of all. `syntax` inserts looks
-where that is not enough. Whether it did so everywhere, and changed nothing else, is verified with `regex`'s own parser, which
-is not public: an expression whose trees don't confirm it is refused.
+change or undo a match there; `(?>P)(?!)` never matches fully, and returns the first such place of all. Where P matches before
+it looks beyond the end, as a lazy repetition does, that match is decided: an atomic group tries no other way after the first
+that matches. (After a match of nothing, `regex` tries the other ways at the same place; where P may match nothing, the group is
+not atomic.) `syntax` inserts looks where that is not enough. Whether it did so everywhere, and changed nothing else, is
+verified with `regex`'s own parser, which is not public: an expression whose trees don't confirm it is refused.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -82,7 +84,7 @@ def _compiled(source: str, flags: int) -> Expression:
         tree, names = _parsed(source, flags)
         _check_size(source, tree)
         pattern = _regex(source, flags)
-        rewritten, never = _rewritten(source, flags, pattern.flags)
+        rewritten, never = _rewritten(source, flags, pattern.flags, atomic=_consumes(tree))
         _verify(source, tree, _parsed(rewritten, flags)[0], _parsed(never, pattern.flags)[0])
         _check_calls(source, tree, names)
         behind = _behind(source, tree)
@@ -102,13 +104,14 @@ def _regex(source: str, flags: int) -> Any:
     return regex.compile(source, flags, cache_pattern=False)
 
 
-def _rewritten(source: str, flags: int, used: int) -> tuple[str, str]:
+def _rewritten(source: str, flags: int, used: int, *, atomic: bool) -> tuple[str, str]:
     # With the looks, and that without a full match. `used` are the flags with those that are in the source.
     if used & regex.FULLCASE and used & regex.IGNORECASE:
         raise PipelineError(f"pattern {shown(source)}: full case folding can't be decided while text is still arriving")
     rewritten = with_lookaheads(source, version1=bool(used & regex.VERSION1), verbose=bool(flags & regex.VERBOSE))
     end = "\n" if used & regex.VERBOSE else ""  # of a comment that may be in the last line
-    return rewritten, f"(?:{rewritten}{end})(?!)"
+    ways = f"(?:{rewritten}{end})"
+    return rewritten, f"(?>{ways})(?!)" if atomic else f"{ways}(?!)"
 
 
 # The parser of `regex`
@@ -178,8 +181,10 @@ def _verify(source: str, tree: Any, rewritten: Any, never: Any) -> None:
     """Raise unless the trees are the same but for looks and what never matches, and there is a look wherever one is needed."""
     if any(_kind(node) in _REFUSED for node in _nodes(tree)):
         raise PipelineError(f"pattern {shown(source)}: it can't be decided while text is still arriving")
-    inner, nothing = never.items
-    same = _same(tree, rewritten) and _same(rewritten, inner) and _never(nothing)
+    ways, nothing = never.items
+    if _consumes(tree):
+        (ways,) = ways.subpattern.items if _kind(ways) == "Atomic" else [None]
+    same = _same(tree, rewritten) and _same(rewritten, ways) and _never(nothing)
     if not same or not _asks(rewritten):
         raise _unverified(source)
 
@@ -188,6 +193,21 @@ def _unverified(source: str) -> PipelineError:
     return PipelineError(
         f"pattern {shown(source)}: it can't be verified that its matches don't depend on how text is split"
     )
+
+
+def _consumes(node: Any) -> bool:
+    """Whether every match of a node certainly has a character."""
+    match _kind(node):
+        case "Sequence":
+            return any(map(_consumes, node.items))
+        case "Branch":
+            return all(map(_consumes, node.branches))
+        case "Group" | "Atomic":
+            return _consumes(node.subpattern)
+        case "GreedyRepeat" | "LazyRepeat" | "PossessiveRepeat":
+            return node.min_count > 0 and _consumes(node.subpattern)
+        case kind:
+            return kind in _ONE and not getattr(node, "zerowidth", False)
 
 
 def _never(node: Any) -> bool:

@@ -212,6 +212,8 @@ class _Reader:
         end = found.end()
         space = _SPACE.match(source, end) if self._scopes[-1][0] else None
         suffix = space.end() if space else end
-        if source[suffix : suffix + 1] in ("?", "+"):
+        lazy = source.startswith("?", suffix)
+        if lazy or source.startswith("+", suffix):
             end = suffix + 1
-        self._put("repetition" if varies and self._longer else "quantifier", source[at:end])
+        # After a lazy repetition `regex` searches all of the text for a literal that follows, even beyond what can be repeated.
+        self._put("repetition" if varies and (self._longer or lazy) else "quantifier", source[at:end])

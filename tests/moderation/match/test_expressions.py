@@ -174,6 +174,8 @@ def test_what_is_passed_by_position_is_what_it_is_called() -> None:
         (r"(?a)\w+\b", "aé b"),
         (r"(?s).+", "a\nb"),
         (r"(?i)(?m)^S|b$", "ſ b\nab"),
+        (r"\b|\d*", "11 2"),
+        (r"(?:a??|b)b*?\b", "ab bb"),
     ],
     ids=lambda value: repr(value)[:24],
 )

@@ -77,6 +77,42 @@ def test_a_bound_is_the_same_for_any_cuts(pattern: str, text: str, cuts: list[in
     assert causes(parts) == causes(whole)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "matched", "follows"),
+    [
+        ("<<.*?>>", "<<x>>", " and more"),
+        (r"\(internal.*?\)", "(internal y)", " and more"),
+        (r"BEGIN[\s\S]*?END", "BEGIN\nq END", " and more"),
+        (r'"key":\s*"(.*?)"', '"key": "v"', ", and more"),
+        ("<a>(?:x|xx)*?</a>", "<a>xx</a>", "</a>"),
+        ("(?s)<a>.{1,9}?</a>", "<a>\n</a>", "</a>"),
+        ("(?:ab|abc)d?e?f", "abf", "f"),
+    ],
+)
+def test_a_match_is_decided_at_its_last_character_where_no_longer_one_is_tried_first(
+    pattern: str, matched: str, follows: str
+) -> None:
+    scanner = Scanner((Rule("x", patterns=(pattern,)),))
+
+    decided = [bool(scanner.feed(character)) for character in f"So: {matched}{follows}"]
+
+    assert decided.index(True) == len("So: ") + len(matched) - 1
+    assert scanner.decided == scanner.length
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [("<<.*?>>", "a <<b\n"), ("<<[^\n]+?>>", "a <<b\n"), ("a.{0,2}?b", "xaxxx"), ("(?:a|b)+?c", "ababx")],
+)
+def test_a_lazy_repetition_releases_text_at_the_character_that_rules_a_match_out(pattern: str, text: str) -> None:
+    scanner = Scanner((Rule("x", patterns=(pattern,)),))
+
+    decided = [scanner.decided for character in text if not scanner.feed(character)]
+
+    assert decided[-2] < len(text) - 1
+    assert decided[-1] == len(text)
+
+
 def test_text_too_long_for_an_exception_is_none() -> None:
     rules = (Rule("x", phrases=("c",), replacement="*"), Rule("ok", patterns=("a.*b",), action="allow", max_match=10))
     reading = Reading(rules)
