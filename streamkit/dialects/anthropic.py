@@ -240,8 +240,8 @@ class AnthropicMessages(Dialect):
             out.append(ResponseDetails(details, self.shape, payload=payload))
         self._finish(delta, counts, payload, out)
 
-    def _finish(self, delta: dict[str, Any], said: object, payload: bytes, out: list[Event]) -> None:
-        self._take_usage(said, payload, out)
+    def _finish(self, delta: dict[str, Any], counts: object, payload: bytes, out: list[Event]) -> None:
+        self._take_usage(counts, payload, out)
         if details := delta.get("stop_details"):
             out.append(ProviderNotice("stop_details", details, 0, payload=payload))
         if (reason := word(delta.get("stop_reason"))) and not is_pending(reason):

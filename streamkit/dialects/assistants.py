@@ -126,11 +126,11 @@ class OpenAIAssistants(Dialect):
         return found
 
     def _part(self, part: dict[str, Any], place: str, payload: bytes, out: list[Event]) -> None:
-        said = mapping(part.get("text"))
-        if piece := text(said.get("value")):
+        content = mapping(part.get("text"))
+        if piece := text(content.get("value")):
             self._emitted(f"content {place}").add(piece)
             out.append(TextDelta(piece, payload=payload))
-        for annotation in mappings(said.get("annotations")):
+        for annotation in mappings(content.get("annotations")):
             out.append(Annotation(annotation, payload=payload))
         if refusal := text(part.get("refusal")):
             self._emitted(f"refusal {place}").add(refusal)
@@ -178,8 +178,8 @@ class OpenAIAssistants(Dialect):
             out.append(PartEnd(self._tools.pop(place)[0], payload=payload))
 
     def _conclude(self, run: dict[str, Any], act: str, payload: bytes, number: int, out: list[Event]) -> None:
-        if said := mapping(run.get("usage")):
-            out.append(usage_of(said, payload))
+        if usage := mapping(run.get("usage")):
+            out.append(usage_of(usage, payload))
         reason = text(mapping(run.get("incomplete_details")).get("reason")) if act == "incomplete" else None
         reason = reason or act
         if self.ends_calls(reason):

@@ -125,12 +125,12 @@ class BedrockModels(Dialect):
             # The model's own counts are fields of its response, and final only now.
             self._emit_details(without({**self._own, **own}, ("totalOutputTextTokenCount",)), payload, out)
         self._own |= own
-        said = {_COUNTS[name]: counted for name, counted in own.items()} | mapping(fields.get(_METRICS))
+        usage = {_COUNTS[name]: counted for name, counted in own.items()} | mapping(fields.get(_METRICS))
         if counts := [
             counted for each in mappings(fields.get("results")) if (counted := count(each.get("tokenCount")))
         ]:
-            said["outputTokenCount"] = sum(counts)
-        if said and (used := grown(self._used, said)) != self._used:
+            usage["outputTokenCount"] = sum(counts)
+        if usage and (used := grown(self._used, usage)) != self._used:
             self._used = used
             out.append(usage_of(used, payload))
 

@@ -18,9 +18,9 @@ class ChangingFields(msgspec.Struct):
 
     def take(self, found: dict[str, Any]) -> dict[str, Any]:
         """Return the fields to emit now. Empty values don't replace other values."""
-        said = {name: value for name, value in found.items() if value not in (None, "", [], {})}
-        new = {name: value for name, value in said.items() if name not in self.known}
-        for name, value in said.items():
+        received = {name: value for name, value in found.items() if value not in (None, "", [], {})}
+        new = {name: value for name, value in received.items() if name not in self.known}
+        for name, value in received.items():
             if name not in new and self.late.get(name, self.known[name]) != value:
                 self.late[name] = value
         self.known |= new

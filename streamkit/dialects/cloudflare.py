@@ -135,8 +135,8 @@ class WorkersAI(Dialect):
             out.append(TextDelta(piece, payload=payload))
         for position, call in enumerate(mappings(answer.get("tool_calls"))):
             self._call(call, position, whole, payload, out)
-        if said := mapping(answer.get("usage")):
-            self._used = spent(self._used, said, ("prompt_tokens", "completion_tokens", "total_tokens"))
+        if usage := mapping(answer.get("usage")):
+            self._used = spent(self._used, usage, ("prompt_tokens", "completion_tokens", "total_tokens"))
             out.append(usage_of(self._used, payload))
         if (reason := word(answer.get("finish_reason"))) and not is_pending(reason):
             self.settle(out, complete=self.ends_calls(reason))
@@ -154,11 +154,11 @@ class WorkersAI(Dialect):
         # Older models send {"name": …, "arguments": {…}}. Others send OpenAI's form, also in pieces, of which the last is empty.
         function = mapping(call.get("function")) or call
         arguments = function.get("arguments")
-        said = arguments if isinstance(arguments, str) else "" if arguments is None else _json(arguments)
+        arguments_text = arguments if isinstance(arguments, str) else "" if arguments is None else _json(arguments)
         id, name, kind = text(call.get("id")), text(function.get("name")), text(call.get("type"))
-        if not (id or name or said):
+        if not (id or name or arguments_text):
             return
-        delta = ToolCallDelta(position, id, name, said, type=kind, payload=payload)
+        delta = ToolCallDelta(position, id, name, arguments_text, type=kind, payload=payload)
         found = self._calls.piece(delta, count(call.get("index")), whole=whole or isinstance(arguments, dict))
         if found.tool_index not in self._parts:
             self._parts.add(found.tool_index)
@@ -183,11 +183,11 @@ def _form(call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "function": form} if function is not call else form
 
 
-def _text(said: object) -> str:
+def _text(response: object) -> str:
     # The response may be a number or, in JSON mode, an object.
-    if said is None or isinstance(said, str):
-        return said or ""
-    return _json(said)
+    if response is None or isinstance(response, str):
+        return response or ""
+    return _json(response)
 
 
 def _json(value: object) -> str:

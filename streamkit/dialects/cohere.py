@@ -58,8 +58,8 @@ def _message(fields: dict[str, Any], choice: Choice) -> dict[str, Any]:
     known = calls_of(choice)
     calls = [_call(part, known[part.tool_index]) for part in released(choice) if part.tool_index is not None]
     citations = [citation for citation in choice.annotations if quotes(choice, citation.get("text"))]
-    said = {"tool_plan": plan, "content": content, "tool_calls": calls, "citations": citations}
-    return {**fields, **{name: value for name, value in said.items() if value}}
+    released_fields = {"tool_plan": plan, "content": content, "tool_calls": calls, "citations": citations}
+    return {**fields, **{name: value for name, value in released_fields.items() if value}}
 
 
 def _content(part: Part) -> dict[str, Any]:
@@ -244,8 +244,8 @@ class CohereChat(Dialect):
             out.append(ToolCallDelta(self._calls[index], id, name, arguments, type=kind, payload=payload))
 
     def _stop(self, delta: dict[str, Any], number: int, payload: bytes, out: list[Event]) -> None:
-        if said := mapping(delta.get("usage")):
-            out.append(usage_of(said, payload))
+        if usage := mapping(delta.get("usage")):
+            out.append(usage_of(usage, payload))
         if (reason := word(delta.get("finish_reason"))) and not is_pending(reason):
             if self.ends_calls(reason):
                 self._bare.end_all(payload, out)

@@ -78,9 +78,9 @@ def _block(part: Part, calls: dict[int | None, ToolCall]) -> dict[str, Any]:
             return {"text": part.text}
         return {"citationsContent": {"content": [{"text": part.text}], "citations": list(part.annotations)}}
     if part.channel == "reasoning":
-        said = {"text": part.text} if part.text or "redactedContent" not in part.data else {}
+        reasoning = {"text": part.text} if part.text or "redactedContent" not in part.data else {}
         signed = {"signature": part.data["signature"]} if "signature" in part.data else {}
-        thought = {"reasoningText": {**said, **signed}} if said or signed else {}
+        thought = {"reasoningText": {**reasoning, **signed}} if reasoning or signed else {}
         return {"reasoningContent": {**thought, **without(part.data, ("signature",))}}
     if (call := calls.get(part.tool_index)) and part.tool_index is not None:
         input: Any = arguments_of(call) if call.arguments else {}

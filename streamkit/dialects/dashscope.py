@@ -122,8 +122,8 @@ class DashScope(Dialect):
                 self._choice(choice, at, tokens, payload, out)
         else:
             self._choice({**output, "message": {"content": output["text"]}}, 0, tokens, payload, out)
-        if said := mapping(fields.get("usage")):
-            self._take_usage(said, payload, out)
+        if usage := mapping(fields.get("usage")):
+            self._take_usage(usage, payload, out)
         self._tokens = tokens
 
     def _is_another(self, fields: dict[str, Any], output: dict[str, Any]) -> bool:
@@ -163,13 +163,15 @@ class DashScope(Dialect):
         if role and self._roles.get(index) != role:
             self._roles[index] = role
             out.append(RoleDelta(role, index, payload=payload))
-        news = self._whole is None and not ends and tokens > self._tokens and not self._grew(message, index)
-        if thought := self._piece("reasoning", index, text(message.get("reasoning_content")) or "", news):
+        has_more_tokens = self._whole is None and not ends and tokens > self._tokens and not self._grew(message, index)
+        if thought := self._piece("reasoning", index, text(message.get("reasoning_content")) or "", has_more_tokens):
             out.append(ReasoningDelta(thought, index, payload=payload))
-        if piece := self._piece("content", index, self._content(message.get("content"), index, payload, out), news):
+        if piece := self._piece(
+            "content", index, self._content(message.get("content"), index, payload, out), has_more_tokens
+        ):
             out.append(TextDelta(piece, index, payload=payload))
         for position, call in enumerate(mappings(message.get("tool_calls"))):
-            self._call(call, position, index, news, ends, payload, out)
+            self._call(call, position, index, has_more_tokens, ends, payload, out)
         if ends and reason and self.finished[index] is None:
             out += self._resent.end(index)
             self._end_of(index, payload, out, complete=self.ends_calls(reason))
@@ -194,15 +196,22 @@ class DashScope(Dialect):
         return text(content) or "".join(text(part.get("text")) or "" for part in parts)
 
     def _call(
-        self, call: dict[str, Any], position: int, index: int, news: bool, ends: bool, payload: bytes, out: list[Event]
+        self,
+        call: dict[str, Any],
+        position: int,
+        index: int,
+        has_more_tokens: bool,
+        ends: bool,
+        payload: bytes,
+        out: list[Event],
     ) -> None:
         calls, function = self._calls.setdefault(index, Calls()), mapping(call.get("function"))
         calls.cumulative = bool(self._whole)
         id, name, kind = text(call.get("id")) or None, text(function.get("name")) or None, text(call.get("type"))
-        said = text(function.get("arguments")) or ""
-        delta = ToolCallDelta(position, id, name, said, index, kind, payload=payload)
+        arguments = text(function.get("arguments")) or ""
+        delta = ToolCallDelta(position, id, name, arguments, index, kind, payload=payload)
         found = calls.piece(delta, count(call.get("index")), whole=ends)
-        piece = self._piece("tool_arguments", index, found.arguments, news, found.tool_index)
+        piece = self._piece("tool_arguments", index, found.arguments, has_more_tokens, found.tool_index)
         if piece or found.id or found.name or found.type:
             out.append(msgspec.structs.replace(found, arguments=piece))
 
@@ -214,23 +223,26 @@ class DashScope(Dialect):
 
     def _grew(self, message: dict[str, Any], index: int) -> bool:
         # Whether any text is longer than before, which may account for the new tokens.
-        said = [("reasoning", 0, message.get("reasoning_content")), ("content", 0, message.get("content"))]
+        texts = [("reasoning", 0, message.get("reasoning_content")), ("content", 0, message.get("content"))]
         for at, call in enumerate(mappings(message.get("tool_calls"))):
-            said.append(("tool_arguments", at, mapping(call.get("function")).get("arguments")))
-        return any(self._resent.adds(name, index, text(whole) or "", call) for name, call, whole in said)
+            texts.append(("tool_arguments", at, mapping(call.get("function")).get("arguments")))
+        return any(self._resent.adds(name, index, text(whole) or "", call) for name, call, whole in texts)
 
-    def _piece(self, channel: str, index: int, said: str, news: bool, call: int = 0) -> str:
-        """Return the new part of a text, sent as a delta or as a whole. `news`: the chunk counts more tokens than the last."""
-        if not said:
+    def _piece(self, channel: str, index: int, received: str, has_more_tokens: bool, call: int = 0) -> str:
+        """Return the new part of a text, sent as a delta or as a whole.
+
+        `has_more_tokens`: the chunk counts more tokens than the last.
+        """
+        if not received:
             return ""
         if self._whole is None and self._resent.began(channel, index, call):
-            longer = self._resent.adds(channel, index, said, call)
+            longer = self._resent.adds(channel, index, received, call)
             # The same text again may be the same token generated twice.
-            self._whole = self._resent.continues(channel, index, said, call) and (longer or not news)
+            self._whole = self._resent.continues(channel, index, received, call) and (longer or not has_more_tokens)
         if self._whole is False:
-            return said
-        return self._resent.rest(channel, index, said, call)
+            return received
+        return self._resent.rest(channel, index, received, call)
 
-    def _take_usage(self, said: dict[str, Any], payload: bytes, out: list[Event]) -> None:
-        self._used = spent(self._used, said, ("input_tokens", "output_tokens", "total_tokens"))
+    def _take_usage(self, later: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+        self._used = spent(self._used, later, ("input_tokens", "output_tokens", "total_tokens"))
         out.append(usage_of(self._used, payload))

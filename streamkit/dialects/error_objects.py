@@ -121,11 +121,11 @@ def _is_exception(fields: dict[str, Any]) -> bool:
 
 
 def _is_marked(fields: dict[str, Any]) -> bool:
-    said = {name: str(fields[name]).lower() for name in _MARKED if isinstance(fields.get(name), str)}
-    if "error" in said.values():
+    marks = {name: str(fields[name]).lower() for name in _MARKED if isinstance(fields.get(name), str)}
+    if "error" in marks.values():
         # `"status": "error"` alone may be the status of a part of the answer.
-        return said.get("status") != "error" or _has_text(fields)
-    return _has_text(fields) and any(word.endswith(("error", "exception")) for word in said.values())
+        return marks.get("status") != "error" or _has_text(fields)
+    return _has_text(fields) and any(word.endswith(("error", "exception")) for word in marks.values())
 
 
 def _failed(fields: dict[str, Any]) -> bool:
@@ -133,8 +133,8 @@ def _failed(fields: dict[str, Any]) -> bool:
 
 
 def _is_detail(fields: dict[str, Any]) -> bool:
-    said = fields.get("detail") or (fields.get("title") and _is_status(fields.get("status")))
-    return bool(said) and _has_nothing_else(fields)
+    detail = fields.get("detail") or (fields.get("title") and _is_status(fields.get("status")))
+    return bool(detail) and _has_nothing_else(fields)
 
 
 def _is_coded(fields: dict[str, Any]) -> bool:

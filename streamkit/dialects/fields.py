@@ -104,45 +104,45 @@ def changed(fields: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in known or known[name] != value}
 
 
-def grown(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+def grown(known: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
     """Merge later counts of the same answer into the earlier ones: no count decreases, and nulls are ignored."""
-    found = {name: _larger(known.get(name), value) for name, value in _bounded(known, said).items()}
+    found = {name: _larger(known.get(name), value) for name, value in _bounded(known, later).items()}
     return {**known, **found}
 
 
-def spent(known: dict[str, Any], said: dict[str, Any], names: tuple[str, str, str]) -> dict[str, Any]:
+def spent(known: dict[str, Any], later: dict[str, Any], names: tuple[str, str, str]) -> dict[str, Any]:
     """Merge later usage of the same answer into the earlier one. `names`: the fields of the input, output and total counts.
 
     The total is at least the sum of the others, even if a later usage left one of them out.
     """
-    used = grown(known, said)
+    used = grown(known, later)
     prompt, completion, both = (count(used.get(name)) for name in names)
     if known and prompt is not None and completion is not None and both is not None:
         used[names[2]] = max(both, prompt + completion)
     return used
 
 
-def corrected(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+def corrected(known: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
     """Like `grown`, for counts that begin as estimates: a later count may be lower, but not zero."""
-    found = _bounded(known, said)
+    found = _bounded(known, later)
     return {
         **known,
         **{name: value for name, value in found.items() if value or (value is not None and not known.get(name))},
     }
 
 
-def _bounded(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+def _bounded(known: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
     # Every usage holds all known fields. Bound the memory for a server that generates new names.
-    return said if len(known) < _MOST_NAMES else {name: value for name, value in said.items() if name in known}
+    return later if len(known) < _MOST_NAMES else {name: value for name, value in later.items() if name in known}
 
 
-def _larger(known: Any, said: Any) -> Any:
-    if said is None or (known and said in ({}, [])):
+def _larger(known: Any, later: Any) -> Any:
+    if later is None or (known and later in ({}, [])):
         return known
-    if _is_number(known) and _is_number(said):
-        return max(known, said)
-    inner = mapping(known), mapping(said)
-    return grown(*inner) if all(inner) else cast(object, said)
+    if _is_number(known) and _is_number(later):
+        return max(known, later)
+    inner = mapping(known), mapping(later)
+    return grown(*inner) if all(inner) else cast(object, later)
 
 
 def _is_number(value: object) -> bool:

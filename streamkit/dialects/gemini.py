@@ -90,7 +90,7 @@ def _candidate(choice: Choice) -> dict[str, Any]:
         grounding = [annotation for annotation in choice.annotations if not annotation.keys() <= _CITATION]
         # Several chunks may each have some of its fields.
         candidate["groundingMetadata"] = _released(
-            {name: value for said in grounding for name, value in said.items()}, choice
+            {name: value for metadata in grounding for name, value in metadata.items()}, choice
         )
     if "logprobsResult" in candidate:
         candidate["logprobsResult"] = choice.logprobs or {}
@@ -111,9 +111,11 @@ def _part(part: Part, calls: dict[int | None, ToolCall]) -> dict[str, Any]:
     if part.kind == "text":
         whole["text"] = part.text
     elif call := calls.get(part.tool_index):
-        said = {**whole["functionCall"], "name": call.name}
+        function_call = {**whole["functionCall"], "name": call.name}
         # A call without arguments may have had no `args`.
-        whole["functionCall"] = {**said, "args": arguments_of(call)} if "args" in said else said
+        whole["functionCall"] = (
+            {**function_call, "args": arguments_of(call)} if "args" in function_call else function_call
+        )
     return whole
 
 
@@ -205,7 +207,7 @@ class Gemini(Dialect):
     _parts: dict[int, int] = field(default_factory=dict[int, int], init=False, repr=False)
     _details: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]], init=False, repr=False)
     # The response id of the chunk that ended a candidate.
-    _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
+    _ended_ids: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     # Whether every chunk has the finish reason, so that it does not prove the end.
     _repeats: bool = field(default=False, init=False, repr=False)
     _blocked: str | None = field(default=None, init=False, repr=False)
@@ -227,13 +229,13 @@ class Gemini(Dialect):
 
     def _chunk(self, item: ServerSentEvent, data: Any, payload: bytes, number: int, out: list[Event]) -> None:
         chunk, known = mapping(data), len(out)
-        speaks = any(mark in chunk for mark in _MARKS)
-        error = chunk.get("error") if speaks else error_in(data)
+        is_response = any(mark in chunk for mark in _MARKS)
+        error = chunk.get("error") if is_response else error_in(data)
         if error:
             self.fail(error, number, out)
-        elif not speaks:
+        elif not is_response:
             self.unknown_event(item.event, data, payload, out)
-        elif self._over and self._is_another(chunk):
+        elif self._ended_ids and self._is_another(chunk):
             self.refuse(ANOTHER, number)
         else:
             self._announce(chunk, payload, out)
@@ -269,18 +271,18 @@ class Gemini(Dialect):
     def _is_another(self, chunk: dict[str, Any]) -> bool:
         id = text(chunk.get("responseId"))
         for candidate in mappings(chunk.get("candidates")) if id else ():
-            if self._over.get(count(candidate.get("index")) or 0, id) != id and _parts(candidate):
+            if self._ended_ids.get(count(candidate.get("index")) or 0, id) != id and _parts(candidate):
                 return True
         return False
 
     def _announce(self, chunk: dict[str, Any], payload: bytes, out: list[Event]) -> None:
-        said: dict[str, Any] = {
+        identity: dict[str, Any] = {
             "id": text(chunk.get("responseId")),
             "created": seconds(chunk.get("createTime")),
             "model": text(chunk.get("modelVersion")),
             "service_tier": text(mapping(chunk.get("usageMetadata")).get("serviceTier")),
         }
-        known: dict[str, Any] = {**self._identity, **{name: value for name, value in said.items() if value}}
+        known: dict[str, Any] = {**self._identity, **{name: value for name, value in identity.items() if value}}
         if known != self._identity:
             self._identity = known
             out.append(ResponseStart(**known, payload=payload))
@@ -317,7 +319,7 @@ class Gemini(Dialect):
                 self._end_call(calls.last, index, payload, out)
             self.finished[index] = reason
             if id := self._identity.get("id"):
-                self._over.setdefault(index, id)
+                self._ended_ids.setdefault(index, id)
             self._close(index, payload, out)
             out.append(Finish(reason, index, payload=payload))
 
@@ -328,7 +330,7 @@ class Gemini(Dialect):
             out.append(RoleDelta(role, index, payload=payload))
         for at, part in enumerate(mappings(content.get("parts"))):
             if isinstance(part.get("text"), str):
-                self._text(part, index, payload, out, goes_on=at == 0)
+                self._text(part, index, payload, out, continues=at == 0)
             else:
                 self._part(part, index, payload, out)
 
@@ -342,12 +344,12 @@ class Gemini(Dialect):
             details["content"] = {**known, **emptied(mapping(candidate["content"]), ("parts",))}
         return details
 
-    def _text(self, part: dict[str, Any], index: int, payload: bytes, out: list[Event], *, goes_on: bool) -> None:
+    def _text(self, part: dict[str, Any], index: int, payload: bytes, out: list[Event], *, continues: bool) -> None:
         signature = _signature(part)
         data = {**without(part, signature), "text": ""}
         channel: Channel = "reasoning" if part.get("thought") is True else "content"
         known = self._texts.get(index)
-        if known is None or not goes_on or signature or known.data != data:
+        if known is None or not continues or signature or known.data != data:
             self._texts[index] = _Text(self._begin("text", data, channel, None, index, payload, out), data)
         if piece := part["text"]:
             kind = ReasoningDelta if channel == "reasoning" else TextDelta
@@ -368,15 +370,15 @@ class Gemini(Dialect):
     def _function_call(
         self, part: dict[str, Any], signature: dict[str, Any], index: int, payload: bytes, out: list[Event]
     ) -> None:
-        said = mapping(part["functionCall"])
+        function = mapping(part["functionCall"])
         calls = self._calls.get(index) or _Calls()
-        pieces, goes_on = mappings(said.get("partialArgs")), said.get("willContinue") is True
-        id, name = text(said.get("id")) or None, text(said.get("name")) or None
-        streamed = bool(pieces) or goes_on or name is None
-        whole = None if streamed else _json(said.get("args"))
+        pieces, continues = mappings(function.get("partialArgs")), function.get("willContinue") is True
+        id, name = text(function.get("id")) or None, text(function.get("name")) or None
+        streamed = bool(pieces) or continues or name is None
+        whole = None if streamed else _json(function.get("args"))
         call = calls.known(id, name, whole)
         if call is None:
-            if not (name or id or pieces or said.get("args") is not None):
+            if not (name or id or pieces or function.get("args") is not None):
                 return  # the end of a call that has already ended
             self._end_call(calls.last, index, payload, out)
             self._calls[index] = calls
@@ -391,7 +393,7 @@ class Gemini(Dialect):
         elif call.writer is not None:
             for piece in pieces:
                 self._emit_arguments(call, call.writer.piece(piece), index, payload, out)
-            if not (goes_on or any(piece.get("willContinue") is True for piece in pieces)):
+            if not (continues or any(piece.get("willContinue") is True for piece in pieces)):
                 self._end_call(call, index, payload, out)
 
     def _begin_call(
@@ -404,10 +406,10 @@ class Gemini(Dialect):
         payload: bytes,
         out: list[Event],
     ) -> _GeminiCall:
-        said, number = mapping(part["functionCall"]), len(calls.calls)
-        id, name = (text(said.get(key)) or None for key in ("id", "name"))
-        data = {**without(part, signature), "functionCall": emptied(without(said, _STREAMED), ("name",))}
-        if streamed or said.get("args") is not None:
+        function, number = mapping(part["functionCall"]), len(calls.calls)
+        id, name = (text(function.get(key)) or None for key in ("id", "name"))
+        data = {**without(part, signature), "functionCall": emptied(without(function, _STREAMED), ("name",))}
+        if streamed or function.get("args") is not None:
             data["functionCall"]["args"] = {}
         at = self._begin("functionCall", data, "tool_arguments", number, index, payload, out)
         call = _GeminiCall(number, at, id, name, writer=PartialArguments() if streamed else None, late=signature)
@@ -415,7 +417,7 @@ class Gemini(Dialect):
         if streamed:
             out.append(ToolCallDelta(number, id, name, index=index, payload=payload))
         else:
-            arguments = _json(said.get("args"))
+            arguments = _json(function.get("args"))
             call.arguments.add(arguments)
             out.append(ToolCallDelta(number, id, name, arguments, index, payload=payload))
             out.append(PartEnd(at, signature, index, payload=payload))

@@ -41,11 +41,11 @@ class PartialArguments(msgspec.Struct):
         ends_array, steps = path.endswith("[]"), _steps(path.removesuffix("[]"))
         if not steps:
             return ""
-        said = next((name for name in _VALUES if name in one), None)
-        value = None if said in (None, "nullValue") else one[said]
+        field = next((name for name in _VALUES if name in one), None)
+        value = None if field in (None, "nullValue") else one[field]
         if isinstance(value, str) and steps == self.string:
             return _inside(value)
-        if said is None:
+        if field is None:
             return self._without_value(steps, ends_array, one.get("willContinue") is True)
         begin = self._go_to(steps[:-1], isinstance(steps[-1], int)) + self._enter(steps[-1])
         if isinstance(value, str):

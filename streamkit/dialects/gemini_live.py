@@ -61,7 +61,7 @@ class GeminiLive(Gemini):
         content = mapping(fields.get("serverContent"))
         self._interrupted |= content.get("interrupted") is True
         out += [ProviderNotice(name, content[name], payload=payload) for name in _BESIDE if name in content]
-        self._speech(content, payload, out)
+        self._emit_audio(content, payload, out)
         called = "toolCall" in fields
         ended = content.get("turnComplete") is True
         chunk = self._as_chunk(fields, content, ended=ended or called)
@@ -70,12 +70,12 @@ class GeminiLive(Gemini):
         if (ended or called) and not self.done:
             self.finish(out, number)
 
-    def _speech(self, content: dict[str, Any], payload: bytes, out: list[Event]) -> None:
+    def _emit_audio(self, content: dict[str, Any], payload: bytes, out: list[Event]) -> None:
         for part in mappings(mapping(content.get("modelTurn")).get("parts")):
             if _is_sound(part):
                 out.append(AudioDelta(text(mapping(part["inlineData"]).get("data")), payload=payload))
-        if said := text(mapping(content.get("outputTranscription")).get("text")):
-            out.append(AudioDelta(transcript=said, payload=payload))
+        if transcript := text(mapping(content.get("outputTranscription")).get("text")):
+            out.append(AudioDelta(transcript=transcript, payload=payload))
 
     def _as_chunk(self, fields: dict[str, Any], content: dict[str, Any], *, ended: bool) -> dict[str, Any]:
         """Convert a message to a chunk of `generateContent`; empty if the message has nothing of the answer."""

@@ -202,9 +202,11 @@ class GeminiInteractions(Dialect):
             self._start = start
             out.append(start)
         # Some later events have empty values for fields of the first one.
-        said = emptied(without(whole, ("usage",)), ("steps", "outputs"))
-        said = {name: value for name, value in said.items() if value not in (None, "") or name not in self._details}
-        if more := changed(said, self._details):
+        details = emptied(without(whole, ("usage",)), ("steps", "outputs"))
+        details = {
+            name: value for name, value in details.items() if value not in (None, "") or name not in self._details
+        }
+        if more := changed(details, self._details):
             self._details |= more
             out.append(ResponseDetails(more, self.shape, payload=payload))
 
@@ -229,8 +231,8 @@ class GeminiInteractions(Dialect):
         else:
             self.finish(out, number)
 
-    def _take_usage(self, said: object, payload: bytes, out: list[Event]) -> None:
-        if not (counts := mapping(said)):
+    def _take_usage(self, usage: object, payload: bytes, out: list[Event]) -> None:
+        if not (counts := mapping(usage)):
             return
         self._used = grown(self._used, counts)
         out.append(usage_of(self._used, payload))
@@ -274,8 +276,8 @@ class GeminiInteractions(Dialect):
             known = at < len(found.parts)
             if not known:
                 self._part(content, found, payload, out)
-            part, said = found.parts[at], text(content.get("text"))
-            if (rest := part.emitted.rest(said or "")) is None:
+            part, whole = found.parts[at], text(content.get("text"))
+            if (rest := part.emitted.rest(whole or "")) is None:
                 self.conflict("reasoning" if found.kind == "thought" else "content", 0, payload, out)
             self._emit_text(rest or "", found, part, payload, out)
             for annotation in mappings(content.get("annotations"))[part.annotations :]:
@@ -320,8 +322,8 @@ class GeminiInteractions(Dialect):
                 self._emit_text(text(delta.get("text")) or "", step, self._open_part(step, payload, out), payload, out)
             case "thought_summary":
                 content = mapping(delta.get("content"))
-                if (said := text(content.get("text"))) is not None:
-                    self._emit_text(said, step, self._open_part(step, payload, out), payload, out)
+                if (summary := text(content.get("text"))) is not None:
+                    self._emit_text(summary, step, self._open_part(step, payload, out), payload, out)
                 else:
                     self._part(content, step, payload, out)
             case "thought_signature":

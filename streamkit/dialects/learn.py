@@ -70,20 +70,20 @@ class Learner:
     """Learns the forms of chunks of one answer. It tries less and less often if no two chunks have the same form."""
 
     def __init__(self) -> None:
-        self.patience = 1
+        self.chunks_to_read = 1
         """Number of chunks to read before learning from the next one."""
         self.used = False
         """Whether the last learnt form has read a chunk since."""
         self._next = 1
         self._cold = _COLD  # chunks to read before the first one is learnt from
 
-    def consider(self, items: list[ServerSentEvent], events: list[Event], places: tuple[Path, ...]) -> Learnt | None:
+    def learn_from(self, items: list[ServerSentEvent], events: list[Event], places: tuple[Path, ...]) -> Learnt | None:
         """Learn from a single chunk that was read, if it became one text event whose text is at one of `places` in its JSON."""
         if self.used:
-            self.patience = self._next = 1
+            self.chunks_to_read = self._next = 1
             self.used = False
-        if len(items) > 1 or self.patience > 1:
-            self.patience = max(1, self.patience - len(items))
+        if len(items) > 1 or self.chunks_to_read > 1:
+            self.chunks_to_read = max(1, self.chunks_to_read - len(items))
             return None
         if not places or len(events) != 1 or not isinstance(events[0], _KINDS):
             return None
@@ -91,7 +91,7 @@ class Learner:
             self._cold -= 1
             return None
         self._next = min(self._next * 2, _NEVER)
-        self.patience = self._next
+        self.chunks_to_read = self._next
         return _learn(items[0], events[0], places)
 
 

@@ -58,7 +58,7 @@ def as_text(content: Any) -> str:
     return content if isinstance(content, str) else msgspec.json.encode(content).decode()
 
 
-def said_text(choice: Choice) -> str:
+def answer_text(choice: Choice) -> str:
     """The text of an answer; a refusal is one where a format has no field of its own for it."""
     return choice.text or choice.refusal or ""
 
@@ -91,10 +91,10 @@ class ChatMessageForm(MessageForm):
     def messages(self, completion: Any, choice: Any, *, own: bool) -> list[Message]:
         """Return one assistant message."""
         whole = chat_completion(completion)
-        said: Message = next(each["message"] for each in whole["choices"] if each["index"] == choice.index)
-        message = {name: said[name] for name in _CHAT_FIELDS if said.get(name) is not None}
+        full: Message = next(each["message"] for each in whole["choices"] if each["index"] == choice.index)
+        message = {name: full[name] for name in _CHAT_FIELDS if full.get(name) is not None}
         if own:
-            message |= {name: said[name] for name in _RESENT if said.get(name) and choice.tool_calls}
+            message |= {name: full[name] for name in _RESENT if full.get(name) and choice.tool_calls}
         if audio := mapping(choice.audio).get("id"):
             message["audio"] = {"id": audio}
         for call in message.get("tool_calls", ()):
@@ -124,8 +124,8 @@ class AnthropicMessageForm(MessageForm):
             blocks = cast("list[Message]", anthropic.message(completion)["content"])
             content = [self._sendable(block) for block in blocks]
         else:
-            said = said_text(choice)
-            content = [{"type": "text", "text": said}] if said else []
+            answer = answer_text(choice)
+            content = [{"type": "text", "text": answer}] if answer else []
             content += [self._call(completion, choice, call) for call in choice.tool_calls]
         return [{"role": "assistant", "content": content}] if content else []
 
@@ -168,8 +168,8 @@ class ResponsesMessageForm(MessageForm):
         if own:
             items: list[Message] = whole_response(completion)["output"]
             return items
-        said = said_text(choice)
-        text: list[Message] = [{"role": "assistant", "content": said}] if said else []
+        answer = answer_text(choice)
+        text: list[Message] = [{"role": "assistant", "content": answer}] if answer else []
         return [*text, *(self._call(completion, choice, call) for call in choice.tool_calls)]
 
     def results(self, completion: Any, choice: Any, results: Iterable[ToolResult]) -> list[Message]:
@@ -200,8 +200,8 @@ class GeminiMessageForm(MessageForm):
             for candidate in gemini.generated(completion).get("candidates", ()):
                 if candidate.get("index", 0) == choice.index and candidate.get("content"):
                     return [{"role": "model", **candidate["content"]}]
-        said = said_text(choice)
-        parts = [*([{"text": said}] if said else []), *map(self._call, choice.tool_calls)]
+        answer = answer_text(choice)
+        parts = [*([{"text": answer}] if answer else []), *map(self._call, choice.tool_calls)]
         return [{"role": "model", "parts": parts}] if parts else []
 
     def results(self, completion: Any, choice: Any, results: Iterable[ToolResult]) -> list[Message]:

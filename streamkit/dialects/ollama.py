@@ -59,8 +59,8 @@ def answer(completion: Completion) -> dict[str, Any]:
 def _beside(choice: Choice) -> dict[str, Any]:
     known = calls_of(choice)
     calls = [_call(part, known[part.tool_index]) for part in released(choice)]
-    said = {"thinking": choice.reasoning, "tool_calls": calls}
-    return {name: value for name, value in said.items() if value}
+    beside = {"thinking": choice.reasoning, "tool_calls": calls}
+    return {name: value for name, value in beside.items() if value}
 
 
 def _call(part: Part, call: ToolCall) -> dict[str, Any]:
@@ -131,8 +131,8 @@ class Ollama(Dialect):
         # Proxies with Ollama's API send reasoning under the name common in OpenAI's format.
         if thinking := text(message.get("thinking")) or text(message.get("reasoning_content")):
             out.append(ReasoningDelta(thinking, payload=payload))
-        if said := text(message.get("content")) or text(message.get("response")):
-            out.append(TextDelta(said, payload=payload))
+        if content := text(message.get("content")) or text(message.get("response")):
+            out.append(TextDelta(content, payload=payload))
         for call in mappings(message.get("tool_calls")):
             self._call(call, payload, out)
 

@@ -51,8 +51,10 @@ class OpenAIRealtime(OpenAIResponses):
         fields = mapping(data)
         kind = text(fields.get("type")) or item.event
         if kind.startswith(_OF_SESSION):
-            said = mapping(fields.get("item"))
-            known = {"item": {name: said[name] for name in _OF_ITEM if name in said}} if said else {}
+            item_fields = mapping(fields.get("item"))
+            known = (
+                {"item": {name: item_fields[name] for name in _OF_ITEM if name in item_fields}} if item_fields else {}
+            )
             out.append(ProviderNotice(kind, {**fields, **known}, payload=item.payload))
             return
         super().take(item, _as_response(kind, fields) if kind != "message" else fields, number, out)

@@ -38,9 +38,9 @@ class Split(msgspec.Struct):
 
     held: str = ""
     payload: bytes | None = None
-    thinks: bool = False
+    in_reasoning: bool = False
     # Whether reasoning was emitted, whether text was emitted, and whether a tag was found.
-    thought: bool = False
+    has_reasoning: bool = False
     has_text: bool = False
     tagged: bool = False
 
@@ -97,17 +97,17 @@ class ReasoningTags:
         if split is None:
             # Without an opening tag the answer begins with reasoning.
             begins = not self._opening
-            split = self._choices[event.index] = Split(thinks=begins, tagged=begins)
+            split = self._choices[event.index] = Split(in_reasoning=begins, tagged=begins)
         split.payload = event.payload
         text, split.held, start = split.held + event.text, "", 0
         while (tag := self._tag(split)) and (at := text.find(tag, start)) >= 0:
             self._emit(split, text[start:at], event.index, out, before_tag=True)
-            split.thinks, split.tagged, start = not split.thinks, True, at + len(tag)
+            split.in_reasoning, split.tagged, start = not split.in_reasoning, True, at + len(tag)
         self._hold(split, text[start:], tag, event.index, out)
 
     def _tag(self, split: Split) -> str:
         # With an empty opening tag, reasoning can only begin at the start.
-        return self._closing if split.thinks else self._opening
+        return self._closing if split.in_reasoning else self._opening
 
     def _hold(self, split: Split, text: str, tag: str, index: int, out: list[Event]) -> None:
         at = len(text) - _overlap(text, tag)
@@ -117,15 +117,15 @@ class ReasoningTags:
         self._emit(split, text, index, out)
 
     def _emit(self, split: Split, text: str, index: int, out: list[Event], *, before_tag: bool = False) -> None:
-        if split.thinks:
-            text = text if split.thought else text.lstrip()
-            split.thought |= bool(text)
+        if split.in_reasoning:
+            text = text if split.has_reasoning else text.lstrip()
+            split.has_reasoning |= bool(text)
         else:
             beginning = not split.has_text and (split.tagged or (before_tag and _is_space(text)))
             text = text.lstrip() if beginning else text
             split.has_text |= bool(text)
         if text:
-            kind = ReasoningDelta if split.thinks else TextDelta
+            kind = ReasoningDelta if split.in_reasoning else TextDelta
             out.append(kind(text, index, payload=split.payload))
 
 

@@ -167,12 +167,12 @@ def _take(event: Any, waiting: Waiting) -> list[Event]:
         text = text[:-1]
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     # Text events are never empty. Keep an event that has other fields, such as the name of a call.
-    if not whole and not _says_more(event, name):
+    if not whole and not _has_more(event, name):
         return []
     return [msgspec.structs.replace(event, **{name: whole})]
 
 
-def _says_more(event: Any, name: str) -> bool:
+def _has_more(event: Any, name: str) -> bool:
     if isinstance(event, PartDelta):
         return False
     silent = {name, "index", "tool_index", "payload"}

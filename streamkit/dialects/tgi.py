@@ -81,10 +81,10 @@ class TextGenerationInference(Dialect):
         if piece and token.get("special") is not True:
             self._emitted.add(piece)
             out.append(TextDelta(piece, payload=payload))
-        said = {"generated": [token]}
+        logprobs = {"generated": [token]}
         if top := mappings(fields.get("top_tokens")):
-            said["top_tokens"] = [top]  # type: ignore[list-item]
-        out.append(Logprobs(said, payload=payload))
+            logprobs["top_tokens"] = [top]  # type: ignore[list-item]
+        out.append(Logprobs(logprobs, payload=payload))
 
     def _conclude(self, fields: dict[str, Any], whole: str, payload: bytes, out: list[Event]) -> None:
         rest = self._emitted.rest(whole)

@@ -35,18 +35,18 @@ class Identity(msgspec.Struct):
         """Merge a delta. Return its new pieces and its conflicting values, both by field."""
         new: dict[str, str] = {}
         conflicts: dict[str, str] = {}
-        goes_on = {
+        may_continue = {
             "id": not (delta.name or delta.arguments),
             "name": not delta.id,
             "type": self.type not in _TYPES and not delta.id,
         }
-        for field, continues in goes_on.items():
-            known, said = getattr(self, field), getattr(delta, field)
-            if not said or said == known:
+        for field, continues in may_continue.items():
+            known, received = getattr(self, field), getattr(delta, field)
+            if not received or received == known:
                 continue
             if known and not (continues and len(known) < _LONGEST):
-                conflicts[field] = said
+                conflicts[field] = received
             else:
-                setattr(self, field, (known or "") + said)
-                new[field] = said
+                setattr(self, field, (known or "") + received)
+                new[field] = received
         return new, conflicts

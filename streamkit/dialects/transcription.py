@@ -73,8 +73,8 @@ class OpenAITranscription(Dialect):
         else:
             self.unknown_event(kind, data, payload, out)
 
-    def _emit(self, fields: dict[str, Any], said: object, payload: bytes, out: list[Event]) -> None:
-        if piece := text(said):
+    def _emit(self, fields: dict[str, Any], value: object, payload: bytes, out: list[Event]) -> None:
+        if piece := text(value):
             self._emitted.add(piece)
             out.append(TextDelta(piece, payload=payload))
         if logprobs := mappings(fields.get("logprobs")):

@@ -34,14 +34,14 @@ class Undecided(Dialect):
             return
         # An empty value identifies no dialect, like a ping.
         if not {item.event, text(mapping(data).get("type"))} & EXPECTED and data not in ({}, [], "", None):
-            self._missed(item, shape(data))
+            self._record_first(item, shape(data))
         self.unknown_event(item.event, data, item.payload, out)
 
     def _skip(self, item: ServerSentEvent, number: int, found: str, out: list[Event]) -> None:
-        self._missed(item, found)
+        self._record_first(item, found)
         super()._skip(item, number, found, out)
 
-    def _missed(self, item: ServerSentEvent, found: str) -> None:
+    def _record_first(self, item: ServerSentEvent, found: str) -> None:
         body = isinstance(item, JsonBody)
         self.first = self.first or (
             f"a JSON body with {found}" if body else f"event {event_name(item.event)} with {found}"

@@ -75,9 +75,9 @@ class Watsonx(Dialect):
         self.finished.setdefault(index, None)
         if piece := text(result.get("generated_text")):
             out.append(TextDelta(piece, index, payload=payload))
-        said = {name: count(result.get(name)) for name in _COUNTS}
-        if any(said.values()):
-            self._take_usage(said, index, payload, out)
+        counts = {name: count(result.get(name)) for name in _COUNTS}
+        if any(counts.values()):
+            self._take_usage(counts, index, payload, out)
         beside = without(result, ("generated_text", "stop_reason"))
         known = self._results.setdefault(index, beside)
         known |= {name: value for name, value in beside.items() if value}
@@ -86,12 +86,12 @@ class Watsonx(Dialect):
             self.finished[index] = reason
             out.append(Finish(reason, index, payload=payload))
 
-    def _take_usage(self, said: dict[str, int | None], index: int, payload: bytes, out: list[Event]) -> None:
+    def _take_usage(self, counts: dict[str, int | None], index: int, payload: bytes, out: list[Event]) -> None:
         # Both are running counts. The input count is sent once and is 0 afterwards; it is the same for every result.
         used, known = self._used, self._generated.get(index, 0)
-        if prompt := said[_INPUT]:
+        if prompt := counts[_INPUT]:
             used[_INPUT] = max(used.get(_INPUT, 0), prompt)
-        if (generated := said[_GENERATED]) is not None:
+        if (generated := counts[_GENERATED]) is not None:
             self._generated[index] = max(known, generated)
             used[_GENERATED] = used.get(_GENERATED, 0) + self._generated[index] - known
         out.append(usage_of(used, payload))

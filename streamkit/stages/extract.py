@@ -90,7 +90,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         return self._reader.answered
 
     def state(self) -> dict[str, Any]:
-        self._forget()
+        self._reset_learnt()
         kind = type(self._reader)
         tags = self._tags and self._tags.state()
         known = {"reader": kind.__name__, "state": self._reader.state(), "decided": self._decided, "done": self.done}
@@ -113,7 +113,7 @@ class Extract(Stage[ServerSentEvent, Event]):
     def feed_all(self, items: list[ServerSentEvent]) -> Iterable[Event]:
         events: list[Event] = []
         if self._learnt is not None:
-            self._read_alike(self._learnt, items, events)
+            self._read_learnt(self._learnt, items, events)
             if len(events) == len(items) and self._tags is None:
                 return events
         given = self._read(items, events)
@@ -123,11 +123,11 @@ class Extract(Stage[ServerSentEvent, Event]):
         # `events` already contains the events of the first chunks.
         at, count = len(events), len(items)
         while at < count and not self.done:
-            self._forget()
+            self._reset_learnt()
             if not self._decided:
                 given, end = self._decide(items)
             else:
-                end = min(count, at + self._learner.patience) if self._reader.learns else count
+                end = min(count, at + self._learner.chunks_to_read) if self._reader.learns else count
                 given = self._reader.feed_all(items[at:end])
             if self._reader.done:
                 self.done = True
@@ -135,15 +135,15 @@ class Extract(Stage[ServerSentEvent, Event]):
                 return chain(events, given)
             events += given
             if self._reader.learns:
-                self._learnt = self._learner.consider(items[at:end], given, self._reader.places)
+                self._learnt = self._learner.learn_from(items[at:end], given, self._reader.places)
             at = end
             if self._learnt is not None:
                 known = len(events)
-                self._read_alike(self._learnt, items[at:], events)
+                self._read_learnt(self._learnt, items[at:], events)
                 at += len(events) - known
         return events
 
-    def _read_alike(self, learnt: Learnt, items: list[ServerSentEvent], events: list[Event]) -> None:
+    def _read_learnt(self, learnt: Learnt, items: list[ServerSentEvent], events: list[Event]) -> None:
         """Fast path: read the first chunks, as long as they have the learned form."""
         learnt.read(items, events, self._noted)
         if len(self._noted.texts) > MOST_PIECES:
@@ -154,7 +154,7 @@ class Extract(Stage[ServerSentEvent, Event]):
         self._reader.record_learnt(learnt, noted.texts, noted.payload)
         self._learner.used = True
 
-    def _forget(self) -> None:
+    def _reset_learnt(self) -> None:
         # The next chunk may change the meaning of chunks of the learned form.
         if self._learnt is not None and self._noted.texts:
             self._pass_on(self._learnt)

@@ -97,12 +97,12 @@ class Calls(msgspec.Struct):
         if call is None:
             call = self.known[number] = Call()
         self.unsettled[number] = None
-        said: dict[str, Any] = {"tool_index": number}
+        changes: dict[str, Any] = {"tool_index": number}
         if delta.arguments or call.held:
-            said["arguments"] = self._arguments(call, delta, whole)
+            changes["arguments"] = self._arguments(call, delta, whole)
         if delta.id or delta.name or delta.type:
-            said |= self._identify(call, number, delta)
-        return msgspec.structs.replace(delta, **said)
+            changes |= self._identify(call, number, delta)
+        return msgspec.structs.replace(delta, **changes)
 
     def rest(self, delta: ToolCallDelta) -> tuple[ToolCallDelta | None, bool]:
         """Return the part of a whole call that its deltas did not have, and whether it contradicts them.
@@ -158,16 +158,16 @@ class Calls(msgspec.Struct):
         return self.top + 1 if call and delta.name and self._is_another(call, delta) else number
 
     def _identify(self, call: Call, number: int, delta: ToolCallDelta) -> dict[str, Any]:
-        known, said = call.identity, dict[str, Any]()
+        known, changes = call.identity, dict[str, Any]()
         again = self.cumulative or (delta.id and delta.id == known.id)
         if again and delta.name and known.name and delta.name != known.name:
             # The id is repeated and the name differs: it is the whole name so far, or its next piece.
             grown = delta.name.startswith(known.name)
-            said = {"id": None, "name": delta.name[len(known.name) :] if grown else delta.name}
-        known.merge(msgspec.structs.replace(delta, **said) if said else delta)
+            changes = {"id": None, "name": delta.name[len(known.name) :] if grown else delta.name}
+        known.merge(msgspec.structs.replace(delta, **changes) if changes else delta)
         if known.id:
             self.ids[known.id] = number
-        return said
+        return changes
 
     def _is_another(self, call: Call, delta: ToolCallDelta) -> bool:
         known = call.identity
@@ -181,11 +181,11 @@ class Calls(msgspec.Struct):
         # The whole id, name and type of the call: each may complete the known value or contradict it.
         new, differs = dict[str, str](), False
         for field in ("id", "name", "type"):
-            known, said = getattr(call.identity, field) or "", getattr(delta, field) or ""
-            if said.startswith(known) and said != known:
-                new[field] = said[len(known) :]
-                setattr(call.identity, field, said)
-            differs |= not said.startswith(known) and bool(said)
+            known, received = getattr(call.identity, field) or "", getattr(delta, field) or ""
+            if received.startswith(known) and received != known:
+                new[field] = received[len(known) :]
+                setattr(call.identity, field, received)
+            differs |= not received.startswith(known) and bool(received)
         if call.identity.id:
             self.ids[call.identity.id] = number
         return new, differs

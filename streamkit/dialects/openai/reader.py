@@ -82,7 +82,7 @@ class OpenAICompletions(Dialect):
     _used: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
     _beside: ChangingFields = field(default_factory=ChangingFields, init=False, repr=False)
     # The response id of the chunk that ended a choice.
-    _over: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
+    _ended_ids: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _reader: ChunkReader = field(default_factory=ChunkReader, init=False, repr=False)
 
     @classmethod
@@ -96,13 +96,13 @@ class OpenAICompletions(Dialect):
 
     def record_learnt(self, learnt: Learnt, pieces: list[str], payload: bytes) -> None:
         super().record_learnt(learnt, pieces, payload)
-        said = self._of(learnt.choice)
+        emitted = self._of(learnt.choice)
         if learnt.tool_index is not None:
-            said.calls.known[learnt.tool_index].arguments.extend(pieces)
+            emitted.calls.known[learnt.tool_index].arguments.extend(pieces)
         else:
-            {TextDelta: said.content, ReasoningDelta: said.reasoning, RefusalDelta: said.refusal}[learnt.kind].extend(
-                pieces
-            )
+            {TextDelta: emitted.content, ReasoningDelta: emitted.reasoning, RefusalDelta: emitted.refusal}[
+                learnt.kind
+            ].extend(pieces)
 
     def _read_one(self, item: ServerSentEvent, number: int, out: list[Event]) -> None:
         payload = item.payload
@@ -120,7 +120,7 @@ class OpenAICompletions(Dialect):
         if chunk is None or chunk.choices is msgspec.UNSET or chunk.error:
             self._unusual(item, number, chunk, out)
             return
-        if self._over and self._is_another(chunk):
+        if self._ended_ids and self._is_another(chunk):
             self.refuse(ANOTHER, number)
         start = (chunk.id, chunk.object, chunk.created, chunk.model, chunk.system_fingerprint, chunk.service_tier)
         if start != self._start:
@@ -146,20 +146,20 @@ class OpenAICompletions(Dialect):
         again = index in self.finished
         if not again:
             self.finished[index] = None
-        said = self._choices[index] if again else self._of(index)
+        emitted = self._choices[index] if again else self._of(index)
         if choice.beside:
             self._emit_details(choice.beside, index, payload, out)
         if delta is not None:
             # Arguments in a chunk that ends its choice are whole.
-            self._emit(delta, said, index, payload, out, whole=reason is not None)
+            self._emit(delta, emitted, index, payload, out, whole=reason is not None)
         if choice.message is not None and choice.in_pieces:
-            self._emit(choice.message, said, index, payload, out, whole=reason is not None)
+            self._emit(choice.message, emitted, index, payload, out, whole=reason is not None)
         elif choice.message is not None:
             again = (again or delta is not None) and not self.cumulative
-            message = self._missing(choice.message, said, index, payload, out) if again else choice.message
-            self._emit(message, said, index, payload, out, whole=not again)
+            message = self._missing(choice.message, emitted, index, payload, out) if again else choice.message
+            self._emit(message, emitted, index, payload, out, whole=not again)
         elif delta is None and choice.text:
-            said.content.add(choice.text)
+            emitted.content.add(choice.text)
             add(TextDelta(choice.text, index, payload=payload))
         if choice.logprobs:
             add(Logprobs(choice.logprobs, index, payload=payload))
@@ -173,14 +173,14 @@ class OpenAICompletions(Dialect):
             self._settle(index, payload, out, complete=self.ends_calls(reason))
             self.finished[index] = reason
             if self._start[0]:
-                self._over.setdefault(index, self._start[0])
+                self._ended_ids.setdefault(index, self._start[0])
             add(Finish(reason, index, payload=payload))
 
     def _is_another(self, chunk: Chunk) -> bool:
         # Some servers give each chunk its own id, and late chunks, such as usage, may have any id. It is another answer only
         # if a choice that has ended has content again under another id.
         return bool(chunk.id) and any(
-            self._over.get(choice.index, chunk.id) != chunk.id and _has_content(choice)
+            self._ended_ids.get(choice.index, chunk.id) != chunk.id and _has_content(choice)
             for choice in chunk.choices or ()
         )
 
@@ -191,12 +191,12 @@ class OpenAICompletions(Dialect):
             out.append(ResponseDetails(late))
 
     def _settle(self, index: int, payload: bytes | None, out: list[Event], *, complete: bool) -> None:
-        said = self._of(index)
-        said.calls.settle(index, payload, out, complete=complete)
-        if said.calls.are_of_client:
+        emitted = self._of(index)
+        emitted.calls.settle(index, payload, out, complete=complete)
+        if emitted.calls.are_of_client:
             self.called.add(index)
-        said.details.settle(index, payload, out)
-        if late := said.beside.rest():
+        emitted.details.settle(index, payload, out)
+        if late := emitted.beside.rest():
             out.append(ResponseDetails(late, index=index, payload=payload))
 
     def _of(self, index: int) -> _Emitted:
@@ -238,73 +238,77 @@ class OpenAICompletions(Dialect):
     def _emit(
         self,
         message: ChunkMessage,
-        said: _Emitted,
+        emitted: _Emitted,
         index: int,
         payload: bytes,
         out: list[Event],
         *,
         whole: bool = False,
     ) -> None:
-        if message.role and said.role != message.role:
-            said.role = message.role
+        if message.role and emitted.role != message.role:
+            emitted.role = message.role
             out.append(RoleDelta(message.role, index, payload=payload))
         reasoning = message.reasoning_content or message.reasoning
         if message.reasoning_details:
             # `reasoning` repeats their text. (https://openrouter.ai/docs/use-cases/reasoning-tokens)
-            before = None if reasoning else said.reasoning
-            pieces = said.details.take(message.reasoning_details, index, payload, out, before=before)
-            said.reasoning.add("".join(pieces))
+            before = None if reasoning else emitted.reasoning
+            pieces = emitted.details.take(message.reasoning_details, index, payload, out, before=before)
+            emitted.reasoning.add("".join(pieces))
             reasoning = "" if pieces else reasoning
         if reasoning:
-            said.reasoning.add(reasoning)
+            emitted.reasoning.add(reasoning)
             out.append(ReasoningDelta(reasoning, index, payload=payload))
         if message.content:
-            pieces = said.content.pieces
+            pieces = emitted.content.pieces
             pieces.append(message.content)
             if len(pieces) > MOST_PIECES:
-                said.content.trim()
+                emitted.content.trim()
             out.append(TextDelta(message.content, index, payload=payload))
         if message.refusal:
-            said.refusal.add(message.refusal)
+            emitted.refusal.add(message.refusal)
             out.append(RefusalDelta(message.refusal, index, payload=payload))
         if message.tool_calls:
             for position, call in enumerate(message.tool_calls):
                 delta = _tool_call(call, position, index, payload)
-                out.append(self._call(said, delta, call.index, index, whole=whole))
+                out.append(self._call(emitted, delta, call.index, index, whole=whole))
         if message.function_call:
-            out.append(self._call(said, _function_call(message.function_call, index, payload), 0, index, whole=whole))
+            out.append(
+                self._call(emitted, _function_call(message.function_call, index, payload), 0, index, whole=whole)
+            )
         if message.audio or message.annotations or message.images:
-            self._emit_others(message, said, index, payload, out)
+            self._emit_others(message, emitted, index, payload, out)
 
-    def _emit_others(self, message: ChunkMessage, said: _Emitted, index: int, payload: bytes, out: list[Event]) -> None:
+    def _emit_others(
+        self, message: ChunkMessage, emitted: _Emitted, index: int, payload: bytes, out: list[Event]
+    ) -> None:
         if audio := message.audio:
-            said.others = True
+            emitted.others = True
             data, transcript, id = (fields.text(audio.get(name)) for name in ("data", "transcript", "id"))
             expires_at = fields.count(audio.get("expires_at"))
             out.append(AudioDelta(data, transcript, id, expires_at, index, payload=payload))
         for annotation in message.annotations or ():
-            said.annotations += 1
+            emitted.annotations += 1
             out.append(Annotation(annotation, index, payload=payload))
         for part in message.images or ():
-            said.others = True
+            emitted.others = True
             out.append(ProviderNotice(fields.text(part.get("type")) or "content_part", part, index, payload=payload))
 
     def _call(
-        self, said: _Emitted, delta: ToolCallDelta, wire_index: int | None, index: int, *, whole: bool
+        self, emitted: _Emitted, delta: ToolCallDelta, wire_index: int | None, index: int, *, whole: bool
     ) -> ToolCallDelta:
-        return said.calls.piece(delta, wire_index, whole=whole, open=self.finished[index] is None)
+        return emitted.calls.piece(delta, wire_index, whole=whole, open=self.finished[index] is None)
 
     def _missing(
-        self, whole: ChunkMessage, said: _Emitted, index: int, payload: bytes, out: list[Event]
+        self, whole: ChunkMessage, emitted: _Emitted, index: int, payload: bytes, out: list[Event]
     ) -> ChunkMessage:
         """Return the part of a whole message that neither deltas nor an earlier message had."""
         missing = ChunkMessage(role=whole.role)
-        details = said.details.take(whole.reasoning_details or [], index, payload, out, whole=True)
-        said.reasoning.add("".join(details))
+        details = emitted.details.take(whole.reasoning_details or [], index, payload, out, whole=True)
+        emitted.reasoning.add("".join(details))
         texts = {
-            "content": (said.content, whole.content),
-            "reasoning_content": (said.reasoning, whole.reasoning_content or whole.reasoning),
-            "refusal": (said.refusal, whole.refusal),
+            "content": (emitted.content, whole.content),
+            "reasoning_content": (emitted.reasoning, whole.reasoning_content or whole.reasoning),
+            "refusal": (emitted.refusal, whole.refusal),
         }
         for name, (known, text) in texts.items():
             rest = known.rest(text or "")
@@ -312,16 +316,18 @@ class OpenAICompletions(Dialect):
                 self.conflict(_CHANNELS[name], index, payload, out)
             setattr(missing, name, rest)
         for position, call in enumerate(whole.tool_calls or ()):
-            self._missing_call(said, _tool_call(call, position, index, payload), index, payload, out)
+            self._missing_call(emitted, _tool_call(call, position, index, payload), index, payload, out)
         if whole.function_call:
-            self._missing_call(said, _function_call(whole.function_call, index, payload), index, payload, out)
-        missing.annotations = (whole.annotations or [])[said.annotations :]
-        if not said.others:
+            self._missing_call(emitted, _function_call(whole.function_call, index, payload), index, payload, out)
+        missing.annotations = (whole.annotations or [])[emitted.annotations :]
+        if not emitted.others:
             missing.audio, missing.images = whole.audio, whole.images
         return missing
 
-    def _missing_call(self, said: _Emitted, delta: ToolCallDelta, index: int, payload: bytes, out: list[Event]) -> None:
-        rest, contradicts = said.calls.rest(delta)
+    def _missing_call(
+        self, emitted: _Emitted, delta: ToolCallDelta, index: int, payload: bytes, out: list[Event]
+    ) -> None:
+        rest, contradicts = emitted.calls.rest(delta)
         if contradicts:
             self.conflict("tool_arguments", index, payload, out)
         if rest is not None:
@@ -359,8 +365,8 @@ def _body(payload: bytes, chunk: Chunk | None) -> Any:
 
 def _has_content(choice: ChunkChoice) -> bool:
     message = choice.delta or choice.message or ChunkMessage()
-    said = message.content, message.reasoning_content, message.reasoning, message.refusal, message.tool_calls
-    return bool(choice.text or message.function_call or any(said))
+    values = message.content, message.reasoning_content, message.reasoning, message.refusal, message.tool_calls
+    return bool(choice.text or message.function_call or any(values))
 
 
 def _tool_call(call: ChunkToolCall, position: int, index: int, payload: bytes) -> ToolCallDelta:

@@ -101,8 +101,8 @@ class ReasoningDetails(msgspec.Struct):
             return None
         detail = self.details[at]
         same_id = not (id and detail.known.get("id")) or detail.known["id"] == id
-        goes_on = one.get("index") is not None or (joins and at == len(self.details) - 1)
-        return detail if same_id and goes_on else None
+        continues = one.get("index") is not None or (joins and at == len(self.details) - 1)
+        return detail if same_id and continues else None
 
     def _begin(self, one: dict[str, Any], field: str | None, index: int, payload: bytes, out: list[Event]) -> Detail:
         detail = Detail(len(self.details), text(one.get("type")) or "reasoning")

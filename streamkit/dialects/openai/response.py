@@ -168,8 +168,8 @@ def _reasoning_detail(part: Part) -> dict[str, Any]:
 def _with(shape: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
     """Add the other fields that the non-streaming response had, and remove the fields that it lacked."""
     without = rest.get("without", ())
-    said = {name: value for name, value in shape.items() if value is not None or name not in without}
-    return said | {name: value for name, value in rest.items() if name != "without" and said.get(name) is None}
+    fields = {name: value for name, value in shape.items() if value is not None or name not in without}
+    return fields | {name: value for name, value in rest.items() if name != "without" and fields.get(name) is None}
 
 
 def _client_choice(completion: Completion, choice: Choice, withheld: Container[int] | None) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Outline(msgspec.Struct):
             self.enter({"type": kind, name: ""}, place, None, payload, out)
         return self.items[self.places[place]].number
 
-    def said(self, place: int, name: str, whole: str) -> None:
+    def set_field(self, place: int, name: str, whole: str) -> None:
         """Record that the whole text of a field was emitted."""
         self.items[self.places[place]].data[name] = whole
 

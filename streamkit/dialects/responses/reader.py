@@ -353,7 +353,7 @@ class OpenAIResponses(Dialect):
         if rest is None:
             self.conflict(channel, 0, payload, out)
         self._emit_field(stem, rest or "", place, payload, out)
-        self._outline.said(place, name, whole)
+        self._outline.set_field(place, name, whole)
 
     def _part(self, part: dict[str, Any], place: Place, payload: bytes, out: list[Event]) -> None:
         """Emit the text of a whole part that its deltas did not have."""
@@ -384,10 +384,10 @@ class OpenAIResponses(Dialect):
                     break  # a short whole need not be compared with all streamed parts
             left = (place for place, _ in _streamed(items, item) if place not in placed)
             for whole in of_kind:
-                said = items.get(whole.place[0], {}).get(whole.place[1])
-                place = whole.place if said else next(left, whole.place)
-                said = said or items.get(place[0], {}).get(place[1])
-                rest = said.rest(whole.text) if said else whole.text
+                emitted = items.get(whole.place[0], {}).get(whole.place[1])
+                place = whole.place if emitted else next(left, whole.place)
+                emitted = emitted or items.get(place[0], {}).get(place[1])
+                rest = emitted.rest(whole.text) if emitted else whole.text
                 if rest is None:
                     self.conflict(CHANNELS[kind], 0, payload, out)
                 elif 0 < len(rest) <= room:
@@ -409,10 +409,10 @@ class OpenAIResponses(Dialect):
         if fields.get("logprobs"):
             self._logprobs(fields, kind, self._last_place, payload, out)
 
-    def _piece(self, kind: str, said: str, place: Place, payload: bytes, out: list[Event]) -> None:
-        self._text(kind, place).add(said)
+    def _piece(self, kind: str, piece: str, place: Place, payload: bytes, out: list[Event]) -> None:
+        self._text(kind, place).add(piece)
         self._outline.part(kind, place, payload, out)
-        out.append(_PIECES[kind](said, payload=payload))
+        out.append(_PIECES[kind](piece, payload=payload))
 
     def _text(self, kind: str, place: Place) -> EmittedText:
         parts = self._texts.setdefault(kind, {}).setdefault(place[0], {})
@@ -511,8 +511,8 @@ class OpenAIResponses(Dialect):
     ) -> None:
         call = self._call(place)
         whole = item.get("arguments" if item["type"] == "function_call" else "input")
-        said = whole if isinstance(whole, str) else msgspec.json.encode(whole).decode() if whole else ""
-        rest = call.arguments.rest(said)
+        arguments = whole if isinstance(whole, str) else msgspec.json.encode(whole).decode() if whole else ""
+        rest = call.arguments.rest(arguments)
         if rest is None:
             self.conflict("tool_arguments", 0, payload, out)
         self._arguments(place, rest or "", payload, out)
@@ -528,8 +528,8 @@ class OpenAIResponses(Dialect):
 
 def _streamed(items: dict[int, dict[int, EmittedText]], item: int | None) -> Iterator[tuple[Place, EmittedText]]:
     for place in list(items) if item is None else [item]:
-        for at, said in items.get(place, {}).items():
-            yield (place, at), said
+        for at, emitted in items.get(place, {}).items():
+            yield (place, at), emitted
 
 
 def _wholes(item: dict[str, Any], place: int) -> list[_WholeText]:
@@ -541,8 +541,8 @@ def _wholes(item: dict[str, Any], place: int) -> list[_WholeText]:
 
 def _whole(part: dict[str, Any], place: Place) -> list[_WholeText]:
     kind = text(part.get("type")) or ""
-    said = text(part.get("refusal" if kind == "refusal" else "text"))
-    return [_WholeText(kind, place, said)] if kind in _PIECES and said else []
+    whole = text(part.get("refusal" if kind == "refusal" else "text"))
+    return [_WholeText(kind, place, whole)] if kind in _PIECES and whole else []
 
 
 def _is_hosted(item: dict[str, Any]) -> bool:
