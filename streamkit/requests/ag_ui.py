@@ -47,8 +47,8 @@ def _read_message(message: Fields, turns: list[Turn]) -> None:
             turns.append(Turn(role, [*_content(message)], message.text("name"), message.path))
         case "assistant":
             calls = [_call(path, value, message.losses) for path, value in message.items("toolCalls")]
-            said: list[TurnPart] = [*_content(message), *calls]
-            turns.append(Turn("assistant", said, message.text("name"), message.path))
+            parts: list[TurnPart] = [*_content(message), *calls]
+            turns.append(Turn("assistant", parts, message.text("name"), message.path))
         case "tool":
             part = _result(message)
             if turns and turns[-1].parts and isinstance(turns[-1].parts[0], ResultPart):

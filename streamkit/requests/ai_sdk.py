@@ -97,19 +97,19 @@ class _AnswerStep:
     def __init__(self, path: str, *, answered: bool) -> None:
         self._path = path
         self._answered = answered
-        self._said: list[TurnPart] = []
+        self._answer_parts: list[TurnPart] = []
         self._results: list[TurnPart] = []
 
     def turns(self) -> Iterator[Turn]:
-        if self._said:
-            yield Turn("assistant", self._said, path=self._path)
+        if self._answer_parts:
+            yield Turn("assistant", self._answer_parts, path=self._path)
         if self._results:
             yield Turn("user", self._results, path=self._path)
 
     def add(self, kind: str, part: Fields) -> None:
         if kind in ("text", "file"):
             if (found := _text_or_file(kind, part)) is not None:
-                self._said.append(found)
+                self._answer_parts.append(found)
         elif kind == "dynamic-tool":
             self._call(part.needed("toolName"), part)
         elif kind.startswith(_TOOL):
@@ -134,7 +134,7 @@ class _AnswerStep:
         if given is None and state == "output-error":
             given = part.value("rawInput")
         arguments = "{}" if given is None else _json(given, part.at("input"))
-        self._said.append(CallPart(id, name, arguments, path=part.path))
+        self._answer_parts.append(CallPart(id, name, arguments, path=part.path))
         approval = part.fields("approval")
         if state == "output-denied" or (state == "approval-responded" and approval.flag("approved") is False):
             self._result(id, approval.text("reason") or _DENIED, part, failed=True)

@@ -265,9 +265,9 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
     }
     match found["thinking"]:
         case {"type": "enabled" | "adaptive"}:
-            _drop_sampling(options, losses, thinks=True)
+            _drop_sampling(options, losses, thinking=True)
         case _:
-            _drop_sampling(options, losses, thinks=False)
+            _drop_sampling(options, losses, thinking=False)
     leading = next((n for n, turn in enumerate(conversation.turns) if not _instructs(turn)), len(conversation.turns))
     writer = _Messages(losses)
     system = [block for turn in conversation.turns[:leading] for block in writer.content(turn)]
@@ -278,7 +278,7 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
 
 
 def _instructs(turn: Turn) -> bool:
-    return turn.speaker in ("system", "developer")
+    return turn.role in ("system", "developer")
 
 
 def _stops(options: dict[str, Option], losses: Losses) -> list[Any] | None:
@@ -306,12 +306,12 @@ def _tier(options: dict[str, Option]) -> str | None:
     return None
 
 
-def _drop_sampling(options: dict[str, Option], losses: Losses, *, thinks: bool) -> None:
+def _drop_sampling(options: dict[str, Option], losses: Losses, *, thinking: bool) -> None:
     """Remove sampling options that the API rejects. (docs.claude.com, extended thinking, feature compatibility)"""
     temperature = options.get("temperature")
     if temperature is not None and isinstance(temperature.value, int | float) and temperature.value > 1:
         losses.add(options.pop("temperature").path, "Messages accept temperatures up to 1")
-    for name in ("temperature", "top_p", "top_k") if thinks else ():
+    for name in ("temperature", "top_p", "top_k") if thinking else ():
         if name in options:
             losses.add(options.pop(name).path, "Messages accept no sampling options with thinking")
 
@@ -427,12 +427,12 @@ class _Messages:
                 results += blocks
                 continue
             # Results must come first in the message after the calls.
-            if results and turn.speaker == "user":
+            if results and turn.role == "user":
                 blocks, results = [*results, *blocks], []
             elif results:
                 found.append({"role": "user", "content": results})
                 results = []
-            role = "system" if _instructs(turn) else turn.speaker
+            role = "system" if _instructs(turn) else turn.role
             found.append({"role": role, "content": _content(blocks)})
         return [*found, {"role": "user", "content": results}] if results else found
 

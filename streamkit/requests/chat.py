@@ -325,13 +325,13 @@ def _messages(turn: Turn, losses: Losses) -> Iterator[dict[str, Any]]:
     if results:
         yield from _results(results, losses)
         return
-    if turn.speaker == "assistant":
+    if turn.role == "assistant":
         message = _assistant(turn.parts, losses)
     else:
         content: Iterable[Content] = (part for part in turn.parts if isinstance(part, Content))
         message = {"content": one_or_many(content, lambda part: _write_part(part, losses))}
     named = {"name": turn.name} if turn.name else {}
-    yield {"role": turn.speaker, **named, **message}
+    yield {"role": turn.role, **named, **message}
 
 
 def _results(results: list[ResultPart], losses: Losses) -> Iterator[dict[str, Any]]:

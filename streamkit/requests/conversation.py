@@ -7,11 +7,11 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-Speaker: TypeAlias = Literal["system", "developer", "user", "assistant"]
+Role: TypeAlias = Literal["system", "developer", "user", "assistant"]
 
 
 class TextPart(msgspec.Struct, frozen=True):
-    """Text of any speaker. `cache` is OpenAI's prompt cache breakpoint after it."""
+    """Text of any role. `cache` is OpenAI's prompt cache breakpoint after it."""
 
     text: str
     cache: dict[str, Any] | None = None
@@ -81,9 +81,9 @@ TurnPart: TypeAlias = Content | RefusalPart | CallPart | ResultPart
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """One turn of one speaker. Tool results are a turn of the user; all results for one answer are in one turn."""
+    """One turn of one role. Tool results are a turn of the user; all results for one answer are in one turn."""
 
-    speaker: Speaker
+    role: Role
     parts: list[TurnPart]
     name: str | None = None
     path: str = ""

@@ -139,7 +139,7 @@ def _read_format(config: Fields, conversation: Conversation) -> None:
 
 
 class _GeminiTurns:
-    """Reads contents. Consecutive contents of one speaker become one turn, so that calls precede all of their results."""
+    """Reads contents. Consecutive contents of one role become one turn, so that calls precede all of their results."""
 
     def __init__(self, turns: list[Turn], losses: Losses) -> None:
         self._turns = turns
@@ -163,12 +163,12 @@ class _GeminiTurns:
         if rest or not results:
             self._add("assistant" if role == "model" else "user", rest, content.path)
 
-    def _add(self, speaker: Literal["user", "assistant"], parts: list[TurnPart], path: str) -> None:
+    def _add(self, role: Literal["user", "assistant"], parts: list[TurnPart], path: str) -> None:
         last = self._turns[-1] if self._turns else None
-        if last and last.speaker == speaker and last.parts and parts and _answers(last.parts[0]) == _answers(parts[0]):
+        if last and last.role == role and last.parts and parts and _answers(last.parts[0]) == _answers(parts[0]):
             last.parts.extend(parts)
         else:
-            self._turns.append(Turn(speaker, parts, path=path))
+            self._turns.append(Turn(role, parts, path=path))
 
     def parts(self, content: Fields) -> Iterator[TurnPart]:
         for path, value in content.items("parts"):
@@ -303,7 +303,7 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
             lose_names(format, losses)
     config |= {CONFIG[name]: value for name, value in write_rest(options, CONFIG, losses).items()}
     turns = conversation.turns
-    leading = next((n for n, turn in enumerate(turns) if turn.speaker not in ("system", "developer")), len(turns))
+    leading = next((n for n, turn in enumerate(turns) if turn.role not in ("system", "developer")), len(turns))
     writer = _Contents(conversation, losses)
     system = [part for turn in turns[:leading] for part in writer.parts(turn)]
     found: dict[str, Any] = {
@@ -380,9 +380,9 @@ class _Contents:
         return [{"role": self._role(turn), "parts": [*self.parts(turn)]} for turn in turns]
 
     def _role(self, turn: Turn) -> str:
-        if turn.speaker in ("system", "developer"):
+        if turn.role in ("system", "developer"):
             self._losses.add(turn.path, "written as a user turn: Gemini accepts instructions only at the beginning")
-        return "model" if turn.speaker == "assistant" else "user"
+        return "model" if turn.role == "assistant" else "user"
 
     def parts(self, turn: Turn) -> Iterator[dict[str, Any]]:
         if turn.name:

@@ -258,7 +258,7 @@ def arguments_object(call: CallPart, losses: Losses) -> dict[str, Any]:
 
 
 def content_only(parts: Iterable[TurnPart], losses: Losses) -> Iterator[Content]:
-    """Yield the parts that any speaker may have; calls, results and refusals are losses."""
+    """Yield the parts that a turn of any role may have; calls, results and refusals are losses."""
     for part in parts:
         if isinstance(part, Content):
             yield part

@@ -179,7 +179,7 @@ class _Items:
         return bool(self._turns) and any(isinstance(part, CallPart) for part in self._turns[-1].parts)
 
     def _call(self, call: CallPart) -> None:
-        if self._turns and self._turns[-1].speaker == "assistant":
+        if self._turns and self._turns[-1].role == "assistant":
             self._turns[-1].parts.append(call)
         else:
             self._turns.append(Turn("assistant", [call], path=call.path))
@@ -261,23 +261,23 @@ def write(conversation: Conversation, losses: Losses, max_tokens: int) -> dict[s
         "instructions": instructions,
         "input": [item for turn in turns for item in _items(turn, custom, losses)],
         "max_output_tokens": limit.value if limit else None,
-        "reasoning": _said(reasoning) or None,
-        "text": _said(text) or None,
+        "reasoning": _without_none(reasoning) or None,
+        "text": _without_none(text) or None,
         "include": [LOGPROBS] if logprobs else None,
         "stream_options": {"include_obfuscation": obfuscation.value} if obfuscation else None,
         "tools": [_write_tool(tool, losses) for tool in conversation.tools] or None,
         "tool_choice": choice_of(conversation.choice, conversation, nested=False) if conversation.choice else None,
     }
-    return write_rest(options, SHARED, losses) | _said(found)
+    return write_rest(options, SHARED, losses) | _without_none(found)
 
 
-def _said(fields: dict[str, Any]) -> dict[str, Any]:
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _instructions(turns: list[Turn]) -> tuple[str | None, list[Turn]]:
     match turns:
-        case [Turn(speaker="system", parts=[TextPart(text=text, cache=None)], name=None), *rest]:
+        case [Turn(role="system", parts=[TextPart(text=text, cache=None)], name=None), *rest]:
             return text, rest
         case _:
             return None, turns
@@ -285,9 +285,11 @@ def _instructions(turns: list[Turn]) -> tuple[str | None, list[Turn]]:
 
 def _write_tool(tool: OfferedTool, losses: Losses) -> dict[str, Any]:
     if tool.custom:
-        return _said({"type": "custom", "name": tool.name, "description": tool.description, "format": tool.format})
+        return _without_none(
+            {"type": "custom", "name": tool.name, "description": tool.description, "format": tool.format}
+        )
     # Responses treat a function without `strict` as strict; the other APIs do not.
-    return _said(
+    return _without_none(
         {
             "type": "function",
             "name": tool.name,
@@ -301,7 +303,7 @@ def _write_tool(tool: OfferedTool, losses: Losses) -> dict[str, Any]:
 def _items(turn: Turn, custom: set[str], losses: Losses) -> Iterator[dict[str, Any]]:
     if turn.name:
         losses.add(below(turn.path, "name"))
-    if turn.speaker == "assistant":
+    if turn.role == "assistant":
         yield from _assistant(turn.parts, losses)
         return
     content = [part for part in turn.parts if isinstance(part, Content)]
@@ -313,7 +315,7 @@ def _items(turn: Turn, custom: set[str], losses: Losses) -> Iterator[dict[str, A
         output = one_or_many(result.content, lambda part: _write_part(part, losses))
         yield {"type": kind, "call_id": result.id, "output": output}
     if content or not results:
-        yield {"role": turn.speaker, "content": one_or_many(content, lambda part: _write_part(part, losses))}
+        yield {"role": turn.role, "content": one_or_many(content, lambda part: _write_part(part, losses))}
 
 
 def _custom_calls(conversation: Conversation) -> set[str]:

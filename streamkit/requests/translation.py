@@ -75,10 +75,10 @@ def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: 
 
 
 def _prepared(turn: Turn, target: str, losses: Losses) -> Turn:
-    """Return the turn with the parts that the target accepts from its speaker. A turn without parts is a loss."""
+    """Return the turn with the parts that the target accepts from its role. A turn without parts is a loss."""
     parts: list[TurnPart] = []
     for part in turn.parts:
-        if turn.speaker in ("system", "developer") and target not in MIXED and not isinstance(part, TextPart):
+        if turn.role in ("system", "developer") and target not in MIXED and not isinstance(part, TextPart):
             losses.add(part.path, f"instructions of {losses.target} can only have text")
         elif target not in NO_BLANKS or not isinstance(part, TextPart) or part.text.strip():
             parts.append(part)
@@ -86,12 +86,12 @@ def _prepared(turn: Turn, target: str, losses: Losses) -> Turn:
             losses.add(part.path, f"only white space, which {losses.target} would reject")
     if not parts:
         losses.add(turn.path, "left out, because it has no content")
-    return Turn(turn.speaker, parts, turn.name, turn.path)
+    return Turn(turn.role, parts, turn.name, turn.path)
 
 
 def _note_prefill(conversation: Conversation, target: str, losses: Losses) -> None:
     last = conversation.turns[-1] if conversation.turns else None
-    if last is None or last.speaker != "assistant" or any(isinstance(part, CallPart) for part in last.parts):
+    if last is None or last.role != "assistant" or any(isinstance(part, CallPart) for part in last.parts):
         return
     if conversation.prefills and target != "anthropic":
         losses.add(last.path, "a final assistant message is treated as an earlier answer, not as a prefill to continue")
