@@ -103,7 +103,7 @@ class Processes:
             message: object = worker.connection.recv()
         # A truncated message raises one of these.
         except (EOFError, OSError, pickle.UnpicklingError):
-            return self._buried(worker)
+            return self._replace_ended(worker)
         if not worker.ready:
             if message != READY:
                 raise PipelineError(f"a worker can't make the pipeline: {message}")
@@ -114,7 +114,7 @@ class Processes:
         shard, worker.shard = worker.shard, None
         return [(cast("Shard", shard), message)]
 
-    def _buried(self, worker: _Worker) -> list[Done]:
+    def _replace_ended(self, worker: _Worker) -> list[Done]:
         worker.connection.close()
         worker.process.join()
         if not worker.ready:

@@ -228,8 +228,8 @@ def _hint(stage: Any, field: dataclasses.Field[Any]) -> Any:
     if not isinstance(field.type, str):
         return field.type
     # The annotation is evaluated in the module of the class that defines the field, not of the subclass.
-    home = next(kind for kind in type(stage).__mro__ if field.name in vars(kind).get("__annotations__", {}))
-    return eval(field.type, vars(sys.modules[home.__module__]))
+    defining_class = next(kind for kind in type(stage).__mro__ if field.name in vars(kind).get("__annotations__", {}))
+    return eval(field.type, vars(sys.modules[defining_class.__module__]))
 
 
 def _pairs(hint: Any) -> Any:

@@ -11,8 +11,8 @@ A driver reads, waits and closes; the engine does everything else:
     CONTINUE    nothing to wait for: `proceed`; if the engine is `working`, yield to other tasks first
     END         raise `failure` if there is one; otherwise the run has ended with `end`
 
-Each of these methods returns items for the consumer. A driver's fast path checks `calm` and `calling`: while one of them is true,
-`todo` is READ or CALL, and the last step changed nothing else that the driver must react to.
+Each of these methods returns items for the consumer. A driver's fast path checks `reading` and `calling`: while one of them is
+true, `todo` is READ or CALL, and the last step changed nothing else that the driver must react to.
 
 Adjacent sync stages form one level: a burst moves through them as a list. An async stage is a level of its own, with a queue of
 the items that it was not called with yet. Pending items of the deepest level are processed first, so that everything that was
@@ -169,11 +169,11 @@ class Engine:
         "_watching",
         "_work",
         "calling",
-        "calm",
         "content",
         "end",
         "failure",
         "phase",
+        "reading",
         "stages",
         "todo",
     )
@@ -188,7 +188,7 @@ class Engine:
     ) -> None:
         self.stages = tuple(stages)
         self._place = place or (0, len(self.stages))
-        self.calm = True
+        self.reading = True
         self.calling = False
         self.todo = Todo.READ
         self.phase = Phase.READING
@@ -284,7 +284,7 @@ class Engine:
                 if not items:
                     break
                 if type(items[-1]) is StreamEnd:
-                    self.end, self.calm = items[-1], False
+                    self.end, self.reading = items[-1], False
         except Exception as error:
             return self._settle(0, [], _Failure(self._named(error, at, items), at))
         if self._deep or self._alarm.is_set:
@@ -329,7 +329,7 @@ class Engine:
     def fail(self, error: Exception) -> list[Any]:
         """End the run because the source or the driver failed."""
         self.failure = unfit(self._without_stop(error)) if self._restored else self._without_stop(error)
-        self.todo, self.phase, self.calm, self.calling = Todo.END, Phase.ENDED, False, False
+        self.todo, self.phase, self.reading, self.calling = Todo.END, Phase.ENDED, False, False
         self._work.clear()
         return []
 
@@ -483,7 +483,7 @@ class Engine:
             level.pending.clear()
 
     def _decide(self) -> None:
-        self.calm = self.calling = False
+        self.reading = self.calling = False
         pending = -1
         if self._deep:
             for index, level in enumerate(self._levels):
@@ -500,7 +500,7 @@ class Engine:
             self.todo, self.phase = Todo.END, Phase.ENDED
         elif self.phase is Phase.READING:
             self.todo = Todo.READ
-            self.calm = self.end is None
+            self.reading = self.end is None
         elif self._flushed == len(self._levels):
             self.todo, self.phase = Todo.END, Phase.ENDED
         elif self._levels[self._flushed].waits:

@@ -135,7 +135,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
                         items = await self._resume(self._steps, items, interrupted=self._cancelled)
                     finally:
                         self._rest()
-                        self._intake.next_breath()
+                        self._intake.set_next_yield()
             except Interrupted:
                 break  # `_pull` ends the run
             except GeneratorExit as error:
@@ -252,14 +252,14 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
                 return await self._stop_reading(engine)
             case Todo.CONTINUE:
                 if engine.working:
-                    await self._wait(self._breathe(), reading=False)
+                    await self._wait(self._yield_to_tasks(), reading=False)
                 return engine.proceed()
             case Todo.END:
                 return []
 
     async def _read_once(self, engine: Engine, failed: Exception | None) -> list[Any]:
-        if failed is None and self._intake.count >= self._intake.breathe_at:
-            await self._wait(self._breathe(), reading=False)
+        if failed is None and self._intake.count >= self._intake.yield_at:
+            await self._wait(self._yield_to_tasks(), reading=False)
         try:
             if failed is not None:
                 raise failed
@@ -284,12 +284,12 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
             return engine.refuse(error)
         return engine.answer(returned)
 
-    async def _breathe(self) -> None:
+    async def _yield_to_tasks(self) -> None:
         # A source that always has data would otherwise block all other tasks and the consumer's timeouts.
         import anyio.lowlevel
 
         await anyio.lowlevel.checkpoint()
-        self._intake.next_breath()
+        self._intake.set_next_yield()
 
     async def _wait(self, work: Awaitable[A], *, reading: bool) -> A:
         assert self._waiting is not None, "nothing is awaited before the stream is opened"
@@ -505,20 +505,20 @@ class _Intake:
     def __init__(self) -> None:
         self.count = 0
         self.of_bytes: bool | None = None
-        self.breathe_at = BURST_ITEMS
+        self.yield_at = BURST_ITEMS
 
     def add(self, burst: Sequence[Any]) -> list[Any]:
         """Count a burst, and return it as a list for the engine."""
         of_bytes = isinstance(burst[0], BYTES)
         if self.of_bytes is None:
             self.of_bytes = of_bytes
-            self.next_breath()
+            self.set_next_yield()
         self.count += amount(burst) if of_bytes else len(burst)
         return cast("list[Any]", burst) if burst.__class__ is list else list(burst)
 
-    def next_breath(self) -> None:
+    def set_next_yield(self) -> None:
         """Set the next amount at which to yield, after the stream has yielded to other tasks."""
-        self.breathe_at = self.count + (BURST_BYTES if self.of_bytes else BURST_ITEMS)
+        self.yield_at = self.count + (BURST_BYTES if self.of_bytes else BURST_ITEMS)
 
 
 @coroutine
@@ -533,7 +533,7 @@ def _steps(
     """
     yield
     while True:
-        if engine.calm and intake.count < intake.breathe_at:
+        if engine.reading and intake.count < intake.yield_at:
             burst = yield from read()
             if single:
                 burst = [burst]
@@ -556,7 +556,7 @@ def _steps(
             yield ()
             continue
         if items or not engine.calling:
-            yield items if engine.calm or engine.calling else tuple(items)
+            yield items if engine.reading or engine.calling else tuple(items)
 
 
 async def close_all(closing: list[Callable[[], Awaitable[None]]]) -> None:

@@ -233,11 +233,11 @@ class OpenAIChunks(Checkpointed):
             # The official clients store choices in a list, so only the next index can be appended.
             for lower in range(min(index, 0 if self.legacy else MAX_CHOICES)):
                 if lower not in self._choices:
-                    self._introduce(lower, "assistant", out)
-            known = self._introduce(index, role, out)
+                    self._begin_choice(lower, "assistant", out)
+            known = self._begin_choice(index, role, out)
         return known
 
-    def _introduce(self, index: int, role: str, out: list[ServerSentEvent]) -> _Choice:
+    def _begin_choice(self, index: int, role: str, out: list[ServerSentEvent]) -> _Choice:
         if not self.legacy:
             out.append(self._chunk(ChatChoice(index, {"role": role})))
         choice = self._choices[index] = _Choice(index)

@@ -53,13 +53,13 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
     before it, and again by every further read.
     """
 
-    def __init__(self, size: int, overflow: Overflow = "wait", news: Signal | None = None) -> None:
+    def __init__(self, size: int, overflow: Overflow = "wait", arrival: Signal | None = None) -> None:
         self.dropped = 0
         """Number of items that this consumer missed because it was too far behind."""
         self._items: deque[T] = deque()
         self._size = size
         self._overflow = overflow
-        self._news = news or Signal()
+        self._arrival = arrival or Signal()
         self._room = Signal()
         self._finished = False
         self._closed = False
@@ -95,7 +95,7 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
         self._closed = True
         self._items.clear()
         self._room.set()
-        self._news.set()
+        self._arrival.set()
         if self._left:
             await self._left()
 
@@ -109,7 +109,7 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
 
     async def __anext__(self) -> T:
         while not self.ready:
-            await self._news.wait()
+            await self._arrival.wait()
         if self._items:
             item = self._items.popleft()
             self._room.set()
@@ -134,7 +134,7 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
                 return
             self._items.popleft()
         self._items.append(item)
-        self._news.set()
+        self._arrival.set()
 
     @property
     def full(self) -> bool:
@@ -154,7 +154,7 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
         """End the input, or fail after the buffered items with `error`."""
         if not self._finished:
             self._finished, self._error = True, error
-            self._news.set()
+            self._arrival.set()
 
 
 class Output(AsyncIterator[T], Views, Generic[T]):
@@ -168,18 +168,18 @@ class Output(AsyncIterator[T], Views, Generic[T]):
         self.unclosed: list[Exception] = []
         """Errors raised when the input was closed."""
         self._ready: deque[T] = deque()
-        self._news = Signal()
+        self._arrival = Signal()
         self._blocked: list[anyio.Event] = []
         self._failure: Exception | None = None
         self._closed = self._ended = False
-        self._over = anyio.Event()
+        self._tasks_ended = anyio.Event()
         self._group: TaskGroup | None = None
 
     async def __anext__(self) -> T:
         while not self._ready:
             if self._ended:
                 raise self._failure or StopAsyncIteration
-            await self._news.wait()
+            await self._arrival.wait()
         item = self._ready.popleft()
         self._release_blocked()
         return item
@@ -202,9 +202,9 @@ class Output(AsyncIterator[T], Views, Generic[T]):
         if self._group:
             self._group.cancel_scope.cancel()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self._over.wait()
+            await self._tasks_ended.wait()
         self._ready.clear()
-        self._news.set()
+        self._arrival.set()
 
     # The tasks' side
 
@@ -230,14 +230,14 @@ class Output(AsyncIterator[T], Views, Generic[T]):
             self._failure = self._failure or _single(error)
         finally:
             self._ended = True
-            self._over.set()
-            self._news.set()
+            self._tasks_ended.set()
+            self._arrival.set()
 
     def put(self, *items: T) -> None:
         """Emit items to the consumer. Await `room` before the next ones, unless their number is bounded in another way."""
         if items:
             self._ready.extend(items)
-            self._news.set()
+            self._arrival.set()
 
     async def room(self, size: int, held: Callable[[], int] = int) -> None:
         """Wait until fewer than `size` items are ready or counted by `held`."""

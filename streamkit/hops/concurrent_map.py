@@ -223,9 +223,9 @@ class Mapped(Output[B], Generic[B]):
                 await self._do(self._jobs.popleft())
             if self._read_all:
                 return
-            woken = anyio.Event()
-            self._idle.append(woken)
-            await woken.wait()
+            wakeup = anyio.Event()
+            self._idle.append(wakeup)
+            await wakeup.wait()
 
     async def _do(self, slot: _Slot) -> None:
         item, attempt = slot.value, 0

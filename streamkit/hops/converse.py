@@ -74,9 +74,9 @@ async def converse(
         raise PipelineError(f"to: expected one of {', '.join(get_args(RequestFormat))}, found {shown(to)}")
     check_functions(ask=ask)
     plan = _Plan(ask, as_tools(tools), max_turns, concurrency, timeout, on_error, to)
-    talk = _Conversation(plan, list(messages), Branch[Event](size))
-    async with beside(talk.work, unclosed=talk.unclosed):
-        yield talk.branch
+    conversation = _Conversation(plan, list(messages), Branch[Event](size))
+    async with beside(conversation.work, unclosed=conversation.unclosed):
+        yield conversation.branch
 
 
 class _Plan(msgspec.Struct, frozen=True):

@@ -21,22 +21,22 @@ async def merge(*items: Readable[T], size: int = 1) -> AsyncGenerator["Merged[T]
     Leaving the block closes all streams.
     """
     at_least_one(size=size)
-    news, unclosed = Signal(), list[Exception]()
+    arrival, unclosed = Signal(), list[Exception]()
     iterators = [reading(each) for each in items]
-    branches = [Branch[T](size, news=news) for _ in iterators]
+    branches = [Branch[T](size, arrival=arrival) for _ in iterators]
     works = [partial(pump, iterator, (branch,), unclosed) for iterator, branch in zip(iterators, branches, strict=True)]
     async with beside(*works, unclosed=unclosed):
-        yield Merged(branches, news)
+        yield Merged(branches, arrival)
 
 
 class Merged(AsyncIterator[T], Views, Generic[T]):
     """The result of `merge`."""
 
-    def __init__(self, branches: Sequence[Branch[T]], news: Signal) -> None:
+    def __init__(self, branches: Sequence[Branch[T]], arrival: Signal) -> None:
         self.number: int | None = None
         """The index of the stream of the last item, from 0; `None` before the first."""
         self._branches = list(enumerate(branches))
-        self._news = news
+        self._arrival = arrival
         self._error: Exception | None = None
 
     async def aclose(self) -> None:
@@ -44,7 +44,7 @@ class Merged(AsyncIterator[T], Views, Generic[T]):
         branches, self._branches = self._branches, []
         for _, branch in branches:
             await branch.aclose()
-        self._news.set()
+        self._arrival.set()
 
     async def __anext__(self) -> T:
         if self._error:
@@ -66,5 +66,5 @@ class Merged(AsyncIterator[T], Views, Generic[T]):
                     return item
             else:
                 # `aclose` empties the branches while this waits.
-                await self._news.wait()
+                await self._arrival.wait()
         raise StopAsyncIteration

@@ -92,8 +92,8 @@ class _Race(Generic[T]):
         self._head = head
         self._branches = [Branch[T](size) for _ in contenders]
         self._scopes = [anyio.CancelScope() for _ in contenders]
-        self._out = [anyio.Event() for _ in contenders]
-        self._gone = [anyio.Event() for _ in contenders]
+        self._finished = [anyio.Event() for _ in contenders]
+        self._closed = [anyio.Event() for _ in contenders]
         self._failures: dict[int, Exception | StreamEnd] = {}
         self._won = anyio.Event()
         self._winner = 0
@@ -101,16 +101,16 @@ class _Race(Generic[T]):
     async def decided(self) -> Winner[T]:
         """Return the winner, once the others are closed."""
         await self._won.wait()
-        for number, gone in enumerate(self._gone):
+        for number, closed in enumerate(self._closed):
             if number != self._winner:
-                await gone.wait()
+                await closed.wait()
         failures = {number: why for number, why in self._failures.items() if number != self._winner}
         return Winner(self._winner, self._branches[self._winner], failures, self._close)
 
     async def _close(self) -> None:
         self._scopes[self._winner].cancel()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self._gone[self._winner].wait()
+            await self._closed[self._winner].wait()
 
     async def run(self, number: int) -> None:
         """Read one contender."""
@@ -128,7 +128,7 @@ class _Race(Generic[T]):
             failure = self._failures[number] = error
         finally:
             await close(items, self.unclosed)
-            self._gone[number].set()
+            self._closed[number].set()
         branch.finish(failure)
         self._ended(number)
 
@@ -137,7 +137,7 @@ class _Race(Generic[T]):
         await anyio.lowlevel.checkpoint()
         if self._after is not None and number:
             with anyio.move_on_after(self._after * number):
-                await self._out[number - 1].wait()
+                await self._finished[number - 1].wait()
 
     def _look(self, number: int, item: T) -> None:
         if self._won.is_set():
@@ -148,7 +148,7 @@ class _Race(Generic[T]):
             self._win(number)
 
     def _ended(self, number: int) -> None:
-        self._out[number].set()
+        self._finished[number].set()
         if not self._won.is_set() and (number not in self._failures or len(self._failures) == len(self._contenders)):
             self._win(number)
 

@@ -104,11 +104,11 @@ class SharedAnswers(Generic[Request, T]):
         return flight.share()
 
     async def _fly(self, name: str, flight: "_Flight[T]", request: Request) -> None:
-        def over() -> None:
+        def on_end() -> None:
             if self._flights.get(name) is flight:
                 del self._flights[name]
 
-        await flight.run(lambda: self._open(request), over)
+        await flight.run(lambda: self._open(request), on_end)
 
 
 @hop
@@ -128,7 +128,7 @@ class Share(AsyncIterator[T], Views, Generic[T]):
     def __init__(self, flight: "_Flight[T]") -> None:
         self.position = 0
         """Number of items that this request has received."""
-        self.news = Signal()
+        self.arrival = Signal()
         self._flight = flight
         self._closed = False
 
@@ -144,7 +144,7 @@ class Share(AsyncIterator[T], Views, Generic[T]):
                 return flight.items[at]
             if flight.finished:
                 raise flight.error or StopAsyncIteration
-            await self.news.wait()
+            await self.arrival.wait()
         raise StopAsyncIteration
 
     def at_once(self) -> list[T]:
@@ -163,7 +163,7 @@ class Share(AsyncIterator[T], Views, Generic[T]):
         """Close this view. If it is the last one, also close the upstream, and return when that is done."""
         if not self._closed:
             self._closed = True
-            self.news.set()
+            self.arrival.set()
             await self._flight.leave(self)
 
 
@@ -182,7 +182,7 @@ class _Flight(Generic[T]):
         self._unclosed: list[Exception] = []
         self._scope = anyio.CancelScope()
         self._left = False
-        self._over = anyio.Event()
+        self._read_ended = anyio.Event()
 
     @property
     def joinable(self) -> bool:
@@ -201,11 +201,11 @@ class _Flight(Generic[T]):
         self._left = True
         self._scope.cancel()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self._over.wait()
+            await self._read_ended.wait()
         if self._unclosed:
             raise self._unclosed.pop()
 
-    async def run(self, open: "Callable[[], Any]", over: Callable[[], None]) -> None:
+    async def run(self, open: "Callable[[], Any]", on_end: Callable[[], None]) -> None:
         try:
             with self._scope:
                 # A request that was cancelled before it began must not open anything.
@@ -216,8 +216,8 @@ class _Flight(Generic[T]):
             (self._unclosed.append if self._left or self.finished else self._finish)(error)
         finally:
             self._finish(StreamInterrupted("the block of hops.shared was left while this answer was read"))
-            over()
-            self._over.set()
+            on_end()
+            self._read_ended.set()
 
     async def _read(self, open: "Callable[[], Any]") -> None:
         answer = open()
@@ -243,7 +243,7 @@ class _Flight(Generic[T]):
             del self.items[:excess]
             self.dropped += excess
         for share in self._shares:
-            share.news.set()
+            share.arrival.set()
 
     def _lead(self) -> int:
         """Return the number of items read ahead of the fastest request."""
@@ -253,4 +253,4 @@ class _Flight(Generic[T]):
         if not self.finished:
             self.finished, self.error = True, error
             for share in self._shares:
-                share.news.set()
+                share.arrival.set()

@@ -33,14 +33,14 @@ _UNSPACED = "\u3000-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u
 _WORD = re.compile(rf"\s*(?:[{_UNSPACED}]|[^\s{_UNSPACED}]+(?:\s|(?=[{_UNSPACED}])))")
 
 
-def _word_end(text: str, looked: int) -> tuple[int | None, int]:
+def _word_end(text: str, searched: int) -> tuple[int | None, int]:
     # Up to and including the first space after a word; a character of a script without spaces is a word.
     found = _WORD.match(text)
     return (found.end() if found else None), 0
 
 
-def _line_end(text: str, looked: int) -> tuple[int | None, int]:
-    return text.find("\n", looked) + 1 or None, len(text)
+def _line_end(text: str, searched: int) -> tuple[int | None, int]:
+    return text.find("\n", searched) + 1 or None, len(text)
 
 
 _EXPECTED = "one of word, line, sentence, a regular expression or a function"
@@ -71,7 +71,7 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
         check_number("max_held", self.max_held)
         _finder(self.by)
 
-    _looked: dict[tuple[int, Channel], int] = field(
+    _searched: dict[tuple[int, Channel], int] = field(
         default_factory=dict[tuple[int, Channel], int], init=False, repr=False
     )
 
@@ -111,7 +111,7 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
 
     def _discard(self) -> None:
         self._texts.clear()
-        self._looked.clear()
+        self._searched.clear()
 
     def _text(self, delta: Delta) -> Iterable[Event]:
         index, channel = delta.index, CHANNELS[type(delta)]
@@ -123,22 +123,22 @@ class Smooth(ReadsAsWritten, Stage[Event, Event]):
     def _pieces(self, key: tuple[int, Channel], added: str) -> Iterable[str]:
         find = _finder(self.by)
         text, at = self._texts.pop(key, "") + added, 0
-        looked = self._looked.pop(key, 0)
+        searched = self._searched.pop(key, 0)
         # The rule sees a window, so that the cost of a very long line or delta is linear in its length. (Law 7)
         while window := text[at : at + self.max_held + 1]:
-            found, looked = find(window, looked)
+            found, searched = find(window, searched)
             if not found or found < 0:
                 if len(window) <= self.max_held:
-                    self._texts[key], self._looked[key] = window, looked
+                    self._texts[key], self._searched[key] = window, searched
                     return
                 found = self.max_held
             length = min(found, len(window), self.max_held)
             yield window[:length]
-            at, looked = at + length, 0
+            at, searched = at + length, 0
 
     def _release(self, keys: list[tuple[int, Channel]]) -> Iterable[Event]:
         for index, channel in keys:
-            self._looked.pop((index, channel), None)
+            self._searched.pop((index, channel), None)
             yield DELTAS[channel](self._texts.pop((index, channel)), index)
 
 
@@ -229,7 +229,7 @@ def _finder(by: str | Rule) -> _Finder:
         return _RULES[by] if by in _RULES else _matches(by)
     if not callable(by):
         raise PipelineError(f"expected {_EXPECTED}; found an object of type {type(by).__name__}")
-    return lambda text, looked: (by(text), 0)
+    return lambda text, searched: (by(text), 0)
 
 
 def _matches(expression: str) -> _Finder:
@@ -238,7 +238,7 @@ def _matches(expression: str) -> _Finder:
     except re.error as error:
         raise PipelineError(f"expected {_EXPECTED}; found {expression!r}: {error}") from error
 
-    def find(text: str, looked: int) -> tuple[int | None, int]:
+    def find(text: str, searched: int) -> tuple[int | None, int]:
         # An empty match does not end a piece; a match at the end of the text may continue.
         ends = (found.end() for found in pattern.finditer(text) if found.start() < found.end() < len(text))
         return next(ends, None), 0

@@ -32,13 +32,13 @@ _SPACES = re.compile(r"\s*")
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘«*_]*\Z")
 
 
-def sentence_end(text: str, looked: int = 0) -> tuple[int | None, int]:
+def sentence_end(text: str, searched: int = 0) -> tuple[int | None, int]:
     """The length of the first sentence of `text`, `None` if that depends on more text, and the offset up to which it was read.
 
-    `looked`: the offset returned by the previous call for a prefix of this text.
+    `searched`: the offset returned by the previous call for a prefix of this text.
     """
     first = len(text) - len(text.lstrip())
-    for found in _END.finditer(text, looked):
+    for found in _END.finditer(text, searched):
         next_word = _SPACES.match(text, found.end())
         begin = next_word.end() if next_word else found.end()
         if begin == len(text):

@@ -249,9 +249,9 @@ class ClientAnswer(AsyncIterator[bytes]):
     def _encoded(self, frame: ServerSentEvent) -> bytes:
         return b"".join(self._encode.feed(frame))
 
-    async def _take(self, patience: float | None) -> "ServerSentEvent | bytes | _Silence | None":
+    async def _take(self, timeout: float | None) -> "ServerSentEvent | bytes | _Silence | None":
         item: ServerSentEvent | bytes | _Silence | None = _Silence()
-        with anyio.move_on_after(patience):
+        with anyio.move_on_after(timeout):
             item = await anext(self._frames, None)
         if isinstance(item, ErrorFrame):
             await self._frames.fail_behind()

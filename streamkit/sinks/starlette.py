@@ -123,10 +123,10 @@ class EventStreamResponse(_Sent):
         if answer.whole is not None:
             await self._send_whole(answer.whole, self.status_code, json_headers(), send)
             return
-        there = await self._start(self.status_code, send)
-        while there and (data := await anext(answer, None)) is not None:
-            there = await self._send_part(data, send)
-        if there:
+        connected = await self._start(self.status_code, send)
+        while connected and (data := await anext(answer, None)) is not None:
+            connected = await self._send_part(data, send)
+        if connected:
             await self._send_part(b"", send, more=False)
 
 
@@ -161,12 +161,12 @@ class DurableStreamResponse(_Sent):
 
     async def _send_parts(self, body: Parts, status: int, send: Send) -> None:
         async with aclosing(body) as parts:
-            there = await self._start(status, send)
+            connected = await self._start(status, send)
             async for data in parts:
-                there = there and await self._send_part(data, send)
-                if not there:
+                connected = connected and await self._send_part(data, send)
+                if not connected:
                     return
-        if there:
+        if connected:
             await self._send_part(b"", send, more=False)
 
 

@@ -157,8 +157,8 @@ def feed(
 
     def connect(last_id: str) -> FeedConnection:
         resume = [("Last-Event-ID", last_id)] if last_id else []
-        asked = {**options, **body, "headers": [*fixed, *resume]}
-        return _FeedConnection(verb, url, asked, session, limits, None, redirects)
+        request_options = {**options, **body, "headers": [*fixed, *resume]}
+        return _FeedConnection(verb, url, request_options, session, limits, None, redirects)
 
     connect("")  # raises now for an invalid request, not when the stream is opened
     return Feed(

@@ -139,7 +139,7 @@ class Http(Source[bytes]):
         self.deadlines = self._deadlines = deadlines or Deadlines()
         self._url = url
         self._options = options
-        self._lent = session
+        self._caller_session = session
         self._owned: aiohttp.ClientSession | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._retry = retry
@@ -175,7 +175,7 @@ class Http(Source[bytes]):
         if problem := scheme_problem(self._url):
             raise ConnectFailed(f"{self!r}: expected http://host/path or https://…, {problem}")
         check_asyncio(self)
-        session = self._lent or self._owned
+        session = self._caller_session or self._owned
         if session is None:
             session = self._owned = aiohttp.ClientSession()
         if session.closed:
@@ -229,10 +229,10 @@ class Http(Source[bytes]):
     @property
     def undrained(self) -> bool:
         # A caller's session can reuse the connection only if the body was read to its end. Usually it already was.
-        return self._lent is not None and self._response is not None and not self._response.content.at_eof()
+        return self._caller_session is not None and self._response is not None and not self._response.content.at_eof()
 
     async def drain(self) -> None:
-        if self._response is None or self._lent is None:
+        if self._response is None or self._caller_session is None:
             return
         size = 0
         with self._mapped():

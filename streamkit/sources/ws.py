@@ -170,7 +170,7 @@ class WebSocketSource(Source[ServerSentEvent]):
         self._keeps = keep
         self._frames: Frames | None = None
         self._receive: Callable[[], Awaitable[Any]]
-        self._patient = self._limits.idle_bytes is None
+        self._waits_without_limit = self._limits.idle_bytes is None
         self._answered = self._complete = False
         self._spent = 0.0
         self._ends_at: float | None = None
@@ -208,7 +208,7 @@ class WebSocketSource(Source[ServerSentEvent]):
     async def read(self) -> Sequence[ServerSentEvent]:
         assert self._frames is not None, "read before open"
         while True:
-            message = await (self._receive() if self._answered and self._patient else self._in_time())
+            message = await (self._receive() if self._answered and self._waits_without_limit else self._in_time())
             if message.type == TEXT:
                 self._answered = True
                 return (ServerSentEvent(payload=encoded(message.data)),)
@@ -307,7 +307,7 @@ class _Link:
         self.ended = False
         self._url = url
         self._sent = dict(headers or {})
-        self._lent = session
+        self._caller_session = session
         self._owned: aiohttp.ClientSession | None = None
         self._heartbeat = heartbeat
         self._options = options
@@ -338,7 +338,7 @@ class _Link:
             raise PipelineError(f"<connection {self.name}>: its `async with` block has ended; ask inside of it")
         if problem := _scheme_problem(self._url):
             raise ConnectFailed(f"<{self.name}>: expected ws://host/path or wss://…, {problem}")
-        if self._lent is not None and self._lent.closed:
+        if self._caller_session is not None and self._caller_session.closed:
             raise PipelineError(f"<{self.name}>: expected an open session, found one that is closed")
         self._owned = self._session()
         ws_connect: Any = self._owned.ws_connect
@@ -385,15 +385,15 @@ class _Link:
         trace = aiohttp.TraceConfig()
         trace.on_request_redirect.append(refuse)
         timeout = aiohttp.ClientTimeout(total=None)
-        if self._lent is None:
+        if self._caller_session is None:
             return aiohttp.ClientSession(trace_configs=[trace], timeout=timeout)
         # The lent one follows redirects, and its total timeout would cover the connection.
         return aiohttp.ClientSession(
-            connector=self._lent.connector,
+            connector=self._caller_session.connector,
             connector_owner=False,
-            cookie_jar=self._lent.cookie_jar,
-            headers=self._lent.headers,
-            trust_env=self._lent.trust_env,
+            cookie_jar=self._caller_session.cookie_jar,
+            headers=self._caller_session.headers,
+            trust_env=self._caller_session.trust_env,
             trace_configs=[trace],
             timeout=timeout,
         )

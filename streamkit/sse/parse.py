@@ -286,7 +286,7 @@ class Parse(Stage[Input, ServerSentEvent]):
             self._rest = bytearray(piece[end:])
             self._after_cr = piece.endswith(b"\r")
             if self._started and self._body is None and (middle := block.find(b"\n\n", len(block) // 2, -2)) != -1:
-                block = self._read_alike(block, middle + 2, events)
+                block = self._read_same_heads(block, middle + 2, events)
             else:
                 block = self._from_start(block)
             self._interpret(block.splitlines(), events)
@@ -401,7 +401,7 @@ class Parse(Stage[Input, ServerSentEvent]):
             self._foreign, self._foreign_number = lines[first], self._number + first + 1
         return True
 
-    def _read_alike(self, block: bytes, middle: int, events: list[ServerSentEvent]) -> bytes:
+    def _read_same_heads(self, block: bytes, middle: int, events: list[ServerSentEvent]) -> bytes:
         # Fast path for a large read, most of whose blocks begin alike: with `data: ` alone or after the same `event:` line. Split
         # it wherever a block begins like the one in its middle, and read everything else line by line. A property test checks
         # that both give the same result. Returns the rest after the last blank line.

@@ -77,7 +77,7 @@ class _Gathered(msgspec.Struct):
     logprobs: dict[str, Any] | None = None
     annotations: list[dict[str, Any]] = []
     audio: dict[str, Any] = {}
-    spoken: dict[str, list[str]] = {}
+    audio_pieces: dict[str, list[str]] = {}
     parts: dict[int, _AccumulatedPart] = {}
     marks: list[_Mark] = []
     details: dict[str, Any] = {}
@@ -312,7 +312,7 @@ def _choice(index: int, gathered: _Gathered) -> Choice:
         gathered.role,
         _longer({}, gathered.logprobs) if gathered.logprobs else None,
         tuple(gathered.annotations),
-        {**gathered.audio, **{name: "".join(pieces) for name, pieces in gathered.spoken.items()}} or None,
+        {**gathered.audio, **{name: "".join(pieces) for name, pieces in gathered.audio_pieces.items()}} or None,
         tuple(gathered.verdicts),
         _parts(gathered),
         dict(gathered.details),
@@ -365,7 +365,7 @@ def _add_audio(gathered: _Gathered, audio: AudioDelta) -> None:
     for name in ("data", "transcript"):
         if piece := getattr(audio, name):
             gathered.audio.setdefault(name, "")
-            gathered.spoken.setdefault(name, []).append(piece)
+            gathered.audio_pieces.setdefault(name, []).append(piece)
     for name in ("id", "expires_at"):
         if (value := getattr(audio, name)) is not None:
             gathered.audio.setdefault(name, value)
