@@ -41,8 +41,8 @@ class ResponseRequest(msgspec.Struct, kw_only=True):
         """The text of the last user message."""
         if isinstance(self.input, str):
             return self.input
-        asked = [message.text for message in self.input if message.role == "user"]
-        return asked[-1] if asked else ""
+        texts = [message.text for message in self.input if message.role == "user"]
+        return texts[-1] if texts else ""
 
     @property
     def texts(self) -> list[str]:
@@ -96,7 +96,7 @@ def _completion(events: Sequence[Event]) -> Any:
 
 
 def respond(
-    asked: ResponseRequest,
+    request: ResponseRequest,
     take: ScriptedTurn,
     waits: Sequence[float],
     identity: tuple[str, int, str],
@@ -112,11 +112,11 @@ def respond(
     reasons: dict[str, EndReason] = {"length": "length", "tool_calls": "tool_calls"}
     end = StreamEnd(reasons.get(take.finish_reason, "completed"))
     events: list[Event] = [*deltas, Finish(take.finish_reason), usage, end]
-    emit = Emit("responses", id=id, created=created, model=asked.model, request=msgspec.to_builtins(asked)).fresh()
+    emit = Emit("responses", id=id, created=created, model=request.model, request=msgspec.to_builtins(request)).fresh()
     moments = [0.0, *accumulate(waits)]
     frames: list[tuple[float, bytes]] = []
     for number, event in enumerate(events):
         # The start of a tool call is sent with its first piece, the end with the last one.
         at = moments[min(number + (0 if take.tool else 1), len(moments) - 1)]
         frames += [(at, encode(frame)) for frame in emit.feed(event) if isinstance(frame, ServerSentEvent)]
-    return StoredResponse(emit, events, frames, began, bool(asked.background), bool(asked.stream))
+    return StoredResponse(emit, events, frames, began, bool(request.background), bool(request.stream))

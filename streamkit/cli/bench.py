@@ -97,8 +97,8 @@ def run(options: argparse.Namespace) -> int:
             for row in _measured(read, chunks, payloads, pipelines, options.rounds):
                 rows.append(row)
                 if not options.json:
-                    figures = f"{row.microseconds:8.2f}  {row.times_floor:7.1f}  {row.events_per_second:9}"
-                    print(f"{row.read:10} {row.pipeline:{width}}  {figures}", flush=True)
+                    metrics = f"{row.microseconds:8.2f}  {row.times_floor:7.1f}  {row.events_per_second:9}"
+                    print(f"{row.read:10} {row.pipeline:{width}}  {metrics}", flush=True)
     finally:
         if options.json:
             print(json.dumps([row._asdict() for row in rows]))

@@ -71,9 +71,9 @@ def run(options: argparse.Namespace) -> int:
     pipeline = reading.pipeline(options, {"model": options.model})
     with asyncio.Runner() as runner:
         demo = asking.served(url)
-        here = runner.run(demo.__aenter__())
+        served_url = runner.run(demo.__aenter__())
         try:
-            return _talk(runner, ChatSession(options, here, headers, form, functions, pipeline), options)
+            return _chat(runner, ChatSession(options, served_url, headers, form, functions, pipeline), options)
         finally:
             runner.run(demo.__aexit__(None, None, None))
 
@@ -92,12 +92,12 @@ def form_of(url: str) -> RequestFormat:
     return "openai"
 
 
-def _talk(runner: asyncio.Runner, talk: "ChatSession", options: argparse.Namespace) -> int:
+def _chat(runner: asyncio.Runner, session: "ChatSession", options: argparse.Namespace) -> int:
     code, interactive = 0, sys.stdin.isatty()
     for question in _questions(interactive=interactive):
         try:
             if values.has_utf8_form(question):
-                code = runner.run(talk.ask(question))
+                code = runner.run(session.ask(question))
             else:
                 print("streamkit: expected a question in UTF-8, found other bytes", file=sys.stderr)
                 code = WRONG_ARGUMENTS
@@ -151,13 +151,15 @@ class ChatSession:
         """Send a question, write and store the response, and return the exit code. If it fails, the question is not stored."""
         options = self._options
         out, err = show.make_console(widest=None), Console(stderr=True, highlight=False)
-        asked = [*self.messages, self._question(question)]
-        turns = _Turns(asked, self._form)
+        messages = [*self.messages, self._question(question)]
+        turns = _Turns(messages, self._form)
         problem: str | None = None
         try:
             async with live.shown(out, err, turns.line) as text:
-                talk = sk.hops.converse(self._send, self._functions, asked, max_turns=options.max_turns, to=self._form)
-                async with talk as events:
+                conversation = sk.hops.converse(
+                    self._send, self._functions, messages, max_turns=options.max_turns, to=self._form
+                )
+                async with conversation as events:
                     async for event in events:
                         turns.take(event)
                         if not options.json and (piece := _shown(event)):

@@ -93,9 +93,9 @@ def _show(console: Console, compared: sk.display.Comparison, options: argparse.N
 async def _compare(
     url: str, bodies: list[dict[str, Any]], headers: dict[str, str], runs: int, done: list[sk.display.Comparison]
 ) -> None:
-    async with asking.served(url) as here:
+    async with asking.served(url) as served_url:
         for _ in range(runs):
-            done.append(await sk.display.compare(here, *bodies, headers=headers))
+            done.append(await sk.display.compare(served_url, *bodies, headers=headers))
 
 
 def _joined(done: list[sk.display.Comparison]) -> sk.display.Comparison:

@@ -45,10 +45,10 @@ def _foreign(error: Exception, *, verbose: bool) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
     place = f", {name_of(Path(frames[-1].filename))}, line {frames[-1].lineno}" if frames else ""
     notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
-    said = f"{type(error).__name__}{notes}{place}"
+    summary = f"{type(error).__name__}{notes}{place}"
     if not verbose:
-        return f"{said}; --verbose shows the traceback"
-    return "\n".join([said, "".join(traceback.format_exception(error)).rstrip()])
+        return f"{summary}; --verbose shows the traceback"
+    return "\n".join([summary, "".join(traceback.format_exception(error)).rstrip()])
 
 
 def describe_verbose(parser: argparse.ArgumentParser) -> None:

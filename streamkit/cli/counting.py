@@ -90,8 +90,8 @@ def run(options: argparse.Namespace) -> int:
         else:
             rows.append(row)
         if options.json:
-            figures = row._asdict() | ({"cost": str(row.cost(options.price))} if options.price else {})
-            print(msgspec.json.encode(figures).decode(), flush=True)
+            values = row._asdict() | ({"cost": str(row.cost(options.price))} if options.price else {})
+            print(msgspec.json.encode(values).decode(), flush=True)
         elif not row.error:
             print(_line(row, options.price), flush=True)
     if inputs > 1 and not options.json:

@@ -138,7 +138,7 @@ async def tour(console: Console, *, fast: bool) -> None:
     provider = await _provider(fast=fast)
     async with serve(provider) as root:
         url = f"{root}/v1"
-        _introduce(console, url, provider)
+        _show_introduction(console, url, provider)
         events = await _show_chat(console, url)
         await _show_legacy(console, url)
         await _show_redaction(console, url)
@@ -161,7 +161,7 @@ def the(kind: type[E], events: Iterable[sk.Event]) -> E:
     return next(event for event in events if isinstance(event, kind))
 
 
-def _introduce(console: Console, url: str, provider: Provider) -> None:
+def _show_introduction(console: Console, url: str, provider: Provider) -> None:
     pace = f"the first token after {provider.first_token_seconds:g} s, then one each {provider.token_seconds:g} s"
     show.heading(console, f"streamkit {sk.__version__}")
     show.put(console, f"A small provider is running at {url}: scripted answers, {pace}.")

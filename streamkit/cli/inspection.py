@@ -122,9 +122,9 @@ async def _read(answer: Answer, stall: float) -> tuple[dict[str, Any], Timings]:
         error = f"{type(failure).__name__}: {failure}"
     timings = timings or stream.stage(sk.Timing).timings
     completion = stream.stage(sk.Accumulate).snapshot
-    spoken = stream.stage(sk.Extract).detected
+    dialect = stream.stage(sk.Extract).detected
     return {
-        "dialect": next((name for name, kind in DIALECTS.items() if kind is spoken), None),
+        "dialect": next((name for name, kind in DIALECTS.items() if kind is dialect), None),
         "model": completion.model,
         "events": dict(counts.most_common()),
         "end": stream.end.reason if stream.end else None,
@@ -142,8 +142,8 @@ def _usage(usage: sk.Usage | None) -> dict[str, Any] | None:
         return None
     if usage.responses == 1:
         return usage.to_dict()
-    figures = {name: getattr(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
-    return {"responses": usage.responses, **figures}
+    sums = {name: getattr(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    return {"responses": usage.responses, **sums}
 
 
 def _head(content: bytes) -> dict[str, Any]:

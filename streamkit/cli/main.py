@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if "_ARGCOMPLETE" in os.environ:
         _complete()
-    _let_modules_of_this_folder_be_named()
+    _add_current_folder_to_path()
     options = _options(arguments)
     return exits.run(
         lambda: int(options.run(options)),
@@ -24,14 +24,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-def _let_modules_of_this_folder_be_named() -> None:
+def _add_current_folder_to_path() -> None:
     """Add the current folder to `sys.path`, so that `--stage mine:Stage` finds `mine.py`, as with `python -m streamkit`.
 
     It is added last, so that no file there shadows an installed module. Skipped with `-P` or PYTHONSAFEPATH.
     """
     with suppress(OSError):  # The folder may have been deleted.
-        if not sys.flags.safe_path and (here := os.getcwd()) not in sys.path:
-            sys.path.append(here)
+        if not sys.flags.safe_path and (folder := os.getcwd()) not in sys.path:
+            sys.path.append(folder)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

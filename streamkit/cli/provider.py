@@ -66,7 +66,7 @@ from streamkit.events import Usage
 from streamkit.sources.recording import Piece, read_recording
 from streamkit.tokens import encoding_name, load_encoding
 
-Asked = TypeVar("Asked", bound=Completion | ModerationRequest | ResponseRequest)
+Parsed = TypeVar("Parsed", bound=Completion | ModerationRequest | ResponseRequest)
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -137,39 +137,39 @@ class Provider:
         return app
 
     async def _complete(self, kind: type[Completion], request: web.Request) -> web.StreamResponse:
-        asked = await _read(request, kind)
+        parsed = await _read(request, kind)
         ids = request.app[_IDS]
         head: Json = {
-            "id": _id(ids, asked.id_prefix, 29),
-            "object": asked.chunk_kind if asked.stream else asked.kind,
+            "id": _id(ids, parsed.id_prefix, 29),
+            "object": parsed.chunk_kind if parsed.stream else parsed.kind,
             "created": int(self.clock()),
-            "model": asked.model,
-            **asked.head,
+            "model": parsed.model,
+            **parsed.head,
         }
-        choices = self._choices(asked, ids)
-        usage, waits = self._usage(asked, choices), self._waits(choices)
-        if asked.stream:
-            return await self._send(request, zip(accumulate(waits), bursts(asked, head, choices, usage), strict=True))
+        choices = self._choices(parsed, ids)
+        usage, waits = self._usage(parsed, choices), self._waits(choices)
+        if parsed.stream:
+            return await self._send(request, zip(accumulate(waits), bursts(parsed, head, choices, usage), strict=True))
         await self.sleep(sum(waits))
-        return _json({**head, "choices": [asked.whole(choice) for choice in choices], "usage": usage})
+        return _json({**head, "choices": [parsed.whole(choice) for choice in choices], "usage": usage})
 
-    def _choices(self, asked: Completion, ids: Random) -> list[WireChoice]:
-        prompts = [prompt for prompt in asked.prompts for _ in range(asked.n or 1)]
-        count = self.count or tokenizer(asked.model)
-        takes = [script.play(prompt, self.answers, asked.offered, asked.limit, count) for prompt in prompts]
+    def _choices(self, parsed: Completion, ids: Random) -> list[WireChoice]:
+        prompts = [prompt for prompt in parsed.prompts for _ in range(parsed.n or 1)]
+        count = self.count or tokenizer(parsed.model)
+        takes = [script.play(prompt, self.answers, parsed.offered, parsed.limit, count) for prompt in prompts]
         return [WireChoice(index, take, _id(ids, "call_", 24)) for index, take in enumerate(takes)]
 
-    def _usage(self, asked: Completion, choices: Sequence[WireChoice]) -> Json:
-        count = self.count or tokenizer(asked.model)
-        prompt = sum(map(count, asked.texts))
+    def _usage(self, parsed: Completion, choices: Sequence[WireChoice]) -> Json:
+        count = self.count or tokenizer(parsed.model)
+        prompt = sum(map(count, parsed.texts))
         completion = sum(count(choice.take.text) for choice in choices)
-        if self.count is None and isinstance(asked, ChatRequest):
+        if self.count is None and isinstance(parsed, ChatRequest):
             # Three tokens and the role for each message, and three that prime the answer.
             # (https://github.com/openai/openai-cookbook, How_to_count_tokens_with_tiktoken)
-            prompt += 4 * len(asked.texts) + 3
-            completion += sum(_bills_end(asked.model) for choice in choices if choice.take.finish_reason != "length")
+            prompt += 4 * len(parsed.texts) + 3
+            completion += sum(_bills_end(parsed.model) for choice in choices if choice.take.finish_reason != "length")
         counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-        return {**counts, **asked.usage_details}
+        return {**counts, **parsed.usage_details}
 
     def _waits(self, choices: Sequence[WireChoice]) -> list[float]:
         """Return the pause before each token of the longest choice, and 0 before the end of the stream."""
@@ -177,20 +177,20 @@ class Provider:
         return [self.first_token_seconds, *[self.token_seconds] * (tokens - 1), 0]
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
-        asked = await _read(request, ResponseRequest)
-        ids, count = request.app[_IDS], self.count or tokenizer(asked.model)
-        take = script.play(asked.prompt, self.answers, asked.offered, asked.max_output_tokens, count)
-        spent = sum(map(count, asked.texts)), count(take.text)
+        parsed = await _read(request, ResponseRequest)
+        ids, count = request.app[_IDS], self.count or tokenizer(parsed.model)
+        take = script.play(parsed.prompt, self.answers, parsed.offered, parsed.max_output_tokens, count)
+        spent = sum(map(count, parsed.texts)), count(take.text)
         usage = Usage(*spent, sum(spent))
         id, waits = _id(ids, "resp_", 32), self._waits([WireChoice(0, take, "")])
         identity = id, int(self.clock()), _id(ids, "call_", 24)
         responses = request.app[_RESPONSES]
-        stored = responses[id] = respond(asked, take, waits, identity, usage, self.timer())
+        stored = responses[id] = respond(parsed, take, waits, identity, usage, self.timer())
         while len(responses) > KEPT:
             del responses[next(iter(responses))]
-        if asked.stream:
+        if parsed.stream:
             return await self._send(request, stored.behind(-1, self.timer()))
-        if not asked.background:
+        if not parsed.background:
             await self.sleep(stored.seconds)
         return _json(stored.status(self.timer()))
 
@@ -224,13 +224,13 @@ class Provider:
         return stored
 
     async def _moderate(self, request: web.Request) -> web.StreamResponse:
-        asked = await _read(request, ModerationRequest)
-        if len(asked.images) > 1:
+        parsed = await _read(request, ModerationRequest)
+        if len(parsed.images) > 1:
             # OpenAI's wording. (https://github.com/antiwork/gumroad/pull/4709)
-            message = f"Number of images ({len(asked.images)}) exceeds maximum of 1"
+            message = f"Number of images ({len(parsed.images)}) exceeds maximum of 1"
             raise Refusal(400, message, param="input", code="too_many_images")
-        results = [script.verdict(text, self.flagged, asked.images, omni=asked.omni) for text in asked.texts]
-        answer = {"id": _id(request.app[_IDS], "modr-", 32), "model": asked.model, "results": results}
+        results = [script.verdict(text, self.flagged, parsed.images, omni=parsed.omni) for text in parsed.texts]
+        answer = {"id": _id(request.app[_IDS], "modr-", 32), "model": parsed.model, "results": results}
         return await self._send(request, iter([(0.0, msgspec.json.encode(answer))]), "application/json")
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -352,7 +352,7 @@ async def _stop(app: web.Application) -> None:
 async def _refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         if status := request.headers.get("x-demo-status"):
-            raise _demanded(status)
+            raise _requested_error(status)
         return await handler(request)
     except Refusal as refusal:
         return refusal.response()
@@ -360,7 +360,7 @@ async def _refusals(request: web.Request, handler: Handler) -> web.StreamRespons
         return Refusal(error.status, f"{error.reason}: {request.method} {request.path}").response()
 
 
-def _demanded(status: str) -> Refusal:
+def _requested_error(status: str) -> Refusal:
     if re.fullmatch("[45][0-9]{2}", status):
         return Refusal(int(status), f"error {status}, as the request demanded")
     return Refusal(400, f"demanded status: expected 400 to 599, found {status!r}")
@@ -370,17 +370,17 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["x-request-id"] = _id(request.app[_IDS], "req_", 32)
 
 
-async def _read(request: web.Request, kind: type[Asked]) -> Asked:
+async def _read(request: web.Request, kind: type[Parsed]) -> Parsed:
     try:
-        asked = msgspec.json.decode(await request.read(), type=kind)
+        parsed = msgspec.json.decode(await request.read(), type=kind)
     except msgspec.ValidationError as error:
         named = re.search(r"\$\.(\w+)|field `(\w+)`", str(error))
         raise Refusal(400, f"request body: {error}", param=named and (named[1] or named[2])) from None
     except msgspec.DecodeError as error:
         raise Refusal(400, f"request body: expected JSON, found something else: {error}") from None
-    if asked.model.startswith("error-"):
-        raise _demanded(asked.model.removeprefix("error-"))
-    return asked
+    if parsed.model.startswith("error-"):
+        raise _requested_error(parsed.model.removeprefix("error-"))
+    return parsed
 
 
 def _json(payload: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -70,9 +70,11 @@ async def _run(
     body: dict[str, Any],
     pipeline: AnyPipeline,
 ) -> int:
-    async with asking.served(url) as here:
-        asked = body if options.as_is or asking.is_gemini(here) else {"stream": True} | body
-        source: sk.Source[bytes] = sk.http.post(asking.endpoint_of(here, body), json=asked, headers=headers)
+    async with asking.served(url) as served_url:
+        request_body = body if options.as_is or asking.is_gemini(served_url) else {"stream": True} | body
+        source: sk.Source[bytes] = sk.http.post(
+            asking.endpoint_of(served_url, body), json=request_body, headers=headers
+        )
         if options.record:
             source = sk.record(source, options.record)
         return await reading.read_source(source | pipeline, options, body)

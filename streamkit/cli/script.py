@@ -148,17 +148,17 @@ def verdict(
     """Return a moderation result: a category is flagged if one of its words occurs in the text or an image URL."""
     found = _flagged(text, flagged) | {category for url in images for category in _flagged(url, flagged) & BY_IMAGE}
     categories = [category for category in get_args(Category) if omni or category not in OMNI_ALONE]
-    judged: dict[str, object] = {
+    result: dict[str, object] = {
         "flagged": not found.isdisjoint(categories),
         "categories": {category: category in found for category in categories},
         "category_scores": {category: 0.98 if category in found else 0.001 for category in categories},
     }
     if omni:
-        judged["category_applied_input_types"] = {
+        result["category_applied_input_types"] = {
             category: [*(["text"] if text else []), *(["image"] if images and category in BY_IMAGE else [])]
             for category in categories
         }
-    return judged
+    return result
 
 
 def _flagged(text: str, flagged: Mapping[str, Category]) -> set[Category]:

@@ -109,9 +109,9 @@ async def _watch(options: argparse.Namespace, request: _WatchedRequest | None) -
 
 async def _ask(watch: Watch, request: _WatchedRequest, options: argparse.Namespace) -> bool:
     url, headers, body = request
-    async with asking.served(url) as here:
-        asked = body if asking.is_gemini(here) else {"stream": True} | body
-        source = sk.http.post(asking.endpoint_of(here, body), json=asked, headers=headers)
+    async with asking.served(url) as served_url:
+        request_body = body if asking.is_gemini(served_url) else {"stream": True} | body
+        source = sk.http.post(asking.endpoint_of(served_url, body), json=request_body, headers=headers)
         title = str(body.get("model") or options.url)
         return await _read(watch(source | _pipeline(options, body), title), title, options)
 

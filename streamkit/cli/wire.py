@@ -99,8 +99,8 @@ class ChatRequest(WireRequest):
 
     @property
     def prompts(self) -> list[str]:
-        asked = [message.text for message in self.messages if message.role == "user"]
-        return asked[-1:] or [""]
+        texts = [message.text for message in self.messages if message.role == "user"]
+        return texts[-1:] or [""]
 
     @property
     def offered(self) -> set[str]:
@@ -109,7 +109,7 @@ class ChatRequest(WireRequest):
             return set()
         return {tool.function.name for tool in self.tools or () if tool.function}
 
-    def beats(self, choice: WireChoice) -> list[list[Json]]:
+    def entries_by_token(self, choice: WireChoice) -> list[list[Json]]:
         def entry(delta: Json, finish_reason: str | None = None) -> Json:
             return {"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
 
@@ -118,7 +118,7 @@ class ChatRequest(WireRequest):
         if choice.take.tool:
             opening |= {"content": None, "tool_calls": [{"index": 0, **choice.call("")}]}
             deltas = [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in choice.take.pieces]
-        return _beats([entry(opening)], map(entry, deltas), entry({}, choice.take.finish_reason))
+        return _by_token([entry(opening)], map(entry, deltas), entry({}, choice.take.finish_reason))
 
     def whole(self, choice: WireChoice) -> Json:
         take = choice.take
@@ -146,11 +146,11 @@ class TextRequest(WireRequest):
     def prompts(self) -> list[str]:
         return [self.prompt] if isinstance(self.prompt, str) else self.prompt
 
-    def beats(self, choice: WireChoice) -> list[list[Json]]:
+    def entries_by_token(self, choice: WireChoice) -> list[list[Json]]:
         def entry(text: str, finish_reason: str | None = None) -> Json:
             return {"text": text, "index": choice.index, "logprobs": None, "finish_reason": finish_reason}
 
-        return _beats([], map(entry, choice.take.pieces), entry("", choice.take.finish_reason))
+        return _by_token([], map(entry, choice.take.pieces), entry("", choice.take.finish_reason))
 
     def whole(self, choice: WireChoice) -> Json:
         take = choice.take
@@ -205,21 +205,21 @@ class ModerationRequest(msgspec.Struct):
 Completion: TypeAlias = ChatRequest | TextRequest
 
 
-def bursts(asked: Completion, head: Json, choices: Iterable[WireChoice], usage: Json) -> Iterator[bytes]:
+def bursts(request: Completion, head: Json, choices: Iterable[WireChoice], usage: Json) -> Iterator[bytes]:
     """Encode a stream: each burst has the n-th tokens of all choices; the last one is the end."""
-    no_usage = {"usage": None} if asked.wants_usage else {}
-    for beat in zip_longest(*map(asked.beats, choices), fillvalue=list[Json]()):
-        yield b"".join(_event({**head, "choices": [entry], **no_usage}) for entry in chain.from_iterable(beat))
-    last = _event({**head, "choices": [], "usage": usage}) if asked.wants_usage else b""
+    no_usage = {"usage": None} if request.wants_usage else {}
+    for entries in zip_longest(*map(request.entries_by_token, choices), fillvalue=list[Json]()):
+        yield b"".join(_event({**head, "choices": [entry], **no_usage}) for entry in chain.from_iterable(entries))
+    last = _event({**head, "choices": [], "usage": usage}) if request.wants_usage else b""
     yield last + b"data: [DONE]\n\n"
 
 
-def _beats(opening: list[Json], tokens: Iterable[Json], closing: Json) -> list[list[Json]]:
+def _by_token(opening: list[Json], tokens: Iterable[Json], closing: Json) -> list[list[Json]]:
     """Group the entries of a choice by token: the opening with the first token, the closing with the last."""
-    beats = [[token] for token in tokens] or [[]]
-    beats[0][:0] = opening
-    beats[-1].append(closing)
-    return beats
+    groups = [[token] for token in tokens] or [[]]
+    groups[0][:0] = opening
+    groups[-1].append(closing)
+    return groups
 
 
 def _event(payload: Json) -> bytes:

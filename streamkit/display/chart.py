@@ -62,13 +62,13 @@ def draw(title: str, curves: Sequence[Curve], x_label: str, y_label: str) -> str
 
 def steps(curve: Curve) -> Iterator[Point]:
     """Yield the corners of a curve: each value holds until the next point."""
-    there = 0.0
-    yield 0.0, there
+    level = 0.0
+    yield 0.0, level
     for at, value in curve.points:
-        yield at, there
+        yield at, level
         yield at, value
-        there = value
-    yield curve.end, there
+        level = value
+    yield curve.end, level
 
 
 def scale(largest: float) -> tuple[float, float]:

@@ -84,11 +84,11 @@ class Row(msgspec.Struct, frozen=True):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics by name, as JSON-compatible data."""
-        figures = ("first_byte", "first_content", "first_released", "total", "tokens", "tokens_per_second")
+        names = ("first_byte", "first_content", "first_released", "total", "tokens", "tokens_per_second")
         return {
             "api": self.api,
             "mode": self.mode,
-            **{name: getattr(self, name) for name in figures},
+            **{name: getattr(self, name) for name in names},
             "ends": [answer.end for answer in self.answers],
         }
 
@@ -203,7 +203,7 @@ async def compare(
             for mode in MODES:
                 source = http.post(
                     endpoint(url, body),
-                    json=_asked(url, body, streamed=mode == "streaming"),
+                    json=_request_body(url, body, streamed=mode == "streaming"),
                     headers=headers,
                     **options,
                 )
@@ -280,15 +280,15 @@ def _names(apis: Sequence[str]) -> list[str]:
     return [api if apis.count(api) == 1 else f"{api} {apis[: at + 1].count(api)}" for at, api in enumerate(apis)]
 
 
-def _asked(url: str, body: Mapping[str, Any], *, streamed: bool) -> dict[str, Any]:
-    asked = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
+def _request_body(url: str, body: Mapping[str, Any], *, streamed: bool) -> dict[str, Any]:
+    request_body = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
     options = dict(body.get("stream_options") or {})
     if _base(url) is not None:
         # Only OpenAI's endpoints are known to accept this field. The caller's own options have priority.
         options = {"include_usage": True} | options
     if streamed and options:
-        asked["stream_options"] = options
-    return asked | {"stream": streamed}
+        request_body["stream_options"] = options
+    return request_body | {"stream": streamed}
 
 
 def _median(values: Iterable[float | None]) -> float | None:

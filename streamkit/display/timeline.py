@@ -173,11 +173,11 @@ def _legend(y: int) -> Iterator[str]:
 
 def as_html(rows: Sequence[TimelineRow], title: str = "When the answers arrived") -> str:
     """Return the chart and a table with the same metrics, as a self-contained HTML page."""
-    table = "\n".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _figures(row))}</tr>" for row in rows)
+    table = "\n".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _metrics(row))}</tr>" for row in rows)
     return _PAGE.format(title=escaped(title), svg=as_svg(rows, title), rows=table)
 
 
-def _figures(row: TimelineRow) -> list[str]:
+def _metrics(row: TimelineRow) -> list[str]:
     timings, found = row.timings, row.stalls
     longest = timings.inter_token_latency(100)
     deltas = str(len(timings.deltas)) if row.timed else "-"

@@ -255,14 +255,14 @@ async def _cancelled(stage: Candidate, items: list[Any]) -> None:
 async def _cancelled_from_outside(stage: Candidate, items: list[Any]) -> None:
     source = _Script(*items)
     stream = stage.open(source)
-    went_on = False
+    continued = False
     with anyio.CancelScope() as scope:
         async with _NothingLeft("cancellation", stream):
             source.left += [scope.cancel, HANG]
             async for _ in stream:
                 pass
-            went_on = True
-    assert not went_on, "cancellation: the consumer was cancelled, and its read ended as if that were the end"
+            continued = True
+    assert not continued, "cancellation: the consumer was cancelled, and its read ended as if that were the end"
     assert scope.cancelled_caught, "cancellation: the consumer was cancelled, and the block swallowed that"
     _check_closed("cancellation", source)
 

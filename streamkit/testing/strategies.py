@@ -39,12 +39,12 @@ def cuts(body: bytes) -> st.SearchStrategy[list[bytes]]:
 def answers(draw: st.DrawFn, *, choices: int = 2) -> list[Event]:
     """Events of a response, as emitted by `Extract`: deltas of several choices, a `Finish` for each, and `StreamEnd` last."""
     numbers = st.integers(0, draw(st.integers(1, choices)) - 1)
-    said = texts().filter(bool)
+    nonempty = texts().filter(bool)
     delta: st.SearchStrategy[Event] = st.one_of(
-        st.builds(TextDelta, said, numbers),
-        st.builds(ReasoningDelta, said, numbers),
-        st.builds(ToolCallDelta, st.just(0), arguments=said, index=numbers),
-        st.builds(PartDelta, said, st.just("code"), path=st.just(("code",)), index=numbers),
+        st.builds(TextDelta, nonempty, numbers),
+        st.builds(ReasoningDelta, nonempty, numbers),
+        st.builds(ToolCallDelta, st.just(0), arguments=nonempty, index=numbers),
+        st.builds(PartDelta, nonempty, st.just("code"), path=st.just(("code",)), index=numbers),
     )
     deltas = draw(st.lists(delta, max_size=12))
     answered = sorted({getattr(event, "index", 0) for event in deltas})

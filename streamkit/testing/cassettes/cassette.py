@@ -216,7 +216,7 @@ class Cassette:
         self.requests.append(received)
         if request.headers.get("upgrade", "").lower() == "websocket":
             return self._refuse(request, "a WebSocket can't be recorded")
-        demand = self._demanded()
+        demand = self._next_demand()
         if demand and demand.status:
             return _error(demand.status, f"status {demand.status}, as the test demanded", demand.headers)
         redaction = Redaction(self._redact)
@@ -255,7 +255,7 @@ class Cassette:
             name,
         )
 
-    def _demanded(self) -> _Demand | None:
+    def _next_demand(self) -> _Demand | None:
         if not self._demands:
             return None
         demand = self._demands[0]
@@ -346,7 +346,7 @@ class Cassette:
         """Pass the answer on while it comes, and keep it. A client that leaves does not end the recording."""
         take = _Take(self, received, stored, redaction)
         try:
-            async with take.asked() as answer:
+            async with take.upstream_answer() as answer:
                 headers = self._headers(take.headers, received.upstream)
                 response = web.StreamResponse(status=answer.status, headers=headers)
                 with suppress(ConnectionResetError):
@@ -366,7 +366,7 @@ class Cassette:
         """Record all of the answer, so that it can go wrong afterwards, and return its number."""
         take = _Take(self, received, stored, redaction, played=False)
         with suppress(*_NOT_REACHED, _BrokenReplay):
-            async with take.asked() as answer:
+            async with take.upstream_answer() as answer:
                 while await take.read(answer):
                     pass
         return take.number
@@ -428,7 +428,7 @@ class _Take:
         self._end: End = "closed"
 
     @asynccontextmanager
-    async def asked(self) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+    async def upstream_answer(self) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         """The provider's answer. Leaving it ends the recording."""
         session, number = self._cassette.begin()
         url, headers = self._cassette.upstream_of(self._received)

@@ -199,9 +199,9 @@ def write_exchange(
     end: End,
 ) -> bytes:
     """The content of a file. Everything given has no credentials any more."""
-    asked = {name: value for name, value in msgspec.to_builtins(request).items() if name != "method"}
+    stored_request = {name: value for name, value in msgspec.to_builtins(request).items() if name != "method"}
     facts = {"method": request.method, "url": url, "status": status, "headers": dict(headers)}
-    lines = [head_line({**facts, "answered": answered, "request": asked})]
+    lines = [head_line({**facts, "answered": answered, "request": stored_request})]
     lines += [piece_line(at, data) for at, data in pieces]
     last = pieces[-1][0] if pieces else answered
     return b"".join([*lines, end_line(last, end, "Disconnected" if end == "error" else None)])

@@ -56,7 +56,7 @@ class Trace(AsyncStage[Event, Event]):
     tracer_provider: TracerProvider | None = field(default=None, repr=False)
     meter_provider: MeterProvider | None = field(default=None, repr=False)
     _response: dict[str, str] = field(default_factory=dict[str, str], init=False, repr=False)
-    _spoken: str | None = field(default=None, init=False, repr=False)
+    _detected_provider: str | None = field(default=None, init=False, repr=False)
     _finished: dict[int, str] = field(default_factory=dict[int, str], init=False, repr=False)
     _responses: Responses = field(default_factory=Responses, init=False, repr=False)
     _counted: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
@@ -91,14 +91,14 @@ class Trace(AsyncStage[Event, Event]):
             case ResponseStart():
                 self._response |= _known({names.RESPONSE_ID: item.id, names.RESPONSE_MODEL: item.model})
             case ResponseDetails(shape=str(shape)):
-                self._spoken = names.PROVIDERS.get(shape, shape)
+                self._detected_provider = names.PROVIDERS.get(shape, shape)
             case Finish():
                 self._finished[item.index] = item.finish_reason
             case TokenCount():
                 # Counts are cumulative per text, so the last one replaces the others.
                 self._counted[f"{item.index} {item.channel} {item.tool_index}"] = item.tokens
             case Reset():
-                self._forget()
+                self._reset()
             case StreamEnd():
                 self._reason = item.reason
             case _:
@@ -130,7 +130,7 @@ class Trace(AsyncStage[Event, Event]):
 
     def _provider(self) -> str:
         # Only providers with another format than OpenAI's send `ResponseDetails`.
-        return self.provider or self._spoken or "openai"
+        return self.provider or self._detected_provider or "openai"
 
     def _about(self) -> dict[str, AttributeValue]:
         found: dict[str, AttributeValue | None] = {
@@ -142,10 +142,10 @@ class Trace(AsyncStage[Event, Event]):
         }
         return _known(found)
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         for known in (self._response, self._finished, self._counted):
             known.clear()
-        self._spoken, self._messages = None, Messages()
+        self._detected_provider, self._messages = None, Messages()
 
     def _chunk(self) -> None:
         if self._last is not None and self._first is not None:
