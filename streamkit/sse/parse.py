@@ -500,6 +500,8 @@ class Parse(Stage[Input, ServerSentEvent]):
             blank = begun[: -len(piece)].removeprefix(b"\n" if self._after_cr else b"")
             self._array, self._lead_number = JsonArray(), self._number
             self._number += len(blank.splitlines()) - (not blank.endswith((b"\n", b"\r")) and bool(blank))
+            # White space before it belongs to another document that begins with `[`.
+            self._lead += map(_Lead.of, [bytes(self._rest)] if self._rest else self._texts)
             self._rest.clear()
             self._texts.clear()
         if self._array.lead is not None:

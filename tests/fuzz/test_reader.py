@@ -55,7 +55,12 @@ def read(reader: Any, pieces: list[bytes]) -> tuple[list[object], str | None]:
     seen: list[object] = []
     try:
         for item in reader.run(iter(pieces)):
-            seen.append(item)  # what came before an error must be kept
+            # Events before an error must be kept. Withheld text may be released with the delta after it.
+            last = seen[-1] if seen else None
+            if isinstance(item, sk.TextDelta) and isinstance(last, sk.TextDelta) and item.index == last.index:
+                seen[-1] = sk.TextDelta(last.text + item.text, item.index)
+            else:
+                seen.append(item)
     except sk.StreamkitError as error:
         return seen, f"{type(error).__name__}: {error}"
     return seen, None
@@ -67,6 +72,8 @@ def read(reader: Any, pieces: list[bytes]) -> tuple[list[object], str | None]:
 @example(body=b"data: [DONE]\n\ndata: x\n\n", at=[3, 20])
 @example(body=b"\xef\xbb\xbfdata: x\r\n\r\n", at=[1, 2, 11])
 @example(body=b"[{}\0", at=[3])
+@example(body=b" [DONE]", at=[1])
+@example(body=b"\xef\xbb\xbf [1]", at=[2, 4])
 @example(body=b"[{}data: {}\n\n", at=[3])
 @example(body=b"<html>" + b"x" * 50, at=[40])
 def test_any_bytes_give_events_or_a_typed_error_and_the_same_for_every_cutting(
