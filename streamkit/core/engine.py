@@ -269,9 +269,10 @@ class Engine:
         """Process the result of one read, at least one item; `None` is the end of the input."""
         if burst is None:
             return self._receive_end()
-        if self._ticks:
-            self._started = True
-            self._tick()
+        if ticks := self._ticks:
+            self._started, now = True, self._clock()
+            for tick in ticks:
+                tick(now)
         if not self._plain:
             return self._receive_slowly(burst)
         items: Any = burst

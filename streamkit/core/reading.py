@@ -151,7 +151,7 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
                 if len(items) > 1:
                     self._ready = ready = iter(items)
                     next(ready)
-                return cast("Out", items[0])
+                return items[0]  # type: ignore[no-any-return]
         # Called outside of `except`, because a stage's `close` may inspect the exception that is being handled.
         return await self._pull(failed, None)
 
@@ -533,7 +533,11 @@ def _steps(
     """
     yield
     while True:
-        if engine.reading and intake.count < intake.yield_at:
+        if engine.reading:
+            if intake.count >= intake.yield_at:
+                # As `_yield_to_tasks` does, by what `asyncio.sleep(0)` yields. A stage that buffers for long stays on this path.
+                yield None
+                intake.set_next_yield()
             burst = yield from read()
             if single:
                 burst = [burst]

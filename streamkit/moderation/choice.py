@@ -167,25 +167,28 @@ class ChoiceRelease:
         self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event], sliced: bool = False
     ) -> None:
         """The same for a text of which it is known that it takes more, and some text."""
-        cost, judge = self.cost, text.judge
-        length = text.length + len(joined)
+        cost, judge, limit, before = self.cost, text.judge, self._limit, text.length
+        length = before + len(joined)
         if not sliced:
             self.deltas += len(deltas)
-            if self._limit is not None and length - text.left > self._limit:
-                self._feed_slices(text, deltas, self._limit, out)
+            if limit is not None and length - text.left > limit:
+                self._feed_slices(text, deltas, limit, out)
                 return
         rulings = judge.feed(joined)
         cost.checks += 1
         # What most deltas need: nothing is ruled, and at most the end of them is buffered.
-        if not rulings and text.simple and not text.stops:
-            if text.left == text.length and judge.decided == length:
+        if not rulings and text.simple:
+            if judge.decided == length and text.left == before:
                 text.length = text.left = length
-                text.out += len(joined)
                 cost.released += len(joined)
-                out += bare_deltas(deltas)
+                delta = deltas[0]
+                if len(deltas) > 1 or delta.__class__ is not text.make:
+                    out += bare_deltas(deltas)
+                else:
+                    out.append(delta if delta.payload is None else text.make(joined, self.index))
                 return
-            if self._holds and text.channel != "transcript":
-                self._shift(text, deltas, joined, out)
+            if text.shifts and not text.stops:
+                self._shift(text, deltas, joined, length, out)
                 return
         self._buffer(text, deltas, length, out)
         text.rulings += rulings
@@ -193,10 +196,10 @@ class ChoiceRelease:
         if text.left < length:
             cost.add_held(min(len(deltas), len(text.pieces)), min(len(joined), length - text.left))
 
-    def _shift(self, text: ModeratedText, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
+    def _shift(self, text: ModeratedText, deltas: Sequence[Any], joined: str, length: int, out: list[Event]) -> None:
         # The same as below in one step: of deltas that are decided only those at the end are buffered, piece by piece.
         cost, now, left, before, decided = self.cost, self._owner.now, text.left, text.length, text.judge.decided
-        text.length = length = before + len(joined)
+        text.length = length
         buffered, rest, one = "", deltas, len(deltas) == 1
         if decided > left:
             if left == before:
@@ -217,7 +220,6 @@ class ChoiceRelease:
             else:
                 rest = self._release_first(text, deltas, buffered, decided, out)
             text.left = decided
-            text.out += decided - left
             cost.released += decided - left
         if decided < length:
             fresh = length - (decided if decided > before else before)
@@ -454,7 +456,8 @@ class ChoiceRelease:
                 at += len(part)
                 if self._ordered:
                     text.digest = digest(part, text.digest)
-            text.out += 0 if beside else released
+            if beside:
+                text.grown -= released
             self.cost.released += released
 
     def _release_marks(self, out: list[Event]) -> None:
@@ -523,6 +526,7 @@ class ChoiceRelease:
 
     def _withhold(self, text: ModeratedText, until: int) -> None:
         self.cost.withheld += until - text.left
+        text.grown -= until - text.left
         self.withheld.add("".join(text.take(until, self.cost, self._owner.now)))
 
     def _retract(
@@ -544,7 +548,7 @@ class ChoiceRelease:
             if text and text.is_beside(at):
                 return
             if text:
-                text.out += len(said)
+                text.grown += len(said)
             out.append(text.delta(said, at, self.index) if text else delta_of(channel, said, self.index))
 
     # Limits
@@ -613,6 +617,7 @@ class ChoiceRelease:
         """Discard the buffered text."""
         for text in self.texts.values():
             self.cost.withheld += text.length - text.left
+            text.grown -= text.length - text.left
             text.take(text.length, self.cost, None)
             text.rulings.clear()
             text.stops.clear()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol, cast, get_args
+from typing import Any, Protocol, TypeAlias, cast, get_args
 
 import msgspec
 
@@ -90,6 +90,10 @@ _MOST_TOKENS = 512
 _REPORTED = (Flagged, Redacted, Blocked, Checked)
 
 
+Taking: TypeAlias = Callable[[Sequence[Any], str, list[Event]], None]
+"""Takes adjacent deltas of one text, their text, which is not empty, and `out`."""
+
+
 class Judges(Protocol):
     """Protocol of whatever decides about the texts of a stream: rules or a classifier."""
 
@@ -150,9 +154,8 @@ class Release:
         self._provider = tuple(provider)
         self._observes = policy.mode == "observe"
         self._choices: dict[int, ChoiceRelease] = {}
-        self.open: dict[tuple[type, int], Callable[[Sequence[Any], str, list[Event]], None]] = {}
-        """The fastest function for more of a text, by the class of its deltas and its choice; called with adjacent deltas, their
-        text, which is not empty, and `out`."""
+        self.open: dict[type, dict[int, Taking]] = {kind: {} for kind in CHANNEL_OF}
+        """The fastest function for more of a text, by the class of its deltas and its choice."""
         self._tokens: tuple[Logprobs, bool] | None = None  # of what was prepared
         self._late: list[Completion] = []
         self._end: StreamEnd | None = None
@@ -299,12 +302,12 @@ class Release:
         if not self._judges.moderates(channel):
             choice.pass_on(deltas, joined, out)
             if quickest and not choice.blocked:
-                self.open[kind, choice.index] = choice.pass_on
+                self.open[kind][choice.index] = choice.pass_on
             return
         text = choice.texts.get(channel) or self._begin(choice, channel)
         choice.feed(text, deltas, joined, out)
         if quickest and not (choice.blocked or text.over):
-            self.open[kind, choice.index] = partial(choice.feed_open, text)
+            self.open[kind][choice.index] = partial(choice.feed_open, text)
 
     def _take(self, event: Event, out: list[Event]) -> None:
         match event:
@@ -431,7 +434,7 @@ class Release:
             choice.beside(event, "\n".join(texts), text, out)
 
     def _reset(self) -> None:
-        self.open.clear()
+        self.forget()
         for choice in self._choices.values():
             choice.drop()
         self._choices.clear()
@@ -454,7 +457,9 @@ class Release:
 
     def _begin(self, choice: ChoiceRelease, channel: Channel) -> ModeratedText:
         judge = self._judges.judge(choice.index, channel)
-        text = choice.texts[channel] = ModeratedText(channel, judge, simple=not self.policy.ordered)
+        text = choice.texts[channel] = ModeratedText(
+            channel, judge, simple=not self.policy.ordered, holds=self.policy.mode == "hold"
+        )
         return text
 
     def _begin_call(self, choice: ChoiceRelease, tool_index: int) -> CallRelease:
@@ -535,7 +540,8 @@ class Release:
 
     def forget(self) -> None:
         """Not all texts take more in the quickest way."""
-        self.open.clear()
+        for known in self.open.values():
+            known.clear()
 
     def block(self, choice: ChoiceRelease, by: Verdicts, out: list[Event]) -> None:
         """End a choice, and the stream if no other is open."""
@@ -571,7 +577,7 @@ class Release:
             return
         self.done, self._saved = True, self._unspent()
         going = [self._choices[index] for index in sorted(self._choices) if not self._choices[index].blocked]
-        self.open.clear()
+        self.forget()
         for choice in going:
             if choice.finished or (choice.finishing and not self.policy.ordered):
                 choice.close(out)
@@ -597,7 +603,7 @@ class Release:
 
     def _close(self, out: list[Event]) -> None:
         self.ending = True
-        self.open.clear()
+        self.forget()
         if self._end and self._end.reason in _INTERRUPTED:
             return
         for choice in list(self._choices.values()):

@@ -15,21 +15,23 @@ from streamkit.moderation.rule import Judge, Ruling
 class ModeratedText:
     """One channel of a choice. Positions count in all of its text; times are the stream's."""
 
-    def __init__(self, channel: Channel, judge: Judge, *, simple: bool) -> None:
+    def __init__(self, channel: Channel, judge: Judge, *, simple: bool, holds: bool) -> None:
         self.channel: Channel = channel
         self.judge = judge
         self.make = MAKE[channel]
         """Creates the event that carries a piece of this text."""
         self.simple = simple
         """Whether its order counts in this channel alone, and no sound belongs to it that must not be released."""
+        self.shifts = simple and holds and channel != "transcript"
+        """Whether of more text without a ruling only the end is buffered, if any, and nothing but that."""
         self.rulings: deque[Ruling] = deque()
         self.length = 0
         self.left = 0
         """Text before that was released or removed."""
         self.removed = 0
         """Where the last text ends that was removed."""
-        self.out = 0
-        """Characters that were released, replacements too."""
+        self.grown = 0
+        """How many characters more were released, replacements too, than the text before `left` has."""
         self.digest = 0
         """Of the released text, if it keeps its order over channels."""
         self.over = False
@@ -47,6 +49,11 @@ class ModeratedText:
     def settled(self) -> bool:
         """Whether everything that has arrived is decided, and released or removed."""
         return self.over or (self.judge.complete and self.left == self.length and not self.rulings)
+
+    @property
+    def out(self) -> int:
+        """Characters that were released, replacements too."""
+        return self.left + self.grown
 
     def is_elsewhere(self, delta: Any) -> bool:
         """Whether the text of a delta belongs to another field than the text before it."""
@@ -136,4 +143,4 @@ def _field(delta: PartDelta) -> tuple[int, tuple[str, ...]]:
     return delta.part, delta.path
 
 
-_OF_TEXT = ("simple", "length", "left", "removed", "out", "digest", "over", "fresh")
+_OF_TEXT = ("simple", "length", "left", "removed", "grown", "digest", "over", "fresh")

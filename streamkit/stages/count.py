@@ -131,7 +131,7 @@ class Count(Stage[Event, Event]):
 
     def feed_all(self, items: list[Event]) -> Iterable[Event]:
         produced: list[Event] = []
-        responses, running, counter = self._responses, self.running, self._counter()
+        responses, running, counter = self._responses, self.running, self._used or self._counter()
         index = 0
         count: TextCount | None = None
         try:
@@ -142,7 +142,7 @@ class Count(Stage[Event, Event]):
                     continue
                 if count is None or index != item.index:
                     index = item.index
-                    count = self._count((index, "content", None))
+                    count = self._counts.get((index, "content", None)) or self._count((index, "content", None))
                 count.feed(item.text)
                 produced.append(item)
                 if running:

@@ -153,13 +153,13 @@ class Moderate(Stage[Event, Event]):
         try:
             if self.max_hold_seconds is not None:
                 release.expire(out)
-            event: Any = items[0] if len(items) == 1 else None
-            kind: type[Any] = event.__class__
-            known = release.open.get((kind, event.index)) if kind in CHANNEL_OF else None
-            if known and 0 < len(event.text) <= self._pace.timed and not self.keep_raw:
+            alone: Any = items[0] if len(items) == 1 else None
+            if (known := release.open.get(alone.__class__)) and (take := known.get(alone.index)):
                 # How providers send: one delta, of a text of which it is known that it takes more.
-                known(items, event.text, out)
-                return out
+                text = alone.text
+                if 0 < len(text) <= self._pace.timed and not self.keep_raw:
+                    take(items, text, out)
+                    return out
             at = self._feed_runs(items, out)
         except Exception as error:
             self._failed = True
@@ -233,8 +233,8 @@ class Moderate(Stage[Event, Event]):
                 began = thread_time() if weight > pace.timed else None
                 if self.keep_raw:
                     self._keep(index, channel, None, text)
-                if text and (known := release.open.get((kind, index))):
-                    known(run, text, out)
+                if text and (take := release.open[kind].get(index)):
+                    take(run, text, out)
                 else:
                     release.feed_run(channel, run, text, out)
             elif (spelled := _IN_PIECES.get(kind)) and together:

@@ -53,8 +53,6 @@ class Scanner:
         self.length = 0
         self.decided = 0
         """Text before that may be released, but for what was removed."""
-        self.complete = True
-        """Whether nothing of what has arrived is undecided."""
         self.ended = False
         """Whether a rule has ended the text, so that nothing more of it is released."""
         self._pending: list[_Found] = []  # a heap
@@ -64,17 +62,22 @@ class Scanner:
         self._removed = 0  # where the removed text ends that later matches may extend
         self._extended: tuple[int, int] | None = None  # from where, and by which rule
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of what has arrived is undecided."""
+        return self.decided == self.length
+
     def feed(self, text: str, *, final: bool = False) -> Sequence[Ruling]:
         """Search more text, and return what is decided now, in order."""
         if self.ended:
             return ()
-        self.length = length = self.length + len(text)
+        self.length += len(text)
         self._budget.timed_out = False
         if self._only and not (self._pending or self._removed):
             # What most texts need.
             spans, undecided = self._only(text, final)
             if not spans:
-                self.decided, self.complete = undecided, undecided == length
+                self.decided = undecided
                 return ()
             self._pending = [_found(span) for span in spans]
             heapify(self._pending)
@@ -85,7 +88,6 @@ class Scanner:
         if self._pending or self._removed:
             rulings = self._decide(limit)
         pending = self._pending
-        self.complete = undecided == length and not pending
         self.decided = min(undecided, pending[0].start) if pending else undecided
         return rulings
 
@@ -158,7 +160,6 @@ class Scanner:
             "rules": _fingerprint(self._rules),
             "length": self.length,
             "decided": self.decided,
-            "complete": self.complete,
             "ended": self.ended,
             "pending": self._pending,
             "allowed": self._allowed,
@@ -173,8 +174,7 @@ class Scanner:
         """Continue from `state`. That of other rules raises `PipelineError`."""
         if state["rules"] != _fingerprint(self._rules):
             raise PipelineError("expected the state of a text under the same rules, found that of others")
-        self.length, self.decided = state["length"], state["decided"]
-        self.complete, self.ended = state["complete"], state["ended"]
+        self.length, self.decided, self.ended = state["length"], state["decided"], state["ended"]
         self._pending = [_Found(*found) for found in state["pending"]]
         self._allowed = [(start, end) for start, end in state["allowed"]]
         self._reach, self._removed = state["reach"], state["removed"]
