@@ -19,12 +19,13 @@ from streamkit.core.stream import Stream
 from streamkit.core.views import Views
 from streamkit.core.waiting import Wakeup, wakeup
 from streamkit.core.wrong_input import kind_of, shown
-from streamkit.errors import PipelineError, QueueOverflow
+from streamkit.errors import PipelineError, QueueOverflow, StreamInterrupted
 from streamkit.events import StreamEnd
 
 T = TypeVar("T")
 Readable: TypeAlias = AsyncIterable[T] | HopContext[AsyncIterable[T]]
 """Input of a hop: a stream or another async iterable, or a hop, which is entered and left in the task that reads it."""
+LEFT = "the block of this hop was left before its input had ended; the items delivered so far are incomplete"
 Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "error"]
 
 
@@ -155,6 +156,10 @@ class Branch(AsyncIterator[T], Views, Generic[T]):
         if not self._finished:
             self._finished, self._error = True, error
             self._arrival.set()
+
+    def leave(self) -> None:
+        """End what is not read to its end, since no task fills this branch any more."""
+        self.finish(StreamInterrupted(LEFT))
 
 
 class Output(AsyncIterator[T], Views, Generic[T]):

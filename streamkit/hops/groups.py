@@ -47,7 +47,7 @@ async def group_by(
     iterator, unclosed = reading(items), list[Exception]()
     found = Groups[K, T](key, size, groups, overflow)
     branches = cast("tuple[Branch[T]]", (found,))  # it receives items and emits groups
-    async with beside(partial(pump, iterator, branches, unclosed), unclosed=unclosed):
+    async with beside(partial(pump, iterator, branches, unclosed), unclosed=unclosed, left=[found.leave]):
         yield found
 
 

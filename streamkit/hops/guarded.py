@@ -9,9 +9,9 @@ import msgspec
 
 from streamkit.core.buffers import Buffer
 from streamkit.core.views import Views
-from streamkit.errors import PipelineError
+from streamkit.errors import PipelineError, StreamInterrupted
 from streamkit.events import Event, Finish, ModerationReport, StreamEnd, TextDelta
-from streamkit.hops.channel import Branch, Readable, at_least_one, pump, reading
+from streamkit.hops.channel import LEFT, Branch, Readable, at_least_one, pump, reading
 from streamkit.hops.context import hop
 from streamkit.hops.tasks import beside
 from streamkit.moderation.classifiers.chunking import Window
@@ -44,13 +44,14 @@ async def guarded(
 
     At most `ahead` events are buffered; then reading stops until the decision. `failures` and `deadline` are those of
     `classify`. An error of `events` is raised after the decision, and after what came before it. Leaving the block cancels the
-    check and closes `events`; if that fails and nothing else has, it raises.
+    check and closes `events`; if that fails and nothing else has, it raises. A read after that raises `StreamInterrupted`, unless
+    all had arrived.
     """
     if not callable(check):
         raise PipelineError(f"expected an async function, found an object of type {type(check).__name__}")
     at_least_one(ahead=ahead, choices=choices)
     guard = Guarded(reading(events), check, as_failures(failures), deadline, choices, ahead)
-    async with beside(guard.read, guard.check, unclosed=guard.unclosed):
+    async with beside(guard.read, guard.check, unclosed=guard.unclosed, left=[guard.leave]):
         yield guard
 
 
@@ -80,7 +81,7 @@ class Guarded(AsyncIterator[Event], Views):
         self._closed = anyio.Event()
         self._decided = anyio.Event()
         self._first: deque[Event] = deque()
-        self._blocked = False
+        self._passed = self._blocked = self._interrupted = False
         self._cost = Cost()
 
     @property
@@ -89,12 +90,15 @@ class Guarded(AsyncIterator[Event], Views):
         return self._cost.report(stopped=self._blocked, tokens_saved=None if self._blocked else 0)
 
     async def __anext__(self) -> Event:
-        await self._decided.wait()
+        if not self._decided.is_set():
+            await self._decided.wait()
         if self._first:
             return self._first.popleft()
-        if self._blocked:
-            raise StopAsyncIteration
-        return await anext(self._answer)
+        if self._passed:
+            return await anext(self._answer)
+        if self._interrupted:
+            raise StreamInterrupted(LEFT)
+        raise StopAsyncIteration
 
     def buffers(self) -> list[Buffer]:
         """The events that were read, for `Stream.buffers`."""
@@ -103,11 +107,11 @@ class Guarded(AsyncIterator[Event], Views):
 
     async def aclose(self) -> None:
         """Stop reading, and wait until `events` is closed; buffered events are discarded."""
+        self._passed = False
+        self._first.clear()
+        self._decided.set()
         await self._answer.aclose()
         self._reading.cancel()
-        self._first.clear()
-        self._blocked = True
-        self._decided.set()
         await self._closed.wait()
 
     async def read(self) -> None:
@@ -122,15 +126,27 @@ class Guarded(AsyncIterator[Event], Views):
         """Call the check. Run by `guarded` in a task."""
         window = Window(0, "", channel="prompt")
         outcome = await checked(window, self._call, self._failures, self._deadline)
+        first = await self._carry_out(window, outcome)
+        # Not after `aclose`.
         if not self._decided.is_set():
-            await self._decide(window, outcome)
+            self._first.extend(first)
+            self._passed = not self._blocked
+            self._decided.set()
+
+    def leave(self) -> None:
+        """End what is not read to its end, since the tasks have ended. Called by `guarded`."""
+        self._interrupted = not self._decided.is_set()
+        self._decided.set()
+        self._answer.leave()
 
     async def _call(self, window: Window) -> Decision:
         return await self._check()
 
-    async def _decide(self, window: Window, outcome: Outcome) -> None:
+    async def _carry_out(self, window: Window, outcome: Outcome) -> list[Event]:
+        # Returns what comes first.
         decision = outcome.decision
         first: list[Event] = [record(window, outcome, self._cost, outcome.seconds)]
+        self._cost.verdicts += decision.action != "allow"
         match decision.action:
             case "allow":
                 pass
@@ -141,9 +157,7 @@ class Guarded(AsyncIterator[Event], Views):
                 self._reading.cancel()
                 await self._closed.wait()
                 first += self._blocking(decision)
-        self._cost.verdicts += decision.action != "allow"
-        self._first.extend(first)
-        self._decided.set()
+        return first
 
     def _blocking(self, decision: Decision) -> list[Event]:
         by = decision if decision.action == "stop" else msgspec.structs.replace(decision, action="block")

@@ -25,7 +25,7 @@ async def merge(*items: Readable[T], size: int = 1) -> AsyncGenerator["Merged[T]
     iterators = [reading(each) for each in items]
     branches = [Branch[T](size, arrival=arrival) for _ in iterators]
     works = [partial(pump, iterator, (branch,), unclosed) for iterator, branch in zip(iterators, branches, strict=True)]
-    async with beside(*works, unclosed=unclosed):
+    async with beside(*works, unclosed=unclosed, left=[branch.leave for branch in branches]):
         yield Merged(branches, arrival)
 
 

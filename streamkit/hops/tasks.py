@@ -10,24 +10,30 @@ Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
 @asynccontextmanager
-async def beside(*works: Work, unclosed: Sequence[Exception] = ()) -> AsyncGenerator[None, None]:
+async def beside(
+    *works: Work, unclosed: Sequence[Exception] = (), left: Sequence[Callable[[], None]] = ()
+) -> AsyncGenerator[None, None]:
     """Run each of `works`, which must not raise, in a task during the block, and cancel the tasks when the block is left.
 
     `unclosed`: the list to which the works append errors of closing; its first entry is raised if the block itself ends without
-    an error.
+    an error. `left`: functions that are called when the tasks have ended.
     """
     failure: BaseException | None = None
-    async with anyio.create_task_group() as group:
-        for work in works:
-            group.start_soon(work)
-        try:
-            yield
-        except anyio.get_cancelled_exc_class():
-            raise
-        # The block's own error is raised unwrapped; a task group would wrap it in an exception group.
-        except BaseException as error:
-            failure = error
-        group.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as group:
+            for work in works:
+                group.start_soon(work)
+            try:
+                yield
+            except anyio.get_cancelled_exc_class():
+                raise
+            # The block's own error is raised unwrapped; a task group would wrap it in an exception group.
+            except BaseException as error:
+                failure = error
+            group.cancel_scope.cancel()
+    finally:
+        for function in left:
+            function()
     if failure:
         try:
             raise failure

@@ -54,7 +54,9 @@ async def tee(
     check_overflow(overflow)
     iterator, unclosed = reading(items), list[Exception]()
     branches = tuple(Branch[T](size, overflow) for _ in range(consumers))
-    async with beside(partial(pump, iterator, branches, unclosed), unclosed=unclosed):
+    async with beside(
+        partial(pump, iterator, branches, unclosed), unclosed=unclosed, left=[branch.leave for branch in branches]
+    ):
         yield branches
 
 
@@ -73,7 +75,7 @@ async def broadcast(
     check_number("history", history, 0)
     iterator, unclosed = reading(items), list[Exception]()
     hub = Broadcast[T](size, overflow, history)
-    async with beside(partial(pump, iterator, (hub,), unclosed), unclosed=unclosed):
+    async with beside(partial(pump, iterator, (hub,), unclosed), unclosed=unclosed, left=[hub.leave]):
         yield hub
 
 

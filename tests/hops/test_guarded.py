@@ -1,6 +1,7 @@
 """An input check beside the answer: nothing is released before its decision, and the answer is closed when that blocks."""
 
 from collections.abc import AsyncGenerator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -228,6 +229,107 @@ async def test_leaving_at_any_moment_cancels_the_check_and_closes_the_answer(end
             assert ending == "error"
     assert answer.closed or not answer.given
     assert check.cancelled or not check.calls
+
+
+@pytest.mark.parametrize("action", ["allow", "annotate", "block"])
+@pytest.mark.parametrize("steps", range(10))
+async def test_after_aclose_nothing_is_released_whatever_is_decided_meanwhile(action: Any, steps: int) -> None:
+    check, answer = Check(Decision(action, "injection", message="No.")), Answer(goes_on=anyio.Event())
+    async with guarded(answer(), check) as events:
+        check.decided.set()
+        for _ in range(steps):
+            await checkpoint()
+        await events.aclose()
+        await settled()
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+        assert not events.report.stopped or action == "block"
+    assert answer.closed or not answer.given
+
+
+@pytest.mark.parametrize("action", ["allow", "annotate", "block", None])
+@pytest.mark.parametrize("steps", range(10))
+async def test_a_read_after_the_block_was_left_neither_waits_nor_ends_as_if_complete(action: Any, steps: int) -> None:
+    check, answer = Check(Decision(action or "allow", "injection")), Answer(goes_on=anyio.Event())
+    found: list[Event] = []
+    async with guarded(answer(), check) as events:
+        if action:
+            check.decided.set()
+        for _ in range(steps):
+            await checkpoint()
+    try:
+        while True:
+            found.append(await anext(events))
+    except sk.errors.StreamInterrupted:
+        assert StreamEnd("moderated") not in found
+    except StopAsyncIteration:
+        assert found[-1] == StreamEnd("moderated")
+    assert not (found and action is None)
+    assert not (set(map(type, found)) & {TextDelta} and action == "block")
+
+
+@pytest.mark.parametrize("fails", ["before the decision", "after it", "when it is closed"])
+@pytest.mark.parametrize("action", ["allow", "block"])
+async def test_an_answer_that_fails_at_any_time_is_decided_first(action: Any, fails: str) -> None:
+    check, closing = Check(Decision(action)), sk.errors.Disconnected("cut")
+
+    async def answer() -> AsyncGenerator[Event, None]:
+        try:
+            yield TextDelta("One. ")
+            if fails == "after it":
+                await check.decided.wait()
+                await settled()
+            if fails != "when it is closed":
+                raise closing
+            for _ in range(9):
+                yield TextDelta("more ")
+        finally:
+            if fails == "when it is closed":
+                raise closing
+
+    found: list[Event] = []
+    with pytest.raises(sk.errors.Disconnected) if action == "allow" or fails == "when it is closed" else nullcontext():
+        async with guarded(answer(), check, ahead=1) as events:
+            await settled()
+            check.decided.set()
+            async for event in events:
+                found.append(event)
+                if fails == "when it is closed" and isinstance(event, TextDelta):
+                    break
+    expected = [PASSED, TextDelta("One. ")] if action == "allow" else [Finish("content_filter"), StreamEnd("moderated")]
+    assert found[-2:] == expected
+
+
+@pytest.mark.parametrize(
+    "events",
+    [[], [StreamEnd("truncated")], [TextDelta("lost "), sk.events.Reset("lost"), TextDelta("One. "), END]],
+    ids=["empty", "an end alone", "a reset"],
+)
+@pytest.mark.parametrize("blocks", [True, False])
+async def test_any_answer_passes_as_it_is_or_not_at_all(events: list[Event], blocks: bool) -> None:
+    check = Check(Decision("block", "injection") if blocks else Decision())
+    async with guarded(Answer(events)(), check) as guard:
+        await settled()
+        check.decided.set()
+        found = [event async for event in guard]
+    assert (found == [PASSED, *events]) is not blocks
+    assert (
+        found[1:3] == [sk.Blocked("injection", 0, 0, "prompt", source="classifier"), Finish("content_filter")]
+    ) is blocks
+
+
+@pytest.mark.parametrize("raised", [StopAsyncIteration(), TimeoutError(), anyio.get_cancelled_exc_class], ids=str)
+async def test_whatever_a_check_raises_blocks(raised: Any) -> None:
+    async def check() -> Decision:
+        error: BaseException = raised() if callable(raised) else raised
+        raise error
+
+    if callable(raised) and anyio.get_cancelled_exc_class().__module__.startswith("trio"):
+        pytest.skip("no other code can create trio's")
+    async with guarded(Answer()(), check) as events:
+        found = [event async for event in events]
+    assert isinstance(found[0], Checked)
+    assert (found[0].outcome, found[-1]) == ("failed_closed", StreamEnd("moderated"))
 
 
 async def test_it_is_a_source_for_further_stages() -> None:

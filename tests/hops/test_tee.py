@@ -1,6 +1,6 @@
 """Prefetch and tee: their task ends with the block, and no item is lost."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,8 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 import streamkit as sk
-from streamkit.hops import broadcast, prefetch, tee, until
+from streamkit.hops import broadcast, group_by, merge, prefetch, tee, until
+from tests.kit import settled
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +38,27 @@ class Numbers:
         finally:
             await checkpoint()  # closing may wait
             self.closed = True
+
+
+HOPS: dict[str, Callable[[AsyncIterator[int]], Any]] = {
+    "prefetch": lambda items: prefetch(items, size=2),
+    "tee": lambda items: tee(items, 1, size=2),
+    "broadcast": lambda items: broadcast(items),
+    "merge": lambda items: merge(items, size=2),
+    "group_by": lambda items: group_by(items, lambda number: number),
+}
+
+
+@pytest.mark.parametrize("name", HOPS)
+async def test_a_read_after_the_block_was_left_neither_waits_nor_ends_as_if_complete(name: str) -> None:
+    numbers, found = Numbers(2, gate=anyio.Event()), list[Any]()
+    async with HOPS[name](numbers()) as given:
+        await settled()
+    ahead = {"tee": lambda: given[0], "broadcast": lambda: given.subscribe()}.get(name, lambda: given)()
+    with pytest.raises(sk.errors.StreamInterrupted, match="left before its input had ended"):
+        while True:
+            found.append(await anext(ahead))
+    assert len(found) == 2
 
 
 async def test_every_item_comes_in_order_and_then_the_end() -> None:
