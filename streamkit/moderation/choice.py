@@ -5,7 +5,7 @@ their place behind the text that arrived before them. A choice is open until it 
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, cast
 from zlib import crc32
 
@@ -42,10 +42,9 @@ from streamkit.moderation.classifiers.classifier import Decision
 from streamkit.moderation.policy import Policy
 from streamkit.moderation.quotes import WithheldText, spellings, without_quotes, without_text, without_texts
 from streamkit.moderation.report import Cost, verdict
-from streamkit.moderation.rule import Ruling, Verdicts
+from streamkit.moderation.rule import Judges, Ruling, Verdicts
 from streamkit.moderation.text import ModeratedText
-from streamkit.moderation.tool_call import CallRelease, Exceeded
-from streamkit.moderation.tool_calls import ToolCalls
+from streamkit.moderation.tool_calls import Exceeded, ToolCalls
 
 _MOST_OTHERS = 256
 """Events that may be buffered behind one window of text; then it ends, so that what is buffered is bounded."""
@@ -55,6 +54,7 @@ class Owner(Protocol):
     """The stream that a choice belongs to."""
 
     policy: Policy
+    judges: Judges
     cost: Cost
     now: float | None
 
@@ -103,6 +103,8 @@ class ChoiceRelease:
     def __init__(self, index: int, owner: Owner) -> None:
         self.index = index
         self._owner = owner
+        self.policy = owner.policy
+        self.judges = owner.judges
         self._holds = owner.policy.mode == "hold"
         self._ordered = owner.policy.ordered
         self._limit = owner.policy.limit
@@ -127,7 +129,7 @@ class ChoiceRelease:
         """The rest of a channel or a call was replaced."""
         self.altered = False
         """Something of it was withheld."""
-        self.calls = ToolCalls(self, owner.policy.max_hold_chars)
+        self.calls = ToolCalls(self)
         self.spelled = False
         """Its log probabilities contain something that is to be withheld."""
 
@@ -145,6 +147,17 @@ class ChoiceRelease:
     def settled(self) -> bool:
         """Whether everything that has arrived is decided, and released or withheld."""
         return all(text.settled for text in self.texts.values()) and not self.calls.pending and not self._order
+
+    def text(self, channel: Channel) -> ModeratedText:
+        """The text of a channel that is moderated."""
+        if (text := self.texts.get(channel)) is None:
+            judge = self.judges.judge(self.index, channel)
+            text = self.texts[channel] = ModeratedText(channel, judge, simple=not self._ordered, holds=self._holds)
+        return text
+
+    def moderates(self, delta: ToolCallDelta | PartDelta) -> bool:
+        """Whether a call, or the text of a part, is moderated."""
+        return self.calls.moderated if isinstance(delta, ToolCallDelta) else self.judges.moderates(delta.channel)
 
     # What arrives
 
@@ -319,10 +332,11 @@ class ChoiceRelease:
                 self.keep_order(bare(event), out)
         self._advance_all(out)
 
-    def beside(self, event: Any, texts: str, text: ModeratedText, out: list[Event]) -> None:
+    def beside(self, event: Any, texts: str, out: list[Event]) -> None:
         """Take an event that is released without its strings if a classifier withholds these, which are `texts`."""
         if self.blocked:
             return
+        text = self.text("other")
         start = text.length
         if not text.over:
             text.beside.append((start, start + len(texts)))
@@ -658,19 +672,13 @@ class ChoiceRelease:
             "withheld": self.withheld.state(),
         }
 
-    def restore(
-        self,
-        state: Any,
-        begin: Callable[[Channel], ModeratedText],
-        begin_call: Callable[[int], CallRelease],
-        begin_field: Callable[[PartDelta], CallRelease],
-    ) -> None:
-        """Continue from `state`, with what makes the choice's texts, calls and fields of parts."""
+    def restore(self, state: Any) -> None:
+        """Continue from `state`."""
         for name in _OF_CHOICE:
             setattr(self, name, state[name])
         for channel, known in state["texts"].items():
-            begin(channel).restore(known)
-        self.calls.restore(state["calls"], begin_call, begin_field)
+            self.text(channel).restore(known)
+        self.calls.restore(state["calls"])
         for packed, behind in state["marks"]:
             self._marks.append(Mark(unpack(packed)[0], [(channel, at) for channel, at in behind]))
         for item in state["order"]:

@@ -53,6 +53,8 @@ class Unescaped:
 
     def document(self, piece: str) -> tuple[str, int]:
         """Take more of the document as far as to its end. Returns what is decoded, and how much of the piece was taken."""
+        if self._inside and not self._pending and not _IN_STRING.search(piece):
+            return piece, len(piece)
         if self._depth > piece.count("}") + piece.count("]"):
             return self.feed(piece), len(piece)
         at, decoded = -len(self._pending), list[str]()

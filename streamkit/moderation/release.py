@@ -4,10 +4,10 @@ One engine for rules and for classifiers: `Judges` decide about each text, in th
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 import msgspec
 
@@ -44,7 +44,7 @@ from streamkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.moderation.channels import CALLS, CHANNEL_OF, PARTS, bare, channel_of, with_structure
+from streamkit.moderation.channels import CHANNEL_OF, PARTS, bare, channel_of, with_structure
 from streamkit.moderation.choice import ChoiceRelease, digest
 from streamkit.moderation.classifiers.provider_filters import ProviderRule, decide
 from streamkit.moderation.json_escapes import Unescaped
@@ -59,9 +59,7 @@ from streamkit.moderation.quotes import (
     without_texts,
 )
 from streamkit.moderation.report import Cost, verdict
-from streamkit.moderation.rule import Judge, Ruling, Verdicts
-from streamkit.moderation.text import ModeratedText
-from streamkit.moderation.tool_call import CallRelease
+from streamkit.moderation.rule import Judges, Ruling, Verdicts
 
 # Such a stream is incomplete, and so are the texts in it.
 _INTERRUPTED: frozenset[EndReason] = frozenset({"provider_error", "cancelled", "timeout", "limit", "error"})
@@ -94,55 +92,6 @@ Taking: TypeAlias = Callable[[Sequence[Any], str, list[Event]], None]
 """Takes adjacent deltas of one text, their text, which is not empty, and `out`."""
 
 
-class Judges(Protocol):
-    """Protocol of whatever decides about the texts of a stream: rules or a classifier."""
-
-    @property
-    def undecided(self) -> int:
-        """How many decisions are still to arrive."""
-        ...
-
-    def moderates(self, channel: Channel) -> bool:
-        """Whether a channel is moderated."""
-        ...
-
-    def judge(self, index: int, channel: Channel) -> Judge:
-        """A judge for a channel of a choice that is moderated."""
-        ...
-
-    def withholds(self, *channels: Channel) -> bool:
-        """Whether something of one of those channels can be withheld or changed in the call in which it arrives."""
-        ...
-
-    def forbids(self, text: str, channel: Channel | None, *, whole: bool = True) -> bool:
-        """Whether that text by itself must not be released in a channel, or in any.
-
-        One that is not whole must not be either if it could become such a text. Where only a later decision can say,
-        nothing is forbidden.
-        """
-        ...
-
-    def prepare(self, texts: Iterable[str], channel: Channel) -> Iterator[None]:
-        """Decide, slice by slice, what `forbids` is going to be called with."""
-        ...
-
-    def forbids_piece(self, text: str, channel: Channel, place: str) -> bool:
-        """The same for a text that may continue those that had the same place before."""
-        ...
-
-    def end_pieces(self, of: str) -> bool:
-        """Whether one of the texts whose place begins so must not be released, now that they are complete."""
-        ...
-
-    def discard(self, index: int) -> None:
-        """A choice is over: nothing about it needs to be decided any more."""
-        ...
-
-    def reset(self) -> None:
-        """Another answer follows: nothing about this one needs to be decided any more."""
-        ...
-
-
 class Release:
     """One stream. What is released is appended to `out`; in `observe` everything passes, with what is reported about it."""
 
@@ -150,7 +99,7 @@ class Release:
         self.policy = policy
         self.cost = cost
         self.now: float | None = None
-        self._judges = judges
+        self.judges = judges
         self._provider = tuple(provider)
         self._observes = policy.mode == "observe"
         self._choices: dict[int, ChoiceRelease] = {}
@@ -228,15 +177,15 @@ class Release:
 
     def feed_call(self, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         """Take adjacent pieces of one call, or of one field of a part; in `hold` and for rules."""
-        choice, first = self._choice(deltas[0].index), deltas[0]
-        moderated = CALLS if isinstance(first, ToolCallDelta) else (first.channel,)
-        if choice.condemned or self.ending or not any(map(self._judges.moderates, moderated)):
+        first = deltas[0]
+        choice = self._choices.get(first.index) or self._choice(first.index)
+        if self.ending or not choice.moderates(first):
             for delta in deltas:
                 self._take(delta, out)
         elif isinstance(first, ToolCallDelta):
-            choice.calls.call(deltas, joined, partial(self._begin_call, choice), out)
+            choice.calls.call(deltas, joined, out)
         else:
-            choice.calls.part(deltas, joined, partial(self._begin_field, choice), out)
+            choice.calls.part(deltas, joined, out)
 
     def prepare(self, event: Event) -> Iterator[None]:
         """Decide about the strings of an event that is fed next, slice by slice, where it has long ones or many."""
@@ -249,11 +198,11 @@ class Release:
                 self._tokens = event, found
             case Annotation():
                 texts = (form for text in strings_of(event.annotation) for form in spellings(text))
-                yield from self._judges.prepare(texts, "content")
+                yield from self.judges.prepare(texts, "content")
             case PartStart() | PartEnd() | ProviderNotice():
-                yield from self._judges.prepare(strings_of(event.data), "other")
+                yield from self.judges.prepare(strings_of(event.data), "other")
             case ResponseDetails():
-                yield from self._judges.prepare(strings_of(event.details), "other")
+                yield from self.judges.prepare(strings_of(event.details), "other")
             case _:
                 pass
 
@@ -299,12 +248,12 @@ class Release:
             return
         kind: type[Any] = cast("type[Any]", type(deltas[0]))
         quickest = self.policy.mode == "hold" and not self.policy.ordered and kind in CHANNEL_OF
-        if not self._judges.moderates(channel):
+        if not self.judges.moderates(channel):
             choice.pass_on(deltas, joined, out)
             if quickest and not choice.blocked:
                 self.open[kind][choice.index] = choice.pass_on
             return
-        text = choice.texts.get(channel) or self._begin(choice, channel)
+        text = choice.text(channel)
         choice.feed(text, deltas, joined, out)
         if quickest and not (choice.blocked or text.over):
             self.open[kind][choice.index] = partial(choice.feed_open, text)
@@ -345,7 +294,7 @@ class Release:
             out.append(bare(event))
 
     def _take_of_choice(self, event: Any, out: list[Event]) -> None:
-        choice, moderates = self._choice(event.index), self._judges.moderates
+        choice, moderates = self._choice(event.index), self.judges.moderates
         if choice.condemned or self.ending:
             return
         match event:
@@ -353,13 +302,13 @@ class Release:
                 self._take_run(channel_of(event), [event], event.text, out)
             case AudioDelta(transcript=str()) if moderates("transcript"):
                 self._take_run("transcript", [event], event.transcript or "", out)
-            case ToolCallDelta() if any(map(moderates, CALLS)):
-                choice.calls.call([event], event.arguments, partial(self._begin_call, choice), out)
+            case ToolCallDelta() if choice.moderates(event):
+                choice.calls.call([event], event.arguments, out)
             case PartDelta(channel=channel) if moderates(channel):
                 if self.policy.ordered:
                     self._take_run(channel, [event], event.text, out)
                 else:
-                    choice.calls.part([event], event.text, partial(self._begin_field, choice), out)
+                    choice.calls.part([event], event.text, out)
             case _:
                 if choice.calls.has_fields and (
                     isinstance(event, PartEnd) or (isinstance(event, PartStart) and event.data)
@@ -400,14 +349,14 @@ class Release:
         texts = [*strings_of(data), Unescaped().feed(json.dumps(data), final=True)]
         whole = not isinstance(value, PartialOutput) or value.complete
         channel: Channel = "content" if value.tool_index is None else "tool_arguments"
-        named = value.name is not None and self._judges.forbids(value.name, "tool_name")
-        return named or any(self._judges.forbids(text, channel, whole=whole) for text in texts)
+        named = value.name is not None and self.judges.forbids(value.name, "tool_name")
+        return named or any(self.judges.forbids(text, channel, whole=whole) for text in texts)
 
     def _without_place(self, event: InvalidOutput) -> InvalidOutput:
         # The names in its path may be the model's.
         texts = (event.path, event.detail, event.name or "")
         over = self.policy.ordered or self._is_over(event.index)
-        if self._observes or not (over or any(self._judges.forbids(text, None) for text in texts)):
+        if self._observes or not (over or any(self.judges.forbids(text, None) for text in texts)):
             return bare(event)
         return InvalidOutput(event.problem, tool_index=event.tool_index, index=event.index)
 
@@ -421,17 +370,16 @@ class Release:
         texts = [*strings_of([*data.values()] if isinstance(data, dict) and not isinstance(event, dict) else data)]
         if self._classifies(texts):
             self._take_beside(event, getattr(event, "index", None), texts, out)
-        elif not any(self._judges.forbids(text, None) for text in texts):
+        elif not any(self.judges.forbids(text, None) for text in texts):
             self._take_other(event, out)
 
     def _classifies(self, texts: Sequence[str]) -> bool:
-        return self.policy.ordered and any(map(str.strip, texts)) and self._judges.moderates("other")
+        return self.policy.ordered and any(map(str.strip, texts)) and self.judges.moderates("other")
 
     def _take_beside(self, event: Event, index: object, texts: Sequence[str], out: list[Event]) -> None:
         choice = self._choice(self._nearest(index))
         if not (choice.condemned or self.ending):
-            text = choice.texts.get("other") or self._begin(choice, "other")
-            choice.beside(event, "\n".join(texts), text, out)
+            choice.beside(event, "\n".join(texts), out)
 
     def _reset(self) -> None:
         self.forget()
@@ -439,7 +387,7 @@ class Release:
             choice.drop()
         self._choices.clear()
         self._late.clear()
-        self._judges.reset()
+        self.judges.reset()
 
     def _choice(self, index: int) -> ChoiceRelease:
         choice = self._choices.get(index)
@@ -455,26 +403,6 @@ class Release:
         choice = self._choices.get(index)
         return choice is not None and (choice.blocked or choice.condemned)
 
-    def _begin(self, choice: ChoiceRelease, channel: Channel) -> ModeratedText:
-        judge = self._judges.judge(choice.index, channel)
-        text = choice.texts[channel] = ModeratedText(
-            channel, judge, simple=not self.policy.ordered, holds=self.policy.mode == "hold"
-        )
-        return text
-
-    def _begin_call(self, choice: ChoiceRelease, tool_index: int) -> CallRelease:
-        name, arguments = (
-            self._judges.judge(choice.index, channel) if self._judges.moderates(channel) else None
-            for channel in ("tool_name", "tool_arguments")
-        )
-        # Where nothing can be withheld, nothing needs to be buffered.
-        return CallRelease(tool_index, name, arguments, open=self._observes or not self._judges.withholds(*CALLS))
-
-    def _begin_field(self, choice: ChoiceRelease, delta: PartDelta) -> CallRelease:
-        judge = self._judges.judge(choice.index, delta.channel)
-        open = self._observes or not self._judges.withholds(delta.channel)
-        return CallRelease(delta.part, None, judge, open=open, of=delta)
-
     def _take_structure(self, event: ProviderNotice | ResponseDetails, out: list[Event]) -> None:
         # It has no text but what the provider says beside the answer, or in a way that is not known.
         kind = event.kind if isinstance(event, ProviderNotice) else "details"
@@ -486,7 +414,7 @@ class Release:
         elif self.policy.ordered:
             self._classify_structure(event, data, out)
         else:
-            if not self._observes and self._judges.withholds("other"):
+            if not self._observes and self.judges.withholds("other"):
                 forbids = _always if _is_piece(event) else partial(self._forbids_structure, f"{event.index} {kind} ")
                 data = without_text(data, forbids)
             out.append(with_structure(event, data))
@@ -505,13 +433,13 @@ class Release:
             out.append(bare(event))
 
     def _forbids_structure(self, of: str, text: str, place: str) -> bool:
-        return self.forbids(text, "other") or self._judges.forbids_piece(text, "other", of + place)
+        return self.forbids(text, "other") or self.judges.forbids_piece(text, "other", of + place)
 
     # What is released in spite of all, and the end
 
     def forbids(self, text: str, channel: Channel = "content") -> bool:
         """Whether that text by itself must not be released in a channel."""
-        return not self._observes and self._judges.forbids(text, channel)
+        return not self._observes and self.judges.forbids(text, channel)
 
     def forbids_tokens(self, event: Logprobs) -> bool:
         """Whether one of the tokens in log probabilities, or a text of several, must not be released."""
@@ -531,12 +459,12 @@ class Release:
             for place, tokens in texts.items():
                 channel: Channel = "refusal" if "/refusal" in place else "content"
                 for text, of in (("".join(tokens), place), ("\n".join([*tokens, ""]), f"{place} apart")):
-                    found = self._judges.forbids_piece(text, channel, of) or found
+                    found = self.judges.forbids_piece(text, channel, of) or found
             yield found
 
     def ends_in_forbidden_tokens(self, index: int) -> bool:
         """The same, once all log probabilities of a choice have arrived."""
-        return self._judges.end_pieces(f"tokens of {index}:")
+        return self.judges.end_pieces(f"tokens of {index}:")
 
     def forget(self) -> None:
         """Not all texts take more in the quickest way."""
@@ -547,7 +475,7 @@ class Release:
         """End a choice, and the stream if no other is open."""
         self.forget()
         choice.block(by, out)
-        self._judges.discard(choice.index)
+        self.judges.discard(choice.index)
         if by.action == "stop" or self._all_over:
             self._stop(out)
 
@@ -611,7 +539,7 @@ class Release:
                 choice.close(out)
 
     def _conclude(self, out: list[Event]) -> None:
-        if not self.ending or self.ended or self.done or self._judges.undecided:
+        if not self.ending or self.ended or self.done or self.judges.undecided:
             return
         end, choices = self._end, list(self._choices.values())
         interrupted = end is not None and end.reason in _INTERRUPTED
@@ -639,7 +567,7 @@ class Release:
         if self.policy.ordered:
             return all(self._released(choice) for choice in completion.choices)
         texts = [form for text in strings_of(plain_data(completion)) for form in {text, _unescaped(text)}]
-        return not any(self._judges.forbids(text, None) for text in texts)
+        return not any(self.judges.forbids(text, None) for text in texts)
 
     def _released(self, assembled: Choice) -> bool:
         texts: dict[Channel, str] = {
@@ -652,9 +580,9 @@ class Release:
         known = all(
             choice.released(channel) == (len(text), digest(text))
             for channel, text in texts.items()
-            if self._judges.moderates(channel)
+            if self.judges.moderates(channel)
         )
-        if any(map(self._judges.moderates, PARTS)) and any(_has_text(part.data) for part in assembled.parts):
+        if any(map(self.judges.moderates, PARTS)) and any(_has_text(part.data) for part in assembled.parts):
             return False
         return known and all(any(part.text in text for text in texts.values()) for part in assembled.parts)
 
@@ -677,9 +605,7 @@ class Release:
         self.cost.restore(state["cost"])
         self._end, *self._late = unpack(state["late"])
         for index, known in state["choices"]:
-            choice = self._choice(index)
-            begin_call, begin_field = partial(self._begin_call, choice), partial(self._begin_field, choice)
-            choice.restore(known, partial(self._begin, choice), begin_call, begin_field)
+            self._choice(index).restore(known)
 
 
 def _check_item(item: Any) -> None:

@@ -52,7 +52,8 @@ class Cost(msgspec.Struct):
         """So much of what has just arrived could not be released at once."""
         self.deltas_held += deltas
         self.characters_held += characters
-        self.max_characters_held = max(self.max_characters_held, self.held)
+        if self.held > self.max_characters_held:
+            self.max_characters_held = self.held
 
     def end_held(self, arrived: float | None, now: float | None, pieces: int = 1) -> None:
         """Pieces that arrived then are buffered no longer."""

@@ -1,6 +1,6 @@
 """One rule: what must not be released, and what is done about it; and what is decided about one place of a text."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast, get_args
 
@@ -200,3 +200,52 @@ class Judge(Protocol):
     def state(self) -> Any: ...
 
     def restore(self, state: Any) -> None: ...
+
+
+class Judges(Protocol):
+    """Protocol of whatever decides about the texts of a stream: rules or a classifier."""
+
+    @property
+    def undecided(self) -> int:
+        """How many decisions are still to arrive."""
+        ...
+
+    def moderates(self, channel: Channel) -> bool:
+        """Whether a channel is moderated."""
+        ...
+
+    def judge(self, index: int, channel: Channel) -> Judge:
+        """A judge for a channel of a choice that is moderated."""
+        ...
+
+    def withholds(self, *channels: Channel) -> bool:
+        """Whether something of one of those channels can be withheld or changed in the call in which it arrives."""
+        ...
+
+    def forbids(self, text: str, channel: Channel | None, *, whole: bool = True) -> bool:
+        """Whether that text by itself must not be released in a channel, or in any.
+
+        One that is not whole must not be either if it could become such a text. Where only a later decision can say,
+        nothing is forbidden.
+        """
+        ...
+
+    def prepare(self, texts: Iterable[str], channel: Channel) -> Iterator[None]:
+        """Decide, slice by slice, what `forbids` is going to be called with."""
+        ...
+
+    def forbids_piece(self, text: str, channel: Channel, place: str) -> bool:
+        """The same for a text that may continue those that had the same place before."""
+        ...
+
+    def end_pieces(self, of: str) -> bool:
+        """Whether one of the texts whose place begins so must not be released, now that they are complete."""
+        ...
+
+    def discard(self, index: int) -> None:
+        """A choice is over: nothing about it needs to be decided any more."""
+        ...
+
+    def reset(self) -> None:
+        """Another answer follows: nothing about this one needs to be decided any more."""
+        ...

@@ -160,6 +160,11 @@ class Moderate(Stage[Event, Event]):
                 if 0 < len(text) <= self._pace.timed and not self.keep_raw:
                     take(items, text, out)
                     return out
+            elif alone.__class__ is ToolCallDelta and self.mode == "hold" and not self.keep_raw:
+                arguments = alone.arguments
+                if len(arguments) <= self._pace.timed:
+                    release.feed_call(items, arguments, out)
+                    return out
             at = self._feed_runs(items, out)
         except Exception as error:
             self._failed = True
