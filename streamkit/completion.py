@@ -152,6 +152,10 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The tool call, for the channels of tool calls."""
     source: VerdictSource = "rules"
     """The origin of the decision."""
+    part: int | None = None
+    """The part with the field that a rule searched, for the channels of parts; `start` and `end` are offsets in its text."""
+    path: tuple[str, ...] = ()
+    """The field, as in `PartDelta`."""
 
 
 class ModerationReport(EventBase, frozen=True, gc=False, eq=False):

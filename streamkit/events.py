@@ -250,6 +250,7 @@ class UsageReport(EventBase, frozen=True, gc=False, eq=False):
 
 class _Decided(EventBase, frozen=True, gc=False, eq=False):
     # `start` and `end` are offsets in the channel's original text; in `tool_arguments` that is the JSON with its escapes decoded.
+    # Rules search each field of a part by itself: with `part` they are offsets in the text of that field, decoded if it is JSON.
     # A verdict of the provider without a position covers the text so far.
     category: str
     """The category of the rule or classifier."""
@@ -268,12 +269,22 @@ class _Decided(EventBase, frozen=True, gc=False, eq=False):
     """The origin of the decision."""
     action: VerdictAction = "annotate"
     """The decision."""
+    part: int | None = None
+    """The part with the field that a rule searched, for the channels of parts."""
+    path: tuple[str, ...] = ()
+    """The field, as in `PartDelta`."""
+
+    def __rich_repr__(self) -> Any:
+        # Few verdicts are about a part.
+        return (field for field in super().__rich_repr__() if self.part is not None or field[0] not in ("part", "path"))
 
     @property
     def verdict(self) -> Verdict:
         """The decision without the index of the choice."""
         place = (self.start, self.end, self.channel)
-        return Verdict(self.action, self.category, *place, self.severity, self.tool_index, self.source)
+        return Verdict(
+            self.action, self.category, *place, self.severity, self.tool_index, self.source, self.part, self.path
+        )
 
 
 class Flagged(_Decided, frozen=True, gc=False, eq=False):
@@ -330,6 +341,10 @@ class HoldExceeded(EventBase, frozen=True, gc=False, eq=False):
     index: int = 0
     tool_index: int | None = None
     """The tool call, for the channels of tool calls."""
+    part: int | None = None
+    """The part with the field that was buffered, for the channels of parts."""
+    path: tuple[str, ...] = ()
+    """The field, as in `PartDelta`."""
 
 
 class Checked(EventBase, frozen=True, gc=False, eq=False):

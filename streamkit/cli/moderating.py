@@ -18,7 +18,7 @@ from streamkit.cli.commands import CommandParser
 from streamkit.cli.inputs import Answer, answers
 from streamkit.completion import Channel
 from streamkit.errors import StreamkitError
-from streamkit.events import Flagged, PartDelta, Retracted
+from streamkit.events import Flagged, PartDelta, PartEnd, PartStart, Reset, Retracted
 from streamkit.moderation.channels import CHANNEL_OF
 from streamkit.moderation.json_escapes import Unescaped
 from streamkit.sources.recording import read_recording
@@ -198,6 +198,7 @@ class Found(msgspec.Struct):
     severity: str | None = None
     tool_index: int | None = None
     text: str | None = None
+    part: int | None = None
 
 
 class Moderation:
@@ -211,6 +212,8 @@ class Moderation:
         self._stage = stage
         self._quote = quote
         self._arrived: Counter[_Place] = Counter()
+        self._fields: dict[tuple[int, int, Channel, tuple[str, ...]], tuple[list[str], bool]] = {}
+        """The text of fields of parts that is not complete, which rules search each by itself, and whether it is JSON."""
         self._span: ReportedSpan | None = None
 
     @property
@@ -227,6 +230,7 @@ class Moderation:
                 place = self._place(event)
                 self._take(self._stage.feed(event), write, release)
                 self._hold(place, write)
+                self._end_fields(event)
                 if self._stage.done:
                     break
             else:
@@ -249,10 +253,23 @@ class Moderation:
                 place = ("tool_arguments", index, tool_index)
             case PartDelta(text=text, channel=channel, index=index):
                 place = (channel, index, None)
+                field = index, event.part, channel, event.path
+                self._fields.setdefault(field, ([], event.json))[0].append(text)
             case _:
                 return None
         self._arrived[place] += len(text)
         return place
+
+    def _end_fields(self, event: sk.Event) -> None:
+        # The text of a field starts again after the end of its part, and where its part gives it anew.
+        if isinstance(event, Reset):
+            self._fields.clear()
+        elif isinstance(event, PartStart | PartEnd):
+            for field in list(self._fields):
+                index, part, _, path = field
+                again = isinstance(event, PartEnd) or (path and path[0] in event.data)
+                if again and (index, part) == (event.index, event.number):
+                    del self._fields[field]
 
     def _take(self, released: Iterable[sk.Event], write: Any, release: Any) -> None:
         for event in released:
@@ -272,17 +289,23 @@ class Moderation:
                     pass
 
     def _verdict(self, event: "Flagged | sk.Redacted | sk.Blocked") -> Found:
-        text = None
-        if self._quote:
-            text = self._stage.raw(event.index, event.channel, event.tool_index)
-            if event.channel == "tool_arguments":
-                # The offsets are those of the decoded arguments.
-                text = Unescaped().feed(text, final=True)
-            text = text[event.start : event.end]
+        text = self._original(event)[event.start : event.end] if self._quote else None
         decided = self._arrived[event.channel, event.index, event.tool_index]
         place = (event.channel, event.index, event.severity, event.tool_index, text)
         what = type(event).__name__.lower()
-        return Found(what, event.category, event.start, event.end, max(decided, event.end), event.action, *place)
+        return Found(
+            what, event.category, event.start, event.end, max(decided, event.end), event.action, *place, event.part
+        )
+
+    def _original(self, event: "Flagged | sk.Redacted | sk.Blocked") -> str:
+        """The text in which the offsets of a verdict are."""
+        if event.part is None:
+            text = self._stage.raw(event.index, event.channel, event.tool_index)
+            decodes = event.channel == "tool_arguments"
+        else:
+            pieces, decodes = self._fields[event.index, event.part, event.channel, event.path]
+            text = "".join(pieces)
+        return Unescaped().feed(text, final=True) if decodes else text
 
     def _hold(self, place: _Place | None, write: Any, *, over: bool = False) -> None:
         held = 0 if over else self._stage.held
@@ -314,6 +337,9 @@ class Moderation:
         if not self._quote:
             for verdict in verdicts:
                 del verdict["text"]
+        for verdict in verdicts:
+            if verdict["part"] is None:
+                del verdict["part"]
         return {
             "verdicts": verdicts,
             "buffered": [msgspec.to_builtins(span) for span in self.spans],
@@ -328,7 +354,8 @@ class Moderation:
 def _range(event: Any) -> str:
     choice = f" of choice {event.index}" if event.index else ""
     call = f" of call {event.tool_index}" if getattr(event, "tool_index", None) is not None else ""
-    return f"{event.channel}{call}{choice} {event.start}-{event.end}"
+    part = f" of part {event.part}" if getattr(event, "part", None) is not None else ""
+    return f"{event.channel}{call}{part}{choice} {event.start}-{event.end}"
 
 
 def _line(found: Found) -> str:

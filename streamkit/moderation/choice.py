@@ -41,7 +41,7 @@ from streamkit.moderation.channels import (
 from streamkit.moderation.classifiers.classifier import Decision
 from streamkit.moderation.policy import Policy
 from streamkit.moderation.quotes import WithheldText, spellings, without_quotes, without_text, without_texts
-from streamkit.moderation.report import Cost, verdict
+from streamkit.moderation.report import CHANNEL, Cost, Subject, verdict
 from streamkit.moderation.rule import Judges, Ruling, Verdicts
 from streamkit.moderation.text import ModeratedText
 from streamkit.moderation.tool_calls import Exceeded, ToolCalls
@@ -489,7 +489,7 @@ class ChoiceRelease:
         if ruling.kind == "removed":
             self._remove(text, start, end, by, "", out)
             return
-        self.report(ruling, text.channel, None, out)
+        self.report(ruling, text.channel, CHANNEL, out)
         if ruling.kind == "extended":
             return
         match by.action:
@@ -517,10 +517,10 @@ class ChoiceRelease:
         if blocking:
             self._rule(text, blocking[0], out)
 
-    def report(self, ruling: Ruling, channel: Channel, tool_index: int | None, out: list[Event]) -> None:
+    def report(self, ruling: Ruling, channel: Channel, subject: Subject, out: list[Event]) -> None:
         """Release the event that reports a decision."""
         self.cost.verdicts += 1
-        out.append(verdict(ruling.by, (ruling.start, ruling.end, channel, self.index), ruling.source, tool_index))
+        out.append(verdict(ruling.by, (ruling.start, ruling.end, channel, self.index), ruling.source, subject))
 
     def _remove(
         self, text: ModeratedText, start: int, end: int, by: Verdicts, replacement: str, out: list[Event]
@@ -578,19 +578,17 @@ class ChoiceRelease:
         self.calls.expire(now - limit, out)
 
     def _exceed(self, text: ModeratedText, limit: Exceeded, out: list[Event]) -> None:
-        if not self.blocked and self.exceeds(limit, (text.left, text.length, text.channel), None, out):
+        if not self.blocked and self.exceeds(limit, (text.left, text.length, text.channel), CHANNEL, out):
             self._pass(text, text.length, out)
             self._advance_all(out)
 
-    def exceeds(
-        self, limit: Exceeded, place: tuple[int, int, Channel], tool_index: int | None, out: list[Event]
-    ) -> bool:
+    def exceeds(self, limit: Exceeded, place: tuple[int, int, Channel], subject: Subject, out: list[Event]) -> bool:
         """Whether what exceeds a limit is released undecided. If not, the choice is blocked."""
         start, end, channel = place
         then = self._owner.policy.on_max_hold
-        out.append(HoldExceeded(limit, then, start, end, channel, self.index, tool_index))
+        out.append(HoldExceeded(limit, then, start, end, channel, self.index, *subject))
         if then == "block":
-            self.report(Ruling(start, end, MAX_HOLD, "max_hold"), channel, tool_index, out)
+            self.report(Ruling(start, end, MAX_HOLD, "max_hold"), channel, subject, out)
             self._owner.block(self, MAX_HOLD, out)
         return then == "release"
 

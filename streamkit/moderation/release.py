@@ -153,27 +153,18 @@ class Release:
         """Take an event."""
         if not self._observes:
             self._take(event, out)
-            return
-        # The same work as in the other modes, of which only what is reported is shown.
-        reported: list[Event] = []
-        if not self.silent:
-            self._take(event, reported)
-        if not isinstance(event, StreamEnd):
-            out.append(event)
-        elif self.silent:
-            self._end, self.ending, self.ended = event, True, True
-        self._show(reported, out)
+        elif isinstance(event, StreamEnd):
+            self._end = event
+            self.end(out)
+        else:
+            self._observe([event], partial(self._take, event), out)
 
     def feed_run(self, channel: Channel, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         """Take adjacent deltas of one channel of one choice, as one text."""
-        if not self._observes:
+        if self._observes:
+            self._observe(deltas, partial(self._take_run, channel, deltas, joined), out)
+        else:
             self._take_run(channel, deltas, joined, out)
-            return
-        reported: list[Event] = []
-        if not self.silent:
-            self._take_run(channel, deltas, joined, reported)
-        out += deltas
-        self._show(reported, out)
 
     def feed_call(self, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         """Take adjacent pieces of one call, or of one field of a part; in `hold` and for rules."""
@@ -210,14 +201,16 @@ class Release:
         """Take what was decided about text that arrived before."""
         if self._stopped or (choice := self._choices.get(index)) is None:
             return
-        released: list[Event] = []
-        choice.decide(choice.texts[channel], rulings, released)
-        self._stop_if_over(released)
-        self._conclude(released)
+
+        def take(out: list[Event]) -> None:
+            choice.decide(choice.texts[channel], rulings, out)
+            self._stop_if_over(out)
+            self._conclude(out)
+
         if self._observes:
-            self._show(released, out)
+            self._observe((), take, out)
         else:
-            out += released
+            take(out)
 
     def condemn(self, index: int) -> None:
         """A decision will block that choice, when those before it have arrived: what follows does not matter."""
@@ -227,13 +220,20 @@ class Release:
         """The stream has ended naturally, with a `StreamEnd` or without."""
         if self.done or self.ending:
             return
-        released: list[Event] = []
-        self._close(released)
-        self._conclude(released)
         if self._observes:
-            self._show(released, out)
+            reported: list[Event] = []
+            self._close(reported)
+            self._show(reported, out)
         else:
-            out += released
+            self._close(out)
+
+    def _observe(self, events: Sequence[Event], take: Callable[[list[Event]], None], out: list[Event]) -> None:
+        # The same work as in the other modes, of which only what is reported is shown.
+        reported: list[Event] = []
+        if not self.silent:
+            take(reported)
+        out += events
+        self._show(reported, out)
 
     def _show(self, reported: list[Event], out: list[Event]) -> None:
         out += [event for event in reported if isinstance(event, _REPORTED)]
@@ -261,9 +261,8 @@ class Release:
     def _take(self, event: Event, out: list[Event]) -> None:
         match event:
             case StreamEnd():
-                self._end = bare(event) if not self._observes else event
+                self._end = bare(event)
                 self._close(out)
-                self._conclude(out)
             case Reset():
                 self._reset()
                 out.append(bare(event))
@@ -532,11 +531,14 @@ class Release:
     def _close(self, out: list[Event]) -> None:
         self.ending = True
         self.forget()
-        if self._end and self._end.reason in _INTERRUPTED:
-            return
-        for choice in list(self._choices.values()):
-            if not (choice.blocked or choice.condemned or self._stopped):
-                choice.close(out)
+        if self.silent:
+            # Nothing more is decided.
+            self.ended = True
+        elif not (self._end and self._end.reason in _INTERRUPTED):
+            for choice in list(self._choices.values()):
+                if not (choice.blocked or choice.condemned or self._stopped):
+                    choice.close(out)
+        self._conclude(out)
 
     def _conclude(self, out: list[Event]) -> None:
         if not self.ending or self.ended or self.done or self.judges.undecided:

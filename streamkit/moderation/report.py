@@ -1,6 +1,6 @@
 """Verdict events and the metrics of moderation."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,11 +16,25 @@ _KINDS: dict[str, Any] = {
 }
 
 
+class Subject(NamedTuple):
+    """The call, or the field of a part, that a decision is about, if it is not about a channel as a whole."""
+
+    tool_index: int | None = None
+    part: int | None = None
+    path: tuple[str, ...] = ()
+
+
+CHANNEL = Subject()
+"""The channel as a whole."""
+
+
 def verdict(
-    by: Verdicts, place: tuple[int, int, Channel, int], source: VerdictSource, tool_index: int | None = None
+    by: Verdicts, place: tuple[int, int, Channel, int], source: VerdictSource, subject: Subject = CHANNEL
 ) -> Event:
     """The event that reports a decision at `place`: where it starts and ends in which channel of which choice."""
-    event: Event = _KINDS[by.action](by.category, *place, by.severity, tool_index, source, by.action)
+    call, part, path = subject
+    kind = _KINDS[by.action]
+    event: Event = kind(by.category, *place, by.severity, call, source, by.action, part=part, path=path)
     return event
 
 

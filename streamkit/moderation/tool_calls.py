@@ -13,7 +13,7 @@ from streamkit.moderation.channels import CALLS, bare_calls, split
 from streamkit.moderation.json_escapes import Decoded, Unescaped, Verbatim, spliced
 from streamkit.moderation.policy import Policy
 from streamkit.moderation.quotes import WithheldText
-from streamkit.moderation.report import Cost
+from streamkit.moderation.report import Cost, Subject
 from streamkit.moderation.rule import Judges, Ruling, Verdicts
 
 Exceeded: TypeAlias = Literal["characters", "seconds"]
@@ -37,7 +37,7 @@ class CallOwner(Protocol):
         """The time of the stream."""
         ...
 
-    def report(self, ruling: Ruling, channel: Channel, tool_index: int | None, out: list[Event]) -> None:
+    def report(self, ruling: Ruling, channel: Channel, subject: Subject, out: list[Event]) -> None:
         """Release the event that reports a decision."""
         ...
 
@@ -49,9 +49,7 @@ class CallOwner(Protocol):
         """Release an event behind the text that arrived before it."""
         ...
 
-    def exceeds(
-        self, limit: Exceeded, place: tuple[int, int, Channel], tool_index: int | None, out: list[Event]
-    ) -> bool:
+    def exceeds(self, limit: Exceeded, place: tuple[int, int, Channel], subject: Subject, out: list[Event]) -> bool:
         """Whether what exceeds a limit is released undecided. If not, the choice is blocked."""
         ...
 
@@ -166,7 +164,7 @@ class CallRelease:
         self._choice = choice
         self._cost = choice.cost
         self._limit = choice.policy.max_hold_chars
-        self._tool_index = None if of else tool_index
+        self._subject = Subject(None, of.part, of.path) if of else Subject(tool_index)
         self.of = of and msgspec.structs.replace(of, text="", payload=None)
         self._channel: Channel = channels[0]
         self._arguments = judges.judge(index, channels[0]) if judges.moderates(channels[0]) else None
@@ -299,7 +297,7 @@ class CallRelease:
     def _rule(self, channel: Channel, ruling: Ruling, out: list[Event]) -> None:
         by, start, end, choice = ruling.by, ruling.start, ruling.end, self._choice
         if ruling.kind != "removed":
-            choice.report(ruling, channel, self._tool_index, out)
+            choice.report(ruling, channel, self._subject, out)
         if ruling.kind == "extended" or by.action == "annotate":
             return
         choice.altered = True
@@ -332,7 +330,7 @@ class CallRelease:
     def exceed(self, limit: Exceeded, out: list[Event]) -> None:
         """Apply `on_max_hold`."""
         place = (self._start, self._decoded, self._channel) if self._arguments else (0, len(self._names), _NAME)
-        if not self._choice.blocked and self._choice.exceeds(limit, place, self._tool_index, out):
+        if not self._choice.blocked and self._choice.exceeds(limit, place, self._subject, out):
             self._release(out)
             self._open = True
 

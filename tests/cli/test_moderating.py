@@ -10,7 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+import streamkit as sk
 from streamkit.cli.main import main
+from streamkit.cli.moderating import Moderation
+from streamkit.events import PartDelta, PartEnd, PartStart
 
 RULES = """\
 [[rule]]
@@ -142,6 +145,37 @@ def test_the_quote_of_a_match_in_arguments_with_escapes_is_the_decoded_text(
     (verdict,) = found["verdicts"]
     assert (verdict["start"], verdict["end"], verdict["text"]) == (11, 24, "blue heron 42")
     assert found["withheld"] == len(r"\u0062lue heron 42")
+
+
+def test_the_quote_of_a_match_in_a_part_is_from_the_text_of_its_field() -> None:
+    def delta(text: str, part: int, field: str, *, json: bool = False) -> PartDelta:
+        return PartDelta(text, "tool_input", part, (field,), json)
+
+    events: list[sk.Event] = [
+        PartStart("tool", 0, {}),
+        delta("a blue one ", 0, "a"),
+        delta('{"k": "\\u0068er', 0, "b", json=True),
+        delta("her", 0, "a"),
+        delta('on"}', 0, "b", json=True),
+        delta("on x", 0, "a"),
+        PartEnd(0, {}),
+        delta("the heron", 0, "a"),
+        PartStart("tool", 0, {"a": ""}),
+        delta("heron", 0, "a"),
+        delta("heron!", 1, "a"),
+        sk.StreamEnd("completed", True),
+    ]
+    stage = sk.Moderate([sk.Rule("bird", ("heron",)), sk.Rule("blue", ("blue",), action="annotate")], keep_raw=True)
+    found = Moderation(stage.fresh(), quote=True)
+    found.run((None, event) for event in events)
+    assert [(one.text, one.part, one.start) for one in found.verdicts] == [
+        ("blue", 0, 2),
+        ("heron", 0, 7),
+        ("heron", 0, 11),
+        ("heron", 0, 4),
+        ("heron", 0, 0),
+        ("heron", 1, 0),
+    ]
 
 
 def test_the_released_text_goes_to_standard_output_and_the_report_to_standard_error(
