@@ -163,8 +163,9 @@ class ModerationReport(EventBase, frozen=True, gc=False, eq=False):
 
     `deltas_held` deltas with `characters_held` characters were still buffered after the read in which they arrived, at most
     `max_characters_held` at the same time, for `seconds_held` in total (`None` without a clock). `held` characters are buffered
-    now, `released` were released, and `withheld` will never be released. `checks` counts searches of text. `tokens_saved` is an
-    upper bound of the tokens saved by closing the source early: zero if it was not closed early, `None` if unknown.
+    now, `released` were released, and `withheld` will never be released: what was removed, and what arrived after a block or a
+    `replace`. `checks` counts searches of text. `tokens_saved` is an upper bound of the tokens saved by closing the source early:
+    zero if it was not closed early, `None` if unknown.
 
     For a classifier: `windows` with `characters` in total were submitted, in `calls` that took `seconds` in total; `context`
     counts the characters of earlier text that were sent again. `passed`, `flagged`, `failed_open`, `failed_closed` and `skipped`

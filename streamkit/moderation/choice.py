@@ -168,6 +168,7 @@ class ChoiceRelease:
             self._end_windows(out, but=None if text.is_elsewhere(deltas[0]) else text)
         if self.blocked or text.over:
             self.deltas += len(deltas)
+            self.cost.withheld += len(joined)
             self.withheld.add("" if self.blocked else joined)
         elif joined or text.channel == "transcript":
             self.feed_open(text, deltas, joined, out)

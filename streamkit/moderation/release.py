@@ -245,6 +245,7 @@ class Release:
     def _take_run(self, channel: Channel, deltas: Sequence[Any], joined: str, out: list[Event]) -> None:
         choice = self._choice(deltas[0].index)
         if choice.condemned or self.ending:
+            self.cost.withheld += len(joined)
             return
         kind: type[Any] = cast("type[Any]", type(deltas[0]))
         quickest = self.policy.mode == "hold" and not self.policy.ordered and kind in CHANNEL_OF

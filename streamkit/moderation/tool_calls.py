@@ -207,6 +207,7 @@ class CallRelease:
     def feed(self, deltas: list[ToolCallDelta], joined: str, out: list[Event]) -> None:
         """Take adjacent pieces with these arguments, of which only the first may have a name."""
         if self._is_over:
+            self._cost.withheld += len(joined)
             return
         limit = self._limit
         # Of names only as much is buffered as of arguments.

@@ -22,7 +22,8 @@ from streamkit import (
     TextDelta,
     ToolCallDelta,
 )
-from streamkit.events import HoldExceeded, Logprobs, ModerationReport, Retracted
+from streamkit.events import HoldExceeded, Logprobs, ModerationReport, PartDelta, ReasoningDelta, Retracted
+from streamkit.moderation.channels import text_of
 from streamkit.moderation.match import scanner
 from tests.kit import moderate, text
 
@@ -34,6 +35,37 @@ BLOCK = Rule("bird", phrases=("blue heron",), action="block")
 
 
 # Characters
+
+A_TEXT = st.text("abc", min_size=1, max_size=4)
+OF_A_CHOICE = st.integers(0, 1)
+ANY_TEXT = st.one_of(
+    st.builds(TextDelta, A_TEXT, OF_A_CHOICE),
+    st.builds(ReasoningDelta, A_TEXT, OF_A_CHOICE),
+    st.builds(ToolCallDelta, st.just(0), st.none(), st.none(), A_TEXT, OF_A_CHOICE),
+    st.builds(PartDelta, A_TEXT, st.just("code"), st.just(0), st.just(("x",)), st.just(False), OF_A_CHOICE),
+)
+ANY_RULE = st.builds(
+    Rule,
+    st.just("x"),
+    st.tuples(st.text("ab", min_size=1, max_size=3)),
+    action=st.sampled_from(["annotate", "redact", "replace", "block"]),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(rules=st.lists(ANY_RULE, min_size=1, max_size=3), events=st.lists(ANY_TEXT, max_size=12))
+@pytest.mark.parametrize("mode", ["hold", "optimistic"])
+def test_every_character_is_released_withheld_or_buffered(mode: Any, rules: list[Rule], events: list[Event]) -> None:
+    stage, arrived = Moderate(rules, choices=2, mode=mode).fresh(), 0
+    for event in events:
+        if stage.done:
+            break
+        list(stage.feed(event))
+        arrived += len(text_of(event))
+        report = stage.report
+        assert report.released + report.withheld + report.held == arrived
+    list(stage.flush())
+    assert (stage.report.released + stage.report.withheld, stage.report.held) == (arrived, 0)
 
 
 def test_a_choice_of_which_too_much_waits_is_blocked() -> None:
