@@ -21,7 +21,7 @@ from streamkit.moderation.channels import CHANNEL_OF, channel_of, text_of, with_
 SLICE = 8_192
 """Characters that are searched between two turns of other tasks, at most."""
 _TIMED = 256
-_FIRST, _LEAST, _AT_ONCE = 512, 64, 4_096
+_FIRST, _LEAST, _AT_ONCE = 512, 64, 1_024
 _LONG, _SHORT = 0.003, 0.0015
 """Seconds."""
 _PER_STRING = 64
@@ -51,7 +51,8 @@ class Pace:
         """So many characters took so long."""
         if seconds > _LONG:
             self.size = self.at_once = max(min(self.size, characters) // 2, _LEAST)
-        elif seconds < _SHORT and 2 * characters > self.size:
+        elif seconds * 2 * self.size < _SHORT * characters:
+            # At this rate a slice of twice the size is short too.
             self.size = min(2 * self.size, SLICE)
             self.at_once = max(self.at_once, self.size)
         self.timed = min(_TIMED, self.size // 2)
