@@ -87,7 +87,7 @@ SHORT_RULES = st.builds(
 )
 
 
-@settings(thorough, max_examples=max(EXAMPLES // 50, 20))
+@settings(thorough, max_examples=max(EXAMPLES // 500, 20))
 @given(rules=st.lists(SHORT_RULES, min_size=1, max_size=4))
 def test_every_text_of_up_to_five_characters(steps: None, rules: list[sk.Rule]) -> None:
     for length in range(6):
