@@ -35,13 +35,19 @@ streamkit batch recordings/ --out results.jsonl
 EXIT_CODES = (
     "0 every input has a result, 3 some are dead letters, 1 an error; after Ctrl-C or SIGTERM the same command resumes"
 )
+RESUME = "interrupted; run the same command again to resume the batch"
+NO_ANSWER = (
+    "no input can be read as a recorded answer, and a batch sends no requests; to send a file of prompts, "
+    "see docs/how-to/batch.md#send-a-file-of-prompts"
+)
 
 
 def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe(
         "Run one pipeline over recorded answers, on all cores, and write a line of JSON for each, in the order of the inputs.\n"
-        "Unreadable inputs are written to --dead-letters with the reason.",
+        "Unreadable inputs are written to --dead-letters with the reason. No requests are sent: to send a file of prompts, see\n"
+        "docs/how-to/batch.md#send-a-file-of-prompts.",
         EXAMPLES,
         EXIT_CODES,
     )
@@ -70,17 +76,23 @@ def run(options: argparse.Namespace) -> int:
     inputs.check(options.inputs)
     values.check_outputs(options.out, options.dead_letters)
     pipeline = _pipeline(options)
-    with _shown(Console(stderr=True, highlight=False)) as report:
-        summary = batch.run(
-            options.inputs,
-            pipeline,
-            out=options.out,
-            dead_letters=options.dead_letters,
-            workers=options.workers,
-            shard=options.shard,
-            restart=options.restart,
-            progress=report,
-        )
+    try:
+        with _shown(Console(stderr=True, highlight=False)) as report:
+            summary = batch.run(
+                options.inputs,
+                pipeline,
+                out=options.out,
+                dead_letters=options.dead_letters,
+                workers=options.workers,
+                shard=options.shard,
+                restart=options.restart,
+                progress=report,
+            )
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(RESUME)
+        raise
+    if summary.dead_letters and not summary.results:
+        print(f"streamkit: {NO_ANSWER}", file=sys.stderr)
     if options.json:
         print(json.dumps(msgspec.to_builtins(summary)))
     else:

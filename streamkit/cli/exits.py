@@ -63,10 +63,12 @@ def run(command: Callable[[], int], *, verbose: bool = False, needs_output: bool
         except Exception as error:
             code = code_of(error)
             _print_error(complaint(error, verbose=verbose))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             # The shell's prompt must start on a new line.
             with suppress(OSError):
                 print(file=sys.stderr)
+            for note in getattr(interrupt, "__notes__", ()):
+                _print_error(note)
             code = 128 + (received[0] if received else signal.SIGINT)
     _restore()
     return code

@@ -1,6 +1,7 @@
 """`streamkit batch`."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from streamkit.batch import Progress, Summary
 from streamkit.cli import batching
 from streamkit.cli.main import main
 
+ROOT = Path(__file__).parents[2]
 CHUNK = '{"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Falcon One"}}]}'
 BODY = f"data: {CHUNK}\n\ndata: [DONE]\n\n"
 RULES = '[[rule]]\ncategory = "codename"\nphrases = ["Falcon"]\nreplacement = "[…]"\n'
@@ -71,6 +73,42 @@ def test_dead_letters_have_an_exit_code_of_their_own(here: Path, capfd: pytest.C
 
     assert [row["input"] for row in rows(here / "dead.jsonl")] == ["recordings/b.sse"]
     assert "3 inputs: 2 results (2 completed), 1 dead letter; " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"prompt": "Ping?"}',
+        '{"messages": [{"role": "user", "content": "Ping?"}]}',
+        '{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}',
+        '"Ping?"',
+        "Ping?",
+    ],
+)
+def test_a_file_of_prompts_is_answered_with_what_a_batch_reads(
+    here: Path, capfd: pytest.CaptureFixture[str], line: str
+) -> None:
+    (here / "prompts.jsonl").write_text(f"{line}\n" * 2)
+
+    assert run("prompts.jsonl --out results.jsonl") == 3
+
+    printed = capfd.readouterr().err
+    assert printed.startswith("streamkit: no input can be read as a recorded answer, and a batch sends no requests; ")
+    page, _, heading = printed.splitlines()[0].rpartition("see ")[2].partition("#")
+    headings = re.findall(r"^## (.*)", (ROOT / page).read_text("utf-8"), re.M)
+    assert heading in [each.lower().replace(" ", "-") for each in headings]
+
+
+def test_an_interrupted_batch_says_how_it_is_resumed(
+    here: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batching.batch, "run", interrupted)
+
+    assert run("recordings --out results.jsonl") == 130
+    assert capfd.readouterr().err == "\nstreamkit: interrupted; run the same command again to resume the batch\n"
 
 
 def test_the_same_command_again_resumes(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
