@@ -115,6 +115,9 @@ _START = r"(?<![A-Za-z0-9])"
 _GAP = r"[ .\-/]{0,2}"
 _LOCAL = r"[\w.!#$%&'*+/=?^`{|}~-]"
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
+# Scripts written without spaces between words, or that attach particles to a word. No top-level domain mixes one with Latin
+# letters. (Root Zone Label Generation Rules, https://www.icann.org/resources/pages/root-zone-lgr-2015-06-21-en)
+_UNSPACED = r"\p{Hangul}\p{Hiragana}\p{Katakana}\p{Han}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _LINE = r"(?:\s|\\[rn]){1,6}+"  # keys are often quoted with their line feeds escaped
 
 API_KEYS = {
@@ -142,19 +145,25 @@ API_KEYS = {
 """Keys by whose they are; `api_key` is all of them."""
 
 _DETECTORS = {
-    # RFC 5321: at most 64 characters before the @, labels of at most 63. Letters of any alphabet (RFC 6531).
+    # RFC 5321: at most 64 characters before the @, labels of at most 63. Letters of any alphabet (RFC 6531). A top-level domain
+    # in ASCII letters ends before a letter of these scripts, such as the particle in `kim@naver.com으로`.
     "email": Detector(
-        rf"{_LOCAL}{{0,63}}[\w+-]@(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,24}}(?![\w-])",
+        rf"{_LOCAL}{{0,63}}[\w+-]@(?:{_LABEL}\.){{1,8}}"
+        rf"(?:[A-Za-z]{{2,24}}(?=[{_UNSPACED}])|[^\W\d_]{{2,24}}(?![\w-]))",
         anchor="@",
         lead=64,
         tail=rf"(?r){_LOCAL}{{0,63}}[\w+-]?\Z",
     ),
-    # With a country's code, as North America writes it, and with the 0 before an area's code.
+    # With a country's code, as North America writes it, and with the 0 before an area's code. After an area's code of two digits,
+    # groups of 3 or 4 and 4 digits are required, since a date may begin in the same way. Without separators only Korea's mobile
+    # numbers are matched: 010, and then 2 to 9, so that a number in binary is not.
     "phone": Detector(
         r"(?<![\w+])(?=[+(0-9])"
         rf"(?:(?:\+|00)[1-9](?:{_GAP}\(?[0-9]\)?){{6,14}}"
         rf"|(?:1{_GAP})?(?:\([2-9][0-9]{{2}}\) ?|[2-9][0-9]{{2}}[ .-])[2-9][0-9]{{2}}[ .-][0-9]{{4}}"
-        r"|\(?0[1-9][0-9]{1,4}\)?[ /-][0-9](?:[ -]?[0-9]){5,9})(?!\w)",
+        r"|\(?0[1-9][0-9]{1,4}\)?[ /-][0-9](?:[ -]?[0-9]){5,9}"
+        r"|(?<![0-9][ /.-])(?:\(0[1-9]\) ?|0[1-9][ -])[0-9]{3,4}[ -][0-9]{4}"
+        r"|010[2-9][0-9]{7})(?!\w)",
         _phone,
         anchor="[+(0-9]",
     ),
