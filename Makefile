@@ -123,6 +123,7 @@ $(PEERS)/.ready: requirements/peers.txt
 
 $(READY): pyproject.toml requirements/dev.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'
+	@echo "Installing the dependencies into $(VENV), which takes one or two minutes"
 	$(PYTHON) -m venv $(VENV)
 	# --no-deps: the lock is complete. With dependency resolution, pip rejects a locked package that another one requests
 	# with an extra (coverage[toml]) as soon as a newer release exists.
