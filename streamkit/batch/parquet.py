@@ -84,4 +84,6 @@ def _pyarrow() -> tuple[Any, Any]:
     try:
         return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
-        raise PipelineError("writing .parquet needs pyarrow: install the extra 'parquet' of streamkit-llm") from error
+        raise PipelineError(
+            "writing .parquet needs pyarrow: install the extra 'parquet' of streamkit-llm (in a clone: pip install '.[parquet]')"
+        ) from error

@@ -355,5 +355,6 @@ def _sentencex() -> Any:
         return import_module("sentencex")
     except ImportError as error:
         raise PipelineError(
-            "Sentences(language=…) needs sentencex: install the extra 'sentences' of streamkit-llm"
+            "Sentences(language=…) needs sentencex: install the extra 'sentences' of streamkit-llm "
+            "(in a clone: pip install '.[sentences]')"
         ) from error

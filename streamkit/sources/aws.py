@@ -49,7 +49,9 @@ class SigV4(NamedOptions):
             from botocore.auth import SigV4Auth
             from botocore.awsrequest import AWSRequest
         except ImportError as error:
-            raise PipelineError("SigV4 needs botocore: install the extra 'bedrock' of streamkit-llm") from error
+            raise PipelineError(
+                "SigV4 needs botocore: install the extra 'bedrock' of streamkit-llm (in a clone: pip install '.[bedrock]')"
+            ) from error
         region = self.region or region_of(request.url) or self._configured("region")
         if not region:
             raise PipelineError(

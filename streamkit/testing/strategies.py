@@ -9,7 +9,8 @@ try:
     from hypothesis import strategies as st
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "streamkit.testing.strategies needs hypothesis: install the extra 'testing' of streamkit-llm",
+        "streamkit.testing.strategies needs hypothesis: install the extra 'testing' of streamkit-llm "
+        "(in a clone: pip install '.[testing]')",
         name=error.name,
     ) from error
 

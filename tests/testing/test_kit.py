@@ -133,7 +133,8 @@ def test_the_strategies_give_answers_that_end_once(events: list[Event]) -> None:
         (
             "streamkit.testing.strategies",
             "hypothesis",
-            "streamkit.testing.strategies needs hypothesis: install the extra 'testing' of streamkit-llm",
+            "streamkit.testing.strategies needs hypothesis: install the extra 'testing' of streamkit-llm "
+            "(in a clone: pip install '.[testing]')",
         ),
     ],
 )
