@@ -19,12 +19,10 @@ import msgspec
 
 from streamkit.errors import LimitExceeded, RecordingError
 from streamkit.plugins.config_files import name_of, reason_of
-from streamkit.sources.recording import is_recording
+from streamkit.sources.recording import GZIP, MAX_BYTES, is_recording
 
 SUFFIXES = (".sse", ".jsonl", ".ndjson", ".json")
 """Suffixes of the files that are read from a folder, each also with `.gz`. A file named explicitly may have any suffix."""
-MAX_BYTES = 256 * 1024 * 1024
-"""A larger exchange, such as a gzip bomb, becomes a dead letter, so that memory stays bounded."""
 SORTED_NAMES = 20_000
 """Maximum number of names sorted in memory; for larger folders, sorted runs are merged from temporary files."""
 GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -134,7 +132,7 @@ def open_file(path: str) -> IO[bytes]:
     """Open a file; a file that starts with the gzip signature is decompressed. (RFC 1952, 2.3.1)"""
     file = open(path, "rb")  # noqa: SIM115 -- it is the caller's to close, or that of the file around it
     try:
-        if file.peek(2)[:2] != b"\x1f\x8b":
+        if file.peek(2)[:2] != GZIP:
             return file
         return cast("IO[bytes]", _Unzipped(file))
     except BaseException:

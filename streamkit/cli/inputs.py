@@ -14,8 +14,9 @@ import msgspec
 
 from streamkit.batch import inputs
 from streamkit.batch.exchange import read_line
-from streamkit.errors import PipelineError, ProtocolError, RecordingError
+from streamkit.errors import LimitExceeded, PipelineError, ProtocolError, RecordingError
 from streamkit.plugins.config_files import name_of, reason_of
+from streamkit.sources.recording import unzipped
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -31,10 +32,17 @@ def answers(names: Sequence[str]) -> Iterator[Answer]:
     check(name for name in names if name != "-")
     for name in names:
         if name == "-":
-            yield Answer("standard input", sys.stdin.buffer.read())
+            yield _of_standard_input()
             continue
         for place in inputs.places([name]):
             yield _read(place.input)
+
+
+def _of_standard_input() -> Answer:
+    try:
+        return Answer("standard input", unzipped(sys.stdin.buffer.read()))
+    except (RecordingError, LimitExceeded) as error:
+        return Answer("standard input", problem=f"{type(error).__name__}: {error}")
 
 
 def check(names: Iterable[str]) -> None:

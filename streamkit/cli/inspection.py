@@ -94,8 +94,8 @@ def run(options: argparse.Namespace) -> int:
 def _print(found: Mapping[str, Any]) -> None:
     for name, value in found.items():
         if value:
-            unknown = "unknown, " if name == "timings" and value["total"] is None else ""
-            print(f"{name:10} {unknown}{_shown(value)}")
+            unknown = ["unknown"] if name == "timings" and value["total"] is None else []
+            print(f"{name:10} {', '.join([*unknown, *filter(None, [_shown(value)])])}")
 
 
 def inspect(answer: Answer, stall: float) -> tuple[dict[str, Any], TimelineRow]:

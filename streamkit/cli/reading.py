@@ -166,6 +166,10 @@ async def read(meter: Meter, out: Console, err: Console, *, as_json: bool = Fals
             if as_json and completion.choices:
                 text.write(msgspec.json.encode(completion.to_dict()).decode() + "\n")
     reason = stream.end.reason if stream.end else "error"
+    # The caller asked for this end, with a stage such as Take. After a signal this line is not reached, and the end of an answer
+    # that the provider reports as cancelled has its `provider_reason`.
+    if problem is None and stream.end == sk.StreamEnd("cancelled"):
+        return 0
     if problem is None and EXIT_CODES[reason]:
         problem = f"the answer ended with {reason}{_word(stream.end)}"
     if problem is not None:

@@ -13,7 +13,7 @@ from streamkit.cli.commands import CommandParser
 from streamkit.cli.exits import OF_AN_ANSWER
 from streamkit.cli.inputs import check_file
 from streamkit.core.source import as_source
-from streamkit.sources.recording import RECORDING
+from streamkit.sources.recording import GZIP, RECORDING
 
 EXAMPLES = """\
 streamkit replay answer.jsonl
@@ -33,7 +33,12 @@ def describe(parser: CommandParser) -> None:
     """Add the options."""
     parser.describe("Write the text of a recorded answer at the recorded pace.", EXAMPLES, OF_AN_ANSWER)
     add = parser.add_argument
-    add("file", metavar="FILE", type=Path, help="a recording, or the body of an answer; - is standard input")
+    add(
+        "file",
+        metavar="FILE",
+        type=Path,
+        help="a recording, or the body of an answer, also as gzip; - is standard input",
+    )
     describe_pace(parser)
     add("--model", help="count tokens for this model")
     complaint.describe_verbose(parser)
@@ -64,7 +69,7 @@ def _source(options: argparse.Namespace) -> sk.Source[bytes]:
         return sk.replay(options.file, pace=options.pace or None)
     file = cast("BufferedReader", sys.stdin.buffer)
     # A body is read while it arrives. Only a recording has a pace of its own, and is read whole before its first piece.
-    if file.peek(1).startswith(RECORDING):
+    if file.peek(1).startswith((RECORDING, GZIP)):
         return sk.replay(file, pace=options.pace or None)
     return as_source(file)
 

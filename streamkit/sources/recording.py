@@ -12,7 +12,9 @@ themselves. The last line is the end: `eof`, `error` with the error's class, or 
 incomplete.
 """
 
+import gzip
 import re
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from io import BytesIO
 from typing import Any, Literal, TypeAlias, cast
@@ -20,7 +22,7 @@ from typing import Any, Literal, TypeAlias, cast
 import msgspec
 
 from streamkit.core.wrong_input import bounded, word_shown
-from streamkit.errors import Disconnected, ProtocolError
+from streamkit.errors import Disconnected, LimitExceeded, ProtocolError, RecordingError
 from streamkit.sources.request import address
 from streamkit.sse.json_text import NOT_JSON
 
@@ -31,6 +33,10 @@ End: TypeAlias = Literal["eof", "error", "closed"]
 VERSION = "recording/1"
 RECORDING = b'{"streamkit":'
 """How the first line of a recording begins, as `head_line` writes it."""
+GZIP = b"\x1f\x8b"
+"""The first bytes of a gzip file."""
+MAX_BYTES = 256 * 1024 * 1024
+"""The maximum size of an exchange that is decompressed, so that a gzip bomb does not exhaust the memory."""
 REDACTED = "[redacted]"
 MAX_SECONDS = 366 * 24 * 3600
 """The latest time that a recording may contain: a year after its opening."""
@@ -96,6 +102,25 @@ def read_recording(content: bytes) -> Iterator[Piece]:
             )
         if entry.end:
             return
+
+
+def unzipped(content: bytes) -> bytes:
+    """Decompress content that starts with the gzip signature (RFC 1952, 2.3.1), and return any other content unchanged.
+
+    Raises `RecordingError` if it is damaged or ends too early, and `LimitExceeded` above `MAX_BYTES`.
+    """
+    if not content.startswith(GZIP):
+        return content
+    try:
+        with gzip.GzipFile(fileobj=BytesIO(content)) as file:
+            found = file.read(MAX_BYTES + 1)
+    except EOFError as error:
+        raise RecordingError("its gzip data ends too early") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise RecordingError("its gzip data is damaged") from error
+    if len(found) > MAX_BYTES:
+        raise LimitExceeded(f"expected an exchange of at most {MAX_BYTES} bytes, found more")
+    return found
 
 
 def is_recording(line: bytes) -> bool:

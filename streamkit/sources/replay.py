@@ -15,7 +15,7 @@ from streamkit.errors import Disconnected, PipelineError, ProtocolError, Recordi
 from streamkit.plugins.config_files import as_path, name_of, reason_of
 from streamkit.sources.content_type import Sniffer, is_readable, of_headers, unreadable
 from streamkit.sources.faults import Cut, Duplicate, Fault, Garbage
-from streamkit.sources.recording import Piece, is_timed, read_recording, recorded_headers
+from streamkit.sources.recording import Piece, is_timed, read_recording, recorded_headers, unzipped
 
 LONGEST_WAIT = 3600.0
 """Maximum wait for a piece in seconds, whatever time the file has for it; only a `Pause` without `seconds` waits forever."""
@@ -40,10 +40,11 @@ def replay(
     at the time of its last byte. `faults`: from `streamkit.sources.faults`, applied in order after `cut`; a fault that takes
     time gives a body without times a clock that starts at 0.
 
-    `path` may also be an open binary file, such as `sys.stdin.buffer`: all of it is read when the stream is opened, and it
-    stays open.
+    A gzip file, detected by its first bytes, is decompressed. `path` may also be an open binary file, such as
+    `sys.stdin.buffer`: all of it is read when the stream is opened, and it stays open.
 
-    A file that can't be read raises `RecordingError` when the stream is opened.
+    A file that can't be read raises `RecordingError` when the stream is opened, and a gzip file of more than 256 MiB
+    `LimitExceeded`.
     """
     if pace is not None and not pace > 0:
         raise PipelineError(f"pace: expected more than 0, or None for no waiting; found {pace!r}")
@@ -120,7 +121,9 @@ class Replay(Recorded):
     async def _read_file(self) -> bytes:
         try:
             # The thread opens, reads and closes the file, so a cancellation need not wait for it.
-            return await anyio.to_thread.run_sync(self._read_all, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(lambda: unzipped(self._read_all()), abandon_on_cancel=True)
+        except RecordingError as error:
+            raise RecordingError(f"{self._shown} can't be read: {error}") from error
         except (OSError, ValueError) as error:
             raise RecordingError(f"{self._shown} can't be read: {reason_of(error)}") from error
 

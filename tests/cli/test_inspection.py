@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -199,3 +201,23 @@ def test_a_path_that_names_nothing_is_an_error_before_anything_is_read(
     assert main(["inspect", str(whole), str(whole.parent / "*.sse")]) == 2
     problem = f"expected a file, folder or glob, found nothing at {whole.parent}/*.sse"
     assert capsys.readouterr() == ("", f"streamkit: {problem}\n")
+
+
+def test_unknown_timings_without_tokens_have_no_comma(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.sse").write_text('data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\ndata: [DONE]\n\n')
+
+    assert main(["inspect", str(tmp_path / "a.sse")]) == 0
+
+    assert capsys.readouterr().out.splitlines()[-1] == "timings    unknown"
+
+
+def test_standard_input_may_be_a_gzip_file(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = gzip.compress(b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\ndata: [DONE]\n\n')
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(packed)))
+    assert main(["inspect", "-"]) == 0
+    assert "dialect    openai" in capsys.readouterr().out
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(packed[:-9])))
+    assert main(["inspect", "-"]) == 1
+    assert "error      RecordingError: its gzip data ends too early" in capsys.readouterr().out

@@ -199,6 +199,17 @@ def test_arguments_that_do_not_fit_are_wrong(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("stage", ["Take(3)", "Take(1)"])
+def test_an_answer_that_a_stage_ends_is_a_success(
+    stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deltas = "".join(f'data: {{"choices": [{{"index": 0, "delta": {{"content": "{text}"}}}}]}}\n\n' for text in "abc")
+    (tmp_path / "n.sse").write_text(f"{deltas}data: [DONE]\n\n")
+
+    assert main(["replay", str(tmp_path / "n.sse"), "--stage", stage]) == 0
+    assert capsys.readouterr().err == ""
+
+
 SECRET = '[[stage]]\nuse = "Moderate"\nrules = [{ category = "x", phrases = ["blue heron 42"], action = "block" }]\n'
 READ = '[[stage]]\nuse = "Parse"\n[[stage]]\nuse = "Extract"\n'
 END = '[[stage]]\nuse = "Accumulate"\n[[stage]]\nuse = "Timing"\n'

@@ -1,5 +1,6 @@
 """A replay returns the recorded pieces, without waiting or at a pace, and its clock is that of the recording."""
 
+import gzip
 from io import BytesIO
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import anyio
 import pytest
 
 from streamkit import Extract, Parse, PipelineError, StreamEnd, TextDelta, replay
-from streamkit.errors import ProtocolError, RecordingError
+from streamkit.errors import LimitExceeded, ProtocolError, RecordingError
+from streamkit.sources import recording as recording_module
 from streamkit.sources import replay as module
 
 SSE = 'data: {"choices":[{"delta":{"content":"Größe"}}]}\n\ndata: [DONE]\n\n'
@@ -20,6 +22,7 @@ RECORDING = (
     "\n"
     '{"t": 2.5, "text": "\\n\\ndata: [DONE]\\n\\n"}\n'
 )
+PACKED = gzip.compress(SSE.encode())
 
 
 @pytest.fixture
@@ -27,6 +30,40 @@ def recording(tmp_path: Path) -> Path:
     path = tmp_path / "size.jsonl"
     path.write_text(RECORDING, encoding="utf-8")
     return path
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content", [RECORDING, SSE], ids=["recording", "body"])
+async def test_a_gzip_file_is_decompressed(content: str, tmp_path: Path) -> None:
+    packed = gzip.compress(content.encode())
+    (tmp_path / "size.gz").write_bytes(packed)
+
+    for source in (replay(tmp_path / "size.gz"), replay(BytesIO(packed))):
+        assert await (source | Parse() | Extract()).text() == "Größe"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("packed", "reason"),
+    [(PACKED[:-9], "ends too early"), (PACKED[:2], "ends too early"), (PACKED[:-8] + b"\xff" * 8, "is damaged")],
+    ids=["cut off", "only the signature", "overwritten"],
+)
+async def test_a_damaged_gzip_file_is_an_error(packed: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "size.gz").write_bytes(packed)
+
+    with pytest.raises(RecordingError, match=f"size.gz can't be read: its gzip data {reason}"):
+        await (replay(tmp_path / "size.gz") | Parse() | Extract()).text()
+
+
+@pytest.mark.anyio
+async def test_a_gzip_file_that_unpacks_to_too_much_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_module, "MAX_BYTES", 1000)
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(b" " * 1001))
+
+    with pytest.raises(LimitExceeded, match="at most 1000 bytes, found more"):
+        await (replay(tmp_path / "bomb.gz") | Parse() | Extract()).text()
 
 
 @pytest.mark.anyio
@@ -123,7 +160,7 @@ async def test_a_line_that_is_no_piece_is_an_error_after_the_pieces_before_it(tm
         f"{line}\n"
     )
 
-    events = []
+    events = list[object]()
     with pytest.raises(ProtocolError, match=r"^line 3: expected a recorded piece") as caught:
         async with replay(path) | Parse() | Extract() as stream:
             async for event in stream:
