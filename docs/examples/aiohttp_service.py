@@ -96,6 +96,8 @@ def report(stream: sk.Stream[sk.Event]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     app = application(sys.argv[1], key=os.environ.get("OPENAI_API_KEY", ""))
     web.run_app(app, host="127.0.0.1", port=8001, shutdown_timeout=2)

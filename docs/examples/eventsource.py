@@ -145,5 +145,7 @@ def application(base_url: str, *, key: str = "", retry: int = 1000, patience: fl
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     api = application(sys.argv[1], key=os.environ.get("OPENAI_API_KEY", ""))
     uvicorn.run(api, port=8003, timeout_graceful_shutdown=1)

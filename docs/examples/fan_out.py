@@ -85,5 +85,7 @@ async def rest(hub: Hub, seen: int) -> AsyncGenerator[sk.sse.ServerSentEvent | s
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     app = application(*sys.argv[1:3], key=os.environ.get("OPENAI_API_KEY", ""))
     web.run_app(app, host="127.0.0.1", port=8004, shutdown_timeout=2)

@@ -89,5 +89,7 @@ def report(request: ChatRequest, stream: sk.Stream[sk.Event]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     uvicorn.run(application(sys.argv[1], key=os.environ.get("OPENAI_API_KEY", "")), port=8002)

@@ -3,8 +3,8 @@
     streamkit serve-demo --port 8080
     python docs/examples/gateway.py openai http://127.0.0.1:8080/v1
 
-    ANTHROPIC_BASE_URL=http://127.0.0.1:8005 ANTHROPIC_API_KEY=any python your_program_with_anthropic.py
-    OPENAI_BASE_URL=http://127.0.0.1:8005/v1 OPENAI_API_KEY=any python your_program_with_openai.py
+    ANTHROPIC_BASE_URL=http://127.0.0.1:8007 ANTHROPIC_API_KEY=any python your_program_with_anthropic.py
+    OPENAI_BASE_URL=http://127.0.0.1:8007/v1 OPENAI_API_KEY=any python your_program_with_openai.py
 
 The first argument is the provider's API: `openai` (chat completions), `anthropic` (Messages), `responses` or `gemini`; the
 second is its base URL, such as https://api.anthropic.com/v1 or https://generativelanguage.googleapis.com/v1beta; an optional
@@ -125,7 +125,9 @@ def refusal(client: str, message: str) -> web.Response:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     api, base_url, *rest = sys.argv[1:]
     app = application(api, base_url, key=os.environ.get("PROVIDER_KEY", ""), model=rest[0] if rest else None)
-    web.run_app(app, host="127.0.0.1", port=8005, shutdown_timeout=2)
+    web.run_app(app, host="127.0.0.1", port=8007, shutdown_timeout=2)

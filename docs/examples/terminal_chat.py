@@ -68,4 +68,6 @@ async def show(answer: sk.Stream[sk.Event]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
     chat(*sys.argv[1:3])

@@ -72,4 +72,6 @@ class Chat(App[None]):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
     Chat(*sys.argv[1:3]).run()

@@ -3,7 +3,7 @@
     streamkit serve-demo --port 8080
     python docs/examples/usage_log.py http://127.0.0.1:8080/v1 usage.db
 
-    client = openai.OpenAI(base_url="http://127.0.0.1:8006/v1", api_key="any")
+    client = openai.OpenAI(base_url="http://127.0.0.1:8008/v1", api_key="any")
 
 Each request is one row, also if its client has disconnected.
 """
@@ -51,4 +51,5 @@ def application(base_url: str, path: str) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(application(sys.argv[1], sys.argv[2]), port=8006)
+    base_url, database = sys.argv[1:] if len(sys.argv) == 3 else sys.exit(__doc__)
+    uvicorn.run(application(base_url, database), port=8008)
