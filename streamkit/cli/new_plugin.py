@@ -4,6 +4,7 @@ import argparse
 import json
 import keyword
 import re
+import sys
 from pathlib import Path
 from string import Template
 
@@ -66,11 +67,15 @@ def write(name: str, into: Path, *, emitter: bool = False) -> Path:
     """Write the package to the folder `into / name`, which must not exist, and return that folder.
 
     It has one stage, or with `emitter` one emitter. `name` is the name of the distribution: lower-case words joined by hyphens.
-    Any other name, and an existing folder, raise `PipelineError`.
+    Any other name, a name of a module of Python or streamkit itself, and an existing folder raise `PipelineError`.
     """
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name) or keyword.iskeyword(module):
         raise PipelineError(f"expected a name such as my-plugin: lower-case words with hyphens between; found {name!r}")
+    if module == "streamkit" or module in sys.stdlib_module_names:
+        raise PipelineError(
+            f"expected a name whose module is new, found {name!r}: {module} would hide an existing module"
+        )
     if into.exists() and not into.is_dir():
         raise PipelineError(f"{into} is no folder")
     folder = into / name

@@ -91,6 +91,13 @@ def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["streamkit", "os", "json"])
+def test_a_name_that_would_hide_a_module_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=f"{name} would hide an existing module"):
+        write(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
 
