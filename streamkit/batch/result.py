@@ -13,6 +13,7 @@ from streamkit.core.engine import with_inner
 from streamkit.core.stream import Stream
 from streamkit.errors import Disconnected, PipelineError, ProtocolError, ProviderError, StreamkitError
 from streamkit.events import Blocked, Event, Flagged, Redacted, StreamEnd, StructuredOutput, Timings, UsageReport
+from streamkit.sources.recording import recorded_id
 from streamkit.sources.replay import Recorded
 from streamkit.stages.accumulate import Accumulate
 from streamkit.stages.count import Count
@@ -146,6 +147,8 @@ async def read(pipeline: AnyPipeline, found: Input, folder: str) -> Result | Dea
         content = found.read(folder)
         if found.line is not None:
             id, content = read_line(content)
+        else:
+            id = recorded_id(content)
         return await _result(pipeline.open(Recorded(content, found.name)), found, id)
     # A module missing on this worker is missing for every input.
     except ImportError as error:

@@ -16,6 +16,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from io import BytesIO
 from typing import Any, Literal, TypeAlias, cast
 
@@ -56,6 +57,10 @@ class _RecordingHead(msgspec.Struct):
 
 class _Facts(_RecordingHead):
     headers: dict[str, object] = {}
+
+
+class _Identified(_RecordingHead):
+    id: str | int | None = None
 
 
 class _Piece(msgspec.Struct, omit_defaults=True):
@@ -154,6 +159,14 @@ def recorded_headers(content: bytes) -> dict[str, str]:
     except NOT_JSON:
         return {}
     return {name.lower(): str(value) for name, value in facts.headers.items()} if facts.streamkit == VERSION else {}
+
+
+def recorded_id(content: bytes) -> str | None:
+    """Return the `id` in the first line, as `record(…, about={"id": …})` writes it; `None` if there is none."""
+    with suppress(*NOT_JSON):
+        head = msgspec.json.decode(content.partition(b"\n")[0], type=_Identified)
+        return None if head.id is None or head.streamkit != VERSION else str(head.id)
+    return None
 
 
 def is_secret(header: str) -> bool:

@@ -111,6 +111,26 @@ def test_an_interrupted_batch_says_how_it_is_resumed(
     assert capfd.readouterr().err == "\nstreamkit: interrupted; run the same command again to resume the batch\n"
 
 
+@pytest.mark.parametrize(("written", "id"), [('"row-7"', "row-7"), ("7", "7"), ("null", None), ("[7]", None)])
+def test_the_id_in_a_recording_is_that_of_its_result(here: Path, written: str, id: str | None) -> None:
+    piece = json.dumps({"t": 0.1, "text": BODY})
+    (here / "a.jsonl").write_text(
+        f'{{"streamkit": "recording/1", "id": {written}}}\n{piece}\n{{"t": 0.2, "end": "eof"}}\n'
+    )
+
+    assert run("a.jsonl --out results.jsonl") == 0
+    assert [(row["id"], row["text"]) for row in rows(here / "results.jsonl")] == [(id, "Falcon One")]
+
+
+def test_a_recorded_web_page_is_a_dead_letter_by_its_type(here: Path) -> None:
+    head = {"streamkit": "recording/1", "headers": {"Content-Type": "text/html"}, "id": "row-7"}
+    end = {"t": 0.1, "end": "error", "error": "ContentTypeError"}
+    (here / "a.jsonl").write_text(f"{json.dumps(head)}\n{json.dumps(end)}\n")
+
+    assert run("a.jsonl --out results.jsonl") == 3
+    assert [(row["id"], row["error"]) for row in rows(here / "results.jsonl.dead")] == [("row-7", "ContentTypeError")]
+
+
 def test_the_same_command_again_resumes(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("recordings --out results.jsonl") == 0
     assert run("recordings --out results.jsonl") == 0
