@@ -122,6 +122,9 @@ def _line(row: Counted, price: live.LivePrice | None) -> str:
 def _counted(options: argparse.Namespace) -> Iterator[Counted]:
     for name in options.files:
         if name == "-":
+            # Without arguments, the command would otherwise wait in a terminal without a message.
+            if sys.stdin.isatty():
+                print("streamkit: reading standard input; Ctrl-D ends it", file=sys.stderr)
             content = sys.stdin.buffer.read()
             yield from _of_content("standard input", content, options)
         elif _is_plain(name, options.form):

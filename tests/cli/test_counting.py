@@ -29,11 +29,19 @@ def test_texts_have_a_line_each_and_a_sum(tmp_path: Path, capsys: pytest.Capture
     ]
 
 
-def test_standard_input_is_the_default(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"Count to 10")))
+@pytest.mark.parametrize(
+    ("terminal", "message"), [(False, ""), (True, "streamkit: reading standard input; Ctrl-D ends it\n")]
+)
+def test_standard_input_is_the_default(
+    terminal: bool, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = SimpleNamespace(buffer=io.BytesIO(b"Count to 10"), isatty=lambda: terminal)
+    monkeypatch.setattr(sys, "stdin", stdin)
 
     assert main(["count", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {
+    printed = capsys.readouterr()
+    assert printed.err == message
+    assert json.loads(printed.out) == {
         "file": "standard input",
         "kind": "text",
         "tokens": 4,
