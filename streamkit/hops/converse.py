@@ -1,7 +1,16 @@
 """Turns and tools: request, call the functions, send their results back, until the model calls none."""
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any, TypeAlias, cast, get_args
 
 import anyio
@@ -49,8 +58,9 @@ async def converse(
 
     `ask(messages)`, a function or a coroutine function, returns the stream of one request, or a hop such as `race`; its pipeline
     has `Extract` and `Accumulate`, and may moderate or count.
-    `tools` are functions, async or not, by their names. One with a single parameter of a class gets all arguments as an object
-    of it, any other gets them by name; both are validated by the annotations before the call.
+    `tools` are functions, async or not, with different names, or a mapping of names to functions. One with a single parameter
+    of a class gets all arguments as an object of it, any other gets them by name; both are validated by the annotations before
+    the call.
 
     The stream has the events of each turn but its `StreamEnd`, a `ToolOutput` for each call, a `TurnEnd` for each turn, and one
     `StreamEnd`: the last turn's, or `StreamEnd("limit")` when `max_turns` answers have called tools. Numbers of tool calls go
@@ -62,8 +72,10 @@ async def converse(
     failed results, by the exception's class and without its message; with `"raise"` they are raised and end the stream. A
     function of the exception and the `ToolCall` decides by returning one of the words; it is where to log what failed.
 
-    `messages` is copied; the conversation so far is sent with each request, in the answer's format or in that of `to`. At most
-    `size` events are read ahead. Leaving the block cancels the functions that run and closes the request.
+    `messages`, a list of dicts, is copied; the conversation so far is sent with each request, in the answer's format or in that
+    of `to`. At most `size` events are read ahead. Leaving the block cancels the functions that run and closes the request.
+
+    `messages` and `tools` that can't be sent raise `PipelineError` when the block is entered, before the first request.
     """
     at_least_one(max_turns=max_turns, concurrency=concurrency, size=size)
     if not callable(on_error) and on_error not in get_args(DecidesOnTool):
@@ -74,9 +86,21 @@ async def converse(
         raise PipelineError(f"to: expected one of {', '.join(get_args(RequestFormat))}, found {shown(to)}")
     check_functions(ask=ask)
     plan = _Plan(ask, as_tools(tools), max_turns, concurrency, timeout, on_error, to)
-    conversation = _Conversation(plan, list(messages), Branch[Event](size))
+    conversation = _Conversation(plan, _copied(messages), Branch[Event](size))
     async with beside(conversation.work, unclosed=conversation.unclosed):
         yield conversation.branch
+
+
+def _copied(messages: object) -> Messages:
+    example = 'expected a list such as [{"role": "user", "content": "…"}]'
+    # Iterating over text returns its characters, and over one message its keys.
+    if isinstance(messages, str | bytes | bytearray | memoryview | Mapping) or not isinstance(messages, Iterable):
+        raise PipelineError(f"messages: {example}, found {kind_of(cast(object, messages))}")
+    copied = list(cast("Iterable[object]", messages))
+    for number, message in enumerate(copied):
+        if not isinstance(message, Mapping):
+            raise PipelineError(f"messages: {example}, found {kind_of(message)} at [{number}]")
+    return cast("Messages", copied)
 
 
 class _Plan(msgspec.Struct, frozen=True):

@@ -61,26 +61,49 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 def as_tools(tools: Tools) -> dict[str, Tool]:
-    """Return the tools by name: a mapping's keys, or the function names. Raises `PipelineError` for a non-callable value."""
+    """Return the tools by name: a mapping's keys, or the function names.
+
+    Raises `PipelineError` for a value that is not callable or has no signature, and unless each has a name of its own.
+    """
     if isinstance(tools, Mapping):
         named = dict(cast("Mapping[str, Function]", tools))
+        for name in named:
+            if not isinstance(cast(object, name), str) or not name:
+                raise PipelineError(f"tools: expected names that are text, found {shown(name)}")
     else:
-        named = dict[str, Function]()
-        for function in tools:
-            if not callable(cast(object, function)):
-                raise PipelineError(f"tools: expected functions, found {kind_of(function)}")
-            name = short_name(function).rpartition(".")[2]
-            if named.setdefault(name, function) is not function:
-                raise PipelineError(
-                    f"tools: expected one function with the name {shown(name)}, found several; give a mapping of names"
-                )
+        named = _by_own_name(tools)
     return {name: _tool(name, function) for name, function in named.items()}
+
+
+def _by_own_name(tools: object) -> dict[str, Function]:
+    if callable(tools) or not isinstance(tools, Iterable):
+        raise PipelineError(f"tools: expected a list of functions, or a mapping of names, found {kind_of(tools)}")
+    named = dict[str, Function]()
+    for function in cast("Iterable[Function]", tools):
+        if not callable(cast(object, function)):
+            raise PipelineError(f"tools: expected functions, found {kind_of(function)}")
+        name = short_name(function).rpartition(".")[2]
+        if name == "<lambda>":
+            raise PipelineError("tools: expected functions with names, found a lambda; give a mapping of names")
+        if name in named:
+            raise PipelineError(
+                f"tools: expected one function with the name {shown(name)}, found several; give a mapping of names"
+            )
+        named[name] = function
+    return named
 
 
 def _tool(name: str, function: Function) -> Tool:
     if not callable(cast(object, function)):
         raise PipelineError(f"tool {shown(name)}: expected a function, found {kind_of(function)}")
-    signature = inspect.signature(function, eval_str=True)
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    # A builtin may have no signature; an annotation is any expression, whose names may exist for type checkers only.
+    except Exception as error:
+        raise PipelineError(
+            f"tool {shown(name)}: expected a signature and annotations that can be read, but reading them raised "
+            f"{type(error).__name__}"
+        ) from error
     parameters = list(signature.parameters.values())
     if len(parameters) == 1 and _is_object(kind := parameters[0].annotation):
         return Tool(function, kind, spread=False)

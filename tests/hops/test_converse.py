@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import anyio
@@ -371,6 +371,9 @@ def renamed(function: Any) -> Any:
     return other
 
 
+def unreadable(place: "NoSuchName") -> None: ...  # type: ignore[name-defined] # noqa: F821
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -384,12 +387,48 @@ def renamed(function: Any) -> Any:
         ({"to": "gpt"}, "to: expected one of openai, anthropic, responses, gemini, found 'gpt'"),
         ({"tools": "weather"}, "tools: expected functions, found an object of type str"),
         ({"tools": [weather, renamed(weather)]}, "expected one function with the name 'weather', found several"),
+        ({"tools": [weather, weather]}, "expected one function with the name 'weather', found several"),
+        (
+            {"tools": [lambda city: city]},
+            "tools: expected functions with names, found a lambda; give a mapping of names",
+        ),
+        (
+            {"tools": [partial(lambda city: city)]},
+            "expected functions with names, found a lambda; give a mapping of names",
+        ),
+        (
+            {"tools": weather},
+            "tools: expected a list of functions, or a mapping of names, found an object of type funct",
+        ),
+        ({"tools": City}, "tools: expected a list of functions, or a mapping of names, found the class City"),
+        (
+            {"tools": None},
+            "tools: expected a list of functions, or a mapping of names, found an object of type NoneType",
+        ),
+        ({"tools": {1: weather}}, "tools: expected names that are text, found 1"),
+        ({"tools": {"": weather}}, "tools: expected names that are text, found ''"),
+        (
+            {"tools": [unreadable]},
+            "tool 'unreadable': expected a signature and annotations that can be read, but .*NameE",
+        ),
+        (
+            {"tools": {"int": int}},
+            "tool 'int': expected a signature and annotations that can be read, but .*ValueError",
+        ),
+        ({"messages": "Hello"}, r"messages: expected a list such as .*, found an object of type str$"),
+        ({"messages": b"Hello"}, "found an object of type bytes$"),
+        ({"messages": USER}, "found an object of type dict$"),
+        ({"messages": None}, "found an object of type NoneType$"),
+        ({"messages": ["Hello"]}, r"found an object of type str at \[0\]$"),
+        ({"messages": [USER, None]}, r"found an object of type NoneType at \[1\]$"),
     ],
 )
 async def test_options_that_can_t_work_are_refused(options: dict[str, Any], message: str) -> None:
+    model = Model([])
     with pytest.raises(sk.PipelineError, match=message):
-        async with converse(Model([]), **{"tools": [], **options}):
+        async with converse(model, **{"tools": [], **options}):
             pass
+    assert model.asked == []
 
 
 @pytest.mark.anyio
