@@ -2,22 +2,25 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 import streamkit as sk
-from streamkit.cli import live, reading
+from streamkit.cli import reading
 from streamkit.cli.commands import CommandParser
 from streamkit.cli.exits import OF_A_COMMAND
 from streamkit.cli.inputs import Answer, answers
+from streamkit.core.wrong_input import shown
 from streamkit.errors import RecordingError, StreamkitError
 from streamkit.sources.recording import read_recording
 from streamkit.sse.json_text import NOT_JSON
+from streamkit.tokens import BilledTokens, PriceTable
 from streamkit.tokens.counters import find_counter
 
 EXAMPLES = """\
@@ -57,7 +60,7 @@ def describe(parser: CommandParser) -> None:
         default="auto",
         help="the type of the files; auto: by name and content",
     )
-    add("--price", type=reading.price, metavar="PROMPT/ANSWER", help="the prices per million tokens, such as 2.50/10")
+    reading.describe_price(parser, "for --model")
     add("--json", action="store_true", help="write a JSON object for each input, one per line")
 
 
@@ -72,14 +75,20 @@ class Counted(NamedTuple):
     reported: dict[str, int | None] | None = None
     error: str | None = None
 
-    def cost(self, price: live.LivePrice) -> Decimal:
-        """Return the cost in the currency of the price."""
-        rate = price.prompt if self.kind == "prompt" else price.completion
-        return self.tokens * rate / 1_000_000
+    def cost(self, prices: PriceTable, model: str) -> Decimal:
+        """Return the cost in the currency of the prices, which have one for the model."""
+        billed = BilledTokens(self.tokens, 0) if self.kind == "prompt" else BilledTokens(0, self.tokens)
+        cost = prices.cost(billed, model)
+        assert cost is not None, "checked before anything is counted"
+        return cost
+
+
+_Price: TypeAlias = Callable[[Counted], Decimal]
 
 
 def run(options: argparse.Namespace) -> int:
     """Count and print a line for each input."""
+    price = _price(options)
     rows: list[Counted] = []
     code = inputs = 0
     for row in _counted(options):
@@ -90,10 +99,10 @@ def run(options: argparse.Namespace) -> int:
         else:
             rows.append(row)
         if options.json:
-            values = row._asdict() | ({"cost": str(row.cost(options.price))} if options.price else {})
+            values = row._asdict() | ({"cost": str(price(row))} if price else {})
             print(msgspec.json.encode(values).decode(), flush=True)
         elif not row.error:
-            print(_line(row, options.price), flush=True)
+            print(_line(row, price), flush=True)
     if inputs > 1 and not options.json:
         total = Counted(
             "total",
@@ -102,12 +111,22 @@ def run(options: argparse.Namespace) -> int:
             all(row.exact for row in rows),
             sum(row.characters for row in rows),
         )
-        cost = f"  {sum(row.cost(options.price) for row in rows):.6f}" if options.price else ""
+        cost = f"  {sum(map(price, rows)):.6f}" if price else ""
         print(_line(total, None) + cost)
     return code
 
 
-def _line(row: Counted, price: live.LivePrice | None) -> str:
+def _price(options: argparse.Namespace) -> _Price | None:
+    if options.price is None:
+        return None
+    if options.price.cost(BilledTokens(0, 0), options.model) is None:
+        options.error(
+            f"--price: expected a price for {shown(options.model)}, found none; choose the model with --model"
+        )
+    return partial(Counted.cost, prices=options.price, model=options.model)
+
+
+def _line(row: Counted, price: _Price | None) -> str:
     tokens = f"{'' if row.exact else '~'}{row.tokens}"
     line = f"{tokens:>8} {row.characters:>9}  {row.file}"
     if row.kind in ("prompt", "answer"):
@@ -116,7 +135,7 @@ def _line(row: Counted, price: live.LivePrice | None) -> str:
         line += "  reported: " + ", ".join(
             f"{name.removesuffix('_tokens')} {value}" for name, value in row.reported.items() if value is not None
         )
-    return line + (f"  cost {row.cost(price):.6f}" if price else "")
+    return line + (f"  cost {price(row):.6f}" if price else "")
 
 
 def _counted(options: argparse.Namespace) -> Iterator[Counted]:

@@ -8,8 +8,6 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from decimal import Decimal
 
 from rich.cells import chop_cells
 from rich.console import Console, Group
@@ -17,21 +15,15 @@ from rich.live import Live
 from rich.text import Text
 
 from streamkit.display.answer import printable
+from streamkit.tokens import BilledTokens, PriceTable
 
 DRAW_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class LivePrice:
-    """Price per million tokens of the prompt and of the completion, in any currency."""
-
-    prompt: Decimal
-    completion: Decimal
-
-    def of(self, prompt: int | None, completion: int | None) -> str:
-        """Return the cost as text, with `>=` if not all tokens are known."""
-        cost = ((prompt or 0) * self.prompt + (completion or 0) * self.completion) / 1_000_000
-        return f"{'>= ' if None in (prompt, completion) else ''}{cost:.6f}"
+def cost_line(prices: PriceTable, prompt: int | None, completion: int | None, *models: str | None) -> str:
+    """Return the cost as text, with `>=` if not all tokens are known; `unknown` if none of the models has a price."""
+    cost = prices.cost(BilledTokens(prompt or 0, completion or 0), *models)
+    return "unknown" if cost is None else f"{'>= ' if None in (prompt, completion) else ''}{cost:.6f}"
 
 
 def line(

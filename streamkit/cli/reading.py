@@ -19,8 +19,9 @@ from streamkit.cli.exits import EXIT_CODES, WRONG_ARGUMENTS, code_of
 from streamkit.cli.stage_option import StageOption, complete_stage, make_stage, stage_option
 from streamkit.cli.token_tables import where_table
 from streamkit.errors import StreamkitError
+from streamkit.plugins.config_files import is_file
 from streamkit.sse.lines import Lines
-from streamkit.tokens import Responses, encoding_name
+from streamkit.tokens import Prices, PriceTable, Responses, encoding_name, find_prices
 from streamkit.tokens.usage import summed
 
 
@@ -29,11 +30,17 @@ def describe(parser: argparse.ArgumentParser) -> None:
     describe_pipeline(parser)
     add = parser.add_argument
     add("--json", action="store_true", help="write the completion as JSON at the end, instead of the text")
-    add(
+    describe_price(parser, "for the line in the terminal")
+
+
+def describe_price(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add the option of prices."""
+    parser.add_argument(
         "--price",
         type=price,
-        metavar="PROMPT/ANSWER",
-        help="the prices per million tokens, for the line in the terminal",
+        metavar="PRICE",
+        help="PROMPT/ANSWER per million tokens, such as 0.15/0.60, or a file (.toml, .json) or installed table of prices; "
+        + purpose,
     )
 
 
@@ -115,7 +122,7 @@ def table_here(model: object) -> str | None:
 class Meter:
     """Measures the values of the line below the text."""
 
-    def __init__(self, stream: sk.Stream[sk.Event], price: live.LivePrice | None, body: Mapping[str, Any]) -> None:
+    def __init__(self, stream: sk.Stream[sk.Event], price: PriceTable | None, body: Mapping[str, Any]) -> None:
         self.stream = stream
         self.responses = Responses()
         self._price = price
@@ -124,6 +131,7 @@ class Meter:
             self._count: sk.Count | None = stream.stage(sk.Count)
         except sk.PipelineError:
             self._count = None
+        self._model = body.get("model")
         self._prompt = prompt_tokens(body) if price and self._count else None
         self._began = time.monotonic()
 
@@ -132,13 +140,15 @@ class Meter:
         timings = self._timing.timings
         if timings.tokens is None and self._count:
             timings = msgspec.structs.replace(timings, tokens=self._count.tokens())
-        prompt = summed(*(row.prompt for row in self.responses.rows(0, self._prompt)))
+        rows = self.responses.rows(0, self._prompt)
+        prompt = summed(*(row.prompt for row in rows))
+        models = (*(row.response.model for row in rows), self._model)
         end = self.stream.end
         return live.line(
             tokens=timings.tokens,
             deltas=self._timing.passed,
             rate=timings.tokens_per_second,
-            cost=self._price.of(prompt, timings.tokens) if self._price else None,
+            cost=live.cost_line(self._price, prompt, timings.tokens, *models) if self._price else None,
             # Not the source's clock: that of a replay does not advance while nothing arrives.
             seconds=time.monotonic() - self._began,
             end=end.reason if end else None,
@@ -213,11 +223,19 @@ def _is_text(message: object) -> bool:
             return False
 
 
-def price(text: str) -> live.LivePrice:
+def price(text: str) -> PriceTable:
+    """Parse `--price`: two prices, the path of a price file, or the name of an installed table."""
+    if is_file(text) or "/" not in text:
+        try:
+            return find_prices(text)
+        except StreamkitError as error:
+            raise argparse.ArgumentTypeError(
+                f"expected two prices, such as 0.15/0.60, or a table of them: {error}"
+            ) from error
     try:
         prompt, completion = map(Decimal, text.split("/"))
         if prompt.is_finite() and completion.is_finite() and min(prompt, completion) >= 0:
-            return live.LivePrice(prompt, completion)
+            return Prices({"currency": "", "models": {"*": {"input": prompt, "output": completion}}})
     except (ValueError, InvalidOperation):
         pass
     raise argparse.ArgumentTypeError(f"expected two prices, such as 0.15/0.60; found {text!r}")

@@ -47,7 +47,7 @@ def describe(parser: CommandParser) -> None:
     add("--model", type=values.sent, help="the model of the request, and for which tokens are counted")
     asking.describe_key(parser)
     reading.describe_pipeline(parser)
-    add("--price", type=reading.price, metavar="PROMPT/ANSWER", help="the prices per million tokens; needs --model")
+    reading.describe_price(parser, "needs --model")
     add(
         "--port",
         type=values.port,
@@ -132,13 +132,10 @@ def _body(options: argparse.Namespace, url: str) -> dict[str, Any]:
 def _pipeline(options: argparse.Namespace, body: dict[str, Any]) -> Any:
     """Return the pipeline of the options, with a `Count` if the model's token table is on this machine."""
     made: Any = reading.pipeline(options, {})
-    model = reading.table_here(options.model or body.get("model"))
-    if model is None or any(isinstance(stage, sk.Count) for stage in parts(made)):
+    model = options.model or body.get("model")
+    if reading.table_here(model) is None or any(isinstance(stage, sk.Count) for stage in parts(made)):
         return made
-    prices = None
-    if options.price:
-        prices = {"currency": "", "models": {"*": {"input": options.price.prompt, "output": options.price.completion}}}
-    return made | sk.Count(model, prices=prices, prompt=reading.prompt_tokens(body))
+    return made | sk.Count(model, prices=options.price, prompt=reading.prompt_tokens(body))
 
 
 async def _read(stream: sk.Stream[Any], title: str, options: argparse.Namespace) -> bool:

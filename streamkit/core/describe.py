@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from os import PathLike, fspath
 from typing import Any, TypeVar, cast, get_args
 
@@ -132,6 +133,8 @@ def _plain(value: Any, otherwise: Callable[[object], Json]) -> Json:
             return {str(key): _plain(item, otherwise) for key, item in items}
         case list() | tuple() | set() | frozenset():
             return [_plain(item, otherwise) for item in cast("Iterable[Any]", value)]
+        case Decimal():
+            return str(value)
         case PathLike():
             return str(fspath(cast("PathLike[str]", value)))
         case type() if value in _EVENTS:

@@ -10,7 +10,7 @@ from streamkit.core.naming import named
 from streamkit.core.wrong_input import kind_of
 from streamkit.emitters.emitter import Emitter, MakeEmitter, Settings
 from streamkit.errors import PipelineError
-from streamkit.plugins.entry_points import unknown
+from streamkit.plugins.entry_points import BY_MODULE, unknown
 
 BUILT_IN: dict[str, str] = {
     "openai": "streamkit.emitters.openai:OpenAIChunks",
@@ -52,7 +52,7 @@ def emitter_named(name: str) -> MakeEmitter:
     if ":" in name:
         return cast(MakeEmitter, named(name))
     if (found := plugins.find("emitters", name)) is None:
-        raise PipelineError(unknown("emitters", name, BUILT_IN, by_module=True))
+        raise PipelineError(unknown("emitters", name, BUILT_IN, also=BY_MODULE))
     return cast(MakeEmitter, found)
 
 

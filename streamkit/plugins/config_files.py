@@ -2,13 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import cast
+from typing import Annotated, TypeAlias, cast
 
 from streamkit.core.wrong_input import kind_of
 from streamkit.errors import PipelineError
 
 MAX_BYTES = 16 * 1024 * 1024
 """A larger file is not a configuration file but was named by mistake; a device such as `/dev/zero` never ends."""
+
+SUFFIXES = (".toml", ".json")
+NameOrFile: TypeAlias = Annotated[str | os.PathLike[str], "a file by its suffix"]
+"""A name or the path of a file: text is a path if it ends with one of `SUFFIXES`. Pipeline files resolve relative ones."""
+A_FILE = "the path of a .toml or .json file"
+
+
+def is_file(given: str | os.PathLike[str]) -> bool:
+    """Whether a `NameOrFile` is the path of a file."""
+    return not isinstance(given, str) or given.lower().endswith(SUFFIXES)
 
 
 def as_path(path: object) -> Path:

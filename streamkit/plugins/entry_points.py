@@ -30,6 +30,7 @@ from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError, PluginError
 
 API = 1
+BY_MODULE = "package.module:name"
 FIRST_PARTY = {
     **dict.fromkeys(
         (
@@ -83,7 +84,7 @@ def names(group: str) -> list[str]:
     return sorted({entry.name for entry in entry_points(group=f"streamkit.{group}") if _allowed(entry)})
 
 
-def check_name(group: str, name: str, own: Iterable[str] = ()) -> None:
+def check_name(group: str, name: str, own: Iterable[str] = (), *, also: str = "") -> None:
     """Raise `PipelineError` if neither streamkit (`own`) nor an installed package offers the name. Imports no plugin.
 
     A name that was found is not looked up again, because stages are copied for every run.
@@ -91,19 +92,19 @@ def check_name(group: str, name: str, own: Iterable[str] = ()) -> None:
     if name in own or (group, name) in _KNOWN:
         return
     if name not in names(group):
-        raise PipelineError(unknown(group, name, own))
+        raise PipelineError(unknown(group, name, own, also=also))
     _KNOWN.add((group, name))
 
 
-def unknown(group: str, name: str, own: Iterable[str] = (), *, by_module: bool = False) -> str:
+def unknown(group: str, name: str, own: Iterable[str] = (), *, also: str = "") -> str:
     """Return the error message for an unknown name in a group: neither one of streamkit's `own` nor a plugin.
 
-    The message lists all known names. `by_module`: `package.module:name` is also accepted.
+    The message lists all known names. `also`: what is accepted besides a name, such as `BY_MODULE`.
     """
     known = sorted({*own, *names(group)})
     near = difflib.get_close_matches(name, known, 1)
     listed = ", ".join(known) or "that installed packages offer, of which there are none"
-    otherwise = " or package.module:name" if by_module else ""
+    otherwise = f"{'' if known else ','} or {also}" if also else ""
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"expected one of the {group} {listed}{otherwise}; found {shown(name)}{_offered(group, name) or hint}"
 

@@ -35,7 +35,7 @@ from streamkit.core.stage import AsyncStage, Stage, Step, parts
 from streamkit.core.wrong_input import bounded, kind_of, shown
 from streamkit.errors import PipelineError, PluginError
 from streamkit.plugins import json_lines, toml_lines
-from streamkit.plugins.config_files import as_path, read_text
+from streamkit.plugins.config_files import NameOrFile, as_path, is_file, read_text
 from streamkit.plugins.stage_names import BUILT_IN, stage_named
 from streamkit.plugins.toml_lines import Path as TomlPath
 
@@ -246,7 +246,7 @@ def _made_by(use: str, make: Callable[..., object], options: dict[str, Any], fol
 
 def _hints_of(make: Callable[..., object]) -> dict[str, Any]:
     try:
-        return get_type_hints(make)
+        return get_type_hints(make, include_extras=True)
     # Hints may refer to names imported only for type checking, and a callable object has none; the function checks its arguments.
     except (NameError, TypeError):
         return {}
@@ -275,6 +275,8 @@ def _fit(value: object, hint: Any, folder: Path) -> Any:
     origin = get_origin(hint) or hint
     if value is None:
         return _converted(value, hint)
+    if isinstance(value, str) and NameOrFile in (hint, *get_args(hint)):
+        return folder / value if is_file(value) else value
     if origin in (Union, types.UnionType):
         # Paths first: a string would also fit `str`, but a path must be resolved relative to `folder`.
         members = sorted((member for member in get_args(hint) if member is not types.NoneType), key=_is_no_path)

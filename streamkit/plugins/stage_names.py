@@ -5,7 +5,7 @@ from typing import Any
 from streamkit import plugins
 from streamkit.core.naming import resolved
 from streamkit.errors import PipelineError
-from streamkit.plugins.entry_points import unknown
+from streamkit.plugins.entry_points import BY_MODULE, unknown
 
 _ROOMS = {
     "streamkit.sse.lines": ("Lines",),
@@ -42,5 +42,5 @@ def stage_named(name: str) -> Any:
     if ":" in name:
         return resolved(name)
     if (found := plugins.find("stages", name)) is None:
-        raise PipelineError(unknown("stages", name, BUILT_IN, by_module=True))
+        raise PipelineError(unknown("stages", name, BUILT_IN, also=BY_MODULE))
     return found

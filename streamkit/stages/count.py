@@ -43,7 +43,8 @@ class Count(Stage[Event, Event]):
     The arguments of each tool call are counted separately. `model` is the name of a model or an encoding. `counter` is used
     instead of it: an object, a function of a text, or a name (`streamkit.counters`). With `running` a `TokenCount` is emitted
     after each delta too. With `prompt`, the tokens of a response's prompt (`prompt_tokens`), and `prices` the report has the
-    cost. `prices` is a table, a mapping that `Prices` accepts, or the name of an installed table (`streamkit.prices`).
+    cost. `prices` is a table, a mapping that `Prices` accepts, the path of a file (`.toml`, `.json`), read when the stage
+    is made, or the name of an installed table (`streamkit.prices`).
 
     Read `tokens()` and `report` of `stream.stage(Count)` at any time, also after a cancellation or a failure. Place this stage
     after `Moderate` to count the released text, before it to count the generated text, or use two, each with its own `name`.

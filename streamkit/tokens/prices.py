@@ -1,8 +1,10 @@
 """Token prices. The user supplies them: prices change, so no table is included."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation, localcontext
 from fnmatch import fnmatchcase
+from itertools import islice
 from os import PathLike
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -11,7 +13,7 @@ import msgspec
 from streamkit import plugins
 from streamkit.core.wrong_input import kind_of, shown
 from streamkit.errors import PipelineError, PluginError
-from streamkit.plugins.config_files import as_path
+from streamkit.plugins.config_files import A_FILE, NameOrFile, as_path, is_file
 from streamkit.plugins.documents import Document
 from streamkit.plugins.entry_points import check_name, unknown
 from streamkit.plugins.toml_lines import Path as Place
@@ -172,12 +174,16 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     models: dict[str, Price]
 
 
+@dataclass(init=False, repr=False)
 class Prices:
     """A price table: `{"currency": "USD", "models": {"gpt-4o*": {"input": 2.5, "output": 10}}}`, per million tokens.
 
     The first pattern (shell wildcards: `*`, `?`) that matches a model's name is used. The fields of a price are those of `Price`.
     Raises `PipelineError` for an invalid table.
     """
+
+    currency: str
+    models: dict[str, Price]
 
     def __init__(self, table: Mapping[str, Any]) -> None:
         if mistake := next(_mistakes(table), None):
@@ -188,6 +194,11 @@ class Prices:
         except msgspec.ValidationError as error:
             raise PipelineError(f"prices: {error}") from error
         self.currency, self.models = read.currency, read.models
+
+    def __repr__(self) -> str:
+        # A table may have thousands of models.
+        listed = ", ".join(map(repr, islice(self.models, 3))) + (", …" if len(self.models) > 3 else "")
+        return f"<Prices in {self.currency or 'no currency'} of {listed or 'no models'}>"
 
     def of(self, *names: str | None) -> Price | None:
         """The price of the first of these models that has one; `None` if none has."""
@@ -205,7 +216,8 @@ class Prices:
         return None if price is None else price.cost(**parts)
 
 
-PricesLike: TypeAlias = PriceTable | Mapping[str, Any] | str
+PricesLike: TypeAlias = PriceTable | Mapping[str, Any] | NameOrFile
+"""A table, a mapping that `Prices` accepts, the name of an installed table, or the path of a price file."""
 
 
 def from_file(path: str | PathLike[str]) -> Prices:
@@ -221,32 +233,32 @@ def from_file(path: str | PathLike[str]) -> Prices:
 
 
 def find_prices(prices: PricesLike) -> PriceTable:
-    """Resolve a price table: an object, a mapping that `Prices` accepts, or the name of an installed table.
+    """Resolve a price table: an object, a mapping that `Prices` accepts, the name of an installed table, or the path of a file.
 
-    A package registers a table under a name in the entry-point group `streamkit.prices`, as a function without arguments (for
-    example a class) that returns a `PriceTable`.
+    Text that ends with `.toml` or `.json` is a path, other text is a name. A package registers a table under a name in the
+    entry-point group `streamkit.prices`, as a function without arguments (for example a class) that returns a `PriceTable`.
     """
-    if isinstance(prices, str):
-        return _named(prices)
+    if isinstance(prices, str | PathLike):
+        return from_file(prices) if is_file(prices) else _named(str(prices))
     if isinstance(prices, Mapping):
         return Prices(prices)
     if isinstance(prices, PriceTable):
         return prices
-    raise PipelineError(f"expected a price table, a mapping or a name; found an object of type {type(prices).__name__}")
+    raise PipelineError(f"expected a price table, a mapping, a name or {A_FILE}; found {kind_of(prices)}")
 
 
 def check_prices(prices: PricesLike) -> PricesLike:
     """Resolve a price table like `find_prices`, but only check a name: its package is imported when the first run starts."""
-    if not isinstance(prices, str):
+    if not isinstance(prices, str) or is_file(prices):
         return find_prices(prices)
-    check_name("prices", prices)
+    check_name("prices", prices, also=A_FILE)
     return prices
 
 
 def _named(name: str) -> PriceTable:
     make = plugins.find("prices", name)
     if make is None:
-        raise PipelineError(unknown("prices", name))
+        raise PipelineError(unknown("prices", name, also=A_FILE))
     made = make()
     if not isinstance(made, PriceTable):
         raise PluginError(f"streamkit.prices: expected {name!r} to make a price table, found a {type(made).__name__}")

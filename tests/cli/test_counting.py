@@ -29,6 +29,18 @@ def test_texts_have_a_line_each_and_a_sum(tmp_path: Path, capsys: pytest.Capture
     ]
 
 
+def test_the_prices_are_those_of_a_file_for_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = written(tmp_path, "a.txt", "Count to 10")
+    table = written(tmp_path, "prices.toml", 'currency = "USD"\n[models."gpt-4o"]\ninput = 1\noutput = 1000000\n')
+
+    assert main(["count", text, "--model", "gpt-4o", "--price", table]) == 0
+    assert capsys.readouterr().out == f"       4        11  {text}  cost 4.000000\n"
+    with pytest.raises(SystemExit) as left:
+        main(["count", text, "--price", table])
+    assert left.value.code == 2
+    assert "--price: expected a price for 'o200k_base', found none" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("terminal", "message"), [(False, ""), (True, "streamkit: reading standard input; Ctrl-D ends it\n")]
 )

@@ -6,13 +6,13 @@ import asyncio
 import io
 import re
 import sys
-from decimal import Decimal
 
 import pytest
 from rich.console import Console
 
 from streamkit.cli import live
-from streamkit.cli.live import Drawn, LivePrice, Plain, line, shown
+from streamkit.cli.live import Drawn, Plain, cost_line, line, shown
+from streamkit.tokens import Prices
 
 
 def consoles(*, out: bool, err: bool, width: int = 20) -> tuple[Console, Console, io.StringIO]:
@@ -165,12 +165,18 @@ def test_plain_text_ends_its_last_row_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert file.getvalue() == "a\n"
 
 
+TWO_AND_TEN = Prices({"currency": "", "models": {"*": {"input": 2, "output": 10}}})
+
+
 @pytest.mark.parametrize(
     ("prompt", "completion", "cost"),
     [(1000, 500, "0.007000"), (None, 500, ">= 0.005000"), (1000, None, ">= 0.002000"), (0, 0, "0.000000")],
 )
-def test_what_it_costs(prompt: int | None, completion: int | None, cost: str) -> None:
-    assert LivePrice(Decimal(2), Decimal(10)).of(prompt, completion) == cost
+def test_the_cost_is_a_lower_bound_or_unknown_if_something_is_missing(
+    prompt: int | None, completion: int | None, cost: str
+) -> None:
+    assert cost_line(TWO_AND_TEN, prompt, completion, "m") == cost
+    assert cost_line(Prices({"currency": "USD", "models": {}}), prompt, completion, "m", None) == "unknown"
 
 
 def test_the_line_says_what_is_known() -> None:

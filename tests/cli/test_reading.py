@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator
-from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,12 +17,12 @@ import pytest
 
 import streamkit as sk
 from streamkit.cli.exits import EXIT_CODES, OF_AN_ANSWER
-from streamkit.cli.live import LivePrice
 from streamkit.cli.main import main
 from streamkit.cli.provider import Provider
 from streamkit.cli.reading import Meter
 from streamkit.cli.script import ScriptedCall
 from streamkit.events import EndReason
+from streamkit.tokens import Prices
 from tests.cli.packages import install
 from tests.cli.served import served
 
@@ -455,7 +454,12 @@ def test_what_was_recorded_can_be_replayed(
         ("replay x --pace fast", "argument --pace: expected 0 or more, found 'fast'"),
         ("replay x --price a/b", "argument --price: expected two prices, such as 0.15/0.60; found 'a/b'"),
         ("replay x --pace inf", "argument --pace: expected 0 or more, found 'inf'"),
-        ("replay x --price 1", "argument --price: expected two prices, such as 0.15/0.60; found '1'"),
+        (
+            "replay x --price 1",
+            "argument --price: expected two prices, such as 0.15/0.60, or a table of them: expected",
+        ),
+        ("replay x --price nowhere.toml", "or a table of them: nowhere.toml can't be read: No such file or directory"),
+        ("watch a.sse --model m --price nowhere.json", "nowhere.json can't be read: No such file or directory"),
         ("replay x --price 1/nan", "argument --price: expected two prices, such as 0.15/0.60; found '1/nan'"),
         ("run", "the following arguments are required: URL"),
     ],
@@ -627,10 +631,10 @@ def test_a_stage_that_is_written_wrongly_is_told(
 # The line
 
 
-TWO_AND_TEN = LivePrice(Decimal(2), Decimal(10))
+TWO_AND_TEN = Prices({"currency": "", "models": {"*": {"input": 2, "output": 10}}})
 
 
-def metered(messages: object, *, counted: bool = True, price: LivePrice | None = TWO_AND_TEN) -> Meter:
+def metered(messages: object, *, counted: bool = True, price: Prices | None = TWO_AND_TEN) -> Meter:
     """Return the meter of a response of three tokens without a usage."""
     body = b"".join(
         b'data: {"choices":[{"index":0,"delta":{"content":" %s"}}]}\n\n' % word for word in (b"a", b"b", b"c")

@@ -217,7 +217,8 @@ def test_without_any_package_an_unknown_name_is_said_to_have_no_choice(monkeypat
     with pytest.raises(PipelineError) as caught:
         sk.Count("gpt-4o", prices="nobody").fresh()
     assert str(caught.value) == (
-        "expected one of the prices that installed packages offer, of which there are none; found 'nobody'"
+        "expected one of the prices that installed packages offer, of which there are none, or the path of a .toml or .json "
+        "file; found 'nobody'"
     )
 
 

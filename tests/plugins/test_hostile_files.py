@@ -101,7 +101,7 @@ def edited(draw: st.DrawFn, text: str) -> str:
     return text
 
 
-TEXTS = [pipelines.dumps(pipelines.from_data(valid)) for valid in VALID if "prices" not in valid[0]]
+TEXTS = [pipelines.dumps(pipelines.from_data(valid)) for valid in VALID]
 
 
 @pytest.mark.parametrize("format", ["toml", "json"])

@@ -15,6 +15,7 @@ from streamkit.emitters.anthropic import MessagesEmitter
 from streamkit.errors import PipelineError
 from streamkit.plugins import pipeline_files as pipelines
 from streamkit.plugins.stage_names import BUILT_IN, stage_named
+from streamkit.tokens import Prices
 from tests.written import Translate, add, half, identity, judge, repeated, shout, translated, wait, way
 
 NUMBERS, SECONDS = st.integers(1, 10**6), st.floats(0.001, 1e6)
@@ -339,3 +340,28 @@ def test_a_stage_of_a_package_is_used_by_its_name(monkeypatch: pytest.MonkeyPatc
     )
 
     assert pipelines.loads('[[stage]]\nuse = "translate"\nlanguage = "fr"') == Translate("fr")
+
+
+@pytest.mark.parametrize(
+    "stage", ['use = "Count"\nmodel = "gpt-4o"', 'use = "Budget"\ncost = "0.1"\nmodel = "gpt-4o"\nprompt = 1']
+)
+@pytest.mark.parametrize("name", ["prices.toml", "other/prices.json"])
+def test_a_file_names_its_prices_by_a_path_beside_it(stage: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "prices.toml").write_text('currency = "USD"\n[models."*"]\ninput = 0.1\noutput = 2.5\n')
+    (tmp_path / "other/prices.json").write_text('{"currency": "USD", "models": {"*": {"input": 0.1, "output": 2.5}}}')
+    (tmp_path / "pipeline.toml").write_text(f'[[stage]]\n{stage}\nprices = "{name}"\n')
+
+    made: Any = pipelines.from_file(tmp_path / "pipeline.toml")
+
+    assert made.prices == Prices({"currency": "USD", "models": {"*": {"input": "0.1", "output": "2.5"}}})
+    assert pipelines.loads(pipelines.dumps(made)) == made
+
+
+def test_the_prices_of_a_file_may_be_the_name_of_an_installed_table(tmp_path: Path) -> None:
+    text = '[[stage]]\nuse = "Count"\nmodel = "gpt-4o"\nprices = "{}"\n'
+
+    made: Any = pipelines.loads(text.format("genai"), folder=tmp_path)
+    assert made.prices == "genai"
+    with pytest.raises(PipelineError, match=r"line 1: .*nowhere\.toml can't be read: No such file or directory$"):
+        pipelines.loads(text.format("nowhere.toml"), folder=tmp_path)

@@ -225,7 +225,9 @@ def test_an_installed_packages_prices_are_found_by_their_name(monkeypatch: pytes
         find_prices("nobody")
     with pytest.raises(PluginError, match="expected 'odd' to make a price table, found a dict"):
         find_prices("odd")
-    with pytest.raises(PipelineError, match="expected a price table, a mapping or a name; found an object of type int"):
+    with pytest.raises(
+        PipelineError, match=r"a mapping, a name or the path of a \.toml or \.json file; found an object of type int"
+    ):
         Count("m", counter="characters", prices=3)  # type: ignore[arg-type]
 
 
@@ -365,3 +367,49 @@ def test_mistakes_in_a_json_file_are_reported_with_their_line(tmp_path: Path, te
 def test_a_missing_price_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"nowhere\.toml can't be read: No such file or directory$"):
         prices.from_file(tmp_path / "nowhere.toml")
+
+
+FILES = {
+    "prices.toml": 'currency = "USD"\n[models."m*"]\ninput = 1\noutput = 2.5\n',
+    "prices.json": '{"currency": "USD", "models": {"m*": {"input": 1, "output": 2.5}}}',
+    "PRICES.TOML": 'currency = "USD"\n[models."m*"]\ninput = 1\noutput = 2.5\n',
+    "prices": 'currency = "USD"\n[models."m*"]\ninput = 1\noutput = 2.5\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("prices.toml", str), ("prices.json", str), ("PRICES.TOML", str), ("prices.toml", Path), ("prices", Path)],
+)
+def test_the_path_of_a_file_is_accepted_like_a_table(name: str, kind: Any, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(FILES[name])
+    path, table = kind(tmp_path / name), prices.from_file(tmp_path / name)
+
+    assert find_prices(path) == table
+    assert Count("m-1", counter="characters", prices=path).prices == table
+    assert Budget(cost=1, model="m-1", counter="characters", prompt=0, prices=path).prices == table
+
+
+@pytest.mark.parametrize("make", [find_prices, lambda given: Count("m", counter="characters", prices=given)])
+def test_what_is_neither_a_table_nor_a_file_is_refused(make: Any, tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text('currency = "USD"\nmodels = 1\n')
+    for wrong, message in (
+        (str(tmp_path / "nowhere.toml"), r"nowhere\.toml can't be read: No such file or directory$"),
+        (tmp_path, "can't be read: Is a directory$"),
+        (str(tmp_path / "prices.toml"), "^prices.toml, line 2: expected models, a table of prices"),
+        ("prices", r"expected one of the prices .* or the path of a \.toml or \.json file; found 'prices'"),
+        (b"prices.toml", "a name or the path of a .*; found an object of type bytes"),
+    ):
+        with pytest.raises(PipelineError, match=message):
+            make(wrong)
+
+
+def test_the_repr_of_a_table_has_its_currency_and_its_first_models() -> None:
+    price = {"input": 1, "output": 2}
+
+    assert repr(Prices({"currency": "USD", "models": {"a*": price}})) == "<Prices in USD of 'a*'>"
+    assert (
+        repr(Prices({"currency": "EUR", "models": dict.fromkeys("abcd", price)}))
+        == "<Prices in EUR of 'a', 'b', 'c', …>"
+    )
+    assert repr(Prices({"currency": "", "models": {}})) == "<Prices in no currency of no models>"
