@@ -29,6 +29,13 @@ TARGETS: Mapping[str, Write] = {
     "gemini": gemini.write,
 }
 _PROSE = {"openai": "chat completions", "anthropic": "Messages", "responses": "Responses", "gemini": "Gemini"}
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("openai", "anthropic", "ai-sdk", "ag-ui"), ("messages",)),
+    # "One of 'input' or 'previous_response_id' or 'prompt' or 'conversation_id' must be provided": the error of OpenAI's API.
+    "responses": ("input", "previous_response_id", "conversation", "prompt"),
+    "gemini": ("contents",),
+}
+"""The fields of which every request of a source has at least one."""
 MAX_TOKENS = 8192
 MIXED = ("responses",)
 """APIs whose instructions may have more than text."""
@@ -55,8 +62,9 @@ def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: 
 
     Fields that are null or empty are not reported as losses, nor are ids that Responses gave to earlier items.
 
-    A body that is not a request of the source raises `ProtocolError` with the path and the type of what was found; an unknown
-    `source` or `target` raises `PipelineError`.
+    A body that is not a request of the source raises `ProtocolError` with the path and the type of what was found; so does one
+    without `messages`, `contents` or, for Responses, `input` or a reference to stored content. An unknown `source` or `target`
+    raises `PipelineError`.
     """
     for name, value, known in (("source", source, [*SOURCES]), ("target", target, [*TARGETS])):
         if value not in known:
@@ -64,14 +72,23 @@ def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: 
     if depth_of(body) > DEEPEST:
         raise ProtocolError(f"expected a request that is nested at most {DEEPEST} levels deep, found a deeper one")
     losses = Losses(_PROSE[target])
+    _check_content(Fields(body, "", losses), source)
     if source == target:
-        Fields(body, "", losses)  # raises unless the body is an object
         return Translation(copy.deepcopy(dict(body)), [])
     conversation = SOURCES[source](body, losses)
     turns = (_prepared(turn, target, losses) for turn in conversation.turns)
     conversation.turns = [turn for turn in turns if turn.parts]
     _note_prefill(conversation, target, losses)
     return Translation(TARGETS[target](conversation, losses, max_tokens), losses)
+
+
+def _check_content(fields: Fields, source: str) -> None:
+    first, *others = REQUIRED[source]
+    if fields.has(first) or any(map(fields.has, others)):
+        return
+    if others:
+        raise ProtocolError(f"request: expected {', '.join((first, *others[:-1]))} or {others[-1]}, found none of them")
+    raise ProtocolError(f"{first}: expected an array, found nothing")
 
 
 def _prepared(turn: Turn, target: str, losses: Losses) -> Turn:

@@ -293,8 +293,14 @@ def test_a_request_translated_from_another_format_is_restored(target: str) -> No
             r"contents\[0\].parts\[0\].functionCall.name: expected a string",
         ),
         ({"contents": [{"parts": [{"inlineData": {}}]}]}, r"parts\[0\].inlineData: expected data or fileUri"),
-        ({"generation_config": {"top_p": "x"}}, "generation_config.top_p: expected a number, found string"),
-        ({"toolConfig": {"functionCallingConfig": {"mode": "x"}}}, "functionCallingConfig.mode: expected AUTO, ANY"),
+        (
+            {"contents": [], "generation_config": {"top_p": "x"}},
+            "generation_config.top_p: expected a number, found string",
+        ),
+        (
+            {"contents": [], "toolConfig": {"functionCallingConfig": {"mode": "x"}}},
+            "functionCallingConfig.mode: expected AUTO, ANY",
+        ),
     ],
 )
 def test_an_invalid_request_raises_with_the_path(body: dict[str, Any], message: str) -> None:

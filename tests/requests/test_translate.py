@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from streamkit.errors import PipelineError, ProtocolError
 from streamkit.requests import Untranslated, translate
+from streamkit.requests.translation import TARGETS
 from tests.requests.bodies import BODIES, CHAT, MESSAGES, PNG, RESPONSES, SCHEMA, check, places
 
 ANYTHING = st.recursive(
@@ -753,6 +754,35 @@ def test_an_invalid_request_raises_with_the_path_and_without_its_text(source: st
     with pytest.raises(ProtocolError, match=message) as caught:
         translate(body, source=source, target=target)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "body", [{}, {"model": "c"}, {"nonsense": 1}, {"messages": None, "contents": None, "input": None}]
+)
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("openai", "messages: expected an array, found nothing"),
+        ("anthropic", "messages: expected an array, found nothing"),
+        ("ai-sdk", "messages: expected an array, found nothing"),
+        ("ag-ui", "messages: expected an array, found nothing"),
+        ("gemini", "contents: expected an array, found nothing"),
+        ("responses", "request: expected input, previous_response_id, conversation or prompt, found none of them"),
+    ],
+)
+def test_a_body_without_content_is_not_a_request(source: str, target: str, body: Any, message: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        translate(body, source=source, target=target)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("reference", ["previous_response_id", "conversation", "prompt"])
+def test_a_request_of_responses_may_refer_to_stored_content_instead(reference: str) -> None:
+    body, untranslated = translate({"model": "m", reference: "id-1"}, source="responses", target="openai")
+
+    assert body["messages"] == []
+    assert [loss.path for loss in untranslated] == [reference]
 
 
 @pytest.mark.parametrize(("source", "target"), [("cohere", "openai"), ("openai", "cohere")])
