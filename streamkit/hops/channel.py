@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from types import UnionType
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, get_args
@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 from streamkit.core.buffers import Buffer
 from streamkit.core.joined import HopContext
 from streamkit.core.reading import CLOSE_SECONDS
+from streamkit.core.source import Source, as_source
 from streamkit.core.stray import stray_cancellation_fails
 from streamkit.core.stream import Stream
 from streamkit.core.views import Views
@@ -23,8 +24,9 @@ from streamkit.errors import PipelineError, QueueOverflow, StreamInterrupted
 from streamkit.events import StreamEnd
 
 T = TypeVar("T")
-Readable: TypeAlias = AsyncIterable[T] | HopContext[AsyncIterable[T]]
-"""Input of a hop: a stream or another async iterable, or a hop, which is entered and left in the task that reads it."""
+Readable: TypeAlias = AsyncIterable[T] | HopContext[AsyncIterable[T]] | Source[T] | Iterable[T]
+"""Input of a hop: a stream or another async iterable, a hop, which is entered and left in the task that reads it, or a source, as
+on the left of `|`: a list, a file, a response."""
 LEFT = "the block of this hop was left before its input had ended; the items delivered so far are incomplete"
 Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "error"]
 
@@ -332,13 +334,12 @@ class _Unentered(AsyncIterator[T], Generic[T]):
 
 
 def reading(items: Readable[T]) -> AsyncIterator[T]:
-    """Return the iterator of a stream, for `entered`. Raises `PipelineError` for an object that is not async iterable."""
+    """Return the iterator of a hop's input, for `entered`. Raises `PipelineError` for an object that can't be read."""
     if isinstance(items, HopContext) or (isinstance(items, Stream) and items.unentered):
         return _Unentered(cast("Stream[T] | HopContext[AsyncIterable[T]]", items))
-    if not isinstance(cast(object, items), AsyncIterable):
-        entered = "; enter it first, with `async with`" if hasattr(items, "__aenter__") else ""
-        raise PipelineError(f"expected a stream or another async iterable, found {kind_of(items)}{entered}")
-    return aiter(cast("AsyncIterable[T]", items))
+    if isinstance(items, AsyncIterable):
+        return aiter(cast("AsyncIterable[T]", items))
+    return cast("AsyncIterator[T]", aiter(Stream[Any](as_source(items), ())))
 
 
 @asynccontextmanager
@@ -364,7 +365,10 @@ async def opened(answer: object, unclosed: list[Exception]) -> AsyncGenerator[As
             async with cast("Stream[Any] | HopContext[AsyncIterable[Any]]", answer) as items:
                 yield items
             return
-        iterator = reading(cast("AsyncIterable[Any]", answer))
+        if not isinstance(answer, AsyncIterable):
+            entered = "; enter it first, with `async with`" if hasattr(answer, "__aenter__") else ""
+            raise PipelineError(f"expected a stream or another async iterable, found {kind_of(answer)}{entered}")
+        iterator = aiter(cast("AsyncIterable[Any]", answer))
         try:
             yield iterator
         finally:

@@ -1,6 +1,7 @@
-"""Hops, and streams with a hop, as input of another hop: they are entered and left in the task that reads them."""
+"""Hops, streams with a hop, and sources as input of a hop: they are entered or opened, and left, in the task that reads them."""
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -8,6 +9,7 @@ import pytest
 
 import streamkit as sk
 from streamkit import hops
+from streamkit.moderation import Decision, Window
 from streamkit.testing import HANG, Scripted
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +33,7 @@ INNER: dict[str, Callable[[Any], Any]] = {
     "a stream with two": lambda source: source | hops.Prefetch(2) | sk.ops.Tap(repr) | hops.ConcurrentMap(same),
     "a hop": lambda source: hops.merge(source | sk.ops.Tap(repr)),
     "a race": lambda source: hops.race(source | hops.Prefetch(2)),
+    "a source": lambda source: source,
 }
 OUTER: dict[str, Callable[[Any], Any]] = {
     "prefetch": lambda inner: hops.prefetch(inner),
@@ -122,3 +125,60 @@ async def test_a_stream_that_was_entered_before_is_read_as_it_is() -> None:
         assert [event async for event in events] == EVENTS
 
     assert (source.opened, source.closed) == (1, 1)
+
+
+ITEMS: dict[str, Callable[[], Any]] = {
+    "a list": lambda: EVENTS,
+    "a tuple": lambda: tuple(EVENTS),
+    "a generator": lambda: (event for event in EVENTS),
+    "an iterator": lambda: iter(EVENTS),
+}
+CLASSIFYING: dict[str, Callable[[Any], Any]] = {
+    "guarded": lambda events: hops.guarded(events, allowed),
+    "classify": lambda events: hops.classify(events, allowed),
+}
+
+
+async def allowed(*window: Window) -> Decision:
+    await anyio.lowlevel.checkpoint()
+    return Decision()
+
+
+@pytest.mark.parametrize("items", ITEMS.values(), ids=ITEMS)
+@outer
+async def test_any_iterable_comes_through_as_it_does_left_of_a_pipeline(items: Any, outer: Any) -> None:
+    async with outer(items()) as events:
+        assert [event async for event in events] == EVENTS
+
+
+@pytest.mark.parametrize("items", ITEMS.values(), ids=ITEMS)
+@pytest.mark.parametrize("moderating", CLASSIFYING.values(), ids=CLASSIFYING)
+async def test_any_iterable_of_events_can_be_moderated(items: Any, moderating: Any) -> None:
+    async with moderating(items()) as events:
+        assert [event async for event in events if isinstance(event, sk.TextDelta)] == [EVENTS[0], EVENTS[2]]
+
+
+async def test_any_iterable_can_be_read_by_several_consumers() -> None:
+    async with hops.tee(EVENTS, 2) as branches:
+        for branch in branches:
+            assert [event async for event in branch] == EVENTS
+    async with hops.broadcast(EVENTS) as hub:
+        assert [event async for event in hub.subscribe()] == EVENTS
+    async with hops.group_by(range(4), lambda number: number % 2) as groups:
+        found = [[number async for number in group] async for group in groups]
+    assert found == [[0, 2], [1, 3]]
+
+
+async def test_a_response_and_a_file_are_bytes_as_left_of_a_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "answer.sse").write_bytes(b"data: 1\n\n")
+
+    async with hops.prefetch(tmp_path / "answer.sse") as pieces:  # type: ignore[var-annotated, arg-type]
+        assert [piece async for piece in pieces] == [b"data: 1\n\n"]
+
+
+@pytest.mark.parametrize("wrong", [None, 1, object()], ids=["None", "1", "an object"])
+@outer
+async def test_what_can_t_be_read_is_refused_with_the_message_of_a_pipeline(wrong: object, outer: Any) -> None:
+    with pytest.raises(sk.PipelineError, match=r"expected a source .* or an iterable, found an object of type"):
+        async with outer(wrong):
+            pass

@@ -96,4 +96,4 @@ async def test_a_hop_that_gives_several_streams_is_no_answer(caplog: pytest.LogC
     app.router.add_get("/", handler)
     async with aiohttp_app(app) as url, aiohttp.request("GET", url) as got:
         assert got.status == 500
-    assert "expected a stream or another async iterable, found" in caplog.text
+    assert "found an object of type EnteredOnce, which is a context manager" in caplog.text
