@@ -5,10 +5,13 @@ an entry point.
 """
 
 from functools import cache
+from typing import cast
 
 import msgspec
 
 from streamkit import plugins
+from streamkit.core.naming import named
+from streamkit.core.wrong_input import kind_of
 from streamkit.dialects.anthropic import AnthropicMessages
 from streamkit.dialects.assistants import OpenAIAssistants
 from streamkit.dialects.base import Dialect
@@ -32,7 +35,7 @@ from streamkit.dialects.transcription import OpenAITranscription
 from streamkit.dialects.watsonx import Watsonx
 from streamkit.dialects.writer import WriterCompletions
 from streamkit.errors import PipelineError, PluginError
-from streamkit.plugins.entry_points import unknown
+from streamkit.plugins.entry_points import BY_MODULE, unknown
 from streamkit.sse.events import ServerSentEvent
 from streamkit.sse.json_text import NOT_JSON
 
@@ -64,17 +67,32 @@ DIALECTS: dict[str, type[Dialect]] = {
 
 
 def by_name(name: str) -> type[Dialect]:
-    """Return the dialect with that name, built in or from an installed package (entry points `streamkit.dialects`).
+    """Return the dialect with that name: built in, from an installed package (entry points `streamkit.dialects`), or any other
+    class as `package.module:name`.
 
-    Raises `PipelineError` for an unknown name, and `PluginError` if the object that a package provides is not a dialect.
+    Raises `PipelineError` for an unknown name and a module's object that is not a dialect, and `PluginError` if the object that a
+    package provides is not one.
     """
     if name in DIALECTS:
         return DIALECTS[name]
+    if ":" in name:
+        return checked(named(name))
     if (found := plugins.find("dialects", name)) is None:
-        raise PipelineError(unknown("dialects", name, DIALECTS))
-    if not (isinstance(found, type) and issubclass(found, Dialect)):
+        raise PipelineError(unknown("dialects", name, DIALECTS, also=BY_MODULE))
+    if not _is_dialect(found):
         raise PluginError(f"streamkit.dialects: {name!r} is not a subclass of Dialect")
-    return found
+    return cast("type[Dialect]", found)
+
+
+def checked(dialect: object) -> type[Dialect]:
+    """Return the class of a dialect. Raises `PipelineError` for any other object."""
+    if not _is_dialect(dialect):
+        raise PipelineError(f"expected the name of a dialect or a subclass of Dialect, found {kind_of(dialect)}")
+    return cast("type[Dialect]", dialect)
+
+
+def _is_dialect(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Dialect)
 
 
 def for_event(event: ServerSentEvent, problems: list[str] | None = None) -> type[Dialect] | None:

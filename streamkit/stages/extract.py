@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from streamkit.core.stage import Stage, cut_short
 from streamkit.core.wrong_input import name_shown
-from streamkit.dialects import DIALECTS, by_name, for_event, installed
+from streamkit.dialects import DIALECTS, by_name, checked, for_event, installed
 from streamkit.dialects.base import Dialect
 from streamkit.dialects.emitted_text import MOST_PIECES
 from streamkit.dialects.learn import Learner, Learnt, Noted
@@ -22,9 +22,10 @@ from streamkit.sse.events import ServerSentEvent
 class Extract(Stage[ServerSentEvent, Event]):
     """Convert a provider's server-sent events to streamkit's events.
 
-    `dialect` is the name or class of the provider's dialect. By default it is detected from the first event that identifies it;
-    this includes the dialects of installed packages. If events were received but no dialect recognized any of them,
-    `UnknownDialect` is raised at the end or at `[DONE]`, or `PluginError` if some packages could not be loaded.
+    `dialect` is the provider's dialect: its name, its class, or `package.module:name` of a class. By default it is detected from
+    the first event that identifies it; this includes the dialects of installed packages. If events were received but no dialect
+    recognized any of them, `UnknownDialect` is raised at the end or at `[DONE]`, or `PluginError` if some packages could not be
+    loaded.
 
     The last event is a `StreamEnd`, emitted as soon as the end marker of the format arrives; reading stops there. `errors`: an
     error that the provider sends in the stream emits `StreamEnd("provider_error")` and then raises `ProviderError`. An event that
@@ -62,7 +63,8 @@ class Extract(Stage[ServerSentEvent, Event]):
     def __post_init__(self) -> None:
         _check("errors", self.errors, ("raise", "emit"))
         _check("malformed", self.malformed, ("raise", "skip"))
-        chosen = by_name(self.dialect) if isinstance(self.dialect, str) else self.dialect
+        given = self.dialect
+        chosen = by_name(given) if isinstance(given, str) else None if given is None else checked(given)
         if self.reasoning_tags is not None:
             self._tags = _checked(self.reasoning_tags)
         self._reader, self._decided = self._make(chosen or Undecided), chosen is not None

@@ -1,5 +1,7 @@
 """Which dialect an answer is in, told by the first event that tells."""
 
+from typing import Any
+
 import pytest
 
 import streamkit as sk
@@ -56,7 +58,10 @@ def test_a_dialect_of_an_installed_package_is_found_by_its_name(monkeypatch: pyt
     monkeypatch.setattr(plugins, "find", lambda group, name: {("dialects", "other"): CohereChat}.get((group, name)))
     word = b'data: {"type": "content-delta", "delta": {"message": {"content": {"text": "Hi"}}}}\n\n'
     assert sk.TextDelta("Hi") in list((sk.sse.Lines() | sk.Parse() | Extract("other")).run([word]))
-    with pytest.raises(sk.PipelineError, match=r"^expected one of the dialects anthropic, .*, writer; found 'another'"):
+    with pytest.raises(
+        sk.PipelineError,
+        match=r"^expected one of the dialects anthropic, .*, writer or package.module:name; found 'another'",
+    ):
         Extract("another")
 
 
@@ -103,3 +108,27 @@ def test_chunks_that_are_alike_are_learnt_from_in_the_first_burst_too(
     events = [event for at in range(0, 500, size) for event in stage.feed_all(chunks[at : at + size])]
     assert "".join(event.text for event in events if isinstance(event, sk.TextDelta)) == "".join(map(str, range(500)))
     assert len(read) < 10
+
+
+def test_a_dialect_is_found_as_module_and_name() -> None:
+    by_name, by_class = Extract("streamkit.dialects.cohere:CohereChat"), Extract(CohereChat)
+
+    assert by_name.detected is by_class.detected is CohereChat
+    assert sk.pipelines.loads(sk.pipelines.dumps(by_name)) == by_name
+    assert sk.pipelines.loads(sk.pipelines.dumps(by_class)) == by_class
+
+
+@pytest.mark.parametrize(
+    ("dialect", "message"),
+    [
+        ("no_such_module:Lark", "'no_such_module:Lark' can't be found: No module named 'no_such_module'"),
+        ("streamkit.dialects.cohere:Lark", "'streamkit.dialects.cohere:Lark' can't be found: "),
+        ("streamkit.dialects.cohere:", "expected a name as package.module:name, found 'streamkit.dialects.cohere:'"),
+        ("streamkit:Parse", "expected the name of a dialect or a subclass of Dialect, found the class Parse"),
+        (int, "expected the name of a dialect or a subclass of Dialect, found the class int"),
+        (5, "expected the name of a dialect or a subclass of Dialect, found an object of type int"),
+    ],
+)
+def test_what_is_no_dialect_is_refused_when_the_stage_is_made(dialect: Any, message: str) -> None:
+    with pytest.raises(sk.PipelineError, match=f"^{message}"):
+        Extract(dialect)
