@@ -4,6 +4,7 @@ A rule is called with the buffered text after the last piece, and returns the le
 decide yet. Its result must not change when more text follows; the pieces are then the same however the text is cut.
 """
 
+import difflib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -51,8 +52,9 @@ _RULES: dict[str, _Finder] = {"word": _word_end, "line": _line_end, "sentence": 
 class Smooth(ReadsAsWritten, Stage[Event, Event]):
     """Release text in pieces.
 
-    `by` is `word`, `line`, `sentence`, a regular expression, or a function. With an expression, a piece ends with each match. A
-    function is called with the buffered text, and returns the length of the next piece or `None` if it can't decide yet.
+    `by` is `word`, `line`, `sentence`, a regular expression, or a function. With an expression, a piece ends with each match; one
+    of letters alone is written `(?:END)`, because a plain word is refused as an unknown name. A function is called with the
+    buffered text, and returns the length of the next piece or `None` if it can't decide yet.
 
     A match counts when a character that is not part of it follows; with an expression that looks further ahead, the pieces may
     depend on how the text is cut. A piece has at most `max_held` characters. Each choice and channel is split separately. The
@@ -226,10 +228,19 @@ class Coalesce(ReadsAsWritten, Stage[Event, Event]):
 
 def _finder(by: str | Rule) -> _Finder:
     if isinstance(by, str):
-        return _RULES[by] if by in _RULES else _matches(by)
+        return _RULES[by] if by in _RULES else _matches(_expression(by))
     if not callable(by):
         raise PipelineError(f"expected {_EXPECTED}; found an object of type {type(by).__name__}")
     return lambda text, searched: (by(text), 0)
+
+
+def _expression(by: str) -> str:
+    # A single letter may separate pieces; a longer word was meant as a name.
+    if len(by) > 1 and by.isascii() and by.isidentifier():
+        near = difflib.get_close_matches(by.lower(), _RULES, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise PipelineError(f"expected {_EXPECTED} (a plain word as (?:…)); found {by!r}{hint}")
+    return by
 
 
 def _matches(expression: str) -> _Finder:

@@ -132,6 +132,21 @@ def test_what_came_before_a_function_failed_is_delivered() -> None:
             lambda: ops.Smooth("["),
             "expected one of word, line, sentence, a regular expression or a function; found '['",
         ),
+        (
+            lambda: ops.Smooth("words"),
+            "expected one of word, line, sentence, a regular expression or a function (a plain word as "
+            "(?:…)); found 'words'; did you mean word?",
+        ),
+        (
+            lambda: ops.Smooth("Sentence"),
+            "expected one of word, line, sentence, a regular expression or a function (a plain word "
+            "as (?:…)); found 'Sentence'; did you mean sentence?",
+        ),
+        (
+            lambda: ops.Smooth("END"),
+            "expected one of word, line, sentence, a regular expression or a function (a plain word as "
+            "(?:…)); found 'END'",
+        ),
         (lambda: ops.StopAt(""), "stops: expected a text, or a tuple of texts, of at least one character each"),
         (
             lambda: ops.StopAt("x", channels=("tools",)),

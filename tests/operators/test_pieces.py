@@ -36,6 +36,9 @@ def in_fours(text: str) -> int | None:
         ("sentence", "Is it? It is! Done.", ["Is it? ", "It is! ", "Done."]),
         (r"[,;]\s*", "a, b;c", ["a, ", "b;", "c"]),
         (r"x*", "abc", ["abc"]),
+        ("(?:END)", "aENDbEND c", ["aEND", "bEND", " c"]),
+        ("e", "one two", ["one", " two"]),
+        ("다", "좋다 봤다 ", ["좋다", " 봤다", " "]),
         (in_fours, "abcdefghij", ["abcd", "efgh", "ij"]),
     ],
 )
