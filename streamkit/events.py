@@ -404,6 +404,8 @@ class Skipped(EventBase, frozen=True, gc=False, eq=False):
     item: str
     error: str
     attempts: int = 1
+    position: int | None = None
+    """The number of the item in the input, from 0; for a tool call, that of the event that completed it."""
 
 
 class ToolOutput(EventBase, frozen=True, eq=False):

@@ -42,7 +42,7 @@ EXAMPLES: list[sk.Event] = [
     sk.Blocked("category", 1, 2, "tool_arguments", 1, "high", 3, "rules", "stop"),
     sk.events.Retracted("category", 1, 2, 0, 1, "refusal", 1, "*"),
     sk.events.HoldExceeded("seconds", "block", 1, 2, "refusal", 1),
-    sk.events.Skipped("TextDelta", "ValueError", 2),
+    sk.events.Skipped("TextDelta", "ValueError", 2, 7),
     sk.events.ToolOutput("weather", {"degrees": 18}, "c1", 1, failed=True),
     sk.events.TurnEnd(1, "tool_calls", 2, sk.Usage(prompt_tokens=1)),
     sk.events.Checked("flagged", 1, 2, "refusal", 1, "category", {"category": 0.5}, "timeout", 2, 3, 0.5, 1.5),

@@ -86,9 +86,9 @@ async def concurrent_map(
     emitted as they are ready; other items keep their own order and do not wait for results, except a `StreamEnd`.
 
     `on_error`: `raise` cancels all other calls and closes `items`; the exception is raised after the results that are ready (with
-    `ordered`, those before the first pending one). `skip` emits a `Skipped` in place of the item. `retry` calls again after
-    `wait(attempt)` seconds, up to `attempts` calls in total, and then raises. A function of the exception and the item returns
-    one of these words. An error of `items` is raised after the results of all items before it.
+    `ordered`, those before the first pending one). `skip` emits a `Skipped` in place of the item, with the item's position in
+    `items`. `retry` calls again after `wait(attempt)` seconds, up to `attempts` calls in total, and then raises. A function of
+    the exception and the item returns one of these words. An error of `items` is raised after the results of all items before it.
 
     At most `ahead` items are read ahead of the consumer. Leaving the block cancels the calls and closes `items`.
     """
@@ -122,12 +122,13 @@ def _not_async(function: Callable[..., Any], returned: object) -> PipelineError:
 
 
 class _Slot:
-    """The position of one item in the order of results."""
+    """The place of one item in the order of results. `position` is the item's number in the input, from 0."""
 
-    __slots__ = ("done", "value")
+    __slots__ = ("done", "position", "value")
 
-    def __init__(self, value: Any, *, done: bool) -> None:
+    def __init__(self, value: Any, position: int, *, done: bool) -> None:
         self.value = value
+        self.position = position
         self.done = done
 
 
@@ -150,6 +151,7 @@ class Mapped(Output[B], Generic[B]):
         self._line: deque[_Slot] = deque()  # ordered results, from the first one that is pending
         self._last: list[Any] = []  # unordered: items to emit after all results
         self._jobs: deque[_Slot] = deque()
+        self._position = -1  # of the item that was read last
         self._open = 0  # jobs without a result
         self._workers = 0
         self._idle: list[anyio.Event] = []
@@ -187,6 +189,7 @@ class Mapped(Output[B], Generic[B]):
         return self._open + len(self._line)
 
     def _take(self, item: Any) -> None:
+        self._position += 1
         for call in self._calls.feed(item) if self._calls else ():
             self._put(call)
         if isinstance(item, StreamEnd) or (self._takes is not None and not isinstance(item, self._takes)):
@@ -196,14 +199,14 @@ class Mapped(Output[B], Generic[B]):
 
     def _pass(self, item: Any) -> None:
         if self._plan.ordered and self._line:
-            self._line.append(_Slot([item], done=True))
+            self._line.append(_Slot([item], self._position, done=True))
         elif isinstance(item, StreamEnd):
             self._last.append(item)
         else:
             self.put(item)
 
     def _put(self, item: Any) -> None:
-        slot = _Slot(item, done=False)
+        slot = _Slot(item, self._position, done=False)
         self._jobs.append(slot)
         if self._plan.ordered:
             self._line.append(slot)
@@ -248,7 +251,7 @@ class Mapped(Output[B], Generic[B]):
                         await anyio.sleep(self._plan.wait(attempt))
                         continue
                     case "skip":
-                        results = [Skipped(type(item).__name__, type(error).__name__, attempt)]
+                        results = [Skipped(type(item).__name__, type(error).__name__, attempt, slot.position)]
                     case Exception() as failure:
                         return self.fail(failure, f"in concurrent_map: {short_name(self._plan.function)}")
             return self._answer(slot, results)

@@ -212,7 +212,7 @@ async def test_skip_leaves_the_item_out_and_reports_it_without_its_text() -> Non
     async with concurrent_map(Items("a", "bad", "b")(), Flaky(9), on_error="skip") as mapped:
         found = await all_of(mapped)
 
-    assert found == ["a", Skipped("str", "ValueError"), "b"]
+    assert found == ["a", Skipped("str", "ValueError", 1, 1), "b"]
     assert "secret" not in repr(found)
 
 
@@ -241,7 +241,7 @@ async def test_a_function_decides_by_the_exception_and_the_item() -> None:
         return "skip"
 
     async with concurrent_map(Items("bad")(), Flaky(9), on_error=decide) as mapped:
-        assert await all_of(mapped) == [Skipped("str", "ValueError")]
+        assert await all_of(mapped) == [Skipped("str", "ValueError", 1, 0)]
 
     def broken(error: Exception, item: Any) -> Any:
         raise KeyError("decide")
@@ -267,7 +267,7 @@ async def test_an_item_that_was_retried_in_vain_can_be_skipped() -> None:
     async with concurrent_map(
         Items("a", "bad", "b")(), Flaky(9), on_error=decide, attempts=5, wait=lambda _: 0
     ) as mapped:
-        assert await all_of(mapped) == ["a", Skipped("str", "ValueError", 3), "b"]
+        assert await all_of(mapped) == ["a", Skipped("str", "ValueError", 3, 1), "b"]
 
 
 # Clean-up
@@ -392,3 +392,20 @@ async def test_a_function_that_is_not_async_is_named(on_error: Any) -> None:
     said = str(caught.value)
     assert said.startswith("expected an async function; ")
     assert said.endswith(".double returned an object of type int: use ops.Map for one that is not async")
+
+
+async def of_even(number: int) -> int:
+    await checkpoint()
+    if number % 2:
+        raise ValueError(number)
+    return number
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_a_skipped_item_is_found_by_its_position_in_the_input(ordered: bool) -> None:
+    items: list[Any] = [2, 3, "passes through", 4, 5, 7]
+
+    async with concurrent_map(items, of_even, of=int, on_error="skip", ordered=ordered) as mapped:
+        skipped = [item for item in await all_of(mapped) if isinstance(item, Skipped)]
+
+    assert [items[item.position or 0] for item in skipped] == [3, 5, 7]

@@ -125,7 +125,7 @@ async def test_each_group_raises_it() -> None:
 async def test_on_error_takes_it_as_any_failure() -> None:
     with anyio.fail_after(10):
         async with sk.hops.concurrent_map(numbers(), broken, on_error="skip") as items:
-            assert [item async for item in items] == [0, 1, Skipped("int", "StreamInterrupted", 1), 3]
+            assert [item async for item in items] == [0, 1, Skipped("int", "StreamInterrupted", 1, 2), 3]
 
 
 async def test_a_check_that_ends_so_has_failed() -> None:
