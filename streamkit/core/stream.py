@@ -213,7 +213,8 @@ class Stream(AsyncIterator["Out | StreamEnd"], Views, Generic[Out]):
     def __aiter__(self) -> "AsyncIterator[Out | StreamEnd]":
         if self._taken:
             raise PipelineError(
-                "this stream already has a consumer; to continue after a break keep its iterator (items = aiter(stream)), "
+                "this stream already has a consumer; for its text, usage and calls together add Accumulate() to the pipeline "
+                "and read final(), to continue after a break keep its iterator (items = aiter(stream)), "
                 "for a second consumer use streamkit.hops.tee"
             )
         self._taken = True

@@ -266,7 +266,9 @@ async def test_a_second_consumer_is_refused_and_told_of_tee() -> None:
     items = aiter(stream)
     assert await anext(items) == 1
 
-    with pytest.raises(sk.PipelineError, match=r"already has a consumer; .*aiter\(stream\).*tee"):
+    with pytest.raises(
+        sk.PipelineError, match=r"already has a consumer; .*Accumulate\(\).*final\(\).*aiter\(stream\).*tee"
+    ):
         aiter(stream)
     assert [item async for item in items] == [2]
 
