@@ -244,4 +244,4 @@ _WHERE: Final = {
 }
 # Hidden from type checkers, which would otherwise accept any name.
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = lazily(__name__, _WHERE)
+    __getattr__, __dir__ = lazily(__name__, _WHERE, ("events", "errors", "ops", "sse", "hops", "moderation", "tokens"))

@@ -219,7 +219,9 @@ def test_the_names_for_checkers_are_those_that_python_finds(file: Path) -> None:
     imports = [node for node in for_checkers.body if isinstance(node, ast.ImportFrom)]
     # What is a module's __getattr__ for checkers lets any name pass.
     assert ast.unparse(for_checkers.test) == "TYPE_CHECKING"
-    assert ast.unparse(at_run_time) == ("if not TYPE_CHECKING:\n    __getattr__, __dir__ = lazily(__name__, _WHERE)")
+    (assigned,) = at_run_time.body
+    assert ast.unparse(at_run_time.test) == "not TYPE_CHECKING"
+    assert ast.unparse(assigned).startswith("__getattr__, __dir__ = lazily(__name__, _WHERE")
 
     assert {alias.asname or alias.name for node in imports for alias in node.names} == set(package.__all__)
     for node in imports:
@@ -233,6 +235,28 @@ def test_the_names_for_checkers_are_those_that_python_finds(file: Path) -> None:
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'streamkit' has no attribute 'Parser'"):
         _ = streamkit.Parser  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("RoleDelta", "; write streamkit.events.RoleDelta"),
+        ("ProtocolError", "; write streamkit.errors.ProtocolError"),
+        ("Smooth", "; write streamkit.ops.Smooth"),
+        ("ConcurrentMap", "; write streamkit.hops.ConcurrentMap"),
+        ("race", "; write streamkit.hops.race"),
+        ("ServerSentEvent", "; write streamkit.sse.ServerSentEvent"),
+        ("Window", "; write streamkit.moderation.Window"),
+        ("Prices", "; write streamkit.tokens.Prices"),
+        ("Parser", ""),
+        ("msgspec", ""),
+        ("__wrapped__", ""),
+    ],
+)
+def test_a_name_of_a_named_module_is_said_to_be_there(name: str, hint: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(streamkit, name)
+    assert str(caught.value) == f"module 'streamkit' has no attribute {name!r}{hint}"
 
 
 def test_tasks_are_started_only_in_hops_the_relay_and_the_kit() -> None:
