@@ -158,7 +158,7 @@ def test_the_table_has_the_figures_of_the_page_on_speed_and_the_number_of_dialec
         "1",
     ]
     comparison = (README.parent / "docs/explanation/comparison.md").read_text(encoding="utf-8")
-    assert f"a {live[sdk][0] / live[ours][0]:.0f}st of the time for a chunk" in comparison
+    assert f"1/{live[sdk][0] / live[ours][0]:.0f} of the CPU time per chunk" in comparison
     assert f"{live[ours][0] / live['httpx-sse and `json`'][0]:.2f} of its time for a chunk" in comparison
     assert f"takes {live[untyped][0] / live[ours][0]:.1f} of streamkit's time" in README.read_text(encoding="utf-8")
     assert rows["wire formats"][-1] == f"{len(DIALECTS)}, detected from the first event"
