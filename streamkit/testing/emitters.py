@@ -161,6 +161,7 @@ def _check(emit: Emit, events: list[Event], validate: Validate) -> None:
     assert b"".join(map(bytes, Encode().run(frames))), "expected at least one frame"
     for frame in frames:
         assert frame.data == "[DONE]" or _is_json(frame.payload), f"expected JSON or [DONE], found {frame.data[:80]!r}"
+    assert _written(emit, events) == frames, "expected the same frames from a second run: runs share state"
     assert _written(emit, [*events, TextDelta("after the end"), StreamEnd("completed")]) == frames, (
         "expected nothing after the end"
     )

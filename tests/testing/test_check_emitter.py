@@ -115,7 +115,7 @@ def test_the_emitters_of_openai_keep_the_rules(name: str) -> None:
     [
         (EndsAsIfComplete, "frames that differ from those of a complete answer"),
         (DependsOnBursts, "the same frames for every split"),
-        (Shared, "nothing after the end|the same frames"),
+        (Shared, "runs share state"),
         (Forgets, "the same frames after a checkpoint"),
         (NotJson, r"expected JSON or \[DONE\], found 'hello'"),
         (TwoErrors, "expected one ErrorFrame, found 2"),
