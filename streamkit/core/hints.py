@@ -22,9 +22,8 @@ else:
 
 Classes: TypeAlias = tuple[type, ...] | None
 """The classes of items; `None` if they are unknown."""
-# Caches, read for each stage and source of each run.
-_DECLARED: WeakKeyDictionary[type, tuple[Classes, Classes]] = WeakKeyDictionary()
-_OF_SOURCES: WeakKeyDictionary[type, Classes] = WeakKeyDictionary()
+# A cache, read for each stage and source of each run.
+_DECLARED: WeakKeyDictionary[type, tuple[Classes, ...]] = WeakKeyDictionary()
 
 
 _MAY_BE_FIELDS = ("done", "answered", "completes")
@@ -40,34 +39,28 @@ class Composable:
 
 def declared_types(stage: type) -> tuple[Classes, Classes]:
     """The item classes that a stage class takes and returns, from its base `Stage[…, …]`."""
-    if (known := _DECLARED.get(stage)) is None:
-        known = _DECLARED[stage] = _declared_types(stage)
-    return known
-
-
-def _declared_types(stage: type) -> tuple[Classes, Classes]:
-    for kind in stage.__mro__:
-        for base in getattr(kind, "__orig_bases__", ()):
-            # A user-defined generic base may have other type parameters.
-            if vars(get_origin(base) or object).get("declares_items"):
-                takes, returns = get_args(base)
-                return classes_of(takes), classes_of(returns)
-    return None, None
+    takes, returns = _declared(stage) or (None, None)
+    return takes, returns
 
 
 def source_types(source: type) -> Classes:
     """The item classes of a source class, from its base `Source[…]`."""
-    if source not in _OF_SOURCES:
-        _OF_SOURCES[source] = _source_types(source)
-    return _OF_SOURCES[source]
+    return next(iter(_declared(source)), None)
 
 
-def _source_types(source: type) -> Classes:
-    for kind in source.__mro__:
-        for base in getattr(kind, "__orig_bases__", ()):
+def _declared(kind: type) -> tuple[Classes, ...]:
+    if (known := _DECLARED.get(kind)) is None:
+        known = _DECLARED[kind] = _of_bases(kind)
+    return known
+
+
+def _of_bases(kind: type) -> tuple[Classes, ...]:
+    for ancestor in kind.__mro__:
+        for base in getattr(ancestor, "__orig_bases__", ()):
+            # A user-defined generic base may have other type parameters.
             if vars(get_origin(base) or object).get("declares_items"):
-                return classes_of(get_args(base)[0])
-    return None
+                return tuple(map(classes_of, get_args(base)))
+    return ()
 
 
 def classes_of(hint: Any) -> Classes:
