@@ -269,10 +269,9 @@ class Engine:
         """Process the result of one read, at least one item; `None` is the end of the input."""
         if burst is None:
             return self._receive_end()
-        if ticks := self._ticks:
-            self._started, now = True, self._clock()
-            for tick in ticks:
-                tick(now)
+        if self._ticks:
+            self._started = True
+            self._tick()
         if not self._plain:
             return self._receive_slowly(burst)
         items: Any = burst

@@ -332,7 +332,6 @@ class Reading(AsyncIterator["Out | StreamEnd"], Generic[Out]):
         self._resume = self._waiting.resume
         if source.deadlines is not None and source.deadlines.in_stream:
             self._timer = Timer(source.deadlines, repr(source))
-        self._quick = False
         if guarded:
             self._guard = _guard(self._closing)
             await anext(self._guard)

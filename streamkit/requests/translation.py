@@ -83,9 +83,9 @@ def translate(body: Mapping[str, Any], *, source: str, target: str, max_tokens: 
 
 
 def _check_content(fields: Fields, source: str) -> None:
-    first, *others = REQUIRED[source]
-    if fields.has(first) or any(map(fields.has, others)):
+    if any(map(fields.has, REQUIRED[source])):
         return
+    first, *others = REQUIRED[source]
     if others:
         raise ProtocolError(f"request: expected {', '.join((first, *others[:-1]))} or {others[-1]}, found none of them")
     raise ProtocolError(f"{first}: expected an array, found nothing")

@@ -84,8 +84,9 @@ def _compiled(source: str, flags: int) -> Expression:
         tree, names = _parsed(source, flags)
         _check_size(source, tree)
         pattern = _regex(source, flags)
-        rewritten, never = _rewritten(source, flags, pattern.flags, atomic=_consumes(tree))
-        _verify(source, tree, _parsed(rewritten, flags)[0], _parsed(never, pattern.flags)[0])
+        atomic = _consumes(tree)
+        rewritten, never = _rewritten(source, flags, pattern.flags, atomic=atomic)
+        _verify(source, tree, _parsed(rewritten, flags)[0], _parsed(never, pattern.flags)[0], atomic=atomic)
         _check_calls(source, tree, names)
         behind = _behind(source, tree)
         prefixes, safe = _prefixes(tree), _safe(tree)
@@ -177,13 +178,15 @@ _ONE = ("Character", "Any", "AnyAll", "AnyU", "Property", "Range", "SetUnion", "
 _REPEATS = ("GreedyRepeat", "LazyRepeat", "PossessiveRepeat")
 
 
-def _verify(source: str, tree: Any, rewritten: Any, never: Any) -> None:
+def _verify(source: str, tree: Any, rewritten: Any, never: Any, *, atomic: bool) -> None:
     """Raise unless the trees are the same but for looks and what never matches, and there is a look wherever one is needed."""
     if any(_kind(node) in _REFUSED for node in _nodes(tree)):
         raise PipelineError(f"pattern {shown(source)}: it can't be decided while text is still arriving")
     ways, nothing = never.items
-    if _consumes(tree):
-        (ways,) = ways.subpattern.items if _kind(ways) == "Atomic" else [None]
+    if atomic:
+        if _kind(ways) != "Atomic":
+            raise _unverified(source)
+        (ways,) = ways.subpattern.items
     same = _same(tree, rewritten) and _same(rewritten, ways) and _never(nothing)
     if not same or not _asks(rewritten):
         raise _unverified(source)
