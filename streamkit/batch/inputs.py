@@ -8,7 +8,6 @@ import gzip
 import heapq
 import os
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import dropwhile, islice
@@ -17,15 +16,14 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from streamkit.errors import LimitExceeded, RecordingError
+from streamkit.errors import RecordingError
 from streamkit.plugins.config_files import name_of, reason_of
-from streamkit.sources.recording import GZIP, MAX_BYTES, is_recording
+from streamkit.sources.recording import GZIP, GZIP_ERRORS, MAX_BYTES, check_size, gzip_problem, is_recording
 
 SUFFIXES = (".sse", ".jsonl", ".ndjson", ".json")
 """Suffixes of the files that are read from a folder, each also with `.gz`. A file named explicitly may have any suffix."""
 SORTED_NAMES = 20_000
 """Maximum number of names sorted in memory; for larger folders, sorted runs are merged from temporary files."""
-GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -56,8 +54,7 @@ class Input(msgspec.Struct, frozen=True):
         """
         if self.problem is not None:
             raise RecordingError(self.problem)
-        if self.length is not None and self.length > MAX_BYTES:
-            raise LimitExceeded(f"expected an exchange of at most {MAX_BYTES} bytes, found more")
+        check_size(self.length or 0)
         if self.data is not None:
             return self.data
         try:
@@ -71,8 +68,7 @@ class Input(msgspec.Struct, frozen=True):
             file.seek(self.offset)
             return file.read(self.length)
         content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise LimitExceeded(f"expected an exchange of at most {MAX_BYTES} bytes, found more")
+        check_size(len(content))
         return content
 
 
@@ -121,11 +117,7 @@ def places(inputs: Sequence[str], without: Iterable[str] = ()) -> Iterator[Place
 
 def why(error: Exception) -> str:
     """Return the reason why a file can't be read, without its name."""
-    if isinstance(error, EOFError):
-        return "its gzip data ends too early"
-    if isinstance(error, gzip.BadGzipFile | zlib.error):
-        return "its gzip data is damaged"
-    return reason_of(cast("OSError | ValueError", error))
+    return gzip_problem(error) or reason_of(cast("OSError | ValueError", error))
 
 
 def open_file(path: str) -> IO[bytes]:

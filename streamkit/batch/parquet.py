@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from streamkit.batch.result import Result
+from streamkit.core.lazy import missing_extra
 from streamkit.errors import PipelineError, RecordingError
 from streamkit.plugins.config_files import name_of, reason_of
 
@@ -84,6 +85,4 @@ def _pyarrow() -> tuple[Any, Any]:
     try:
         return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
-        raise PipelineError(
-            "writing .parquet needs pyarrow: install the extra 'parquet' of streamkit-llm (in a clone: pip install '.[parquet]')"
-        ) from error
+        raise PipelineError(missing_extra("writing .parquet", "pyarrow", "parquet")) from error

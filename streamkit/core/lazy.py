@@ -42,3 +42,8 @@ def lazily(
         return found
 
     return get, lambda: sorted(this.__all__)
+
+
+def missing_extra(feature: str, library: str, extra: str) -> str:
+    """The error message for a library that is not installed, which one of the distribution's extras has."""
+    return f"{feature} needs {library}: install the extra {extra!r} of streamkit-llm (in a clone: pip install '.[{extra}]')"

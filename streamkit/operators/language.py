@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import msgspec
 
+from streamkit.core.lazy import missing_extra
 from streamkit.core.wrong_input import shown
 from streamkit.errors import PipelineError
 
@@ -354,7 +355,4 @@ def _sentencex() -> Any:
     try:
         return import_module("sentencex")
     except ImportError as error:
-        raise PipelineError(
-            "Sentences(language=…) needs sentencex: install the extra 'sentences' of streamkit-llm "
-            "(in a clone: pip install '.[sentences]')"
-        ) from error
+        raise PipelineError(missing_extra("Sentences(language=…)", "sentencex", "sentences")) from error

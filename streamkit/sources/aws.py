@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from streamkit.core.lazy import missing_extra
 from streamkit.core.options import NamedOptions
 from streamkit.errors import PipelineError
 from streamkit.sources.request import RequestToSign
@@ -49,9 +50,7 @@ class SigV4(NamedOptions):
             from botocore.auth import SigV4Auth
             from botocore.awsrequest import AWSRequest
         except ImportError as error:
-            raise PipelineError(
-                "SigV4 needs botocore: install the extra 'bedrock' of streamkit-llm (in a clone: pip install '.[bedrock]')"
-            ) from error
+            raise PipelineError(missing_extra("SigV4", "botocore", "bedrock")) from error
         region = self.region or region_of(request.url) or self._configured("region")
         if not region:
             raise PipelineError(

@@ -36,6 +36,8 @@ RECORDING = b'{"streamkit":'
 """How the first line of a recording begins, as `head_line` writes it."""
 GZIP = b"\x1f\x8b"
 """The first bytes of a gzip file."""
+GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
+"""The exceptions of gzip data that ends too early or is damaged."""
 MAX_BYTES = 256 * 1024 * 1024
 """The maximum size of an exchange that is decompressed, so that a gzip bomb does not exhaust the memory."""
 REDACTED = "[redacted]"
@@ -119,13 +121,23 @@ def unzipped(content: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=BytesIO(content)) as file:
             found = file.read(MAX_BYTES + 1)
-    except EOFError as error:
-        raise RecordingError("its gzip data ends too early") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise RecordingError("its gzip data is damaged") from error
-    if len(found) > MAX_BYTES:
-        raise LimitExceeded(f"expected an exchange of at most {MAX_BYTES} bytes, found more")
+    except GZIP_ERRORS as error:
+        raise RecordingError(gzip_problem(error)) from error
+    check_size(len(found))
     return found
+
+
+def gzip_problem(error: Exception) -> str:
+    """Return the reason why gzip data can't be decompressed; empty for an error of another kind."""
+    if isinstance(error, EOFError):
+        return "its gzip data ends too early"
+    return "its gzip data is damaged" if isinstance(error, GZIP_ERRORS) else ""
+
+
+def check_size(size: int) -> None:
+    """Raise `LimitExceeded` for an exchange of more than `MAX_BYTES`."""
+    if size > MAX_BYTES:
+        raise LimitExceeded(f"expected an exchange of at most {MAX_BYTES} bytes, found more")
 
 
 def is_recording(line: bytes) -> bool:

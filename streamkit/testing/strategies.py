@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from streamkit.core.lazy import missing_extra
+
 try:
     from hypothesis import strategies as st
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "streamkit.testing.strategies needs hypothesis: install the extra 'testing' of streamkit-llm "
-        "(in a clone: pip install '.[testing]')",
-        name=error.name,
-    ) from error
+    raise ModuleNotFoundError(missing_extra(__name__, "hypothesis", "testing"), name=error.name) from error
 
 from streamkit import Event, Finish, ReasoningDelta, StreamEnd, TextDelta, ToolCallDelta
 from streamkit.events import PartDelta

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streamkit.batch import inputs
 from streamkit.batch.inputs import Input, check, in_order, places
 from streamkit.errors import LimitExceeded, RecordingError
+from streamkit.sources import recording
 
 
 def found(*names: str | Path) -> list[Input]:
@@ -198,7 +199,8 @@ def test_a_file_that_is_gone_is_a_typed_error(here: Path) -> None:
 def test_an_exchange_beyond_the_limit_is_an_error_and_the_next_one_is_read(
     here: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(inputs, "MAX_BYTES", 1000)
+    for module in (inputs, recording):
+        monkeypatch.setattr(module, "MAX_BYTES", 1000)
     content = b"x" * 3000 + b"\n" + b'{"id": 1}\n'
     put(here / name, gzip.compress(content) if name.endswith("gz") else content)
 
